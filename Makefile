@@ -1,0 +1,39 @@
+# `make compare` and `make test` do all the set-up themselves. PYTHON chooses the interpreter (3.11 to 3.13).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: compare test lint bench docs clean
+.DELETE_ON_ERROR:
+
+# The stamps make a second call install nothing.
+RUN := $(VENV)/.run
+DEV := $(VENV)/.dev
+
+$(RUN): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "tfnorm needs Python 3.11, 3.12 or 3.13, and %s is %d.%d. Run: make PYTHON=python3.12 ..." % (sys.executable, *v))'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) (about two minutes) ..."
+	@$(PIP) -r requirements.txt
+	@$(PIP) --editable .
+	@touch $@
+
+$(DEV): $(RUN) requirements-dev.txt
+	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+compare: $(RUN)
+	@$(BIN)/tfnorm compare
+
+test: $(DEV)
+	$(BIN)/python -m pytest
+
+lint: $(DEV)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,423 @@
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tfnorm.datasets.augment import AUGMENTATIONS, PRESETS, augmentation
+from tfnorm.datasets.augment_layers import Augmentation, Cutout, RandomAffine, RandomFlip, RandomGray, RandomShift
+from tfnorm.datasets.rand_augment import OPERATIONS, RandAugment, apply_operations, auto_contrast, equalize, smooth
+from tfnorm.errors import DataError
+
+NAMES = [name for name in AUGMENTATIONS if name != "none"]
+
+
+def images(n=8, side=32, channels=3):
+    return np.random.default_rng(0).integers(0, 256, (n, side, side, channels)).astype("uint8")
+
+
+def run(layer, x, training=True):
+    return ops.convert_to_numpy(layer(x, training=training))
+
+
+def test_registry():
+    assert list(AUGMENTATIONS) == ["none", "shift", "A", "B", "C", "D", "E", "flip_shift"] == list(PRESETS)
+    assert all(isinstance(text, str) and "\n" not in text for text in AUGMENTATIONS.values())
+    assert augmentation("none", seed=0) is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestEveryPreset:
+    @pytest.mark.parametrize(("side", "channels"), [(28, 1), (32, 3)])
+    @pytest.mark.parametrize("dtype", ["uint8", "float32"])
+    def test_shape_dtype_range_and_change(self, name, side, channels, dtype):
+        x = images(64, side, channels).astype(dtype)
+        y = run(augmentation(name, seed=0, mean=[100.5] * channels), x)
+        assert y.shape == x.shape and y.dtype == np.float32
+        assert y.min() >= 0 and y.max() <= 255 and np.isfinite(y).all()
+        assert np.abs(y - x).max() > 20
+
+    def test_identity_at_inference(self, name):
+        x = images()
+        assert np.array_equal(run(augmentation(name, seed=0), x, training=False), x.astype("float32"))
+
+    def test_draws_follow_the_seed(self, name):
+        x = images()
+
+        def two_calls(seed):
+            layer = augmentation(name, seed=seed)
+            return np.stack([run(layer, x), run(layer, x)])
+
+        first = two_calls(1)
+        assert np.array_equal(first, two_calls(1))
+        assert not np.array_equal(first, two_calls(2)) and not np.array_equal(first[0], first[1])
+
+    def test_fits_in_a_model_of_unknown_batch_size(self, name):
+        x, y = images(10), np.arange(10) % 3
+        inputs = keras.Input((32, 32, 3), dtype="uint8")
+        head = augmentation(name, seed=0, mean=[125.0, 123.0, 114.0])(inputs)
+        assert head.shape == (None, 32, 32, 3) and head.dtype == "float32"
+        net = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(head)))
+        net.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        before = [v.numpy() for v in net.non_trainable_variables]
+        net.fit(x, y, batch_size=4, epochs=1, verbose=0)
+        after = [v.numpy() for v in net.non_trainable_variables]
+        assert any(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+        assert net.count_params() == 3 * 3 + 3
+
+    def test_random_state_is_saved_with_the_weights(self, name, tmp_path):
+        x = images()
+
+        def model():
+            inputs = keras.Input((32, 32, 3))
+            return keras.Model(inputs, augmentation(name, seed=5)(inputs))
+
+        straight, resumed = model(), model()
+        straight(x, training=True)
+        straight.save_weights(tmp_path / "a.weights.h5")
+        straight.save(tmp_path / "a.keras")
+        expected = [ops.convert_to_numpy(straight(x, training=True)) for _ in range(2)]
+        resumed.load_weights(tmp_path / "a.weights.h5")
+        loaded = keras.models.load_model(tmp_path / "a.keras")
+        for other in (resumed, loaded):
+            got = [ops.convert_to_numpy(other(x, training=True)) for _ in range(2)]
+            assert np.array_equal(got, expected)
+
+    def test_config_round_trip(self, name):
+        x = images()
+        layer = augmentation(name, seed=3, mean=np.array([1.0, 2.0, 3.0]))
+        config = keras.saving.serialize_keras_object(layer)
+        copy = keras.saving.deserialize_keras_object(json.loads(json.dumps(config)))
+        assert keras.saving.serialize_keras_object(copy)["config"] == config["config"]
+        assert np.array_equal(run(copy, x), run(layer, x))
+
+    def test_pixels_keep_their_precision_under_a_mixed_policy(self, name):
+        x = images()
+        expected = run(augmentation(name, seed=0), x)
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        try:
+            got = augmentation(name, seed=0)(x, training=True)
+        finally:
+            keras.config.set_dtype_policy(policy)
+        assert keras.backend.standardize_dtype(got.dtype) == "float32"
+        assert np.array_equal(ops.convert_to_numpy(got), expected)
+
+
+# Affine
+
+
+def disc_angles(x):
+    """Angle, degrees counter-clockwise from right, of the centre of mass of each image about the image's centre."""
+    side = x.shape[1]
+    axis = np.arange(side) - (side - 1) / 2
+    mass = x[..., 0].sum((1, 2))
+    across = (x[..., 0] * axis[None, None, :]).sum((1, 2)) / mass
+    down = (x[..., 0] * axis[None, :, None]).sum((1, 2)) / mass
+    return np.degrees(np.arctan2(-down, across)), np.hypot(across, down), across, down
+
+
+def blob(n, dx, dy=0.0, side=41):
+    """Return n images of a Gaussian blob at (dx to the right, dy down) of the centre."""
+    axis = np.arange(side) - (side - 1) / 2
+    one = 200 * np.exp(-((axis[None, :] - dx) ** 2 + (axis[:, None] - dy) ** 2) / 8)
+    return np.repeat(one[None, ..., None], n, axis=0).astype("float32")
+
+
+def test_rotation_turns_by_up_to_its_limit_both_ways():
+    angles, radius, _, _ = disc_angles(run(RandomAffine(rotation=5, seed=0), blob(2000, 12)))
+    assert np.abs(angles).max() <= 5.01 and angles.max() > 4.8 and angles.min() < -4.8
+    assert np.abs(radius - 12).max() < 0.05
+    assert angles.std() == pytest.approx(5 / np.sqrt(3), rel=0.05) and abs(angles.mean()) < 0.3
+
+
+@pytest.mark.parametrize(("name", "limit"), [("D", 7), ("A", 5)])
+def test_presets_turn_by_their_angle(name, limit):
+    # On the horizontal axis a horizontal shear moves nothing.
+    angles = disc_angles(run(augmentation(name, seed=0), blob(2000, 12)))[0]
+    assert np.abs(angles).max() <= limit + 0.01 and np.abs(angles).max() > 0.95 * limit
+
+
+def test_shear_moves_along_x_in_proportion_to_y():
+    _, _, across, down = disc_angles(run(RandomAffine(shear=5, seed=0), blob(2000, 0, 12)))
+    most = 12 * np.tan(np.radians(5))
+    assert np.abs(across).max() <= most + 0.01 and across.max() > 0.95 * most and across.min() < -0.95 * most
+    assert np.abs(down - 12).max() < 0.05
+
+
+def test_zoom_scales_the_distance_from_the_centre():
+    _, radius, _, _ = disc_angles(run(RandomAffine(zoom=0.08, seed=0), blob(2000, 10)))
+    assert radius.min() > 9.15 and radius.max() < 10.85 and radius.min() < 9.3 and radius.max() > 10.7
+
+
+def test_translation_is_a_fraction_of_the_side():
+    _, _, across, down = disc_angles(run(RandomAffine(translation=0.1, seed=0), blob(2000, 0)))
+    for moved in (across, down):
+        assert np.abs(moved).max() <= 4.11 and np.abs(moved).max() > 3.9
+    assert abs(np.corrcoef(across, down)[0, 1]) < 0.1
+
+
+def test_affine_probability_leaves_the_others_untouched():
+    x = np.repeat(images(1), 4000, axis=0)
+    changed = (run(RandomAffine(rotation=15, probability=0.25, seed=0), x) != x).any((1, 2, 3))
+    assert changed.mean() == pytest.approx(0.25, abs=0.025)
+    assert np.array_equal(run(RandomAffine(rotation=15, probability=0, seed=0), x), x.astype("float32"))
+    assert np.array_equal(run(RandomAffine(seed=0), x), x.astype("float32"))
+
+
+def test_affine_fill():
+    x = np.full((50, 9, 9, 1), 200, "uint8")
+    assert run(RandomAffine(rotation=45, seed=0), x).min() == 0
+    assert run(RandomAffine(rotation=45, fill_value=100, seed=0), x).min() == pytest.approx(100)
+    for mode in ("nearest", "reflect", "wrap"):
+        assert np.allclose(run(RandomAffine(rotation=45, fill_mode=mode, seed=0), x), 200, atol=1e-3)
+
+
+# Flip, shift, cutout, to grey
+
+
+def test_flip_share_and_exactness():
+    x = np.repeat(images(1), 4000, axis=0)
+    y = run(RandomFlip(probability=0.2, seed=0), x)
+    flipped = (y == x[:, :, ::-1]).all((1, 2, 3))
+    assert ((y == x).all((1, 2, 3)) ^ flipped).all() and flipped.mean() == pytest.approx(0.2, abs=0.025)
+
+
+def shifted(image, dy, dx, mode, fill):
+    height, width = image.shape[:2]
+    widths = ((height, height), (width, width), (0, 0))
+    if mode == "constant":
+        padded = np.stack([np.pad(image[..., c], widths[:2], constant_values=f) for c, f in enumerate(fill)], axis=-1)
+    else:
+        padded = np.pad(image, widths, mode={"nearest": "edge", "reflect": "symmetric"}[mode])
+    return padded[height + dy : 2 * height + dy, width + dx : 2 * width + dx]
+
+
+@pytest.mark.parametrize("mode", ["constant", "nearest", "reflect"])
+def test_shift_is_one_of_the_whole_pixel_shifts_each_as_likely(mode):
+    n = 4000
+    image = images(1, 8)[0].astype("float32")
+    fill = [10.5, 20.5, 30.5]
+    y = run(RandomShift(translation=0.25, fill_mode=mode, fill_value=fill, seed=0), np.repeat(image[None], n, axis=0))
+    counts = {
+        (dy, dx): int((y == shifted(image, dy, dx, mode, fill)).all((1, 2, 3)).sum())
+        for dy in range(-2, 3)
+        for dx in range(-2, 3)
+    }
+    assert sum(counts.values()) == n
+    # Chi-squared with 24 degrees of freedom: 52 is beyond its 99.9th percentile.
+    assert sum((count - n / 25) ** 2 / (n / 25) for count in counts.values()) < 52
+
+
+def test_flip_shift_moves_by_up_to_four_pixels_of_32():
+    layer = augmentation("flip_shift", seed=0, mean=[1.0, 2.0, 3.0])
+    x = np.full((500, 32, 32, 3), 9, "uint8")
+    y = run(layer, x)
+    outside = y == np.array([1, 2, 3], "float32")
+    assert (outside | (y == 9)).all()
+    rows, columns = outside[..., 0].all(2).sum(1), outside[..., 0].all(1).sum(1)
+    assert set(rows) == set(columns) == {0, 1, 2, 3, 4}
+
+
+def test_cutout_fills_one_whole_square():
+    x = images(3000, 20)
+    y = run(Cutout(size=16, probability=0.5, fill_value=[0.25, 0.5, 0.75], seed=0), x)
+    hole = (y == np.array([0.25, 0.5, 0.75], "float32")).all(-1)
+    assert np.array_equal(y[~hole], x[~hole])
+    cut = hole.any((1, 2))
+    assert cut.mean() == pytest.approx(0.5, abs=0.03)
+    assert (hole[cut].sum((1, 2)) == 256).all()
+    assert (hole.any(2)[cut].sum(1) == 16).all() and (hole.any(1)[cut].sum(1) == 16).all()
+    tops, lefts = hole.any(2)[cut].argmax(1), hole.any(1)[cut].argmax(1)
+    places = np.bincount(tops * 5 + lefts, minlength=25)
+    assert len(places) == 25 and places.min() > 0.5 * cut.sum() / 25
+
+
+@pytest.mark.parametrize("name", ["B", "C"])
+def test_cutout_presets_fill_with_the_mean_or_mid_grey(name):
+    x = np.zeros((400, 32, 32, 1), "uint8")
+    for mean, value in ((33.3, 33.3), (None, 127.5), ([40.0], 40.0)):
+        y = run(augmentation(name, seed=0, mean=mean), x)
+        hole = np.isclose(y, value)
+        assert (hole | (y == 0)).all()
+        assert set(hole.sum((1, 2, 3))) == {0, 256}
+
+
+def test_gray_share_and_value():
+    x = images(4000, 4)
+    y = run(RandomGray(probability=0.15, seed=0), x)
+    changed = (y != x).any((1, 2, 3))
+    assert changed.mean() == pytest.approx(0.15, abs=0.02)
+    expected = (x[changed] @ np.array([0.2989, 0.587, 0.114]))[..., None]
+    assert np.allclose(y[changed], expected, atol=1e-3) and np.array_equal(y[~changed], x[~changed])
+
+
+def test_gray_leaves_one_channel_alone():
+    x = images(50, 4, 1)
+    assert np.array_equal(run(RandomGray(probability=1, seed=0), x), x.astype("float32"))
+
+
+# RandAugment, against Pillow where it has the operation
+
+
+def operation(name, x, sign=1.0, magnitude=9):
+    n = len(x)
+    code = np.full(n, OPERATIONS.index(name), "int32")
+    return ops.convert_to_numpy(
+        apply_operations(ops.convert_to_tensor(x.astype("float32")), code, np.full(n, sign, "float32"), magnitude)
+    )
+
+
+def pillow(function, x):
+    from PIL import Image
+
+    return np.stack([np.asarray(function(Image.fromarray(i if i.shape[-1] == 3 else i[..., 0]))) for i in x])
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize(
+    ("name", "enhancer"),
+    [("brightness", "Brightness"), ("color", "Color"), ("contrast", "Contrast"), ("sharpness", "Sharpness")],
+)
+def test_enhancements_are_pillows(name, enhancer, sign):
+    from PIL import ImageEnhance
+
+    x = images(4)
+    expected = pillow(lambda image: getattr(ImageEnhance, enhancer)(image).enhance(1 + sign * 0.27), x)
+    # Pillow rounds its blurred, grey and mean images to whole numbers first.
+    assert np.abs(operation(name, x, sign) - expected).max() <= 1.6
+
+
+def test_posterize_solarize_and_auto_contrast_are_pillows():
+    from PIL import ImageOps
+
+    x = images(4) // 2 + 30
+    assert np.array_equal(operation("posterize", x), pillow(lambda i: ImageOps.posterize(i, 7), x))
+    assert np.array_equal(operation("posterize", x, magnitude=30), pillow(lambda i: ImageOps.posterize(i, 4), x))
+    assert np.array_equal(operation("solarize", x, magnitude=15), pillow(lambda i: ImageOps.solarize(i, 128), x))
+    assert np.abs(operation("auto_contrast", x) - pillow(ImageOps.autocontrast, x)).max() <= 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_equalize_is_pillows(channels):
+    from PIL import ImageOps
+
+    rng = np.random.default_rng(0)
+    x = np.clip(rng.normal(90, 25, (6, 32, 32, channels)), 0, 255).astype("uint8")
+    x[1, ..., 0] = 7  # one value
+    x[2] = np.where(x[2] > 90, 200, 10)  # two values
+    x[3, 0, 0] = 255
+    expected = pillow(ImageOps.equalize, x).reshape(x.shape)
+    assert np.array_equal(operation("equalize", x), expected)
+
+
+def test_small_helpers():
+    x = np.full((2, 5, 5, 1), 50, "float32")
+    assert np.array_equal(ops.convert_to_numpy(auto_contrast(x)), x)
+    assert np.array_equal(ops.convert_to_numpy(equalize(x)), x)
+    x[0, 2, 2] = 63
+    smoothed = ops.convert_to_numpy(smooth(x))
+    assert smoothed[0, 2, 2, 0] == pytest.approx(55) and smoothed[0, 1, 1, 0] == pytest.approx(51)
+    assert np.array_equal(smoothed[1], x[1])
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_geometric_operations_move_by_torchvisions_amounts(sign):
+    angle, _, _, _ = disc_angles(operation("rotate", blob(1, 12), sign))
+    assert angle[0] == pytest.approx(sign * 9, abs=0.05)
+    for name, expected in (("translate_x", (150 / 331 * 0.3 * 41, 0)), ("translate_y", (0, 150 / 331 * 0.3 * 41))):
+        _, _, across, down = disc_angles(operation(name, blob(1, 0), sign))
+        assert (across[0], down[0]) == pytest.approx((sign * expected[0], sign * expected[1]), abs=0.02)
+    _, _, across, down = disc_angles(operation("shear_x", blob(1, 0, 10), sign))
+    assert (across[0], down[0]) == pytest.approx((sign * 0.9, 10), abs=0.05)
+    _, _, across, down = disc_angles(operation("shear_y", blob(1, 10, 0), sign))
+    assert (across[0], down[0]) == pytest.approx((10, sign * 0.9), abs=0.05)
+
+
+def test_identity_changes_nothing_and_operations_do_not_mix():
+    x = images(len(OPERATIONS))
+    assert np.array_equal(operation("identity", x), x.astype("float32"))
+    code = np.arange(len(OPERATIONS), dtype="int32")
+    sign = np.ones(len(code), "float32")
+    together = ops.convert_to_numpy(apply_operations(ops.convert_to_tensor(x.astype("float32")), code, sign, 9))
+    for index, name in enumerate(OPERATIONS):
+        assert np.allclose(together[index], operation(name, x[index : index + 1])[0], atol=1e-4), name
+
+
+def test_rand_augment_changes_its_share_of_the_images():
+    x = np.repeat(images(1, 16), 3000, axis=0)
+    changed = (run(augmentation("E", seed=0), x) != x).any((1, 2, 3))
+    # An image keeps its pixels if both operations are the identity.
+    assert changed.mean() == pytest.approx(0.25 * (1 - 1 / 14**2), abs=0.025)
+    assert np.array_equal(run(RandAugment(probability=0, seed=0), x[:5]), x[:5].astype("float32"))
+
+
+# Errors
+
+
+def message(function, *args, **kwargs):
+    with pytest.raises(DataError) as caught:
+        function(*args, **kwargs)
+    return str(caught.value)
+
+
+def test_bad_arguments():
+    assert message(augmentation, "Z", seed=0) == (
+        "Unknown augmentation 'Z'. Use one of: none, shift, A, B, C, D, E, flip_shift."
+    )
+    assert message(augmentation, "flipshift", seed=0) == (
+        "Unknown augmentation 'flipshift'. Did you mean 'flip_shift'? "
+        "Use one of: none, shift, A, B, C, D, E, flip_shift."
+    )
+    for seed in (-1, 1.5, None, True):
+        assert message(augmentation, "A", seed=seed) == (
+            f"`seed` must be an integer of at least 0. Received: seed={seed!r}. Use 0."
+        )
+    for mean in (-1.0, 300, "x", [[1.0]], [], float("nan")):
+        assert message(augmentation, "B", seed=0, mean=mean) == (
+            "`mean` must be in pixel units 0..255, one value or one a channel. "
+            f"Received: mean={mean!r}. Pass the data set's mean."
+        )
+    assert message(RandomAffine, rotation=-1, seed=0) == (
+        "`rotation` must lie in 0..180. Received: rotation=-1. Use a number in that range."
+    )
+    assert message(Cutout, size=0, seed=0) == (
+        "`size` must be an integer of at least 1. Received: size=0. Use for example 16."
+    )
+    assert message(RandAugment, operations=0, seed=0) == (
+        "`operations` must be an integer of at least 1. Received: 0. Use 2."
+    )
+    assert message(RandomShift, fill_mode="mirror", seed=0) == (
+        "Unknown fill_mode 'mirror'. Use one of: constant, nearest, reflect."
+    )
+
+
+def test_what_does_not_fit_the_images_is_refused_when_built():
+    assert message(augmentation("B", seed=0), images(1, 8, 1)) == (
+        "A cutout must be smaller than the images. Received: size=16, images of 8x8. "
+        "Use larger images (image_size), or an augmentation without cutout such as 'shift'."
+    )
+    assert message(augmentation("C", seed=0, mean=[1.0, 2.0, 3.0]), images(1, 28, 1)) == (
+        "The fill must be one value or one a channel. Received: 3 values for 1 channels. "
+        "Pass the mean of this data set."
+    )
+    assert message(augmentation("A", seed=0), np.zeros((4, 28, 28))) == (
+        "Augmentation takes images (batch, height, width, channels). Received: shape (4, 28, 28). Add the missing axes."
+    )
+    assert isinstance(augmentation("A", seed=0), Augmentation)
+
+
+def test_saved_models_load_in_a_fresh_process(tmp_path):
+    for name in NAMES:
+        inputs = keras.Input((32, 32, 3))
+        keras.Model(inputs, augmentation(name, seed=5)(inputs)).save(tmp_path / f"{name}.keras")
+    code = (
+        "import sys, pathlib, keras, tfnorm.datasets.augment_layers\n"
+        "for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):\n"
+        "    print(path.stem, keras.models.load_model(path).layers[-1].name)"
+    )
+    result = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
+    assert result.stdout.split("\n")[:-1] == [f"{name} augmentation_{name}" for name in sorted(NAMES)], result.stderr

@@ -1,0 +1,429 @@
+"""Callbacks: a contract that each one keeps, the journal of a training, and the misclassified images."""
+
+import functools
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from tfnorm.callbacks import CALLBACKS, HistoryRecorder, MisclassifiedImages
+from tfnorm.errors import DataError, RunError, TfnormError
+from tfnorm.history import read_history
+
+RNG = np.random.default_rng(0)
+X = RNG.integers(0, 256, (22, 4, 4, 1)).astype("float32")
+Y = RNG.integers(0, 3, 22)
+VAL = (X[:10], Y[:10])
+L1 = keras.regularizers.L1(0.01)
+
+
+def make_model(regularizer=None, metrics=("accuracy",), optimizer=None, softmax=False, **options):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.layers.Input((4, 4, 1)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(5, activation="relu", kernel_regularizer=regularizer),
+            keras.layers.Dense(3, bias_regularizer=regularizer, activation="softmax" if softmax else None),
+        ]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=not softmax)
+    model.compile(optimizer or keras.optimizers.SGD(0.1), loss, metrics=list(metrics), **options)
+    return model
+
+
+def fit(model, *callbacks, epochs=2, **options):
+    options = {"batch_size": 8, "verbose": 0, "shuffle": False} | options
+    return model.fit(X, Y, epochs=epochs, callbacks=list(callbacks), **options)
+
+
+def data_loss_metric():
+    return keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="data_loss")
+
+
+# Every callback, made so that it writes all the files that it can.
+FACTORIES = {
+    "history_recorder": lambda folder: HistoryRecorder(folder / "history.jsonl"),
+    "misclassified_images": lambda folder: MisclassifiedImages(X, Y, path=folder / "wrong.png", every=1),
+}
+
+
+def test_every_callback_has_a_factory_here():
+    assert set(FACTORIES) == set(CALLBACKS)
+    with pytest.raises(TfnormError) as error:
+        CALLBACKS["history_record"]
+    assert str(error.value).startswith("Unknown callback 'history_record'. Did you mean 'history_recorder'?")
+
+
+OPTIONS = {
+    "no validation": {},
+    "validation": {"validation_data": VAL},
+    "seldom validated": {"validation_data": VAL, "validation_freq": 2},
+}
+
+
+@functools.cache
+def fit_plain(options):
+    model = make_model(L1)
+    return model, fit(model, **OPTIONS[options]).history
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+class TestContract:
+    @pytest.mark.parametrize("options", OPTIONS)
+    def test_leaves_training_as_it_is(self, name, options, tmp_path):
+        (plain, expected), watched = fit_plain(options), make_model(L1)
+        callback = FACTORIES[name](tmp_path)
+        assert isinstance(callback, CALLBACKS[name]) and isinstance(callback, keras.callbacks.Callback)
+        assert fit(watched, callback, **OPTIONS[options]).history == expected
+        for before, after in zip(plain.weights, watched.weights, strict=True):
+            np.testing.assert_array_equal(before, after)
+
+    def test_several_steps_in_one_call_and_a_data_set(self, name, tmp_path):
+        import tensorflow as tf
+
+        data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(4, drop_remainder=True)
+        callback = FACTORIES[name](tmp_path)
+        history = make_model(L1, steps_per_execution=2).fit(
+            data, epochs=2, verbose=0, shuffle=False, callbacks=[callback]
+        )
+        assert len(history.history["loss"]) == 2 and all(file.stat().st_size for file in tmp_path.iterdir())
+
+    def test_documents_its_arguments(self, name):
+        assert "Args:" in CALLBACKS[name].__doc__
+
+
+KEYS = ["schema_version", "epoch", "loss", "data_loss", "penalty", "accuracy"]
+VAL_KEYS = ["val_loss", "val_data_loss", "val_penalty", "val_accuracy"]
+LAST_KEYS = ["lr", "seconds", "train_seconds", "images_per_second"]
+
+
+def test_record_in_memory_and_file(tmp_path):
+    recorder = HistoryRecorder(tmp_path / "new" / "history.jsonl")
+    history = fit(make_model(), recorder, validation_data=VAL).history
+    assert [list(record) for record in recorder.records] == [KEYS + VAL_KEYS + LAST_KEYS] * 2
+    assert [record["epoch"] for record in recorder.records] == [0, 1]
+    for key in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        assert [record[key] for record in recorder.records] == history[key]
+    for record in recorder.records:
+        assert (record["schema_version"], record["penalty"], record["val_penalty"]) == (1, 0.0, 0.0)
+        assert record["data_loss"] == record["loss"] and record["val_data_loss"] == record["val_loss"]
+        assert 0 < record["train_seconds"] < record["seconds"]
+        assert record["images_per_second"] == pytest.approx(22 / record["train_seconds"])
+    assert read_history(recorder.path) == recorder.records
+    frame = recorder.to_frame()
+    assert frame.index.name == "epoch" and frame.index.tolist() == [0, 1] and frame["loss"].tolist() == history["loss"]
+
+
+def test_without_validation_and_without_file():
+    recorder = HistoryRecorder()
+    assert recorder.to_frame().empty
+    fit(make_model(run_eagerly=True), recorder)
+    assert [list(record) for record in recorder.records] == [KEYS + LAST_KEYS] * 2
+    assert recorder.records[1]["seconds"] >= recorder.records[1]["train_seconds"]
+
+
+def test_penalty_is_what_keras_added_to_the_loss():
+    # The compiled metric measures the loss without penalty on the very batches, the last of which is smaller.
+    measured, computed = HistoryRecorder(), HistoryRecorder()
+    fit(make_model(L1, [data_loss_metric()]), measured, validation_data=VAL)
+    model = make_model(L1)
+    fit(model, computed, validation_data=VAL)
+    for one, other in zip(measured.records, computed.records, strict=True):
+        for key in ("loss", "data_loss", "penalty", "val_loss", "val_data_loss", "val_penalty"):
+            assert one[key] == pytest.approx(other[key], abs=2e-6), key
+        assert one["penalty"] > 0.05
+    exact = sum(0.01 * np.abs(np.asarray(weight, "float64")).sum() for weight in (model.weights[0], model.weights[3]))
+    assert computed.records[-1]["val_penalty"] == pytest.approx(exact, rel=1e-6)
+
+
+def test_penalty_is_zero_without_a_regularizer():
+    recorder = HistoryRecorder()
+    fit(make_model(None, [data_loss_metric()]), recorder, validation_data=VAL)
+    assert [(record["penalty"], record["val_penalty"]) for record in recorder.records] == [(0.0, 0.0)] * 2
+
+
+def test_penalty_of_weights_that_are_swapped_for_validation():
+    measured, computed = HistoryRecorder(), HistoryRecorder()
+    for recorder, metrics in ((measured, [data_loss_metric()]), (computed, [])):
+        optimizer = keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.9)
+        model = make_model(L1, metrics, optimizer, run_eagerly=True)
+        fit(model, keras.callbacks.SwapEMAWeights(), recorder, validation_data=VAL)
+    for one, other in zip(measured.records, computed.records, strict=True):
+        assert one["val_penalty"] == pytest.approx(other["val_penalty"], abs=2e-6)
+        assert abs(one["val_penalty"] - one["penalty"]) > 1e-4
+
+
+def test_frozen_weights_have_no_penalty():
+    model = make_model(L1, run_eagerly=True)
+    model.layers[2].trainable = False
+    model.compile("sgd", model.loss, run_eagerly=True)
+    recorder = HistoryRecorder()
+    fit(model, recorder, validation_data=VAL)
+    assert recorder.records[-1]["val_penalty"] == pytest.approx(0.01 * np.abs(model.weights[-1]).sum(), rel=1e-6)
+
+
+def test_learning_rate_is_that_of_the_last_step():
+    def run(optimizer, *callbacks):
+        recorder = HistoryRecorder()
+        fit(make_model(optimizer=optimizer, run_eagerly=True), *callbacks, recorder)
+        return [record["lr"] for record in recorder.records]
+
+    # Three steps an epoch; the schedule counts from 0, so the last steps are numbers 2 and 5.
+    schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 10, 0.0)
+    assert run(keras.optimizers.SGD(schedule)) == pytest.approx([0.8, 0.5])
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(schedule), initial_scale=2.0)
+    assert run(scaled) == pytest.approx([0.8, 0.5])
+    accumulating = keras.optimizers.SGD(0.25, gradient_accumulation_steps=2)
+    assert run(accumulating) == [0.25, 0.25]
+    # Plateau lowers the rate after the epoch, before the recorder sees its end.
+    plateau = keras.callbacks.ReduceLROnPlateau(monitor="loss", factor=0.5, patience=1, min_delta=100)
+    assert run(keras.optimizers.SGD(0.5), plateau) == [0.5, 0.5]
+    halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.5 ** (epoch + 1))
+    assert run(keras.optimizers.SGD(0.1), halve) == [0.5, 0.25]
+
+
+class Evaluates(keras.callbacks.Callback):
+    """Resets the metrics of the model before the recorder sees the end of the epoch."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.evaluate(X[:4], Y[:4], verbose=0)
+
+
+def test_images_per_second():
+    def run(*callbacks, model=None, **options):
+        recorder = HistoryRecorder(**options)
+        fit(model or make_model(run_eagerly=True), *callbacks, recorder, epochs=1)
+        record = recorder.records[0]
+        images = record["images_per_second"]
+        return None if images is None else round(images * record["train_seconds"], 6)
+
+    assert run() == run(model=make_model()) == 22
+    assert run(images_per_epoch=44) == 44
+    assert run(Evaluates()) is None
+    assert run(Evaluates(), images_per_epoch=22) == 22
+    assert run(model=make_model(steps_per_execution=3)) == 22
+
+
+def nan_record(path):
+    model = make_model(optimizer=keras.optimizers.SGD(1e30), run_eagerly=True)
+    recorder = HistoryRecorder(path)
+    fit(model, recorder, epochs=3)
+    return recorder
+
+
+def test_values_that_are_not_finite_are_valid_json(tmp_path):
+    recorder = nan_record(tmp_path / "history.jsonl")
+    last = recorder.path.read_text().splitlines()[-1]
+    plain = json.loads(last, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert plain["loss"] is None and plain["nonfinite"] == ["loss", "data_loss"]
+    record = read_history(recorder.path)[-1]
+    assert math.isnan(record["loss"]) and math.isnan(record["data_loss"]) and "nonfinite" not in record
+    assert list(record) == list(recorder.records[-1])
+
+
+def test_metric_with_several_values(tmp_path):
+    recorder = HistoryRecorder(tmp_path / "history.jsonl")
+    recorder.set_model(make_model())
+    recorder.on_train_begin()
+    recorder.on_epoch_begin(0)
+    recorder.on_epoch_end(0, {"loss": 1.0, "per_class": np.array([0.5, np.nan, 1.0])})
+    np.testing.assert_array_equal(read_history(recorder.path)[0]["per_class"], [0.5, np.nan, 1.0])
+
+
+def write_two(path):
+    feed = Feed(HistoryRecorder(path))
+    feed.epoch(0)
+    feed.epoch(1)
+    return feed.recorder.records
+
+
+class Feed:
+    """Give a recorder epochs without training a model."""
+
+    model = make_model()
+
+    def __init__(self, recorder):
+        self.recorder = recorder
+        recorder.set_model(self.model)
+        recorder.on_train_begin()
+
+    def epoch(self, number):
+        self.recorder.on_epoch_begin(number)
+        self.recorder.on_epoch_end(number, {"loss": 1.0 + number, "accuracy": 0.5})
+
+
+def test_a_file_cut_at_any_byte_is_read_and_appended_to(tmp_path):
+    records = write_two(tmp_path / "whole.jsonl")
+    data = (tmp_path / "whole.jsonl").read_bytes()
+    path = tmp_path / "cut.jsonl"
+    for size in range(len(data) + 1):
+        path.write_bytes(data[:size])
+        whole = data[:size].count(b"\n")
+        assert read_history(path) == records[:whole]
+        resumed = Feed(HistoryRecorder(path, initial_epoch=whole))
+        resumed.epoch(whole)
+        assert [record["epoch"] for record in read_history(path)] == list(range(whole + 1))
+        resumed.epoch(whole + 1)
+        assert read_history(path) == resumed.recorder.records
+        assert [record["epoch"] for record in resumed.recorder.records] == list(range(whole + 2))
+
+
+def test_resuming_drops_the_later_epochs(tmp_path):
+    path = tmp_path / "history.jsonl"
+    first = write_two(path)
+    recorder = HistoryRecorder(path, initial_epoch=1)
+    fit(make_model(run_eagerly=True), recorder, epochs=3, initial_epoch=1)
+    assert [record["epoch"] for record in recorder.records] == [0, 1, 2] and recorder.records[0] == first[0]
+    assert read_history(path) == recorder.records
+    assert [file.name for file in tmp_path.iterdir()] == ["history.jsonl"]
+
+
+def test_an_existing_file_is_not_mixed_up(tmp_path):
+    path = tmp_path / "history.jsonl"
+    first = write_two(path)
+    with pytest.raises(RunError) as error:
+        fit(make_model(run_eagerly=True), HistoryRecorder(path))
+    assert str(error.value) == (
+        f"{path} holds the history of 2 epochs already. Choose another file, or pass `initial_epoch` to resume that "
+        "training or append=True to add to the file as it is."
+    )
+    recorder = HistoryRecorder(path, append=True)
+    model = make_model(run_eagerly=True)
+    fit(model, recorder)
+    fit(model, recorder)  # a recorder goes on in its own file
+    assert len(read_history(path)) == 6 and read_history(path)[:2] == first
+    assert read_history(path) == recorder.records
+
+
+@pytest.mark.parametrize(
+    "damage", [b"\0\0\0", b"{}", b"[1]", b"", b'{"schema_version": 1}', b'{"epoch": 0, "lo', b"\xff"]
+)
+def test_a_damaged_line_is_named(damage, tmp_path):
+    path = tmp_path / "history.jsonl"
+    write_two(path)
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([lines[0], damage, lines[1], b""]))
+    before = path.read_bytes()
+    for use in (read_history, lambda path: Feed(HistoryRecorder(path, initial_epoch=1))):
+        with pytest.raises(RunError) as error:
+            use(path)
+        assert str(error.value) == (
+            f"Line 2 of {path} is damaged: a JSON object with 'schema_version' and 'epoch' was expected. "
+            "Restore the file, or delete that line and all after it and resume from that epoch."
+        )
+    assert path.read_bytes() == before
+
+
+def test_a_newer_file_is_refused(tmp_path):
+    path = tmp_path / "history.jsonl"
+    path.write_text('{"schema_version": 2, "epoch": 0}\n')
+    with pytest.raises(RunError) as error:
+        read_history(path)
+    assert str(error.value) == (
+        f"Line 1 of {path} has schema_version 2, but this version of tfnorm reads 1. Upgrade tfnorm."
+    )
+
+
+def test_a_file_that_cannot_be_written_is_named_and_the_record_kept(tmp_path):
+    (tmp_path / "file").write_text("")
+    recorder = HistoryRecorder(tmp_path / "file" / "history.jsonl")
+    feed = Feed(recorder)
+    with pytest.raises(OSError) as error:
+        feed.epoch(0)
+    assert "Cannot write the history of the training (" in str(error.value) and str(recorder.path) in str(error.value)
+    assert [record["epoch"] for record in recorder.records] == [0]
+
+
+def test_a_full_disk_leaves_a_file_that_can_be_appended_to(tmp_path, monkeypatch):
+    feed = Feed(HistoryRecorder(tmp_path / "history.jsonl"))
+    feed.epoch(0)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(OSError) as error:
+            feed.epoch(1)
+    assert error.value.errno == 28 and error.value.filename == str(feed.recorder.path)
+    feed.recorder.path.write_bytes(feed.recorder.path.read_bytes()[:-9])
+    feed.epoch(2)
+    assert [record["epoch"] for record in read_history(feed.recorder.path)] == [0, 2]
+
+
+@pytest.mark.parametrize("options", [{"initial_epoch": -1}, {"images_per_epoch": True}, {"initial_epoch": 1.0}])
+def test_recorder_arguments(options):
+    (name, value), *_ = options.items()
+    with pytest.raises(RunError) as error:
+        HistoryRecorder(**options)
+    assert str(error.value) == f"`{name}` must be an integer of at least 0, or None. Received: {name}={value!r}."
+
+
+def test_misclassified_images_of_the_trained_model(tmp_path):
+    model = make_model()
+    callback = MisclassifiedImages(X, Y, n=4, class_names=["a", "b", "c"], path=tmp_path / "wrong.png", batch_size=5)
+    fit(model, callback)
+    predicted = model.predict(X, verbose=0).argmax(axis=1)
+    assert callback.total == (predicted != Y).sum() == callback.result.total > 4
+    assert (predicted[callback.result.index] == callback.result.predicted).all() and len(callback.to_frame()) == 4
+    assert (tmp_path / "wrong.png").stat().st_size > 5000
+    assert callback.draw().texts[0].get_text() == f"{callback.total} of 22 images misclassified"
+
+
+def test_every_says_how_often_to_look(monkeypatch):
+    looks = []
+    callback = MisclassifiedImages(X, Y, every=2)
+    monkeypatch.setattr(callback, "_look", lambda: looks.append(callback.model.optimizer.iterations.numpy()))
+    fit(make_model(run_eagerly=True), callback, epochs=5)
+    assert looks == [6, 12, 15]
+
+
+def test_probabilities_give_the_confidences_of_their_logits():
+    model = make_model(softmax=True)
+    callback = MisclassifiedImages(X, Y, from_logits=False)
+    fit(model, callback, epochs=1)
+    probability = model.predict(X, verbose=0)
+    np.testing.assert_allclose(callback.result.confidence, probability[callback.result.index].max(axis=1), rtol=1e-5)
+
+
+def test_a_diverged_model_predicts_nothing(tmp_path):
+    callback = MisclassifiedImages(X, Y, path=tmp_path / "wrong.png")
+    model = make_model(run_eagerly=True)
+    model.set_weights([weight * np.nan for weight in model.get_weights()])
+    fit(model, callback, epochs=1)
+    assert callback.total == 22 and set(callback.result.predicted) == {-1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "sentence"),
+    [
+        (
+            (X, Y),
+            {"select": "last"},
+            "Unknown selection 'last'. Use one of: confident, first.",
+        ),
+        ((X, Y), {"every": 0}, "`every` must be an integer of at least 1. Received: every=0."),
+        ((X, Y), {"n": 1.5}, "`n` must be an integer of at least 1. Received: n=1.5."),
+        (
+            (X, Y[:3]),
+            {},
+            "There must be one class for each image. Received: 3 classes, 22 images. "
+            "Pass the classes of the same images, in the same order.",
+        ),
+        (
+            (X, Y),
+            {"path": "a.bmp"},
+            "A picture's file name must end in .png, .svg or .pdf. Received: 'a.bmp'.",
+        ),
+    ],
+)
+def test_misclassified_arguments(arguments, options, sentence):
+    with pytest.raises(DataError) as error:
+        MisclassifiedImages(*arguments, **options)
+    assert str(error.value) == sentence
+
+
+def test_no_result_before_training():
+    with pytest.raises(DataError) as error:
+        MisclassifiedImages(X, Y).to_frame()
+    assert str(error.value) == "There is no result yet. Pass this callback to model.fit first."

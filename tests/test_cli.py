@@ -1,0 +1,130 @@
+import re
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from tfnorm import __version__
+from tfnorm.cli import app, main
+
+
+def run(arguments, capsys, monkeypatch):
+    """Run the command line in this process and return exit code, output and errors."""
+    monkeypatch.setattr(sys, "argv", ["tfnorm", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    captured = capsys.readouterr()
+    return stop.value.code, captured.out, captured.err
+
+
+HEAVY = "import sys; sys.argv = ['tfnorm', *{arguments!r}]\nfrom tfnorm.cli import main\ntry:\n    main()\nexcept SystemExit as stop:\n    print('exit', stop.code)\nprint(sorted({{'tensorflow', 'keras', 'pandas', 'matplotlib'}} & set(sys.modules)))"  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["compare", "--help"], 0),
+        (["compare", "gn:5"], 2),
+        (["compare", "nope"], 2),
+        (["compare", "--no-such-flag"], 2),
+        (["compare", "--dataset", "nope"], 2),
+        (["list"], 0),
+        (["inspect", "mnist_7k"], 0),
+    ],
+)
+def test_help_and_bad_input_import_nothing_heavy(arguments, code):
+    answer = subprocess.run(
+        [sys.executable, "-c", HEAVY.format(arguments=arguments)], capture_output=True, text=True, check=True
+    )
+    assert f"exit {code}" in answer.stdout
+    assert answer.stdout.strip().endswith("[]")
+
+
+def test_groups_that_do_not_fit_get_one_sentence(capsys, monkeypatch):
+    code, out, err = run(["compare", "gn:5"], capsys, monkeypatch)
+    assert (code, out) == (2, "")
+    assert err == (
+        "tfnorm: `groups` must divide the number of channels. Received: groups=5, channels=8 at layer 'conv1_norm'. "
+        "Use one of 1, 2, 4, 8. Valid groups for every layer of mnist_7k: 1, 2, 4.\n"
+    )
+
+
+def test_an_unknown_norm_gets_one_sentence(capsys, monkeypatch):
+    code, _, err = run(["compare", "nope"], capsys, monkeypatch)
+    assert code == 2
+    assert err == (
+        "tfnorm: Unknown norm 'nope' at character 1 of 'nope'. Did you mean 'none'? "
+        "Use one of: none, bn, ln, gn, in, rms, frn.\n"
+    )
+
+
+def test_an_unknown_dataset_gets_one_sentence(capsys, monkeypatch):
+    code, _, err = run(["compare", "bn", "--dataset", "mnits"], capsys, monkeypatch)
+    assert code == 2
+    assert "'mnits'" in err and "mnist" in err and err.count("\n") == 1
+
+
+def test_version(capsys, monkeypatch):
+    assert run(["--version"], capsys, monkeypatch)[:2] == (0, f"tfnorm {__version__}\n")
+
+
+@pytest.mark.parametrize("command", ["compare", "train", "inspect", "list"])
+def test_every_command_shows_examples(command):
+    text = CliRunner().invoke(app, [command, "--help"], terminal_width=200).output
+    assert "Examples" in text
+    assert re.search(rf"tfnorm {command}", text)
+
+
+def test_compare_prints_the_table_and_writes_the_pictures(tmp_path, capsys, monkeypatch):
+    arguments = ["compare", "gn:2", "none", "--seeds", "1", "--epochs", "1", "--out", str(tmp_path / "out")]
+    code, out, _ = run(arguments, capsys, monkeypatch)
+    assert code == 0
+    for word in ("gn:2", "none", "6,986", "6,842", "images/s", "justifies no ranking", str(tmp_path / "out")):
+        assert word in out
+    assert (tmp_path / "out" / "loss.png").exists() and (tmp_path / "out" / "accuracy.png").exists()
+    code, again, _ = run(arguments, capsys, monkeypatch)
+    assert code == 0 and again == out
+
+
+def test_ctrl_c_exits_130_and_keeps_what_was_done(tmp_path, capsys, monkeypatch):
+    from tfnorm.compare.progress import LiveProgress
+
+    def stop(self, run, record):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LiveProgress, "epoch_ended", stop)
+        code, _, err = run(["train", "bn", "--epochs", "2", "--out", str(tmp_path)], capsys, monkeypatch)
+    assert code == 130
+    assert err == "tfnorm: stopped; finished epochs are kept, and the same command goes on from there.\n"
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 1
+    code, out, _ = run(["train", "bn", "--epochs", "2", "--out", str(tmp_path)], capsys, monkeypatch)
+    assert code == 0
+    assert out.startswith("bn, seed 0: finished after 2 epochs, test accuracy ")
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 2
+
+    code, out, _ = run(["inspect", str(tmp_path / "model.keras")], capsys, monkeypatch)
+    assert code == 0 and "BatchNormalization" in out and "6,986" in out
+
+
+def test_a_folder_that_cannot_be_written_exits_1(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    code, _, err = run(["train", "bn", "--epochs", "1", "--out", str(tmp_path / "file" / "x")], capsys, monkeypatch)
+    assert code == 1
+    assert err.startswith("tfnorm: ") and "Not a directory" in err and "Traceback" not in err
+
+
+def test_inspect_refuses_what_is_no_network(tmp_path, capsys, monkeypatch):
+    assert run(["inspect", "mnist"], capsys, monkeypatch)[2].startswith("tfnorm: Unknown architecture 'mnist'.")
+    assert run(["inspect", "mnist_7k", "--input-shape", "28"], capsys, monkeypatch)[2] == (
+        "tfnorm: The input shape must look like 28x28x1. Received: '28'.\n"
+    )
+    path = tmp_path / "x.keras"
+    assert run(["inspect", str(path)], capsys, monkeypatch)[2] == (
+        f"tfnorm: There is no file {str(path)!r}. Give a .keras file, or an architecture's name.\n"
+    )
+    path.write_text("nothing")
+    code, _, err = run(["inspect", str(path)], capsys, monkeypatch)
+    assert code == 2 and "is no Keras model that can be opened" in err and err.count("\n") == 1

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from tfnorm.errors import TfnormError
+from tfnorm.training.config import TrainConfig, checked
+from tfnorm.training.recipes import RECIPES, Recipe
+
+
+def rates(recipe, steps_per_epoch=10, epochs=10):
+    schedule = recipe.make_schedule(steps_per_epoch, epochs)
+    return np.array([float(schedule(step)) for step in range(steps_per_epoch * epochs)])
+
+
+def test_one_cycle_rises_to_the_peak_and_falls_to_nothing():
+    values = rates(Recipe(name="x", learning_rate=0.5, schedule="one_cycle", warmup=0.3, final=1e-4))
+    assert values[0] == pytest.approx(0.02)
+    assert values.max() == pytest.approx(0.5) and values.argmax() == 30
+    assert (np.diff(values[:31]) > 0).all() and (np.diff(values[30:]) < 0).all()
+    assert values[-1] < 0.002
+
+
+def test_step_schedule_is_the_published_one_of_network_a():
+    values = rates(RECIPES["A"], steps_per_epoch=5, epochs=6)
+    expected = np.repeat([0.1, 0.01, 0.001], 10)
+    np.testing.assert_allclose(values, expected, rtol=1e-5)
+
+
+def test_cosine_and_constant():
+    assert Recipe(name="x", learning_rate=0.3).make_schedule(5, 5) == 0.3
+    values = rates(Recipe(name="x", learning_rate=0.3, schedule="cosine", final=0))
+    assert values[0] == pytest.approx(0.3) and values[50] == pytest.approx(0.15)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_makes_its_optimizer(name):
+    recipe = RECIPES[name]
+    optimizer = recipe.make_optimizer(10, recipe.epochs)
+    assert type(optimizer).__name__.lower() == recipe.optimizer
+    if recipe.optimizer == "sgd":
+        assert (optimizer.momentum, optimizer.nesterov) == (recipe.momentum, recipe.nesterov)
+
+
+def test_recipes_refuse_what_an_optimizer_would_ignore():
+    with pytest.raises(TfnormError, match="nesterov belongs to sgd, not to adam"):
+        checked(Recipe, {"name": "x", "learning_rate": 1, "optimizer": "adam", "nesterov": True})
+    with pytest.raises(TfnormError, match="weight_decay belongs to adamw"):
+        checked(Recipe, {"name": "x", "learning_rate": 1, "weight_decay": 1e-4})
+
+
+def test_config_is_canonical_and_resolved():
+    config = checked(TrainConfig, {"norm": "GN:2 + L1=0.0005", "recipe": "D"}).resolved()
+    assert config.norm == "gn:2+l1=5e-4"
+    assert (config.epochs, config.batch_size, config.augmentation) == (25, 128, "D")
+    config = checked(TrainConfig, {"norm": "bn", "epochs": 2, "learning_rate": 0.5}).resolved()
+    assert (config.epochs, config.recipe.epochs, config.recipe.learning_rate) == (2, 2, 0.5)
+    assert checked(TrainConfig, config.model_dump()) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"norm": "bn", "epochs": 0}, "`epochs`: input should be greater than or equal to 1. Received: 0."),
+        ({"norm": "bn", "epoch": 1}, "Unknown setting 'epoch'. Did you mean 'epochs'?"),
+        ({"norm": "bn", "arch": "mnist_7"}, "Unknown architecture 'mnist_7'. Did you mean 'mnist_7k'?"),
+        ({"norm": "bn", "recipe": "F"}, "Unknown recipe 'F'. Use one of: default, A, B, C, D, E."),
+        ({"norm": "bn", "augmentation": "shft"}, "Unknown augmentation 'shft'. Did you mean 'shift'?"),
+        ({"norm": "bn", "precision": "float8"}, "`precision`: input should be 'float32' or 'bfloat16'."),
+        ({"norm": "zn", "epochs": -1}, "Unknown norm 'zn' at character 1 of 'zn'."),
+        ({"norm": "zn", "epochs": -1}, "`epochs`: input should be greater than or equal to 1. Received: -1."),
+    ],
+)
+def test_bad_settings_get_sentences(values, sentence):
+    with pytest.raises(TfnormError) as error:
+        checked(TrainConfig, values)
+    assert sentence in str(error.value)

@@ -1,0 +1,73 @@
+import json
+
+import numpy as np
+import pytest
+
+from tfnorm.errors import RunError
+from tfnorm.training.runs import RunFolder, fingerprint, read_json, write_json
+
+
+def test_json_round_trip_carries_the_schema_version(tmp_path):
+    write_json(tmp_path / "a" / "x.json", {"one": 1})
+    assert read_json(tmp_path / "a" / "x.json") == {"schema_version": 1, "one": 1}
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["x.json"]
+
+
+def test_a_damaged_or_foreign_file_is_refused(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"schema_version": 1')
+    with pytest.raises(RunError, match="cannot be read: .*Delete its folder to run again."):
+        read_json(path)
+    path.write_text('{"schema_version": 99}')
+    with pytest.raises(RunError) as error:
+        read_json(path)
+    assert str(error.value) == (
+        f"The file {path} has schema version 99, and this tfnorm reads 1. "
+        "Use the tfnorm that wrote it, or delete its folder to run again."
+    )
+
+
+def test_another_configuration_is_refused_with_the_differing_keys(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.check({"norm": "bn"})  # nothing there yet
+    write_json(folder.config_path, {"asked": {"norm": "bn", "epochs": 3, "seed": 0}})
+    folder.check({"norm": "bn", "epochs": 3, "seed": 0})
+    with pytest.raises(RunError) as error:
+        folder.check({"norm": "ln", "epochs": 4, "seed": 0})
+    assert str(error.value) == (
+        f"The folder {tmp_path} holds a run with another configuration: epochs is 3 there and 4 now; "
+        "norm is 'bn' there and 'ln' now. Choose another output folder, or delete that one."
+    )
+
+
+def test_checkpoints_keep_the_last_two_and_skip_a_damaged_one(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.load_checkpoint() is None
+    for epochs in (1, 2, 10):
+        folder.save_checkpoint(epochs, {"w": np.full(3, epochs, "float32")})
+    files = sorted((tmp_path / "checkpoint").iterdir())
+    assert [file.name[:11] for file in files] == ["epoch-00002", "epoch-00010"]
+    epochs, state = folder.load_checkpoint()
+    assert epochs == 10 and state["w"].tolist() == [10, 10, 10]
+    content = bytearray(files[1].read_bytes())
+    content[len(content) // 2] ^= 1
+    files[1].write_bytes(content)
+    epochs, state = folder.load_checkpoint()
+    assert epochs == 2 and state["w"].tolist() == [2, 2, 2]
+    for cut in (0, 10):
+        files[0].write_bytes(files[0].read_bytes()[:cut])
+        assert folder.load_checkpoint() is None
+
+
+def test_fingerprint_sees_values_shapes_and_types():
+    a = np.arange(6, dtype="float32")
+    prints = {fingerprint([x]) for x in (a, a + 1, a.reshape(2, 3), a.astype("float64"))}
+    assert len(prints) == 4
+    assert fingerprint([a]) == fingerprint([a.copy()])
+
+
+def test_json_refuses_nan(tmp_path):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "x.json", {"loss": float("nan")})
+    assert not list(tmp_path.iterdir())
+    assert json.dumps(1) == "1"

@@ -1,0 +1,152 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from tfnorm.datasets import load
+from tfnorm.datasets.dataset import Dataset
+from tfnorm.errors import RunError
+from tfnorm.training.progress import Progress
+from tfnorm.training.runs import Run
+from tfnorm.training.trainer import slug, train
+
+FILES = {
+    "checkpoint",
+    "config.json",
+    "history.jsonl",
+    "misclassified.png",
+    "model.keras",
+    "predictions.npz",
+    "result.json",
+}
+TIMES = ["seconds", "train_seconds", "images_per_second"]
+
+
+@pytest.fixture(scope="module")
+def data():
+    """A hundred and sixty digits, enlarged to what mnist_7k takes."""
+    full = load("digits", image_size=28)
+    return Dataset(
+        name="digits",
+        x_train=full.x_train[:128],
+        y_train=full.y_train[:128],
+        x_test=full.x_test[:32],
+        y_test=full.y_test[:32],
+        class_names=full.class_names,
+    )
+
+
+class Recorder(Progress):
+    def __init__(self):
+        self.told = []
+
+    def __getattribute__(self, name):
+        if name in ("skipped", "started", "epoch_ended", "finished"):
+            return lambda run, *rest: self.told.append(name)
+        return super().__getattribute__(name)
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "gn"
+    return train(norm="gn:2+l1=1e-4", epochs=2, out=folder, data=data)
+
+
+def test_a_run_writes_its_folder(run):
+    assert {path.name for path in run.path.iterdir()} == FILES
+    assert (run.label, run.seed, run.status) == ("gn:2+l1=1e-4", 0, "finished")
+    assert list(run.history.index) == [0, 1]
+    assert run.logits.shape == (32, 10) and run.labels.shape == (32,)
+
+
+def test_history_keeps_penalty_and_data_loss_apart(run):
+    history = run.history
+    np.testing.assert_allclose(history["loss"], history["data_loss"] + history["penalty"], rtol=1e-5)
+    np.testing.assert_allclose(history["val_loss"], history["val_data_loss"] + history["val_penalty"], rtol=1e-5)
+    assert (history["penalty"] > 0.01).all()
+    assert (history["images_per_second"] > 0).all()
+
+
+def test_config_says_what_was_really_trained(run):
+    config = run.config
+    norms = [layer for layer in config["layers"] if layer["name"].endswith("_norm")]
+    assert [layer["class"] for layer in norms] == ["GroupNormalization"] * 4
+    assert {layer["groups"] for layer in norms} == {2}
+    assert config["trainable_parameters"] == 6986
+    model = run.load_model()
+    assert len(config["regularized"]) == len(model.trainable_variables)
+    assert config["data"]["fingerprint"] and config["versions"]["keras"] == keras.__version__
+
+
+def test_predictions_are_those_of_the_saved_model(run, data):
+    model = run.load_model()
+    logits = model.predict(data.x_test, verbose=0)
+    np.testing.assert_allclose(logits, run.logits, atol=1e-4)
+    accuracy = np.mean(run.logits.argmax(1) == run.labels)
+    assert run.history["val_accuracy"].iloc[-1] == pytest.approx(accuracy)
+    assert run.result["misclassified"] == round(32 * (1 - accuracy))
+
+
+def test_a_finished_run_is_not_trained_again(run, data):
+    progress = Recorder()
+    before = (run.path / "model.keras").stat().st_mtime_ns
+    again = train(norm="gn:2+l1=1e-4", epochs=2, out=run.path, data=data, progress=progress)
+    assert progress.told == ["skipped"]
+    assert (again.path / "model.keras").stat().st_mtime_ns == before
+
+
+def test_another_configuration_is_refused_before_training(run, data):
+    with pytest.raises(RunError, match="seed is 0 there and 1 now"):
+        train(norm="gn:2+l1=1e-4", epochs=2, seed=1, out=run.path, data=data)
+
+
+def test_norms_start_from_the_same_kernels(run, data, tmp_path):
+    other = train(norm="bn", epochs=1, out=tmp_path, data=data)
+    assert other.config["initial_kernels"] == run.config["initial_kernels"]
+
+
+class _Stop(Progress):
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def epoch_ended(self, run, record):
+        if record["epoch"] == self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("norm", ["bn+l1=5e-4", "gn:2"])
+def test_a_broken_off_run_ends_as_if_undisturbed(data, tmp_path, norm):
+    whole = train(norm=norm, epochs=3, out=tmp_path / "whole", data=data)
+    with pytest.raises(KeyboardInterrupt):
+        train(norm=norm, epochs=3, out=tmp_path / "broken", data=data, progress=_Stop(1))
+    progress = Recorder()
+    resumed = train(norm=norm, epochs=3, out=tmp_path / "broken", data=data, progress=progress)
+    assert progress.told.count("epoch_ended") == 1
+    assert resumed.history.drop(columns=TIMES).equals(whole.history.drop(columns=TIMES))
+    np.testing.assert_array_equal(resumed.logits, whole.logits)
+    for a, b in zip(whole.load_model().get_weights(), resumed.load_model().get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_as_diverged(data, tmp_path):
+    run = train(norm="none", epochs=4, learning_rate=1e20, augmentation="none", out=tmp_path, data=data)
+    assert run.status == "diverged"
+    assert len(run.history) == run.result["diverged_at_epoch"] + 1 < 4
+
+
+def test_bfloat16_activations_keep_float32_weights(data, tmp_path):
+    run = train(norm="ln", epochs=1, precision="bfloat16", out=tmp_path, data=data)
+    model = run.load_model()
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    assert model.get_layer("conv2").compute_dtype == "bfloat16"
+    assert run.logits.dtype == np.float32
+
+
+def test_slug_is_safe_for_shells():
+    assert slug("gn:2+l1=5e-4") == "gn-2_l1-5e-4"
+    assert json.dumps(slug("a/b c")) == '"a-b-c"'
+
+
+def test_run_repr_names_it(run):
+    assert repr(Run(run.path)) == f"Run({str(run.path)!r}, gn:2+l1=1e-4, seed 0, finished)"

@@ -1,0 +1,93 @@
+"""tfnorm finds out which normalization and which regularization a convolutional network should use.
+
+Names are imported when they are first used, so that ``import tfnorm`` is immediate.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tfnorm._version import __version__
+
+if TYPE_CHECKING:
+    from tfnorm import callbacks, compare, convert, datasets, layers, regularizers
+    from tfnorm.models.architectures import ArchSpec
+    from tfnorm.models.builder import build
+    from tfnorm.spec import NormSpec
+    from tfnorm.training.trainer import train
+
+__all__ = [
+    "ArchSpec",
+    "NormSpec",
+    "__version__",
+    "build",
+    "callbacks",
+    "compare",
+    "convert",
+    "datasets",
+    "layers",
+    "list_architectures",
+    "list_datasets",
+    "list_norms",
+    "regularizers",
+    "train",
+]
+
+_MEMBERS = {
+    "ArchSpec": "tfnorm.models.architectures",
+    "NormSpec": "tfnorm.spec",
+    "build": "tfnorm.models.builder",
+    "train": "tfnorm.training.trainer",
+}
+_MODULES = ("callbacks", "compare", "convert", "datasets", "layers", "regularizers")
+
+
+def list_architectures() -> list[str]:
+    """Return the names that `build` takes as ``arch``.
+
+    Example:
+        >>> list_architectures()[0]
+        'mnist_7k'
+    """
+    from tfnorm.models.architectures import ARCHITECTURES
+
+    return list(ARCHITECTURES)
+
+
+def list_norms() -> list[str]:
+    """Return the names of the norms; what may follow each is in `tfnorm.spec`.
+
+    Example:
+        >>> list_norms()
+        ['none', 'bn', 'ln', 'gn', 'in', 'rms', 'frn']
+    """
+    from tfnorm.spec import NORMS
+
+    return list(NORMS)
+
+
+def list_datasets() -> list[str]:
+    """Return the names that `tfnorm.datasets.load` takes; it takes ``.npz`` files and folders too.
+
+    Example:
+        >>> list_datasets()[0]
+        'digits'
+    """
+    from tfnorm.datasets import list_datasets
+
+    return list_datasets()
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name in _MODULES:
+        return import_module(f"tfnorm.{name}")
+    if name in _MEMBERS:
+        return getattr(import_module(_MEMBERS[name]), name)
+    raise AttributeError(f"module 'tfnorm' has no attribute {name!r}. Public names: {', '.join(__all__)}.")
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return __all__

@@ -1,0 +1,332 @@
+"""Keras callbacks: the journal of a training, and the images that the trained model gets wrong."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from tfnorm.errors import DataError, RunError, unknown
+from tfnorm.files import check_picture_path, write_whole
+from tfnorm.history import SCHEMA_VERSION, append_line, encode_record, explain, read_history
+from tfnorm.misclassified import (
+    SELECTIONS,
+    Misclassified,
+    check_labels,
+    draw_misclassified,
+    find_misclassified,
+)
+from tfnorm.ops import compiled
+from tfnorm.registry import Registry
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+CALLBACKS: Registry[type[keras.callbacks.Callback]] = Registry("callback")
+
+
+class HistoryRecorder(keras.callbacks.Callback):
+    r"""Record every epoch of ``model.fit``, in memory and as one line of JSON in a file.
+
+    In Keras ``loss`` and ``val_loss`` include the weight penalty; curves that compare models need the loss without it:
+
+        data_loss = loss - penalty,  penalty = \sum_w regularizer(w) over the trainable weights
+
+    If a metric ``data_loss`` is compiled, the penalty is the difference between the two. Otherwise it is computed:
+    for validation from the weights that are validated, exactly; for training as the mean over batches, weighted by
+    their number of images, of the penalty of the weights that the batch met. That is what ``loss`` contains, if
+    ``steps_per_execution`` is 1; if it is k, only the first of every k batches is seen. What layers add by ``add_loss``
+    or an activity regularizer stays in ``data_loss``, unless the metric is compiled.
+
+    A record has the keys ``schema_version`` (1), ``epoch`` (from 0), ``loss``, ``data_loss``, ``penalty``, every other
+    metric, ``val_loss``, ``val_data_loss``, ``val_penalty``, every other validation metric, ``lr`` (learning rate of
+    the epoch's last step), ``seconds`` (wall clock of training and validation), ``train_seconds`` (without validation)
+    and ``images_per_second`` (training images by ``train_seconds``; None if their number is unknown).
+
+    Args:
+        path: The file to append to, or None. Missing folders are made. Every line is on the disk before the next epoch.
+        initial_epoch: The epoch, from 0, at which training resumes: lines of that and later epochs are dropped from an
+            existing file, and the earlier ones become the first of ``records``.
+        images_per_epoch: Number of training images an epoch. By default Keras's own loss tracker is asked.
+        append: Whether a file that has lines may be appended to as it is.
+
+    Attributes:
+        records: One dict an epoch. Values that are not finite are floats here and null in the file.
+
+    Raises:
+        RunError: When training begins, if the file has lines and neither ``initial_epoch`` nor ``append`` is given, or
+            if a line of it is damaged.
+        OSError: If the file cannot be written; the record is in ``records`` all the same.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        initial_epoch: int | None = None,
+        images_per_epoch: int | None = None,
+        append: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, value in (("initial_epoch", initial_epoch), ("images_per_epoch", images_per_epoch)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+                raise RunError(f"`{name}` must be an integer of at least 0, or None. Received: {name}={value!r}.")
+        self.path = None if path is None else Path(path)
+        self.initial_epoch = initial_epoch
+        self.images_per_epoch = images_per_epoch
+        self.append = append
+        self.records: list[dict[str, Any]] = []
+        self._opened = False
+        self._penalty: Callable[[], Any] | None = None
+        self.on_epoch_begin(0)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the records as a table, one row an epoch, with the index ``epoch`` (from 0)."""
+        import pandas as pd
+
+        columns = list(dict.fromkeys(key for record in self.records for key in record))
+        return pd.DataFrame(self.records, columns=columns or ["epoch"]).set_index("epoch")
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Open the file, and find the weights that have a regularizer."""
+        if self.path is not None and not self._opened:
+            self._open(self.path)
+        self._opened = True
+        self._penalty = _penalty_function(self.model)
+
+    def _open(self, path: Path) -> None:
+        """Read the records to keep; drop the others from the file, whole or not at all."""
+        if not path.exists():
+            return
+        earlier = read_history(path)
+        if self.initial_epoch is not None:
+            kept = [record for record in earlier if record["epoch"] < self.initial_epoch]
+            if len(kept) < len(earlier):
+                try:
+                    write_whole(path, b"".join(encode_record(record) for record in kept))
+                except OSError as error:
+                    raise explain(error, path) from error
+            self.records = kept
+        elif self.append:
+            self.records = earlier
+        elif earlier:
+            raise RunError(
+                f"{path} holds the history of {len(earlier)} epochs already. Choose another file, or pass "
+                "`initial_epoch` to resume that training or append=True to add to the file as it is."
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Start the clock."""
+        self._batches: list[tuple[Any, Any]] = []
+        self._rate = self._val_penalty = self._images = self._train_seconds = None
+        self._start = time.perf_counter()
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Note learning rate, images so far and penalty: tensors, which are waited for at the end of the epoch."""
+        model = self.model
+        rate = getattr(getattr(model, "optimizer", None), "learning_rate", None)
+        self._rate = None if rate is None or _schedule(model) else _copy(rate)
+        seen = getattr(getattr(model, "_loss_tracker", None), "count", None)
+        self._batches.append((None if seen is None else _copy(seen), self._penalty() if self._penalty else 0.0))
+
+    def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Stop the clock of the training part: validation begins, and resets the metrics."""
+        if self._train_seconds is None:
+            self._stop_training_clock()
+
+    def on_test_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Compute the penalty of the weights that are validated, which a callback may have swapped for the epoch's."""
+        if self._val_penalty is None:
+            self._val_penalty = self._penalty() if self._penalty else 0.0
+
+    def _stop_training_clock(self) -> None:
+        """Set the number of images of the epoch and its training seconds."""
+        tracker = getattr(self.model, "_loss_tracker", None)
+        self._images = None if tracker is None else float(tracker.count)  # waits for the last step on a GPU
+        self._train_seconds = time.perf_counter() - self._start
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Make the epoch's record, keep it, and append it to the file."""
+        if self._train_seconds is None:
+            self._stop_training_clock()
+        seconds = time.perf_counter() - self._start
+        metrics = {key: _plain(value) for key, value in (logs or {}).items()}
+        record = {"schema_version": SCHEMA_VERSION, "epoch": int(epoch)}
+        images, weights = self._count_images()
+        record |= self._split_loss(metrics, "", lambda: _weighted_mean([p for _, p in self._batches], weights))
+        record |= self._split_loss(metrics, "val_", lambda: float(self._val_penalty or 0.0))
+        record |= {
+            "lr": self._last_rate(),
+            "seconds": seconds,
+            "train_seconds": self._train_seconds,
+            "images_per_second": images / self._train_seconds if images and self._train_seconds > 0 else None,
+        }
+        self.records.append(record)
+        if self.path is not None:
+            append_line(self.path, encode_record(record))
+
+    def _count_images(self) -> tuple[float | None, list[float] | None]:
+        """Return the images of the epoch, and those of each batch; None if another callback evaluated the model."""
+        counts = [None if seen is None else float(seen) for seen, _ in self._batches] + [self._images]
+        if None in counts or len(counts) < 2:
+            return self.images_per_epoch, None
+        weights = list(np.diff(np.asarray(counts, dtype=float)))
+        if min(weights) <= 0 or weights[-1] > max(weights[:-1], default=math.inf):
+            return self.images_per_epoch, None
+        return self.images_per_epoch or counts[-1], weights
+
+    def _split_loss(self, metrics: dict[str, Any], prefix: str, compute: Callable[[], float]) -> dict[str, Any]:
+        """Return the metrics with the prefix, the loss split in two."""
+        chosen = {k: v for k, v in metrics.items() if k.startswith("val_") == bool(prefix)}
+        loss, data_loss = chosen.pop(f"{prefix}loss", None), chosen.pop(f"{prefix}data_loss", None)
+        if not isinstance(loss, float):
+            return chosen
+        if data_loss is None:
+            penalty = compute()
+            data_loss = loss - penalty
+        else:
+            # Without a regularizer the two differ by rounding only.
+            penalised = self._penalty is not None or len(self.model.losses) > 0
+            penalty = max(loss - data_loss, 0.0) if penalised else 0.0
+        return {f"{prefix}loss": loss, f"{prefix}data_loss": data_loss, f"{prefix}penalty": penalty, **chosen}
+
+    def _last_rate(self) -> float | None:
+        """Return the learning rate of the last step; a schedule counts steps, and is one ahead by now."""
+        schedule = _schedule(self.model)
+        if schedule:
+            optimizer = self.model.optimizer
+            steps = getattr(optimizer, "inner_optimizer", optimizer)._iterations
+            return float(schedule(max(int(steps) - 1, 0)))
+        return None if self._rate is None else float(self._rate)
+
+
+def _copy(variable: Any) -> Any:
+    """Return a scalar variable's value now; converting it shares memory that the next training step overwrites."""
+    return keras.ops.add(variable, 0.0)
+
+
+def _schedule(model: keras.Model) -> keras.optimizers.schedules.LearningRateSchedule | None:
+    """Return the optimizer's learning rate schedule; None if the rate is a plain number."""
+    optimizer = getattr(model, "optimizer", None)
+    rate = getattr(getattr(optimizer, "inner_optimizer", optimizer), "_learning_rate", None)
+    return rate if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else None
+
+
+def _penalty_function(model: keras.Model) -> Callable[[], Any] | None:
+    """Return a function that sums the penalties of the trainable weights; None if none has a regularizer."""
+    weights = [weight for weight in model.trainable_variables if weight.regularizer is not None]
+    if not weights:
+        return None
+
+    def penalty() -> Any:
+        return sum(keras.ops.sum(keras.ops.cast(weight.regularizer(weight), "float32")) for weight in weights)
+
+    return compiled(penalty)
+
+
+def _weighted_mean(values: Sequence[Any], weights: Sequence[float] | None) -> float:
+    """Return the mean of some scalars; 0 if there are none."""
+    return float(np.average([float(value) for value in values], weights=weights)) if values else 0.0
+
+
+def _plain(value: Any) -> float | list[Any]:
+    """Return a metric as a float, or as a flat list if it has several values."""
+    array = np.asarray(value, dtype=np.float64)
+    return float(array) if array.ndim == 0 else array.ravel().tolist()
+
+
+class MisclassifiedImages(keras.callbacks.Callback):
+    """Find the images that the model gets wrong when training ends, and draw some of them.
+
+    Training is left as it is: neither weights nor metrics change. List it last, so that it sees the weights that the
+    other callbacks leave behind, such as the best ones.
+
+    Args:
+        x: Images as the model takes them, shape (images, height, width, channels), channels 1 or 3.
+        y: Their classes, integers, shape (images,).
+        n: How many misclassified images to list, at most; at least 1.
+        select: ``"confident"`` for the most confident mistakes, ``"first"`` for the first by index.
+        class_names: The name of every class; by default its number.
+        path: Where to draw them (.png, .svg or .pdf), or None.
+        batch_size: Images a prediction step.
+        every: Look after every so many epochs too, in 1..; None looks at the end only.
+        from_logits: Whether the model returns logits, else probabilities.
+        title: Title of the picture.
+
+    Attributes:
+        total: How many images are misclassified; None before the first look.
+        result: The `Misclassified` images; None before the first look.
+    """
+
+    def __init__(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        n: int = 10,
+        select: str = "confident",
+        class_names: Sequence[str] | None = None,
+        path: str | os.PathLike[str] | None = None,
+        batch_size: int = 256,
+        every: int | None = None,
+        from_logits: bool = True,
+        title: str | None = None,
+    ) -> None:
+        super().__init__()
+        if select not in SELECTIONS:
+            raise DataError(unknown("selection", select, SELECTIONS))
+        for name, value in (("n", n), ("batch_size", batch_size), ("every", 1 if every is None else every)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise DataError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}.")
+        self.x = np.asarray(x)
+        self.y = check_labels(y, len(self.x))
+        self.n, self.select, self.class_names = n, select, class_names
+        self.path = None if path is None else check_picture_path(path)
+        self.batch_size, self.every, self.from_logits, self.title = batch_size, every, from_logits, title
+        self.total: int | None = None
+        self.result: Misclassified | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Look after every ``every`` epochs."""
+        if self.every is not None and (epoch + 1) % self.every == 0:
+            self._look()
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Look at the trained model."""
+        self._look()
+
+    def _look(self) -> None:
+        """Predict, and set ``total`` and ``result``; draw if there is a path."""
+        logits = np.asarray(self.model.predict(self.x, batch_size=self.batch_size, verbose=0), dtype=np.float64)
+        if not self.from_logits:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                logits = np.log(logits)
+        self.result = find_misclassified(self.y, logits, n=self.n, select=self.select, class_names=self.class_names)
+        self.total = self.result.total
+        if self.path is not None:
+            self.draw(self.path)
+
+    def _looked(self) -> Misclassified:
+        """Return the result, or raise an error before the first look."""
+        if self.result is None:
+            raise DataError("There is no result yet. Pass this callback to model.fit first.")
+        return self.result
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a misclassified image, as `Misclassified.to_frame` does."""
+        return self._looked().to_frame()
+
+    def draw(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Draw the misclassified images, and write the picture to ``path`` if given."""
+        return draw_misclassified(self.x, self._looked(), title=self.title, path=path)
+
+
+CALLBACKS.add("history_recorder", HistoryRecorder)
+CALLBACKS.add("misclassified_images", MisclassifiedImages)

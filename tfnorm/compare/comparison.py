@@ -1,0 +1,246 @@
+"""The same network with each normalization, trained under identical conditions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfnorm.errors import RunError, TfnormError
+from tfnorm.files import write_whole
+from tfnorm.spec import NormSpec, format, parse
+from tfnorm.training.config import TrainConfig, checked
+from tfnorm.training.runs import SCHEMA_VERSION, Run, RunFolder, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from tfnorm.datasets import Dataset
+    from tfnorm.training.progress import Progress
+
+DEFAULT_SPECS = ("gn:2", "ln", "bn+l1=5e-4")
+
+
+def configurations(
+    specs: Iterable[str | NormSpec] | str | None = None, *, seeds: int | Sequence[int] = 3, **settings: Any
+) -> list[TrainConfig]:
+    """Return the configuration of each run of a comparison, all of them checked, without importing Keras.
+
+    Args:
+        specs: Norm specs; default gn:2, ln and bn+l1=5e-4.
+        seeds: How many seeds, counted from 0, or the seeds themselves.
+        **settings: Arguments of `TrainConfig` that all runs share.
+
+    Returns:
+        Seed by seed, within each spec.
+
+    Example:
+        >>> [(c.norm, c.seed) for c in configurations(["bn", "ln"], seeds=2)]
+        [('bn', 0), ('bn', 1), ('ln', 0), ('ln', 1)]
+    """
+    if isinstance(specs, (str, NormSpec)):
+        specs = [specs]
+    problems: list[str] = []
+    labels: list[str] = []
+    for spec in DEFAULT_SPECS if specs is None else specs:
+        try:
+            label = format(parse(spec))
+            checked(TrainConfig, {**settings, "norm": label}).plan()
+        except TfnormError as error:
+            problems.append(str(error))
+            continue
+        if label in labels:
+            problems.append(f"The spec {label!r} is given twice. Give each once; for repetitions use more seeds.")
+        labels.append(label)
+    if problems:
+        raise TfnormError(" ".join(dict.fromkeys(problems)))
+    if not labels:
+        raise TfnormError("There is nothing to compare. Give at least one norm spec, such as 'bn'.")
+    if isinstance(seeds, bool) or (isinstance(seeds, int) and seeds < 1):
+        raise TfnormError(f"`seeds` must be at least 1, or a list of seeds. Received: seeds={seeds!r}.")
+    numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise TfnormError(f"`seeds` must be different numbers, at least one. Received: seeds={numbers}.")
+    return [
+        checked(TrainConfig, {**settings, "norm": label, "seed": seed}).resolved()
+        for label in labels
+        for seed in numbers
+    ]
+
+
+def compare(
+    specs: Iterable[str | NormSpec] | str | None = None,
+    *,
+    seeds: int | Sequence[int] = 3,
+    out: str | Path | None = None,
+    resume: bool = True,
+    data: Dataset | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Comparison:
+    """Train one network with each normalization and each seed, and write tables and pictures.
+
+    All runs of a seed start from the same convolution kernels and see the same images in the same order. A run that
+    is finished in the folder is not trained again.
+
+    Args:
+        specs: Norm specs; default gn:2, ln and bn+l1=5e-4.
+        seeds: How many seeds, counted from 0, or the seeds themselves.
+        out: The folder; default ``runs/ARCH-DATASET``.
+        resume: Whether runs in the folder are taken up; False refuses a folder that holds runs.
+        data: The data, if it is loaded already.
+        progress: Is told what happens.
+        **settings: Arguments of `tfnorm.training.config.TrainConfig` that all runs share: arch, dataset, data_dir,
+            image_size, epochs, batch_size, recipe, augmentation, learning_rate, dropout, regularize, precision.
+
+    Returns:
+        The `Comparison`.
+
+    Raises:
+        TfnormError: If a spec, a setting, the data or the folder cannot be used, before anything is trained.
+
+    Example:
+        >>> comparison = compare(["bn", "ln"], seeds=1, epochs=1, out=folder)
+        >>> comparison.table.index.tolist()
+        ['bn', 'ln']
+    """
+    planned = configurations(specs, seeds=seeds, **settings)
+    from tfnorm.training.trainer import default_name, load_data, slug, train
+
+    folder = Path(out) if out is not None else Path("runs") / default_name(planned[0])
+    places = [folder / slug(config.norm) / f"seed-{config.seed}" for config in planned]
+    for place, config in zip(places, planned, strict=True):
+        if not resume and RunFolder(place).config_path.exists():
+            raise RunError(f"The folder {folder} holds runs already. Choose another one, or resume.")
+        RunFolder(place).check(config.asked())
+    if not all(RunFolder(place).finished for place in places):
+        data = data or load_data(planned[0])
+    runs = [
+        train(config, out=place, data=data, progress=progress) for config, place in zip(planned, places, strict=True)
+    ]
+    comparison = Comparison(runs, folder)
+    comparison.save()
+    return comparison
+
+
+class Comparison:
+    """Runs of one network with several normalizations.
+
+    Args:
+        runs: Finished runs.
+        path: The folder that tables and pictures are written to.
+    """
+
+    def __init__(self, runs: Sequence[Run], path: str | Path) -> None:
+        self.runs = list(runs)
+        self.path = Path(path)
+        self._table: pd.DataFrame | None = None
+
+    def __repr__(self) -> str:
+        return f"Comparison of {len(self.groups)} normalizations in {str(self.path)!r}\n{self.table.to_string()}"
+
+    def _repr_html_(self) -> str:
+        return self.table.to_html()
+
+    @property
+    def groups(self) -> Mapping[str, list[Run]]:
+        """The runs of each spec, in the order given."""
+        groups: dict[str, list[Run]] = {}
+        for run in self.runs:
+            groups.setdefault(run.label, []).append(run)
+        return groups
+
+    @property
+    def histories(self) -> Mapping[str, list[pd.DataFrame]]:
+        """The history of each run of each spec."""
+        return {label: [run.history for run in runs] for label, runs in self.groups.items()}
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a spec.
+
+        Accuracies are test accuracies in percent, mean and standard deviation (n - 1) over seeds. The best epoch is
+        chosen on the test set, so that it flatters; the last is the honest number.
+        """
+        if self._table is None:
+            import pandas as pd
+
+            rows = {label: _row(runs) for label, runs in self.groups.items()}
+            self._table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("spec")
+        return self._table
+
+    def save(self) -> None:
+        """Write table.csv, comparison.json, loss.png, accuracy.png and a misclassified picture a spec."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_whole(self.path / "table.csv", self.table.to_csv().encode())
+        records = json.loads(self.table.reset_index().to_json(orient="records"))
+        runs = [
+            {
+                "spec": run.label,
+                "seed": run.seed,
+                "status": run.status,
+                "path": str(run.path.relative_to(self.path)) if run.path.is_relative_to(self.path) else str(run.path),
+                "trainable_parameters": run.config["trainable_parameters"],
+                "initial_kernels": run.config["initial_kernels"],
+                "test_accuracy_by_epoch": json.loads(run.history["val_accuracy"].to_json(orient="values")),
+            }
+            for run in self.runs
+        ]
+        shared = {key: value for key, value in self.runs[0].config["asked"].items() if key not in ("norm", "seed")}
+        content = {"settings": shared, "data": self.runs[0].config["data"], "table": records, "runs": runs}
+        write_json(self.path / "comparison.json", {"schema_version": SCHEMA_VERSION, **content})
+        self.plot_loss(self.path / "loss.png")
+        self.plot_accuracy(self.path / "accuracy.png")
+        for label, group in self.groups.items():
+            picture = group[0].path / "misclassified.png"
+            if picture.exists():
+                from tfnorm.training.trainer import slug
+
+                write_whole(self.path / f"misclassified-{slug(label)}.png", picture.read_bytes())
+
+    def _title(self, what: str) -> str:
+        config = self.runs[0].config
+        seeds = max(len(group) for group in self.groups.values())
+        over = "1 seed" if seeds == 1 else f"{seeds} seeds"
+        return f"{what}: {config['asked']['arch']} on {config['data']['name']}, {over}"
+
+    def plot_loss(self, path: str | Path | None = None) -> Figure:
+        """Draw training and test loss without penalty, all specs together."""
+        from tfnorm.report import plot_loss
+
+        return plot_loss(self.histories, title=self._title("Loss"), path=path)
+
+    def plot_accuracy(self, path: str | Path | None = None) -> Figure:
+        """Draw training and test accuracy, all specs together, the best epoch marked."""
+        from tfnorm.report import plot_accuracy
+
+        return plot_accuracy(self.histories, title=self._title("Accuracy"), path=path)
+
+
+def _row(runs: Sequence[Run]) -> dict[str, Any]:
+    import pandas as pd
+
+    histories = [run.history for run in runs]
+    accuracies = [100 * history["val_accuracy"] for history in histories]
+    best, last = pd.Series([a.max() for a in accuracies]), pd.Series([a.iloc[-1] for a in accuracies])
+    # The first epoch's time holds the tracing of the graph.
+    speeds = pd.Series(
+        [history["images_per_second"].iloc[min(1, len(history) - 1) :].median() for history in histories]
+    )
+    wrong = pd.Series([run.result["misclassified"] for run in runs], dtype="float64")
+    return {
+        "parameters": runs[0].config["trainable_parameters"],
+        "seeds": len(runs),
+        "best_accuracy": best.mean(),
+        "best_accuracy_std": best.std(),
+        "last_accuracy": last.mean(),
+        "last_accuracy_std": last.std(),
+        "test_data_loss": pd.Series([history["val_data_loss"].iloc[-1] for history in histories]).mean(),
+        "penalty": pd.Series([history["penalty"].iloc[-1] for history in histories]).mean(),
+        "misclassified": wrong.mean(),
+        "seconds": pd.Series([history["seconds"].sum() for history in histories]).mean(),
+        "images_per_second": speeds.median(),
+        "diverged": sum(run.status == "diverged" for run in runs),
+    }

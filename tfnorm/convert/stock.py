@@ -1,0 +1,114 @@
+"""From the layers of tfnorm to those that Keras itself has."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import keras
+from keras import layers
+
+from tfnorm.errors import TfnormError
+from tfnorm.layers import (
+    BatchNormalization,
+    GroupNormalization,
+    LayerNormalization,
+    RMSNormalization,
+    WeightStandardizedConv2D,
+)
+
+PACKAGE = "tfnorm>"
+
+
+def to_keras(model: keras.Model) -> keras.Model:
+    """Return the same network in Keras's own layers, with the same weights, names and outputs.
+
+    The file of the result opens without tfnorm. Weight-standardized convolutions become convolutions with the
+    standardized kernel. Penalties that Keras does not have (`L2Norm`, `Sum`, any on an RMS scale) are left out, with
+    a warning: they change training, not outputs. A model that was compiled is compiled in the same way, with a fresh
+    optimizer.
+
+    Args:
+        model: A functional or sequential model; it is not changed.
+
+    Returns:
+        A new model.
+
+    Raises:
+        TfnormError: If a layer has no counterpart in Keras, or the model is a subclass of its own.
+
+    Example:
+        >>> stock = to_keras(tfnorm.build(norm="gn:2"))
+        >>> type(stock.get_layer("conv1_norm")).__module__.split(".")[0]
+        'keras'
+    """
+    if not isinstance(model, (keras.Sequential, keras.src.models.Functional)):
+        raise TfnormError(
+            f"Only functional and sequential models can be converted. Received: {type(model).__name__} {model.name!r}. "
+            "Build it with keras.Input and keras.Model(inputs, outputs)."
+        )
+    strange = [
+        f"{layer.name} ({type(layer).__name__})"
+        for layer in model._flatten_layers(include_self=False)
+        if _registered_here(type(layer)) and _stock_class(layer) is None
+    ]
+    if strange:
+        raise TfnormError(
+            f"Keras has no counterpart of these layers: {', '.join(strange)}. "
+            "Keep the model as it is and import tfnorm before loading it."
+        )
+    dropped: list[str] = []
+    stock = keras.models.clone_model(model, clone_function=lambda layer: _stock_layer(layer, dropped), recursive=True)
+    if dropped:
+        warnings.warn(f"Keras has no counterpart of these penalties, left out: {', '.join(dropped)}.", stacklevel=2)
+    originals = {id(layer): layer for layer in model._flatten_layers(include_self=False)}.values()
+    copies = {id(layer): layer for layer in stock._flatten_layers(include_self=False)}.values()
+    for original, copy in zip(originals, copies, strict=True):
+        if isinstance(original, (keras.Model, keras.Sequential)) or not original.weights:
+            continue
+        weights = original.get_weights()
+        if isinstance(original, WeightStandardizedConv2D):
+            weights[0] = keras.ops.convert_to_numpy(original.standardized_kernel())
+        copy.set_weights(weights)
+    if model.compiled:
+        stock.compile_from_config(model.get_compile_config())
+    return stock
+
+
+def _registered_here(kind: type) -> bool:
+    return (keras.saving.get_registered_name(kind) or "").startswith(PACKAGE)
+
+
+def _stock_class(layer) -> type | None:
+    if isinstance(layer, WeightStandardizedConv2D):
+        return layers.Conv2D
+    if isinstance(layer, GroupNormalization):
+        return layers.GroupNormalization
+    for ours in (BatchNormalization, LayerNormalization, RMSNormalization):
+        if isinstance(layer, ours):
+            return ours.__base__
+    return None
+
+
+def _stock_layer(layer, dropped: list[str]):
+    kind = _stock_class(layer) or type(layer)
+    config = _without_own_penalties(layer.get_config(), layer.name, dropped)
+    if isinstance(layer, GroupNormalization):
+        config.pop("group_size", None)
+        axis = layer.axis % len(layer.input.shape)
+        config["groups"] = layer.groups_of(layer.input.shape[axis])
+    if isinstance(layer, BatchNormalization):
+        config.pop("unbiased_moving_variance", None)
+    if isinstance(layer, WeightStandardizedConv2D):
+        config.pop("epsilon")
+    if isinstance(layer, RMSNormalization) and config.pop("scale_regularizer", None):
+        dropped.append(f"{layer.name}.scale_regularizer")
+    return kind.from_config(config)
+
+
+def _without_own_penalties(config: dict[str, Any], name: str, dropped: list[str]) -> dict[str, Any]:
+    for key, value in config.items():
+        if isinstance(value, dict) and str(value.get("registered_name")).startswith(PACKAGE):
+            config[key] = None
+            dropped.append(f"{name}.{key}")
+    return config

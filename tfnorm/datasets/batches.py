@@ -1,0 +1,140 @@
+"""Batches in an order that depends on the seed and the epoch alone."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfnorm.errors import DataError
+
+
+def epoch_order(n: int, seed: int | None, epoch: int) -> np.ndarray:
+    """Return the order in which ``n`` images are seen in one epoch.
+
+    Args:
+        n: Number of images.
+        seed: Seed of the run, 0 or more; None keeps the images in order.
+        epoch: Number of the epoch, from 0.
+
+    Returns:
+        The indices 0..n-1, int64, ``numpy.random.default_rng([seed, epoch]).permutation(n)``: neither the batch size
+        nor the epochs before have a part in it.
+
+    Example:
+        >>> epoch_order(5, None, 3).tolist(), epoch_order(5, 0, 0).tolist() == epoch_order(5, 0, 0).tolist()
+        ([0, 1, 2, 3, 4], True)
+    """
+    if seed is None:
+        return np.arange(n)
+    return np.random.default_rng([seed, epoch]).permutation(n)
+
+
+class Batches(keras.utils.PyDataset):
+    """The batches of one epoch after another, for ``model.fit``, ``evaluate`` and ``predict``.
+
+    ``model.fit(Batches(x, y, 64, seed=0), epochs=3)`` sees the orders of epochs 0, 1 and 2. Two habits of Keras would
+    otherwise spoil that. ``fit`` shuffles the batches of any ``PyDataset`` by Python's global random state unless told
+    ``shuffle=False``: inside an epoch, the k-th request is therefore answered with the k-th batch, whatever its number.
+    And it ends an epoch once more before the first: only an epoch that began counts. Keras starts reading an epoch
+    after ``on_epoch_begin`` and ends it after the last batch, so that a prefetching thread never mixes two.
+
+    To start anywhere (``initial_epoch``, a resumed run), pass ``epoch`` or set it in a callback's ``on_epoch_begin``.
+    Train without ``steps_per_epoch``: an epoch is all the data. Give ``evaluate`` an object of its own.
+
+    Args:
+        x: Images (images, height, width, channels), uint8; nothing is copied but the batch.
+        y: Labels (images,).
+        batch_size: Images a batch, 1 or more.
+        seed: Seed of the order, 0 or more; None keeps the images in order.
+        epoch: Number of the first epoch, from 0.
+        drop_remainder: Leave out the last batch if it is not full; default: keep it.
+
+    Raises:
+        DataError: If lengths differ or a number is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> batches = Batches(np.zeros((5, 2, 2, 1), "uint8"), np.arange(5), 2)
+        >>> len(batches), batches[2][1].tolist()
+        (3, [4])
+    """
+
+    def __init__(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        epoch: int = 0,
+        drop_remainder: bool = False,
+    ) -> None:
+        super().__init__(workers=1, use_multiprocessing=False)
+        if len(x) != len(y):
+            raise DataError(
+                f"`x` and `y` must have the same length. Received: {len(x)} images and {len(y)} labels. "
+                "Give one label an image."
+            )
+        self.batch_size = _whole("batch_size", batch_size, 1)
+        self.seed = None if seed is None else _whole("seed", seed, 0)
+        self.drop_remainder = drop_remainder
+        self.x, self.y = x, y
+        if len(self) == 0:
+            raise DataError(
+                f"There must be at least one batch. Received: {len(x)} images, batch_size={batch_size}, "
+                f"drop_remainder={drop_remainder}. Use a smaller batch_size."
+            )
+        self._lock = threading.Lock()
+        self._requests: int | None = None
+        self.epoch = epoch
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch under way, or of the next one between two epochs."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch = _whole("epoch", epoch, 0)
+        self._order = epoch_order(len(self.x), self.seed, self._epoch)
+
+    def __len__(self) -> int:
+        """Return the number of batches an epoch."""
+        full, rest = divmod(len(self.x), self.batch_size)
+        return full + (rest > 0 and not self.drop_remainder)
+
+    def batch(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return batch ``index`` of the epoch: images in their own dtype, and labels."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"There are {len(self)} batches. Received: index={index}.")
+        rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        return self.x[rows], self.y[rows]
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return batch ``index``; while an epoch is under way, the next batch (see the class)."""
+        with self._lock:
+            if self._requests is not None and self._requests < len(self):
+                index = self._requests
+                self._requests += 1
+        return self.batch(index)
+
+    def on_epoch_begin(self) -> None:
+        """Start to count the requests."""
+        with self._lock:
+            self._requests = 0
+
+    def on_epoch_end(self) -> None:
+        """Go on to the next epoch, if one began."""
+        with self._lock:
+            began, self._requests = self._requests is not None, None
+        if began:
+            self.epoch += 1
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise DataError(f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}. Use {least}.")
+    return int(value)

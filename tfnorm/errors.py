@@ -1,0 +1,50 @@
+"""Errors that a user can mend, and the sentences that say how."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TfnormError(ValueError):
+    """Base of every error caused by what was passed in; the command line prints it and exits 2."""
+
+
+class SpecError(TfnormError):
+    """A norm specification that cannot be read or does not fit the network."""
+
+
+class ArchitectureError(TfnormError):
+    """A network that cannot be built as asked."""
+
+
+class DataError(TfnormError):
+    """Data that is missing, malformed or does not fit the network."""
+
+
+class RunError(TfnormError):
+    """A run folder that cannot be used as asked."""
+
+
+def nearest(word: object, valid: Iterable[str]) -> str | None:
+    """Return the valid word closest in spelling to ``word``, or None if none is close.
+
+    Example:
+        >>> nearest("gm", ["bn", "gn", "ln"])
+        'gn'
+    """
+    matches = difflib.get_close_matches(str(word).lower(), list(valid), n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+def unknown(kind: str, received: object, valid: Iterable[str]) -> str:
+    """Return the sentence for an unknown name: the nearest valid one and all of them.
+
+    Example:
+        >>> unknown("norm", "gm", ["bn", "gn"])
+        "Unknown norm 'gm'. Did you mean 'gn'? Use one of: bn, gn."
+    """
+    valid = list(valid)
+    guess = nearest(received, valid)
+    hint = f" Did you mean {guess!r}?" if guess else ""
+    return f"Unknown {kind} {received!r}.{hint} Use one of: {', '.join(valid)}."

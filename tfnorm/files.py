@@ -1,0 +1,59 @@
+"""Files written whole or not at all, and pictures among them."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfnorm.errors import DataError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
+DOTS_PER_INCH = 150
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file so that a reader sees either the old contents or all the new ones, even after a crash."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_picture_path(path: str | os.PathLike[str]) -> Path:
+    """Return ``path``, or raise a DataError if its ending names no picture format."""
+    path = Path(path)
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
+        raise DataError(f"A picture's file name must end in .png, .svg or .pdf. Received: {path.name!r}.")
+    return path
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str], *, few_colours: bool = False) -> Path:
+    """Write a figure whole to ``path`` (.png, .svg or .pdf), at 150 dots per inch; missing folders are made.
+
+    ``few_colours`` keeps 256 colours in a .png: a third of the size, and no visible change in a plot of curves.
+    """
+    path = check_picture_path(path)
+    kind = path.suffix.lower()[1:]
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}[kind]
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=DOTS_PER_INCH, metadata=undated)
+    if kind == "png" and few_colours:
+        from PIL import Image
+
+        picture = Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        buffer = io.BytesIO()
+        picture.save(buffer, format="png", optimize=True, dpi=(DOTS_PER_INCH, DOTS_PER_INCH))
+    write_whole(path, buffer.getvalue())
+    return path

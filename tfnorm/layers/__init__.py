@@ -1,0 +1,23 @@
+"""Normalization layers for Keras 3.
+
+Where Keras has the layer, ours is a subclass with the same weights and configuration; the others follow their paper.
+"""
+
+from tfnorm.layers.batch_normalization import BatchNormalization
+from tfnorm.layers.filter_response_normalization import TLU, FilterResponseNormalization
+from tfnorm.layers.group_normalization import GroupNormalization
+from tfnorm.layers.instance_normalization import InstanceNormalization
+from tfnorm.layers.layer_normalization import LayerNormalization
+from tfnorm.layers.rms_normalization import RMSNormalization
+from tfnorm.layers.weight_standardization import WeightStandardizedConv2D
+
+__all__ = [
+    "TLU",
+    "BatchNormalization",
+    "FilterResponseNormalization",
+    "GroupNormalization",
+    "InstanceNormalization",
+    "LayerNormalization",
+    "RMSNormalization",
+    "WeightStandardizedConv2D",
+]

@@ -1,0 +1,61 @@
+"""Weight standardization."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+
+from tfnorm.layers._checks import positive_epsilon
+from tfnorm.ops import generic
+
+
+@keras.saving.register_keras_serializable("tfnorm")
+class WeightStandardizedConv2D(keras.layers.Conv2D):
+    r"""A 2D convolution whose filters are standardized before they are applied.
+
+    .. math:: \hat W_o = \frac{W_o - \mathrm{mean}(W_o)}{\sqrt{\mathrm{var}(W_o) + \epsilon}}
+
+    with mean and biased variance over (kernel height, kernel width, input channels) of each filter o. The stored and
+    regularized kernel is W; gradients flow through the standardization. Meant to stand before group normalization,
+    whose scale it leaves to the norm. Keras has no such layer; a `keras.layers.Conv2D` with `standardized_kernel()`
+    gives the same outputs.
+
+    Args:
+        filters: Number of output channels.
+        kernel_size: Side or (height, width) of the kernel, in pixels.
+        epsilon: Added to the variance, inside the root; default 1e-5.
+        **kwargs: The other arguments of `keras.layers.Conv2D`.
+
+    Input shape:
+        (batch, height, width, channels), or channels first as in Keras.
+
+    References:
+        Qiao, Wang, Liu, Shen and Yuille, 2019, arXiv 1903.10520.
+    """
+
+    def __init__(self, filters, kernel_size, *, epsilon=1e-5, **kwargs):
+        super().__init__(filters, kernel_size, **kwargs)
+        self.epsilon = positive_epsilon(epsilon)
+
+    def build(self, input_shape):
+        """Create kernel and bias; a filter of a single weight is refused, since it would always become zero."""
+        super().build(input_shape)
+        if math.prod(self._kernel.shape[:-1]) < 2:
+            raise ValueError(
+                "Weight standardization needs at least 2 weights a filter. "
+                f"Received: kernel shape {tuple(self._kernel.shape)} at layer {self.name!r}. "
+                "Use keras.layers.Conv2D there."
+            )
+
+    def convolution_op(self, inputs, kernel):
+        """Convolve ``inputs`` with the standardized kernel."""
+        return super().convolution_op(inputs, generic.standardize_kernel(kernel, epsilon=self.epsilon))
+
+    def standardized_kernel(self):
+        """Return the kernel that is applied, (height, width, in, out)."""
+        return generic.standardize_kernel(self.kernel, epsilon=self.epsilon)
+
+    def get_config(self):
+        """Return the arguments."""
+        return {**super().get_config(), "epsilon": self.epsilon}

@@ -1,0 +1,1 @@
+"""Convolutional networks as data, and the builder that reads them."""

@@ -1,0 +1,310 @@
+"""Networks as data: each is a table of blocks that the one builder reads. Imports no Keras.
+
+The five small networks and ResNet-20 are registered in `ARCHITECTURES`; an `ArchSpec` of your own goes to
+`tfnorm.build(arch=...)` as it is, or into the registry with ``ARCHITECTURES.add(name, spec)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tfnorm.errors import ArchitectureError
+from tfnorm.registry import Registry
+
+Part = Literal["conv", "norm", "act", "dropout"]
+BLOCK = ("norm", "act", "dropout")
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution and what belongs to it.
+
+    Args:
+        filters: Output channels; None for the number of classes.
+        kernel: Side of the square kernel, in pixels.
+        stride: Step in pixels.
+        dilation: Distance between kernel taps, in pixels.
+        separable: Whether it is a depthwise convolution followed by a 1x1 one.
+        parts: Which of "norm", "act" and "dropout" belong to it; their order is the architecture's.
+        bias: Whether it has a bias; None for the architecture's setting.
+        name: The layer's name; None to be numbered.
+    """
+
+    filters: int | None
+    kernel: int = 3
+    stride: int = 1
+    dilation: int = 1
+    separable: bool = False
+    parts: tuple[str, ...] = BLOCK
+    bias: bool | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Max or average pooling over ``size`` x ``size`` pixels, step ``size``, without padding."""
+
+    kind: Literal["max", "avg"]
+    size: int
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class GlobalPool:
+    """Average over the whole image, kept as 1 x 1 pixel."""
+
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Dropout at a place of its own."""
+
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Dense:
+    """The classifier on the flattened features; always with bias."""
+
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Residual:
+    """A sum of a main path and a shortcut.
+
+    Args:
+        main: The blocks of the main path.
+        shortcut: The blocks of the shortcut; none for the identity, subsampled and padded with zero
+            channels where the main path changes the shape (option A of arXiv 1512.03385).
+        after: Which of "norm", "act" and "dropout" follow the sum, in this order.
+    """
+
+    main: tuple[Conv, ...]
+    shortcut: tuple[Conv, ...] = ()
+    after: tuple[str, ...] = BLOCK
+    name: str | None = None
+
+
+Block = Conv | Pool | GlobalPool | Drop | Dense | Residual
+
+
+@dataclass(frozen=True)
+class ArchSpec:
+    """A convolutional network as data.
+
+    Args:
+        name: Its name.
+        title: One line for lists.
+        input_shape: Default (height, width, channels).
+        blocks: The network, input to logits; the last block gives one output a class.
+        padding: "same" or "valid", of every convolution.
+        conv_bias: Whether convolutions have a bias unless they say otherwise.
+        order: The order of norm, activation and dropout after a convolution.
+        dropout: Default dropout rate, 0 to 1.
+        mean: Default mean of the pixels on the scale 0 to 1, one a channel (or one for all).
+        std: Default standard deviation, likewise.
+
+    Example:
+        >>> tiny = ArchSpec("tiny", "one block", (8, 8, 1), (Conv(4), GlobalPool(), Conv(None, 1, parts=())))
+        >>> tiny.padding
+        'same'
+    """
+
+    name: str
+    title: str
+    input_shape: tuple[int, int, int]
+    blocks: tuple[Block, ...]
+    padding: Literal["same", "valid"] = "same"
+    conv_bias: bool = False
+    order: tuple[str, ...] = BLOCK
+    dropout: float = 0.0
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.25,)
+
+    def __post_init__(self) -> None:
+        if self.padding not in ("same", "valid"):
+            raise ArchitectureError(f"`padding` must be 'same' or 'valid'. Received: {self.padding!r}.")
+        if sorted(self.order) != sorted(BLOCK):
+            raise ArchitectureError(f"`order` must hold norm, act and dropout once each. Received: {self.order}.")
+        if not self.blocks:
+            raise ArchitectureError(f"The architecture {self.name!r} has no blocks. Give at least the classifier.")
+        for block in self.blocks:
+            if not isinstance(block, Block):
+                raise ArchitectureError(
+                    f"A block must be a Conv, Pool, GlobalPool, Drop, Dense or Residual. Received: {block!r}."
+                )
+
+
+ARCHITECTURES: Registry[ArchSpec] = Registry("architecture", ArchitectureError)
+
+MNIST_MEAN, MNIST_STD = (0.1307,), (0.3081,)
+CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+ACT = ("act",)
+LOGITS = Conv(None, 1, parts=(), name="logits")
+
+ARCHITECTURES.add(
+    "mnist_7k",
+    ArchSpec(
+        name="mnist_7k",
+        title="7,000 parameters: two stages of 3x3 and 1x1 convolutions, average pool, dense",
+        input_shape=(28, 28, 1),
+        padding="valid",
+        order=("act", "norm", "dropout"),
+        dropout=0.05,
+        mean=MNIST_MEAN,
+        std=MNIST_STD,
+        blocks=(
+            Conv(8),
+            Conv(16),
+            Pool("max", 2),
+            Conv(8, 1, parts=ACT),
+            Conv(16),
+            Conv(20),
+            Conv(8, 1, parts=ACT),
+            Conv(16, parts=ACT),
+            Pool("avg", 6),
+            Dense(name="logits"),
+        ),
+    ),
+)
+
+
+def _cifar_plain_stage(number: int, filters: int, count: int) -> tuple[Conv, ...]:
+    return tuple(Conv(filters, name=f"convblock{number}_conv{i}") for i in range(1, count + 1))
+
+
+ARCHITECTURES.add(
+    "cifar_plain",
+    ArchSpec(
+        name="cifar_plain",
+        title="50,000 parameters: eight 3x3 convolutions in three stages, 1x1 transitions, global pool",
+        input_shape=(32, 32, 3),
+        order=("act", "norm", "dropout"),
+        dropout=0.01,
+        mean=CIFAR10_MEAN,
+        std=CIFAR10_STD,
+        blocks=(
+            *_cifar_plain_stage(1, 16, 2),
+            Conv(10, 1, parts=ACT, name="transblock1_conv"),
+            Pool("max", 2, name="transblock1_pool"),
+            *_cifar_plain_stage(2, 32, 3),
+            Conv(20, 1, parts=ACT, name="transblock2_conv"),
+            Pool("max", 2, name="transblock2_pool"),
+            *_cifar_plain_stage(3, 32, 3),
+            GlobalPool(),
+            LOGITS,
+        ),
+    ),
+)
+
+ARCHITECTURES.add(
+    "cifar_dilated",
+    ArchSpec(
+        name="cifar_dilated",
+        title="dilated and depthwise-separable convolutions, stride 2 instead of pooling, under 200,000 parameters",
+        input_shape=(32, 32, 3),
+        dropout=0.05,
+        mean=CIFAR10_MEAN,
+        std=CIFAR10_STD,
+        blocks=(
+            Conv(32),
+            Conv(32),
+            Conv(48, stride=2),
+            Conv(48),
+            Conv(64, dilation=2),
+            Conv(64, separable=True),
+            Conv(64, stride=2),
+            Conv(96, separable=True),
+            Conv(128, separable=True),
+            Conv(128, separable=True),
+            GlobalPool(),
+            LOGITS,
+        ),
+    ),
+)
+
+ARCHITECTURES.add(
+    "mnist_layered",
+    ArchSpec(
+        name="mnist_layered",
+        title="7,000 parameters: six 3x3 convolutions, padding same, global pool",
+        input_shape=(28, 28, 1),
+        order=("act", "norm", "dropout"),
+        dropout=0.069,
+        mean=MNIST_MEAN,
+        std=MNIST_STD,
+        blocks=(
+            Conv(8),
+            Conv(8),
+            Pool("max", 2),
+            Conv(8),
+            Conv(16),
+            Pool("max", 2),
+            Conv(16),
+            Conv(16, parts=("act", "norm")),
+            Pool("max", 2),
+            Drop(),
+            GlobalPool(),
+            LOGITS,
+        ),
+    ),
+)
+
+
+def _cifar_residual_unit() -> tuple[Block, ...]:
+    plain = Conv(32, parts=())
+    return (
+        Conv(16, 1, parts=()),
+        Pool("max", 2),
+        Residual(main=(Conv(16), Conv(32), plain), shortcut=(Conv(32, 1, parts=()),)),
+    )
+
+
+ARCHITECTURES.add(
+    "cifar_residual",
+    ArchSpec(
+        name="cifar_residual",
+        title="40,000 parameters: two residual units after 1x1 transitions, convolutions with bias",
+        input_shape=(32, 32, 3),
+        conv_bias=True,
+        dropout=0.02,
+        mean=CIFAR10_MEAN,
+        std=CIFAR10_STD,
+        blocks=(
+            Conv(16),
+            Conv(32),
+            *_cifar_residual_unit(),
+            *_cifar_residual_unit(),
+            GlobalPool(),
+            LOGITS,
+        ),
+    ),
+)
+
+
+def _resnet(depth: int) -> tuple[Block, ...]:
+    """Return the CIFAR ResNet of arXiv 1512.03385, section 4.2, with option A shortcuts."""
+    units = (depth - 2) // 6
+    normed = ("norm", "act")
+    blocks: list[Block] = [Conv(16, parts=normed)]
+    for stage, filters in enumerate((16, 32, 64)):
+        for unit in range(units):
+            first = Conv(filters, stride=2 if stage and not unit else 1, parts=normed)
+            blocks.append(Residual(main=(first, Conv(filters, parts=("norm",))), after=ACT))
+    return (*blocks, GlobalPool(), Dense(name="logits"))
+
+
+ARCHITECTURES.add(
+    "resnet20",
+    ArchSpec(
+        name="resnet20",
+        title="the 20-layer residual network for CIFAR-10, 270,000 parameters",
+        input_shape=(32, 32, 3),
+        blocks=_resnet(20),
+        mean=CIFAR10_MEAN,
+        std=CIFAR10_STD,
+    ),
+)

@@ -1,0 +1,144 @@
+"""From a planned layer to a Keras layer."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import layers
+
+from tfnorm.layers import TLU, WeightStandardizedConv2D
+from tfnorm.layers.create import norm_layer
+from tfnorm.models.plan import LayerPlan
+from tfnorm.regularizers import from_spec
+from tfnorm.spec import NormSpec
+
+
+@dataclass(frozen=True)
+class LayerSettings:
+    """What all layers of one network share.
+
+    Args:
+        spec: Normalization and penalties.
+        everything: Whether penalties reach every trainable variable, or only kernels.
+        seed: From which each layer's seed is derived.
+        norm: Arguments of `tfnorm.layers.create.norm_layer`.
+        kernel_initializer: A Keras initializer's name, or "torch".
+        pixels: Mean and variance of the pixels, one a channel.
+    """
+
+    spec: NormSpec
+    everything: bool
+    seed: int
+    norm: dict[str, Any]
+    kernel_initializer: str
+    pixels: dict[str, list[float]]
+
+    def seed_of(self, name: str) -> int:
+        """Return a seed that depends on ``name`` alone, so that a layer more elsewhere changes nothing here."""
+        return zlib.crc32(f"{self.seed}/{name}".encode()) % 2**31
+
+    def initializer(self, name: str) -> keras.initializers.Initializer:
+        """Return the kernel initializer of the layer ``name``."""
+        if self.kernel_initializer == "torch":
+            # Uniform in +-1/sqrt(fan in), what PyTorch's Conv2d and Linear draw.
+            kind, config = keras.initializers.VarianceScaling, dict(scale=1 / 3, mode="fan_in", distribution="uniform")
+        else:
+            initializer = keras.initializers.get(self.kernel_initializer)
+            kind, config = type(initializer), initializer.get_config()
+        if kind is keras.initializers.VarianceScaling or "seed" in config:
+            config["seed"] = self.seed_of(name)
+        return kind.from_config(config)
+
+    def penalty(self, kernel: bool = False):
+        """Return a penalty for a kernel or another variable, or None."""
+        return from_spec(self.spec) if kernel or self.everything else None
+
+
+def _conv(layer: LayerPlan, settings: LayerSettings):
+    options = layer.options
+    kind = WeightStandardizedConv2D if options["standardized"] else layers.Conv2D
+    return kind(
+        options["filters"],
+        options["kernel"],
+        strides=options["stride"],
+        dilation_rate=options["dilation"],
+        padding=options["padding"],
+        use_bias=options["bias"],
+        kernel_initializer=settings.initializer(layer.name),
+        kernel_regularizer=settings.penalty(kernel=True),
+        bias_regularizer=settings.penalty() if options["bias"] else None,
+        name=layer.name,
+    )
+
+
+def _depthwise(layer: LayerPlan, settings: LayerSettings):
+    options = layer.options
+    return layers.DepthwiseConv2D(
+        options["kernel"],
+        strides=options["stride"],
+        dilation_rate=options["dilation"],
+        padding=options["padding"],
+        use_bias=False,
+        depthwise_initializer=settings.initializer(layer.name),
+        depthwise_regularizer=settings.penalty(kernel=True),
+        name=layer.name,
+    )
+
+
+def _dense(layer: LayerPlan, settings: LayerSettings):
+    return layers.Dense(
+        layer.shape[0],
+        kernel_initializer=settings.initializer(layer.name),
+        kernel_regularizer=settings.penalty(kernel=True),
+        bias_regularizer=settings.penalty(),
+        name=layer.name,
+    )
+
+
+def _dropout(layer: LayerPlan, settings: LayerSettings):
+    return layers.Dropout(layer.options["rate"], seed=settings.seed_of(layer.name), name=layer.name)
+
+
+def _norm(layer: LayerPlan, settings: LayerSettings):
+    return norm_layer(
+        settings.spec,
+        name=layer.name,
+        regularizer=settings.penalty(),
+        rank=len(layer.shape) + 1,
+        **settings.norm,
+    )
+
+
+def _pad_channels(layer: LayerPlan, settings: LayerSettings):
+    # ZeroPadding2D pads the last two axes of "channels first" images: here width, by 0, and channels.
+    channels = (layer.options["before"], layer.options["after"])
+    return layers.ZeroPadding2D(((0, 0), channels), data_format="channels_first", name=layer.name)
+
+
+MAKERS: dict[str, Callable[[LayerPlan, LayerSettings], Any]] = {
+    # float32 whatever the precision: pixels up to 255 lose their last bits in float16 when scaled.
+    "normalization": lambda layer, s: layers.Normalization(name=layer.name, dtype="float32", **s.pixels),
+    "conv": _conv,
+    "depthwise": _depthwise,
+    "dense": _dense,
+    "norm": _norm,
+    "dropout": _dropout,
+    "relu": lambda layer, s: layers.ReLU(name=layer.name),
+    "tlu": lambda layer, s: TLU(tau_regularizer=s.penalty(), name=layer.name),
+    "max_pool": lambda layer, s: layers.MaxPooling2D(layer.options["size"], name=layer.name),
+    "avg_pool": lambda layer, s: layers.AveragePooling2D(layer.options["size"], name=layer.name),
+    "global_pool": lambda layer, s: layers.GlobalAveragePooling2D(keepdims=True, name=layer.name),
+    "flatten": lambda layer, s: layers.Flatten(name=layer.name),
+    "add": lambda layer, s: layers.Add(name=layer.name),
+    "subsample": lambda layer, s: layers.MaxPooling2D(1, strides=layer.options["stride"], name=layer.name),
+    "pad_channels": _pad_channels,
+}
+
+
+def make_layer(layer: LayerPlan, settings: LayerSettings):
+    """Return the Keras layer of a planned one."""
+    return MAKERS[layer.kind](layer, settings)

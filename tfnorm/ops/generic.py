@@ -1,0 +1,135 @@
+"""Norm mathematics in `keras.ops`, for every backend.
+
+Each function computes in float32 or better, whatever the input, and returns the input's dtype. Variances are taken in
+two passes, mean((x - mean(x))^2): the one-pass form E[x^2] - E[x]^2 cancels when the mean is large. The output is
+(x - mean) * scale, subtracted first, for the same reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from keras import ops
+from keras.backend import result_type, standardize_dtype
+
+
+def _upcast(x):
+    return ops.cast(x, result_type(standardize_dtype(x.dtype), "float32"))
+
+
+def _along(parameter, like, axes: Sequence[int]):
+    """Reshape a parameter that spans ``axes`` of ``like`` so that it broadcasts against it."""
+    shape = [1] * len(like.shape)
+    for axis, size in zip(axes, parameter.shape, strict=True):
+        shape[axis] = size
+    return ops.cast(ops.reshape(parameter, shape), like.dtype)
+
+
+def _affine(x, gamma, beta, axes: Sequence[int]):
+    if gamma is not None:
+        x = x * _along(gamma, x, axes)
+    if beta is not None:
+        x = x + _along(beta, x, axes)
+    return x
+
+
+def moments(x, axes: Sequence[int]):
+    """Return mean and biased variance over ``axes``, kept as axes of length 1, in two passes."""
+    mean = ops.mean(x, axis=axes, keepdims=True)
+    return mean, ops.mean(ops.square(x - mean), axis=axes, keepdims=True)
+
+
+def batch_norm(x, gamma, beta, *, axis: int, epsilon: float):
+    """Normalize with the statistics of the batch (arXiv 1502.03167).
+
+    Args:
+        x: (batch, ..., channels), or channels on ``axis``.
+        gamma: (channels,) or None.
+        beta: (channels,) or None.
+        axis: The channel axis, counted from 0.
+        epsilon: Added to the variance, inside the root.
+
+    Returns:
+        The output, and mean and biased variance of the batch as (channels,) in float32 or better.
+    """
+    wide = _upcast(x)
+    axes = [i for i in range(len(x.shape)) if i != axis]
+    mean, variance = moments(wide, axes)
+    out = _affine((wide - mean) * ops.rsqrt(variance + epsilon), gamma, beta, [axis])
+    return ops.cast(out, x.dtype), ops.reshape(mean, (-1,)), ops.reshape(variance, (-1,))
+
+
+def batch_norm_inference(x, gamma, beta, mean, variance, *, axis: int, epsilon: float):
+    """Normalize with given statistics, (channels,) each; see `batch_norm`."""
+    wide = _upcast(x)
+    scale = ops.rsqrt(ops.cast(variance, wide.dtype) + epsilon)
+    if gamma is not None:
+        scale = scale * ops.cast(gamma, wide.dtype)
+    out = _affine(wide - _along(mean, wide, [axis]), scale, beta, [axis])
+    return ops.cast(out, x.dtype)
+
+
+def layer_norm(x, gamma, beta, *, axes: Sequence[int], epsilon: float):
+    """Normalize each sample over ``axes`` (arXiv 1607.06450); gamma and beta span ``axes`` or are None."""
+    wide = _upcast(x)
+    mean, variance = moments(wide, axes)
+    out = _affine((wide - mean) * ops.rsqrt(variance + epsilon), gamma, beta, axes)
+    return ops.cast(out, x.dtype)
+
+
+def group_norm(x, gamma, beta, *, groups: int, axis: int, epsilon: float):
+    """Normalize each sample over the pixels and channels of each group (arXiv 1803.08494).
+
+    Args:
+        x: (batch, ..., channels), or channels on ``axis``.
+        gamma: (channels,) or None.
+        beta: (channels,) or None.
+        groups: A divisor of the number of channels.
+        axis: The channel axis, counted from 0 and not 0.
+        epsilon: Added to the variance, inside the root.
+    """
+    wide = _upcast(x)
+    sizes = ops.shape(x)
+    channels = x.shape[axis]
+    split = (*sizes[:axis], groups, channels // groups, *sizes[axis + 1 :])
+    grouped = ops.reshape(wide, split)
+    axes = [i for i in range(1, len(x.shape) + 1) if i != axis]
+    mean, variance = moments(grouped, axes)
+    out = ops.reshape((grouped - mean) * ops.rsqrt(variance + epsilon), sizes)
+    return ops.cast(_affine(out, gamma, beta, [axis]), x.dtype)
+
+
+def rms_norm(x, scale, *, axes: Sequence[int], epsilon: float):
+    """Divide by the root mean square over ``axes`` (arXiv 1910.07467); ``scale`` spans ``axes``."""
+    wide = _upcast(x)
+    power = ops.mean(ops.square(wide), axis=axes, keepdims=True)
+    return ops.cast(_affine(wide * ops.rsqrt(power + epsilon), scale, None, axes), x.dtype)
+
+
+def filter_response_norm(x, gamma, beta, *, axis: int, epsilon):
+    """Divide each channel by its root mean square over the pixels (arXiv 1911.09737); no mean is subtracted.
+
+    Args:
+        x: (batch, ..., channels), or channels on ``axis``.
+        gamma: (channels,) or None.
+        beta: (channels,) or None.
+        axis: The channel axis, counted from 0 and not 0.
+        epsilon: Added to the mean square, inside the root: a float or a scalar tensor.
+    """
+    wide = _upcast(x)
+    axes = [i for i in range(1, len(x.shape)) if i != axis]
+    power = ops.mean(ops.square(wide), axis=axes, keepdims=True) if axes else ops.square(wide)
+    out = wide * ops.rsqrt(power + ops.cast(epsilon, wide.dtype))
+    return ops.cast(_affine(out, gamma, beta, [axis]), x.dtype)
+
+
+def threshold(x, tau, *, axis: int):
+    """Return max(x, tau), tau (channels,): the thresholded linear unit of arXiv 1911.09737."""
+    return ops.maximum(x, _along(tau, x, [axis]))
+
+
+def standardize_kernel(kernel, *, epsilon: float):
+    """Give each filter of ``kernel`` (height, width, in, out) mean 0 and variance 1 (arXiv 1903.10520)."""
+    wide = _upcast(kernel)
+    mean, variance = moments(wide, range(len(kernel.shape) - 1))
+    return ops.cast((wide - mean) * ops.rsqrt(variance + epsilon), kernel.dtype)

@@ -1,0 +1,332 @@
+"""Norm specifications: one small grammar for Python, the command line and TOML. Imports no Keras.
+
+Grammar::
+
+    SPEC     = NORM { "+" MODIFIER }
+    NORM     = none | bn | bn:sync | ln | ln:channel | gn:GROUPS | gn:size=CHANNELS | in | rms | frn
+    MODIFIER = ws | l1=FACTOR | l2=FACTOR | l2norm=FACTOR
+
+``format`` writes the canonical form (modifiers in the order above, factors as short as they can be written);
+on canonical strings ``parse`` followed by ``format`` is the identity, and on every spec ``format`` followed by
+``parse`` is.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from tfnorm.errors import SpecError, nearest
+from tfnorm.registry import Registry
+
+FACTORS = ("l1", "l2", "l2norm")
+MODIFIERS = ("ws", *FACTORS)
+
+
+@dataclass(frozen=True)
+class NormInfo:
+    """What a norm is: a row of `tfnorm list` and the entry point for tests over every norm.
+
+    Args:
+        title: Its name in words.
+        variants: What may follow the colon, as written in the grammar.
+        statistics: The axes that mean and variance are taken over, for input (batch, height, width, channels).
+        affine: The shape of gamma and beta.
+        paper: arXiv number, or "" if there is none.
+        example: A valid spec of this norm for a layer of 8 channels.
+    """
+
+    title: str
+    variants: tuple[str, ...]
+    statistics: str
+    affine: str
+    paper: str
+    example: str
+
+
+NORMS: Registry[NormInfo] = Registry("norm", SpecError)
+NORMS.add("none", NormInfo("no normalization", (), "-", "-", "", "none"))
+NORMS.add("bn", NormInfo("batch normalization", ("sync",), "batch, height, width", "channels", "1502.03167", "bn"))
+NORMS.add(
+    "ln",
+    NormInfo(
+        "layer normalization",
+        ("channel",),
+        "height, width, channels (ln:channel: channels)",
+        "height x width x channels (ln:channel: channels)",
+        "1607.06450",
+        "ln",
+    ),
+)
+NORMS.add(
+    "gn",
+    NormInfo(
+        "group normalization",
+        ("GROUPS", "size=CHANNELS"),
+        "height, width, channels of one group",
+        "channels",
+        "1803.08494",
+        "gn:4",
+    ),
+)
+NORMS.add("in", NormInfo("instance normalization", (), "height, width", "channels", "1607.08022", "in"))
+NORMS.add("rms", NormInfo("root mean square normalization", (), "channels", "channels", "1910.07467", "rms"))
+NORMS.add("frn", NormInfo("filter response normalization", (), "height, width", "channels", "1911.09737", "frn"))
+
+
+@dataclass(frozen=True)
+class NormSpec:
+    """A normalization with its regularization, as written by a spec string.
+
+    Args:
+        kind: One of `NORMS`.
+        groups: Number of groups of ``gn``, or None.
+        group_size: Channels per group of ``gn``, or None.
+        synchronized: Whether ``bn`` shares statistics over replicas.
+        per_pixel: Whether ``ln`` normalizes over the channels of each pixel only (``ln:channel``).
+        weight_standardization: Whether the normalized convolutions standardize their kernels.
+        l1: Factor of the penalty l1 * sum(abs(w)).
+        l2: Factor of the penalty l2 * sum(w ** 2).
+        l2norm: Factor of the penalty l2norm * sqrt(sum(w ** 2)), for each tensor.
+
+    Example:
+        >>> parse("gn:4+l1=1e-4").groups
+        4
+        >>> str(NormSpec("bn", l1=5e-4))
+        'bn+l1=5e-4'
+    """
+
+    kind: str
+    groups: int | None = None
+    group_size: int | None = None
+    synchronized: bool = False
+    per_pixel: bool = False
+    weight_standardization: bool = False
+    l1: float = 0.0
+    l2: float = 0.0
+    l2norm: float = 0.0
+
+    def __post_init__(self) -> None:
+        NORMS[self.kind]  # raises for an unknown norm
+        if self.kind == "gn":
+            if (self.groups is None) == (self.group_size is None):
+                raise SpecError(
+                    "'gn' needs either a number of groups or a group size. "
+                    f"Received: groups={self.groups}, group_size={self.group_size}. "
+                    "Write gn:4 for 4 groups or gn:size=4 for 4 channels per group."
+                )
+            for word in ("groups", "group_size"):
+                value = getattr(self, word)
+                if value is not None and (type(value) is not int or value < 1):
+                    raise SpecError(f"`{word}` must be a positive whole number. Received: {word}={value!r}.")
+        elif self.groups is not None or self.group_size is not None:
+            raise SpecError(
+                f"Only 'gn' has groups. Received: norm={self.kind!r}, groups={self.groups}, "
+                f"group_size={self.group_size}. Use norm='gn' or leave the groups out."
+            )
+        if self.synchronized and self.kind != "bn":
+            raise SpecError(f"Only 'bn' can be synchronized. Received: norm={self.kind!r}.")
+        if self.per_pixel and self.kind != "ln":
+            raise SpecError(f"Only 'ln' has the variant 'channel'. Received: norm={self.kind!r}.")
+        for word in FACTORS:
+            value = getattr(self, word)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not math.isfinite(value) or value < 0:
+                raise SpecError(f"`{word}` must be a finite number of at least 0. Received: {word}={value!r}.")
+            object.__setattr__(self, word, float(value))
+
+    def __str__(self) -> str:
+        return format(self)
+
+    @property
+    def regularized(self) -> bool:
+        """Whether the spec has any penalty."""
+        return any(getattr(self, word) for word in FACTORS)
+
+    def groups_of(self, channels: int) -> int:
+        """Return the number of groups in a layer of ``channels`` channels, which `check_groups` has passed."""
+        if self.group_size is not None:
+            return channels // self.group_size
+        return self.groups or 1
+
+
+def _factor(value: float) -> str:
+    """Write a factor as short as possible: 5e-4, 0.05, 2."""
+    number = Decimal(repr(value)).normalize()
+    digits = "".join(map(str, number.as_tuple().digits))
+    scientific = f"{digits[0]}{'.' * (len(digits) > 1)}{digits[1:]}e{number.adjusted()}"
+    plain = f"{number:f}"
+    return scientific if len(scientific) < len(plain) + (value < 0.01) else plain
+
+
+def format(spec: NormSpec) -> str:  # noqa: A001 - the pair of words is parse and format
+    """Return the canonical string of ``spec``.
+
+    Example:
+        >>> format(NormSpec("gn", group_size=4, l2=0.0004, weight_standardization=True))
+        'gn:size=4+ws+l2=4e-4'
+    """
+    text = spec.kind
+    if spec.groups is not None:
+        text += f":{spec.groups}"
+    elif spec.group_size is not None:
+        text += f":size={spec.group_size}"
+    elif spec.synchronized:
+        text += ":sync"
+    elif spec.per_pixel:
+        text += ":channel"
+    if spec.weight_standardization:
+        text += "+ws"
+    return text + "".join(f"+{word}={_factor(getattr(spec, word))}" for word in FACTORS if getattr(spec, word))
+
+
+def parse(text: str | NormSpec, *, groups: int | None = None, group_size: int | None = None) -> NormSpec:
+    """Read a spec string.
+
+    Args:
+        text: Such as ``"bn"``, ``"gn:4+l1=1e-4"``. A `NormSpec` is returned as it is.
+        groups: Number of groups when ``text`` says ``gn`` without any.
+        group_size: Channels per group, likewise.
+
+    Returns:
+        The `NormSpec`.
+
+    Raises:
+        SpecError: Naming every bad token, its place and the nearest valid word.
+
+    Example:
+        >>> parse("gn", groups=2) == parse("gn:2")
+        True
+        >>> parse("gm:2")
+        Traceback (most recent call last):
+        tfnorm.errors.SpecError: Unknown norm 'gm' at character 1 of 'gm:2'. Did you mean 'gn'? \
+Use one of: none, bn, ln, gn, in, rms, frn.
+    """
+    if isinstance(text, NormSpec):
+        if groups is None and group_size is None:
+            return text
+        text = format(text)
+    if not isinstance(text, str):
+        raise SpecError(f"A norm spec is a string such as 'gn:4+l1=1e-4'. Received: {text!r}.")
+    if not text.strip():
+        raise SpecError(f"The norm spec is empty. Use one of: {', '.join(NORMS)}.")
+    problems: list[str] = []
+    fields: dict[str, object] = {}
+    place = 1
+    for index, raw in enumerate(re.split(r"\+(?![0-9])", text)):  # a plus before a digit belongs to 1e+2
+        token = raw.strip()
+        where = f"at character {place + len(raw) - len(raw.lstrip())} of {text!r}"
+        try:
+            new = _norm(token, where, groups, group_size) if index == 0 else _modifier(token, where)
+            repeated = [word for word in new if index and word in fields]
+            if repeated:
+                raise SpecError(f"{token!r} {where} sets {repeated[0]} a second time. Write it once.")
+            fields.update(new)
+        except SpecError as error:
+            problems.append(str(error))
+        place += len(raw) + 1
+    if problems:
+        raise SpecError(" ".join(problems))
+    return NormSpec(**fields)  # type: ignore[arg-type]
+
+
+def _norm(token: str, where: str, groups: int | None, group_size: int | None) -> dict[str, object]:
+    """Read the part before the first plus."""
+    kind, colon, variant = token.lower().partition(":")
+    kind, variant = kind.strip(), variant.strip()
+    if kind not in NORMS:
+        raise SpecError(_unknown("norm", kind, where, NORMS))
+    given = [f"{word}={value}" for word, value in (("groups", groups), ("group_size", group_size)) if value is not None]
+    if kind == "gn":
+        if not colon:
+            if not given:
+                raise SpecError(
+                    f"'gn' {where} needs groups. Write gn:4 for 4 groups or gn:size=4 for 4 channels per group, "
+                    "or pass groups=4."
+                )
+            NormSpec("gn", groups=groups, group_size=group_size)  # checks both words
+            return {"kind": "gn", "groups": groups, "group_size": group_size}
+        word, equals, number = variant.rpartition("=")
+        if equals and word.strip() != "size":
+            raise SpecError(_unknown("option of gn", word.strip(), where, ["size"]))
+        if not re.fullmatch(r"[0-9]+", number.strip()) or int(number) < 1:
+            raise SpecError(
+                f"{variant!r} in {token!r} {where} is no positive whole number. "
+                "Write gn:4 for 4 groups or gn:size=4 for 4 channels per group."
+            )
+        read: dict[str, object] = {"kind": "gn", "group_size" if equals else "groups": int(number)}
+        asked = {"groups": groups, "group_size": group_size}
+        if any(value is not None and read.get(key) != value for key, value in asked.items()):
+            raise SpecError(f"{token!r} {where} contradicts {', '.join(given)}. Say the groups in one place only.")
+        return read
+    if given:
+        raise SpecError(f"Only 'gn' has groups. Received: norm={token!r}, {', '.join(given)}. Leave the groups out.")
+    if not colon:
+        return {"kind": kind}
+    allowed = NORMS[kind].variants
+    if variant not in allowed:
+        if not allowed:
+            raise SpecError(f"{kind!r} takes no option, but {variant!r} follows it {where}. Write {kind!r}.")
+        raise SpecError(_unknown(f"option of {kind}", variant, where, allowed))
+    return {"kind": kind, "synchronized" if variant == "sync" else "per_pixel": True}
+
+
+def _modifier(token: str, where: str) -> dict[str, object]:
+    """Read one part after a plus."""
+    word, equals, number = token.lower().partition("=")
+    word = word.strip()
+    if word not in MODIFIERS:
+        raise SpecError(_unknown("modifier", word, where, MODIFIERS))
+    if word == "ws":
+        if equals:
+            raise SpecError(f"'ws' takes no value, but {token!r} stands {where}. Write '+ws'.")
+        return {"weight_standardization": True}
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value <= 0:
+        raise SpecError(f"{token!r} {where} needs a positive number. Write for example '{word}=1e-4'.")
+    return {word: value}
+
+
+def _unknown(kind: str, word: str, where: str, valid: Iterable[str]) -> str:
+    valid = list(valid)
+    guess = nearest(word, valid)
+    hint = f" Did you mean {guess!r}?" if guess else ""
+    return f"Unknown {kind} {word!r} {where}.{hint} Use one of: {', '.join(valid)}."
+
+
+def with_penalties(spec: NormSpec, *, l1: float = 0.0, l2: float = 0.0, l2norm: float = 0.0) -> NormSpec:
+    """Return ``spec`` with penalties given beside it; one said twice with different factors is refused.
+
+    Example:
+        >>> str(with_penalties(parse("bn"), l1=5e-4))
+        'bn+l1=5e-4'
+    """
+    new: dict[str, float] = {}
+    for word, value in (("l1", l1), ("l2", l2), ("l2norm", l2norm)):
+        own = getattr(spec, word)
+        if value and own and value != own:
+            raise SpecError(f"The spec '{spec}' contradicts {word}={value}. Say {word} in one place only.")
+        new[word] = value or own
+    return replace(spec, **new)  # type: ignore[arg-type]
+
+
+def divisors(number: int) -> list[int]:
+    """Return the divisors of ``number`` in rising order."""
+    return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def check_groups(spec: NormSpec, channels: int, layer: str) -> None:
+    """Raise a `SpecError` that names the layer and the valid counts if groups do not divide ``channels``."""
+    for word in ("groups", "group_size"):
+        value = getattr(spec, word)
+        if value is not None and channels % value:
+            raise SpecError(
+                f"`{word}` must divide the number of channels. Received: {word}={value}, channels={channels} "
+                f"at layer {layer!r}. Use one of {', '.join(map(str, divisors(channels)))}."
+            )

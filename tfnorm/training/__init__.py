@@ -1,0 +1,1 @@
+"""Training one network under one recipe, on disk."""

@@ -1,0 +1,133 @@
+"""What one run is asked to do, checked before anything is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from tfnorm.errors import TfnormError, unknown
+from tfnorm.models.architectures import ARCHITECTURES
+from tfnorm.models.plan import NetworkPlan, plan
+from tfnorm.spec import format, parse
+from tfnorm.training.recipes import RECIPES, Recipe
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class TrainConfig(BaseModel):
+    """One run.
+
+    Args:
+        norm: A norm spec, see `tfnorm.spec`.
+        arch: A name from `tfnorm.list_architectures()`.
+        dataset: A name from `tfnorm.list_datasets()`, an ``.npz`` file or a folder.
+        data_dir: Folder that is looked in first for the data, or None.
+        image_size: Side in pixels that images are resized to; default their own, for digits the network's.
+        epochs: Passes over the training set; default the recipe's.
+        batch_size: Images a step; default the recipe's.
+        seed: Of initial weights, data order, dropout and augmentation.
+        recipe: A name from `tfnorm.training.recipes.RECIPES`, or a `Recipe`.
+        augmentation: In place of the recipe's, or None.
+        learning_rate: In place of the recipe's peak, or None.
+        dropout: In place of the architecture's rate, or None.
+        regularize: What penalties reach: "all" trainable variables or "kernels".
+        precision: Of activations: "float32" or "bfloat16"; weights, statistics and loss stay float32.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    norm: str
+    arch: str = "mnist_7k"
+    dataset: str = "digits"
+    data_dir: Path | None = None
+    image_size: int | None = Field(None, ge=1)
+    epochs: int | None = Field(None, ge=1)
+    batch_size: int | None = Field(None, ge=1)
+    seed: int = Field(0, ge=0, lt=2**31)
+    recipe: Recipe = Field(default_factory=lambda: RECIPES["default"])
+    augmentation: str | None = None
+    learning_rate: float | None = Field(None, gt=0)
+    dropout: float | None = Field(None, ge=0, lt=1)
+    regularize: Literal["all", "kernels"] = "all"
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    @field_validator("norm", mode="before")
+    @classmethod
+    def _canonical(cls, value: Any) -> str:
+        return format(parse(value))
+
+    @field_validator("arch")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return ARCHITECTURES[value].name
+
+    @field_validator("recipe", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        return RECIPES[value] if isinstance(value, str) else value
+
+    @field_validator("augmentation")
+    @classmethod
+    def _augmentation_known(cls, value: str | None) -> str | None:
+        from tfnorm.datasets import AUGMENTATIONS
+
+        if value is not None and value not in AUGMENTATIONS:
+            raise TfnormError(unknown("augmentation", value, AUGMENTATIONS))
+        return value
+
+    @model_validator(mode="after")
+    def _data_there(self) -> TrainConfig:
+        from tfnorm.datasets.load import check_source
+
+        check_source(self.dataset, data_dir=self.data_dir)
+        return self
+
+    def resolved(self) -> TrainConfig:
+        """Return the configuration with the recipe's defaults and replacements filled in."""
+        epochs, batch_size = self.epochs or self.recipe.epochs, self.batch_size or self.recipe.batch_size
+        recipe = self.recipe.model_copy(
+            update={
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "augmentation": self.augmentation or self.recipe.augmentation,
+                "learning_rate": self.learning_rate or self.recipe.learning_rate,
+            }
+        )
+        return self.model_copy(
+            update={
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "recipe": recipe,
+                "augmentation": recipe.augmentation,
+                "learning_rate": recipe.learning_rate,
+            }
+        )
+
+    def asked(self) -> dict[str, Any]:
+        """Return what makes a run this run, as JSON; where the data lies is not part of it."""
+        return self.resolved().model_dump(mode="json", exclude={"data_dir"})
+
+    def plan(self) -> NetworkPlan:
+        """Return the network's plan for its default input; raises if the spec does not fit the architecture."""
+        return plan(self.arch, parse(self.norm), dropout=self.dropout)
+
+
+def checked(kind: type[Model], values: dict[str, Any]) -> Model:
+    """Return ``kind(**values)``, with every mistake in one `TfnormError`."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise TfnormError(" ".join(_sentence(kind, mistake) for mistake in error.errors())) from None
+
+
+def _sentence(kind: type[BaseModel], mistake: Any) -> str:
+    cause = mistake.get("ctx", {}).get("error")
+    if isinstance(cause, TfnormError):
+        return str(cause)
+    where = ".".join(str(part) for part in mistake["loc"]) or "config"
+    if mistake["type"] == "extra_forbidden":
+        return unknown("setting", where, kind.model_fields)
+    message = mistake["msg"].removeprefix("Value error, ")
+    return f"`{where}`: {message[0].lower()}{message[1:]}. Received: {mistake['input']!r}."

@@ -1,0 +1,163 @@
+"""How a network is trained, apart from what it is: optimizer, schedule, augmentation. Imports Keras only to build."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tfnorm.errors import TfnormError
+from tfnorm.registry import Registry
+
+
+class Recipe(BaseModel):
+    """A way to train.
+
+    Args:
+        name: Its name.
+        title: One line for lists.
+        optimizer: "sgd", "adam" or "adamw".
+        learning_rate: The peak of the schedule.
+        momentum: Of SGD.
+        nesterov: Whether SGD looks ahead.
+        weight_decay: Of AdamW, decoupled from the gradient.
+        schedule: "constant"; "step": times ``step_factor`` every ``step_epochs``; "one_cycle": a linear rise from
+            1/25 of the peak over the first ``warmup`` of the steps, then half a cosine down to ``final`` of the peak
+            (after arXiv 1708.07120, without its cycling of momentum); "cosine": the same without the rise.
+        step_epochs: Epochs between steps.
+        step_factor: Factor at each step.
+        warmup: Share of the steps that the rise takes.
+        final: Share of the peak at the end.
+        augmentation: A name from `tfnorm.datasets.AUGMENTATIONS`.
+        batch_size: Images a step.
+        epochs: Passes over the training set.
+        convention: "keras" or "torch": constants of the norms and initialization, see `tfnorm.build`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    title: str = ""
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    learning_rate: float = Field(gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "step", "one_cycle", "cosine"] = "constant"
+    step_epochs: int = Field(1, ge=1)
+    step_factor: float = Field(0.1, gt=0)
+    warmup: float = Field(0.3, ge=0, lt=1)
+    final: float = Field(4e-6, ge=0, le=1)
+    augmentation: str = "none"
+    batch_size: int = Field(64, ge=1)
+    epochs: int = Field(20, ge=1)
+    convention: Literal["keras", "torch"] = "keras"
+
+    @model_validator(mode="after")
+    def _only_what_is_used(self) -> Recipe:
+        if self.optimizer != "sgd" and self.nesterov:
+            raise ValueError(f"nesterov belongs to sgd, not to {self.optimizer}")
+        if self.optimizer != "adamw" and self.weight_decay:
+            raise ValueError("weight_decay belongs to adamw; for a coupled decay of SGD add +l2=DECAY/2 to the spec")
+        return self
+
+    def make_schedule(self, steps_per_epoch: int, epochs: int) -> Any:
+        """Return a Keras learning-rate schedule, or a number where it is constant."""
+        from keras.optimizers.schedules import CosineDecay, ExponentialDecay
+
+        total = steps_per_epoch * epochs
+        if self.schedule == "constant":
+            return self.learning_rate
+        if self.schedule == "step":
+            steps = steps_per_epoch * self.step_epochs
+            return ExponentialDecay(self.learning_rate, steps, self.step_factor, staircase=True)
+        rise = int(self.warmup * total) if self.schedule == "one_cycle" else 0
+        if not rise:
+            return CosineDecay(self.learning_rate, total, alpha=self.final)
+        return CosineDecay(
+            self.learning_rate / 25,
+            total - rise,
+            alpha=self.final,
+            warmup_target=self.learning_rate,
+            warmup_steps=rise,
+        )
+
+    def make_optimizer(self, steps_per_epoch: int, epochs: int) -> Any:
+        """Return a Keras optimizer with the recipe's schedule."""
+        from keras import optimizers
+
+        rate = self.make_schedule(steps_per_epoch, epochs)
+        if self.optimizer == "sgd":
+            return optimizers.SGD(rate, momentum=self.momentum, nesterov=self.nesterov)
+        if self.optimizer == "adam":
+            return optimizers.Adam(rate)
+        return optimizers.AdamW(rate, weight_decay=self.weight_decay)
+
+
+RECIPES: Registry[Recipe] = Registry("recipe", TfnormError)
+
+
+def _add(name: str, title: str, **settings: Any) -> None:
+    RECIPES.add(name, Recipe(name=name, title=title, **settings))
+
+
+_add(
+    "default",
+    "one-cycle SGD, gentle shifts, robust on every data set here",
+    learning_rate=0.1,
+    nesterov=True,
+    schedule="one_cycle",
+    augmentation="shift",
+    batch_size=32,
+    convention="torch",
+)
+_add(
+    "A",
+    "of the network mnist_7k: SGD 0.1, x0.1 every 2 epochs, rotation and shear 5 degrees",
+    learning_rate=0.1,
+    schedule="step",
+    step_epochs=2,
+    step_factor=0.1,
+    augmentation="A",
+    convention="torch",
+)
+_add(
+    "B",
+    "of the network cifar_plain: Adam, one-cycle to 0.01, flip, shift, cutout, gray",
+    optimizer="adam",
+    learning_rate=0.01,
+    schedule="one_cycle",
+    augmentation="B",
+    convention="torch",
+)
+_add(
+    "C",
+    "for the network cifar_dilated: SGD, one-cycle to 0.1, flip, shift, cutout",
+    learning_rate=0.1,
+    nesterov=True,
+    schedule="one_cycle",
+    augmentation="C",
+    convention="torch",
+)
+_add(
+    "D",
+    "of the network mnist_layered: SGD 0.04104, x0.09 every 2 epochs, rotation 7 degrees, 25 epochs",
+    learning_rate=0.04104,
+    schedule="step",
+    step_epochs=2,
+    step_factor=0.09,
+    augmentation="D",
+    batch_size=128,
+    epochs=25,
+    convention="torch",
+)
+_add(
+    "E",
+    "of the network cifar_residual: SGD 0.01, x0.1 every 8 epochs, RandAugment on a quarter of the images",
+    learning_rate=0.01,
+    schedule="step",
+    step_epochs=8,
+    step_factor=0.1,
+    augmentation="E",
+    convention="torch",
+)

@@ -1,0 +1,264 @@
+"""One run: load, build, train, write."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import math
+import platform
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfnorm._version import __version__
+from tfnorm.callbacks import HistoryRecorder
+from tfnorm.datasets import Batches, Dataset, augmentation, load
+from tfnorm.files import write_whole
+from tfnorm.misclassified import draw_misclassified, find_misclassified
+from tfnorm.models.builder import build
+from tfnorm.ops import use_deterministic_operations
+from tfnorm.training.config import TrainConfig, checked
+from tfnorm.training.progress import Progress
+from tfnorm.training.runs import Run, RunFolder, fingerprint, write_json
+
+EVALUATION_BATCH = 256
+
+
+class _Watcher(keras.callbacks.Callback):
+    """Saves the state, tells the progress and ends a run whose loss is no number."""
+
+    def __init__(self, folder: RunFolder, recorder: HistoryRecorder, progress: Progress) -> None:
+        super().__init__()
+        self.folder, self.recorder, self.progress = folder, recorder, progress
+        self.epoch = 0
+        self.diverged_at: int | None = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.progress.stepped(self.folder.path, self.epoch, batch + 1)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not math.isfinite((logs or {}).get("loss", 0.0)):
+            self.diverged_at = epoch
+            self.model.stop_training = True
+        else:
+            self.folder.save_checkpoint(epoch + 1, state_of(self.model))
+        self.progress.epoch_ended(self.folder.path, self.recorder.records[-1])
+
+
+def state_of(model) -> dict[str, np.ndarray]:
+    """Return all that training changes, by place and path: weights, statistics, random seeds, optimizer."""
+    variables = [*model.variables, *model.optimizer.variables]
+    return {f"{i:04d} {v.path}": keras.ops.convert_to_numpy(v.value) for i, v in enumerate(variables)}
+
+
+def restore_state(model, state: Mapping[str, np.ndarray]) -> None:
+    """Give ``model`` a state that `state_of` returned for a model built the same way."""
+    variables = [*model.variables, *model.optimizer.variables]
+    for variable, value in zip(variables, state.values(), strict=True):
+        variable.assign(value)
+
+
+def train(
+    config: TrainConfig | Mapping[str, Any] | None = None,
+    *,
+    out: str | Path | None = None,
+    data: Dataset | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Run:
+    """Train one network under one recipe, and write all of it to a folder.
+
+    A run that was broken off goes on after its last whole epoch; a finished one is returned as it is.
+
+    Args:
+        config: A `TrainConfig`, or a mapping of its arguments.
+        out: The folder; default ``runs/ARCH-DATASET/NORM/seed-SEED``.
+        data: The data, if it is loaded already.
+        progress: Is told what happens.
+        **settings: Arguments of `TrainConfig`, in place of ``config``.
+
+    Returns:
+        The finished `Run`.
+
+    Raises:
+        TfnormError: If the configuration, the data or the folder cannot be used, before anything is trained.
+
+    Example:
+        >>> run = train(norm="gn:2", dataset="digits", epochs=1, out=folder)
+        >>> run.status
+        'finished'
+    """
+    if not isinstance(config, TrainConfig):
+        config = checked(TrainConfig, {**(config or {}), **settings})
+    elif settings:
+        config = checked(TrainConfig, {**config.model_dump(), **settings})
+    config = config.resolved()
+    config.plan()
+    progress = progress or Progress()
+    folder = RunFolder(out or Path("runs") / default_name(config) / slug(config.norm) / f"seed-{config.seed}")
+    asked = config.asked()
+    folder.check(asked)
+    if folder.finished:
+        progress.skipped(folder.path, config.epochs)
+        return Run(folder.path)
+    data = data or load_data(config)
+    return _Trainer(config, folder, data, progress).run(asked)
+
+
+def load_data(config: TrainConfig) -> Dataset:
+    """Load the data of ``config``, with digits resized to the network's input."""
+    side = config.image_size
+    size = (side, side) if side else None
+    if size is None and config.dataset == "digits":
+        size = config.plan().arch.input_shape[:2]
+    return load(config.dataset, data_dir=config.data_dir, image_size=size)
+
+
+def slug(text: str) -> str:
+    """Return ``text`` as a file name that shells leave alone.
+
+    Example:
+        >>> slug("gn:2+l1=5e-4")
+        'gn-2_l1-5e-4'
+    """
+    return "".join(c if c.isalnum() or c in "-_." else {"+": "_"}.get(c, "-") for c in text)
+
+
+def default_name(config: TrainConfig) -> str:
+    """Return the name of the folder for runs on the network and the data of ``config``."""
+    return f"{config.arch}-{slug(Path(config.dataset).stem)}"
+
+
+class _Trainer:
+    """The steps of `train`."""
+
+    def __init__(self, config: TrainConfig, folder: RunFolder, data: Dataset, progress: Progress) -> None:
+        self.config, self.folder, self.data, self.progress = config, folder, data, progress
+
+    def run(self, asked: dict[str, Any]) -> Run:
+        config, data = self.config, self.data
+        keras.backend.clear_session()  # lets go of the graphs of earlier runs
+        keras.utils.set_random_seed(config.seed)
+        use_deterministic_operations()
+        self.network = build(
+            config.arch,
+            norm=config.norm,
+            dropout=config.dropout,
+            regularize=config.regularize,
+            input_shape=data.input_shape,
+            num_classes=data.num_classes,
+            mean=data.mean,
+            std=data.std,
+            seed=config.seed,
+            convention=config.recipe.convention,
+            precision=config.precision,
+        )
+        batches = Batches(data.x_train, data.y_train, config.batch_size, seed=config.seed)
+        trained = self.with_augmentation(len(batches))
+        write_json(self.folder.config_path, {"asked": asked, **self.description()})
+        done = self.resume(trained)
+        self.progress.skipped(self.folder.path, done)
+        self.progress.started(self.folder.path, config.epochs, len(batches))
+        recorder = HistoryRecorder(self.folder.history_path, initial_epoch=done, images_per_epoch=len(data.x_train))
+        watcher = _Watcher(self.folder, recorder, self.progress)
+        batches.epoch = done
+        trained.fit(
+            batches,
+            epochs=config.epochs,
+            initial_epoch=done,
+            validation_data=Batches(data.x_test, data.y_test, EVALUATION_BATCH),
+            callbacks=[recorder, watcher],
+            verbose=0,
+        )
+        return self.finish(watcher)
+
+    def with_augmentation(self, steps: int) -> keras.Model:
+        """Return the network behind its augmentation, compiled with the recipe's optimizer."""
+        config = self.config
+        augment = augmentation(config.augmentation, seed=config.seed, mean=self.data.mean)
+        image = keras.Input(self.network.input_shape[1:], name="raw_image")
+        outputs = self.network(augment(image) if augment is not None else image)
+        trained = keras.Model(image, outputs, name="training")
+        trained.compile(
+            optimizer=config.recipe.make_optimizer(steps, config.epochs),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy", keras.metrics.SparseCategoricalCrossentropy(name="data_loss", from_logits=True)],
+            jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+        )
+        trained.optimizer.build(trained.trainable_variables)
+        return trained
+
+    def resume(self, trained: keras.Model) -> int:
+        """Restore the newest checkpoint and return how many epochs were done."""
+        checkpoint = self.folder.load_checkpoint()
+        if checkpoint is None:
+            return 0
+        done, state = checkpoint
+        restore_state(trained, state)
+        return done
+
+    def description(self) -> dict[str, Any]:
+        """Return what was really built, read back from the model."""
+        network = self.network
+        weights = network.trainable_variables
+        kernels = [keras.ops.convert_to_numpy(w) for w in weights if w.name == "kernel"]
+        return {
+            "trainable_parameters": int(sum(math.prod(weight.shape) for weight in weights)),
+            "layers": [describe_layer(layer) for layer in network.layers],
+            "regularized": {w.path: type(w.regularizer).__name__ for w in weights if w.regularizer is not None},
+            "initial_kernels": fingerprint(kernels),
+            "initial_weights": fingerprint([keras.ops.convert_to_numpy(weight) for weight in weights]),
+            "data": {**self.data.describe(), "data_dir": self.config.data_dir and str(self.config.data_dir)},
+            "versions": {
+                "tfnorm": __version__,
+                "python": platform.python_version(),
+                "backend": keras.backend.backend(),
+                **{name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "numpy")},
+            },
+            "machine": {"platform": platform.platform(), "processor": platform.machine()},
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+
+    def finish(self, watcher: _Watcher) -> Run:
+        """Write the model, its predictions and the result."""
+        folder, data = self.folder, self.data
+        folder.path.joinpath("model.keras").unlink(missing_ok=True)
+        temporary = folder.path / ".model.tmp.keras"
+        self.network.save(temporary)
+        temporary.replace(folder.path / "model.keras")
+        logits = np.concatenate(
+            [
+                keras.ops.convert_to_numpy(self.network(data.x_test[i : i + EVALUATION_BATCH], training=False))
+                for i in range(0, len(data.x_test), EVALUATION_BATCH)
+            ]
+        ).astype("float32")
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, logits=logits, y_true=data.y_test)
+        write_whole(folder.predictions_path, buffer.getvalue())
+        status = "finished" if watcher.diverged_at is None else "diverged"
+        wrong = None
+        if np.isfinite(logits).all():
+            found = find_misclassified(data.y_test, logits, class_names=data.class_names)
+            wrong = found.total
+            title = f"{self.config.norm}: {found.total} of {found.count} test images misclassified"
+            draw_misclassified(data.x_test, found, title=title, path=folder.path / "misclassified.png")
+        result = {"status": status, "diverged_at_epoch": watcher.diverged_at, "misclassified": wrong}
+        write_json(folder.result_path, result)
+        self.progress.finished(folder.path, result)
+        return Run(folder.path)
+
+
+def describe_layer(layer) -> dict[str, Any]:
+    """Return name, class, output shape and, for a norm, the arguments that say what it normalizes."""
+    description = {"name": layer.name, "class": type(layer).__name__, "shape": list(layer.output.shape[1:])}
+    for word in ("axis", "groups", "group_size", "epsilon", "momentum", "synchronized", "rate"):
+        if isinstance(getattr(layer, word, None), (int, float, list, tuple)):
+            description[word] = getattr(layer, word)
+    return description
