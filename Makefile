@@ -10,6 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # The stamps make a second call install nothing.
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
+DOCS := $(VENV)/.docs
 
 $(RUN): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "tfnorm needs Python 3.11, 3.12 or 3.13, and %s is %d.%d. Run: make PYTHON=python3.12 ..." % (sys.executable, *v))'
@@ -23,6 +24,10 @@ $(DEV): $(RUN) requirements-dev.txt
 	@$(PIP) -r requirements-dev.txt
 	@touch $@
 
+$(DOCS): $(RUN) requirements-docs.txt
+	@$(PIP) -r requirements-docs.txt
+	@touch $@
+
 compare: $(RUN)
 	@$(BIN)/tfnorm compare
 
@@ -33,6 +38,10 @@ lint: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(DOCS)
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build

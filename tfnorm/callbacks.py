@@ -100,6 +100,8 @@ class HistoryRecorder(keras.callbacks.Callback):
             self._open(self.path)
         self._opened = True
         self._penalty = _penalty_function(self.model)
+        self._scheduled = _schedule(self.model) is not None
+        self._has_data_loss = False  # known after the first epoch; until then penalties are sampled in vain
 
     def _open(self, path: Path) -> None:
         """Read the records to keep; drop the others from the file, whole or not at all."""
@@ -131,10 +133,13 @@ class HistoryRecorder(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Note learning rate, images so far and penalty: tensors, which are waited for at the end of the epoch."""
         model = self.model
-        rate = getattr(getattr(model, "optimizer", None), "learning_rate", None)
-        self._rate = None if rate is None or _schedule(model) else _copy(rate)
-        seen = getattr(getattr(model, "_loss_tracker", None), "count", None)
-        self._batches.append((None if seen is None else _copy(seen), self._penalty() if self._penalty else 0.0))
+        if not self._scheduled:  # a schedule is asked once, when the epoch ends
+            rate = getattr(getattr(model, "optimizer", None), "learning_rate", None)
+            self._rate = None if rate is None else _copy(rate)
+        sample = self._penalty is not None and not self._has_data_loss
+        if sample or self.images_per_epoch is None:
+            seen = getattr(getattr(model, "_loss_tracker", None), "count", None)
+            self._batches.append((None if seen is None else _copy(seen), self._penalty() if sample else 0.0))
 
     def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Stop the clock of the training part: validation begins, and resets the metrics."""
@@ -158,6 +163,7 @@ class HistoryRecorder(keras.callbacks.Callback):
             self._stop_training_clock()
         seconds = time.perf_counter() - self._start
         metrics = {key: _plain(value) for key, value in (logs or {}).items()}
+        self._has_data_loss = "data_loss" in metrics
         record = {"schema_version": SCHEMA_VERSION, "epoch": int(epoch)}
         images, weights = self._count_images()
         record |= self._split_loss(metrics, "", lambda: _weighted_mean([p for _, p in self._batches], weights))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,7 +86,7 @@ def compare(
     from tfnorm.compare.progress import LiveProgress
 
     console = Console(stderr=True)
-    with LiveProgress(console, sum(config.epochs or 0 for config in planned)) as progress:
+    with _kept_on_ctrl_c(), LiveProgress(console, sum(config.epochs or 0 for config in planned)) as progress:
         comparison = run(specs or None, seeds=seeds, out=out, resume=resume, progress=progress, **settings)
     _print_table(comparison)
 
@@ -123,7 +125,7 @@ def train(
     from tfnorm.compare.progress import LiveProgress
     from tfnorm.training.trainer import train as run
 
-    with LiveProgress(Console(stderr=True), config.epochs or 0) as progress:
+    with _kept_on_ctrl_c(), LiveProgress(Console(stderr=True), config.epochs or 0) as progress:
         result = run(config, out=out, progress=progress)
     last = result.history.iloc[-1]
     typer.echo(
@@ -244,8 +246,18 @@ def _print_table(comparison: Any) -> None:
     console.print(f"Pictures and tables: {comparison.path}", soft_wrap=True)
 
 
+@contextmanager
+def _kept_on_ctrl_c() -> Iterator[None]:
+    """Say on Ctrl-C that nothing is lost, and exit with 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("tfnorm: stopped; finished epochs are kept, and the same command goes on from there.", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
 def main() -> None:
-    """Run the command line: exit code 2 and one sentence on bad input, 1 on a failing disk, 130 on Ctrl-C."""
+    """Run the command line: exit code 2 and one sentence on bad input, 1 on a failing disk."""
     try:
         app(standalone_mode=True)
     except TfnormError as error:
@@ -254,6 +266,3 @@ def main() -> None:
     except OSError as error:
         print(f"tfnorm: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        print("tfnorm: stopped; finished epochs are kept, and the same command goes on from there.", file=sys.stderr)
-        raise SystemExit(130) from None

@@ -173,6 +173,8 @@ class Comparison:
 
     def save(self) -> None:
         """Write table.csv, comparison.json, loss.png, accuracy.png and a misclassified picture a spec."""
+        import pandas as pd
+
         self.path.mkdir(parents=True, exist_ok=True)
         write_whole(self.path / "table.csv", self.table.to_csv().encode())
         records = json.loads(self.table.reset_index().to_json(orient="records"))
@@ -184,7 +186,9 @@ class Comparison:
                 "path": str(run.path.relative_to(self.path)) if run.path.is_relative_to(self.path) else str(run.path),
                 "trainable_parameters": run.config["trainable_parameters"],
                 "initial_kernels": run.config["initial_kernels"],
-                "test_accuracy_by_epoch": json.loads(run.history["val_accuracy"].to_json(orient="values")),
+                "test_accuracy_by_epoch": [
+                    None if pd.isna(value) else float(value) for value in run.history["val_accuracy"]
+                ],
             }
             for run in self.runs
         ]

@@ -35,7 +35,7 @@ def to_keras(model: keras.Model) -> keras.Model:
         A new model.
 
     Raises:
-        TfnormError: If a layer has no counterpart in Keras, or the model is a subclass of its own.
+        TfnormError: If a layer has no counterpart in Keras, or the model is a subclass of its own or not built yet.
 
     Example:
         >>> stock = to_keras(tfnorm.build(norm="gn:2"))
@@ -46,6 +46,10 @@ def to_keras(model: keras.Model) -> keras.Model:
         raise TfnormError(
             f"Only functional and sequential models can be converted. Received: {type(model).__name__} {model.name!r}. "
             "Build it with keras.Input and keras.Model(inputs, outputs)."
+        )
+    if not model.built:
+        raise TfnormError(
+            f"The model {model.name!r} has no weights yet. Build it with keras.Input, or call it on a batch first."
         )
     strange = [
         f"{layer.name} ({type(layer).__name__})"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from tfnorm.layers._checks import positive_epsilon
-from tfnorm.ops import generic
+from tfnorm.layers._checks import axis_from_front, known_sizes, positive_epsilon
+from tfnorm.ops import generic, replicas_in_step
 
 
 @keras.saving.register_keras_serializable("tfnorm")
@@ -50,6 +50,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
             raise ValueError(f"`momentum` must be from 0 to 1. Received: momentum={momentum}.")
         self.unbiased_moving_variance = bool(unbiased_moving_variance)
 
+    def build(self, input_shape):
+        """Create gamma, beta and the moving statistics."""
+        axis = axis_from_front(self.axis, len(input_shape), self.name)
+        known_sizes(input_shape, [axis], self.name)
+        super().build(input_shape)
+
     def call(self, inputs, training=None, mask=None):
         """Normalize ``inputs``; with ``training=True`` also update the moving statistics."""
         if mask is not None or self.renorm:
@@ -61,7 +67,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             )
         elif self.synchronized:
             wide = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
-            mean, variance = ops.moments(wide, axes=self._reduction_axes, synchronized=True)
+            mean, variance = self._synchronized_moments(wide, axis)
             outputs = generic.batch_norm_inference(
                 wide, self.gamma, self.beta, mean, variance, axis=axis, epsilon=self.epsilon
             )
@@ -71,9 +77,17 @@ class BatchNormalization(keras.layers.BatchNormalization):
             self._update(mean, variance, inputs)
         return ops.cast(outputs, self.compute_dtype)
 
+    def _synchronized_moments(self, wide, axis):
+        """Return mean and biased variance over all replicas, in two passes: Keras's variance cancels."""
+        mean, _ = ops.moments(wide, axes=self._reduction_axes, keepdims=True, synchronized=True)
+        variance, _ = ops.moments(ops.square(wide - mean), axes=self._reduction_axes, synchronized=True)
+        return ops.reshape(mean, (wide.shape[axis],)), variance
+
     def _update(self, mean, variance, inputs):
         if self.unbiased_moving_variance:
             count = ops.cast(ops.size(inputs) // inputs.shape[self.axis], variance.dtype)
+            if self.synchronized:
+                count = count * replicas_in_step()
             variance = variance * count / ops.maximum(count - 1.0, 1.0)
         for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
             old = ops.cast(moving, new.dtype)

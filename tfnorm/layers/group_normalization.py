@@ -44,7 +44,7 @@ class GroupNormalization(keras.layers.GroupNormalization):
                 "`groups` and `group_size` exclude each other. "
                 f"Received: groups={groups}, group_size={group_size}. Leave one out."
             )
-        if group_size is not None and (not isinstance(group_size, int) or group_size < 1):
+        if group_size is not None and (type(group_size) is not int or group_size < 1):
             raise ValueError(f"`group_size` must be a positive whole number. Received: group_size={group_size!r}.")
         if groups is not None and (
             not isinstance(groups, int) or isinstance(groups, bool) or groups < -1 or not groups

@@ -32,6 +32,8 @@ class RMSNormalization(keras.layers.RMSNormalization):
     """
 
     def __init__(self, axis=-1, epsilon=1e-6, *, scale_regularizer=None, **kwargs):
+        # A list, as a loaded configuration has it.
+        axis = list(axis) if isinstance(axis, (list, tuple)) else axis
         super().__init__(axis=axis, epsilon=positive_epsilon(epsilon), **kwargs)
         self.scale_regularizer = keras.regularizers.get(scale_regularizer)
 

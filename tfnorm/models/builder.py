@@ -12,7 +12,8 @@ from tfnorm.errors import ArchitectureError, unknown
 from tfnorm.layers.create import convention_called
 from tfnorm.models.architectures import ArchSpec
 from tfnorm.models.make import LayerSettings, make_layer
-from tfnorm.models.plan import NetworkPlan, plan
+from tfnorm.models.plan import plan
+from tfnorm.models.planner import NetworkPlan
 from tfnorm.spec import NormSpec, parse, with_penalties
 
 SCOPES = ("all", "kernels")
@@ -161,6 +162,6 @@ def _pixel_statistics(network: NetworkPlan, mean, std, pixel_max: float) -> dict
                 f"`{word}` must be one number or one a channel. Received: {len(values)} for {channels} channels."
             )
         statistics[word] = values
-    if min(statistics["std"]) <= 0:
+    if not all(value > 0 for value in statistics["std"]):
         raise ArchitectureError(f"`std` must be positive. Received: std={statistics['std']}.")
     return {"mean": statistics["mean"], "variance": [value**2 for value in statistics["std"]]}

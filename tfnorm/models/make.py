@@ -12,7 +12,7 @@ from keras import layers
 
 from tfnorm.layers import TLU, WeightStandardizedConv2D
 from tfnorm.layers.create import norm_layer
-from tfnorm.models.plan import LayerPlan
+from tfnorm.models.planner import LayerPlan
 from tfnorm.regularizers import from_spec
 from tfnorm.spec import NormSpec
 

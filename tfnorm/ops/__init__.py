@@ -53,3 +53,15 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
         return tf.function(function)
     return function
+
+
+def replicas_in_step() -> int:
+    """Return how many replicas take the present training step together."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context()
+        return context.num_replicas_in_sync if context else 1
+    return 1

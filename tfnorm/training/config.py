@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tfnorm.errors import TfnormError, unknown
 from tfnorm.models.architectures import ARCHITECTURES
-from tfnorm.models.plan import NetworkPlan, plan
+from tfnorm.models.plan import plan
+from tfnorm.models.planner import NetworkPlan
 from tfnorm.spec import format, parse
 from tfnorm.training.recipes import RECIPES, Recipe
 

@@ -32,6 +32,7 @@ class Recipe(BaseModel):
         batch_size: Images a step.
         epochs: Passes over the training set.
         convention: "keras" or "torch": constants of the norms and initialization, see `tfnorm.build`.
+        kernel_initializer: In place of the convention's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +53,7 @@ class Recipe(BaseModel):
     batch_size: int = Field(64, ge=1)
     epochs: int = Field(20, ge=1)
     convention: Literal["keras", "torch"] = "keras"
+    kernel_initializer: str | None = None
 
     @model_validator(mode="after")
     def _only_what_is_used(self) -> Recipe:
@@ -110,6 +112,7 @@ _add(
     augmentation="shift",
     batch_size=32,
     convention="torch",
+    kernel_initializer="he_normal",
 )
 _add(
     "A",

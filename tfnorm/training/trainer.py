@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import io
 import math
+import os
 import platform
 import time
 from collections.abc import Mapping
@@ -40,8 +41,8 @@ class _Watcher(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
-    def on_train_batch_end(self, batch, logs=None):
-        self.progress.stepped(self.folder.path, self.epoch, batch + 1)
+    def on_train_batch_begin(self, batch, logs=None):  # at the end of a batch Keras would wait for its losses
+        self.progress.stepped(self.folder.path, self.epoch, batch)
 
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite((logs or {}).get("loss", 0.0)):
@@ -158,6 +159,7 @@ class _Trainer:
             std=data.std,
             seed=config.seed,
             convention=config.recipe.convention,
+            kernel_initializer=config.recipe.kernel_initializer,
             precision=config.precision,
         )
         batches = Batches(data.x_train, data.y_train, config.batch_size, seed=config.seed)
@@ -222,7 +224,7 @@ class _Trainer:
                 "backend": keras.backend.backend(),
                 **{name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "numpy")},
             },
-            "machine": {"platform": platform.platform(), "processor": platform.machine()},
+            "machine": {"platform": platform.platform(), "processor": processor_name(), "cores": os.cpu_count()},
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
 
@@ -253,6 +255,16 @@ class _Trainer:
         write_json(folder.result_path, result)
         self.progress.finished(folder.path, result)
         return Run(folder.path)
+
+
+def processor_name() -> str:
+    """Return the processor's name as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def describe_layer(layer) -> dict[str, Any]:

@@ -1,0 +1,315 @@
+"""Conversion to Keras's own layers: the same network, in files that open without tfnorm."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfnorm import build
+from tfnorm.convert import to_keras
+from tfnorm.errors import TfnormError
+from tfnorm.layers import (
+    TLU,
+    BatchNormalization,
+    FilterResponseNormalization,
+    GroupNormalization,
+    InstanceNormalization,
+    RMSNormalization,
+    WeightStandardizedConv2D,
+)
+from tfnorm.models.architectures import ARCHITECTURES, ArchSpec, Conv, GlobalPool
+from tfnorm.spec import NORMS, parse
+
+# All that Keras has; frn it has not.
+SPECS = ["none", "bn", "bn:sync", "ln", "ln:channel", "gn:2", "gn:size=2", "gn:2+ws", "in", "rms"]
+TINY = ArchSpec("tiny", "one block", (8, 8, 3), (Conv(4), GlobalPool(), Conv(None, 1, parts=())))
+
+
+def call(model, x, **options):
+    return keras.ops.convert_to_numpy(model(x, **options))
+
+
+def all_layers(model):
+    return list(model._flatten_layers(include_self=False))
+
+
+def names_but_inputs(model):
+    """Return the names of all layers; Keras's own cloning renames the inputs of nested models."""
+    return [layer.name for layer in all_layers(model) if not isinstance(layer, keras.layers.InputLayer)]
+
+
+def randomize(model, rng):
+    """Give norms weights and statistics that are not those they start with."""
+    for variable in model.weights:
+        if variable.path.split("/")[0].endswith("_norm"):
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+
+
+def stock_only(model):
+    return all(type(layer).__module__.startswith("keras.") for layer in all_layers(model))
+
+
+def test_every_norm_is_here():
+    assert {parse(spec).kind for spec in SPECS} == set(NORMS) - {"frn"}
+
+
+# Every norm on the small networks, and on the large ones those whose conversion differs most.
+SMALL = ("mnist_7k", "mnist_layered", "cifar_residual")
+NETWORKS = [(arch, norm) for arch in ARCHITECTURES for norm in (SPECS if arch in SMALL else ("bn", "ln", "gn:2+ws"))]
+
+
+@pytest.mark.parametrize(("arch", "norm"), NETWORKS)
+def test_same_network(arch, norm, built, seeded):
+    model = built(arch, norm)
+    before = model.get_weights()
+    randomize(model, seeded)
+    try:
+        stock = to_keras(model)
+        x = seeded.integers(0, 256, (2, *model.input_shape[1:])).astype("float32")
+        expected, logits = call(model, x), call(stock, x)
+    finally:
+        model.set_weights(before)
+    assert stock_only(stock)
+    assert stock.name == model.name
+    assert [layer.name for layer in stock.layers] == [layer.name for layer in model.layers]
+    assert [weight.path for weight in stock.weights] == [weight.path for weight in model.weights]
+    tolerance = 1e-4 if "ws" in norm else 1e-5
+    np.testing.assert_allclose(logits, expected, rtol=tolerance, atol=tolerance * np.abs(expected).max())
+
+
+def test_same_outputs_in_training(seeded):
+    for norm in ("bn", "bn:sync"):
+        model = build(norm=norm, dropout=0.0, compile=False)
+        stock = to_keras(model)
+        x = seeded.integers(0, 256, (4, 28, 28, 1)).astype("float32")
+        np.testing.assert_allclose(call(stock, x, training=True), call(model, x, training=True), rtol=1e-4, atol=1e-4)
+        for weight, same in zip(stock.weights, model.weights, strict=True):  # moving statistics too
+            np.testing.assert_allclose(weight, same, rtol=1e-4, atol=1e-4)
+
+
+READ = """
+import sys
+import keras, numpy as np
+folder = sys.argv[1]
+assert not [name for name in sys.modules if name.partition(".")[0] == "tfnorm"]
+expected = np.load(f"{folder}/expected.npz")
+for name in sys.argv[2:]:
+    model = keras.models.load_model(f"{folder}/{name}.keras")
+    logits = np.asarray(model(expected["x"]))
+    np.testing.assert_allclose(logits, expected[name], rtol=1e-4, atol=1e-4)
+    assert model.compiled
+assert not [name for name in sys.modules if name.partition(".")[0] == "tfnorm"]
+print("read", len(sys.argv) - 2)
+"""
+
+
+def test_files_open_without_tfnorm(tmp_path, seeded, run_python):
+    x = seeded.integers(0, 256, (2, 8, 8, 3)).astype("float32")
+    logits = {}
+    for number, norm in enumerate([*SPECS, "bn+l1=1e-3+l2=1e-3"]):
+        model = build(TINY, norm=norm, convention="torch" if number % 2 else "keras")
+        to_keras(model).save(tmp_path / f"model{number}.keras")
+        logits[f"model{number}"] = call(model, x)
+    np.savez(tmp_path / "expected.npz", x=x, **logits)
+    assert run_python(READ, tmp_path, *logits).splitlines()[-1] == f"read {len(logits)}"
+
+
+def test_group_counts_of_the_counterparts():
+    assert to_keras(build(TINY, norm="gn:size=1", compile=False)).get_layer("conv1_norm").groups == 4
+    assert to_keras(build(TINY, norm="gn:2", compile=False)).get_layer("conv1_norm").groups == 2
+    instance = to_keras(build(TINY, norm="in", compile=False)).get_layer("conv1_norm")
+    assert type(instance) is keras.layers.GroupNormalization and instance.groups == 4
+
+
+def test_constants_move_with_the_layers():
+    stock = to_keras(build(TINY, norm="bn", convention="torch", compile=False)).get_layer("conv1_norm")
+    assert type(stock) is keras.layers.BatchNormalization
+    assert (stock.epsilon, stock.momentum) == (1e-5, 0.9)
+
+
+def test_the_model_is_not_changed(seeded):
+    model = build(TINY, norm="gn:2+ws", l2=1e-3)
+    config, weights = model.get_config(), model.get_weights()
+    stock = to_keras(model)
+    assert model.get_config() == config
+    for weight in stock.weights:
+        if weight.trainable:
+            weight.assign(np.ones(weight.shape))
+    for weight, same in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(weight, same)
+
+
+def test_standardized_kernels_are_written_out():
+    model = build(TINY, norm="gn:2+ws", compile=False)
+    conv = to_keras(model).get_layer("conv1")
+    assert type(conv) is keras.layers.Conv2D
+    np.testing.assert_array_equal(conv.kernel, model.get_layer("conv1").standardized_kernel())
+
+
+# What Keras does not have.
+
+
+def test_filter_response_normalization_is_refused():
+    with pytest.raises(TfnormError) as caught:
+        to_keras(build(TINY, norm="frn", compile=False))
+    assert str(caught.value) == (
+        "Keras has no counterpart of these layers: conv1_norm (FilterResponseNormalization), conv1_tlu (TLU). "
+        "Keep the model as it is and import tfnorm before loading it."
+    )
+
+
+def test_inner_layers_are_named_too():
+    inner = keras.Sequential([keras.Input((4, 4, 8)), FilterResponseNormalization(name="a"), TLU(name="b")])
+    inputs = keras.Input((4, 4, 8))
+    with pytest.raises(TfnormError) as caught:
+        to_keras(keras.Model(inputs, inner(inputs)))
+    start, _, names = str(caught.value).partition(". ")[0].partition(": ")
+    assert start == "Keras has no counterpart of these layers"
+    assert sorted(names.split(", ")) == ["a (FilterResponseNormalization)", "b (TLU)"]
+
+
+@pytest.mark.parametrize(
+    ("norm", "dropped"),
+    [
+        (
+            "bn+l2norm=1e-3",
+            "conv1.kernel_regularizer, conv1_norm.beta_regularizer, conv1_norm.gamma_regularizer, "
+            "conv2.kernel_regularizer",
+        ),
+        ("none+l1=1e-3+l2norm=1e-3", "conv1.kernel_regularizer, conv2.kernel_regularizer"),
+        ("rms+l1=1e-3", "conv1_norm.scale_regularizer"),
+    ],
+)
+def test_penalties_without_a_counterpart_are_left_out_with_a_warning(norm, dropped, seeded):
+    model = build(TINY, norm=norm, compile=False)
+    with pytest.warns(UserWarning) as record:
+        stock = to_keras(model)
+    (sentence,) = [str(warning.message) for warning in record if "counterpart" in str(warning.message)]
+    start, _, names = sentence.removesuffix(".").partition(", left out: ")
+    assert start == "Keras has no counterpart of these penalties"
+    assert sorted(names.split(", ")) == sorted(dropped.split(", "))
+    assert stock_only(stock)
+    x = seeded.integers(0, 256, (2, 8, 8, 3)).astype("float32")
+    np.testing.assert_allclose(call(stock, x), call(model, x), rtol=1e-5, atol=1e-5)
+
+
+def test_penalties_with_a_counterpart_stay():
+    model = build(TINY, norm="bn+l1=1e-3+l2=1e-2", compile=False)
+    stock = to_keras(model)
+    assert [float(loss) for loss in stock.losses] == pytest.approx([float(loss) for loss in model.losses])
+    assert len(stock.losses) == len(model.trainable_variables)
+
+
+def test_other_models_are_refused():
+    class Own(keras.Model):
+        def call(self, x):
+            return x
+
+    with pytest.raises(TfnormError) as caught:
+        to_keras(Own(name="mine"))
+    assert str(caught.value) == (
+        "Only functional and sequential models can be converted. Received: Own 'mine'. "
+        "Build it with keras.Input and keras.Model(inputs, outputs)."
+    )
+
+
+# Other shapes of model.
+
+
+def test_nested_model(seeded):
+    inside = keras.Input((8, 8, 8))
+    block = keras.Model(inside, RMSNormalization(name="rms")(InstanceNormalization(name="in")(inside)), name="block")
+    inputs = keras.Input((8, 8, 3))
+    x = WeightStandardizedConv2D(8, 3, padding="same", name="conv")(inputs)
+    tail = keras.Sequential([GroupNormalization(4), keras.layers.Dense(2)], name="tail")
+    model = keras.Model(inputs, tail(block(BatchNormalization(name="bn")(x))))
+    for weight in model.weights:
+        weight.assign(seeded.uniform(0.5, 1.5, weight.shape))
+    stock = to_keras(model)
+    assert stock_only(stock)
+    assert names_but_inputs(stock) == names_but_inputs(model)
+    images = seeded.normal(size=(2, 8, 8, 3)).astype("float32")
+    np.testing.assert_allclose(call(stock, images), call(model, images), rtol=1e-4, atol=1e-4)
+
+
+def test_a_layer_used_twice(seeded):
+    inputs = keras.Input((4, 4, 8))
+    shared = GroupNormalization(4, name="shared")
+    model = keras.Model(inputs, shared(shared(inputs) + 1.0))
+    for weight in model.weights:
+        weight.assign(seeded.uniform(0.5, 1.5, weight.shape))
+    stock = to_keras(model)
+    assert stock_only(stock)
+    assert len(stock.weights) == len(model.weights) == 2
+    images = seeded.normal(size=(2, 4, 4, 8)).astype("float32")
+    np.testing.assert_allclose(call(stock, images), call(model, images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("start", ["input", "call"])
+def test_sequential(start, seeded):
+    layers = [WeightStandardizedConv2D(8, 3), GroupNormalization(group_size=4), keras.layers.ReLU()]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *layers] if start == "input" else layers)
+    images = seeded.normal(size=(2, 8, 8, 3)).astype("float32")
+    expected = call(model, images)
+    stock = to_keras(model)
+    assert isinstance(stock, keras.Sequential)
+    assert stock_only(stock)
+    np.testing.assert_allclose(call(stock, images), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_without_weights_yet_is_refused():
+    with pytest.raises(TfnormError) as caught:
+        to_keras(keras.Sequential([GroupNormalization(4)], name="mine"))
+    assert str(caught.value) == (
+        "The model 'mine' has no weights yet. Build it with keras.Input, or call it on a batch first."
+    )
+
+
+def test_channels_first(seeded):
+    inputs = keras.Input((8, 4, 4))
+    model = keras.Model(inputs, GroupNormalization(group_size=2, axis=1)(inputs))
+    stock = to_keras(model)
+    images = seeded.normal(size=(2, 8, 4, 4)).astype("float32")
+    np.testing.assert_allclose(call(stock, images), call(model, images), rtol=1e-5, atol=1e-5)
+
+
+def test_frozen_layers_stay_frozen():
+    model = build(TINY, norm="bn", compile=False)
+    model.get_layer("conv1_norm").trainable = False
+    stock = to_keras(model)
+    assert not stock.get_layer("conv1_norm").trainable
+    assert stock.get_layer("conv1").trainable
+
+
+def test_precision_stays(seeded):
+    model = build(TINY, norm="gn:2", precision="bfloat16", compile=False)
+    stock = to_keras(model)
+    assert [layer.compute_dtype for layer in stock.layers[1:]] == [layer.compute_dtype for layer in model.layers[1:]]
+    assert stock.input.dtype == model.input.dtype
+    x = seeded.integers(0, 256, (2, 8, 8, 3)).astype("float32")
+    np.testing.assert_allclose(call(stock, x), call(model, x), rtol=0.05, atol=0.05)
+
+
+# Compilation.
+
+
+def test_compiled_as_before():
+    model = build(TINY)
+    model.compile(keras.optimizers.SGD(0.5, momentum=0.9), keras.losses.MeanSquaredError(), metrics=["mae"])
+    stock = to_keras(model)
+    assert stock.compiled
+    assert isinstance(stock.optimizer, keras.optimizers.SGD)
+    assert stock.optimizer is not model.optimizer
+    assert stock.optimizer.get_config() == model.optimizer.get_config()
+    assert isinstance(stock.loss, keras.losses.MeanSquaredError)
+    assert stock.get_compile_config() == model.get_compile_config()
+
+
+def test_converted_models_train(seeded):
+    stock = to_keras(build(TINY, norm="gn:2+ws"))
+    x, y = seeded.integers(0, 256, (8, 8, 8, 3)).astype("float32"), np.arange(8)
+    losses = stock.fit(x, y, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
+def test_not_compiled_as_before():
+    assert not to_keras(build(TINY, compile=False)).compiled

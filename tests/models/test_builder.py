@@ -1,0 +1,335 @@
+"""The builder: what it compiles, how it draws weights, reads pixels and takes its constants, and what it refuses."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfnorm import ArchSpec, NormSpec, build
+from tfnorm.errors import ArchitectureError, SpecError, TfnormError
+from tfnorm.models.architectures import ARCHITECTURES, Conv, GlobalPool
+
+TINY = ArchSpec("tiny", "one block", (8, 8, 3), (Conv(4), GlobalPool(), Conv(None, 1, parts=())), dropout=0.5)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """256 images with a bright bar whose place is the class."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 10, 256)
+    x = rng.integers(0, 60, (256, 28, 28), dtype="uint8")
+    for image, place in zip(x, y, strict=True):
+        image[2 * place + 3 : 2 * place + 6] += 190
+    return x, y
+
+
+def layers_of(model, kind):
+    return [layer for layer in model.layers if isinstance(layer, kind)]
+
+
+def kernels(model):
+    return {layer.name: layer.get_weights()[0] for layer in model.layers if hasattr(layer, "kernel")}
+
+
+def call(model, x):
+    return keras.ops.convert_to_numpy(model(x))
+
+
+# Compilation and training.
+
+
+def test_compiled_ready_to_fit():
+    model = build(norm="gn", groups=2)
+    assert model.name == "mnist_7k"
+    assert isinstance(model.optimizer, keras.optimizers.Adam)
+    assert float(model.optimizer.learning_rate) == pytest.approx(1e-3)
+    assert isinstance(model.loss, keras.losses.SparseCategoricalCrossentropy)
+    assert model.loss.get_config()["from_logits"] is True
+    assert model.get_compile_config()["metrics"] == ["accuracy"]
+    assert {layer.groups for layer in layers_of(model, keras.layers.GroupNormalization)} == {2}
+
+
+def test_not_compiled():
+    assert not build(TINY, compile=False).compiled
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_fit_improves_the_loss(dtype, digits):
+    x, y = digits
+    keras.utils.set_random_seed(0)
+    model = build(norm="gn", groups=2, seed=0, dropout=0.0)
+    model.optimizer.learning_rate = 0.01
+    x = x if dtype == "uint8" else x.astype("float32")[..., None]
+    history = model.fit(x, y, batch_size=32, epochs=3, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert history["loss"][-1] < 0.7 * history["loss"][0]
+    assert history["accuracy"][-1] > history["accuracy"][0]
+
+
+@pytest.mark.parametrize("shape", [(4, 28, 28), (4, 28, 28, 1)])
+def test_uint8_is_read_as_float_and_needs_no_channel_axis(shape, digits):
+    x, _ = digits
+    model = build(norm="bn", seed=0)
+    expected = call(model, x[:4, ..., None].astype("float32"))
+    logits = model.predict(x[:4].reshape(shape), verbose=0)
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_recompiling():
+    model = build(TINY)
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy")
+    assert isinstance(model.optimizer, keras.optimizers.SGD)
+
+
+# Seeds.
+
+
+def test_kernels_of_one_seed_are_the_same_whatever_the_norm():
+    reference = kernels(build("cifar_residual", norm="bn", seed=7, compile=False))
+    assert len(reference) == 13
+    for norm in ("none", "ln", "gn:4", "gn:4+ws", "frn", "rms", "in+l1=1e-4"):
+        found = kernels(build("cifar_residual", norm=norm, seed=7, compile=False))
+        assert found.keys() == reference.keys()
+        for name in reference:
+            np.testing.assert_array_equal(found[name], reference[name], err_msg=f"{norm}, {name}")
+
+
+def test_kernels_differ_between_seeds_and_layers():
+    first, second = (kernels(build("cifar_dilated", seed=seed, compile=False)) for seed in (0, 1))
+    for name in first:
+        assert (first[name] != second[name]).all(), name
+    assert (first["conv4"] != first["conv3"][:, :, :1]).any()
+    assert (first["conv9_depthwise"] != first["conv10_depthwise"][:, :, :96]).all()
+
+
+def test_the_default_seed_is_drawn_from_python():
+    draws = []
+    for seed in (0, 0, 1):
+        keras.utils.set_random_seed(seed)
+        draws.append(kernels(build(TINY, compile=False))["conv1"])
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert (draws[0] != draws[2]).all()
+
+
+def test_dropout_has_seeds_of_its_own(seeded):
+    x = seeded.integers(0, 256, (4, 8, 8, 3)).astype("float32")
+    outputs = [np.asarray(build(TINY, seed=seed, compile=False)(x, training=True)) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    assert (outputs[0] != outputs[2]).any()
+
+
+@pytest.mark.parametrize("name", ["glorot_uniform", "random_normal", "zeros"])
+def test_kernel_initializer(name):
+    (conv, *_) = layers_of(build(TINY, kernel_initializer=name, seed=0, compile=False), keras.layers.Conv2D)
+    assert type(conv.kernel_initializer) is type(keras.initializers.get(name))
+
+
+def test_he_normal_by_default():
+    kernel = kernels(build("cifar_dilated", seed=0, compile=False))["conv4"]
+    assert kernel.std() == pytest.approx((2 / (9 * 48)) ** 0.5, rel=0.05)
+
+
+# Pixels.
+
+
+def pixels(model, x):
+    return call(keras.Model(model.input, model.get_layer("pixels").output), x)
+
+
+def test_pixels_are_normalized_with_the_statistics_of_the_data(seeded):
+    x = seeded.integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    spec = ARCHITECTURES["cifar_plain"]
+    model = build("cifar_plain", compile=False)
+    np.testing.assert_allclose(pixels(model, x), (x / 255 - spec.mean) / spec.std, rtol=1e-4, atol=1e-4)
+    assert model.get_layer("pixels").trainable_weights == []
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [
+        ((100.0, 110.0, 120.0), (50.0, 60.0, 70.0)),
+        (100, 50),
+        ([100.0], [50.0]),
+        (np.array([1.0, 2.0, 3.0]), np.float32(2.0)),
+    ],
+)
+def test_pixels_are_normalized_with_given_statistics(mean, std, seeded):
+    x = seeded.integers(0, 256, (2, 8, 8, 3)).astype("float32")
+    model = build(TINY, mean=mean, std=std, compile=False)
+    expected = (x - np.asarray(mean)) / np.asarray(std)
+    np.testing.assert_allclose(pixels(model, x), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("arch", ["mnist_7k", "cifar_residual"])
+def test_divided_pixels_give_the_same_logits(arch, seeded):
+    raw, divided = (build(arch, pixel_max=pixel_max, seed=0, compile=False) for pixel_max in (255.0, 1.0))
+    x = seeded.integers(0, 256, (2, *raw.input_shape[1:])).astype("float32")
+    np.testing.assert_allclose(call(divided, x / 255), call(raw, x), rtol=1e-4, atol=1e-4)
+
+
+def test_colour_statistics_on_gray_images_are_their_mean(seeded):
+    spec = ARCHITECTURES["cifar_plain"]
+    model = build("cifar_plain", input_shape=(32, 32, 1), compile=False)
+    x = seeded.integers(0, 256, (1, 32, 32, 1)).astype("float32")
+    np.testing.assert_allclose(
+        pixels(model, x), (x / 255 - np.mean(spec.mean)) / np.mean(spec.std), rtol=1e-4, atol=1e-4
+    )
+
+
+# Constants.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "epsilon", "momentum", "unbiased"),
+    [
+        ({}, 1e-3, 0.99, False),
+        ({"convention": "keras"}, 1e-3, 0.99, False),
+        ({"convention": "torch"}, 1e-5, 0.9, True),
+        ({"convention": "torch", "epsilon": 1e-4}, 1e-4, 0.9, True),
+        ({"momentum": 0.8}, 1e-3, 0.8, False),
+    ],
+)
+def test_constants_of_batch_norm(arguments, epsilon, momentum, unbiased):
+    (layer,) = layers_of(build(TINY, compile=False, **arguments), keras.layers.BatchNormalization)
+    assert (layer.epsilon, layer.momentum, layer.unbiased_moving_variance) == (epsilon, momentum, unbiased)
+
+
+@pytest.mark.parametrize(("norm", "keras_epsilon", "torch_epsilon"), [("ln", 1e-3, 1e-5), ("frn", 1e-6, 1e-6)])
+def test_epsilon_of_other_norms(norm, keras_epsilon, torch_epsilon):
+    for convention, epsilon in (("keras", keras_epsilon), ("torch", torch_epsilon)):
+        model = build(TINY, norm=norm, convention=convention, compile=False)
+        assert model.get_layer("conv1_norm").epsilon == epsilon
+    assert build(TINY, norm=norm, epsilon=0.1, compile=False).get_layer("conv1_norm").epsilon == 0.1
+
+
+def test_torch_kernels_are_uniform_within_one_over_root_fan_in():
+    model = build("cifar_residual", convention="torch", seed=0, compile=False)
+    for name, kernel in kernels(model).items():
+        bound = np.prod(kernel.shape[:-1]) ** -0.5
+        assert np.abs(kernel).max() <= bound * 1.0001, name
+        assert np.abs(kernel).max() > 0.9 * bound, name
+        assert np.abs(kernel).mean() == pytest.approx(bound / 2, rel=0.2), name
+
+
+# Arguments.
+
+
+def test_specs_as_objects_and_as_strings():
+    text = build(TINY, norm="gn:2+l1=1e-3", seed=0, compile=False)
+    thing = build(TINY, norm=NormSpec("gn", groups=2), l1=1e-3, seed=0, compile=False)
+    assert text.get_config() == thing.get_config()
+
+
+def test_architecture_by_name_and_as_an_object():
+    for arch in ("mnist_7k", ARCHITECTURES["mnist_7k"]):
+        model = build(arch, norm="bn", seed=0, compile=False, name="mine")
+        assert model.name == "mine"
+        assert len(kernels(model)) == 8
+
+
+def test_group_size():
+    model = build("cifar_plain", norm="gn", group_size=4, compile=False)
+    assert {layer.group_size for layer in layers_of(model, keras.layers.GroupNormalization)} == {4}
+
+
+@pytest.mark.parametrize(("given", "rate"), [(None, 0.5), (0.25, 0.25)])
+def test_dropout(given, rate):
+    assert [d.rate for d in layers_of(build(TINY, dropout=given, compile=False), keras.layers.Dropout)] == [rate]
+    assert layers_of(build(TINY, dropout=0.0, compile=False), keras.layers.Dropout) == []
+
+
+def test_saved_models_come_back(seeded, tmp_path):
+    x = seeded.integers(0, 256, (2, 8, 8, 3)).astype("float32")
+    for norm in ("bn+l1=1e-3+l2norm=1e-3", "gn:2+ws", "frn"):
+        model = build(TINY, norm=norm, compile=False)
+        model.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        np.testing.assert_array_equal(call(loaded, x), call(model, x))
+        for layer, same in zip(loaded.layers, model.layers, strict=True):
+            assert layer.get_config() == same.get_config()
+        assert [float(loss) for loss in loaded.losses] == [float(loss) for loss in model.losses]
+
+
+REFUSED = [
+    (dict(mean=(1.0, 2.0)), "`mean` must be one number or one a channel. Received: 2 for 3 channels."),
+    (dict(std=(1.0, 2.0, 3.0, 4.0)), "`std` must be one number or one a channel. Received: 4 for 3 channels."),
+    (dict(mean=()), "`mean` must be one number or one a channel. Received: 0 for 3 channels."),
+    (dict(std=0), "`std` must be positive. Received: std=[0.0, 0.0, 0.0]."),
+    (dict(std=(1.0, -1.0, 1.0)), "`std` must be positive. Received: std=[1.0, -1.0, 1.0]."),
+    (dict(std=float("nan")), "`std` must be positive. Received: std=[nan, nan, nan]."),
+    (dict(pixel_max=0), "`pixel_max` must be positive: 255 or 1. Received: pixel_max=0."),
+    (
+        dict(precision="bfloat"),
+        "Unknown precision 'bfloat'. Did you mean 'bfloat16'? Use one of: float32, bfloat16, float16.",
+    ),
+    (
+        dict(regularize="kernel"),
+        "Unknown value of `regularize` 'kernel'. Did you mean 'kernels'? Use one of: all, kernels.",
+    ),
+    (dict(dropout=1.0), "`dropout` must be a rate from 0 to below 1. Received: 1.0."),
+    (dict(convention="tf"), "Unknown convention 'tf'. Use one of: keras, torch."),
+    (dict(l1=-1.0), "`l1` must be a finite number of at least 0. Received: l1=-1.0."),
+    (dict(norm="bn+l1=1e-3", l1=1e-4), "The spec 'bn+l1=1e-3' contradicts l1=0.0001. Say l1 in one place only."),
+    (dict(norm="bn", groups=2), "Only 'gn' has groups. Received: norm='bn', groups=2. Leave the groups out."),
+    (
+        dict(norm="gm:2"),
+        "Unknown norm 'gm' at character 1 of 'gm:2'. Did you mean 'gn'? Use one of: none, bn, ln, gn, in, rms, frn.",
+    ),
+    (
+        dict(norm="gn:8"),
+        "`groups` must divide the number of channels. Received: groups=8, channels=4 at layer 'conv1_norm'. "
+        "Use one of 1, 2, 4. Valid groups for every layer of tiny: 1, 2, 4.",
+    ),
+    (dict(epsilon=0), "`epsilon` must be positive. Received: epsilon=0. Keras uses 1e-3, PyTorch 1e-5."),
+    (dict(momentum=2), "`momentum` must be from 0 to 1. Received: momentum=2."),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), REFUSED)
+def test_refused(arguments, sentence):
+    with pytest.raises(ValueError) as caught:
+        build(TINY, **arguments)
+    assert str(caught.value) == sentence
+
+
+def test_kinds_of_errors():
+    for error, arguments in ((SpecError, dict(norm="x")), (ArchitectureError, dict(dropout=2))):
+        assert issubclass(error, TfnormError)
+        with pytest.raises(error):
+            build(TINY, **arguments)
+
+
+# The global dtype policy.
+
+
+def test_the_policy_is_restored():
+    before = keras.config.dtype_policy()
+    model = build(TINY, precision="bfloat16", compile=False)
+    assert model.get_layer("conv1").compute_dtype == "bfloat16"
+    assert keras.config.dtype_policy() == before
+    with pytest.raises(ValueError):
+        build(TINY, precision="bfloat16", momentum=2)  # found when the layer is made, within the policy
+    assert keras.config.dtype_policy() == before
+
+
+def test_without_precision_the_global_policy_holds():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build(TINY, compile=False)
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        float32 = build(TINY, precision="float32", compile=False)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.get_layer("conv1_norm").compute_dtype == "bfloat16"
+    assert model.output.dtype == "float32"
+    assert float32.get_layer("conv1_norm").compute_dtype == "float32"
+
+
+def test_pixels_and_logits_stay_float32():
+    model = build("mnist_7k", precision="float16", compile=False)
+    assert [model.get_layer(name).compute_dtype for name in ("pixels", "conv1", "conv1_norm", "conv7", "logits")] == [
+        "float32",
+        "float16",
+        "float16",
+        "float16",
+        "float32",
+    ]
