@@ -590,3 +590,16 @@ print("same")
 
 def test_synchronized_statistics_are_those_of_all_replicas(run_python):
     assert run_python(REPLICAS).splitlines()[-1] == "same"
+
+
+def test_weight_standardization_keeps_its_digits_in_bfloat16():
+    kernel = np.random.default_rng(0).normal(100.0, 1.0, (3, 3, 4, 8)).astype("float32")
+    x = np.random.default_rng(1).normal(size=(2, 6, 6, 4)).astype("float32")
+    outputs = {}
+    for policy in ("float32", "mixed_bfloat16"):
+        layer = WeightStandardizedConv2D(8, 3, use_bias=False, dtype=policy)
+        layer.build(x.shape)
+        layer.set_weights([kernel])
+        outputs[policy] = keras.ops.convert_to_numpy(keras.ops.cast(layer(x), "float32"))
+    # bfloat16 has 8 bits; a kernel rounded before its mean of 100 is taken away would be off by about 0.2 of its std.
+    assert np.abs(outputs["mixed_bfloat16"] - outputs["float32"]).max() < 0.04 * outputs["float32"].std()

@@ -255,3 +255,20 @@ def test_stride_and_dilation():
 def test_a_misspelt_part_inside_a_residual_unit():
     own = arch(Residual(main=(Conv(3, parts=("drop",)),)), GlobalPool(), LOGITS)
     assert refused(ArchitectureError, build, own) == "A part must be norm, act or dropout. Received: 'drop' at 'conv1'."
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Pool("median", 2), "Unknown kind of pooling 'median'. Use one of: max, avg."),
+        (
+            lambda: Pool("max", 0),
+            "`size` must be a positive whole number. Received: Pool(kind='max', size=0, name=None).",
+        ),
+        (lambda: Conv(0), "`filters` must be a positive whole number. Received: Conv(filters=0, "),
+        (lambda: Conv(8, 2.5), "`kernel` must be a positive whole number. Received: Conv(filters=8, kernel=2.5, "),
+        (lambda: Conv(8, stride=-1), "`stride` must be a positive whole number. Received: Conv(filters=8, "),
+    ],
+)
+def test_blocks_refuse_what_cannot_be_built(make, sentence):
+    assert refused(ArchitectureError, make).startswith(sentence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import keras
+from keras import ops
 
 from tfnorm.layers._checks import positive_epsilon
 from tfnorm.ops import generic
@@ -41,6 +42,8 @@ class WeightStandardizedConv2D(keras.layers.Conv2D):
     def build(self, input_shape):
         """Create kernel and bias; a filter of a single weight is refused, since it would always become zero."""
         super().build(input_shape)
+        # Standardized before it is cast: in bfloat16 its mean and variance would lose their digits.
+        self._kernel._autocast = False
         if math.prod(self._kernel.shape[:-1]) < 2:
             raise ValueError(
                 "Weight standardization needs at least 2 weights a filter. "
@@ -50,7 +53,8 @@ class WeightStandardizedConv2D(keras.layers.Conv2D):
 
     def convolution_op(self, inputs, kernel):
         """Convolve ``inputs`` with the standardized kernel."""
-        return super().convolution_op(inputs, generic.standardize_kernel(kernel, epsilon=self.epsilon))
+        standardized = generic.standardize_kernel(kernel, epsilon=self.epsilon)
+        return super().convolution_op(inputs, ops.cast(standardized, inputs.dtype))
 
     def standardized_kernel(self):
         """Return the kernel that is applied, (height, width, in, out)."""

@@ -9,11 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from tfnorm.errors import ArchitectureError
+from tfnorm.errors import ArchitectureError, unknown
 from tfnorm.registry import Registry
 
 Part = Literal["conv", "norm", "act", "dropout"]
 BLOCK = ("norm", "act", "dropout")
+
+
+def _check_positive(block: object, word: str) -> None:
+    value = getattr(block, word)
+    if type(value) is not int or value < 1:
+        raise ArchitectureError(f"`{word}` must be a positive whole number. Received: {block!r}.")
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,12 @@ class Conv:
     bias: bool | None = None
     name: str | None = None
 
+    def __post_init__(self) -> None:
+        for word in ("kernel", "stride", "dilation"):
+            _check_positive(self, word)
+        if self.filters is not None:
+            _check_positive(self, "filters")
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -48,6 +60,11 @@ class Pool:
     kind: Literal["max", "avg"]
     size: int
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("max", "avg"):
+            raise ArchitectureError(unknown("kind of pooling", self.kind, ("max", "avg")))
+        _check_positive(self, "size")
 
 
 @dataclass(frozen=True)
