@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from tfnorm.convert.clone import check_cloneable, clone_with
 from tfnorm.errors import TfnormError
 from tfnorm.layers import (
     BatchNormalization,
@@ -25,8 +26,7 @@ def to_keras(model: keras.Model) -> keras.Model:
 
     The file of the result opens without tfnorm. Weight-standardized convolutions become convolutions with the
     standardized kernel. Penalties that Keras does not have (`L2Norm`, `Sum`, any on an RMS scale) are left out, with
-    a warning: they change training, not outputs. A model that was compiled is compiled in the same way, with a fresh
-    optimizer.
+    a warning: they change training, not outputs. A model that was compiled is compiled in the same way.
 
     Args:
         model: A functional or sequential model; it is not changed.
@@ -42,15 +42,7 @@ def to_keras(model: keras.Model) -> keras.Model:
         >>> type(stock.get_layer("conv1_norm")).__module__.split(".")[0]
         'keras'
     """
-    if not isinstance(model, (keras.Sequential, keras.src.models.Functional)):
-        raise TfnormError(
-            f"Only functional and sequential models can be converted. Received: {type(model).__name__} {model.name!r}. "
-            "Build it with keras.Input and keras.Model(inputs, outputs)."
-        )
-    if not model.built:
-        raise TfnormError(
-            f"The model {model.name!r} has no weights yet. Build it with keras.Input, or call it on a batch first."
-        )
+    check_cloneable(model)
     strange = [
         f"{layer.name} ({type(layer).__name__})"
         for layer in model._flatten_layers(include_self=False)
@@ -62,20 +54,9 @@ def to_keras(model: keras.Model) -> keras.Model:
             "Keep the model as it is and import tfnorm before loading it."
         )
     dropped: list[str] = []
-    stock = keras.models.clone_model(model, clone_function=lambda layer: _stock_layer(layer, dropped), recursive=True)
+    stock = clone_with(model, lambda layer: _stock_layer(layer, dropped), _stock_weights)
     if dropped:
         warnings.warn(f"Keras has no counterpart of these penalties, left out: {', '.join(dropped)}.", stacklevel=2)
-    originals = {id(layer): layer for layer in model._flatten_layers(include_self=False)}.values()
-    copies = {id(layer): layer for layer in stock._flatten_layers(include_self=False)}.values()
-    for original, copy in zip(originals, copies, strict=True):
-        if isinstance(original, (keras.Model, keras.Sequential)) or not original.weights:
-            continue
-        weights = original.get_weights()
-        if isinstance(original, WeightStandardizedConv2D):
-            weights[0] = keras.ops.convert_to_numpy(original.standardized_kernel())
-        copy.set_weights(weights)
-    if model.compiled:
-        stock.compile_from_config(model.get_compile_config())
     return stock
 
 
@@ -92,6 +73,13 @@ def _stock_class(layer) -> type | None:
         if isinstance(layer, ours):
             return ours.__base__
     return None
+
+
+def _stock_weights(layer) -> list:
+    weights = layer.get_weights()
+    if isinstance(layer, WeightStandardizedConv2D):
+        weights[0] = keras.ops.convert_to_numpy(layer.standardized_kernel())
+    return weights
 
 
 def _stock_layer(layer, dropped: list[str]):
