@@ -143,3 +143,16 @@ def test_bad_arguments():
     with pytest.raises(IndexError) as caught:
         Batches(X, Y, 10)[3]
     assert str(caught.value) == "There are 3 batches. Received: index=3."
+
+
+def test_a_stream_gives_the_batches_of_the_epoch_that_is_set():
+    x = np.arange(10, dtype="uint8").reshape(10, 1, 1, 1)
+    batches = Batches(x, np.arange(10), 4, seed=3)
+    stream = batches.stream()
+    assert len(stream) == 3
+    for epoch in (0, 5, 1):
+        batches.epoch = epoch
+        seen = np.concatenate([np.asarray(labels) for _, labels in stream])
+        np.testing.assert_array_equal(seen, epoch_order(10, 3, epoch))
+    images, labels = next(iter(stream))
+    assert images.dtype == "uint8" and images.shape == (4, 1, 1, 1)

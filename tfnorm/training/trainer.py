@@ -32,14 +32,14 @@ EVALUATION_BATCH = 256
 class _Watcher(keras.callbacks.Callback):
     """Saves the state, tells the progress and ends a run whose loss is no number."""
 
-    def __init__(self, folder: RunFolder, recorder: HistoryRecorder, progress: Progress) -> None:
+    def __init__(self, folder: RunFolder, batches: Batches, recorder: HistoryRecorder, progress: Progress) -> None:
         super().__init__()
-        self.folder, self.recorder, self.progress = folder, recorder, progress
+        self.folder, self.batches, self.recorder, self.progress = folder, batches, recorder, progress
         self.epoch = 0
         self.diverged_at: int | None = None
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
+        self.epoch = self.batches.epoch = epoch
 
     def on_train_batch_begin(self, batch, logs=None):  # at the end of a batch Keras would wait for its losses
         self.progress.stepped(self.folder.path, self.epoch, batch)
@@ -169,13 +169,12 @@ class _Trainer:
         self.progress.skipped(self.folder.path, done)
         self.progress.started(self.folder.path, config.epochs, len(batches))
         recorder = HistoryRecorder(self.folder.history_path, initial_epoch=done, images_per_epoch=len(data.x_train))
-        watcher = _Watcher(self.folder, recorder, self.progress)
-        batches.epoch = done
+        watcher = _Watcher(self.folder, batches, recorder, self.progress)
         trained.fit(
-            batches,
+            batches.stream(),
             epochs=config.epochs,
             initial_epoch=done,
-            validation_data=Batches(data.x_test, data.y_test, EVALUATION_BATCH),
+            validation_data=Batches(data.x_test, data.y_test, EVALUATION_BATCH).stream(),
             callbacks=[recorder, watcher],
             verbose=0,
         )
