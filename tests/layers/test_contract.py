@@ -90,7 +90,9 @@ def apply(layer, x, training=False):
 
 def test_every_norm_and_every_layer_is_here():
     assert {parse(spec).kind for spec in SPECS} == set(NORMS) - {"none"}
-    assert {type(make(case)) for case in CASES} == {getattr(tfnorm.layers, name) for name in tfnorm.layers.__all__}
+    others = {"Dropout"}  # has tests of its own
+    layers = {getattr(tfnorm.layers, name) for name in set(tfnorm.layers.__all__) - others}
+    assert {type(make(case)) for case in CASES} == layers
     kinds = {type(make(case)) for case in PARENTS}
     assert kinds == {kind for kind in map(type, map(make, CASES)) if kind.__base__ is not keras.layers.Layer} - {
         WeightStandardizedConv2D

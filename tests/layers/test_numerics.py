@@ -22,9 +22,9 @@ from tfnorm.layers import (
     RMSNormalization,
     WeightStandardizedConv2D,
 )
-from tfnorm.ops import generic
+from tfnorm.ops import generic, tensorflow
 
-IMPLEMENTATIONS = [generic]  # modules with the functions of `tfnorm.ops.generic`
+IMPLEMENTATIONS = [generic, tensorflow]  # modules with the functions of `tfnorm.ops.generic`
 
 SHAPE = (3, 3, 2, 4)  # batch, height, width, channels
 EPSILON = 1e-3

@@ -12,6 +12,7 @@ from tfnorm.convert.clone import check_cloneable, clone_with
 from tfnorm.errors import TfnormError
 from tfnorm.layers import (
     BatchNormalization,
+    Dropout,
     GroupNormalization,
     LayerNormalization,
     RMSNormalization,
@@ -69,7 +70,7 @@ def _stock_class(layer) -> type | None:
         return layers.Conv2D
     if isinstance(layer, GroupNormalization):
         return layers.GroupNormalization
-    for ours in (BatchNormalization, LayerNormalization, RMSNormalization):
+    for ours in (BatchNormalization, Dropout, LayerNormalization, RMSNormalization):
         if isinstance(layer, ours):
             return ours.__base__
     return None

@@ -4,6 +4,7 @@ Where Keras has the layer, ours is a subclass with the same weights and configur
 """
 
 from tfnorm.layers.batch_normalization import BatchNormalization
+from tfnorm.layers.dropout import Dropout
 from tfnorm.layers.filter_response_normalization import TLU, FilterResponseNormalization
 from tfnorm.layers.group_normalization import GroupNormalization
 from tfnorm.layers.instance_normalization import InstanceNormalization
@@ -14,6 +15,7 @@ from tfnorm.layers.weight_standardization import WeightStandardizedConv2D
 __all__ = [
     "TLU",
     "BatchNormalization",
+    "Dropout",
     "FilterResponseNormalization",
     "GroupNormalization",
     "InstanceNormalization",

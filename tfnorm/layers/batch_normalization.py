@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfnorm.layers._checks import axis_from_front, known_sizes, positive_epsilon
-from tfnorm.ops import generic, replicas_in_step
+from tfnorm.ops import kernels, replicas_in_step
 
 
 @keras.saving.register_keras_serializable("tfnorm")
@@ -62,18 +62,20 @@ class BatchNormalization(keras.layers.BatchNormalization):
             return super().call(inputs, training=training, mask=mask)
         axis = self.axis % len(inputs.shape)
         if not (training and self.trainable):
-            outputs = generic.batch_norm_inference(
+            outputs = kernels().batch_norm_inference(
                 inputs, self.gamma, self.beta, self.moving_mean, self.moving_variance, axis=axis, epsilon=self.epsilon
             )
         elif self.synchronized:
             wide = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
             mean, variance = self._synchronized_moments(wide, axis)
-            outputs = generic.batch_norm_inference(
+            outputs = kernels().batch_norm_inference(
                 wide, self.gamma, self.beta, mean, variance, axis=axis, epsilon=self.epsilon
             )
             self._update(mean, variance, inputs)
         else:
-            outputs, mean, variance = generic.batch_norm(inputs, self.gamma, self.beta, axis=axis, epsilon=self.epsilon)
+            outputs, mean, variance = kernels().batch_norm(
+                inputs, self.gamma, self.beta, axis=axis, epsilon=self.epsilon
+            )
             self._update(mean, variance, inputs)
         return ops.cast(outputs, self.compute_dtype)
 

@@ -6,7 +6,7 @@ import keras
 from keras import constraints, initializers, ops, regularizers
 
 from tfnorm.layers._checks import add_gamma_beta, axis_from_front, known_sizes, positive_epsilon
-from tfnorm.ops import generic
+from tfnorm.ops import kernels
 
 
 @keras.saving.register_keras_serializable("tfnorm")
@@ -97,7 +97,7 @@ class FilterResponseNormalization(keras.layers.Layer):
         if self.learned is not None:
             epsilon = epsilon + ops.abs(ops.convert_to_tensor(self.learned))
         axis = self.axis % len(inputs.shape)
-        outputs = generic.filter_response_norm(inputs, self.gamma, self.beta, axis=axis, epsilon=epsilon)
+        outputs = kernels().filter_response_norm(inputs, self.gamma, self.beta, axis=axis, epsilon=epsilon)
         return ops.cast(outputs, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
@@ -166,7 +166,7 @@ class TLU(keras.layers.Layer):
 
     def call(self, inputs):
         """Return the larger of ``inputs`` and tau."""
-        return generic.threshold(inputs, self.tau, axis=self.axis % len(inputs.shape))
+        return kernels().threshold(inputs, self.tau, axis=self.axis % len(inputs.shape))
 
     def compute_output_shape(self, input_shape):
         """Return the input shape."""

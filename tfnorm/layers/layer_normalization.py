@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfnorm.layers._checks import add_gamma_beta, axis_from_front, known_sizes, positive_epsilon
-from tfnorm.ops import generic
+from tfnorm.ops import kernels
 
 
 @keras.saving.register_keras_serializable("tfnorm")
@@ -60,7 +60,7 @@ class LayerNormalization(keras.layers.LayerNormalization):
         """Normalize ``inputs``."""
         if self.rms_scaling:
             return super().call(inputs)
-        outputs = generic.layer_norm(
+        outputs = kernels().layer_norm(
             inputs, self.gamma, self.beta, axes=self._axes(len(inputs.shape)), epsilon=self.epsilon
         )
         return ops.cast(outputs, self.compute_dtype)

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from tfnorm.layers._checks import positive_epsilon
-from tfnorm.ops import generic
+from tfnorm.ops import kernels
 
 
 @keras.saving.register_keras_serializable("tfnorm")
@@ -53,12 +53,12 @@ class WeightStandardizedConv2D(keras.layers.Conv2D):
 
     def convolution_op(self, inputs, kernel):
         """Convolve ``inputs`` with the standardized kernel."""
-        standardized = generic.standardize_kernel(kernel, epsilon=self.epsilon)
+        standardized = kernels().standardize_kernel(kernel, epsilon=self.epsilon)
         return super().convolution_op(inputs, ops.cast(standardized, inputs.dtype))
 
     def standardized_kernel(self):
         """Return the kernel that is applied, (height, width, in, out)."""
-        return generic.standardize_kernel(self.kernel, epsilon=self.epsilon)
+        return kernels().standardize_kernel(self.kernel, epsilon=self.epsilon)
 
     def get_config(self):
         """Return the arguments."""

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfnorm.layers import TLU, WeightStandardizedConv2D
+from tfnorm.layers import TLU, Dropout, WeightStandardizedConv2D
 from tfnorm.layers.create import norm_layer
 from tfnorm.models.planner import LayerPlan
 from tfnorm.regularizers import from_spec
@@ -100,7 +100,7 @@ def _dense(layer: LayerPlan, settings: LayerSettings):
 
 
 def _dropout(layer: LayerPlan, settings: LayerSettings):
-    return layers.Dropout(layer.options["rate"], seed=settings.seed_of(layer.name), name=layer.name)
+    return Dropout(layer.options["rate"], seed=settings.seed_of(layer.name), name=layer.name)
 
 
 def _norm(layer: LayerPlan, settings: LayerSettings):

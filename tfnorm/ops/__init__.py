@@ -5,7 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
 from typing import Any
+
+
+def kernels() -> ModuleType:
+    """Return the module of norm functions for Keras's backend: `tfnorm.ops.generic` or a faster one like it."""
+    import keras
+
+    fast = keras.backend.backend() == "tensorflow"
+    return import_module("tfnorm.ops.tensorflow" if fast else "tfnorm.ops.generic")
 
 
 def start_quietly() -> None:

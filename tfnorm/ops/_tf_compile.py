@@ -1,0 +1,139 @@
+"""Compiled passes over a tensor, and gradients made of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import tensorflow as tf
+
+
+@functools.cache
+def compiles() -> bool:
+    """Return whether XLA compiles for this machine; some builds of TensorFlow come without it."""
+    try:
+        with tf.init_scope():
+            tf.function(lambda x: x + 1.0, jit_compile=True)(tf.zeros([1]))
+    except (tf.errors.OpError, NotImplementedError):
+        return False
+    return True
+
+
+def inside_xla() -> bool:
+    """Return whether the graph being built is compiled as a whole, as ``jit_compile=True`` asks."""
+    if tf.executing_eagerly():
+        return False
+    # TensorFlow has no public question for this. Without the answer, norms stay right and lose some speed.
+    try:
+        from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+    except ImportError:
+        return True
+    return bool(GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()))
+
+
+def one_pass(function: Callable) -> Callable:
+    """Compile ``function`` of tensors, so that it reads its arguments once and writes its results once.
+
+    It is traced once for each combination of dtypes, ranks and keyword arguments, with every size unknown, and is
+    shared by all layers and models; XLA then compiles it once for each shape that it meets.
+    """
+
+    @functools.cache
+    def traced(signature, options):
+        specs = [tf.TensorSpec([None] * rank, dtype) for rank, dtype in signature]
+        return tf.function(
+            functools.partial(function, **dict(options)), input_signature=specs, jit_compile=True, autograph=False
+        )
+
+    @functools.wraps(function)
+    def call(*tensors, **options):
+        signature = tuple((len(tensor.shape), tensor.dtype) for tensor in tensors)
+        return traced(signature, tuple(sorted(options.items())))(*tensors)
+
+    return call
+
+
+def passes(function: Callable) -> Callable:
+    """Compile the passes that ``function`` calls, in one piece for float32 and one by one for 16 bits.
+
+    One piece compiles faster. For 16 bits XLA would put several sums into one loop that it cannot vectorize.
+    """
+    whole = one_pass(function)
+
+    @functools.wraps(function)
+    def call(*tensors, **options):
+        run = whole if tensors[0].dtype.size >= 4 else function
+        return run(*tensors, **options)
+
+    return call
+
+
+def with_gradient(output, backward: Callable, reference: Callable, tensors):
+    """Return ``output`` as a function of ``tensors`` with a gradient written by hand.
+
+    Only the first derivative is written by hand. Higher ones are those of ``reference``, by automatic
+    differentiation.
+
+    Args:
+        output: Computed from ``tensors`` behind `tf.stop_gradient`.
+        backward: From the output's gradient and ``tensors`` to a gradient for each of them.
+        reference: The same function of ``tensors`` in differentiable operations.
+        tensors: The arguments that have gradients.
+    """
+
+    @tf.custom_gradient
+    def run(*tensors):
+        def gradient(upstream):
+            @tf.custom_gradient
+            def first(upstream, *tensors):
+                def second(*upstreams):
+                    sources = [upstream, *tensors]
+                    with tf.GradientTape() as outer:
+                        outer.watch(sources)
+                        with tf.GradientTape() as inner:
+                            inner.watch(tensors)
+                            result = reference(*tensors)
+                        gradients = inner.gradient(result, tensors, upstream, unconnected_gradients="zero")
+                    return outer.gradient(gradients, sources, upstreams, unconnected_gradients="zero")
+
+                return backward(upstream, *tensors), second
+
+            return first(upstream, *tensors)
+
+        return tf.identity(output), gradient
+
+    return run(*tensors)
+
+
+def shaped_like(y, x):
+    """Return ``y`` in the shape of ``x``, as far as that is known."""
+    y = tf.reshape(y, tf.shape(x))
+    y.set_shape(x.shape)
+    return y
+
+
+def wide(x):
+    """Return ``x`` in float32, in which all passes compute."""
+    return tf.cast(x, tf.float32)
+
+
+# Slices that are added in registers before anything is written. XLA for CPUs vectorizes such a sum of slices, and
+# does not vectorize a reduction of anything but a plain float32 tensor.
+SLICES = 8
+
+
+def total(function: Callable, *tensors, axis: int):
+    """Return the sum over ``axis`` of ``function`` of ``tensors``, float32, without writing the summands.
+
+    The axis is cut into equal slices, which are added first, and a remainder.
+    """
+    size = tf.shape(tensors[0])[axis] // SLICES
+
+    def cut(begin, end):
+        index = (slice(None),) * axis + (slice(begin, end),)
+        return function(*(wide(tensor[index]) for tensor in tensors))
+
+    slices = [cut(i * size, (i + 1) * size) for i in range(SLICES)]
+    while len(slices) > 1:
+        slices = [a + b for a, b in zip(slices[::2], slices[1::2], strict=True)]
+    return tf.reduce_sum(slices[0], axis) + tf.reduce_sum(cut(SLICES * size, None), axis)

@@ -1,0 +1,245 @@
+"""Norm mathematics for the TensorFlow backend: the functions of `tfnorm.ops.generic`, faster.
+
+Each norm is a few passes over its input that XLA compiles, and a gradient written by hand that keeps only the input
+and one or two numbers a channel. Statistics are float32 and taken in two passes. What the passes do not cover
+(float64, channels not on the last axis, a TensorFlow without XLA) goes to `tfnorm.ops.generic`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import tensorflow as tf
+from keras import ops
+
+from tfnorm.ops import _tf_columns as columns
+from tfnorm.ops import _tf_rows as rows
+from tfnorm.ops import generic
+from tfnorm.ops._tf_compile import compiles, shaped_like, wide, with_gradient
+from tfnorm.ops.generic import threshold
+
+__all__ = [
+    "batch_norm",
+    "batch_norm_inference",
+    "filter_response_norm",
+    "group_norm",
+    "layer_norm",
+    "rms_norm",
+    "standardize_kernel",
+    "threshold",
+]
+
+_DTYPES = (tf.float32, tf.bfloat16, tf.float16)
+
+
+def _covered(x, axes: Sequence[int]) -> bool:
+    """Return whether the passes serve an ``x`` whose weights span ``axes``: the last ones, of known size."""
+    last = list(range(len(x.shape) - len(axes), len(x.shape)))
+    known = None not in [x.shape[axis] for axis in axes]
+    return x.dtype in _DTYPES and list(axes) == last and 0 not in axes and known and compiles()
+
+
+def _weight(weight, default: float, sizes: Sequence[int]):
+    """Return a weight, or the constant that stands for None, in float32."""
+    if weight is None:
+        return tf.fill(list(sizes), tf.constant(default, tf.float32))
+    # Keras hands out the variable itself; it is read here, outside of the custom gradient, which wants tensors.
+    return tf.convert_to_tensor(ops.convert_to_tensor(weight, dtype="float32"))
+
+
+def _as_columns(x, *, batch: bool = False):
+    """Return ``x`` as (samples, pixels, channels); where statistics span the batch it may be one sample."""
+    if batch and len(x.shape) == 2:
+        return x[None]
+    sizes = tf.shape(x)
+    return tf.reshape(x, tf.stack([sizes[0], tf.reduce_prod(sizes[1:-1]), sizes[-1]]))
+
+
+def _columns(x, gamma, beta, epsilon, reference, *, groups: int, centered: bool = True):
+    """Normalize (samples, pixels, channels) with statistics of each of ``groups``, or of the batch.
+
+    Returns:
+        The output, and mean and variance as (samples, channels), without gradients.
+    """
+    still = [tf.stop_gradient(tensor) for tensor in (x, gamma[None], beta[None], epsilon)]
+    y, mean, variance, root = columns.forward(*still, groups=groups, centered=centered)
+
+    def backward(upstream, x, gamma, beta, epsilon):
+        return columns.backward(x, upstream, mean, root, gamma[None], groups=groups, centered=centered)
+
+    return with_gradient(y, backward, reference, [x, gamma, beta, epsilon]), mean, variance
+
+
+def _elements(x, gamma, beta, epsilon, reference, *, centered: bool):
+    """Normalize each sample of (samples, pixels, channels) with weights (pixels, channels)."""
+    still = [tf.stop_gradient(tensor) for tensor in (x, gamma, beta, epsilon)]
+    y, mean, _, root = columns.forward(*still, groups=1, centered=centered)
+
+    def backward(upstream, x, gamma, beta):
+        return columns.weighted_backward(x, upstream, mean, root, gamma, centered=centered)
+
+    return with_gradient(y, backward, reference, [x, gamma, beta])
+
+
+def _rows(x, gamma, beta, epsilon, reference, *, centered: bool):
+    """Normalize each row of (rows, channels)."""
+    options = {"centered": centered, "sliced": rows.slices_pay(x)}
+    still = [tf.stop_gradient(tensor) for tensor in (x, gamma[None], beta[None], epsilon)]
+    y, mean, root = rows.forward(*still, **options)
+
+    def backward(upstream, x, gamma, beta):
+        return rows.backward(x, upstream, mean, root, gamma[None], **options)
+
+    return with_gradient(y, backward, reference, [x, gamma, beta])
+
+
+@tf.custom_gradient
+def _moving_only(statistic, x):
+    """Return a ``statistic`` of ``x``, and refuse to differentiate it: it feeds moving averages."""
+
+    def refuse(upstream):
+        raise ValueError(
+            "The batch mean and variance that `batch_norm` returns have no gradient: they are for moving averages. "
+            "Use tfnorm.ops.generic.batch_norm to differentiate them."
+        )
+
+    return tf.identity(statistic), refuse
+
+
+def batch_norm(x, gamma, beta, *, axis: int, epsilon: float):
+    """Normalize with the statistics of the batch; see `tfnorm.ops.generic.batch_norm`.
+
+    The mean and variance that are returned refuse to be differentiated.
+    """
+    if not _covered(x, [axis]):
+        return generic.batch_norm(x, gamma, beta, axis=axis, epsilon=epsilon)
+    gamma, beta = _weight(gamma, 1, x.shape[axis:]), _weight(beta, 0, x.shape[axis:])
+
+    def reference(x, gamma, beta, epsilon):
+        return generic.batch_norm(x, gamma, beta, axis=2, epsilon=epsilon)[0]
+
+    y, mean, variance = _columns(
+        _as_columns(x, batch=True), gamma, beta, tf.constant(epsilon), reference, groups=columns.BATCH
+    )
+    channels = x.shape[axis]
+    mean, variance = (_moving_only(tf.reshape(statistic[0], [channels]), x) for statistic in (mean, variance))
+    return shaped_like(y, x), mean, variance
+
+
+def batch_norm_inference(x, gamma, beta, mean, variance, *, axis: int, epsilon: float):
+    """Normalize with given statistics; see `tfnorm.ops.generic.batch_norm_inference`.
+
+    The output is one fused operation; its gradient is that of the generic formula.
+    """
+    if not (_covered(x, [axis]) and len(x.shape) > 1):
+        return generic.batch_norm_inference(x, gamma, beta, mean, variance, axis=axis, epsilon=epsilon)
+    sizes = x.shape[axis:]
+    tensors = [x, _weight(gamma, 1, sizes), _weight(beta, 0, sizes)]
+    tensors += [_weight(mean, 0, sizes), _weight(variance, 1, sizes)]
+
+    def reference(x, gamma, beta, mean, variance):
+        return generic.batch_norm_inference(x, gamma, beta, mean, variance, axis=axis, epsilon=epsilon)
+
+    still = [tf.stop_gradient(tensor) for tensor in tensors]
+    y, *_ = tf.raw_ops.FusedBatchNormV3(
+        # Four axes go in as they are, so that TensorFlow can join the operation to a convolution before it.
+        x=still[0] if len(x.shape) == 4 else _as_columns(still[0], batch=True)[None],
+        **dict(zip(("scale", "offset", "mean", "variance"), still[1:], strict=True)),
+        epsilon=epsilon,
+        is_training=False,
+    )
+
+    def backward(upstream, x, gamma, beta, mean, variance):
+        root = tf.math.rsqrt(variance + epsilon)
+        of_g, of_gx = columns.sums(_as_columns(x, batch=True), _as_columns(upstream, batch=True), mean[None])
+        of_g, of_gx = tf.reduce_sum(of_g, 0), tf.reduce_sum(of_gx, 0) * root
+        dx = tf.cast(wide(upstream) * (root * gamma), x.dtype)
+        return dx, of_gx, of_g, -of_g * root * gamma, -0.5 * of_gx * gamma * tf.square(root)
+
+    return with_gradient(shaped_like(y, x), backward, reference, tensors)
+
+
+def layer_norm(x, gamma, beta, *, axes: Sequence[int], epsilon: float):
+    """Normalize each sample over ``axes``; see `tfnorm.ops.generic.layer_norm`."""
+    axes = sorted(axes)
+    if not _covered(x, axes):
+        return generic.layer_norm(x, gamma, beta, axes=axes, epsilon=epsilon)
+
+    def reference(x, gamma, beta):
+        return generic.layer_norm(x, gamma, beta, axes=range(1, len(x.shape)), epsilon=epsilon)
+
+    return _layer(x, gamma, beta, axes, epsilon, reference, centered=True)
+
+
+def rms_norm(x, scale, *, axes: Sequence[int], epsilon: float):
+    """Divide by the root mean square over ``axes``; see `tfnorm.ops.generic.rms_norm`."""
+    axes = sorted(axes)
+    if not _covered(x, axes):
+        return generic.rms_norm(x, scale, axes=axes, epsilon=epsilon)
+
+    def reference(x, scale, unused):
+        return generic.rms_norm(x, scale, axes=range(1, len(x.shape)), epsilon=epsilon)
+
+    return _layer(x, scale, None, axes, epsilon, reference, centered=False)
+
+
+# Channels that are fewer leave most of a vector register empty.
+_ENOUGH_CHANNELS = 32
+
+
+def _layer(x, gamma, beta, axes, epsilon, reference, *, centered: bool):
+    """Normalize over the last axis as rows, over several last axes as samples of pixels and channels."""
+    sizes = [x.shape[axis] for axis in axes]
+    along = _rows if len(sizes) == 1 else _elements
+    if along is _elements:
+        # Where the whole sample shares its statistics, any two factors of its size serve as pixels and channels.
+        count, channels = math.prod(sizes), sizes[-1]
+        if channels < _ENOUGH_CHANNELS:
+            channels = max(n for n in range(1, 257) if count % n == 0)
+        sizes = [count // channels, channels]
+    gamma, beta = (tf.reshape(_weight(weight, default, sizes), sizes) for weight, default in ((gamma, 1), (beta, 0)))
+    y = along(tf.reshape(x, [-1, *sizes]), gamma, beta, tf.constant(epsilon), reference, centered=centered)
+    return shaped_like(y, x)
+
+
+def group_norm(x, gamma, beta, *, groups: int, axis: int, epsilon: float):
+    """Normalize each sample over the pixels and channels of each group; see `tfnorm.ops.generic.group_norm`."""
+    if not _covered(x, [axis]):
+        return generic.group_norm(x, gamma, beta, groups=groups, axis=axis, epsilon=epsilon)
+    gamma, beta = _weight(gamma, 1, x.shape[axis:]), _weight(beta, 0, x.shape[axis:])
+
+    def reference(x, gamma, beta, epsilon):
+        return generic.group_norm(x, gamma, beta, groups=groups, axis=2, epsilon=epsilon)
+
+    y, _, _ = _columns(_as_columns(x), gamma, beta, tf.constant(epsilon), reference, groups=groups)
+    return shaped_like(y, x)
+
+
+def filter_response_norm(x, gamma, beta, *, axis: int, epsilon):
+    """Divide each channel by its root mean square over the pixels; see `tfnorm.ops.generic.filter_response_norm`."""
+    if not _covered(x, [axis]):
+        return generic.filter_response_norm(x, gamma, beta, axis=axis, epsilon=epsilon)
+    channels = x.shape[axis]
+    gamma, beta = _weight(gamma, 1, [channels]), _weight(beta, 0, [channels])
+    epsilon = ops.convert_to_tensor(epsilon, dtype="float32")
+
+    def reference(x, gamma, beta, epsilon):
+        return generic.filter_response_norm(x, gamma, beta, axis=2, epsilon=epsilon)
+
+    # One channel a group.
+    y, _, _ = _columns(_as_columns(x), gamma, beta, epsilon, reference, groups=channels, centered=False)
+    return shaped_like(y, x)
+
+
+def standardize_kernel(kernel, *, epsilon: float):
+    """Give each filter mean 0 and variance 1; see `tfnorm.ops.generic.standardize_kernel`."""
+    kernel = ops.convert_to_tensor(kernel)
+    last = len(kernel.shape) - 1
+    if not _covered(kernel, [last]):
+        return generic.standardize_kernel(kernel, epsilon=epsilon)
+    filters = kernel.shape[last]
+    return tf.reshape(
+        group_norm(tf.reshape(kernel, [1, -1, filters]), None, None, groups=filters, axis=2, epsilon=epsilon),
+        kernel.shape,
+    )
