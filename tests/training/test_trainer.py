@@ -7,6 +7,7 @@ import pytest
 from tfnorm.datasets import load
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.errors import RunError
+from tfnorm.training import trainer
 from tfnorm.training.progress import Progress
 from tfnorm.training.runs import Run
 from tfnorm.training.trainer import slug, train
@@ -150,3 +151,16 @@ def test_slug_is_safe_for_shells():
 
 def test_run_repr_names_it(run):
     assert repr(Run(run.path)) == f"Run({str(run.path)!r}, gn:2+l1=1e-4, seed 0, finished)"
+
+
+def test_runs_of_two_seeds_share_a_graph_and_nothing_else(data, tmp_path, monkeypatch):
+    settings = {"norm": "bn+l1=1e-4", "epochs": 2, "data": data}
+    train(**settings, seed=0, out=tmp_path / "first")
+    shared = train(**settings, seed=1, out=tmp_path / "shared")
+    monkeypatch.setattr(trainer, "_last_graph", None)
+    alone = train(**settings, seed=1, out=tmp_path / "alone")
+    assert shared.history.drop(columns=TIMES).equals(alone.history.drop(columns=TIMES))
+    for a, b in zip(shared.load_model().get_weights(), alone.load_model().get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert shared.load_model().get_layer("conv1_dropout").seed == alone.load_model().get_layer("conv1_dropout").seed
+    np.testing.assert_array_equal(shared.logits, alone.logits)

@@ -31,6 +31,8 @@ class Recipe(BaseModel):
         augmentation: A name from `tfnorm.datasets.AUGMENTATIONS`.
         batch_size: Images a step.
         epochs: Passes over the training set.
+        drop_remainder: Whether the last batch of an epoch is left out if it is not full: batch statistics of a few
+            images are noise. The next epoch has another order, so that no image is left out for good.
         convention: "keras" or "torch": constants of the norms and initialization, see `tfnorm.build`.
         kernel_initializer: In place of the convention's.
     """
@@ -52,6 +54,7 @@ class Recipe(BaseModel):
     augmentation: str = "none"
     batch_size: int = Field(64, ge=1)
     epochs: int = Field(20, ge=1)
+    drop_remainder: bool = False
     convention: Literal["keras", "torch"] = "keras"
     kernel_initializer: str | None = None
 
@@ -111,6 +114,7 @@ _add(
     schedule="one_cycle",
     augmentation="shift",
     batch_size=32,
+    drop_remainder=True,
     convention="torch",
     kernel_initializer="he_normal",
 )

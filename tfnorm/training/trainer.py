@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import io
 import math
-import os
-import platform
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +11,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfnorm._version import __version__
 from tfnorm.callbacks import HistoryRecorder
 from tfnorm.datasets import Batches, Dataset, augmentation, load
 from tfnorm.files import write_whole
@@ -24,9 +19,13 @@ from tfnorm.models.builder import build
 from tfnorm.ops import use_deterministic_operations
 from tfnorm.training.config import TrainConfig, checked
 from tfnorm.training.progress import Progress
-from tfnorm.training.runs import Run, RunFolder, fingerprint, write_json
+from tfnorm.training.record import describe
+from tfnorm.training.runs import Run, RunFolder, write_json
 
 EVALUATION_BATCH = 256
+
+# The model of the last run, with its graph, under what it was asked for.
+_last_graph: tuple[str, keras.Model] | None = None
 
 
 class _Watcher(keras.callbacks.Callback):
@@ -51,6 +50,16 @@ class _Watcher(keras.callbacks.Callback):
         else:
             self.folder.save_checkpoint(epoch + 1, state_of(self.model))
         self.progress.epoch_ended(self.folder.path, self.recorder.records[-1])
+
+
+def evaluation_batch(images: int) -> int:
+    """Return a batch size that cuts ``images`` into parts as equal as can be, since each new size costs a compilation.
+
+    Example:
+        >>> evaluation_batch(450), evaluation_batch(10_000)
+        (225, 250)
+    """
+    return -(-images // -(-images // EVALUATION_BATCH))
 
 
 def state_of(model) -> dict[str, np.ndarray]:
@@ -145,7 +154,6 @@ class _Trainer:
 
     def run(self, asked: dict[str, Any]) -> Run:
         config, data = self.config, self.data
-        keras.backend.clear_session()  # lets go of the graphs of earlier runs
         keras.utils.set_random_seed(config.seed)
         use_deterministic_operations()
         self.network = build(
@@ -161,24 +169,52 @@ class _Trainer:
             convention=config.recipe.convention,
             kernel_initializer=config.recipe.kernel_initializer,
             precision=config.precision,
+            compile=False,
         )
-        batches = Batches(data.x_train, data.y_train, config.batch_size, seed=config.seed)
+        # So that the saved model can be evaluated; an optimizer without state leaves nothing behind in the file.
+        self.network.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
+        batches = Batches(
+            data.x_train,
+            data.y_train,
+            config.batch_size,
+            seed=config.seed,
+            drop_remainder=config.recipe.drop_remainder and len(data.x_train) >= config.batch_size,
+        )
         trained = self.with_augmentation(len(batches))
-        write_json(self.folder.config_path, {"asked": asked, **self.description()})
+        write_json(self.folder.config_path, {"asked": asked, **describe(self.network, config, data)})
         done = self.resume(trained)
         self.progress.skipped(self.folder.path, done)
         self.progress.started(self.folder.path, config.epochs, len(batches))
-        recorder = HistoryRecorder(self.folder.history_path, initial_epoch=done, images_per_epoch=len(data.x_train))
+        images = min(len(batches) * config.batch_size, len(data.x_train))
+        recorder = HistoryRecorder(self.folder.history_path, initial_epoch=done, images_per_epoch=images)
         watcher = _Watcher(self.folder, batches, recorder, self.progress)
-        trained.fit(
+        at_work = self.with_graph(trained)
+        at_work.fit(
             batches.stream(),
             epochs=config.epochs,
             initial_epoch=done,
-            validation_data=Batches(data.x_test, data.y_test, EVALUATION_BATCH).stream(),
+            validation_data=Batches(data.x_test, data.y_test, evaluation_batch(len(data.x_test))).stream(),
             callbacks=[recorder, watcher],
+            shuffle=False,
             verbose=0,
         )
+        if at_work is not trained:
+            restore_state(trained, state_of(at_work))
         return self.finish(watcher)
+
+    def with_graph(self, trained: keras.Model) -> keras.Model:
+        """Return a model in the state of ``trained`` whose graph is traced already, or ``trained`` if there is none.
+
+        Runs that differ in their seed alone have one graph: everything that the seed decides is in the state. Tracing
+        takes as long as several epochs on a small data set.
+        """
+        global _last_graph
+        asked = self.config.model_dump_json(exclude={"seed"}) + self.data.fingerprint
+        if _last_graph is not None and _last_graph[0] == asked:
+            restore_state(_last_graph[1], state_of(trained))
+            return _last_graph[1]
+        _last_graph = (asked, trained)
+        return trained
 
     def with_augmentation(self, steps: int) -> keras.Model:
         """Return the network behind its augmentation, compiled with the recipe's optimizer."""
@@ -205,28 +241,6 @@ class _Trainer:
         restore_state(trained, state)
         return done
 
-    def description(self) -> dict[str, Any]:
-        """Return what was really built, read back from the model."""
-        network = self.network
-        weights = network.trainable_variables
-        kernels = [keras.ops.convert_to_numpy(w) for w in weights if w.name == "kernel"]
-        return {
-            "trainable_parameters": int(sum(math.prod(weight.shape) for weight in weights)),
-            "layers": [describe_layer(layer) for layer in network.layers],
-            "regularized": {w.path: type(w.regularizer).__name__ for w in weights if w.regularizer is not None},
-            "initial_kernels": fingerprint(kernels),
-            "initial_weights": fingerprint([keras.ops.convert_to_numpy(weight) for weight in weights]),
-            "data": {**self.data.describe(), "data_dir": self.config.data_dir and str(self.config.data_dir)},
-            "versions": {
-                "tfnorm": __version__,
-                "python": platform.python_version(),
-                "backend": keras.backend.backend(),
-                **{name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "numpy")},
-            },
-            "machine": {"platform": platform.platform(), "processor": processor_name(), "cores": os.cpu_count()},
-            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
-
     def finish(self, watcher: _Watcher) -> Run:
         """Write the model, its predictions and the result."""
         folder, data = self.folder, self.data
@@ -234,10 +248,11 @@ class _Trainer:
         temporary = folder.path / ".model.tmp.keras"
         self.network.save(temporary)
         temporary.replace(folder.path / "model.keras")
+        size = evaluation_batch(len(data.x_test))
         logits = np.concatenate(
             [
-                keras.ops.convert_to_numpy(self.network(data.x_test[i : i + EVALUATION_BATCH], training=False))
-                for i in range(0, len(data.x_test), EVALUATION_BATCH)
+                keras.ops.convert_to_numpy(self.network(data.x_test[i : i + size], training=False))
+                for i in range(0, len(data.x_test), size)
             ]
         ).astype("float32")
         buffer = io.BytesIO()
@@ -254,22 +269,3 @@ class _Trainer:
         write_json(folder.result_path, result)
         self.progress.finished(folder.path, result)
         return Run(folder.path)
-
-
-def processor_name() -> str:
-    """Return the processor's name as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def describe_layer(layer) -> dict[str, Any]:
-    """Return name, class, output shape and, for a norm, the arguments that say what it normalizes."""
-    description = {"name": layer.name, "class": type(layer).__name__, "shape": list(layer.output.shape[1:])}
-    for word in ("axis", "groups", "group_size", "epsilon", "momentum", "synchronized", "rate"):
-        if isinstance(getattr(layer, word, None), (int, float, list, tuple)):
-            description[word] = getattr(layer, word)
-    return description

@@ -1,0 +1,59 @@
+"""What was really trained, read back from the built model."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfnorm._version import __version__
+from tfnorm.datasets import Dataset
+from tfnorm.training.config import TrainConfig
+from tfnorm.training.runs import fingerprint
+
+
+def describe(network: keras.Model, config: TrainConfig, data: Dataset) -> dict[str, Any]:
+    """Return what was really built, read back from the model."""
+    weights = network.trainable_variables
+    kernels = [keras.ops.convert_to_numpy(w) for w in weights if w.name == "kernel"]
+    return {
+        "trainable_parameters": int(sum(math.prod(weight.shape) for weight in weights)),
+        "layers": [describe_layer(layer) for layer in network.layers],
+        "regularized": {w.path: type(w.regularizer).__name__ for w in weights if w.regularizer is not None},
+        "initial_kernels": fingerprint(kernels),
+        "initial_weights": fingerprint([keras.ops.convert_to_numpy(weight) for weight in weights]),
+        "data": {**data.describe(), "data_dir": config.data_dir and str(config.data_dir)},
+        "versions": {
+            "tfnorm": __version__,
+            "python": platform.python_version(),
+            "backend": keras.backend.backend(),
+            **{name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "numpy")},
+        },
+        "machine": {"platform": platform.platform(), "processor": processor_name(), "cores": os.cpu_count()},
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def processor_name() -> str:
+    """Return the processor's name as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def describe_layer(layer) -> dict[str, Any]:
+    """Return name, class, output shape and, for a norm, the arguments that say what it normalizes."""
+    description = {"name": layer.name, "class": type(layer).__name__, "shape": list(layer.output.shape[1:])}
+    for word in ("axis", "groups", "group_size", "epsilon", "momentum", "synchronized", "rate"):
+        if isinstance(getattr(layer, word, None), (int, float, list, tuple)):
+            description[word] = getattr(layer, word)
+    return description
