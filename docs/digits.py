@@ -29,7 +29,7 @@ def readme_table() -> str:
     ]
     for spec, row in table.iterrows():
         lines.append(
-            f"| `{spec}` | {row['parameters']:,} | {row['last_accuracy']:.2f} ± {row['last_accuracy_std']:.2f} % "
+            f"| `{spec}` | {int(row['parameters']):,} | {row['last_accuracy']:.2f} ± {row['last_accuracy_std']:.2f} % "
             f"| {row['test_data_loss']:.3f} | {row['misclassified']:.1f} |"
         )
     versions = ", ".join(f"{name} {origin['versions'][name]}" for name in ("python", "tensorflow", "keras"))

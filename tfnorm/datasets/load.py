@@ -73,8 +73,8 @@ def load(
 
     Args:
         name_or_path: A name of ``list_datasets()``, a file ending in .npz with the arrays x_train, y_train, x_test,
-            y_test and optionally class_names, or a folder of pictures train/CLASS/* and test/CLASS/*. A relative path
-            is looked for in the working directory, then in ``data_dir``.
+            y_test and optionally class_names, or a folder of pictures in ``train/CLASS/`` and ``test/CLASS/``. A
+            relative path is looked for in the working directory, then in ``data_dir``.
         data_dir: Folder that holds the data sets.
         image_size: (height, width) in pixels to resize to, or one integer for a square; default: as they are.
 

@@ -1,0 +1,92 @@
+"""Times callables against each other, and records where and with what."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("tensorflow", "keras", "torch", "numpy", "tfnorm")
+
+
+def versions() -> dict[str, str]:
+    """Return the version of each package that is installed."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, object]:
+    """Return what the times depend on besides the code: processor, cores, load."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {"processor": model, "cores": cores, "load": load, "system": platform.platform(terse=True)}
+
+
+def interleave(cases: Mapping[str, Callable[[], object]], *, rounds: int = 7, calls: int = 3) -> dict[str, list[float]]:
+    """Return milliseconds a call of each case, one number a round.
+
+    Each round runs every case in turn, so that another load on the machine falls on all of them; compare medians of
+    the same table only.
+
+    Args:
+        cases: Name to callable; each returns only when its work is done.
+        rounds: Number of rounds.
+        calls: Timed calls of a case a round, after one that is not timed.
+    """
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    for call in cases.values():
+        call()
+    for _ in range(rounds):
+        for name, call in cases.items():
+            call()
+            start = time.perf_counter()
+            for _ in range(calls):
+                call()
+            times[name].append((time.perf_counter() - start) / calls * 1e3)
+    return times
+
+
+def summary(times: list[float]) -> dict[str, float]:
+    """Return median, minimum and spread (half the distance between the quartiles over the median)."""
+    low, median, high = statistics.quantiles(times, n=4, method="inclusive")
+    return {"median_ms": median, "minimum_ms": min(times), "spread": (high - low) / 2 / median}
+
+
+def write(name: str, rows: list[dict], **settings) -> Path:
+    """Write ``rows`` with machine and versions to ``results/name.json``, whole or not at all."""
+    RESULTS.mkdir(exist_ok=True)
+    record = {
+        "schema_version": 1,
+        "benchmark": name,
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "versions": versions(),
+        "settings": settings,
+        "rows": rows,
+    }
+    path = RESULTS / f"{name}.json"
+    partial = path.with_suffix(".json.partial")
+    with open(partial, "w", encoding="utf-8") as file:
+        json.dump(record, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    return path
