@@ -19,18 +19,6 @@ def compiles() -> bool:
     return True
 
 
-def inside_xla() -> bool:
-    """Return whether the graph being built is compiled as a whole, as ``jit_compile=True`` asks."""
-    if tf.executing_eagerly():
-        return False
-    # TensorFlow has no public question for this. Without the answer, norms stay right and lose some speed.
-    try:
-        from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
-    except ImportError:
-        return True
-    return bool(GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()))
-
-
 def one_pass(function: Callable) -> Callable:
     """Compile ``function`` of tensors, so that it reads its arguments once and writes its results once.
 
