@@ -14,7 +14,7 @@ DOCS := $(VENV)/.docs
 
 $(RUN): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "tfnorm needs Python 3.11, 3.12 or 3.13, and %s is %d.%d. Run: make PYTHON=python3.12 ..." % (sys.executable, *v))'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing into $(VENV) (about two minutes) ..."
 	@$(PIP) -r requirements.txt
 	@$(PIP) --editable .

@@ -62,7 +62,7 @@ def compare(
     dropout: Dropout = None,
     regularize: Regularize = "all",
     precision: Precision = "float32",
-    out: Annotated[Path | None, typer.Option(help="Folder for all files. [default: runs/ARCH-DATASET]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for all files. [default: in runs/]")] = None,
     resume: Annotated[bool, typer.Option(help="Take up the runs in the folder, or refuse one that holds any.")] = True,
 ) -> None:
     """Train one network with each normalization, and say how they differ.
@@ -151,7 +151,7 @@ def inspect(
     """
     from tfnorm.models.inspect import file_rows, plan_rows
 
-    if network.endswith((".keras", ".h5")) or Path(network).exists():
+    if network.endswith((".keras", ".h5")) or Path(network).is_file():
         start_quietly()
         title, rows = file_rows(network)
     else:

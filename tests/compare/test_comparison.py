@@ -120,6 +120,8 @@ def test_configurations_share_all_but_norm_and_seed():
         (["bn"], {"seeds": [1, 1]}, "`seeds` must be different numbers, at least one. Received: seeds=[1, 1]."),
         (["zn", "gn:3"], {}, "Unknown norm 'zn'"),
         (["zn", "gn:3"], {}, "Received: groups=3, channels=8"),
+        (["bn"], {"seeds": 2.0}, "`seeds` must be at least 1, or a list of seeds. Received: seeds=2.0."),
+        (["bn"], {"seed": 7}, "`seed` belongs to one run. For a comparison give seeds=[7]."),
         (["bn"], {"epoch": 3}, "Unknown setting 'epoch'. Did you mean 'epochs'?"),
     ],
 )

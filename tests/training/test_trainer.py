@@ -164,3 +164,18 @@ def test_runs_of_two_seeds_share_a_graph_and_nothing_else(data, tmp_path, monkey
         np.testing.assert_array_equal(a, b)
     assert shared.load_model().get_layer("conv1_dropout").seed == alone.load_model().get_layer("conv1_dropout").seed
     np.testing.assert_array_equal(shared.logits, alone.logits)
+
+
+def test_a_run_on_other_data_is_refused(run, data):
+    other = Dataset("digits", data.x_train[::-1], data.y_train[::-1], data.x_test, data.y_test, data.class_names)
+    with pytest.raises(RunError, match="fingerprint of the data is '.*' there and '.*' now"):
+        train(norm="gn:2+l1=1e-4", epochs=2, out=run.path, data=other)
+
+
+def test_a_difference_is_told_once_and_short(run, data):
+    with pytest.raises(RunError) as error:
+        train(norm="gn:2+l1=1e-4", epochs=3, out=run.path, data=data)
+    assert str(error.value) == (
+        f"The folder {run.path} holds a run with another configuration: epochs is 2 there and 3 now. "
+        "Choose another output folder, or delete that one."
+    )

@@ -42,6 +42,9 @@ def configurations(
     """
     if isinstance(specs, (str, NormSpec)):
         specs = [specs]
+    for word, mend in (("seed", "seeds=[7]"), ("norm", "the specs")):
+        if word in settings:
+            raise TfnormError(f"`{word}` belongs to one run. For a comparison give {mend}.")
     problems: list[str] = []
     labels: list[str] = []
     for spec in DEFAULT_SPECS if specs is None else specs:
@@ -58,7 +61,7 @@ def configurations(
         raise TfnormError(" ".join(dict.fromkeys(problems)))
     if not labels:
         raise TfnormError("There is nothing to compare. Give at least one norm spec, such as 'bn'.")
-    if isinstance(seeds, bool) or (isinstance(seeds, int) and seeds < 1):
+    if isinstance(seeds, (bool, str, float)) or (isinstance(seeds, int) and seeds < 1):
         raise TfnormError(f"`seeds` must be at least 1, or a list of seeds. Received: seeds={seeds!r}.")
     numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not numbers or len(set(numbers)) < len(numbers):
@@ -88,7 +91,7 @@ def compare(
     Args:
         specs: Norm specs; default gn:2, ln and bn+l1=5e-4.
         seeds: How many seeds, counted from 0, or the seeds themselves.
-        out: The folder; default ``runs/ARCH-DATASET``.
+        out: The folder; default ``runs/ARCH-DATASET``, with a mark of the settings that are not the default.
         resume: Whether runs in the folder are taken up; False refuses a folder that holds runs.
         data: The data, if it is loaded already.
         progress: Is told what happens.
@@ -107,19 +110,21 @@ def compare(
         ['bn', 'ln']
     """
     planned = configurations(specs, seeds=seeds, **settings)
-    from tfnorm.training.trainer import default_name, load_data, slug, train
+    from tfnorm.training.trainer import default_name, forget_graph, load_data, slug, train
 
     folder = Path(out) if out is not None else Path("runs") / default_name(planned[0])
-    places = [folder / slug(config.norm) / f"seed-{config.seed}" for config in planned]
-    for place, config in zip(places, planned, strict=True):
+    pairs = [(folder / slug(config.norm) / f"seed-{config.seed}", config) for config in planned]
+    for place, config in pairs:
         if not resume and RunFolder(place).config_path.exists():
             raise RunError(f"The folder {folder} holds runs already. Choose another one, or resume.")
         RunFolder(place).check(config.asked())
-    if not all(RunFolder(place).finished for place in places):
-        data = data or load_data(planned[0])
-    runs = [
-        train(config, out=place, data=data, progress=progress) for config, place in zip(planned, places, strict=True)
-    ]
+    data = data or load_data(planned[0])
+    for place, config in pairs:
+        RunFolder(place).check(config.asked(), data.fingerprint)
+    try:
+        runs = [train(config, out=place, data=data, progress=progress) for place, config in pairs]
+    finally:
+        forget_graph()
     comparison = Comparison(runs, folder)
     comparison.save()
     return comparison

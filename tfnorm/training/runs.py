@@ -90,15 +90,23 @@ class RunFolder:
         """Whether the run has ended, well or diverged."""
         return self.result_path.exists()
 
-    def check(self, asked: Mapping[str, Any]) -> None:
-        """Raise a `RunError` if the folder holds a run of another configuration than ``asked``."""
+    def check(self, asked: Mapping[str, Any], data: str | None = None) -> None:
+        """Raise a `RunError` if the folder holds a run of another configuration, or on other data.
+
+        Args:
+            asked: The configuration.
+            data: The fingerprint of the data, if they are loaded.
+        """
         if not self.config_path.exists():
             return
-        found = read_json(self.config_path).get("asked", {})
+        config = read_json(self.config_path)
+        there, now = _settings(config.get("asked", {})), _settings(asked)
+        if data is not None:
+            there["fingerprint of the data"], now["fingerprint of the data"] = config["data"]["fingerprint"], data
         differing = [
-            f"{key} is {found.get(key)!r} there and {asked.get(key)!r} now"
-            for key in sorted({*found, *asked})
-            if found.get(key) != asked.get(key)
+            f"{key} is {there.get(key)!r} there and {now.get(key)!r} now"
+            for key in sorted({*there, *now})
+            if there.get(key) != now.get(key)
         ]
         if differing:
             raise RunError(
@@ -137,6 +145,12 @@ class RunFolder:
 
     def _checkpoints(self) -> list[Path]:
         return sorted((self.path / "checkpoint").glob("epoch-*-*.npz"))
+
+
+def _settings(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration with the recipe's settings beside it, each once."""
+    recipe = asked.get("recipe", {})
+    return {**{f"recipe {key}": value for key, value in recipe.items() if key not in asked}, **asked, "recipe": None}
 
 
 class Run:

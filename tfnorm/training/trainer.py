@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import math
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 
 from tfnorm.callbacks import HistoryRecorder
 from tfnorm.datasets import Batches, Dataset, augmentation, load
+from tfnorm.errors import RunError
 from tfnorm.files import write_whole
 from tfnorm.misclassified import draw_misclassified, find_misclassified
 from tfnorm.models.builder import build
@@ -115,10 +118,11 @@ def train(
     folder = RunFolder(out or Path("runs") / default_name(config) / slug(config.norm) / f"seed-{config.seed}")
     asked = config.asked()
     folder.check(asked)
+    data = data or load_data(config)
+    folder.check(asked, data.fingerprint)
     if folder.finished:
         progress.skipped(folder.path, config.epochs)
         return Run(folder.path)
-    data = data or load_data(config)
     return _Trainer(config, folder, data, progress).run(asked)
 
 
@@ -141,9 +145,26 @@ def slug(text: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else {"+": "_"}.get(c, "-") for c in text)
 
 
+def forget_graph() -> None:
+    """Let go of the model that waits for another seed."""
+    global _last_graph
+    _last_graph = None
+
+
 def default_name(config: TrainConfig) -> str:
-    """Return the name of the folder for runs on the network and the data of ``config``."""
-    return f"{config.arch}-{slug(Path(config.dataset).stem)}"
+    """Return the name of the folder for runs like ``config``: network, data, and a mark of settings not the default.
+
+    Example:
+        >>> default_name(TrainConfig(norm="bn")), default_name(TrainConfig(norm="bn", epochs=5))
+        ('mnist_7k-digits', 'mnist_7k-digits-...')
+    """
+    usual = TrainConfig(norm=config.norm, arch=config.arch, dataset=config.dataset, data_dir=config.data_dir)
+    asked = {**config.asked(), "seed": usual.seed}
+    name = f"{config.arch}-{slug(Path(config.dataset).stem)}"
+    if asked == usual.asked():
+        return name
+    mark = json.dumps({**asked, "norm": None}, sort_keys=True)
+    return f"{name}-{zlib.crc32(mark.encode()):08x}"
 
 
 class _Trainer:
@@ -181,8 +202,10 @@ class _Trainer:
             drop_remainder=config.recipe.drop_remainder and len(data.x_train) >= config.batch_size,
         )
         trained = self.with_augmentation(len(batches))
-        write_json(self.folder.config_path, {"asked": asked, **describe(self.network, config, data)})
+        description = {"asked": asked, **describe(self.network, config, data)}
         done = self.resume(trained)
+        if not done:  # a run that goes on keeps the record of its start
+            write_json(self.folder.config_path, description)
         self.progress.skipped(self.folder.path, done)
         self.progress.started(self.folder.path, config.epochs, len(batches))
         images = min(len(batches) * config.batch_size, len(data.x_train))
@@ -209,7 +232,7 @@ class _Trainer:
         takes as long as several epochs on a small data set.
         """
         global _last_graph
-        asked = self.config.model_dump_json(exclude={"seed"}) + self.data.fingerprint
+        asked = f"{self.config.model_dump_json(exclude={'seed'})} {self.data.fingerprint} {self.data.num_classes}"
         if _last_graph is not None and _last_graph[0] == asked:
             restore_state(_last_graph[1], state_of(trained))
             return _last_graph[1]
@@ -238,6 +261,12 @@ class _Trainer:
         if checkpoint is None:
             return 0
         done, state = checkpoint
+        present = [value.shape for value in state_of(trained).values()]
+        if [value.shape for value in state.values()] != present:
+            raise RunError(
+                f"The checkpoint in {self.folder.path} was written by another version of tfnorm or Keras. "
+                "Delete the folder to run again."
+            )
         restore_state(trained, state)
         return done
 
