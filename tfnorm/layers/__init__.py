@@ -3,7 +3,9 @@
 Where Keras has the layer, ours is a subclass with the same weights and configuration; the others follow their paper.
 """
 
+from tfnorm.layers.activation import Activation, ReLU
 from tfnorm.layers.batch_normalization import BatchNormalization
+from tfnorm.layers.convolution import Conv2D
 from tfnorm.layers.dropout import Dropout
 from tfnorm.layers.filter_response_normalization import TLU, FilterResponseNormalization
 from tfnorm.layers.group_normalization import GroupNormalization
@@ -14,12 +16,15 @@ from tfnorm.layers.weight_standardization import WeightStandardizedConv2D
 
 __all__ = [
     "TLU",
+    "Activation",
     "BatchNormalization",
+    "Conv2D",
     "Dropout",
     "FilterResponseNormalization",
     "GroupNormalization",
     "InstanceNormalization",
     "LayerNormalization",
     "RMSNormalization",
+    "ReLU",
     "WeightStandardizedConv2D",
 ]

@@ -46,7 +46,7 @@ class Dropout(keras.layers.Dropout):
         if self.noise_shape is not None or self.rate == 1 or keras.backend.backend() != "tensorflow":
             return super().call(inputs, training=training)
         from tfnorm.ops._tf_compile import compiles
-        from tfnorm.ops._tf_dropout import dropout
+        from tfnorm.ops._tf_output import dropout
 
         if not compiles():
             return super().call(inputs, training=training)

@@ -8,11 +8,12 @@ import keras
 from keras import ops
 
 from tfnorm.layers._checks import positive_epsilon
+from tfnorm.layers.convolution import Conv2D
 from tfnorm.ops import kernels
 
 
 @keras.saving.register_keras_serializable("tfnorm")
-class WeightStandardizedConv2D(keras.layers.Conv2D):
+class WeightStandardizedConv2D(Conv2D):
     r"""A 2D convolution whose filters are standardized before they are applied.
 
     .. math:: \hat W_o = \frac{W_o - \mathrm{mean}(W_o)}{\sqrt{\mathrm{var}(W_o) + \epsilon}}

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfnorm.layers import TLU, Dropout, WeightStandardizedConv2D
+from tfnorm.layers import TLU, Conv2D, Dropout, ReLU, WeightStandardizedConv2D
 from tfnorm.layers.create import norm_layer
 from tfnorm.models.planner import LayerPlan
 from tfnorm.regularizers import from_spec
@@ -60,7 +60,7 @@ class LayerSettings:
 
 def _conv(layer: LayerPlan, settings: LayerSettings):
     options = layer.options
-    kind = WeightStandardizedConv2D if options["standardized"] else layers.Conv2D
+    kind = WeightStandardizedConv2D if options["standardized"] else Conv2D
     return kind(
         options["filters"],
         options["kernel"],
@@ -127,7 +127,7 @@ MAKERS: dict[str, Callable[[LayerPlan, LayerSettings], Any]] = {
     "dense": _dense,
     "norm": _norm,
     "dropout": _dropout,
-    "relu": lambda layer, s: layers.ReLU(name=layer.name),
+    "relu": lambda layer, s: ReLU(name=layer.name),
     "tlu": lambda layer, s: TLU(tau_regularizer=s.penalty(), name=layer.name),
     "max_pool": lambda layer, s: layers.MaxPooling2D(layer.options["size"], name=layer.name),
     "avg_pool": lambda layer, s: layers.AveragePooling2D(layer.options["size"], name=layer.name),

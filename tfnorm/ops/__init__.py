@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -63,6 +65,34 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
         return tf.function(function)
     return function
+
+
+# What Linux calls the instructions that multiply in these types.
+_INSTRUCTIONS = {"bfloat16": {"avx512_bf16", "amx_bf16", "bf16"}, "float16": {"avx512_fp16", "amx_fp16", "asimdhp"}}
+
+
+@functools.cache
+def computes_natively(dtype: str) -> bool:
+    """Return whether a convolution in ``dtype`` is worth it: False on TensorFlow on a CPU known to lack the type.
+
+    Example:
+        >>> computes_natively("float32")
+        True
+    """
+    import keras
+
+    if dtype not in _INSTRUCTIONS or keras.backend.backend() != "tensorflow":
+        return True
+    import tensorflow as tf
+
+    if {device.device_type for device in tf.config.list_logical_devices()} != {"CPU"}:
+        return True
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return True
+    flags = [line.split(":", 1)[1].split() for line in lines if line.lower().startswith(("flags", "features"))]
+    return not flags or not _INSTRUCTIONS[dtype].isdisjoint(flags[0])
 
 
 def replicas_in_step() -> int:

@@ -51,17 +51,11 @@ def _variance(x, mean, epsilon, *, groups: int):
     return squares, tf.math.rsqrt(squares + epsilon)
 
 
-@one_pass
-def _normalize(x, mean, root, gamma, beta):
-    return tf.cast((wide(x) - mean[:, None]) * root[:, None] * gamma + beta, x.dtype)
-
-
 @passes
-def forward(x, gamma, beta, epsilon, *, groups: int, centered: bool):
-    """Return y, mean, variance and r; gamma and beta are (1 or pixels, channels)."""
+def statistics(x, epsilon, *, groups: int, centered: bool):
+    """Return mean, variance and r."""
     mean = _mean(x, groups=groups) if centered else tf.zeros_like(x[:, 0], tf.float32)
-    variance, root = _variance(x, mean, epsilon, groups=groups)
-    return _normalize(x, mean, root, gamma, beta), mean, variance, root
+    return mean, *_variance(x, mean, epsilon, groups=groups)
 
 
 @one_pass

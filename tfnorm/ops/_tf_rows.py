@@ -35,25 +35,14 @@ def _total(function, *tensors, sliced: bool):
 
 
 @one_pass
-def _statistics(x, epsilon, *, centered: bool, sliced: bool):
+def statistics(x, epsilon, *, centered: bool, sliced: bool):
+    """Return mean and r."""
     if centered:
         mean = _total(lambda part: part, x, sliced=sliced) / _channels(x)
     else:
         mean = tf.zeros_like(x[:, :1], tf.float32)
     squares = _total(lambda part: tf.square(part - mean), x, sliced=sliced) / _channels(x)
     return mean, tf.math.rsqrt(squares + epsilon)
-
-
-@one_pass
-def _normalize(x, mean, root, gamma, beta):
-    return tf.cast((wide(x) - mean) * root * gamma + beta, x.dtype)
-
-
-@passes
-def forward(x, gamma, beta, epsilon, *, centered: bool, sliced: bool):
-    """Return y, mean and r; gamma and beta are (1, channels)."""
-    mean, root = _statistics(x, epsilon, centered=centered, sliced=sliced)
-    return _normalize(x, mean, root, gamma, beta), mean, root
 
 
 @one_pass

@@ -123,6 +123,11 @@ def filter_response_norm(x, gamma, beta, *, axis: int, epsilon):
     return ops.cast(_affine(out, gamma, beta, [axis]), x.dtype)
 
 
+def relu(x):
+    """Return max(x, 0)."""
+    return ops.relu(x)
+
+
 def threshold(x, tau, *, axis: int):
     """Return max(x, tau), tau (channels,): the thresholded linear unit of arXiv 1911.09737."""
     return ops.maximum(x, _along(tau, x, [axis]))

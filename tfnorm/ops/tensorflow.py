@@ -17,6 +17,7 @@ from tfnorm.ops import _tf_columns as columns
 from tfnorm.ops import _tf_rows as rows
 from tfnorm.ops import generic
 from tfnorm.ops._tf_compile import compiles, shaped_like, wide, with_gradient
+from tfnorm.ops._tf_output import Made, normalize, relu, remember
 from tfnorm.ops.generic import threshold
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "filter_response_norm",
     "group_norm",
     "layer_norm",
+    "relu",
     "rms_norm",
     "standardize_kernel",
     "threshold",
@@ -60,38 +62,40 @@ def _columns(x, gamma, beta, epsilon, reference, *, groups: int, centered: bool 
     """Normalize (samples, pixels, channels) with statistics of each of ``groups``, or of the batch.
 
     Returns:
-        The output, and mean and variance as (samples, channels), without gradients.
+        The output, what it was made of, and mean and variance as (samples, channels), without gradients.
     """
-    still = [tf.stop_gradient(tensor) for tensor in (x, gamma[None], beta[None], epsilon)]
-    y, mean, variance, root = columns.forward(*still, groups=groups, centered=centered)
+    mean, variance, root = columns.statistics(
+        tf.stop_gradient(x), tf.stop_gradient(epsilon), groups=groups, centered=centered
+    )
+    made = Made(x, mean[:, None], root[:, None], gamma[None, None], beta[None, None])
 
     def backward(upstream, x, gamma, beta, epsilon):
         return columns.backward(x, upstream, mean, root, gamma[None], groups=groups, centered=centered)
 
-    return with_gradient(y, backward, reference, [x, gamma, beta, epsilon]), mean, variance
+    return with_gradient(normalize(made), backward, reference, [x, gamma, beta, epsilon]), made, mean, variance
 
 
 def _elements(x, gamma, beta, epsilon, reference, *, centered: bool):
-    """Normalize each sample of (samples, pixels, channels) with weights (pixels, channels)."""
-    still = [tf.stop_gradient(tensor) for tensor in (x, gamma, beta, epsilon)]
-    y, mean, _, root = columns.forward(*still, groups=1, centered=centered)
+    """Normalize each sample of (samples, pixels, channels) with weights (pixels, channels); see `_columns`."""
+    mean, _, root = columns.statistics(tf.stop_gradient(x), epsilon, groups=1, centered=centered)
+    made = Made(x, mean[:, None], root[:, None], gamma[None], beta[None])
 
     def backward(upstream, x, gamma, beta):
         return columns.weighted_backward(x, upstream, mean, root, gamma, centered=centered)
 
-    return with_gradient(y, backward, reference, [x, gamma, beta])
+    return with_gradient(normalize(made), backward, reference, [x, gamma, beta]), made
 
 
 def _rows(x, gamma, beta, epsilon, reference, *, centered: bool):
-    """Normalize each row of (rows, channels)."""
+    """Normalize each row of (rows, channels); see `_columns`."""
     options = {"centered": centered, "sliced": rows.slices_pay(x)}
-    still = [tf.stop_gradient(tensor) for tensor in (x, gamma[None], beta[None], epsilon)]
-    y, mean, root = rows.forward(*still, **options)
+    mean, root = rows.statistics(tf.stop_gradient(x), epsilon, **options)
+    made = Made(x, mean, root, gamma[None], beta[None])
 
     def backward(upstream, x, gamma, beta):
         return rows.backward(x, upstream, mean, root, gamma[None], **options)
 
-    return with_gradient(y, backward, reference, [x, gamma, beta])
+    return with_gradient(normalize(made), backward, reference, [x, gamma, beta]), made
 
 
 @tf.custom_gradient
@@ -119,12 +123,12 @@ def batch_norm(x, gamma, beta, *, axis: int, epsilon: float):
     def reference(x, gamma, beta, epsilon):
         return generic.batch_norm(x, gamma, beta, axis=2, epsilon=epsilon)[0]
 
-    y, mean, variance = _columns(
+    y, made, mean, variance = _columns(
         _as_columns(x, batch=True), gamma, beta, tf.constant(epsilon), reference, groups=columns.BATCH
     )
     channels = x.shape[axis]
     mean, variance = (_moving_only(tf.reshape(statistic[0], [channels]), x) for statistic in (mean, variance))
-    return shaped_like(y, x), mean, variance
+    return remember(shaped_like(y, x), made), mean, variance
 
 
 def batch_norm_inference(x, gamma, beta, mean, variance, *, axis: int, epsilon: float):
@@ -199,8 +203,8 @@ def _layer(x, gamma, beta, axes, epsilon, reference, *, centered: bool):
             channels = max(n for n in range(1, 257) if count % n == 0)
         sizes = [count // channels, channels]
     gamma, beta = (tf.reshape(_weight(weight, default, sizes), sizes) for weight, default in ((gamma, 1), (beta, 0)))
-    y = along(tf.reshape(x, [-1, *sizes]), gamma, beta, tf.constant(epsilon), reference, centered=centered)
-    return shaped_like(y, x)
+    y, made = along(tf.reshape(x, [-1, *sizes]), gamma, beta, tf.constant(epsilon), reference, centered=centered)
+    return remember(shaped_like(y, x), made)
 
 
 def group_norm(x, gamma, beta, *, groups: int, axis: int, epsilon: float):
@@ -212,8 +216,8 @@ def group_norm(x, gamma, beta, *, groups: int, axis: int, epsilon: float):
     def reference(x, gamma, beta, epsilon):
         return generic.group_norm(x, gamma, beta, groups=groups, axis=2, epsilon=epsilon)
 
-    y, _, _ = _columns(_as_columns(x), gamma, beta, tf.constant(epsilon), reference, groups=groups)
-    return shaped_like(y, x)
+    y, made, *_ = _columns(_as_columns(x), gamma, beta, tf.constant(epsilon), reference, groups=groups)
+    return remember(shaped_like(y, x), made)
 
 
 def filter_response_norm(x, gamma, beta, *, axis: int, epsilon):
@@ -228,8 +232,8 @@ def filter_response_norm(x, gamma, beta, *, axis: int, epsilon):
         return generic.filter_response_norm(x, gamma, beta, axis=2, epsilon=epsilon)
 
     # One channel a group.
-    y, _, _ = _columns(_as_columns(x), gamma, beta, epsilon, reference, groups=channels, centered=False)
-    return shaped_like(y, x)
+    y, made, *_ = _columns(_as_columns(x), gamma, beta, epsilon, reference, groups=channels, centered=False)
+    return remember(shaped_like(y, x), made)
 
 
 def standardize_kernel(kernel, *, epsilon: float):

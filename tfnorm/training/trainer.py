@@ -26,6 +26,7 @@ from tfnorm.training.record import describe
 from tfnorm.training.runs import Run, RunFolder, write_json
 
 EVALUATION_BATCH = 256
+STEPS_AT_ONCE = 8
 
 # The model of the last run, with its graph, under what it was asked for.
 _last_graph: tuple[str, keras.Model] | None = None
@@ -251,6 +252,8 @@ class _Trainer:
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy", keras.metrics.SparseCategoricalCrossentropy(name="data_loss", from_logits=True)],
             jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+            # Keras spends a millisecond or more between two steps, as long as a small network needs for one.
+            steps_per_execution=min(STEPS_AT_ONCE, steps) if keras.backend.backend() == "tensorflow" else 1,
         )
         trained.optimizer.build(trained.trainable_variables)
         return trained

@@ -1,0 +1,52 @@
+"""The rectified linear unit, which joins the norm that it follows."""
+
+from __future__ import annotations
+
+import keras
+
+from tfnorm.ops import kernels
+
+
+@keras.saving.register_keras_serializable("tfnorm")
+class ReLU(keras.layers.ReLU):
+    """Keras's `keras.layers.ReLU`, written in one pass with a norm of tfnorm before it.
+
+    Args, shapes and results are the parent's. On TensorFlow, in a graph, the plain max(x, 0) of a norm's output is
+    computed from the norm's input and statistics, and the norm's own output is written only if something else reads it.
+
+    Args:
+        max_value: The largest output; default None, without bound.
+        negative_slope: Slope below 0.
+        threshold: The value below which outputs are 0.
+        **kwargs: Name, dtype and the other arguments of a Keras layer.
+
+    Example:
+        >>> ReLU()(np.array([-1.0, 2.0], "float32")).numpy().tolist()
+        [0.0, 2.0]
+    """
+
+    def call(self, inputs):
+        """Return max(inputs, 0), or what the parent's options make of it."""
+        if self.max_value is None and not self.negative_slope and not self.threshold:
+            return kernels().relu(inputs)
+        return super().call(inputs)
+
+
+@keras.saving.register_keras_serializable("tfnorm")
+class Activation(keras.layers.Activation):
+    """Keras's `keras.layers.Activation`, whose "relu" joins the norm before it as `ReLU` does.
+
+    Args:
+        activation: Name of an activation, or a function.
+        **kwargs: Name, dtype and the other arguments of a Keras layer.
+
+    Example:
+        >>> Activation("relu")(np.array([-1.0, 2.0], "float32")).numpy().tolist()
+        [0.0, 2.0]
+    """
+
+    def call(self, inputs):
+        """Return the activation of ``inputs``."""
+        if self.activation is keras.activations.relu:
+            return kernels().relu(inputs)
+        return super().call(inputs)
