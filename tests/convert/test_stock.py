@@ -13,6 +13,7 @@ from tfnorm.layers import (
     FilterResponseNormalization,
     GroupNormalization,
     InstanceNormalization,
+    LayerNormalization,
     RMSNormalization,
     WeightStandardizedConv2D,
 )
@@ -165,6 +166,24 @@ def test_inner_layers_are_named_too():
     start, _, names = str(caught.value).partition(". ")[0].partition(": ")
     assert start == "Keras has no counterpart of these layers"
     assert sorted(names.split(", ")) == ["a (FilterResponseNormalization)", "b (TLU)"]
+
+
+def test_a_scale_that_is_not_on_the_last_axes_is_refused():
+    # Keras applies the scale to the last axes all the same: with height = channels, without a word.
+    inputs = keras.Input((6, 4, 6))
+    with pytest.raises(TfnormError) as caught:
+        to_keras(keras.Model(inputs, RMSNormalization(axis=1, name="a")(inputs)))
+    assert str(caught.value).startswith("Keras has no counterpart of these layers: a (RMSNormalization). ")
+
+
+@pytest.mark.parametrize("axis", [-1, [-1, -2], (1, -1), (1, 2, 3)])
+def test_axes_of_a_layer_normalization(axis, seeded):
+    inputs = keras.Input((6, 4, 6))
+    model = keras.Model(inputs, LayerNormalization(axis=axis)(inputs))
+    for weight in model.weights:
+        weight.assign(seeded.uniform(0.5, 1.5, weight.shape))
+    x = seeded.normal(size=(2, 6, 4, 6)).astype("float32")
+    np.testing.assert_allclose(call(to_keras(model), x), call(model, x), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import keras
+from keras.src.models.functional import Functional, functional_like_constructor
+from keras.src.saving.serialization_lib import SafeModeScope
 
 from tfnorm.errors import TfnormError
 
 
 def check_cloneable(model: keras.Model) -> None:
     """Raise a `TfnormError` unless ``model`` is a functional or sequential model with weights."""
-    if not isinstance(model, (keras.Sequential, keras.src.models.Functional)):
+    if not _has_graph(model):
         raise TfnormError(
             f"Only functional and sequential models can be converted. Received: {type(model).__name__} {model.name!r}. "
             "Build it with keras.Input and keras.Model(inputs, outputs)."
@@ -30,31 +34,125 @@ def clone_with(
 ) -> keras.Model:
     """Return a copy of ``model`` whose layers ``make`` made, with all of its state.
 
-    Weights, random seeds and, if the model was compiled, the optimizer with its state are carried over.
+    Weights, what is trainable, random seeds and, if the model was compiled, its settings and the optimizer with its
+    state are carried over.
 
     Args:
         model: A functional or sequential model, nested ones and shared layers included; it is not changed.
-        make: Returns the new layer of an old one, with the same name.
+        make: Returns the new layer of an old one, with the same name; `remake` makes one of the same class.
         weights_of: Returns the weights for the new layer of an old one, in the order of `get_weights`.
     """
-    copy = keras.models.clone_model(model, clone_function=make, recursive=True)
-    for old, new in zip(_layers(model), _layers(copy), strict=True):
-        if isinstance(old, keras.Model):
+    made: dict[int, tuple[Any, Any]] = {}
+    copy = _copied(model, make, made)
+    twins: dict[int, Any] = {}
+    for old, new in made.values():
+        if not isinstance(old, keras.Layer):
             continue
-        if old.weights:
-            new.set_weights(weights_of(old))
-        seeds, new_seeds = (getattr(layer, "seed_generator", None) for layer in (old, new))
-        if seeds is not None and new_seeds is not None:
-            new_seeds.state.assign(seeds.state)
-    if model.compiled:
-        copy.compile_from_config(model.get_compile_config())
-        if model.optimizer is not None and model.optimizer.built:
-            copy.optimizer.build(copy.trainable_variables)
-            for old, new in zip(model.optimizer.variables, copy.optimizer.variables, strict=True):
-                new.assign(old)
+        parts = [(old, new)]
+        if not _is_container(old):
+            if old.weights:
+                new.set_weights(weights_of(old))
+            parts = list(zip(old._flatten_layers(), new._flatten_layers(), strict=True))
+            twins.update((id(variable), twin) for variable, twin in zip(old.variables, new.variables, strict=True))
+        for part, new_part in parts:
+            _carry_state(part, new_part)
+    for old, new in made.values():
+        if isinstance(old, keras.Model) and old.compiled and _has_graph(old):
+            _compile_like(old, new, twins)
     return copy
 
 
-def _layers(model: keras.Model) -> list:
-    """Return every layer once, in the order of the graph."""
-    return list({id(layer): layer for layer in model._flatten_layers(include_self=False)}.values())
+def remake(layer, kind: type | None = None, config: dict[str, Any] | None = None):
+    """Return a new object of a layer's configuration, without its weights.
+
+    Args:
+        layer: A layer, an operation or a metric.
+        kind: The class, default the layer's own.
+        config: The configuration, default the layer's own.
+    """
+    functions = {key: value for key, value in vars(layer).items() if isinstance(value, FunctionType)}
+    # Functions are in the configuration by name only and lambdas as code, without the module they are from.
+    with keras.saving.custom_object_scope({f.__name__: f for f in functions.values()}), SafeModeScope(False):
+        new = (kind or type(layer)).from_config(layer.get_config() if config is None else config)
+    for key, function in functions.items():
+        if function.__name__ == "<lambda>":
+            setattr(new, key, function)
+    if hasattr(layer, "save_assets"):  # the vocabulary of a text layer is no weight
+        with tempfile.TemporaryDirectory() as folder:
+            layer.save_assets(folder)
+            new.load_assets(folder)
+    return new
+
+
+def _has_graph(layer) -> bool:
+    """Return whether ``layer`` is a model whose class can be called again on layers or tensors of our own."""
+    if isinstance(layer, keras.Sequential):
+        return type(layer).__init__ is keras.Sequential.__init__
+    return isinstance(layer, Functional) and functional_like_constructor(type(layer))
+
+
+def _is_container(layer) -> bool:
+    return _has_graph(layer) or type(layer) is keras.layers.TimeDistributed
+
+
+def _copied(layer, make: Callable[[Any], Any], made: dict[int, tuple[Any, Any]]):
+    """Return the one copy of a layer, model or operation, and enter both into ``made``."""
+    if id(layer) in made:
+        return made[id(layer)][1]
+    new: Any
+
+    def copied(inner):
+        return _copied(inner, make, made)
+
+    if isinstance(layer, keras.layers.InputLayer):
+        new = remake(layer)
+    elif isinstance(layer, keras.Sequential) and _has_graph(layer):
+        # `layers` leaves the input out.
+        new = type(layer)([copied(inner) for inner in layer._layers], name=layer.name)
+    elif _has_graph(layer):
+        inputs = keras.tree.map_structure(lambda tensor: copied(tensor._keras_history.operation).output, layer.input)
+        new = type(layer)(inputs, layer._run_through_graph(inputs, operation_fn=copied), name=layer.name)
+    elif _is_container(layer):
+        config = layer.get_config()
+        del config["layer"]
+        new = type(layer)(copied(layer.layer), **config)
+    else:
+        new = make(layer)
+        if new.name != layer.name:  # operations such as x + 1 do not keep theirs in the configuration
+            new.name = layer.name
+    if isinstance(layer, keras.Layer):
+        new._dtype_policy = layer._dtype_policy  # not in the configuration of a model or an input
+    made[id(layer)] = layer, new
+    return new
+
+
+def _carry_state(old, new) -> None:
+    """Give ``new`` what ``old`` has besides weights."""
+    # The setters would reach into the layers inside, which may differ from their model.
+    new._trainable = old._trainable
+    for part, new_part in zip(old._seed_generators, new._seed_generators, strict=True):
+        new_part.state.assign(part.state)
+    own, new_own = (part._trainable_variables + part._non_trainable_variables for part in (old, new))
+    for variable, new_variable in zip(own, new_own, strict=True):
+        new_variable.trainable = variable.trainable
+    if isinstance(new, keras.layers.Normalization):
+        new.finalize_state()  # its mean is a constant, taken from the weights
+
+
+def _compile_like(old: keras.Model, new: keras.Model, twins: dict[int, Any]) -> None:
+    """Compile ``new`` as ``old`` is, with the optimizer's state; ``twins`` are the new variables by the old's id."""
+    if type(old).compile is not keras.Model.compile:
+        new.compile_from_config(old.get_compile_config())
+        return
+    settings = dict(old._compile_config.config)
+    for key in ("metrics", "weighted_metrics"):
+        settings[key] = keras.tree.map_structure(
+            lambda metric: remake(metric) if isinstance(metric, keras.metrics.Metric) else metric, settings[key]
+        )
+    optimizer = old.optimizer and remake(old.optimizer)
+    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    new.compile(**(settings | {"optimizer": optimizer}), auto_scale_loss=scaled)
+    if optimizer is not None and old.optimizer.built:
+        new.optimizer.build([twins.get(id(variable), variable) for variable in old.optimizer._trainable_variables])
+        for variable, new_variable in zip(old.optimizer.variables, new.optimizer.variables, strict=True):
+            new_variable.assign(variable)

@@ -8,13 +8,16 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfnorm.convert.clone import check_cloneable, clone_with
+from tfnorm.convert.clone import check_cloneable, clone_with, remake
 from tfnorm.errors import TfnormError
 from tfnorm.layers import (
+    Activation,
     BatchNormalization,
+    Conv2D,
     Dropout,
     GroupNormalization,
     LayerNormalization,
+    ReLU,
     RMSNormalization,
     WeightStandardizedConv2D,
 )
@@ -70,10 +73,21 @@ def _stock_class(layer) -> type | None:
         return layers.Conv2D
     if isinstance(layer, GroupNormalization):
         return layers.GroupNormalization
-    for ours in (BatchNormalization, Dropout, LayerNormalization, RMSNormalization):
+    if isinstance(layer, RMSNormalization) and not _on_last_axes(layer):
+        return None  # Keras applies the scale to the last axes, whichever it belongs to
+    for ours in (Activation, BatchNormalization, Conv2D, Dropout, LayerNormalization, ReLU, RMSNormalization):
         if isinstance(layer, ours):
             return ours.__base__
     return None
+
+
+def _axes(layer) -> list[int]:
+    return layer._axes(len(layer.get_build_config()["input_shape"]))
+
+
+def _on_last_axes(layer) -> bool:
+    rank = len(layer.get_build_config()["input_shape"])
+    return _axes(layer) == list(range(rank))[-len(_axes(layer)) :]
 
 
 def _stock_weights(layer) -> list:
@@ -88,15 +102,17 @@ def _stock_layer(layer, dropped: list[str]):
     config = _without_own_penalties(layer.get_config(), layer.name, dropped)
     if isinstance(layer, GroupNormalization):
         config.pop("group_size", None)
-        axis = layer.axis % len(layer.input.shape)
-        config["groups"] = layer.groups_of(layer.input.shape[axis])
+        (channels,) = layer.input_spec.axes.values()
+        config["groups"] = layer.groups_of(channels)
+    if isinstance(layer, LayerNormalization) and isinstance(layer.axis, list):
+        config["axis"] = layer.axis if max(layer.axis) < 0 else _axes(layer)  # Keras would sort -1 before 1
     if isinstance(layer, BatchNormalization):
         config.pop("unbiased_moving_variance", None)
     if isinstance(layer, WeightStandardizedConv2D):
         config.pop("epsilon")
     if isinstance(layer, RMSNormalization) and config.pop("scale_regularizer", None):
         dropped.append(f"{layer.name}.scale_regularizer")
-    return kind.from_config(config)
+    return remake(layer, kind, config)
 
 
 def _without_own_penalties(config: dict[str, Any], name: str, dropped: list[str]) -> dict[str, Any]:

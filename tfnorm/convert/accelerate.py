@@ -1,0 +1,97 @@
+"""From Keras's own layers to the faster ones of tfnorm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import layers
+
+from tfnorm.convert.clone import check_cloneable, clone_with, remake
+from tfnorm.layers import (
+    Activation,
+    BatchNormalization,
+    Conv2D,
+    Dropout,
+    GroupNormalization,
+    LayerNormalization,
+    ReLU,
+    RMSNormalization,
+)
+
+
+def accelerate(model: keras.Model) -> keras.Model:
+    """Return the same network with tfnorm's faster norms, dropouts and relus in place of Keras's own.
+
+    Batch, layer, group and RMS normalization, dropout, ReLU, ``Activation("relu")`` and 16-bit convolutions of exactly
+    Keras's classes become those of `tfnorm.layers`. All other layers stay, subclasses and layers inside layers of your
+    own among them, and so does a layer with settings that ours does not have. Weights, names, outputs, precisions, what
+    is trainable and the states of random seeds are the same (dropout drops the same share of the elements, but others
+    of them). A model that was compiled is compiled in the same way, and its optimizer carries on. `to_keras` is the
+    inverse.
+
+    Args:
+        model: A functional or sequential model, such as those of `keras.applications`, nested models and shared
+            layers included; it is not changed.
+
+    Returns:
+        A new model. Its file opens where tfnorm is imported.
+
+    Raises:
+        TfnormError: If the model is a subclass of its own or not built yet.
+
+    Example:
+        >>> model = tfnorm.convert.accelerate(keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3)))
+        >>> type(model.get_layer("bn_Conv1"))
+        <class 'tfnorm.layers.batch_normalization.BatchNormalization'>
+    """
+    check_cloneable(model)
+    return clone_with(model, _fast_layer)
+
+
+def _fast_layer(layer):
+    """Return the new layer of an old one, of our class where that gives the same results."""
+    kind, serves = FAST.get(type(layer), (None, None))
+    return remake(layer, kind if serves and serves(layer) else None)
+
+
+def _batch(layer: Any) -> bool:
+    return layer.epsilon > 0 and 0 <= layer.momentum <= 1 and not layer.renorm
+
+
+def _group(layer: Any) -> bool:
+    return layer.epsilon > 0 and type(layer.groups) is int and layer.axis % _rank(layer) != 0
+
+
+def _layer(layer: Any) -> bool:
+    # Keras gives gamma and beta the axes in the order of their numbers, where -1 stands before 1.
+    axes = _axes(layer)
+    return layer.epsilon > 0 and not layer.rms_scaling and axes == sorted(set(axes) - {0})
+
+
+def _rms(layer: Any) -> bool:
+    # Keras applies the scale to the last axes, whichever it belongs to.
+    rank = _rank(layer)
+    return layer.epsilon > 0 and _axes(layer) == list(range(max(rank - len(layer.axis), 1), rank))
+
+
+def _axes(layer: Any) -> list[int]:
+    return [axis % _rank(layer) for axis in layer.axis]
+
+
+def _rank(layer: Any) -> int:
+    return len(layer.get_build_config()["input_shape"])
+
+
+# Keras's class: ours, and whether it gives the same results for a layer.
+FAST: dict[type, tuple[type, Callable[[Any], bool]]] = {
+    layers.BatchNormalization: (BatchNormalization, _batch),
+    layers.LayerNormalization: (LayerNormalization, _layer),
+    layers.GroupNormalization: (GroupNormalization, _group),
+    layers.RMSNormalization: (RMSNormalization, _rms),
+    layers.Conv2D: (Conv2D, lambda layer: layer.compute_dtype in ("bfloat16", "float16")),
+    layers.Dropout: (Dropout, lambda layer: True),
+    layers.ReLU: (ReLU, lambda layer: layer.max_value is None and not layer.negative_slope and not layer.threshold),
+    layers.Activation: (Activation, lambda layer: layer.activation is keras.activations.relu),
+}
