@@ -36,8 +36,9 @@ def readme_table() -> str:
     lines += [
         "",
         f"Mean ± standard deviation over {table['seeds'].iloc[0]} seeds, 20 epochs, network `mnist_7k`, 1,347 training "
-        f"and 450 test images; written by `make compare` on {origin['machine']} ({versions}). Differences of this size "
-        "between so few seeds justify no ranking.",
+        f"and 450 test images; written by `make compare` on {origin['machine']} ({versions}). Its verdict:",
+        "",
+        f"> {json.loads((RESULTS / 'comparison.json').read_text())['verdict']}",
     ]
     return "\n".join(lines)
 

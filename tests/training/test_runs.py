@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tfnorm.errors import RunError
+from tfnorm.history import append_line, encode_record
 from tfnorm.training.runs import RunFolder, fingerprint, read_json, write_json
 
 
@@ -43,6 +44,8 @@ def test_another_configuration_is_refused_with_the_differing_keys(tmp_path):
 def test_checkpoints_keep_the_last_two_and_skip_a_damaged_one(tmp_path):
     folder = RunFolder(tmp_path)
     assert folder.load_checkpoint() is None
+    for epoch in range(10):
+        append_line(folder.history_path, encode_record({"schema_version": 1, "epoch": epoch}))
     for epochs in (1, 2, 10):
         folder.save_checkpoint(epochs, {"w": np.full(3, epochs, "float32")})
     files = sorted((tmp_path / "checkpoint").iterdir())

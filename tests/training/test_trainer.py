@@ -13,6 +13,7 @@ from tfnorm.training.runs import Run
 from tfnorm.training.trainer import slug, train
 
 FILES = {
+    ".lock",
     "checkpoint",
     "config.json",
     "history.jsonl",
@@ -134,6 +135,9 @@ def test_a_loss_that_is_no_number_ends_the_run_as_diverged(data, tmp_path):
     run = train(norm="none", epochs=4, learning_rate=1e20, augmentation="none", out=tmp_path, data=data)
     assert run.status == "diverged"
     assert len(run.history) == run.result["diverged_at_epoch"] + 1 < 4
+    # Four steps an epoch; the first update breaks the weights, so that the second step's loss is no number.
+    assert run.result["diverged_at_step"] // 4 == run.result["diverged_at_epoch"]
+    assert run.result["diverged_at_step"] > 0
 
 
 def test_bfloat16_activations_keep_float32_weights(data, tmp_path):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfnorm.errors import RunError, TfnormError
+from tfnorm.compare.statistics import Difference, mcnemar, paired_differences, summarize, verdict
+from tfnorm.errors import RunError, TfnormError, unknown
 from tfnorm.files import write_whole
 from tfnorm.spec import NormSpec, format, parse
 from tfnorm.training.config import TrainConfig, checked
-from tfnorm.training.runs import SCHEMA_VERSION, Run, RunFolder, write_json
+from tfnorm.training.runs import SCHEMA_VERSION, Run, RunFolder, slug, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +112,7 @@ def compare(
         ['bn', 'ln']
     """
     planned = configurations(specs, seeds=seeds, **settings)
-    from tfnorm.training.trainer import default_name, forget_graph, load_data, slug, train
+    from tfnorm.training.trainer import default_name, forget_graph, load_data, train
 
     folder = Path(out) if out is not None else Path("runs") / default_name(planned[0])
     pairs = [(folder / slug(config.norm) / f"seed-{config.seed}", config) for config in planned]
@@ -166,8 +168,9 @@ class Comparison:
     def table(self) -> pd.DataFrame:
         """One row a spec.
 
-        Accuracies are test accuracies in percent, mean and standard deviation (n - 1) over seeds. The best epoch is
-        chosen on the test set, so that it flatters; the last is the honest number.
+        Accuracies are test accuracies in percent, mean and standard deviation (n - 1) over seeds, and for the last
+        epoch the 95 % interval of the mean. The best epoch is chosen on the test set, so that it flatters; the last is
+        the honest number.
         """
         if self._table is None:
             import pandas as pd
@@ -175,6 +178,68 @@ class Comparison:
             rows = {label: _row(runs) for label, runs in self.groups.items()}
             self._table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("spec")
         return self._table
+
+    @property
+    def accuracies(self) -> Mapping[str, Mapping[int, float]]:
+        """Spec to seed to test accuracy in percent after the last epoch, of the runs that did not diverge."""
+        return {
+            label: {run.seed: 100 * run.history["val_accuracy"].iloc[-1] for run in runs if run.status == "finished"}
+            for label, runs in self.groups.items()
+        }
+
+    @property
+    def _one_image(self) -> float:
+        """One test image in percent, the step in which accuracies move."""
+        return 100 / len(self.runs[0].labels)
+
+    @property
+    def differences(self) -> pd.DataFrame:
+        """One row a pair of specs: the difference in points of test accuracy, paired by seed, and whether it is real.
+
+        See `tfnorm.compare.statistics.paired_differences` for the columns and the assumptions.
+        """
+        import pandas as pd
+
+        found = paired_differences(self.accuracies, resolution=self._one_image)
+        columns = [field.name for field in dataclasses.fields(Difference)]
+        table = pd.DataFrame([dataclasses.asdict(difference) for difference in found], columns=columns)
+        return table.assign(real=[difference.is_real() for difference in found], said=[str(d) for d in found])
+
+    @property
+    def verdict(self) -> str:
+        """What the runs say in words: which differences are real, and which cannot be told."""
+        return verdict(self.accuracies, resolution=self._one_image)
+
+    def errors(self, first: str, second: str) -> pd.DataFrame:
+        """Compare the errors of two specs on the same test images, one row a seed.
+
+        McNemar's exact test, see `tfnorm.compare.statistics.mcnemar`: it speaks of the two trained models of a seed.
+
+        Args:
+            first: A spec of the comparison.
+            second: Another.
+
+        Returns:
+            Columns only_first, only_second (images that only this one gets wrong) and p, by seed.
+
+        Raises:
+            TfnormError: If a spec is not part of the comparison.
+        """
+        import pandas as pd
+
+        for label in (first, second):
+            if label not in self.groups:
+                raise TfnormError(unknown("spec of this comparison", label, self.groups))
+        wrong = {
+            label: {run.seed: run.logits.argmax(1) != run.labels for run in self.groups[label]}
+            for label in (first, second)
+        }
+        rows = {
+            seed: dataclasses.asdict(mcnemar(wrong[first][seed].tolist(), wrong[second][seed].tolist()))
+            for seed in wrong[first]
+            if seed in wrong[second]
+        }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("seed")
 
     def save(self) -> None:
         """Write table.csv, comparison.json, loss.png, accuracy.png and a misclassified picture a spec."""
@@ -198,15 +263,20 @@ class Comparison:
             for run in self.runs
         ]
         shared = {key: value for key, value in self.runs[0].config["asked"].items() if key not in ("norm", "seed")}
-        content = {"settings": shared, "data": self.runs[0].config["data"], "table": records, "runs": runs}
+        content = {
+            "settings": shared,
+            "data": self.runs[0].config["data"],
+            "verdict": self.verdict,
+            "table": records,
+            "differences": json.loads(self.differences.to_json(orient="records")),
+            "runs": runs,
+        }
         write_json(self.path / "comparison.json", {"schema_version": SCHEMA_VERSION, **content})
         self.plot_loss(self.path / "loss.png")
         self.plot_accuracy(self.path / "accuracy.png")
         for label, group in self.groups.items():
             picture = group[0].path / "misclassified.png"
             if picture.exists():
-                from tfnorm.training.trainer import slug
-
                 write_whole(self.path / f"misclassified-{slug(label)}.png", picture.read_bytes())
 
     def _title(self, what: str) -> str:
@@ -239,6 +309,7 @@ def _row(runs: Sequence[Run]) -> dict[str, Any]:
         [history["images_per_second"].iloc[min(1, len(history) - 1) :].median() for history in histories]
     )
     wrong = pd.Series([run.result["misclassified"] for run in runs], dtype="float64")
+    interval = summarize(list(last))
     return {
         "parameters": runs[0].config["trainable_parameters"],
         "seeds": len(runs),
@@ -246,6 +317,8 @@ def _row(runs: Sequence[Run]) -> dict[str, Any]:
         "best_accuracy_std": best.std(),
         "last_accuracy": last.mean(),
         "last_accuracy_std": last.std(),
+        "last_accuracy_low": interval.low,
+        "last_accuracy_high": interval.high,
         "test_data_loss": pd.Series([history["val_data_loss"].iloc[-1] for history in histories]).mean(),
         "penalty": pd.Series([history["penalty"].iloc[-1] for history in histories]).mean(),
         "misclassified": wrong.mean(),

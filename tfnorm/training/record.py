@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import math
 import os
 import platform
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -33,11 +35,30 @@ def describe(network: keras.Model, config: TrainConfig, data: Dataset) -> dict[s
             "tfnorm": __version__,
             "python": platform.python_version(),
             "backend": keras.backend.backend(),
+            "revision": source_revision(),
             **{name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "numpy")},
         },
         "machine": {"platform": platform.platform(), "processor": processor_name(), "cores": os.cpu_count()},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+@functools.cache
+def source_revision() -> str | None:
+    """Return the git revision that this package's files belong to, with "+changes" if any differs; None without git."""
+    package = Path(__file__).parents[1]
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(package), *words], capture_output=True, text=True, timeout=10, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "__init__.py")  # not the repository around a virtual environment
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--", ".") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def processor_name() -> str:

@@ -114,6 +114,11 @@ class RunFolder:
                 "Choose another output folder, or delete that one."
             )
 
+    def sweep(self) -> None:
+        """Delete files that a killed process left half written."""
+        for leftover in [*self.path.glob(".*.tmp*"), *self.path.glob("checkpoint/.*.tmp")]:
+            leftover.unlink(missing_ok=True)
+
     def save_checkpoint(self, epochs: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Save the state after ``epochs`` epochs and delete all but the last few.
 
@@ -132,16 +137,32 @@ class RunFolder:
             old.unlink(missing_ok=True)
 
     def load_checkpoint(self) -> tuple[int, dict[str, np.ndarray]] | None:
-        """Return epochs done and state of the newest undamaged checkpoint, or None if there is none."""
+        """Return epochs done and state of the newest checkpoint to go on from, or None if there is none.
+
+        Those that are damaged are passed over, and those that the history does not reach, which would have a gap.
+
+        Raises:
+            RunError: If the history is damaged.
+        """
         import numpy as np
 
+        recorded = self._epochs_recorded()
         for path in reversed(self._checkpoints()):
-            content = path.read_bytes()
             _, epochs, digest = path.stem.split("-")
+            if int(epochs) > recorded:
+                continue
+            content = path.read_bytes()
             if hashlib.sha256(content).hexdigest()[:16] == digest:
                 with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                     return int(epochs), {name: arrays[name] for name in arrays.files}
         return None
+
+    def _epochs_recorded(self) -> int:
+        """Return how many epochs from the first on are in the history."""
+        if not self.history_path.exists():
+            return 0
+        epochs = [record["epoch"] for record in read_history(self.history_path)]
+        return next((i for i, epoch in enumerate(epochs) if epoch != i), len(epochs))
 
     def _checkpoints(self) -> list[Path]:
         return sorted((self.path / "checkpoint").glob("epoch-*-*.npz"))
@@ -186,10 +207,21 @@ class Run:
 
     @property
     def history(self) -> pd.DataFrame:
-        """One row an epoch: losses, accuracies, learning rate, seconds."""
+        """One row an epoch: losses, accuracies, learning rate, seconds.
+
+        Raises:
+            RunError: If epochs are missing.
+        """
         import pandas as pd
 
-        return pd.DataFrame(read_history(self.folder.history_path)).set_index("epoch")
+        records = read_history(self.folder.history_path)
+        epochs = self.config["asked"]["epochs"]
+        if self.status == "finished" and len(records) != epochs:
+            raise RunError(
+                f"The history of the finished run in {self.path} has {len(records)} of its {epochs} epochs. "
+                "Delete result.json in that folder to train the missing ones again."
+            )
+        return pd.DataFrame(records).set_index("epoch")
 
     @property
     def logits(self) -> np.ndarray:
@@ -215,6 +247,16 @@ class Run:
         import tfnorm.regularizers  # noqa: F401 - registers the classes in the file
 
         return keras.models.load_model(self.path / "model.keras")
+
+
+def slug(text: str) -> str:
+    """Return ``text`` as a file name that shells leave alone.
+
+    Example:
+        >>> slug("gn:2+l1=5e-4")
+        'gn-2_l1-5e-4'
+    """
+    return "".join(c if c.isalnum() or c in "-_." else {"+": "_"}.get(c, "-") for c in text)
 
 
 def fingerprint(arrays: Sequence[np.ndarray]) -> str:

@@ -21,9 +21,10 @@ from tfnorm.misclassified import draw_misclassified, find_misclassified
 from tfnorm.models.builder import build
 from tfnorm.ops import use_deterministic_operations
 from tfnorm.training.config import TrainConfig, checked
+from tfnorm.training.lock import RunLock
 from tfnorm.training.progress import Progress
 from tfnorm.training.record import describe
-from tfnorm.training.runs import Run, RunFolder, write_json
+from tfnorm.training.runs import Run, RunFolder, slug, write_json
 
 EVALUATION_BATCH = 256
 STEPS_AT_ONCE = 8
@@ -39,7 +40,7 @@ class _Watcher(keras.callbacks.Callback):
         super().__init__()
         self.folder, self.batches, self.recorder, self.progress = folder, batches, recorder, progress
         self.epoch = 0
-        self.diverged_at: int | None = None
+        self.diverged_at: tuple[int | None, int | None] = None, None
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = self.batches.epoch = epoch
@@ -49,11 +50,29 @@ class _Watcher(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite((logs or {}).get("loss", 0.0)):
-            self.diverged_at = epoch
+            self.diverged_at = epoch, int(self.model.first_bad_step)
             self.model.stop_training = True
         else:
             self.folder.save_checkpoint(epoch + 1, state_of(self.model))
         self.progress.epoch_ended(self.folder.path, self.recorder.records[-1])
+
+
+@keras.saving.register_keras_serializable("tfnorm")
+class Trained(keras.Model):
+    """A functional model that remembers the first step whose loss was no number, counted from 0, or -1."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.first_bad_step = keras.Variable(-1, dtype="int32", trainable=False, name="first_bad_step")
+
+    def compute_loss(self, *args, training=True, **kwargs):
+        """Return the loss, and note the step if it is the first one without a number."""
+        loss = super().compute_loss(*args, training=training, **kwargs)
+        if training:
+            bad = keras.ops.logical_and(self.first_bad_step < 0, keras.ops.logical_not(keras.ops.isfinite(loss)))
+            step = keras.ops.cast(self.optimizer.iterations, "int32")
+            self.first_bad_step.assign(keras.ops.where(bad, step, self.first_bad_step))
+        return loss
 
 
 def evaluation_batch(images: int) -> int:
@@ -121,10 +140,13 @@ def train(
     folder.check(asked)
     data = data or load_data(config)
     folder.check(asked, data.fingerprint)
-    if folder.finished:
-        progress.skipped(folder.path, config.epochs)
-        return Run(folder.path)
-    return _Trainer(config, folder, data, progress).run(asked)
+    if not folder.finished:
+        with RunLock(folder.path):
+            folder.check(asked, data.fingerprint)  # once more: another process may have begun it meanwhile
+            if not folder.finished:
+                return _Trainer(config, folder, data, progress).run(asked)
+    progress.skipped(folder.path, config.epochs)
+    return Run(folder.path)
 
 
 def load_data(config: TrainConfig) -> Dataset:
@@ -134,16 +156,6 @@ def load_data(config: TrainConfig) -> Dataset:
     if size is None and config.dataset == "digits":
         size = config.plan().arch.input_shape[:2]
     return load(config.dataset, data_dir=config.data_dir, image_size=size)
-
-
-def slug(text: str) -> str:
-    """Return ``text`` as a file name that shells leave alone.
-
-    Example:
-        >>> slug("gn:2+l1=5e-4")
-        'gn-2_l1-5e-4'
-    """
-    return "".join(c if c.isalnum() or c in "-_." else {"+": "_"}.get(c, "-") for c in text)
 
 
 def forget_graph() -> None:
@@ -176,6 +188,7 @@ class _Trainer:
 
     def run(self, asked: dict[str, Any]) -> Run:
         config, data = self.config, self.data
+        self.folder.sweep()
         keras.utils.set_random_seed(config.seed)
         use_deterministic_operations()
         self.network = build(
@@ -246,7 +259,7 @@ class _Trainer:
         augment = augmentation(config.augmentation, seed=config.seed, mean=self.data.mean)
         image = keras.Input(self.network.input_shape[1:], name="raw_image")
         outputs = self.network(augment(image) if augment is not None else image)
-        trained = keras.Model(image, outputs, name="training")
+        trained = Trained(image, outputs, name="training")
         trained.compile(
             optimizer=config.recipe.make_optimizer(steps, config.epochs),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -290,14 +303,15 @@ class _Trainer:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, logits=logits, y_true=data.y_test)
         write_whole(folder.predictions_path, buffer.getvalue())
-        status = "finished" if watcher.diverged_at is None else "diverged"
+        epoch, step = watcher.diverged_at
+        status = "finished" if epoch is None else "diverged"
         wrong = None
         if np.isfinite(logits).all():
             found = find_misclassified(data.y_test, logits, class_names=data.class_names)
             wrong = found.total
             title = f"{self.config.norm}: {found.total} of {found.count} test images misclassified"
             draw_misclassified(data.x_test, found, title=title, path=folder.path / "misclassified.png")
-        result = {"status": status, "diverged_at_epoch": watcher.diverged_at, "misclassified": wrong}
+        result = {"status": status, "diverged_at_epoch": epoch, "diverged_at_step": step, "misclassified": wrong}
         write_json(folder.result_path, result)
         self.progress.finished(folder.path, result)
         return Run(folder.path)

@@ -1,0 +1,141 @@
+"""The statistics against published examples, and by simulation."""
+
+import math
+
+import numpy as np
+import pytest
+
+from tfnorm.compare.statistics import holm, mcnemar, paired_differences, summarize, verdict
+from tfnorm.errors import TfnormError
+
+# Student's own example of 1908: hours of sleep gained by ten patients under two drugs (R's data set `sleep`).
+FIRST = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+SECOND = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+
+
+def by_seed(values):
+    return dict(enumerate(values))
+
+
+def test_paired_test_and_interval_of_students_example():
+    [difference] = paired_differences({"first": by_seed(FIRST), "second": by_seed(SECOND)})
+    assert difference.mean == pytest.approx(-1.58)
+    assert difference.p == pytest.approx(0.002833, abs=5e-7)  # t = -4.0621, 9 degrees of freedom
+    low, high = difference.mean - difference.half_width, difference.mean + difference.half_width
+    assert (low, high) == pytest.approx((-2.4598858, -0.7001142), abs=1e-6)
+    assert str(difference) == "second beats first by 1.58 ± 0.88 points, p = 0.0028"
+
+
+def test_interval_of_one_sample():
+    summary = summarize(FIRST)  # R: t.test(extra) of the first group
+    assert (summary.seeds, summary.mean, summary.std) == pytest.approx((10, 0.75, 1.789010), abs=1e-6)
+    assert (summary.low, summary.high) == pytest.approx((-0.5297804, 2.0297804), abs=1e-6)
+    assert math.isnan(summarize([99.0]).std)
+    with pytest.raises(TfnormError, match="Give at least one value"):
+        summarize([])
+
+
+def test_mcnemar_of_a_published_table():
+    # Fay, 2010, package exact2x2 of R: 21 and 12 agree, 2 and 9 disagree; p = 0.06543.
+    counts = mcnemar([True] * 21 + [True] * 2 + [False] * 9, [True] * 21 + [False] * 2 + [True] * 9)
+    assert (counts.only_first, counts.only_second) == (2, 9)
+    assert counts.p == pytest.approx(0.06543, abs=5e-6)
+    assert mcnemar([True, False], [True, False]).p == 1
+    with pytest.raises(TfnormError, match="Received: 1 and 2 images"):
+        mcnemar([True], [True, False])
+
+
+def test_holm_of_a_published_example():
+    # The four hypotheses of the article "Holm-Bonferroni method": the first and the fourth are rejected at 5 %.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == [] and holm([0.7, 0.9]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("images", [None, 10_000, 450])
+def test_equal_models_are_seldom_called_different(images):
+    """Two thousand comparisons of equal models, five seeds: at most 6 % differ at 5 %."""
+    rng = np.random.default_rng(1)
+    called = 0
+    for _ in range(2000):
+        a, b = 99 + 0.1 * rng.normal(size=(2, 5))
+        if images:
+            a, b = (100 * rng.binomial(images, values / 100) / images for values in (a, b))
+        [difference] = paired_differences({"a": by_seed(a), "b": by_seed(b)}, resolution=100 / images if images else 0)
+        called += difference.is_real()
+    assert called <= 0.06 * 2000
+    if images != 450:  # where a step is one image the test is more cautious, not blind
+        assert called >= 0.035 * 2000
+
+
+def test_three_equal_models_together():
+    rng = np.random.default_rng(2)
+    called = 0
+    for _ in range(1000):
+        values = {label: by_seed(80 + rng.normal(size=5)) for label in "abc"}
+        called += any(difference.is_real() for difference in paired_differences(values))
+    assert called <= 0.06 * 1000
+
+
+def test_real_differences_are_found():
+    rng = np.random.default_rng(3)
+    luck = rng.normal(size=5)  # shared by the seeds' common kernels and order
+    values = {"gn:4": by_seed(80.5 + luck), "ln": by_seed(79 + luck + 0.1 * rng.normal(size=5))}
+    [difference] = paired_differences(values)
+    assert difference.is_real() and difference.mean == pytest.approx(1.5, abs=0.2)
+    assert verdict(values).startswith("gn:4 beats ln by 1.")
+
+
+def test_detectable_is_where_the_call_changes():
+    for count in (3, 5, 10):
+        changes = np.random.default_rng(count).normal(size=count)
+        changes -= changes.mean()
+        labels = {"a": by_seed(changes), "b": by_seed(np.zeros(count))}
+        [difference] = paired_differences(labels)
+        for factor, real in ((0.99, False), (1.01, True)):
+            moved = {**labels, "a": by_seed(changes + factor * difference.detectable)}
+            assert paired_differences(moved)[0].is_real() is real
+
+
+def test_rounding_is_not_taken_for_certainty():
+    """Three seeds that all differ by one image of 450 prove nothing; by twenty images they do."""
+    step = 100 / 450
+    a = by_seed([98, 98, 98])
+    one, twenty = (by_seed([98 + count * step] * 3) for count in (1, 20))
+    assert not paired_differences({"a": a, "b": one}, resolution=step)[0].is_real()
+    assert paired_differences({"a": a, "b": twenty}, resolution=step)[0].is_real()
+    [same] = paired_differences({"a": a, "b": a})
+    assert same.p == 1 and not same.is_real()
+
+
+def test_one_seed_ranks_nothing():
+    values = {"bn": {0: 78.66}, "gn:4": {0: 78.2}, "ln": {0: 78.0}}
+    assert all(not difference.is_real() for difference in paired_differences(values))
+    assert verdict(values) == (
+        "No ranking is justified by one seed. Train at least 3 seeds, for example with --seeds 3."
+    )
+    assert "no ranking is justified" in str(paired_differences(values)[0])
+
+
+def test_three_runs_of_one_network_are_not_told_apart():
+    """Three labels on runs of one and the same network: what the spread of seeds alone gives."""
+    accuracies = np.random.default_rng(4).normal(78.3, 0.35, size=(3, 3))
+    values = {label: by_seed(row) for label, row in zip(["bn", "gn:4", "ln"], accuracies, strict=True)}
+    assert verdict(values, resolution=0.01).startswith("No difference shown between bn, gn:4 and ln: 3 seeds detect")
+
+
+def test_only_common_seeds_and_finite_values_are_paired():
+    values = {"a": {0: 1.0, 1: 2.0, 2: 4.0, 3: math.nan}, "b": {1: 1.0, 2: 2.0, 3: 3.0, 5: 9.0}}
+    [difference] = paired_differences(values)
+    assert (difference.seeds, difference.mean) == (2, 1.5)
+
+
+def test_verdict_names_the_equals_of_the_best():
+    rng = np.random.default_rng(5)
+    luck = 0.1 * rng.normal(size=(3, 5))
+    means = {"bn": 90.0, "gn:4": 90.01, "ln": 80.0}
+    values = {label: by_seed(mean + row) for (label, mean), row in zip(means.items(), luck, strict=True)}
+    said = verdict(values)
+    assert "bn beats ln by" in said and "gn:4 beats ln by" in said
+    assert "no difference shown between" in said
+    assert verdict({"bn": {0: math.nan}}) == "No run ended with an accuracy, so that there is nothing to compare."
+    assert verdict({"bn": {0: 98.0}, "ln": {}}) == "Only bn was trained: 98.00 %."

@@ -1,0 +1,72 @@
+"""A comparison that is killed goes on as if nothing had happened."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfnorm.errors import RunError
+from tfnorm.history import append_line, encode_record, read_history
+from tfnorm.training.runs import RunFolder, write_json
+
+place = importlib.util.spec_from_file_location("kill", Path(__file__).with_name("kill.py"))
+kill = importlib.util.module_from_spec(place)
+place.loader.exec_module(kill)
+
+
+def test_killed_at_three_moments_is_bit_identical(tmp_path):
+    assert kill.compare(["gn:2", "bn+l1=5e-4"], seeds=1, epochs=3, moments=3, seed=1, folder=tmp_path) == []
+
+
+def test_the_comparison_of_outcomes_sees_a_bit(tmp_path):
+    for name, bit in (("a", 0.0), ("b", 1e-45)):
+        run = RunFolder(tmp_path / name / "bn" / "seed-0")
+        append_line(run.history_path, encode_record({"schema_version": 1, "epoch": 0, "seconds": len(name)}))
+        run.save_checkpoint(1, {"w": np.array([bit], "float32")})
+        np.savez(run.predictions_path, logits=np.zeros(1))
+        write_json(run.result_path, {"status": "finished"})
+    a, b = kill.outcome(tmp_path / "a"), kill.outcome(tmp_path / "b")
+    assert [key for key in a if a[key] != b[key]] == ["bn/seed-0 state 0"]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return a run of three epochs, two of whose checkpoints are kept."""
+    folder = RunFolder(tmp_path)
+    for epoch in range(3):
+        append_line(folder.history_path, encode_record({"schema_version": 1, "epoch": epoch, "loss": 1 / (epoch + 1)}))
+        folder.save_checkpoint(epoch + 1, {"w": np.full(2, epoch + 1, "float32")})
+    return folder
+
+
+def test_a_history_cut_at_any_byte_has_a_checkpoint_that_it_reaches(run):
+    whole = run.history_path.read_bytes()
+    for size in range(len(whole) + 1):
+        run.history_path.write_bytes(whole[:size])
+        lines = whole[:size].count(b"\n")
+        checkpoint = run.load_checkpoint()
+        assert (checkpoint and checkpoint[0]) == {0: None, 1: None, 2: 2, 3: 3}[lines]
+        for epoch in (lines, lines + 1):
+            append_line(run.history_path, encode_record({"schema_version": 1, "epoch": epoch}))
+        assert [record["epoch"] for record in read_history(run.history_path)] == list(range(lines + 2))
+
+
+def test_a_history_damaged_within_is_refused(run):
+    lines = run.history_path.read_bytes().split(b"\n")
+    run.history_path.write_bytes(b"\n".join([lines[0], lines[1][:-3], *lines[2:]]))
+    with pytest.raises(RunError, match="Line 2 of .* is damaged"):
+        run.load_checkpoint()
+
+
+def test_a_finished_run_without_its_whole_history_says_so(run):
+    from tfnorm.training.runs import Run
+
+    write_json(run.config_path, {"asked": {"norm": "bn", "seed": 0, "epochs": 3}})
+    write_json(run.result_path, {"status": "finished"})
+    assert len(Run(run.path).history) == 3
+    run.history_path.write_bytes(run.history_path.read_bytes()[:-1])
+    with pytest.raises(RunError, match="has 2 of its 3 epochs. Delete result.json"):
+        _ = Run(run.path).history
+    assert json.loads(run.result_path.read_text())["status"] == "finished"

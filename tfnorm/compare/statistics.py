@@ -1,0 +1,259 @@
+"""Which differences between normalizations are real, and which are the luck of a seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tfnorm.errors import TfnormError
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean of one normalization over seeds.
+
+    Args:
+        seeds: Number of values.
+        mean: Their mean.
+        std: Their standard deviation (n - 1); NaN for one value.
+        low: Lower end of the interval for the mean; NaN for one value.
+        high: Upper end.
+    """
+
+    seeds: int
+    mean: float
+    std: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """First minus second, paired by seed.
+
+    Args:
+        first: A spec.
+        second: Another.
+        seeds: Number of seeds that both have.
+        mean: Mean difference, in the unit of the values.
+        half_width: Of the 95 % interval around the mean; NaN for one seed.
+        p: Two-sided p value of Student's paired test; NaN for one seed.
+        p_adjusted: The same after Holm's correction over all pairs.
+        detectable: The smallest mean difference that would have counted as real, given the spread seen and the number
+            of pairs; NaN for one seed.
+    """
+
+    first: str
+    second: str
+    seeds: int
+    mean: float
+    half_width: float
+    p: float
+    p_adjusted: float
+    detectable: float
+
+    def is_real(self, alpha: float = 1 - CONFIDENCE) -> bool:
+        """Return whether the difference is shown at level ``alpha`` over all pairs together."""
+        return self.p_adjusted < alpha
+
+    def __str__(self) -> str:
+        if self.seeds < 2:
+            return (
+                f"{self.first} and {self.second} differ by {abs(self.mean):.2f} points in one run each: "
+                "no ranking is justified. Train at least 3 seeds."
+            )
+        if self.is_real():
+            better, worse = (self.first, self.second) if self.mean > 0 else (self.second, self.first)
+            by = f"{abs(self.mean):.2f} ± {self.half_width:.2f} points"
+            return f"{better} beats {worse} by {by}, p = {_p(self.p_adjusted)}"
+        return (
+            f"no difference shown between {self.first} and {self.second} ({self.mean:+.2f} ± {self.half_width:.2f} "
+            f"points, p = {_p(self.p_adjusted)}): {self.seeds} seeds detect only differences over {self.detectable:.2f}"
+        )
+
+
+def _p(value: float) -> str:
+    return f"{value:.2g}" if value >= 1e-4 else "under 0.0001"
+
+
+def summarize(values: Sequence[float], *, confidence: float = CONFIDENCE) -> Summary:
+    """Return mean, standard deviation and Student's interval for the mean.
+
+    Assumes that values of different seeds are independent and roughly normal; with few seeds nothing can check the
+    latter.
+
+    Args:
+        values: One a seed.
+        confidence: Of the interval.
+
+    Example:
+        >>> s = summarize([99.1, 99.3, 99.2])
+        >>> round(s.mean, 2), round(s.low, 2), round(s.high, 2)
+        (99.2, 98.95, 99.45)
+    """
+    from scipy import stats
+
+    n = len(values)
+    if n == 0:
+        raise TfnormError("There is nothing to summarize. Give at least one value.")
+    mean = math.fsum(values) / n
+    if n == 1:
+        return Summary(1, mean, math.nan, math.nan, math.nan)
+    std = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * std / math.sqrt(n)
+    return Summary(n, mean, std, mean - half, mean + half)
+
+
+def paired_differences(
+    values: Mapping[str, Mapping[int, float]], *, resolution: float = 0.0, confidence: float = CONFIDENCE
+) -> list[Difference]:
+    """Compare every pair of normalizations on the seeds that both have.
+
+    Student's paired t test, two-sided. Assumes that the differences of seeds are independent and roughly normal. The
+    same seed gives both runs the same initial kernels and data order, which takes their share of the luck out. It says
+    whether training again would show the difference again, on this test set; it says nothing of other test images.
+
+    Accuracies move in steps, of one image. Where few seeds give nearly the same difference, their spread is too small
+    by that rounding, so that its variance, a sixth of the squared step for a difference, is added: never less
+    cautious, and without effect where the spread is wider than an image.
+
+    Args:
+        values: Spec to seed to value, such as test accuracy in percent. Values that are not finite are left out.
+        resolution: The step of the values: 100 / test images for accuracies in percent.
+        confidence: Of intervals; 1 - confidence is the level over all pairs together (Holm, 1979).
+
+    Returns:
+        One `Difference` a pair, in the order of the specs.
+
+    References:
+        Student, 1908, Biometrika 6. Holm, 1979, Scandinavian Journal of Statistics 6.
+    """
+    from scipy import stats
+
+    labels = list(values)
+    pairs = [(a, b) for i, a in enumerate(labels) for b in labels[i + 1 :]]
+    found = []
+    for first, second in pairs:
+        both = [seed for seed in values[first] if seed in values[second]]
+        changes = [values[first][seed] - values[second][seed] for seed in both]
+        changes = [change for change in changes if math.isfinite(change)]
+        n = len(changes)
+        mean = math.fsum(changes) / n if n else math.nan
+        if n < 2:
+            found.append(Difference(first, second, n, mean, math.nan, math.nan, math.nan, math.nan))
+            continue
+        variance = math.fsum((change - mean) ** 2 for change in changes) / (n - 1) + resolution**2 / 6
+        error = math.sqrt(variance / n)
+        p = 2 * float(stats.t.sf(abs(mean) / error, n - 1)) if error else float(mean == 0)
+        half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
+        strictest = float(stats.t.ppf(1 - (1 - confidence) / 2 / len(pairs), n - 1)) * error
+        found.append(Difference(first, second, n, mean, half, p, math.nan, strictest))
+    adjusted = iter(holm([d.p for d in found if not math.isnan(d.p)]))
+    return [d if math.isnan(d.p) else Difference(*_fields(d), next(adjusted), d.detectable) for d in found]
+
+
+def _fields(d: Difference) -> tuple[str, str, int, float, float, float]:
+    return d.first, d.second, d.seeds, d.mean, d.half_width, d.p
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p values corrected so that the chance of any false positive among them stays at the level.
+
+    Holm's step-down procedure (1979); it assumes nothing about how the tests depend on each other.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03, 0.005])
+        [0.03, 0.06, 0.06, 0.02]
+    """
+    adjusted = [0.0] * len(p_values)
+    least = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = least
+    return adjusted
+
+
+@dataclass(frozen=True)
+class ErrorCounts:
+    """On how many test images two trained models disagree about being right.
+
+    Args:
+        only_first: Images that the first gets wrong and the second right.
+        only_second: Images that the second gets wrong and the first right.
+        p: Two-sided p value of McNemar's exact test.
+    """
+
+    only_first: int
+    only_second: int
+    p: float
+
+
+def mcnemar(first_wrong: Sequence[bool], second_wrong: Sequence[bool]) -> ErrorCounts:
+    """Compare the errors of two trained models on the same images: McNemar's exact test.
+
+    Assumes that images are drawn independently. It speaks of these two trained models on other images of the kind; it
+    says nothing of what training again with another seed would give.
+
+    Args:
+        first_wrong: Whether the first model is wrong, an image each.
+        second_wrong: The same of the second model, on the same images in the same order.
+
+    Example:
+        >>> mcnemar([True] * 2 + [False] * 9, [False] * 2 + [True] * 9).only_second
+        9
+
+    References:
+        McNemar, 1947, Psychometrika 12.
+    """
+    from scipy import stats
+
+    if len(first_wrong) != len(second_wrong):
+        raise TfnormError(
+            "Both models must have been tested on the same images. "
+            f"Received: {len(first_wrong)} and {len(second_wrong)} images."
+        )
+    pairs = list(zip(first_wrong, second_wrong, strict=True))
+    first, second = sum(bool(a) and not b for a, b in pairs), sum(bool(b) and not a for a, b in pairs)
+    p = float(stats.binomtest(first, first + second, 0.5).pvalue) if first + second else 1.0
+    return ErrorCounts(first, second, p)
+
+
+def verdict(values: Mapping[str, Mapping[int, float]], *, resolution: float = 0.0) -> str:
+    """Return what the values say, in a sentence or two.
+
+    Args:
+        values: Spec to seed to test accuracy in percent.
+        resolution: See `paired_differences`.
+    """
+    kept = {label: [v for v in seeds.values() if math.isfinite(v)] for label, seeds in values.items()}
+    kept = {label: seeds for label, seeds in kept.items() if seeds}
+    if not kept:
+        return "No run ended with an accuracy, so that there is nothing to compare."
+    means = {label: math.fsum(seeds) / len(seeds) for label, seeds in kept.items()}
+    best = max(means, key=means.__getitem__)
+    if len(kept) == 1:
+        return f"Only {best} was trained: {means[best]:.2f} %."
+    differences = paired_differences({label: values[label] for label in kept}, resolution=resolution)
+    if all(d.seeds < 2 for d in differences):
+        return "No ranking is justified by one seed. Train at least 3 seeds, for example with --seeds 3."
+    real = [d for d in differences if d.is_real()]
+    if not real:
+        detectable = max(d.detectable for d in differences if d.seeds > 1)
+        seeds = min(d.seeds for d in differences if d.seeds > 1)
+        return (
+            f"No difference shown between {_listed(list(kept))}: {seeds} seeds detect only differences over "
+            f"{detectable:.2f} points."
+        )
+    beaten = {d.second if d.mean > 0 else d.first for d in real if best in (d.first, d.second)}
+    equal = [label for label in kept if label != best and label not in beaten]
+    sentences = [str(d) for d in real]
+    if equal:
+        sentences.append(f"no difference shown between {best}, the best in the mean, and {_listed(equal)}")
+    return ". ".join(sentences) + "."
+
+
+def _listed(labels: Sequence[str]) -> str:
+    return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"
