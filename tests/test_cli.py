@@ -32,6 +32,10 @@ HEAVY = "import sys; sys.argv = ['tfnorm', *{arguments!r}]\nfrom tfnorm.cli impo
         (["compare", "--dataset", "nope"], 2),
         (["list"], 0),
         (["inspect", "mnist_7k"], 0),
+        (["sweep", "--help"], 0),
+        (["sweep", "no-such-study"], 2),
+        (["sweep", "no/such.toml"], 2),
+        (["sweep", "groups", "--jobs", "0"], 2),
     ],
 )
 def test_help_and_bad_input_import_nothing_heavy(arguments, code):
@@ -70,11 +74,23 @@ def test_version(capsys, monkeypatch):
     assert run(["--version"], capsys, monkeypatch)[:2] == (0, f"tfnorm {__version__}\n")
 
 
-@pytest.mark.parametrize("command", ["compare", "train", "inspect", "list"])
+@pytest.mark.parametrize("command", ["compare", "train", "sweep", "inspect", "list"])
 def test_every_command_shows_examples(command):
     text = CliRunner().invoke(app, [command, "--help"], terminal_width=200).output
     assert "Examples" in text
     assert re.search(rf"tfnorm {command}", text)
+
+
+def test_every_mistake_of_a_grid_is_told(tmp_path, capsys, monkeypatch):
+    grid = tmp_path / "grid.toml"
+    grid.write_text("[grid]\nnorm = ['zn', 'gn:2']\nbatch_size = []\n")
+    code, out, err = run(["sweep", str(grid)], capsys, monkeypatch)
+    assert (code, out) == (2, "")
+    assert err.splitlines() == [
+        f"tfnorm: {grid}: [grid] `norm`: Unknown norm 'zn' at character 1 of 'zn'. Did you mean 'ln'? "
+        "Use one of: none, bn, ln, gn, in, rms, frn.",
+        f"tfnorm: {grid}: [grid] `batch_size` is an empty list. Give at least one value.",
+    ]
 
 
 def test_compare_prints_the_table_and_writes_the_pictures(tmp_path, capsys, monkeypatch):

@@ -135,6 +135,61 @@ def train(
 
 
 @app.command()
+def sweep(
+    grid: Annotated[str, typer.Argument(help="TOML file, or a study that comes with tfnorm: batch-size, groups.")],
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at the same time. [default: as many as there are cores and memory for]")
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads of each run; another number changes last digits.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Folder for all files. [default: runs/GRID]")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and an estimate of time, and stop.")
+    ] = False,
+) -> None:
+    """Train every combination of a grid, several at the same time, and write one table.
+
+    What is finished is not trained again, what was broken off goes on, and a run that fails stops no other. The number
+    of jobs has no influence on any result.
+
+    **Examples**
+
+    `tfnorm sweep grid.toml --dry-run`
+
+    `tfnorm sweep grid.toml --jobs 4`
+
+    `tfnorm sweep batch-size`
+    """
+    from tfnorm.compare.engines import default_jobs, unfinished, whole_number
+    from tfnorm.compare.grid import load_grid
+    from tfnorm.compare.sweep import check_threads, default_folder, find_grid
+
+    whole_number("threads", threads)
+    jobs = default_jobs(threads) if jobs is None else whole_number("jobs", jobs)
+    file = find_grid(grid)
+    folder = out or default_folder(file)
+    planned = load_grid(file)
+    check_threads(folder, threads)
+    unfinished(planned, folder)
+    if dry_run:
+        _print_plan(planned, folder, jobs, threads)
+        return
+    from tfnorm.compare.live import SweepDisplay
+    from tfnorm.compare.sweep import sweep as run
+
+    with _kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder) as progress:
+        result = run(file, out=folder, jobs=jobs, threads=threads, progress=progress)
+    _print_sweep(result)
+    if result.failures:
+        done, count = len(result.runs), len(result.failures)
+        print(
+            f"tfnorm: {count} of {done + count} runs failed, as said above and in {folder / 'sweep.json'}. "
+            "The same command tries them again.",
+            file=sys.stderr,
+        )
+        raise SystemExit(1)
+
+
+@app.command()
 def inspect(
     network: Annotated[str, typer.Argument(help="An architecture, or a .keras file.")],
     norm: Annotated[str, typer.Option(help="Norm spec, for an architecture.")] = "bn",
@@ -243,7 +298,75 @@ def _print_table(comparison: Any) -> None:
         f"mean ± standard deviation over {seeds} seeds; " if seeds > 1 else "one seed, which justifies no ranking; "
     )
     console.print(f"{spread}the best epoch is chosen on the test set, so rather read the last.", style="dim")
+    console.print(comparison.verdict, soft_wrap=True, highlight=False)
     console.print(f"Pictures and tables: {comparison.path}", soft_wrap=True)
+
+
+def _print_plan(planned: Any, folder: Path, jobs: int, threads: int) -> None:
+    from tfnorm.compare.estimate import estimate_seconds, planned_rows
+
+    rows = planned_rows(planned, folder)
+    table = Table(title=f"{len(rows)} runs in {folder}")
+    table.add_column("run")
+    for heading in ("trainable parameters", "epochs", "state"):
+        table.add_column(heading, justify="left" if heading == "state" else "right")
+    for row in rows:
+        begun = f"{row.done} epochs done" if row.done else "waiting"
+        state = "finished" if row.finished else begun
+        table.add_row(str(row.run.folder), f"{row.parameters:,}", str(row.epochs), state)
+    console = _wide_console()
+    console.print(table)
+    left = sum(not row.finished for row in rows)
+    if not left:
+        console.print("Nothing is left to train.")
+        return
+    with _kept_on_ctrl_c(), Console(stderr=True).status("measuring a few steps of each kind of run"):
+        seconds, unknown = estimate_seconds(rows, jobs=jobs, threads=threads)
+    if unknown == left:
+        console.print("How long they take could not be measured.")
+        return
+    without = f", {unknown} of them not counted because they could not be measured" if unknown else ""
+    console.print(
+        f"{left} runs are left: about {_duration(seconds)} with {min(jobs, left)} at the same time, from a few "
+        f"measured steps{without}.",
+        soft_wrap=True,
+    )
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in words."""
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours"
+
+
+def _print_sweep(result: Any) -> None:
+    table = Table(title=f"Test results: {len(result.runs)} of {len(result.planned)} runs in {result.path}")
+    for axis in result.axes:
+        table.add_column(axis, justify="left" if axis == "norm" else "right")
+    for heading in ("parameters", "seeds", "last accuracy %", "95 % interval", "data loss", "penalty", "misclassified"):
+        table.add_column(heading, justify="right")
+    table.add_column("seconds", justify="right")
+    for row in result.table.to_dict("records"):
+        several = row["seeds"] > 1
+        diverged = f" ({row['diverged']} diverged)" if row["diverged"] else ""
+        table.add_row(
+            *("" if row[axis] is None or row[axis] != row[axis] else f"{row[axis]}" for axis in result.axes),
+            f"{row['parameters']:,}",
+            f"{row['seeds']}{diverged}",
+            f"{row['last_accuracy']:.2f}" + (f" ± {row['last_accuracy_std']:.2f}" if several else ""),
+            f"{row['last_accuracy_low']:.2f} to {row['last_accuracy_high']:.2f}" if several else "",
+            f"{row['test_data_loss']:.4f}",
+            f"{row['penalty']:.4f}",
+            f"{row['misclassified']:.1f}",
+            f"{row['seconds']:.1f}",
+        )
+    console = _wide_console()
+    console.print(table)
+    console.print("mean ± standard deviation over seeds, and the interval of the mean", style="dim")
+    console.print(f"{'Pictures and tables' if result.plotted_axes else 'Tables'}: {result.path}", soft_wrap=True)
 
 
 @contextmanager
@@ -261,7 +384,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except TfnormError as error:
-        print(f"tfnorm: {error}", file=sys.stderr)
+        print("\n".join(f"tfnorm: {line}" for line in str(error).splitlines()), file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
         print(f"tfnorm: {error}", file=sys.stderr)

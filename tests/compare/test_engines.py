@@ -1,0 +1,314 @@
+"""Sweeps in processes: the same bits whatever happens to them."""
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from tfnorm.compare.engines import default_jobs, environment, measure, run_local
+from tfnorm.compare.estimate import estimate_seconds, planned_rows
+from tfnorm.compare.grid import plan_grid
+from tfnorm.compare.live import SweepDisplay, SweepProgress
+from tfnorm.compare.sweep import Sweep, sweep
+from tfnorm.errors import RunError, TfnormError
+from tfnorm.history import read_history
+from tfnorm.training.runs import Run, RunFolder
+
+# Large batches, so that an epoch is four steps, and no augmentation, whose graph takes as long again to trace.
+SETTINGS = {"epochs": 1, "batch_size": 359, "augmentation": "none"}
+GRID = {"settings": SETTINGS, "grid": {"norm": ["gn:2", "bn+l1=1e-4"], "seeds": 2}}
+FOLDERS = ["gn-2/seed-0", "gn-2/seed-1", "bn_l1-1e-4/seed-0", "bn_l1-1e-4/seed-1"]
+CLOCKS = {"seconds", "train_seconds", "images_per_second"}
+
+
+class Watcher(SweepProgress):
+    """Remembers what it is told."""
+
+    def __init__(self):
+        self.told, self.sentences = [], {}
+
+    def sent(self, run, pid):
+        self.told.append(("sent", run.parent.name, run.name))
+
+    def interrupted(self, run, sentence):
+        self.told.append(("interrupted", run.parent.name, run.name))
+        self.sentences[run.parent.name] = sentence
+
+
+class Killer(Watcher):
+    """Kills the process of the runs of one spec, the first few times that it gets one."""
+
+    def __init__(self, spec, times):
+        super().__init__()
+        self.spec, self.times = spec, times
+
+    def sent(self, run, pid):
+        super().sent(run, pid)
+        if run.parent.name == self.spec and self.times:
+            self.times -= 1
+            os.kill(pid, signal.SIGKILL)
+
+
+class Stopper(Watcher):
+    """Is Ctrl-C, after the first epoch."""
+
+    def sent(self, run, pid):
+        self.pid = pid
+
+    def epoch_ended(self, run, record):
+        raise KeyboardInterrupt
+
+
+def outcome(path):
+    """Return what must be the same: history without clocks, result, and the bits of weights and predictions."""
+    run = RunFolder(path)
+    history = [{k: v for k, v in record.items() if k not in CLOCKS} for record in read_history(run.history_path)]
+    # By place, since Keras numbers the names of its variables on through a process.
+    state = [(array.dtype.str, array.shape, array.tobytes()) for array in run.load_checkpoint()[1].values()]
+    with np.load(run.predictions_path) as arrays:
+        predictions = {key: arrays[key].tobytes() for key in arrays.files}
+    return history, run.result_path.read_text(), state, predictions
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """Return the sweep, trained in one process."""
+    return sweep(GRID, out=tmp_path_factory.mktemp("one"), jobs=1)
+
+
+@pytest.fixture
+def nearly(swept, tmp_path):
+    """Return the folder of the same sweep, but for the second run of each spec."""
+    shutil.copytree(swept.path, tmp_path / "sweep")
+    for folder in FOLDERS[1::2]:
+        shutil.rmtree(tmp_path / "sweep" / folder)
+    return tmp_path / "sweep"
+
+
+def gone(pid):
+    """Wait until a process has ended; return whether it has."""
+    for _ in range(100):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_a_sweep_writes_a_table_and_a_record(swept):
+    assert swept.failures == {}
+    table = swept.table
+    assert table["norm"].tolist() == ["gn:2", "bn+l1=1e-4"] and (table["seeds"] == 2).all()
+    last = [100 * run.history["val_accuracy"].iloc[-1] for run in swept.runs[:2]]
+    assert table["last_accuracy"][0] == pytest.approx(np.mean(last))
+    assert table["last_accuracy_low"][0] < np.mean(last) < table["last_accuracy_high"][0]
+    assert table["penalty"][0] == 0 < table["penalty"][1]
+    assert table["folder"].tolist() == ["gn-2", "bn_l1-1e-4"]
+    written = pd.read_csv(swept.path / "table.csv")
+    pd.testing.assert_frame_equal(written, table, check_dtype=False)
+    content = json.loads((swept.path / "sweep.json").read_text())
+    assert (content["schema_version"], content["threads"], content["axes"]) == (1, 1, ["norm"])
+    assert [(run["folder"], run["status"]) for run in content["runs"]] == [(folder, "finished") for folder in FOLDERS]
+    assert "bn+l1=1e-4" in repr(swept) and "bn+l1=1e-4" in swept._repr_html_()
+
+
+def test_jobs_have_no_part_in_the_result(swept, tmp_path):
+    # Two processes for one spec: neither has a graph from another seed, nor from another spec.
+    half = {"settings": SETTINGS, "grid": {"norm": "bn+l1=1e-4", "seeds": 2}}
+    again = sweep(half, out=tmp_path, jobs=2)
+    assert again.failures == {}
+    for folder in FOLDERS[2:]:
+        assert outcome(tmp_path / folder) == outcome(swept.path / folder), folder
+    table = swept.table[1:].reset_index(drop=True)
+    clocks = ["seconds", "images_per_second"]
+    pd.testing.assert_frame_equal(again.table.drop(columns=clocks), table.drop(columns=clocks), check_exact=True)
+
+
+def test_finished_runs_are_left_alone(swept):
+    watcher = Watcher()
+    assert run_local(swept.planned, swept.path, jobs=2, progress=watcher) == {}
+    assert watcher.told == []
+
+
+def test_a_killed_process_is_replaced_and_a_run_that_cannot_be_written_stops_no_other(swept, nearly):
+    (nearly / "bn_l1-1e-4/seed-1").write_text("in the way")
+    killer = Killer("gn-2", 2)
+    done = sweep(GRID, out=nearly, jobs=1, progress=killer)
+    assert killer.told.count(("sent", "gn-2", "seed-1")) == 3
+    assert killer.told.count(("interrupted", "gn-2", "seed-1")) == 2
+    assert killer.sentences == {"gn-2": "Its process was killed by SIGKILL; it goes on in another one."}
+    assert outcome(nearly / "gn-2/seed-1") == outcome(swept.path / "gn-2/seed-1")
+
+    ((folder, sentence),) = done.failures.items()
+    assert str(folder) == "bn_l1-1e-4/seed-1" and "exists" in sentence and "Traceback" not in sentence
+    assert done.table["seeds"].tolist() == [2, 1]
+    content = json.loads((nearly / "sweep.json").read_text())
+    assert [run["status"] for run in content["runs"]] == ["finished"] * 3 + ["failed"]
+    assert "1 failed" in repr(done)
+
+
+def test_ctrl_c_stops_all_and_a_process_killed_thrice_is_given_up(swept, nearly):
+    stopper = Stopper()
+    with pytest.raises(KeyboardInterrupt):
+        run_local(swept.planned[2:], nearly, jobs=1, progress=stopper)
+    assert gone(stopper.pid)
+    assert len(read_history(nearly / "bn_l1-1e-4/seed-1/history.jsonl")) == 1
+
+    failures = run_local(swept.planned, nearly, jobs=1, progress=Killer("gn-2", 3))
+    assert {str(folder): sentence for folder, sentence in failures.items()} == {
+        "gn-2/seed-1": "Its process was killed by SIGKILL, in the last of 3 tries. Perhaps memory ran out: use fewer "
+        f"jobs. See {nearly / 'workers.log'}."
+    }
+    assert outcome(nearly / "bn_l1-1e-4/seed-1") == outcome(swept.path / "bn_l1-1e-4/seed-1")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_processes_end_with_their_parent_and_ctrl_c_says_what_is_kept(tmp_path):
+    grid, out = tmp_path / "grid.toml", tmp_path / "out"
+    grid.write_text(
+        "[settings]\nepochs = 500\nbatch_size = 359\naugmentation = 'none'\n[grid]\nnorm = 'none'\nseeds = 1\n"
+    )
+    lock, history = out / "none" / "seed-0" / ".lock", out / "none" / "seed-0" / "history.jsonl"
+    call = [sys.executable, "-m", "tfnorm", "sweep", str(grid), "--out", str(out), "--jobs", "1"]
+
+    def start(epochs):
+        process = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(1200):
+            if history.exists() and len(read_history(history)) >= epochs:
+                break
+            time.sleep(0.1)
+        return process, json.loads(lock.read_text())["pid"], len(read_history(history))
+
+    process, worker, epochs = start(1)
+    process.kill()
+    process.communicate()
+    assert gone(worker)
+    process, worker, more = start(epochs + 1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    assert err == "tfnorm: stopped; finished epochs are kept, and the same command goes on from there.\n"
+    assert gone(worker) and more > epochs
+
+
+def test_a_plan_shows_what_is_finished_and_imports_no_keras(swept, tmp_path, run_python):
+    rows = planned_rows(swept.planned, swept.path)
+    assert [(row.parameters, row.epochs, row.done, row.finished) for row in rows] == [(6986, 1, 1, True)] * 4
+    rows = planned_rows(swept.planned, tmp_path)
+    assert [(row.parameters, row.epochs, row.done, row.finished) for row in rows] == [(6986, 1, 0, False)] * 4
+    grid = tmp_path / "grid.toml"
+    grid.write_text(
+        "[settings]\nepochs = 1\nbatch_size = 359\naugmentation = 'none'\n"
+        "[grid]\nnorm = ['gn:2', 'bn+l1=1e-4']\nseeds = 2\n"
+    )
+    code = (
+        "import sys; from tfnorm.cli import main\n"
+        "sys.argv = ['tfnorm', 'sweep', sys.argv[1], '--out', sys.argv[2], '--dry-run']\n"
+        "try: main()\n"
+        "except SystemExit as stop: print('exit', stop.code)\n"
+        "print(sorted({'keras', 'tensorflow', 'pandas'} & set(sys.modules)))"
+    )
+    lines = run_python(code, grid, swept.path).splitlines()
+    assert lines[-3:] == ["Nothing is left to train.", "exit 0", "[]"]
+    assert sum("finished" in line and "6,986" in line for line in lines) == 4
+
+
+def test_steps_are_measured_in_a_process():
+    (bad, good) = measure(
+        [plan_grid(GRID)[0].config.model_copy(update={"dataset": "gone.npz"}), plan_grid(GRID)[0].config]
+    )
+    assert bad is None and good is not None and min(good) > 0
+
+
+def test_time_is_estimated_between_the_smallest_and_the_largest_batch(tmp_path, monkeypatch):
+    asked = []
+
+    def measured(configs, *, threads):
+        asked.extend((config.norm, config.batch_size) for config in configs)
+        # Getting ready takes 1 second; an epoch 10 seconds, and 80 more divided by the batch size.
+        return [None if config.norm == "ln" else (1.0, 10 + 80 / config.batch_size) for config in configs]
+
+    monkeypatch.setattr("tfnorm.compare.estimate.measure", measured)
+    grid = {
+        "settings": {"epochs": 2},
+        "grid": {"norm": ["bn", "bn+l1=1e-4", "ln"], "batch_size": [8, 2, 4], "seeds": 1},
+    }
+    rows = planned_rows(plan_grid(grid), tmp_path)
+    seconds, unknown = estimate_seconds(rows, jobs=2, threads=1)
+    assert asked == [("bn", 2), ("bn", 8), ("ln", 2), ("ln", 8)]
+    assert unknown == 3
+    assert seconds == pytest.approx(2 * (3 * 1 + 2 * (50 + 30 + 20)) / 2)
+
+
+def test_mistakes_are_told_before_anything_starts(swept, tmp_path):
+    for arguments, sentence in (
+        ({"jobs": 0}, "`jobs` must be a whole number of at least 1. Received: jobs=0."),
+        ({"threads": 1.5}, "`threads` must be a whole number of at least 1. Received: threads=1.5."),
+        (
+            {"threads": 2, "out": swept.path},
+            f"The sweep in {swept.path} was begun with threads=1, and now there are 2, which changes results. "
+            "Use threads=1 or another output folder.",
+        ),
+    ):
+        with pytest.raises(TfnormError) as caught:
+            sweep(GRID, **{"out": tmp_path / "out", **arguments})
+        assert str(caught.value) == sentence
+    other = {**GRID, "settings": {**SETTINGS, "epochs": 2}}
+    with pytest.raises(RunError, match="epochs is 1 there and 2 now") as caught:
+        sweep(other, out=swept.path)
+    assert len(str(caught.value).splitlines()) == 4
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_on_other_data_are_no_sweep(swept, nearly):
+    path = nearly / "gn-2/seed-0/config.json"
+    content = json.loads(path.read_text())
+    content["data"]["fingerprint"] = "0" * 16
+    path.write_text(json.dumps(content))
+    with pytest.raises(RunError, match="were trained on different data"):
+        _ = Sweep(swept.planned, nearly).table
+
+
+def test_threads_and_jobs(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert {environment(3)[f"{name}_THREADS"] for name in ("TF_NUM_INTRAOP", "TF_NUM_INTEROP", "OMP_NUM")} == {"3"}
+    assert default_jobs(10_000) == 1 <= default_jobs(1)
+
+
+def test_lines_without_a_terminal_and_the_table_with_one(tmp_path):
+    text = io.StringIO()
+    with SweepDisplay(Console(file=text, width=100), tmp_path) as display:
+        display.planned(3, 1, 6)
+        for name in "abc":
+            display.sent(tmp_path / name, 1)
+            display.started(tmp_path / name, 2, 10)
+        display.stepped(tmp_path / "a", 0, 5)
+        display.epoch_ended(tmp_path / "a", {"epoch": 0, "val_accuracy": 0.5})
+        Console(file=text, width=100).print(display.render())
+        display.finished(tmp_path / "a", {"status": "finished", "val_accuracy": 0.75})
+        display.interrupted(tmp_path / "b", "Why.")
+        display.failed(tmp_path / "c", "Because.")
+        Console(file=text, width=100).print(display.render())
+    lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    assert lines[0] == "1 of 4 runs are finished already"
+    assert lines[1].startswith("3 at work, 0 waiting, 1 finished, 0 failed")
+    assert any("│ a " in line and "2 of 2" in line and "50.00" in line for line in lines)
+    assert "2 of 4 finished: a, test accuracy 75.00 %" in lines
+    assert "interrupted: b. Why." in lines and "failed: c. Because." in lines
+    assert any(line.startswith("0 at work, 1 waiting, 2 finished, 1 failed; best so far a: 75.00 %") for line in lines)
+
+
+def test_a_finished_run_can_be_read(swept):
+    assert all(isinstance(run, Run) and run.status == "finished" for run in swept.runs)

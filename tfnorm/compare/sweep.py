@@ -1,0 +1,237 @@
+"""Many runs from a grid: ``tfnorm.compare.sweep.sweep("grid.toml", jobs=2).table``; the file is that of `grid`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfnorm.compare.grid import AXES, PENALTIES, PlannedRun, load_grid, plan_grid
+from tfnorm.errors import RunError, unknown
+from tfnorm.files import write_whole
+from tfnorm.spec import parse
+from tfnorm.training.runs import Run, RunFolder, read_json, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from tfnorm.compare.live import SweepProgress
+
+PLOTTED = ("batch_size", "learning_rate", "dropout", "epochs")
+STUDIES = Path(__file__).with_name("studies")
+
+
+def list_studies() -> list[str]:
+    """Return the names of the grids that come with tfnorm.
+
+    Example:
+        >>> list_studies()
+        ['batch-size', 'groups']
+    """
+    return sorted(path.stem for path in STUDIES.glob("*.toml"))
+
+
+def find_grid(name: str | Path) -> Path:
+    """Return the file of a grid: a path, or the name of one that comes with tfnorm.
+
+    Raises:
+        RunError: If it is neither.
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    if str(name) in list_studies():
+        return STUDIES / f"{name}.toml"
+    if path.suffix or len(path.parts) > 1:
+        raise RunError(f"There is no grid file {path}. Give a TOML file, or one of: {', '.join(list_studies())}.")
+    raise RunError(unknown("study", str(name), list_studies()) + " A path to a TOML file works too.")
+
+
+def default_folder(grid: str | Path) -> Path:
+    """Return where a grid's runs go unless told: ``runs/`` and the file's name."""
+    return Path("runs") / find_grid(grid).stem
+
+
+def sweep(
+    grid: str | Path | Mapping[str, Any],
+    *,
+    out: str | Path | None = None,
+    jobs: int | None = None,
+    threads: int = 1,
+    progress: SweepProgress | None = None,
+) -> Sweep:
+    """Train all runs of a grid in processes of this machine, and write a table.
+
+    A run that is finished in the folder is not trained again, and one that was broken off goes on. A run that fails
+    does not stop the others.
+
+    Args:
+        grid: A TOML file (see `tfnorm.compare.grid`), a name of `list_studies`, or the same as a mapping.
+        out: The folder; default ``runs/`` and the file's name, for a mapping ``runs/sweep``.
+        jobs: Runs at the same time, without influence on any result; default as many as there are cores and memory for.
+        threads: Threads that each computes with, which has some: TensorFlow adds up in another order.
+        progress: Is told what happens.
+
+    Returns:
+        The `Sweep`.
+
+    Raises:
+        TfnormError: If the grid, a number or the folder cannot be used, before anything is trained.
+    """
+    from tfnorm.compare.engines import run_local
+
+    runs = plan_grid(grid) if isinstance(grid, Mapping) else load_grid(find_grid(grid))
+    folder = Path(out) if out is not None else Path("runs/sweep") if isinstance(grid, Mapping) else default_folder(grid)
+    check_threads(folder, threads)
+    begun = Sweep(runs, folder, threads=threads)
+    failures = run_local(runs, folder, jobs=jobs, threads=threads, progress=progress, before=begun.begin)
+    done = Sweep(runs, folder, threads=threads, failures=failures)
+    done.save()
+    return done
+
+
+def check_threads(folder: Path, threads: int) -> None:
+    """Raise a RunError if the sweep in ``folder`` was begun with another number of threads."""
+    if not (folder / "sweep.json").exists():
+        return
+    there = read_json(folder / "sweep.json").get("threads")
+    if there != threads:
+        raise RunError(
+            f"The sweep in {folder} was begun with threads={there}, and now there are {threads}, which changes "
+            f"results. Use threads={there} or another output folder."
+        )
+
+
+class Sweep:
+    """The runs of a grid.
+
+    Args:
+        planned: All of them.
+        path: The folder.
+        threads: Threads that each was trained with.
+        failures: Folder to sentence, for those that failed.
+    """
+
+    def __init__(
+        self,
+        planned: Sequence[PlannedRun],
+        path: str | Path,
+        *,
+        threads: int = 1,
+        failures: Mapping[Path, str] | None = None,
+    ) -> None:
+        self.planned, self.path, self.threads = list(planned), Path(path), threads
+        self.failures = dict(failures or {})
+        self._table: pd.DataFrame | None = None
+
+    def __repr__(self) -> str:
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        return f"Sweep of {len(self.planned)} runs{failed} in {str(self.path)!r}\n{self.table.to_string()}"
+
+    def _repr_html_(self) -> str:
+        return self.table.to_html()
+
+    @property
+    def axes(self) -> list[str]:
+        """Norm, and whatever else differs between runs, seeds aside."""
+        values = {key: {json.dumps(run.point.get(key)) for run in self.planned} for key in AXES}
+        return [key for key in AXES if key == "norm" or len(values[key]) > 1]
+
+    @property
+    def runs(self) -> list[Run]:
+        """The finished runs, in the order of the grid."""
+        return [run for _, group in self._groups() for run in group]
+
+    def _groups(self) -> list[tuple[PlannedRun, list[Run]]]:
+        """Return the finished runs of each combination that has any, beside its first planned one."""
+        groups: dict[Path, tuple[PlannedRun, list[Run]]] = {}
+        for run in self.planned:
+            if RunFolder(self.path / run.folder).finished:
+                groups.setdefault(run.folder.parent, (run, []))[1].append(Run(self.path / run.folder))
+        return list(groups.values())
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a combination that has a finished run: its axes, then as in `Comparison.table`, then its folder."""
+        if self._table is None:
+            import pandas as pd
+
+            from tfnorm.compare.comparison import _row
+
+            groups = self._groups()
+            self._check_data(groups)
+            rows = []
+            for planned, runs in groups:
+                values = {**planned.config.model_dump(mode="json"), **planned.point, "norm": planned.config.norm}
+                axes = {key: values.get(key) for key in self.axes}
+                rows.append({**axes, **_row(runs), "folder": planned.folder.parent.as_posix()})
+            self._table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*self.axes, "folder"])
+        return self._table
+
+    def _check_data(self, groups: Sequence[tuple[PlannedRun, list[Run]]]) -> None:
+        """Raise a RunError if a file of data changed between two runs."""
+        seen: dict[object, Run] = {}
+        for planned, runs in groups:
+            for run in runs:
+                config = planned.config
+                first = seen.setdefault((config.image_size, config.dataset == "digits" and config.arch), run)
+                if first.config["data"]["fingerprint"] != run.config["data"]["fingerprint"]:
+                    raise RunError(
+                        f"The runs in {first.path} and {run.path} were trained on different data. "
+                        "Delete one of them to train it again."
+                    )
+
+    def begin(self) -> None:
+        """Note the number of threads before the first run."""
+        if not (self.path / "sweep.json").exists():
+            write_json(self.path / "sweep.json", {"threads": self.threads, "axes": self.axes})
+
+    def save(self) -> None:
+        """Write table.csv and sweep.json, and a picture for each axis of numbers."""
+        table = self.table
+        write_whole(self.path / "table.csv", table.to_csv(index=False).encode())
+        runs = []
+        for run in self.planned:
+            finished = RunFolder(self.path / run.folder).finished
+            state = "failed" if run.folder in self.failures else "waiting"
+            runs.append(
+                {
+                    "folder": run.folder.as_posix(),
+                    **{key: run.point.get(key) for key in self.axes},
+                    "norm": run.config.norm,
+                    "seed": run.config.seed,
+                    "status": Run(self.path / run.folder).status if finished else state,
+                    "error": self.failures.get(run.folder),
+                }
+            )
+        content = {
+            "threads": self.threads,
+            "axes": self.axes,
+            "table": json.loads(table.to_json(orient="records")),
+            "runs": runs,
+        }
+        write_json(self.path / "sweep.json", content)
+        for axis in self.plotted_axes:
+            self.plot(axis, self.path / f"{axis}.png")
+
+    @property
+    def plotted_axes(self) -> list[str]:
+        """Axes of numbers with more than one value among the finished runs, and "groups" if those of gn differ."""
+        table = self.table.dropna(subset=["last_accuracy"]) if len(self.table) else self.table
+        axes = [key for key in PLOTTED if key in self.axes and table[key].nunique() > 1]
+        specs = [parse(label) for label in table["norm"]]
+        return axes + (["groups"] if len({spec.groups for spec in specs if spec.groups}) > 1 else [])
+
+    def plot(self, axis: str, path: str | Path | None = None) -> Figure:
+        """Draw the test accuracy after the last epoch against an axis, one curve for each of everything else.
+
+        Args:
+            axis: One of `plotted_axes`.
+            path: Where to write the picture, or None.
+        """
+        from tfnorm.report import plot_axis
+
+        others = [key for key in self.axes if key not in ("norm", axis, *PENALTIES)]
+        return plot_axis(self.table, axis, others, path=path)
