@@ -32,15 +32,22 @@ compare: $(RUN)
 	@$(BIN)/tfnorm compare
 
 test: $(DEV)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# PyTorch takes part if it is installed: $(BIN)/python -m pip install -e ".[bench]". Memory is read from Linux's /proc.
 bench: $(DEV)
 	$(BIN)/python benchmarks/layers.py
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/memory.py || test ! -e /proc/self/clear_refs
+	$(BIN)/python benchmarks/accelerate.py
+	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python docs/performance.py
 
 docs: $(DOCS)
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html

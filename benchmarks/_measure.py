@@ -12,8 +12,18 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+# Read when PyTorch is imported. Its OpenMP threads wait for each other awake by default, so that one other busy process
+# costs it tens of milliseconds a call; asleep, its fastest calls take as long as awake.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("tensorflow", "keras", "torch", "numpy", "tfnorm")
+# Label, colour (Okabe and Ito's) and marker of each library in pictures.
+STYLES = {
+    "tfnorm": ("tfnorm", "#0072B2", "o"),
+    "keras": ("Keras", "#D55E00", "s"),
+    "torch": ("PyTorch", "#5F5F5F", "^"),
+}
 
 
 def versions() -> dict[str, str]:
@@ -68,6 +78,16 @@ def summary(times: list[float]) -> dict[str, float]:
     """Return median, minimum and spread (half the distance between the quartiles over the median)."""
     low, median, high = statistics.quantiles(times, n=4, method="inclusive")
     return {"median_ms": median, "minimum_ms": min(times), "spread": (high - low) / 2 / median}
+
+
+def earlier(name: str, **settings) -> list[dict]:
+    """Return the rows of ``results/name.json``, which must come from this machine, these versions and settings."""
+    record = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    there = (record["machine"]["processor"], record["machine"]["cores"], record["versions"], record["settings"])
+    here = (machine()["processor"], machine()["cores"], versions(), settings)
+    if there != here:
+        raise SystemExit(f"Rows cannot be added to {name}.json: it was measured with {there}, and now it is {here}.")
+    return record["rows"]
 
 
 def write(name: str, rows: list[dict], **settings) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.fx
 from torch import nn
 from torch.nn import functional
 
@@ -108,7 +109,8 @@ def torch_network(network: NetworkPlan) -> nn.Module:
     Raises:
         ValueError: If a layer has no exact counterpart.
     """
-    module = TorchNetwork(network)
+    # Traced to plain code, which lets go of each value after its last use, as a module written by hand does.
+    module = torch.fx.symbolic_trace(TorchNetwork(network))
     found = sum(parameter.numel() for parameter in module.parameters())
     if found != network.trainable_parameters:
         raise ValueError(f"The PyTorch network has {found} parameters instead of {network.trainable_parameters}.")

@@ -1,8 +1,9 @@
 """Time of every norm layer and of dropout: stock Keras, tfnorm and, where it is installed, PyTorch.
 
 Run ``python benchmarks/layers.py`` from the repository; ``--help`` lists the choices. Times are of one call inside a
-compiled graph; "both" is the output and the gradients of input and weights. "copy" reads the input and writes as much:
-a norm that did nothing but move its bytes would take about 1 of them forward and 1.5 backward.
+compiled graph; "both" is the output and the gradients of input and weights. "copy" is a TensorFlow operation that reads
+as many bytes as the input has and writes as many into a new tensor: a norm that did nothing but move its bytes would
+take about 1 of them forward and 1.5 backward. "bare copy", PyTorch's, writes into memory that is there already.
 """
 
 from __future__ import annotations
@@ -113,6 +114,21 @@ def torch_call(name: str, x: np.ndarray, dtype: str, direction: str) -> Callable
     return forward if direction == "forward" else both
 
 
+def copy_calls(x: np.ndarray, dtype: str) -> dict[str, Callable[[], object]]:
+    """Return calls that read as many bytes as ``x`` has in ``dtype`` and write as many.
+
+    The bytes are float32, since TensorFlow's addition of bfloat16 takes longer than moving them.
+    """
+    numbers = x.reshape(-1)[: x.size * tf.as_dtype(dtype).size // 4]
+    source, one = tf.constant(numbers), tf.ones([])
+    calls: dict[str, Callable[[], object]] = {"copy": tf.function(lambda: source + one)}
+    if torch is not None:
+        origin = torch.from_numpy(numbers)
+        target = torch.empty_like(origin)
+        calls["bare copy"] = lambda: target.copy_(origin)
+    return calls
+
+
 def compare(name: str, shape, dtype: str, direction: str, rounds: int) -> dict:
     """Return one row of the table."""
     x = np.random.default_rng(0).normal(size=shape).astype("float32")
@@ -123,10 +139,7 @@ def compare(name: str, shape, dtype: str, direction: str, rounds: int) -> dict:
     other = torch_call(name, x, dtype, direction)
     if other is not None:
         cases["torch"] = other
-    source = tf.cast(x, dtype)
-    one = tf.ones([], dtype)
-    copy = tf.function(lambda: source + one)
-    cases["copy"] = copy
+    cases |= copy_calls(x, dtype)
     times = {case: _measure.summary(ms) for case, ms in _measure.interleave(cases, rounds=rounds).items()}
     mine = times["tfnorm"]["median_ms"]
     return {
@@ -180,7 +193,8 @@ def plot_ratios(rows: list[dict], path: Path) -> None:
         panel.set_xticks(range(len(data)), list(data))
         panel.set_ylabel("Keras's time / tfnorm's")
         panel.set_title(f"Forward and backward, {dtype}")
-    panels[0, 0].legend(fontsize="small", ncols=3)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize="small")
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

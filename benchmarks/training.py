@@ -42,6 +42,12 @@ NETWORKS = {
     "cifar_residual": (("bn", "gn:4", "ln"), "E"),
 }
 DTYPES = ("float32", "bfloat16")
+COLOURS = {
+    "Keras": _measure.STYLES["keras"][1],
+    "tfnorm": _measure.STYLES["tfnorm"][1],
+    "tfnorm, bfloat16": "#56B4E9",
+    "PyTorch, its best": _measure.STYLES["torch"][1],
+}
 
 
 def keras_step(model: keras.Model, recipe: str, x: np.ndarray, y: np.ndarray) -> Callable[[], object]:
@@ -155,7 +161,8 @@ def plot_speeds(rows: list[dict], path: Path) -> None:
         for i, (label, speeds) in enumerate(data.items()):
             shift = (i - (len(data) - 1) / 2) * 0.8 / len(data)
             heights = [speeds.get(place, 0.0) for place in places]
-            panel.bar([j + shift for j in range(len(places))], heights, 0.8 / len(data), label=label)
+            starts = [j + shift for j in range(len(places))]
+            panel.bar(starts, heights, 0.8 / len(data), label=label, color=COLOURS[label])
         panel.set_xticks(range(len(places)), places, fontsize="small")
         panel.set_ylabel("images a second")
         panel.set_title(f"Training, batch {batch} (higher is better)")
@@ -176,24 +183,27 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--calls", type=int, default=3, help="timed steps of a case a round")
     parser.add_argument("--compile", nargs="*", type=int, default=[64], help="batches where torch.compile takes part")
     parser.add_argument("--name", default="training", help="name of the files under results/")
+    parser.add_argument("--add", action="store_true", help="keep the file's other rows; measure only the chosen ones")
     chosen = parser.parse_args(arguments)
     if chosen.rounds < 2:
         parser.error(f"--rounds must be at least 2. Received: {chosen.rounds}.")
     if torch is not None:
         torch.set_num_threads(_measure.machine()["cores"])
-    rows = []
+    settings = {"rounds": chosen.rounds, "calls": chosen.calls}
+    rows = _measure.earlier(chosen.name, **settings) if chosen.add else []
     for batch in chosen.batches:
         ways = ["eager", "channels-last", *(["compile"] if batch in chosen.compile else [])]
         for arch in chosen.archs:
             for norm in chosen.norms or NETWORKS[arch][0]:
-                rows.append(
-                    compare(
-                        arch, norm, batch, rounds=chosen.rounds, calls=chosen.calls, ways=ways, dtypes=chosen.dtypes
-                    )
-                )
+                row = compare(arch, norm, batch, ways=ways, dtypes=chosen.dtypes, **settings)
                 keras.backend.clear_session()
-                print(lines(rows[-1]), flush=True)
-                path = _measure.write(chosen.name, rows, rounds=chosen.rounds, calls=chosen.calls)
+                print(lines(row), flush=True)
+                places = [(old["arch"], old["norm"], old["batch"]) for old in rows]
+                if (arch, norm, batch) in places:
+                    rows[places.index((arch, norm, batch))] = row
+                else:
+                    rows.append(row)
+                path = _measure.write(chosen.name, rows, **settings)
                 plot_speeds(rows, path.with_suffix(".png"))
     print(f"Wrote {path} and {path.with_suffix('.png').name}")
 

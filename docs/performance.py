@@ -1,0 +1,458 @@
+"""Write docs/performance.md from the results that `make bench` left in benchmarks/results.
+
+Usage: python docs/performance.py
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent
+RESULTS = DOCS.parent / "benchmarks" / "results"
+PAGE = DOCS / "performance.md"
+
+# A ratio of times below its target, or of memory above, is listed under "What falls short".
+TARGETS = {
+    "layers": {"keras": 1.0, "torch": 1.0},
+    "training": {"keras float32": 1.0, "keras bfloat16": 1.0, "torch float32": 1.0, "torch bfloat16": 1.0},
+    "accelerate": {"keras": 1.0},
+    "memory": {"tfnorm over keras": 1.0, "tfnorm over torch": 1.0},
+}
+
+# What is known about the reasons, in Markdown; written by hand after profiling, and empty where nothing is.
+REASONS = """
+What profiles of these cases show (TensorFlow's profiler, the same machine):
+
+- **Whole steps gain less than layers.** Convolutions are the same oneDNN calls on both sides and take most of a step;
+  norms, ReLU and dropout are what is left to gain from. At batch 16 the fixed cost of some 250 operations a step weighs
+  as much as their work, and PyTorch, which spends less on each, draws level on the smallest network.
+- **bfloat16 is slower than float32 here.** This processor has neither AVX512_BF16 nor AMX. Stock Keras and PyTorch
+  convolve in emulated bfloat16, which takes about twice the time of float32; tfnorm widens activations once and
+  convolves in float32, so that it beats both, but not its own float32: the casts are passes over memory that float32
+  does not have. Processors with the instructions were not measured.
+- **PyTorch's native kernels win forward.** They keep a group of a sample in the cache between the statistics and the
+  output. The compiled passes here read the input three times, for the mean, for the variance around it, and for the
+  output, which is what keeps a mean of 1e4 exact. Forward and backward together some layers win and some lose; what
+  decides a whole step is the ReLU and the dropout that join the last pass.
+- **Small inputs pay for calls.** Starting a compiled pass takes about 0.06 ms, and a norm takes four of them forward
+  and backward. Below some 100,000 elements that is most of the time.
+"""
+
+NAMES = {"keras": "Keras", "tfnorm": "tfnorm", "torch": "PyTorch", "tensorflow": "TensorFlow", "numpy": "NumPy"}
+# The fewest bytes that a layer can move, as copies of its input; dropout's gradient does not need the input.
+LIMITS = {"forward": 1.0, "both": 2.5}
+DROPOUT_LIMITS = {"forward": 1.0, "both": 2.0}
+DIRECTIONS = {"forward": "forward", "both": "forward and backward"}
+
+Record = dict[str, Any]
+
+
+def number(value: float | None) -> str:
+    """Return three figures, or a dash for None."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+
+
+def time(times: dict[str, dict[str, float]], case: str | None) -> str:
+    """Return the median of a case in milliseconds with its spread, or a dash."""
+    if case not in times:
+        return "–"
+    return f"{number(times[case]['median_ms'])} ± {times[case]['spread']:.0%}"
+
+
+def percent(value: float | None) -> str:
+    """Return a share as whole percents, or a dash."""
+    return "–" if value is None else f"{value:.0%}"
+
+
+def table(titles: Iterable[str], rows: Iterable[Iterable[str]], left: int = 1) -> list[str]:
+    """Return a Markdown table whose columns after the first ``left`` are set right."""
+    titles = list(titles)
+    rule = ["---"] * left + ["---:"] * (len(titles) - left)
+    return [f"| {' | '.join(cells)} |" for cells in (titles, rule, *rows)] + [""]
+
+
+def origin(record: Record) -> list[str]:
+    """Return where, when and with what a file was measured."""
+    machine, settings = record["machine"], record["settings"]
+    versions = ", ".join(f"{NAMES.get(name, name)} {version}" for name, version in record["versions"].items())
+    load = "" if machine.get("load") is None else f", load {machine['load']:.1f} at the end"
+    counts = ", ".join(
+        f"{settings[key]} {words}"
+        for key, words in (
+            ("rounds", "rounds"),
+            ("calls", "timed calls a round"),
+            ("repeats", "processes of each library"),
+            ("windows", "peaks a process"),
+            ("steps", "steps a peak"),
+            ("seeds", "seeds"),
+            ("epochs", "epochs"),
+        )
+        if key in settings
+    )
+    when = record["time"].split("T")[0]
+    return [
+        f"Measured {when} on {machine['cores']} cores of {machine['processor']} ({machine['system']}{load}) with "
+        f"{versions}; {counts}.",
+        "",
+    ]
+
+
+def shape(sizes: Iterable[int] | str) -> str:
+    """Return sizes as 64x32x32x32."""
+    return sizes if isinstance(sizes, str) else "x".join(map(str, sizes))
+
+
+def spans(values: list[float]) -> list[str]:
+    """Return least, median and most, or dashes."""
+    return [number(f(values)) for f in (min, statistics.median, max)] if values else ["–"] * 3
+
+
+def limit(row: Record) -> float:
+    """Return the fewest copies that a layer can take."""
+    return (DROPOUT_LIMITS if row["norm"] == "dropout" else LIMITS)[row["direction"]]
+
+
+def layers(record: Record) -> list[str]:
+    """Return the section on single layers."""
+    rows = record["rows"]
+    text = [
+        "## Layers",
+        "",
+        "One layer in a compiled graph; forward and backward is the output and the gradients of input and weights.",
+        "",
+        *origin(record),
+        "![Keras's time over tfnorm's, a bar a shape](../benchmarks/results/layers.png)",
+        "",
+        "How many times tfnorm's time the others take, over all layers and shapes below:",
+        "",
+    ]
+    kinds = list(dict.fromkeys((row["dtype"], row["direction"]) for row in rows))
+
+    def ratios(kind, case):
+        return [row["ratio"][case] for row in rows if (row["dtype"], row["direction"]) == kind and case in row["ratio"]]
+
+    text += table(
+        ["", *(f"{NAMES[case]}, {word}" for case in ("keras", "torch") for word in ("least", "median", "most"))],
+        (
+            [f"{dtype}, {DIRECTIONS[direction]}"]
+            + [cell for case in ("keras", "torch") for cell in spans(ratios((dtype, direction), case))]
+            for dtype, direction in kinds
+        ),
+    )
+    text += [
+        "*Copies* are the layer's time over that of a copy of the same bytes, measured in the same rounds: a "
+        "TensorFlow operation that reads the input and writes as much into a new tensor. Forward, a layer has to read "
+        "its input and write its output, which is 1 copy. Forward and backward it has to read the input, write the "
+        "output, read the input and the output's gradient and write the input's gradient: 5 streams of the same "
+        "size, 2.5 copies (dropout's gradient does without the input: 2). *Of the limit* is that least number over "
+        "the measured one. Statistics need the whole input before the first output is written, so that an input "
+        "larger than the caches is read twice forward and twice backward, and the limit is out of reach. For small "
+        "inputs the cost of a call, the copy's included, weighs most.",
+        "",
+    ]
+    bare = [
+        row["times"]["bare copy"]["median_ms"] / row["times"]["copy"]["median_ms"]
+        for row in rows
+        if "bare copy" in row["times"]
+    ]
+    if bare:
+        text += [
+            f"The copy pays for a call and for new memory, as every layer does. A bare copy by PyTorch into memory "
+            f"that is there already takes {percent(statistics.median(bare))} of its time in the median "
+            f"({percent(min(bare))} to {percent(max(bare))}); of the memory's own bandwidth the layers reach that "
+            "much less.",
+            "",
+        ]
+    for dtype, direction in kinds:
+        text += [f"### {dtype}, {DIRECTIONS[direction]}", ""]
+        text += table(
+            ["layer", "shape", "tfnorm, ms", "Keras, ms", "PyTorch, ms"]
+            + ["Keras / tfnorm", "PyTorch / tfnorm", "copies", "of the limit"],
+            (
+                [f"`{row['norm']}`", shape(row["shape"])]
+                + [time(row["times"], case) for case in ("tfnorm", "keras", "torch")]
+                + [number(row["ratio"].get(case)) for case in ("keras", "torch")]
+                + [number(row["copies"]), percent(limit(row) / row["copies"])]
+                for row in rows
+                if (row["dtype"], row["direction"]) == (dtype, direction)
+            ),
+            left=2,
+        )
+    return text
+
+
+def best_torch(row: Record, dtype: str) -> str | None:
+    """Return the fastest of PyTorch's ways, or None."""
+    ways = [case for case in row["times"] if case.startswith(f"torch {dtype}")]
+    return min(ways, key=lambda case: row["times"][case]["median_ms"]) if ways else None
+
+
+def training(record: Record) -> list[str]:
+    """Return the section on training steps."""
+    rows = record["rows"]
+    dtypes = [d for d in ("float32", "bfloat16") if any(f"tfnorm {d}" in row["times"] for row in rows)]
+    text = [
+        "## Training",
+        "",
+        "One step as `fit` takes it (forward, backward, update, loss and accuracy) on a batch in memory. Keras is the "
+        "same model in Keras's own layers (`tfnorm.convert.to_keras`); bfloat16 is mixed precision. PyTorch is the "
+        "fastest of its ways, which is named: eager, channels last in memory, or compiled, where it was tried.",
+        "",
+        *origin(record),
+        "![Images a second of each library, by network and norm](../benchmarks/results/training.png)",
+        "",
+        "Milliseconds a step:",
+        "",
+    ]
+
+    def times_of(row, dtype):
+        torch = best_torch(row, dtype)
+        way = f" ({torch.removeprefix(f'torch {dtype} ')})" if torch else ""
+        return [
+            *(time(row["times"], f"{case} {dtype}") for case in ("tfnorm", "keras")),
+            time(row["times"], torch) + way,
+        ]
+
+    text += table(
+        ["network", "norm", "batch", *(f"{name}, {d}" for d in dtypes for name in ("tfnorm", "Keras", "PyTorch"))],
+        ([*place(row), *(cell for dtype in dtypes for cell in times_of(row, dtype))] for row in rows),
+        left=2,
+    )
+    keys = {
+        "keras float32": "Keras float32 / tfnorm float32",
+        "keras bfloat16": "Keras bfloat16 / tfnorm bfloat16",
+        "bfloat16 over keras float32": "Keras float32 / tfnorm bfloat16",
+        "torch float32": "PyTorch float32 / tfnorm float32",
+        "torch bfloat16": "PyTorch bfloat16 / tfnorm bfloat16",
+    }
+    keys = {key: title for key, title in keys.items() if any(key in row["ratio"] for row in rows)}
+    text += ["How many times tfnorm's time the others take:", ""]
+    text += table(
+        ["network", "norm", "batch", *keys.values()],
+        ([*place(row), *(number(row["ratio"].get(key)) for key in keys)] for row in rows),
+        left=2,
+    )
+    return text
+
+
+def place(row: Record) -> list[str]:
+    """Return the cells that name a network, its norm and the batch."""
+    return [f"`{row['arch']}`", f"`{row['norm']}`", str(row["batch"])]
+
+
+def accelerate(record: Record) -> list[str]:
+    """Return the section on converted models."""
+    return [
+        "## Models of others",
+        "",
+        "A training step of models of Keras's own layers before and after `tfnorm.convert.accelerate`, float32.",
+        "",
+        *origin(record),
+        "![Speed of training of each model beside stock Keras](../benchmarks/results/accelerate.png)",
+        "",
+        *table(
+            ["model", "input", "batch", "tfnorm, ms", "Keras, ms", "Keras / tfnorm"],
+            (
+                [f"`{row['model']}`", shape(row["input"]), str(row["batch"])]
+                + [time(row["times"], case) for case in ("tfnorm", "keras")]
+                + [number(row["ratio"]["keras"])]
+                for row in record["rows"]
+            ),
+            left=2,
+        ),
+    ]
+
+
+def scaling(record: Record) -> list[str]:
+    """Return the section on growth with size."""
+
+    def ends(row, case):
+        ratios = [point["ratio"].get(case) for point in (row["points"][0], row["points"][-1])]
+        return "–" if None in ratios else " … ".join(map(number, ratios))
+
+    return [
+        "## Growth with size",
+        "",
+        f"One layer, forward and backward, float32; batch size, channels and image side are each varied alone around "
+        f"{shape(record['settings']['base'])}. The exponent is the slope of log time over log elements through the "
+        "larger half of the sizes: 1 is time in proportion to the elements, less is a fixed cost that still shows, "
+        "more is work that leaves the caches.",
+        "",
+        *origin(record),
+        "![Time over elements of each library, by norm and varied size](../benchmarks/results/scaling.png)",
+        "",
+        *table(
+            ["norm", "varied", "from … to", "exponent of tfnorm", "of Keras", "of PyTorch"]
+            + ["Keras / tfnorm, smallest … largest", "PyTorch / tfnorm"],
+            (
+                [f"`{row['norm']}`", row["varied"], f"{row['points'][0]['size']} … {row['points'][-1]['size']}"]
+                + [number(row["exponent"].get(case)) for case in ("tfnorm", "keras", "torch")]
+                + [ends(row, case) for case in ("keras", "torch")]
+                for row in record["rows"]
+            ),
+            left=3,
+        ),
+    ]
+
+
+def memory(record: Record) -> list[str]:
+    """Return the section on memory."""
+
+    def size(row, case, what):
+        found = row["memory"].get(case)
+        if found is None:
+            return "–"
+        spread = f" ± {found[what]['spread']:.0%}" if what == "step" else ""
+        return number(found[what]["median_mib"]) + spread
+
+    cases = ("tfnorm", "keras", "torch")
+    return [
+        "## Memory",
+        "",
+        "The most memory that a training step holds at one time beyond what is there between steps (weights, the "
+        "optimizer's state, compiled code): activations, gradients, temporary tensors. Each library runs in processes "
+        "of its own, float32, SGD with momentum, PyTorch eagerly; Linux's record of the resident size is reset before "
+        f"the steps, with the C library told to give freed blocks of {record['settings']['block_bytes'] // 1024} KiB "
+        "and more back at once, and TensorFlow to take its memory from the C library. *Process* is the largest size "
+        "of the whole process under these settings, with the libraries themselves and what compiling takes once.",
+        "",
+        *origin(record),
+        "![Peak memory of a step of each library, by network, norm and batch](../benchmarks/results/memory.png)",
+        "",
+        *table(
+            ["network", "norm", "batch", *(f"{NAMES[case]}, MiB" for case in cases)]
+            + ["tfnorm / Keras", "tfnorm / PyTorch", *(f"process of {NAMES[case]}, MiB" for case in cases)],
+            (
+                place(row)
+                + [size(row, case, "step") for case in cases]
+                + [number(row["ratio"].get(f"tfnorm over {case}")) for case in ("keras", "torch")]
+                + [size(row, case, "process") for case in cases]
+                for row in record["rows"]
+            ),
+            left=2,
+        ),
+    ]
+
+
+def accuracy(record: Record) -> list[str]:
+    """Return the section on what the fast arithmetic does to accuracy."""
+    rows = record["rows"]
+    ways = list(rows[0]["mean"])
+    networks = " and ".join(dict.fromkeys(f"`{row['arch']}` on {row['dataset']}" for row in rows))
+    return [
+        "## Accuracy",
+        "",
+        f"Test accuracy in percent, {networks}, mean ± standard deviation over seeds: with the fast arithmetic, with "
+        "the generic one that other backends have and Keras's own dropout, and in bfloat16. Under *within* stands "
+        "whether the mean differs from the generic one's by no more than the larger of their standard deviations.",
+        "",
+        *origin(record),
+        "![Test accuracy of each seed, by norm and arithmetic](../benchmarks/results/accuracy.png)",
+        "",
+        *table(
+            ["norm", *ways, *(f"{way} within" for way in rows[0]["within_one_std"])],
+            (
+                [f"`{row['norm']}`"]
+                + [f"{row['mean'][way]:.2f} ± {row['std'][way]:.2f}" for way in ways]
+                + ["yes" if within else "no" for within in row["within_one_std"].values()]
+                for row in rows
+            ),
+        ),
+    ]
+
+
+SECTIONS: dict[str, Callable[[Record], list[str]]] = {
+    "layers": layers,
+    "training": training,
+    "accelerate": accelerate,
+    "scaling": scaling,
+    "memory": memory,
+    "accuracy": accuracy,
+}
+
+
+def case_of(name: str, row: Record) -> str:
+    """Return the words that name a row."""
+    if name == "layers":
+        return f"`{row['norm']}`, {shape(row['shape'])}, {row['dtype']}, {DIRECTIONS[row['direction']]}"
+    if name == "accelerate":
+        return f"`{row['model']}`, {shape(row['input'])}, batch {row['batch']}"
+    return f"`{row['arch']}`, `{row['norm']}`, batch {row['batch']}"
+
+
+def behind(records: dict[str, Record]) -> list[list[str]]:
+    """Return a table row for each measured ratio that misses its target."""
+    found = []
+    for name, targets in TARGETS.items():
+        for row in records.get(name, {"rows": []})["rows"]:
+            for key, target in targets.items():
+                value = row["ratio"].get(key)
+                missed = value is not None and (value > target if name == "memory" else value < target)
+                if missed:
+                    library, _, dtype = key.removeprefix("tfnorm over ").partition(" ")
+                    words = f"tfnorm / {NAMES[library]}" if name == "memory" else f"{NAMES[library]} / tfnorm"
+                    words = f"{words}, {dtype}" if dtype else words
+                    found.append([name, case_of(name, row), words, f"{value:.2f}", f"{target:.2f}"])
+    return found
+
+
+def shortfalls(records: dict[str, Record]) -> list[str]:
+    """Return the section on what misses its target, and on the reasons."""
+    found = behind(records)
+    text = ["## What falls short, and why", ""]
+    if found:
+        text += [
+            "Every measured ratio that misses its target: times of the others below tfnorm's, memory above. One within "
+            "a spread of the target may be chance.",
+            "",
+            *table(["measured in", "case", "ratio", "measured", "target"], found, left=3),
+        ]
+    else:
+        text += ["No measured ratio misses its target.", ""]
+    return [*text, *(line for line in REASONS.strip().splitlines()), *([""] if REASONS.strip() else [])]
+
+
+def page(results: Path = RESULTS) -> str:
+    """Return the whole page from the files that are in ``results``; a missing file has no section."""
+    paths = {name: results / f"{name}.json" for name in SECTIONS}
+    records = {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+    text = [
+        "<!-- Written by docs/performance.py from benchmarks/results; change that instead. -->",
+        "",
+        "# Performance",
+        "",
+        "Times and memory of tfnorm beside stock Keras on TensorFlow and beside PyTorch, on CPU, as `make bench` "
+        "measured them. Another processor, other versions and other shapes give other numbers.",
+        "",
+        "## How it is measured",
+        "",
+        "The libraries take turns in rounds, each doing the same work on the same data, so that whatever else the "
+        "machine does falls on all of them. A number is the median over the rounds; after ± stands half the distance "
+        "between the quartiles as a share of the median. What is compiled is compiled before. Ratios are of medians of "
+        "the same rounds: above 1, tfnorm is faster. Times of different tables do not compare.",
+        "",
+        "```shell",
+        "make bench                                         # measures everything and writes this page anew",
+        '.venv/bin/python -m pip install -e ".[bench]"      # before it, to have PyTorch take part',
+        "```",
+        "",
+        "On a machine without a GPU, `--extra-index-url https://download.pytorch.org/whl/cpu` spares the CUDA "
+        "libraries. PyTorch's threads wait for each other asleep (`OMP_WAIT_POLICY=passive`): awake, as by default, "
+        "one other busy process costs it tens of milliseconds a call. Close what else runs all the same. Each script "
+        "in `benchmarks/` takes `--help`; memory is measured on Linux only.",
+        "",
+    ]
+    for name, record in records.items():
+        text += SECTIONS[name](record)
+    return "\n".join([*text, *shortfalls(records)]).rstrip("\n") + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    print(f"Wrote {PAGE}")

@@ -1,0 +1,189 @@
+"""Each benchmark runs and writes its files; what it measures decides nothing."""
+
+import functools
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+TINY = {
+    "layers": "--norms bn dropout --shapes 2x4x4x8 --dtypes bfloat16 --directions both --rounds 2",
+    "scaling": "--norms gn:4 --batches 1 2 3 --channels --sides --rounds 2 --calls 1",
+    "training": "--archs mnist_7k --norms none --batches 2 --dtypes float32 --rounds 2 --calls 1 --compile",
+    "accelerate": "--models tiny --rounds 2 --calls 1",
+}
+
+
+@pytest.fixture
+def script(monkeypatch, tmp_path):
+    """Return a function that loads a benchmark, whose results go to ``tmp_path``."""
+
+    def load(name):
+        monkeypatch.syspath_prepend(str(BENCHMARKS))
+        place = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
+        module = importlib.util.module_from_spec(place)
+        place.loader.exec_module(module)
+        monkeypatch.setattr(module._measure, "RESULTS", tmp_path)
+        return module
+
+    return load
+
+
+def numbers(value):
+    if isinstance(value, dict | list):
+        return [n for part in (value.values() if isinstance(value, dict) else value) for n in numbers(part)]
+    return [value] if isinstance(value, int | float) else []
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_benchmark_writes_finite_numbers_and_a_picture(name, script, monkeypatch, tmp_path, capsys):
+    module = script(name)
+    if name == "accelerate":
+        convolution = keras.layers.Conv2D(2, 3), keras.layers.BatchNormalization(), keras.layers.ReLU()
+        layers = [keras.Input((6, 6, 1)), *convolution, keras.layers.Flatten(), keras.layers.Dense(3)]
+        monkeypatch.setitem(module.MODELS, "tiny", (lambda: keras.Sequential(layers), 2))
+    module.main([*TINY[name].split(), "--name", "tiny"])
+    record = json.loads((tmp_path / "tiny.json").read_text())
+    assert record["schema_version"] == 1 and record["settings"]["rounds"] == 2
+    assert {"tensorflow", "keras", "tfnorm"} <= set(record["versions"])
+    assert record["rows"] and np.isfinite(numbers(record["rows"])).all()
+    assert (tmp_path / "tiny.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(tmp_path.glob("*.partial"))
+    assert "tiny.json and tiny.png" in capsys.readouterr().out
+
+
+def test_layers_divide_by_the_time_of_tfnorm(script, monkeypatch):
+    layers = script("layers")
+    given = {"tfnorm": [2.0, 2.0], "keras": [8.0, 8.0], "copy": [0.5, 0.5]}
+    monkeypatch.setattr(layers._measure, "interleave", lambda cases, rounds: {name: given[name] for name in given})
+    row = layers.compare("bn", (2, 4, 4, 8), "float32", "both", 2)
+    assert row["ratio"] == {"tfnorm": 1.0, "keras": 4.0, "copy": 0.25} and row["copies"] == 4.0
+    assert layers.x_ratios([row], "float32") == {"bn": {"2x4x4x8": 4.0}}
+
+
+@pytest.mark.parametrize(("dtype", "count"), [("float32", 64), ("bfloat16", 32)])
+def test_copy_moves_as_many_bytes_as_the_layer_reads(dtype, count, script):
+    copy = script("layers").copy_calls(np.zeros((2, 4, 4, 2), "float32"), dtype)["copy"]()
+    assert (copy.dtype.name, copy.shape) == ("float32", [count])
+
+
+def test_scaling_varies_one_size_at_a_time(script):
+    shape_of = script("scaling").shape_of
+    assert shape_of("batch", 8) == (8, 32, 32, 32)
+    assert shape_of("channels", 8) == (32, 32, 32, 8)
+    assert shape_of("side", 8) == (32, 8, 8, 32)
+
+
+def test_exponent_is_the_slope_over_the_larger_half(script):
+    exponent = script("scaling").exponent
+    sizes = [1, 2, 4, 8, 16, 32]
+    assert exponent(sizes, [5, 5, 5, *(3 * size**1.25 for size in sizes[3:])]) == pytest.approx(1.25)
+    assert exponent(sizes[::-1], [3 * size for size in sizes[::-1]]) == pytest.approx(1)
+
+
+def test_scaling_refuses_too_few_sizes_for_an_exponent(script, capsys):
+    with pytest.raises(SystemExit):
+        script("scaling").main(["--batches", "8", "16"])
+    assert "An exponent needs at least 3 sizes. Received fewer for: batch." in capsys.readouterr().err
+
+
+def test_picture_of_scaling_shows_medians_over_elements(script):
+    times = {"tfnorm": {"median_ms": 2.0}, "keras": {"median_ms": 8.0}}
+    row = {"points": [{"elements": 10, "times": times}, {"elements": 20, "times": times}]}
+    assert script("scaling").x_times(row) == {"tfnorm": ([10, 20], [2.0, 2.0]), "keras": ([10, 20], [8.0, 8.0])}
+
+
+@pytest.fixture
+def memory(script):
+    """Return the benchmark of memory where it can measure."""
+    module = script("memory")
+    if module.unable():
+        pytest.skip(module.unable())
+    return module
+
+
+def test_growth_is_what_lives_at_the_same_time(memory):
+    mib = 2**20
+
+    def step():
+        first = np.ones(96 * mib, "uint8")
+        del first
+        return np.ones(64 * mib, "uint8").sum()
+
+    growth, peak = memory.growth(step, 2)
+    assert growth == pytest.approx(96, abs=8)
+    assert peak > growth
+
+
+def test_memory_writes_rows_and_a_picture(memory, tmp_path, monkeypatch):
+    @functools.cache
+    def here(library, arch, norm, batch, windows, steps):
+        return memory.measure(library, arch, norm, batch, windows=windows, steps=steps)
+
+    monkeypatch.setattr(memory, "fresh", here)
+    monkeypatch.setattr(memory, "has_torch", lambda: False)
+    tiny = "--archs mnist_7k --norms none --batches 2 --repeats 2 --windows 1 --steps 1 --name tiny"
+    memory.main(tiny.split())
+    [row] = json.loads((tmp_path / "tiny.json").read_text())["rows"]
+    assert (row["arch"], row["norm"], row["batch"]) == ("mnist_7k", "none", 2)
+    assert set(row["memory"]) == {"keras", "tfnorm"} and list(row["ratio"]) == ["tfnorm over keras"]
+    assert row["memory"]["keras"]["process"]["median_mib"] > 100
+    assert (tmp_path / "tiny.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_memory_measures_in_a_process_of_its_own(memory):
+    pytest.importorskip("torch")
+    sizes = memory.fresh("torch", "mnist_7k", "bn", 16, 2, 2)
+    assert 0 < sizes["step"] < sizes["process"]
+
+
+def test_picture_of_memory_shows_the_peaks_of_a_step(script):
+    sizes = {"tfnorm": {"step": {"median_mib": 2.0}}, "keras": {"step": {"median_mib": 3.0}}}
+    row = {"arch": "mnist_7k", "norm": "bn", "batch": 64, "memory": sizes}
+    assert script("memory").x_peaks([row]) == {"mnist_7k, batch 64": {"tfnorm": {"bn": 2.0}, "keras": {"bn": 3.0}}}
+
+
+def test_memory_says_where_it_cannot_measure(script, monkeypatch, tmp_path):
+    module = script("memory")
+    monkeypatch.setattr(module, "RESET", tmp_path / "none")
+    with pytest.raises(SystemExit) as stopped:
+        module.main([])
+    sentence = f"Peak memory is read from Linux's /proc, which {sys.platform} does not have; nothing was measured."
+    assert stopped.value.code == sentence
+
+
+def test_accuracy_compares_means_with_the_spread_of_seeds(script, monkeypatch, tmp_path):
+    accuracy = script("accuracy")
+    given = {"fast": [98.0, 99.0], "generic": [98.0, 98.2], "fast bfloat16": [90.0, 90.1]}
+    monkeypatch.setattr(accuracy, "accuracy", lambda way, norm, seed, chosen: given[way][seed])
+    accuracy.main(["--norms", "bn", "--seeds", "2", "--name", "tiny"])
+    [row] = json.loads((tmp_path / "tiny.json").read_text())["rows"]
+    assert row["mean"] == pytest.approx({"fast": 98.5, "generic": 98.1, "fast bfloat16": 90.05})
+    assert row["within_one_std"] == {"fast": True, "fast bfloat16": False}
+    assert (tmp_path / "tiny.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_accuracy_takes_the_generic_path_and_comes_back(script, monkeypatch):
+    from tfnorm import layers
+    from tfnorm.ops import generic
+
+    seen = []
+    for name in ("group_norm", "relu"):
+        monkeypatch.setattr(generic, name, lambda x, *rest, name=name, **options: seen.append(name) or x)
+    chain = [layers.GroupNormalization(2), layers.ReLU(), layers.Dropout(0.5, seed=1)]
+
+    def run():
+        x = np.ones((2, 4, 4, 2), "float32")
+        for layer in chain:
+            x = layer(x, training=True) if isinstance(layer, layers.Dropout) else layer(x)
+
+    with script("accuracy").generic_path():
+        run()
+    assert seen == ["group_norm", "relu"]
+    run()
+    assert seen == ["group_norm", "relu"]

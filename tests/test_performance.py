@@ -1,0 +1,166 @@
+"""The page on performance says what the files of results say, and no more."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+place = importlib.util.spec_from_file_location("performance", ROOT / "docs" / "performance.py")
+performance = importlib.util.module_from_spec(place)
+place.loader.exec_module(performance)
+
+TIME = {"median_ms": 2.0, "minimum_ms": 1.9, "spread": 0.05}
+SIZE = {"median_mib": 40.0, "minimum_mib": 39.0, "maximum_mib": 41.0, "spread": 0.01}
+
+
+def timed(**medians):
+    return {case.replace("_", " "): {**TIME, "median_ms": ms} for case, ms in medians.items()}
+
+
+ROWS = {
+    "layers": {
+        "norm": "bn",
+        "shape": [64, 32, 32, 32],
+        "dtype": "float32",
+        "direction": "both",
+        "times": {**timed(tfnorm=4.0, keras=8.0, torch=3.0, copy=1.0), "bare copy": {**TIME, "median_ms": 0.5}},
+        "ratio": {"tfnorm": 1.0, "keras": 2.0, "torch": 0.75, "copy": 0.25, "bare copy": 0.125},
+        "copies": 4.0,
+    },
+    "training": {
+        "arch": "mnist_7k",
+        "norm": "gn:2",
+        "batch": 64,
+        "times": {
+            **timed(keras_float32=30.0, tfnorm_float32=20.0, tfnorm_bfloat16=25.0),
+            "torch float32 eager": {**TIME, "median_ms": 50.0},
+            "torch float32 channels-last": {**TIME, "median_ms": 40.0},
+        },
+        "ratio": {"keras float32": 1.5, "torch float32": 2.0, "bfloat16 over keras float32": 1.2},
+        "best": {"float32": "torch float32 channels-last"},
+    },
+    "accelerate": {
+        "model": "ResNet50V2",
+        "batch": 8,
+        "input": [64, 64, 3],
+        "times": timed(keras=100.0, tfnorm=125.0),
+        "ratio": {"keras": 0.8},
+    },
+    "scaling": {
+        "norm": "gn:4",
+        "varied": "batch",
+        "points": [
+            {
+                "size": size,
+                "shape": [size, 32, 32, 32],
+                "elements": size * 32**3,
+                "times": {},
+                "ratio": {"keras": ratio},
+            }
+            for size, ratio in ((8, 1.25), (256, 4.5))
+        ],
+        "exponent": {"tfnorm": 0.98, "keras": 1.07},
+    },
+    "memory": {
+        "arch": "cifar_residual",
+        "norm": "ln",
+        "batch": 256,
+        "memory": {case: {"step": SIZE, "process": {**SIZE, "median_mib": 900.0}} for case in ("keras", "tfnorm")},
+        "ratio": {"tfnorm over keras": 1.25},
+    },
+    "accuracy": {
+        "norm": "bn",
+        "arch": "mnist_7k",
+        "dataset": "digits",
+        "mean": {"fast": 99.333, "generic": 99.25},
+        "std": {"fast": 0.1, "generic": 0.2},
+        "within_one_std": {"fast": True},
+    },
+}
+
+
+def record(name):
+    return {
+        "schema_version": 1,
+        "benchmark": name,
+        "time": "2026-01-02T03:04:05+00:00",
+        "machine": {"processor": "Abacus", "cores": 2, "load": 1.0, "system": "Linux"},
+        "versions": {"tensorflow": "2.21.0", "torch": "2.13.0"},
+        "settings": {"rounds": 7, "base": [32, 32, 32, 32], "block_bytes": 65536},
+        "rows": [ROWS[name]],
+    }
+
+
+@pytest.fixture
+def results(tmp_path):
+    for name in ROWS:
+        (tmp_path / f"{name}.json").write_text(json.dumps(record(name)))
+    return tmp_path
+
+
+def test_page_is_that_of_the_results():
+    assert performance.PAGE.read_text() == performance.page()
+
+
+def test_pictures_of_the_page_are_there_and_small():
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", performance.PAGE.read_text())
+    assert pictures
+    assert not [name for name in pictures if (ROOT / "docs" / name).stat().st_size > 300_000]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Measured 2026-01-02 on 2 cores of Abacus (Linux, load 1.0 at the end) with TensorFlow 2.21.0, PyTorch 2.13.0; "
+        "7 rounds.",
+        "| `bn` | 64x32x32x32 | 4.00 ± 5% | 8.00 ± 5% | 3.00 ± 5% | 2.00 | 0.75 | 4.00 | 62% |",
+        "| `mnist_7k` | `gn:2` | 64 | 20.0 ± 5% | 30.0 ± 5% | 40.0 ± 5% (channels-last) | 25.0 ± 5% | – | – |",
+        "| `mnist_7k` | `gn:2` | 64 | 1.50 | 1.20 | 2.00 |",
+        "| `ResNet50V2` | 64x64x3 | 8 | 125 ± 5% | 100 ± 5% | 0.80 |",
+        "| `gn:4` | batch | 8 … 256 | 0.98 | 1.07 | – | 1.25 … 4.50 | – |",
+        "| `bn` | 99.33 ± 0.10 | 99.25 ± 0.20 | yes |",
+        "| `cifar_residual` | `ln` | 256 | 40.0 ± 1% | 40.0 ± 1% | – | 1.25 | – | 900 | 900 | – |",
+    ],
+)
+def test_page_shows_the_numbers_of_a_file(line, results):
+    assert line in performance.page(results).splitlines()
+
+
+def test_page_says_how_much_faster_a_bare_copy_is(results):
+    assert "already takes 50% of its time in the median (50% to 50%)" in performance.page(results)
+
+
+def test_dropout_has_a_limit_of_its_own():
+    assert performance.limit({"norm": "dropout", "direction": "both"}) == 2.0
+    assert performance.limit({"norm": "bn", "direction": "both"}) == 2.5
+    assert performance.limit({"norm": "dropout", "direction": "forward"}) == 1.0
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_file_that_is_not_there_has_no_section(name, results):
+    heading = performance.SECTIONS[name](record(name))[0]
+    assert heading in performance.page(results).splitlines()
+    (results / f"{name}.json").unlink()
+    assert heading not in performance.page(results).splitlines()
+
+
+def test_ratios_that_miss_their_targets_are_listed(results, monkeypatch):
+    found = performance.behind({name: record(name) for name in ROWS})
+    assert found == [
+        ["layers", "`bn`, 64x32x32x32, float32, forward and backward", "PyTorch / tfnorm", "0.75", "1.00"],
+        ["accelerate", "`ResNet50V2`, 64x64x3, batch 8", "Keras / tfnorm", "0.80", "1.00"],
+        ["memory", "`cifar_residual`, `ln`, batch 256", "tfnorm / Keras", "1.25", "1.00"],
+    ]
+    monkeypatch.setitem(performance.TARGETS, "training", {"torch float32": 3.0})
+    assert ["training", "`mnist_7k`, `gn:2`, batch 64", "PyTorch / tfnorm, float32", "2.00", "3.00"] in (
+        performance.behind({name: record(name) for name in ROWS})
+    )
+
+
+def test_reasons_follow_the_list(results, monkeypatch):
+    assert "No measured ratio misses its target." not in performance.page(results)
+    monkeypatch.setattr(performance, "REASONS", "\nThe cost of a call.\n")
+    assert performance.page(results).endswith("| 1.25 | 1.00 |\n\nThe cost of a call.\n")
