@@ -150,7 +150,6 @@ def test_a_file_that_is_not_there_has_no_section(name, results):
 def test_ratios_that_miss_their_targets_are_listed(results, monkeypatch):
     found = performance.behind({name: record(name) for name in ROWS})
     assert found == [
-        ["layers", "`bn`, 64x32x32x32, float32, forward and backward", "PyTorch / tfnorm", "0.75", "1.00"],
         ["accelerate", "`ResNet50V2`, 64x64x3, batch 8", "Keras / tfnorm", "0.80", "1.00"],
         ["memory", "`cifar_residual`, `ln`, batch 256", "tfnorm / Keras", "1.25", "1.00"],
     ]
@@ -161,6 +160,6 @@ def test_ratios_that_miss_their_targets_are_listed(results, monkeypatch):
 
 
 def test_reasons_follow_the_list(results, monkeypatch):
-    assert "No measured ratio misses its target." not in performance.page(results)
+    assert "no measured ratio is below 1" not in performance.page(results)
     monkeypatch.setattr(performance, "REASONS", "\nThe cost of a call.\n")
     assert performance.page(results).endswith("| 1.25 | 1.00 |\n\nThe cost of a call.\n")

@@ -184,7 +184,13 @@ def test_processes_end_with_their_parent_and_ctrl_c_says_what_is_kept(tmp_path):
     call = [sys.executable, "-m", "tfnorm", "sweep", str(grid), "--out", str(out), "--jobs", "1"]
 
     def start(epochs):
-        process = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            call,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs of shells ignore it
+        )
         for _ in range(1200):
             if history.exists() and len(read_history(history)) >= epochs:
                 break
