@@ -50,6 +50,15 @@ def machine() -> dict[str, object]:
     return {"processor": model, "cores": cores, "load": load, "system": platform.platform(terse=True)}
 
 
+def training_step(model, x, y) -> Callable[[], object]:
+    """Return a call that trains a compiled Keras model for a step, on a batch that is in memory already."""
+    import tensorflow as tf
+
+    model.make_train_function()
+    batches = iter(tf.data.Dataset.from_tensors((x, y)).cache().repeat().prefetch(2))
+    return lambda: float(model.train_function(batches)["loss"])
+
+
 def interleave(cases: Mapping[str, Callable[[], object]], *, rounds: int = 7, calls: int = 3) -> dict[str, list[float]]:
     """Return milliseconds a call of each case, one number a round.
 

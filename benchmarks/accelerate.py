@@ -20,7 +20,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 import _measure
 import keras
 import numpy as np
-import tensorflow as tf
 
 import tfnorm
 
@@ -30,13 +29,6 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], int]] = {
     "ResNet50": (lambda: keras.applications.ResNet50(weights=None, classifier_activation=None), 8),
     "MobileNetV2": (lambda: keras.applications.MobileNetV2(weights=None, classifier_activation=None), 8),
 }
-
-
-def step(model: keras.Model, x: np.ndarray, y: np.ndarray) -> Callable[[], object]:
-    """Return a call that trains ``model`` for a step."""
-    model.make_train_function()
-    batches = iter(tf.data.Dataset.from_tensors((x, y)).cache().repeat())
-    return lambda: float(model.train_function(batches)["loss"])
 
 
 def compare(name: str, *, rounds: int, calls: int) -> dict:
@@ -54,7 +46,7 @@ def compare(name: str, *, rounds: int, calls: int) -> dict:
     x = rng.integers(0, 256, (batch, *stock.input_shape[1:]), "uint8")
     y = rng.integers(0, stock.output_shape[-1], batch)
     fast = tfnorm.convert.accelerate(stock)
-    cases = {"keras": step(stock, x, y), "tfnorm": step(fast, x, y)}
+    cases = {"keras": _measure.training_step(stock, x, y), "tfnorm": _measure.training_step(fast, x, y)}
     times = {case: _measure.summary(ms) for case, ms in _measure.interleave(cases, rounds=rounds, calls=calls).items()}
     return {
         "model": name,

@@ -89,7 +89,6 @@ def torch_step(arch: str, norm: str, batch: int) -> Callable[[], object]:
 
     network, x, y = batch_for(arch, norm, batch)
     torch.set_num_threads(_measure.machine()["cores"])
-    # The traced module, unlike the loop over layers, lets go of each tensor after its last use.
     module = torch_network(network)
     images, labels = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(y)
     optimizer = torch.optim.SGD(module.parameters(), 0.01, momentum=0.9)

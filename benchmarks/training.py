@@ -21,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 import _measure
 import keras
 import numpy as np
-import tensorflow as tf
 
 import tfnorm
 from tfnorm import convert
@@ -58,9 +57,7 @@ def keras_step(model: keras.Model, recipe: str, x: np.ndarray, y: np.ndarray) ->
         metrics=["accuracy"],
         jit_compile=False,
     )
-    model.make_train_function()
-    batches = iter(tf.data.Dataset.from_tensors((x, y)).cache().repeat().prefetch(2))
-    return lambda: float(model.train_function(batches)["loss"])
+    return _measure.training_step(model, x, y)
 
 
 def torch_step(network, recipe: str, x: np.ndarray, y: np.ndarray, dtype: str, way: str) -> Callable[[], object]:

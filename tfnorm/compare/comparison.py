@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -143,7 +144,6 @@ class Comparison:
     def __init__(self, runs: Sequence[Run], path: str | Path) -> None:
         self.runs = list(runs)
         self.path = Path(path)
-        self._table: pd.DataFrame | None = None
 
     def __repr__(self) -> str:
         return f"Comparison of {len(self.groups)} normalizations in {str(self.path)!r}\n{self.table.to_string()}"
@@ -164,7 +164,7 @@ class Comparison:
         """The history of each run of each spec."""
         return {label: [run.history for run in runs] for label, runs in self.groups.items()}
 
-    @property
+    @functools.cached_property
     def table(self) -> pd.DataFrame:
         """One row a spec.
 
@@ -172,14 +172,12 @@ class Comparison:
         epoch the 95 % interval of the mean. The best epoch is chosen on the test set, so that it flatters; the last is
         the honest number.
         """
-        if self._table is None:
-            import pandas as pd
+        import pandas as pd
 
-            rows = {label: _row(runs) for label, runs in self.groups.items()}
-            self._table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("spec")
-        return self._table
+        rows = {label: summary_row(runs) for label, runs in self.groups.items()}
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("spec")
 
-    @property
+    @functools.cached_property
     def accuracies(self) -> Mapping[str, Mapping[int, float]]:
         """Spec to seed to test accuracy in percent after the last epoch, of the runs that did not diverge."""
         return {
@@ -187,12 +185,12 @@ class Comparison:
             for label, runs in self.groups.items()
         }
 
-    @property
+    @functools.cached_property
     def _one_image(self) -> float:
         """One test image in percent, the step in which accuracies move."""
         return 100 / len(self.runs[0].labels)
 
-    @property
+    @functools.cached_property
     def differences(self) -> pd.DataFrame:
         """One row a pair of specs: the difference in points of test accuracy, paired by seed, and whether it is real.
 
@@ -298,7 +296,8 @@ class Comparison:
         return plot_accuracy(self.histories, title=self._title("Accuracy"), path=path)
 
 
-def _row(runs: Sequence[Run]) -> dict[str, Any]:
+def summary_row(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return what a table says of runs that differ in the seed alone; see `Comparison.table`."""
     import pandas as pd
 
     histories = [run.history for run in runs]

@@ -158,7 +158,7 @@ class Sweep:
         if self._table is None:
             import pandas as pd
 
-            from tfnorm.compare.comparison import _row
+            from tfnorm.compare.comparison import summary_row
 
             groups = self._groups()
             self._check_data(groups)
@@ -166,7 +166,7 @@ class Sweep:
             for planned, runs in groups:
                 values = {**planned.config.model_dump(mode="json"), **planned.point, "norm": planned.config.norm}
                 axes = {key: values.get(key) for key in self.axes}
-                rows.append({**axes, **_row(runs), "folder": planned.folder.parent.as_posix()})
+                rows.append({**axes, **summary_row(runs), "folder": planned.folder.parent.as_posix()})
             self._table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*self.axes, "folder"])
         return self._table
 

@@ -92,9 +92,8 @@ def dropout(x, seed, *, rate: float):
     def gradient(upstream):
         dropped = masked(upstream)
         if made.relu and tf.is_symbolic_tensor(dropped):
-            setattr(
-                dropped, _DROPPED, (upstream, seed, rate)
-            )  # so that the ReLU's gradient may take both masks at once
+            # So that the ReLU's gradient may take both masks at once.
+            setattr(dropped, _DROPPED, (upstream, seed, rate))
         return dropped
 
     @tf.custom_gradient
@@ -119,17 +118,22 @@ def _no_seed():
     return tf.zeros([2], tf.int64)
 
 
+def _folded(bits, places: int):
+    """Return uint32 ``bits`` with their upper ones laid over the lower ones."""
+    return tf.bitwise.bitwise_xor(bits, tf.bitwise.right_shift(bits, tf.constant(places, tf.uint32)))
+
+
 def _mix(bits):
     """Scramble uint32: a bijection that flips each bit of the result with probability 1/2 where one bit changes.
 
     The constants are those of "lowbias32", found by search for the least bias of this form
     (https://nullprogram.com/blog/2018/07/31/).
     """
-    bits = tf.bitwise.bitwise_xor(bits, tf.bitwise.right_shift(bits, tf.constant(16, tf.uint32)))
+    bits = _folded(bits, 16)
     bits = bits * tf.constant(0x7FEB352D, tf.uint32)
-    bits = tf.bitwise.bitwise_xor(bits, tf.bitwise.right_shift(bits, tf.constant(15, tf.uint32)))
+    bits = _folded(bits, 15)
     bits = bits * tf.constant(0x846CA68B, tf.uint32)
-    return tf.bitwise.bitwise_xor(bits, tf.bitwise.right_shift(bits, tf.constant(16, tf.uint32)))
+    return _folded(bits, 16)
 
 
 def _kept(x, seed, rate: float):
@@ -140,9 +144,9 @@ def _kept(x, seed, rate: float):
     second = _mix(first + tf.constant(0x9E3779B9, tf.uint32))
     places = tf.bitcast(tf.reshape(tf.range(tf.size(x)), tf.shape(x)), tf.uint32)
     bits = tf.bitwise.bitwise_xor(places, first)
-    bits = tf.bitwise.bitwise_xor(bits, tf.bitwise.right_shift(bits, tf.constant(16, tf.uint32)))
+    bits = _folded(bits, 16)
     bits = bits * tf.constant(0x7FEB352D, tf.uint32)
-    bits = tf.bitwise.bitwise_xor(bits, tf.bitwise.right_shift(bits, tf.constant(15, tf.uint32))) + second
+    bits = _folded(bits, 15) + second
     bits = bits * tf.constant(0x846CA68B, tf.uint32)
     return bits >= tf.constant(round(rate * 2**32), tf.uint32)
 
