@@ -1,0 +1,64 @@
+"""Networks by name and by file."""
+
+import keras
+import pytest
+
+from tfnorm import build
+from tfnorm.analysis import summary
+from tfnorm.analysis.inspect import inspect_architecture, inspect_file
+from tfnorm.errors import ArchitectureError, TfnormError
+
+
+def test_an_architecture_by_name():
+    table = inspect_architecture("mnist_7k", "ln+l1=1e-4", input_shape="32x32x3", num_classes=7, batch_size=8)
+    assert table.title == "mnist_7k, ln+l1=1e-4"
+    assert table["image"].shape == (32, 32, 3) and table[-1].shape == (7,)
+    assert table.batch_size == 8
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_file(suffix, tmp_path):
+    model = build("cifar_residual", norm="gn:4", compile=False)
+    path = str(tmp_path / f"model{suffix}")
+    model.save(path)
+    table, expected = inspect_file(path, batch_size=2), summary(model, batch_size=2)
+    assert table.title == f"cifar_residual ({path})"
+    assert str(table).splitlines()[1:] == str(expected).splitlines()[1:]
+
+
+def test_a_file_with_an_open_input(tmp_path):
+    image = keras.Input((None, None, 3))
+    path = str(tmp_path / "model.keras")
+    keras.Model(image, keras.layers.Conv2D(4, 3)(image)).save(path)
+    assert inspect_file(path, input_shape="10x12x3").multiply_adds == 8 * 10 * 27 * 4
+    assert inspect_file(path).multiply_adds == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (
+            lambda folder: inspect_architecture("mnist_7k", input_shape="28x28"),
+            "The input shape must look like 28x28x1. Received: '28x28'.",
+        ),
+        (
+            lambda folder: inspect_architecture("mnist_7k", batch_size=0),
+            "`batch_size` must be an integer of at least 1. Received: batch_size=0.",
+        ),
+        (
+            lambda folder: inspect_file("nowhere.keras"),
+            "There is no file 'nowhere.keras'. Give a .keras file, or an architecture's name.",
+        ),
+    ],
+)
+def test_refused(make, sentence, tmp_path):
+    with pytest.raises(TfnormError) as caught:
+        make(tmp_path)
+    assert str(caught.value) == sentence
+
+
+def test_a_file_that_is_no_model(tmp_path):
+    path = tmp_path / "x.h5"
+    path.write_text("nothing")
+    with pytest.raises(ArchitectureError, match="is no Keras model that can be opened"):
+        inspect_file(str(path))

@@ -1,0 +1,436 @@
+"""Tables of models of many kinds: graphs, layers, notes, text."""
+
+import json
+import math
+from fractions import Fraction
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from tfnorm import build
+from tfnorm.analysis import flops, multiply_adds, receptive_field, summary
+from tfnorm.analysis.inspect import inspect_architecture
+from tfnorm.analysis.plans import plan_layers
+from tfnorm.analysis.rows import activation_bytes
+from tfnorm.errors import TfnormError
+from tfnorm.models.architectures import ARCHITECTURES
+from tfnorm.models.plan import plan
+from tfnorm.spec import parse
+
+UNKNOWN = (
+    "From {name!r} ({kind}) on, the receptive field is not known: how it reads its input is not known. If each unit of "
+    "its output reads one unit of its input, name its class in `pointwise`."
+)
+UNCOUNTED = "The multiply-adds of {name!r} ({kind}) are not counted: its class is not known here."
+
+
+def chain(*parts, shape=(32, 32, 3)):
+    """Return a functional model of layers, or functions, one after the other."""
+    image = tensor = keras.Input(shape, name="image")
+    for part in parts:
+        tensor = part(tensor)
+    return keras.Model(image, tensor)
+
+
+def last(*parts, shape=(32, 32, 3), **options):
+    return summary(chain(*parts, shape=shape), **options)[-1]
+
+
+CASES = [(arch, norm) for arch in ARCHITECTURES for norm in ("bn", "gn:2")]
+CASES += [("mnist_7k", norm) for norm in ("none", "ln", "ln:channel", "in", "rms", "frn", "gn:4+ws")]
+
+
+@pytest.mark.parametrize(("arch", "norm"), CASES)
+def test_a_plan_has_the_rows_of_its_model(arch, norm, built):
+    planned = plan_layers(plan(arch, parse(norm)))
+    table = summary(built(arch, norm))
+    assert {row.name for row in planned} == {row.name for row in table} and len(planned) == len(table)
+    for ours in planned:
+        theirs = table[ours.name]
+        assert ours.trace == theirs.trace, ours.name
+        for what in ("parameters", "other_parameters", "multiply_adds", "activation_bytes"):
+            assert getattr(ours, what) == getattr(theirs, what), (ours.name, what)
+    assert planned.parameters == plan(arch, parse(norm)).trainable_parameters
+
+
+class OwnCell(layers.Layer):
+    state_size = output_size = 4
+
+    def call(self, inputs, states):
+        return inputs, states
+
+
+class Blur(layers.Layer):
+    def call(self, inputs):
+        return inputs
+
+
+def test_an_unknown_layer_makes_unknown_what_follows_it_and_nothing_else():
+    image = keras.Input((16, 16, 3), name="image")
+    side = layers.Conv2D(4, 3, name="side")(image)
+    odd = layers.Conv2D(4, 3, name="after")(Blur(name="odd")(image))
+    model = keras.Model(image, [layers.Add(name="sum")([side, odd]), layers.GlobalMaxPooling2D(name="pool")(side)])
+    table = summary(model)
+    assert [row.name for row in table if not row.fields] == ["odd", "after", "sum"]
+    assert table["side"].receptive_field == (3, 3) and table["pool"].receptive_field == (16, 16)
+    assert table.notes == (UNKNOWN.format(name="odd", kind="Blur"), UNCOUNTED.format(name="odd", kind="Blur"))
+    assert table["odd"].multiply_adds is None and table["after"].multiply_adds == 14 * 14 * 9 * 3 * 4
+    assert "unknown" in str(table) and "'odd' (Blur)" in str(table)
+    with pytest.raises(TfnormError) as caught:
+        multiply_adds(model)
+    assert str(caught.value) == UNCOUNTED.format(name="odd", kind="Blur")
+    assert multiply_adds(model, pointwise=[Blur]) == table.multiply_adds
+    known = summary(model, pointwise=[Blur])
+    assert known["sum"].receptive_field == (3, 3) and not known.notes and known["odd"].multiply_adds == 0
+
+
+def test_attention_is_not_known_but_its_multiply_adds_are():
+    steps = keras.Input((10, 8), name="steps")
+    model = keras.Model(steps, layers.MultiHeadAttention(2, 4, name="attention")(steps, steps))
+    table = summary(model)
+    assert table.notes == (UNKNOWN.format(name="attention", kind="MultiHeadAttention"),)
+    # Three projections from 8 to 2 x 4 and one back, products of 10 x 10 queries and keys, and with as many values.
+    assert table.multiply_adds == 4 * 10 * 8 * 8 + 2 * 2 * 10 * 10 * 4
+
+
+def test_nested_models_and_shared_layers():
+    shared = layers.Conv2D(3, 3, padding="same", name="shared")
+    inner = keras.Sequential([keras.Input((None, None, 3)), shared, layers.MaxPooling2D(2, name="pool")], name="inner")
+    image = keras.Input((32, 24, 3), name="image")
+    model = keras.Model(image, layers.Flatten(name="flat")(inner(inner(shared(image)))))
+    table = summary(model)
+    assert [row.name for row in table] == [
+        "image",
+        "shared",
+        "inner/shared (2)",
+        "inner/pool",
+        "inner/shared (3)",
+        "inner/pool (2)",
+        "flat",
+    ]
+    assert [row.receptive_field[0] for row in table] == [1, 3, 5, 6, 10, 12, 12 + 7 * 4]
+    assert [row.shape for row in table][2:5] == [(32, 24, 3), (16, 12, 3), (16, 12, 3)]
+    assert [row.parameters for row in table] == [0, 84, 0, 0, 0, 0, 0]
+    assert table.multiply_adds == 81 * (2 * 32 * 24 + 16 * 12)
+    assert table["flat"].receptive_field == (40, 12 + 5 * 4)
+
+
+def test_several_inputs_and_outputs():
+    image, facts = keras.Input((32, 32, 3), name="image"), keras.Input((7,), name="facts")
+    features = layers.GlobalAveragePooling2D(name="pool")(layers.Conv2D(8, 5, name="conv")(image))
+    told = layers.Dense(8, name="told")(facts)
+    both = layers.Concatenate(name="both")([told, features])
+    gated = layers.Multiply(name="gated")([layers.Reshape((1, 1, 8), name="wide")(told), image[..., :1]])
+    model = keras.Model({"facts": facts, "image": image}, [both, gated])
+    table = summary(model)
+    assert table["facts"].fields == table["told"].fields == ()
+    assert table["pool"].receptive_field == table["both"].receptive_field == (32, 32)
+    other = summary(model, input_name="facts")
+    assert not any(row.fields for row in other)
+    with pytest.raises(TfnormError) as caught:
+        summary(model, input_name="fact")
+    assert str(caught.value) == "Unknown input 'fact'. Did you mean 'facts'? Use one of: facts, image."
+
+
+def test_a_gate_reads_everything_and_the_window_stays_visible():
+    image = keras.Input((32, 32, 3))
+    tensor = layers.Conv2D(8, 3, padding="same")(image)
+    gate = layers.Reshape((1, 1, 8))(layers.Dense(8)(layers.GlobalAveragePooling2D()(tensor)))
+    tensor = layers.Multiply(name="gated")([tensor, gate])
+    table = summary(keras.Model(image, layers.Conv2D(8, 3, padding="same", name="after")(tensor)))
+    assert table["gated"].receptive_field == (34, 34) and table["gated"].local_field == (3, 3)
+    assert table["after"].receptive_field == (34, 34) and table["after"].local_field == (5, 5)
+    assert "all (5)" in str(table) and "through a gate such as squeeze-and-excitation" in str(table)
+
+
+NORMS = [
+    (layers.BatchNormalization(), False),
+    (layers.LayerNormalization(), False),
+    (layers.LayerNormalization(axis=[1, 2, 3]), True),
+    (layers.LayerNormalization(axis=(-2, -1)), True),
+    (layers.RMSNormalization(), False),
+    (layers.RMSNormalization(axis=[1, 2, 3]), True),
+    (layers.UnitNormalization(axis=1), True),
+    (layers.GroupNormalization(1), True),
+    (layers.Normalization(mean=0.0, variance=1.0), False),
+]
+
+
+@pytest.mark.parametrize(("norm", "marked"), NORMS, ids=lambda value: type(value).__name__)
+def test_norms_with_statistics_over_the_image_are_marked(norm, marked):
+    table = summary(chain(layers.Conv2D(4, 3), norm, layers.ReLU(), layers.Conv2D(4, 3)))
+    assert [row.whole_image_statistics for row in table] == [False, False, marked, marked, marked]
+    assert table[-1].receptive_field == (5, 5)
+    assert ("5*" in str(table)) == ("which do not count here" in str(table)) == marked
+
+
+def test_norms_of_a_single_pixel_are_not_marked():
+    pooled = layers.GlobalAveragePooling2D(keepdims=True)
+    assert not last(pooled, layers.GroupNormalization(1)).whole_image_statistics
+    assert not last(layers.GlobalAveragePooling2D(), layers.LayerNormalization()).whole_image_statistics
+
+
+def test_channels_first_and_permuted_axes():
+    first = {"data_format": "channels_first"}
+    model = chain(
+        layers.Conv2D(8, (3, 5), strides=(2, 1), padding="same", **first),
+        layers.MaxPooling2D((2, 3), **first),
+        shape=(3, 32, 24),
+    )
+    table = summary(model)
+    assert table[1].receptive_field == (3, 5) and table[2].receptive_field == (5, 7)
+    assert table[2].jump == (4, 3) and table[1].multiply_adds == 16 * 24 * 15 * 3 * 8
+    turned = last(layers.Conv2D(4, (1, 3)), layers.Permute((2, 1, 3)), layers.Conv2D(4, (5, 1)))
+    assert turned.receptive_field == (1, 7)
+    across = last(layers.Permute((1, 3, 2)), layers.Conv2D(4, (3, 1)))  # the width has become channels
+    assert across.receptive_field == (3, 32)
+
+
+def test_functions_of_keras_in_the_graph():
+    padded = last(lambda x: ops.pad(x, ((0, 0), (2, 1), (0, 0), (0, 0))), layers.Conv2D(4, 3))
+    assert (padded.receptive_field, padded.padding, padded.shape) == ((3, 3), (2, 0), (33, 30, 4))
+    assert last(lambda x: ops.relu(x * 2 + 1) / 3, layers.Conv2D(4, 3)).receptive_field == (3, 3)
+    gate = last(lambda x: x * ops.mean(x, axis=(1, 2), keepdims=True))
+    assert (gate.receptive_field, gate.local_field) == ((32, 32), (1, 1))
+    assert last(lambda x: ops.mean(x, axis=2)).receptive_field == (1, 32)
+    assert last(lambda x: ops.max(x, axis=[1, 2])).receptive_field == (32, 32)
+    assert last(lambda x: ops.transpose(x, (0, 2, 1, 3)), layers.Conv2D(2, (3, 1))).receptive_field == (1, 3)
+    assert last(lambda x: ops.reshape(x, (-1, 32 * 32 * 3))).receptive_field == (32, 32)
+    assert last(lambda x: ops.concatenate([x, x], axis=-1), layers.Conv2D(2, 3)).receptive_field == (3, 3)
+    assert last(lambda x: ops.matmul(x, np.ones((3, 5), "float32"))).trace.unknown
+    sides = last(lambda x: ops.concatenate([x, x], axis=1))
+    assert sides.notes == (
+        f"From {sides.name!r} (Concatenate) on, the receptive field is not known: it joins images side by side.",
+    )
+
+
+def test_reshaping():
+    assert last(layers.Flatten(), layers.Dense(4)).receptive_field == (32, 32)
+    assert last(layers.Reshape((32, 32, 3, 1)), layers.Conv3D(2, (3, 1, 2))).receptive_field == (3, 1, 2)
+    steps = last(layers.Conv2D(4, 3, 2), layers.Reshape((225, 4), name="steps"))
+    assert steps.notes == (
+        "From 'steps' (Reshape) on, the receptive field is not known: it rearranges the axes of the image.",
+    )
+    digits = last(layers.Reshape((28, 28, 1)), layers.Conv2D(2, 3), layers.Conv2D(2, 3), shape=(28, 28))
+    assert digits.receptive_field == (5, 5)
+    doubled = last(layers.UpSampling2D((2, 3)))
+    assert (doubled.jump, doubled.receptive_field) == ((Fraction(1, 2), Fraction(1, 3)), (1, 1))
+    assert "1/2 x 1/3" in str(summary(chain(layers.UpSampling2D((2, 3)))))
+
+
+def test_layers_around_layers():
+    spectral = layers.SpectralNormalization(layers.Conv2D(4, 3))
+    row = last(spectral)
+    assert (row.receptive_field, row.multiply_adds) == ((3, 3), 30 * 30 * 27 * 4)
+    video = (5, 32, 32, 3)
+    body = keras.Sequential([keras.Input((32, 32, 3)), layers.Conv2D(4, 3), layers.GlobalAveragePooling2D()])
+    for part, size in ((layers.Conv2D(4, 3), 3), (body, 32)):
+        row = last(layers.TimeDistributed(part), shape=video)
+        assert row.receptive_field == (1, size, size)
+        assert row.multiply_adds == 5 * 30 * 30 * 27 * 4
+
+
+def test_sequences():
+    assert last(layers.Conv1D(4, 3), layers.LSTM(5), shape=(20, 6)).receptive_field == (20,)
+    both = last(layers.Conv1D(4, 3), layers.Bidirectional(layers.GRU(5, return_sequences=True)), shape=(20, 6))
+    assert (both.receptive_field, both.local_field, both.shape) == ((20,), (3,), (18, 10))
+    assert both.multiply_adds == 2 * 18 * 15 * (4 + 5)
+    assert last(layers.LSTM(5), shape=(20, 6)).multiply_adds == 20 * 20 * (6 + 5)
+    assert last(layers.Embedding(9, 4), layers.Conv1D(2, 3), shape=(20,)).receptive_field == (3,)
+    assert last(layers.EinsumDense("abc,cd->abd", (None, 7)), layers.Conv1D(2, 3), shape=(20, 6)).receptive_field == (
+        3,
+    )
+    mixing = last(layers.EinsumDense("abc,bd->adc", (7, None)), shape=(20, 6))
+    assert (mixing.receptive_field, mixing.multiply_adds) == ((20,), 20 * 7 * 6)
+    assert last(layers.Softmax(axis=1), shape=(20, 6)).receptive_field == (20,)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"),
+    [("float32", 4), ("bfloat16", 2), ("float8_e4m3fn", 1), ("int64", 8), ("uint8", 1), ("bool", 1)],
+)
+def test_bytes_of_types(dtype, size):
+    assert activation_bytes((3, 5), dtype) == 15 * size
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (layers.ConvLSTM1D(2, 3, name="odd"), (5, 8, 3)),
+        (layers.RNN(layers.StackedRNNCells([layers.LSTMCell(4), OwnCell()]), name="odd"), (5, 8)),
+    ],
+)
+def test_cells_of_unknown_cost(layer, shape):
+    row = last(layer, shape=shape)
+    assert row.multiply_adds is None and UNCOUNTED.format(name="odd", kind=row.kind) in row.notes
+
+
+def test_multiply_adds_of_convolutions():
+    assert last(layers.Conv2D(8, 3, groups=2), shape=(32, 32, 4)).multiply_adds == 30 * 30 * 9 * 2 * 8
+    assert last(layers.DepthwiseConv2D(3, 2, depth_multiplier=2)).multiply_adds == 15 * 15 * 9 * 3 * 2
+    assert last(layers.SeparableConv2D(8, 3)).multiply_adds == 30 * 30 * (9 * 3 + 3 * 8)
+    assert last(layers.Conv2DTranspose(8, 3, 2)).multiply_adds == 32 * 32 * 9 * 3 * 8
+    assert last(layers.Dense(8)).multiply_adds == 32 * 32 * 3 * 8
+    assert flops(chain(layers.Dense(8))) == 2 * 32 * 32 * 3 * 8
+
+
+def test_activation_memory_counts_outputs_in_their_precision():
+    model = chain(
+        layers.Conv2D(8, 3, name="conv"),
+        layers.ReLU(name="relu"),
+        layers.Flatten(name="flat"),
+        layers.Dense(5, name="dense"),
+    )
+    table = summary(model, batch_size=4)
+    assert [row.activation_bytes for row in table] == [0, 4 * 7200, 4 * 7200, 0, 20]
+    assert table.activation_bytes == 4 * (2 * 4 * 7200 + 20)
+    half = summary(build("mnist_7k", precision="bfloat16", compile=False))
+    assert half["conv1"].activation_bytes == 2 * 26 * 26 * 8 and half["logits"].activation_bytes == 40
+
+
+def test_activation_memory_is_near_what_a_training_step_takes():
+    file = Path(__file__).parents[2] / "benchmarks" / "results" / "memory.json"
+    for row in json.loads(file.read_text())["rows"]:
+        estimate = inspect_architecture(row["arch"], row["norm"], batch_size=row["batch"]).activation_bytes / 2**20
+        measured = {library: found["step"]["median_mib"] / estimate for library, found in row["memory"].items()}
+        assert 0.7 < measured["torch"] < 1.1, row["arch"]  # joins no layers
+        assert 0.4 < measured["tfnorm"] < measured["torch"], row["arch"]
+
+
+def test_frozen_layers_hold_other_parameters():
+    model = chain(layers.Conv2D(4, 3, name="conv"), layers.BatchNormalization(name="norm"))
+    model.get_layer("conv").trainable = False
+    table = summary(model)
+    assert [(row.parameters, row.other_parameters) for row in table] == [(0, 0), (0, 112), (8, 8)]
+
+
+def test_where_padding_depends_on_the_size_of_the_image():
+    def residual(sides):
+        image = keras.Input((*sides, 3))
+        main = layers.Conv2D(4, 3, strides=2, padding="same")(image)
+        return receptive_field(keras.Model(image, layers.Add()([main, layers.Conv2D(4, 1, strides=2)(image)])))[-1]
+
+    assert (residual((32, 33)).start, residual((32, 33)).padding) == ((1.5, 0.5), (0, 1))
+    unknown = residual((None, None))
+    assert (unknown.receptive_field, unknown.start, unknown.padding) == ((3, 3), (None, None), (None, None))
+
+
+def test_an_open_input():
+    model = chain(
+        layers.Conv2D(4, 3, 2, padding="same", name="conv"), layers.GlobalAveragePooling2D(), shape=(None, None, 3)
+    )
+    table = summary(model)
+    assert table["conv"].receptive_field == (3, 3) and table["conv"].start == (None, None)
+    assert table[-1].receptive_field == (math.inf, math.inf)
+    assert table.notes == (
+        "Multiply-adds and activations of layers with an open shape are not counted: give `input_shape`.",
+    )
+    assert "all" in str(table) and "?" in str(receptive_field(model))
+    assert math.isinf(table.to_frame()["receptive_field_height"].iloc[-1])
+    with pytest.raises(TfnormError) as caught:
+        flops(model)
+    assert str(caught.value) == table.notes[0]
+    closed = summary(model, input_shape=(32, 64, 3))
+    assert closed["conv"].shape == (16, 32, 4) and closed.multiply_adds == 16 * 32 * 27 * 4 and not closed.notes
+    assert closed[-1].receptive_field == (33, 65)
+    assert multiply_adds(model, input_shape=(32, 64, 3)) == closed.multiply_adds
+
+
+REFUSED = [
+    (
+        lambda: summary(chain(layers.ReLU()), input_shape=(16, 16, 3)),
+        "`input_shape` must give every side of the model's input (32, 32, 3), without the batch axis, and change only "
+        "those that are None. Received: (16, 16, 3).",
+    ),
+    (
+        lambda: summary(chain(layers.ReLU(), shape=(None, None, 3)), input_shape=(16, 16)),
+        "`input_shape` must give every side of the model's input (None, None, 3), without the batch axis, and change "
+        "only those that are None. Received: (16, 16).",
+    ),
+    (
+        lambda: summary(chain(layers.ReLU()), batch_size=0),
+        "`batch_size` must be an integer of at least 1. Received: batch_size=0.",
+    ),
+    (
+        lambda: summary(chain(layers.ReLU()), pointwise=["ReLU"]),
+        "`pointwise` must hold classes of layers, such as [MyLayer]. Received: ('ReLU',).",
+    ),
+    (
+        lambda: receptive_field(keras.Sequential([layers.ReLU()], name="later")),
+        "The model 'later' is not built yet. Begin it with keras.Input, or call it on a batch first.",
+    ),
+    (
+        lambda: summary(Subclass(name="own")),
+        "Only functional and sequential models have a graph to follow. Received: Subclass 'own'. "
+        "Build the model with keras.Input and keras.Model(inputs, outputs).",
+    ),
+    (
+        lambda: summary("mnist_7k"),
+        "Only functional and sequential models have a graph to follow. Received: str. "
+        "Build the model with keras.Input and keras.Model(inputs, outputs).",
+    ),
+    (
+        lambda: summary(chain(layers.ReLU(name="relu")))["relo"],
+        "Unknown layer 'relo'. Did you mean 'relu'? Use one of: image, relu.",
+    ),
+]  # fmt: skip
+
+
+class Subclass(keras.Model):
+    def call(self, inputs):
+        return inputs
+
+
+@pytest.mark.parametrize(("make", "sentence"), REFUSED)
+def test_refused(make, sentence):
+    with pytest.raises(TfnormError) as caught:
+        make()
+    assert str(caught.value) == sentence
+
+
+def test_a_model_that_computes_something_else_than_its_graph_is_not_known():
+    class Twice(keras.Model):
+        def call(self, inputs):
+            return super().call(super().call(inputs))
+
+    class Chain(keras.Sequential):
+        def call(self, inputs):
+            return super().call(super().call(inputs))
+
+    image = keras.Input((32, 32, 3))
+    convolution = layers.Conv2D(3, 3, padding="same")
+    for inner in (Twice(image, convolution(image), name="own"), Chain([image, convolution], name="own")):
+        with pytest.raises(TfnormError, match="Only functional and sequential models"):
+            summary(inner)
+        outer = summary(chain(inner))
+        assert outer.notes[0] == UNKNOWN.format(name="own", kind=type(inner).__name__)
+
+
+def test_tables_as_text_frame_and_html(built):
+    table = summary(built("mnist_7k", "bn"), batch_size=64)
+    lines = str(table).splitlines()
+    assert lines[0].strip() == "mnist_7k"
+    (line,) = [line for line in lines if line.split()[:1] == ["conv2"]]
+    assert line.split() == "conv2 Conv2D 24 x 24 x 16 5 1 1,152 0 663,552 2.36".split()
+    assert lines[-2].split() == "total 6,986 120 1,082,048 19.9".split()
+    assert repr(table) == str(table)
+    frame = table.to_frame()
+    assert frame.loc["conv2", "receptive_field_width"] == 5 and frame["parameters"].sum() == 6986
+    assert frame.loc["conv2", "activation_bytes"] == 24 * 24 * 16 * 4
+    assert list(frame.index) == [row.name for row in table] and len(table) == len(frame)
+    page = table._repr_html_()
+    assert page.count("<tr>") == len(table) + 2 and "activations (MB, 64 images)" in page
+    fields = receptive_field(built("mnist_7k", "bn"))
+    (line,) = [line for line in str(fields).splitlines() if line.split()[:1] == ["max_pool1"]]
+    assert line.split() == "max_pool1 MaxPooling2D 12 x 12 x 16 6 2 3 0".split()
+    assert "total" not in str(fields) and "total" not in fields._repr_html_()
+
+
+def test_markup_in_names_is_text():
+    image = keras.Input((4, 4, 3))
+    table = summary(keras.Model(image, layers.ReLU(name="a[b]<i>")(image), name="[red]"))
+    assert "a[b]<i>" in str(table) and str(table).splitlines()[0].strip() == "[red]"
+    assert "a[b]&lt;i&gt;" in table._repr_html_()

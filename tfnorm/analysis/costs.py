@@ -1,0 +1,141 @@
+"""How many multiplications, each with an addition, a Keras layer does for one image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+from keras import layers
+from keras.src.layers.convolutional.base_conv import BaseConv
+from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
+from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
+from keras.src.layers.convolutional.base_separable_conv import BaseSeparableConv
+
+from tfnorm.analysis.graph import Call, graph_of, walk
+from tfnorm.analysis.reading import read_call, reader_of
+from tfnorm.analysis.trace import Shape, Trace
+
+Cost = Callable[[Any, Sequence[Shape], Shape], int | None]
+
+
+def multiply_adds_of(layer: Any, inputs: Sequence[Shape], output: Shape) -> int | None:
+    """Return the multiply-adds of a layer for one image; None if they are not known.
+
+    Products of matrices count, as in the literature: convolutions, dense, recurrent and attention layers. Biases,
+    activations, norms, pooling and sums do not.
+
+    Args:
+        layer: A Keras layer or operation.
+        inputs: Shapes of its inputs, without the batch axis.
+        output: Shape of its output, likewise.
+    """
+    try:
+        if graph_of(layer) is not None:
+            return _of_model(layer, inputs)
+        for kinds, cost in COSTS:
+            if isinstance(layer, kinds):
+                return cost(layer, inputs, output)
+    except OpenShapeError:
+        return None
+    return None if reader_of(layer) is None else 0
+
+
+class OpenShapeError(Exception):
+    """A shape with a side of unknown size."""
+
+
+def _product(shape: Sequence[int | None]) -> int:
+    if None in shape:
+        raise OpenShapeError
+    return math.prod(shape)  # type: ignore[arg-type]
+
+
+def _places(layer: Any, shape: Shape) -> int:
+    """Return the number of pixels of a convolution's input or output."""
+    return _product(shape[1:] if layer.data_format == "channels_first" else shape[:-1])
+
+
+def _convolution(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
+    # The kernel has the channels of one group only, and each of its weights is used once a pixel.
+    return math.prod(layer.kernel.shape) * _places(layer, output)
+
+
+def _separable(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
+    kernels = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
+    return kernels * _places(layer, output)
+
+
+def _transposed(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
+    return math.prod(layer.kernel.shape) * _places(layer, inputs[0])
+
+
+def _dense(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
+    return math.prod(layer.kernel.shape) * _product(inputs[0][:-1])
+
+
+def _einsum(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
+    # Axes of the input that the kernel does not have: each weight is used once for each of their elements.
+    source, kernel = layer.equation.split("->")[0].split(",")
+    if "." in source:
+        return math.prod(layer.kernel.shape) * _product(inputs[0][: len(inputs[0]) - len(source.replace("...", ""))])
+    return math.prod(layer.kernel.shape) * _product(
+        [side for label, side in zip(source[1:], inputs[0], strict=True) if label not in kernel]
+    )
+
+
+def _attention(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
+    steps, others = _product(inputs[0][:-1]), _product(inputs[1][:-1])
+    places = {"query": steps, "key": others, "value": others, "output": steps}
+    projections = sum(math.prod(getattr(layer, f"_{part}_dense").kernel.shape) * n for part, n in places.items())
+    return projections + layer.num_heads * steps * others * (layer.key_dim + layer.value_dim)
+
+
+def _recurrent(layer: Any, inputs: Sequence[Shape], output: Shape) -> int | None:
+    cells = layer.cell.cells if isinstance(layer.cell, layers.StackedRNNCells) else [layer.cell]
+    if not all(isinstance(cell, (layers.SimpleRNNCell, layers.GRUCell, layers.LSTMCell)) for cell in cells):
+        return None
+    kernels = [weight for cell in cells for weight in (cell.kernel, cell.recurrent_kernel)]
+    return sum(math.prod(kernel.shape) for kernel in kernels) * _product(inputs[0][:1])
+
+
+def _bidirectional(layer: Any, inputs: Sequence[Shape], output: Shape) -> int | None:
+    parts = [_recurrent(part, inputs, output) for part in (layer.forward_layer, layer.backward_layer)]
+    return None if None in parts else sum(parts)
+
+
+def _time_distributed(layer: Any, inputs: Sequence[Shape], output: Shape) -> int | None:
+    one = multiply_adds_of(layer.layer, [inputs[0][1:]], output[1:])
+    return None if one is None else one * _product(inputs[0][:1])
+
+
+def _of_model(model: Any, inputs: Sequence[Shape]) -> int | None:
+    costs = []
+
+    def visit(call: Call) -> list[Trace]:
+        outputs = read_call(call)
+        costs.append(multiply_adds_of(call.operation, [trace.shape for trace in call.inputs], outputs[0].shape))
+        return outputs
+
+    walk(model, [Trace(shape) for shape in inputs], visit)
+    return None if None in costs else sum(costs)
+
+
+def _matmul(operation: Any, inputs: Sequence[Shape], output: Shape) -> int:
+    return _product(output) * _product(inputs[0][-1:])
+
+
+COSTS: tuple[tuple[tuple[type, ...], Cost], ...] = (
+    ((BaseConv, BaseDepthwiseConv), _convolution),
+    ((BaseSeparableConv,), _separable),
+    ((BaseConvTranspose,), _transposed),
+    ((layers.Dense,), _dense),
+    ((layers.EinsumDense,), _einsum),
+    ((layers.MultiHeadAttention,), _attention),
+    ((layers.RNN,), _recurrent),
+    ((layers.Bidirectional,), _bidirectional),
+    ((layers.TimeDistributed,), _time_distributed),
+    ((layers.SpectralNormalization,), lambda layer, inputs, output: multiply_adds_of(layer.layer, inputs, output)),
+    ((keras.src.ops.numpy.Matmul,), _matmul),
+)

@@ -1,0 +1,155 @@
+"""Receptive fields, parameters, multiply-adds and activation memory of a model, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tfnorm.analysis.rows import Layers, check_batch_size
+from tfnorm.errors import TfnormError
+
+if TYPE_CHECKING:
+    import keras
+
+
+def summary(
+    model: keras.Model,
+    *,
+    batch_size: int = 1,
+    input_shape: Sequence[int] | None = None,
+    input_name: str | None = None,
+    pointwise: Sequence[type] = (),
+) -> Layers:
+    r"""Return a table of a model's layers: receptive fields, parameters, multiply-adds and activation memory.
+
+    The receptive field of a unit is the smallest window of the image, along each axis, outside of which no pixel
+    changes the unit. After windows of size k, stride s and dilation d it is
+
+    .. math:: r \leftarrow r + d (k - 1) j, \quad j \leftarrow j s
+
+    from r = j = 1 for the pixels, with j the jump from one unit's field to the next. It is followed exactly through
+    any graph: branches that meet again count from the first to the last pixel that one of them reads (as a rule the
+    largest path), transposed convolutions and upsampling divide the jump, and where fields then differ from place to
+    place the largest counts. Padding counts as pixels, so that a field may be larger than the image. Global pooling
+    reads all units, as does everything after it. Convolutions are followed whatever their weights are.
+
+    As in the literature the statistics of norms do not count, though with layer, group, instance and filter response
+    normalization over the image each unit depends on all of it; such rows are marked. Batch norm is taken as at
+    inference, where its statistics are constants. Layers that are not known, attention among them, are listed in
+    ``notes``, and after them the field is unknown.
+
+    Multiply-adds are those of products of matrices (convolutions, dense, recurrent and attention layers) for one image,
+    as papers count them, often under the name of FLOPs. Activation memory adds up the outputs of all layers, in their
+    precision, as training keeps them for the gradients if it joins no layers; outputs that only have another shape
+    (flatten, reshape) and the images themselves do not count.
+
+    Args:
+        model: A functional or sequential model, with nested models, shared layers and any number of inputs.
+        batch_size: Images a step, for the activation memory; at least 1.
+        input_shape: Shape of one image, such as (224, 224, 3), for a model that leaves it open.
+        input_name: The input that is the image, for a model with several; by default the first with three axes.
+        pointwise: Classes of layers of your own, each unit of whose output reads one unit of its input, or one at
+            the same place of each input. Their multiply-adds count as none.
+
+    Returns:
+        The rows, a sequence; ``to_frame()`` gives a `pandas.DataFrame`, ``summary(model)["conv1"]`` one row.
+
+    Raises:
+        TfnormError: If the model is a subclass of its own or not built yet, or an argument does not fit it.
+
+    Example:
+        >>> table = summary(tfnorm.build("cifar_plain"), batch_size=64)
+        >>> table["convblock2_conv3"].receptive_field, table["convblock2_conv3"].jump
+        ((18, 18), (2, 2))
+        >>> table.parameters, table.multiply_adds
+        (49808, 10133824)
+
+    References:
+        Araujo, Norris and Sim, 2019, doi 10.23915/distill.00021.
+    """
+    check_batch_size(batch_size)
+    classes = tuple(pointwise)
+    if not all(isinstance(kind, type) for kind in classes):
+        raise TfnormError(f"`pointwise` must hold classes of layers, such as [MyLayer]. Received: {classes!r}.")
+    from tfnorm.analysis.model import model_rows
+
+    rows = model_rows(model, input_shape=input_shape, input_name=input_name, pointwise=classes)
+    return Layers(model.name, rows, batch_size)
+
+
+def receptive_field(
+    model: keras.Model,
+    *,
+    input_shape: Sequence[int] | None = None,
+    input_name: str | None = None,
+    pointwise: Sequence[type] = (),
+) -> Layers:
+    """Return a table of the receptive fields of a model's layers: size, jump, start, padding, along each axis.
+
+    Size and jump are in pixels; ``start`` is the centre of the first unit's field (pixel 0 has its centre at 0.5) and
+    ``padding`` how far that field begins beyond the image's edge (0 or less if it does not). Padding "same" with a
+    stride depends on the image's size: start and padding are None, shown as "?", where that is open. See `summary`
+    for the definition and the arguments.
+
+    Returns:
+        The rows, a sequence.
+
+    Raises:
+        TfnormError: See `summary`.
+
+    Example:
+        >>> import keras
+        >>> vgg = keras.applications.VGG16(weights=None, include_top=False, input_shape=(224, 224, 3))
+        >>> row = receptive_field(vgg)["block5_pool"]
+        >>> row.receptive_field, row.jump, row.start, row.padding
+        ((212, 212), (32, 32), (16.0, 16.0), (90, 90))
+    """
+    table = summary(model, input_shape=input_shape, input_name=input_name, pointwise=pointwise)
+    return Layers(f"receptive fields of {table.title}", table.rows, fields_only=True)
+
+
+def multiply_adds(
+    model: keras.Model, *, input_shape: Sequence[int] | None = None, pointwise: Sequence[type] = ()
+) -> int:
+    """Return the multiply-adds of a model for one image: one multiplication and one addition each.
+
+    What counts is said at `summary`.
+
+    Args:
+        model: See `summary`.
+        input_shape: See `summary`.
+        pointwise: See `summary`.
+
+    Raises:
+        TfnormError: If a layer's multiply-adds are not known, or see `summary`.
+
+    Example:
+        >>> multiply_adds(tfnorm.build("mnist_7k"))
+        1082048
+    """
+    table = summary(model, input_shape=input_shape, pointwise=pointwise)
+    uncounted = [row for row in table if row.multiply_adds is None]
+    if uncounted:
+        notes = dict.fromkeys(row.notes[-1] for row in uncounted)  # the one on the field, if any, comes first
+        raise TfnormError(" ".join(notes))
+    return table.multiply_adds
+
+
+def flops(model: keras.Model, *, input_shape: Sequence[int] | None = None, pointwise: Sequence[type] = ()) -> int:
+    """Return the floating point operations of a model for one image: two for each of its `multiply_adds`.
+
+    Papers often give multiply-adds under the name of FLOPs; profilers count as here.
+
+    Args:
+        model: See `summary`.
+        input_shape: See `summary`.
+        pointwise: See `summary`.
+
+    Raises:
+        TfnormError: See `multiply_adds`.
+
+    Example:
+        >>> flops(tfnorm.build("mnist_7k"))
+        2164096
+    """
+    return 2 * multiply_adds(model, input_shape=input_shape, pointwise=pointwise)

@@ -1,0 +1,231 @@
+"""How each kind of Keras layer reads its input: what it does to the receptive field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+from keras import layers
+from keras.src.applications.convnext import LayerScale, StochasticDepth
+from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
+from keras.src.layers.merging.base_merge import Merge
+
+from tfnorm.analysis.graph import Call, graph_of, walk
+from tfnorm.analysis.trace import Shape, Trace, along, joined, mixed, renumbered, reshaped
+from tfnorm.analysis.windows import WINDOW_READERS, Reader, reduced
+from tfnorm.layers import TLU, FilterResponseNormalization
+
+
+def read(layer: Any, inputs: Sequence[Trace], shape: Shape, pointwise: tuple[type, ...] = ()) -> Trace:
+    """Return the trace of a layer's output.
+
+    Args:
+        layer: A Keras layer or operation.
+        inputs: The traces of its inputs; those of no tensor with the image's axes have no fields.
+        shape: Its output's, without the batch axis.
+        pointwise: Further classes whose units each read one unit of their input.
+    """
+    if isinstance(layer, pointwise):
+        return _pointwise(layer, inputs, shape)
+    if not any(trace.fields for trace in inputs):
+        return replace(inputs[0], shape=shape)
+    why = next((trace.unknown for trace in inputs if trace.unknown), None)
+    if why:
+        return replace(inputs[0], shape=shape, unknown=why)
+    if graph_of(layer) is not None:  # a model inside another layer, such as TimeDistributed
+        return walk(layer, inputs, lambda call: read_call(call, pointwise))[0]
+    return (reader_of(layer) or _unknown)(layer, inputs, shape)
+
+
+def reader_of(layer: Any) -> Reader | None:
+    """Return the function that reads a layer's input; None if how it does is not known."""
+    found = next((reader for kinds, reader in READERS if isinstance(layer, kinds)), _unknown)
+    return None if found is _unknown else found
+
+
+def read_call(call: Call, pointwise: tuple[type, ...] = ()) -> list[Trace]:
+    """Return the traces of a call's outputs."""
+    specs = _output_specs(call)
+    first, *others = [spec.shape[1:] for spec in specs]
+    trace = read(call.operation, call.inputs, first, pointwise)
+    # Further outputs, such as the state of a recurrent layer, have no place for the image's axes.
+    traces = [trace, *(mixed(trace, shape, range(len(first))) for shape in others)]
+    return [replace(one, dtype=str(spec.dtype)) for one, spec in zip(traces, specs, strict=True)]
+
+
+def _output_specs(call: Call) -> list[Any]:
+    """Return shapes and types of a call's outputs: those of the graph, unless its inputs have other shapes here."""
+    tensors = call.node.input_tensors
+    if all(tensor.shape[1:] == trace.shape for tensor, trace in zip(tensors, call.inputs, strict=True)):
+        return call.node.outputs
+
+    def spec(value: Any) -> Any:
+        return keras.KerasTensor((None, *value.shape), value.dtype) if isinstance(value, Trace) else value
+
+    args, kwargs = keras.tree.map_structure(spec, (call.args, call.kwargs))
+    return keras.tree.flatten(call.operation.compute_output_spec(*args, **kwargs))
+
+
+def _unknown(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
+    why = (
+        "how it reads its input is not known. If each unit of its output reads one unit of its input, name its class "
+        "in `pointwise`"
+    )
+    return replace(inputs[0], shape=shape, unknown=why)
+
+
+def _pointwise(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
+    return joined(inputs, shape)
+
+
+def _concatenated(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
+    (axis,) = _axes(layer.axis, shape)
+    if any(axis in trace.places for trace in inputs):
+        return replace(inputs[0], shape=shape, unknown="it joins images side by side")
+    return joined(inputs, shape)
+
+
+def _dense(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
+    return mixed(inputs[0], shape, [len(inputs[0].shape) - 1])
+
+
+def _einsum(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
+    (trace,) = inputs
+    if "." in layer.equation:
+        return _unknown(layer, inputs, shape)
+    sources, result = layer.equation.split("->")
+    source, kernel = sources.split(",")
+    labels = {place: source[place + 1] for place in trace.places if place is not None}
+    if any(label in kernel and label in result for label in labels.values()):
+        return _unknown(layer, inputs, shape)
+    summed = [place for place, label in labels.items() if label not in result]
+    return renumbered(mixed(trace, trace.shape, summed), shape, lambda place: result.index(source[place + 1]) - 1)
+
+
+def _recurrent(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
+    trace = mixed(inputs[0], shape, [len(inputs[0].shape) - 1])
+    if not layer.return_sequences:
+        return mixed(trace, shape, [0])
+    return along(trace, shape, lambda place, field: field.with_reach(field))
+
+
+def _permuted(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
+    return renumbered(inputs[0], shape, lambda place: layer.dims.index(place + 1))
+
+
+def _softmax(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
+    axes = _axes(layer.axis, shape)
+    return along(inputs[0], shape, lambda place, field: field.with_reach(field) if place in axes else field)
+
+
+def _axes(axis: int | Sequence[int], shape: Shape) -> set[int]:
+    """Return axes counted with the batch axis as axes of ``shape``, which has none."""
+    rank = len(shape) + 1
+    return {one % rank - 1 for one in ([axis] if isinstance(axis, int) else axis)}
+
+
+def _normalized(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
+    """Return the trace after a norm whose statistics are over the axes ``layer.axis`` of each sample."""
+    axes = _axes(layer.axis, shape)
+    over = any(place in axes for place in inputs[0].places if place is not None and shape[place] != 1)
+    return replace(inputs[0], shape=shape, context=inputs[0].context or over)
+
+
+def _normalized_over_image(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
+    over = any(place is not None and shape[place] != 1 for place in inputs[0].places)
+    return replace(inputs[0], shape=shape, context=inputs[0].context or over)
+
+
+def _wrapped(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
+    return read(layer.layer, inputs, shape)
+
+
+def _time_distributed(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
+    """Return the trace of a layer applied to each step: the axis of the steps is as it was."""
+    (trace,) = inputs
+    inner = renumbered(trace, trace.shape[1:], lambda place: place - 1 if place else None)
+    result = read(layer.layer, [inner], shape[1:])
+    places = [
+        0 if old == 0 else new if new is None else new + 1 for old, new in zip(trace.places, result.places, strict=True)
+    ]
+    fields = [old if place == 0 else new for place, old, new in zip(places, trace.fields, result.fields, strict=True)]
+    return replace(result, shape=shape, places=tuple(places), fields=tuple(fields))
+
+
+def _reduction(operation: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
+    (trace,) = inputs
+    axes = range(len(trace.shape)) if operation.axis is None else sorted(_axes(operation.axis, trace.shape))
+    return reduced(trace, shape, list(axes), operation.keepdims)
+
+
+def _transpose(operation: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
+    axes = operation.axes or tuple(reversed(range(len(shape) + 1)))
+    if axes[0] != 0:
+        return _unknown(operation, inputs, shape)
+    return renumbered(inputs[0], shape, lambda place: list(axes).index(place + 1) - 1)
+
+
+def _padded(operation: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
+    widths = operation.pad_width
+    one = len(widths) == 1  # for all axes
+    return along(inputs[0], shape, lambda place, field: field.window(1, before=widths[0 if one else place + 1][0]))
+
+
+def _operations(module: Any, names: str) -> tuple[type, ...]:
+    return tuple(getattr(module, name) for name in names.split())
+
+
+OPS, NN = keras.src.ops.numpy, keras.src.ops.nn
+ELEMENTWISE = (
+    *_operations(
+        OPS,
+        "Absolute Add Average Clip Copy Cos Divide Equal Exp Expm1 Floor Greater GreaterEqual Less LessEqual Log Log1p "
+        "LogicalAnd LogicalNot LogicalOr Maximum Minimum Mod Multiply Negative NotEqual Power Reciprocal Round Sign "
+        "Sin Sqrt Square Subtract Tanh TrueDivide Where",
+    ),
+    *_operations(
+        NN,
+        "Celu Elu Gelu HardSigmoid HardSilu HardTanh LeakyRelu LogSigmoid Relu Relu6 Selu Sigmoid Silu Softplus "
+        "Softsign",
+    ),
+    keras.src.ops.core.Cast,
+)
+NORMS_OF_AXES = (layers.LayerNormalization, layers.RMSNormalization, layers.UnitNormalization)
+NORMS_OF_IMAGES = (layers.GroupNormalization, FilterResponseNormalization)
+POINTWISE = (
+    layers.Activation, layers.ELU, layers.LeakyReLU, layers.PReLU, layers.ReLU, layers.Identity, layers.Masking,
+    layers.ActivityRegularization, layers.Dropout, layers.AlphaDropout, layers.GaussianDropout, layers.GaussianNoise,
+    layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D, layers.BatchNormalization,
+    layers.Normalization, layers.Rescaling, TLU, LayerScale, StochasticDepth, CustomScaleLayer,
+)  # fmt: skip
+# It lets images pass at inference.
+AUGMENTATION = (
+    *(kind for name, kind in vars(layers).items() if name.startswith("Rand")),
+    layers.AugMix, layers.CutMix, layers.MixUp, layers.Solarization,
+)  # fmt: skip
+# They give what is there another shape and copy nothing.
+VIEWS = (layers.Flatten, layers.Reshape, OPS.Reshape, OPS.Squeeze, OPS.ExpandDims)
+
+# The first that a layer is an instance of is its reader.
+READERS: tuple[tuple[tuple[type, ...], Reader], ...] = (
+    *WINDOW_READERS,
+    ((layers.RandomCrop, layers.Dot, layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D), _unknown),
+    ((layers.Concatenate, OPS.Concatenate), _concatenated),
+    ((layers.Softmax, NN.Softmax), _softmax),
+    (NORMS_OF_AXES, _normalized),
+    (NORMS_OF_IMAGES, _normalized_over_image),
+    ((Merge, *AUGMENTATION, *POINTWISE, *ELEMENTWISE), _pointwise),
+    ((layers.Embedding, layers.RepeatVector), lambda _, inputs, shape: replace(inputs[0], shape=shape)),
+    ((layers.Dense,), _dense),
+    ((layers.EinsumDense,), _einsum),
+    (VIEWS, lambda _, inputs, shape: reshaped(inputs[0], shape)),
+    ((layers.Permute,), _permuted),
+    ((OPS.Transpose,), _transpose),
+    ((OPS.Pad,), _padded),
+    (_operations(OPS, "Amax Amin Max Mean Min Prod Std Sum Var"), _reduction),
+    ((layers.RNN, layers.Bidirectional), _recurrent),
+    ((layers.SpectralNormalization,), _wrapped),
+    ((layers.TimeDistributed,), _time_distributed),
+)

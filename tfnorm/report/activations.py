@@ -1,0 +1,153 @@
+"""Activations before and after norms over training: ``activations_data`` gives what ``plot_activations`` draws."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from tfnorm.errors import RunError, unknown
+from tfnorm.files import DOTS_PER_INCH, check_picture_path, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Records = Sequence[Mapping[str, Any]] | pd.DataFrame
+
+MEASURES = {"mean": "mean", "std": "standard deviation", "dead": "dead channels (%)"}
+SIDES = {"before": "before the norm", "after": "after the norm"}
+MOST_NAMES = 8
+RATIO_FOR_LOG = 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class ActivationsData:
+    """What `plot_activations` draws.
+
+    Attributes:
+        curves: One row for each layer, number of epochs trained, side ("before" or "after") and measure ("mean",
+            "std" or "dead", in percent): ``layer``, ``epochs``, ``side``, ``measure``, ``value``.
+        layers: The layers, from the first to the last.
+        log: Whether the axis of the standard deviations is logarithmic.
+    """
+
+    curves: pd.DataFrame
+    layers: tuple[str, ...]
+    log: bool
+
+
+def activations_data(records: Records, layers: Sequence[str] | None = None) -> ActivationsData:
+    """Return the curves of activation statistics over training.
+
+    Args:
+        records: ``records`` or ``to_frame()`` of a `tfnorm.callbacks.ActivationStatistics`.
+        layers: The layers to draw; by default all.
+
+    Raises:
+        RunError: If there is nothing to draw, or no such layer.
+    """
+    frame = records if isinstance(records, pd.DataFrame) else pd.DataFrame(list(records))
+    if not len(frame):
+        raise RunError("There are no activation statistics to draw. Pass the callback to model.fit first.")
+    found = list(frame["layer"].unique())
+    for layer in layers or ():
+        if layer not in found:
+            raise RunError(unknown("layer", layer, found))
+    chosen = found if layers is None else [layer for layer in found if layer in layers]
+    parts = []
+    for side in SIDES:
+        for measure in MEASURES:
+            part = frame[["layer", "epochs"]].assign(side=side, measure=measure, value=frame[f"{side}_{measure}"])
+            parts.append(part[part["layer"].isin(chosen)])
+    curves = pd.concat(parts, ignore_index=True)
+    curves["value"] = curves["value"].astype(float) * np.where(curves["measure"] == "dead", 100.0, 1.0)
+    curves = curves.dropna(subset="value").reset_index(drop=True)
+    spread = curves.loc[curves["measure"] == "std", "value"]
+    log = bool(len(spread) and spread.min() > 0 and spread.max() / spread.min() > RATIO_FOR_LOG)
+    return ActivationsData(curves, tuple(chosen), log)
+
+
+def plot_activations(
+    records: Records,
+    layers: Sequence[str] | None = None,
+    *,
+    title: str | None = None,
+    path: str | os.PathLike[str] | None = None,
+) -> Figure:
+    """Draw mean, standard deviation and dead channels before (left) and after (right) each norm, over training.
+
+    Both sides have one scale, so that the picture shows what the norms hold steady. Colours go from the first layer,
+    dark, to the last, bright; of more than 8 the legend names some.
+
+    Args:
+        records: See `activations_data`.
+        layers: See there.
+        title: Title of the picture.
+        path: Where to write the picture (.png, .svg or .pdf), or None.
+
+    Returns:
+        The figure.
+
+    Raises:
+        RunError: See `activations_data`.
+        DataError: If the file type is unknown.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    if path is not None:
+        check_picture_path(path)
+    data = activations_data(records, layers)
+    measures = [measure for measure in MEASURES if (data.curves["measure"] == measure).any()]
+    names = data.layers
+    listed = np.unique(np.linspace(0, len(names) - 1, min(len(names), MOST_NAMES)).round().astype(int))
+    rows = -(-len(listed) // 4)
+    figure = Figure(
+        figsize=(10, 0.9 + 2.3 * len(measures) + 0.25 * rows),
+        dpi=DOTS_PER_INCH,
+        facecolor="white",
+        layout="constrained",
+    )
+    grid = figure.subplots(len(measures), len(SIDES), sharex=True, sharey="row", squeeze=False)
+    colours = dict(zip(names, colormaps["viridis"](np.linspace(0.0, 0.9, len(names))), strict=True))
+    handles = {}
+    for (side, measure), axes in zip(((s, m) for m in measures for s in SIDES), grid.flat, strict=True):
+        curves = data.curves[(data.curves["side"] == side) & (data.curves["measure"] == measure)]
+        for layer, curve in curves.groupby("layer", sort=False):
+            (handles[layer],) = axes.plot(
+                curve["epochs"], curve["value"], "-o", color=colours[layer], linewidth=1.8, markersize=3.5
+            )
+        if not len(curves):
+            axes.text(0.5, 0.5, "no ReLU follows", transform=axes.transAxes, ha="center", color="#555555", fontsize=10)
+        if measure == "std" and data.log:
+            axes.set_yscale("log")
+        if measure == "dead":
+            top = max(5.0, 1.1 * data.curves.loc[data.curves["measure"] == "dead", "value"].max())
+            axes.set_ylim(-0.04 * top, top)
+        axes.grid(color="#dddddd", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=11, integer=True, min_n_ticks=1))
+        if measure == measures[0]:
+            axes.set_title(SIDES[side], loc="left", fontsize=11, weight="bold")
+        if measure == measures[-1]:
+            axes.set_xlabel("epochs trained", fontsize=11)
+        if side == "before":
+            axes.set_ylabel(MEASURES[measure], fontsize=11)
+    figure.align_ylabels(grid[:, 0])
+    figure.suptitle(title or "Activations before and after each norm", x=0.01, ha="left", fontsize=13, weight="bold")
+    shown = [names[number] for number in listed if names[number] in handles]
+    legend = figure.legend(
+        [handles[name] for name in shown], shown, loc="outside lower center", ncols=4, fontsize=9, frameon=False
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    if path is not None:
+        save_figure(figure, path, few_colours=True)
+    return figure
