@@ -1,6 +1,20 @@
 """Changing the layers of Keras models while keeping their weights."""
 
 from tfnorm.convert.accelerate import accelerate
+from tfnorm.convert.fold import fold_batch_norm
+from tfnorm.convert.insert import insert_norms
+from tfnorm.convert.replace import replace_norms
+from tfnorm.convert.report import Change, Report
 from tfnorm.convert.stock import to_keras
+from tfnorm.convert.tfa import load_tfa_model
 
-__all__ = ["accelerate", "to_keras"]
+__all__ = [
+    "Change",
+    "Report",
+    "accelerate",
+    "fold_batch_norm",
+    "insert_norms",
+    "load_tfa_model",
+    "replace_norms",
+    "to_keras",
+]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
@@ -16,7 +18,7 @@ from tfnorm.errors import TfnormError
 
 def check_cloneable(model: keras.Model) -> None:
     """Raise a `TfnormError` unless ``model`` is a functional or sequential model with weights."""
-    if not _has_graph(model):
+    if not has_graph(model):
         raise TfnormError(
             f"Only functional and sequential models can be converted. Received: {type(model).__name__} {model.name!r}. "
             "Build it with keras.Input and keras.Model(inputs, outputs)."
@@ -27,26 +29,58 @@ def check_cloneable(model: keras.Model) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Chain:
+    """Layers that are called one after the other in place of one layer; without any, its input is passed on.
+
+    Args:
+        layers: The layers. They get the precision of the old one, and their weights are the caller's to set.
+        twin: The one of them that takes over weights and state of the old layer, which it resembles variable by
+            variable; default None.
+    """
+
+    layers: tuple[Any, ...]
+    twin: Any = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the chain makes of a call of the old layer; arguments that the first new one lacks are lost."""
+        value = args[0] if args else kwargs.pop("inputs")
+        if self.layers:
+            known = inspect.signature(self.layers[0].call).parameters
+            value = self.layers[0](value, *args[1:], **{key: kwargs[key] for key in kwargs if key in known})
+        for layer in self.layers[1:]:
+            value = layer(value)
+        return value
+
+
 def clone_with(
     model: keras.Model,
     make: Callable[[Any], Any],
     weights_of: Callable[[Any], list] = lambda layer: layer.get_weights(),
+    *,
+    made: dict[int, tuple[Any, Any]] | None = None,
 ) -> keras.Model:
     """Return a copy of ``model`` whose layers ``make`` made, with all of its state.
 
     Weights, what is trainable, random seeds and, if the model was compiled, its settings and the optimizer with its
-    state are carried over.
+    state are carried over. Where a `Chain` changes the weights that there are, the optimizer starts afresh.
 
     Args:
         model: A functional or sequential model, nested ones and shared layers included; it is not changed.
-        make: Returns the new layer of an old one, with the same name; `remake` makes one of the same class.
+        make: Returns the new layer of an old one, with the same name; `remake` makes one of the same class. Or a
+            `Chain` of layers.
         weights_of: Returns the weights for the new layer of an old one, in the order of `get_weights`.
+        made: An empty dictionary that is filled with the old and new objects by the id of the old ones.
     """
-    made: dict[int, tuple[Any, Any]] = {}
+    made = {} if made is None else made
     copy = _copied(model, make, made)
     twins: dict[int, Any] = {}
+    same_weights = True
     for old, new in made.values():
-        if not isinstance(old, keras.Layer):
+        if isinstance(new, Chain):
+            same_weights = False
+            new = new.twin
+        if not isinstance(old, keras.Layer) or new is None:
             continue
         parts = [(old, new)]
         if not _is_container(old):
@@ -57,8 +91,8 @@ def clone_with(
         for part, new_part in parts:
             _carry_state(part, new_part)
     for old, new in made.values():
-        if isinstance(old, keras.Model) and old.compiled and _has_graph(old):
-            _compile_like(old, new, twins)
+        if isinstance(old, keras.Model) and old.compiled and has_graph(old):
+            _compile_like(old, new, twins if same_weights else None)
     return copy
 
 
@@ -71,9 +105,12 @@ def remake(layer, kind: type | None = None, config: dict[str, Any] | None = None
         config: The configuration, default the layer's own.
     """
     functions = {key: value for key, value in vars(layer).items() if isinstance(value, FunctionType)}
+    config = layer.get_config() if config is None else config
+    if functions.get("activation", remake).__name__ == "<lambda>":
+        config = {**config, "activation": None}  # which Keras writes, but cannot read
     # Functions are in the configuration by name only and lambdas as code, without the module they are from.
     with keras.saving.custom_object_scope({f.__name__: f for f in functions.values()}), SafeModeScope(False):
-        new = (kind or type(layer)).from_config(layer.get_config() if config is None else config)
+        new = (kind or type(layer)).from_config(config)
     for key, function in functions.items():
         if function.__name__ == "<lambda>":
             setattr(new, key, function)
@@ -84,7 +121,7 @@ def remake(layer, kind: type | None = None, config: dict[str, Any] | None = None
     return new
 
 
-def _has_graph(layer) -> bool:
+def has_graph(layer) -> bool:
     """Return whether ``layer`` is a model whose class can be called again on layers or tensors of our own."""
     if isinstance(layer, keras.Sequential):
         return type(layer).__init__ is keras.Sequential.__init__
@@ -92,7 +129,7 @@ def _has_graph(layer) -> bool:
 
 
 def _is_container(layer) -> bool:
-    return _has_graph(layer) or type(layer) is keras.layers.TimeDistributed
+    return has_graph(layer) or type(layer) is keras.layers.TimeDistributed
 
 
 def _copied(layer, make: Callable[[Any], Any], made: dict[int, tuple[Any, Any]]):
@@ -106,24 +143,31 @@ def _copied(layer, make: Callable[[Any], Any], made: dict[int, tuple[Any, Any]])
 
     if isinstance(layer, keras.layers.InputLayer):
         new = remake(layer)
-    elif isinstance(layer, keras.Sequential) and _has_graph(layer):
+    elif isinstance(layer, keras.Sequential) and has_graph(layer):
         # `layers` leaves the input out.
-        new = type(layer)([copied(inner) for inner in layer._layers], name=layer.name)
-    elif _has_graph(layer):
+        inner_layers = [part for inner in layer._layers for part in _parts(copied(inner))]
+        new = type(layer)(inner_layers, name=layer.name)
+    elif has_graph(layer):
         inputs = keras.tree.map_structure(lambda tensor: copied(tensor._keras_history.operation).output, layer.input)
         new = type(layer)(inputs, layer._run_through_graph(inputs, operation_fn=copied), name=layer.name)
     elif _is_container(layer):
         config = layer.get_config()
         del config["layer"]
-        new = type(layer)(copied(layer.layer), **config)
+        (inner_layer,) = _parts(copied(layer.layer))
+        new = type(layer)(inner_layer, **config)
     else:
         new = make(layer)
-        if new.name != layer.name:  # operations such as x + 1 do not keep theirs in the configuration
+        # Operations such as x + 1 do not keep their name in the configuration.
+        if not isinstance(new, Chain) and new.name != layer.name:
             new.name = layer.name
-    if isinstance(layer, keras.Layer):
-        new._dtype_policy = layer._dtype_policy  # not in the configuration of a model or an input
+    for part in _parts(new) if isinstance(layer, keras.Layer) else ():
+        part._dtype_policy = layer._dtype_policy  # not in the configuration of a model or an input
     made[id(layer)] = layer, new
     return new
+
+
+def _parts(new) -> tuple[Any, ...]:
+    return new.layers if isinstance(new, Chain) else (new,)
 
 
 def _carry_state(old, new) -> None:
@@ -139,8 +183,11 @@ def _carry_state(old, new) -> None:
         new.finalize_state()  # its mean is a constant, taken from the weights
 
 
-def _compile_like(old: keras.Model, new: keras.Model, twins: dict[int, Any]) -> None:
-    """Compile ``new`` as ``old`` is, with the optimizer's state; ``twins`` are the new variables by the old's id."""
+def _compile_like(old: keras.Model, new: keras.Model, twins: dict[int, Any] | None) -> None:
+    """Compile ``new`` as ``old`` is.
+
+    ``twins`` are the new variables by the id of the old ones, for the state of the optimizer; without them it has none.
+    """
     if type(old).compile is not keras.Model.compile:
         new.compile_from_config(old.get_compile_config())
         return
@@ -152,7 +199,7 @@ def _compile_like(old: keras.Model, new: keras.Model, twins: dict[int, Any]) -> 
     optimizer = old.optimizer and remake(old.optimizer)
     scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     new.compile(**(settings | {"optimizer": optimizer}), auto_scale_loss=scaled)
-    if optimizer is not None and old.optimizer.built:
+    if twins is not None and optimizer is not None and old.optimizer.built:
         new.optimizer.build([twins.get(id(variable), variable) for variable in old.optimizer._trainable_variables])
         for variable, new_variable in zip(old.optimizer.variables, new.optimizer.variables, strict=True):
             new_variable.assign(variable)

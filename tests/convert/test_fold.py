@@ -1,0 +1,441 @@
+"""Folding batch norms: the same outputs at inference, and a reason for every norm that stays."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tfnorm import build
+from tfnorm import layers as ours
+from tfnorm.convert import fold_batch_norm
+from tfnorm.errors import TfnormError
+from tfnorm.models.architectures import ARCHITECTURES
+
+BATCH_NORMS = (layers.BatchNormalization, ours.BatchNormalization)
+
+
+def array(x):
+    return np.asarray(x).astype("float64")
+
+
+def all_layers(model):
+    return list(model._flatten_layers(include_self=False))
+
+
+def randomize(model, rng):
+    """Give the batch norms weights of their own, negative scales among them, and the others biases."""
+    for layer in all_layers(model):
+        if isinstance(layer, BATCH_NORMS):
+            for weight in layer.weights:
+                sign = rng.choice([-1, 1], weight.shape) if weight.name == "gamma" else 1
+                weight.assign(rng.uniform(0.5, 1.5, weight.shape) * sign)
+        elif getattr(layer, "use_bias", False):
+            layer.bias.assign(rng.normal(size=layer.bias.shape))
+    return model
+
+
+def batch(model, rng, size=3):
+    return rng.normal(1, 2, (size, *(side or 7 for side in model.input_shape[1:]))).astype("float32")
+
+
+def assert_same_outputs(folded, model, rng, tolerance=1e-5):
+    x = batch(model, rng)
+    for out, same in zip(*(keras.tree.flatten(m(x)) for m in (folded, model)), strict=True):
+        expected = array(same)
+        np.testing.assert_allclose(array(out), expected, rtol=0, atol=tolerance * np.abs(expected).max())
+
+
+def fold(model, rng, tolerance=1e-5):
+    """Fold, check the outputs, and return the model, the folded norms with their layers, and the reasons of others."""
+    folded, report = fold_batch_norm(randomize(model, rng), return_report=True)
+    assert_same_outputs(folded, model, rng, tolerance)
+    assert len(report.changes) + len(report.kept) == sum(isinstance(layer, BATCH_NORMS) for layer in all_layers(model))
+    assert len(report.kept) == sum(isinstance(layer, BATCH_NORMS) for layer in all_layers(folded))
+    assert {change.before for change in (*report.changes, *report.kept)} <= {"BatchNormalization", "OwnNorm"}
+    return folded, {c.layer: c.after for c in report.changes}, {c.layer: c.note for c in report.kept}
+
+
+def chain(shape, *parts):
+    return keras.Sequential([keras.Input(shape), *parts])
+
+
+def bn(name="bn", **settings):
+    return layers.BatchNormalization(name=name, **settings)
+
+
+# Every layer that takes a norm over.
+
+BEFORE = {
+    "conv1d": (layers.Conv1D(6, 3, padding="causal"), (7, 4)),
+    "conv2d": (layers.Conv2D(6, 3, padding="same", strides=2), (7, 7, 4)),
+    "conv3d": (layers.Conv3D(6, 2), (5, 5, 5, 4)),
+    "dilated": (layers.Conv2D(6, 3, dilation_rate=2, padding="same"), (7, 7, 4)),
+    "groups": (layers.Conv2D(6, 3, groups=2), (7, 7, 4)),
+    "depthwise1d": (layers.DepthwiseConv1D(3, depth_multiplier=2), (7, 4)),
+    "depthwise2d": (layers.DepthwiseConv2D(3, depth_multiplier=3, padding="same"), (7, 7, 4)),
+    "separable1d": (layers.SeparableConv1D(6, 3, depth_multiplier=2), (7, 4)),
+    "separable2d": (layers.SeparableConv2D(6, 3), (7, 7, 4)),
+    "transposed1d": (layers.Conv1DTranspose(6, 3, strides=2), (7, 4)),
+    "transposed2d": (layers.Conv2DTranspose(6, 3, strides=2, padding="same"), (7, 7, 4)),
+    "transposed3d": (layers.Conv3DTranspose(6, 2), (4, 4, 4, 4)),
+    "dense": (layers.Dense(6), (4,)),
+    "dense of pixels": (layers.Dense(6), (7, 7, 4)),
+    "open size": (layers.Conv2D(6, 3), (None, None, 4)),
+    "tfnorm's": (ours.Conv2D(6, 3), (7, 7, 4)),
+}
+
+
+@pytest.mark.parametrize("kind", BEFORE)
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_layer_before_a_norm(kind, bias, seeded):
+    layer, shape = BEFORE[kind]
+    layer = type(layer).from_config(layer.get_config() | {"name": "conv", "use_bias": bias})
+    model = chain(shape, layer, bn() if bias else ours.BatchNormalization(name="bn"), layers.ReLU(), layers.Dense(2))
+    folded, taken, _ = fold(model, seeded)
+    assert taken == {"bn": "conv"}
+    assert isinstance(folded, keras.Sequential)
+    assert [part.name for part in folded.layers] == [part.name for part in model.layers if part.name != "bn"]
+    assert type(folded.layers[0]) is type(layer)
+    assert folded.layers[0].use_bias
+    for weight, same in zip(folded.layers[-1].weights, model.layers[-1].weights, strict=True):
+        np.testing.assert_array_equal(array(weight), array(same))
+
+
+@pytest.mark.parametrize("settings", [{"scale": False}, {"center": False}, {"scale": False, "center": False}])
+def test_a_norm_without_gamma_or_beta(settings, seeded):
+    model = chain((7, 7, 4), layers.Conv2D(6, 3, name="conv"), bn(epsilon=0.1, **settings))
+    assert fold(model, seeded)[1] == {"bn": "conv"}
+
+
+def test_weights_are_those_of_the_formula(seeded):
+    model = randomize(chain((2, 2, 3), layers.Conv2D(2, 1, name="conv"), bn(epsilon=0.25)), seeded)
+    conv, norm = model.layers
+    kernel, bias, gamma, beta, mean, variance = map(array, (*conv.weights, *norm.weights))
+    scale = gamma / np.sqrt(variance + 0.25)
+    new_kernel, new_bias = fold_batch_norm(model).layers[0].get_weights()
+    np.testing.assert_allclose(new_kernel, kernel * scale, rtol=1e-6)
+    np.testing.assert_allclose(new_bias, (bias - mean) * scale + beta, rtol=1e-5)
+
+
+def test_channels_first(seeded):
+    conv = layers.Conv2D(6, 3, data_format="channels_first", name="conv")
+    assert fold(chain((4, 7, 7), conv, bn(axis=1)), seeded)[1] == {"bn": "conv"}
+
+
+def test_weight_standardization_is_written_out(seeded):
+    model = chain((7, 7, 4), ours.WeightStandardizedConv2D(6, 3, name="conv"), bn())
+    folded, taken, _ = fold(model, seeded)
+    assert taken == {"bn": "conv"}
+    assert type(folded.layers[0]) is ours.Conv2D
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        layers.Activation("linear"),
+        layers.Identity(),
+        layers.Dropout(0.5),
+        ours.Dropout(0.5),
+        layers.SpatialDropout2D(0.5),
+        layers.GaussianNoise(1.0),
+        layers.AveragePooling2D(2, padding="same"),
+        layers.GlobalAveragePooling2D(),
+        layers.Cropping2D(1),
+        layers.UpSampling2D(2, interpolation="bilinear"),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_layers_in_between(between, side, seeded):
+    between = type(between).from_config(between.get_config())
+    dense = layers.Dense(3, name="dense", activation="relu" if side == "after" else None)
+    parts = [dense, between, bn()] if side == "before" else [layers.ReLU(), bn(), between, dense]
+    assert fold(chain((7, 7, 4), *parts), seeded)[1] == {"bn": "dense"}
+
+
+@pytest.mark.parametrize("pool", [layers.MaxPooling2D(2, padding="same"), layers.GlobalMaxPooling2D()])
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_maxima_only_where_no_scale_is_negative(pool, side, seeded):
+    dense, norm = layers.Dense(3, name="dense"), bn()
+    pool = type(pool).from_config(pool.get_config() | {"name": "pool"})
+    parts = [layers.ReLU(name="relu"), norm, pool, dense] if side == "after" else [dense, pool, norm]
+    model = randomize(chain((7, 7, 4), *parts), seeded)
+    norm.gamma.assign(np.linspace(0.0, 2.0, norm.gamma.shape[0]))
+    folded, report = fold_batch_norm(model, return_report=True)
+    assert [change.after for change in report.changes] == ["dense"]
+    assert_same_outputs(folded, model, seeded)
+    norm.gamma.assign(np.linspace(-0.1, 2.0, norm.gamma.shape[0]))
+    _, report = fold_batch_norm(model, return_report=True)
+    before = "'relu' (ReLU)" if side == "after" else f"'pool' ({type(pool).__name__})"
+    assert [change.note for change in report.kept] == [f"after {before}"]
+
+
+AFTER = {
+    "dense": (layers.Dense(6, activation="relu"), (4,)),
+    "conv1d": (layers.Conv1D(6, 3), (7, 4)),
+    "conv2d": (layers.Conv2D(6, 3, strides=2, activation="relu"), (7, 7, 4)),
+    "conv3d": (layers.Conv3D(6, 2), (5, 5, 5, 4)),
+    "groups": (layers.Conv2D(6, 3, groups=2), (7, 7, 4)),
+    "pointwise": (layers.Conv2D(6, 1, strides=2, padding="same"), (7, 7, 4)),
+    "standardized": (ours.WeightStandardizedConv2D(6, 3), (7, 7, 4)),
+}
+
+
+@pytest.mark.parametrize("kind", AFTER)
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_layer_after_a_norm(kind, bias, seeded):
+    layer, shape = AFTER[kind]
+    layer = type(layer).from_config(layer.get_config() | {"name": "conv", "use_bias": bias})
+    assert fold(chain(shape, bn(), layer), seeded)[1] == {"bn": "conv"}
+
+
+def test_several_norms_into_one_layer(seeded):
+    parts = [bn("bn1"), layers.Dense(6, name="dense"), bn("bn2"), layers.Dropout(0.5), bn("bn3"), layers.ReLU()]
+    folded, taken, _ = fold(chain((4,), *parts), seeded)
+    assert taken == {"bn1": "dense", "bn2": "dense", "bn3": "dense"}
+    assert [type(layer) for layer in folded.layers] == [layers.Dense, layers.Dropout, layers.ReLU]
+
+
+# Whole networks.
+
+
+def application(name, **kwargs):
+    kind = getattr(keras.applications, name)
+    return kind(weights=None, input_shape=(32, 32, 3), classes=10, classifier_activation=None, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("name", "folded", "kept"),
+    [("ResNet50", 53, 0), ("MobileNetV2", 52, 0), ("EfficientNetB0", 49, 0), ("DenseNet121", 59, 62)],
+)
+def test_applications(name, folded, kept, seeded):
+    model = application(name)
+    new, taken, reasons = fold(model, seeded, 1e-4)
+    assert (len(taken), len(reasons)) == (folded, kept)
+    kernels = {layer.name for layer in model.layers if hasattr(layer, "kernel")}
+    assert set(taken.values()) <= kernels
+    assert {layer.name for layer in new.layers} == {layer.name for layer in model.layers} - set(taken)
+    if name == "DenseNet121":
+        assert reasons["conv2_block1_0_bn"] == "after 'pool1' (MaxPooling2D)"
+        assert reasons["bn"] == "after 'conv5_block16_concat' (Concatenate)"
+
+
+COUNTS = {
+    "mnist_7k": (3, 1),
+    "cifar_plain": (3, 5),
+    "cifar_dilated": (10, 0),
+    "mnist_layered": (0, 6),
+    "cifar_residual": (6, 2),
+    "resnet20": (19, 0),
+}
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_networks_of_tfnorm(arch, seeded):
+    _, taken, reasons = fold(build(arch, norm="bn", compile=False, seed=1), seeded)
+    # Some more go through a maximum where no scale is negative.
+    assert (len(taken), len(reasons)) == COUNTS[arch]
+
+
+def test_weight_standardized_network(seeded):
+    model = build("mnist_7k", norm="bn+ws", compile=False, seed=1)
+    folded, taken, reasons = fold(model, seeded)
+    assert len(taken) == 3 and list(reasons) == ["conv2_norm"]
+    for name in taken.values():
+        assert type(folded.get_layer(name)) is ours.Conv2D
+
+
+# Other shapes of model.
+
+
+def test_nested_and_shared_models(seeded):
+    block = chain((7, 7, 4), layers.Conv2D(4, 3, padding="same", name="conv"), bn("norm"), layers.ReLU())
+    block.name = "block"
+    inside = keras.Input((7, 7, 4))
+    x = layers.Conv2D(4, 1, name="conv")(inside)
+    inner = keras.Model(inside, bn("norm")(x), name="inner")
+    inputs = keras.Input((7, 7, 4))
+    outer = layers.TimeDistributed(chain((7, 4), layers.Dense(3, name="dense"), bn("norm")), name="rows")
+    model = keras.Model(inputs, outer(inner(block(block(inputs)))))
+    folded, taken, _ = fold(model, seeded)
+    assert taken == {"block/norm": "block/conv", "inner/norm": "inner/conv", "rows/norm": "rows/dense"}
+    assert [layer.name for layer in folded.layers] == [layer.name for layer in model.layers]
+
+
+def test_shared_layers_that_always_go_together(seeded):
+    inputs = keras.Input((4,))
+    dense, norm = layers.Dense(4, name="dense"), bn()
+    model = keras.Model(inputs, norm(dense(layers.ReLU()(norm(dense(inputs))))))
+    assert fold(model, seeded)[1] == {"bn": "dense"}
+
+
+def test_names_of_outputs_stay(seeded):
+    inputs = keras.Input((4,))
+    x = bn("a")(layers.Dense(3, name="dense1")(inputs))
+    model = keras.Model(inputs, [x, bn("b")(layers.Dense(3, name="dense2")(layers.ReLU()(x)))])
+    folded, taken, _ = fold(model, seeded)
+    assert taken == {"a": "dense1", "b": "dense2"}
+    assert folded.output_names == model.output_names == ["a", "b"]
+    assert type(folded.get_layer("a")) is layers.Identity
+
+
+def test_already_folded(seeded):
+    model = chain((7, 7, 4), layers.Conv2D(6, 3), bn(), layers.ReLU())
+    folded = fold_batch_norm(randomize(model, seeded))
+    again, report = fold_batch_norm(folded, return_report=True)
+    assert (report.changes, report.kept) == ((), ())
+    assert str(report) == ""
+    for weight, same in zip(again.weights, folded.weights, strict=True):
+        np.testing.assert_array_equal(array(weight), array(same))
+
+
+def test_the_model_is_not_changed_and_stays_compiled(seeded, tmp_path):
+    model = randomize(chain((7, 7, 4), layers.Conv2D(6, 3), bn(), layers.Flatten(), layers.Dense(3)), seeded)
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    x, y = batch(model, seeded, 8), seeded.integers(0, 3, 8)
+    model.train_on_batch(x, y)
+    config, weights = model.get_config(), model.get_weights()
+    folded = fold_batch_norm(model)
+    assert model.get_config() == config
+    for weight, same in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(weight, same)
+    np.testing.assert_allclose(folded.evaluate(x, y, verbose=0), model.evaluate(x, y, verbose=0), rtol=1e-4)
+    assert not folded.optimizer.built
+    folded.train_on_batch(x, y)
+    folded.save(tmp_path / "folded.keras")
+    loaded = keras.models.load_model(tmp_path / "folded.keras")
+    np.testing.assert_array_equal(array(loaded(x)), array(folded(x)))
+
+
+def test_precision_stays(seeded):
+    conv = layers.Conv2D(6, 3, dtype="mixed_bfloat16", name="conv")
+    model = chain((7, 7, 4), conv, bn(dtype="mixed_bfloat16"))
+    folded, taken, _ = fold(model, seeded, 2e-2)
+    assert taken == {"bn": "conv"}
+    assert folded.layers[0].compute_dtype == "bfloat16"
+
+
+# Norms that stay.
+
+
+class OwnNorm(layers.BatchNormalization):
+    pass
+
+
+class OwnBlock(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.conv, self.norm = layers.Conv2D(4, 1), bn("norm")
+
+    def build(self, shape):
+        self.conv.build(shape)
+        self.norm.build((*shape[:-1], 4))
+
+    def call(self, x):
+        return self.norm(self.conv(x))
+
+
+def functional(shape, make):
+    inputs = keras.Input(shape)
+    return keras.Model(inputs, make(inputs), name="net")
+
+
+def two_readers(inputs):
+    x = layers.Conv2D(4, 3, padding="same", name="conv")(inputs)
+    return layers.Add(name="add")([x, bn()(x)])
+
+
+def also_an_output(inputs):
+    x = layers.Conv2D(4, 3, padding="same", name="conv")(inputs)
+    return [x, bn()(x)]
+
+
+def shared_convolution(inputs):
+    conv = layers.Conv2D(4, 3, padding="same", name="conv")
+    return [layers.ReLU()(bn("bn1")(conv(inputs))), layers.ReLU()(bn("bn2")(conv(conv(inputs))))]
+
+
+def shared_norm(inputs):
+    norm = bn()
+    return norm(layers.Dense(4, name="b")(layers.ReLU()(norm(layers.Dense(4, name="a")(inputs)))))
+
+
+def adapted(inputs):
+    layer = layers.Dense(4, name="dense")
+    x = layer(inputs)
+    layer.enable_lora(2)
+    return bn()(x)
+
+
+def called_in_training(inputs):
+    return bn()(layers.Conv2D(4, 3, name="conv")(inputs), training=True)
+
+
+KEPT = {
+    "a relu": (lambda x: bn()(layers.ReLU(name="relu")(x)), "after 'relu' (ReLU)"),
+    "an activation": (
+        lambda x: bn()(layers.Conv2D(4, 3, activation="relu", name="conv")(x)),
+        "after the activation of 'conv'",
+    ),
+    "the input": (lambda x: bn()(x), "at the start of the model 'net'"),
+    "padding": (
+        lambda x: bn()(layers.ZeroPadding2D(1, name="pad")(layers.Conv2D(4, 3)(x))),
+        "after 'pad' (ZeroPadding2D)",
+    ),
+    "a padded convolution after it": (
+        lambda x: layers.Conv2D(4, 3, padding="same")(bn()(x)),
+        "at the start of the model 'net'",
+    ),
+    "another axis": (lambda x: bn(axis=1)(layers.Conv2D(7, 1, name="conv")(x)), "not over the channels of 'conv'"),
+    "another axis of a pool": (
+        lambda x: bn()(layers.AveragePooling2D(2, data_format="channels_first", name="pool")(layers.Dense(4)(x))),
+        "not over the channels of 'pool'",
+    ),
+    "two readers": (two_readers, "the output of 'conv' also goes to 'add'"),
+    "an output": (also_an_output, "the output of 'conv' is an output of the model 'net' too"),
+    "several calls": (shared_norm, "'a' is called several times, and not always with this norm"),
+    "an operation": (lambda x: bn()(layers.Dense(4)(x) * 2.0), "after 'multiply' (Multiply)"),
+    "training": (called_in_training, "called with training=True, and so with the statistics of the batch"),
+    "LoRA": (adapted, "'dense' is quantized or has LoRA weights"),
+    "a class": (lambda x: OwnNorm(name="bn")(layers.Dense(4)(x)), "a class of its own"),
+}
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_norms_that_stay(case, seeded):
+    make, reason = KEPT[case]
+    _, taken, reasons = fold(functional((7, 7, 4), make), seeded)
+    assert taken == {}
+    assert {name: note.replace("multiply_1", "multiply") for name, note in reasons.items()} == {"bn": reason}
+
+
+def test_a_convolution_with_several_norms(seeded):
+    _, taken, reasons = fold(functional((7, 7, 4), shared_convolution), seeded)
+    assert taken == {}
+    assert reasons == {
+        "bn1": "'conv' is called several times, and not always with this norm",
+        "bn2": "'conv' is called several times, and not always with this norm",
+    }
+
+
+def test_norms_inside_layers(seeded):
+    model = functional((7, 4, 4), lambda x: layers.TimeDistributed(bn(), name="rows")(OwnBlock(name="own")(x)))
+    _, taken, reasons = fold(model, seeded)
+    assert taken == {}
+    assert reasons == {
+        "own/norm": "inside the layer 'own' (OwnBlock)",
+        "rows/bn": "inside the layer 'rows' (TimeDistributed)",
+    }
+
+
+def test_other_models_are_refused():
+    class Own(keras.Model):
+        def call(self, x):
+            return x
+
+    with pytest.raises(TfnormError) as caught:
+        fold_batch_norm(Own(name="mine"))
+    assert str(caught.value) == (
+        "Only functional and sequential models can be converted. Received: Own 'mine'. "
+        "Build it with keras.Input and keras.Model(inputs, outputs)."
+    )

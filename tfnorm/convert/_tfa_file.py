@@ -1,0 +1,199 @@
+"""Reading the model files of Keras 2 without running or unpacking anything in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfnorm.convert._tfa_hdf5 import MAGIC, Group, Hdf5, OtherFormError
+from tfnorm.errors import TfnormError
+
+ZIP_MAGIC = b"PK\x03\x04"
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+LAYERS, LAYERS_2_13 = "layers", "_layer_checkpoint_dependencies"  # where an archive keeps the layers of a model
+# Keras does not pack the entries of an archive. One that someone packed may unpack to this many times its size.
+MOST_EXPANSION = 100
+SMALL = 1 << 20  # bytes that an entry may unpack to in any case
+
+
+@dataclass(frozen=True)
+class SavedFile:
+    """What a file holds.
+
+    Attributes:
+        where: Its path, for messages.
+        config: The description of the model, None in a file of weights alone.
+        groups: Of a file ordered by layers (.h5): the name and the weights, by name, of each layer that has any.
+        arrays: Of a file ordered by attributes (.keras, .weights.h5): the weights by path. One of the two is None.
+        doubled: Whether ``arrays`` counts layers with weights twice, as Keras 2.12 and 2.13 do.
+    """
+
+    where: str
+    config: dict[str, Any] | None
+    groups: list[tuple[str, list[tuple[str, np.ndarray]]]] | None = None
+    arrays: dict[str, np.ndarray] | None = None
+    doubled: bool = False
+
+
+def read_file(path: str | os.PathLike[str]) -> SavedFile:
+    """Return the description and the weights in a file of Keras 2, or raise a `TfnormError`."""
+    path = Path(path)
+    where = str(path)
+    if path.is_dir():
+        raise TfnormError(
+            f"{where} must be an .h5 or .keras file. Received a folder, such as TensorFlow's SavedModel, which is "
+            "code. Load it where it was written and save it again with model.save('model.h5')."
+        )
+    with _reading(where):
+        with open(path, "rb") as file:
+            magic = file.read(len(MAGIC))
+        if magic == MAGIC:
+            return _read_h5(where, Hdf5(path.read_bytes()))
+        if magic.startswith(ZIP_MAGIC):
+            with zipfile.ZipFile(path) as archive:
+                return _read_keras(where, archive, path.stat().st_size)
+    raise TfnormError(
+        f"{where} must be an .h5 or .keras file. It begins with the bytes {magic!r}, which are those of neither. "
+        "Load the model where it was written and save it again with model.save('model.h5')."
+    )
+
+
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the description of a model that `model.to_json` wrote to a file."""
+    with _reading(str(path)):
+        return _parsed(Path(path).read_bytes())
+
+
+@contextmanager
+def _reading(where: str) -> Iterator[None]:
+    """Turn what a damaged file raises, which may be an exception of nearly any class, into one sentence."""
+    try:
+        yield
+    except TfnormError:
+        raise
+    except FileNotFoundError:
+        raise TfnormError(f"There is no file {where}. Check the path.") from None
+    except PermissionError as error:
+        raise TfnormError(f"{where} cannot be opened: permission denied. Change its permissions.") from error
+    except OtherFormError as error:
+        raise _refused(where, str(error)) from error
+    except Exception as error:
+        raise TfnormError(
+            f"{where} must be a whole file of Keras 2. It is damaged or cut short ({reason(error)}). "
+            "Copy or save it again."
+        ) from error
+
+
+def reason(error: Exception) -> str:
+    """Return the line of an error that says what is wrong."""
+    lines = re.sub(r"\x1b\[\d*m", "", str(error)).split("\n")
+    told = [line.strip() for line in lines if line.strip() and not line.startswith("Exception encountered")]
+    return (told or [type(error).__name__])[0]
+
+
+def _refused(where: str, what: str) -> TfnormError:
+    return TfnormError(
+        f"{where} is not read, since Keras writes no such file: {what}. If you trust it, load the model where it was "
+        "written and save it again with model.save('model.h5')."
+    )
+
+
+def _parsed(text: bytes | str) -> dict[str, Any]:
+    config = json.loads(text)
+    if not isinstance(config, dict):
+        raise ValueError("the description of the model is no JSON object")
+    return config
+
+
+def _check_version(where: str, version: object) -> None:
+    if str(version).startswith("3"):
+        raise TfnormError(
+            f"{where} was written by Keras {version}, which tensorflow-addons never worked with. "
+            "Open it with keras.saving.load_model."
+        )
+
+
+# The archive of Keras 2.13 to 2.15.
+
+
+def _read_keras(where: str, archive: zipfile.ZipFile, size: int) -> SavedFile:
+    for entry in archive.infolist():
+        parts = entry.filename.replace("\\", "/").split("/")
+        if ".." in parts or parts[0] == "" or ":" in parts[0]:
+            raise _refused(where, f"the entry {entry.filename!r} leads outside of it")
+    names = archive.namelist()
+    if missing := [name for name in (CONFIG, WEIGHTS) if name not in names]:
+        raise TfnormError(
+            f"{where} must hold {CONFIG} and {WEIGHTS}. Missing: {', '.join(missing)}. "
+            "Load the model where it was written and save it again with model.save('model.keras')."
+        )
+    if METADATA in names:
+        _check_version(where, _parsed(_entry(where, archive, METADATA, size)).get("keras_version"))
+    config = _parsed(_entry(where, archive, CONFIG, size))
+    return _by_attributes(where, Hdf5(_entry(where, archive, WEIGHTS, size)).root, config)
+
+
+def _entry(where: str, archive: zipfile.ZipFile, name: str, size: int) -> bytes:
+    """Return an entry's bytes, if it does not claim far more than is stored."""
+    info = archive.getinfo(name)
+    if info.file_size > max(MOST_EXPANSION * min(info.compress_size, size), SMALL):
+        raise _refused(where, f"the entry {name} claims {info.file_size} bytes and stores {info.compress_size}")
+    return archive.read(info)
+
+
+# HDF5.
+
+
+def _read_h5(where: str, file: Hdf5) -> SavedFile:
+    top = file.root
+    _check_version(where, _text(top, "keras_version"))
+    described = _text(top, "model_config")
+    config = None if described is None else _parsed(described)
+    root = top if config is None else top["model_weights"]
+    if "layer_names" in root.attributes or "layer_names0" in root.attributes:
+        groups = []
+        for layer in _texts(root, "layer_names"):
+            group = root[layer]
+            if names := _texts(group, "weight_names"):
+                groups.append((layer, [(name, group.array(name)) for name in names]))
+        return SavedFile(where, config, groups=groups)
+    if config is None and (LAYERS in top or LAYERS_2_13 in top):
+        return _by_attributes(where, top, None)
+    raise TfnormError(
+        f"{where} must hold a model or the weights of one, as Keras 2 saves them. Received an HDF5 file with "
+        f"{', '.join(list(top.entries)[:5]) or 'nothing'} in it. Give the file that model.save or "
+        "model.save_weights wrote."
+    )
+
+
+def _by_attributes(where: str, top: Group, config: dict[str, Any] | None) -> SavedFile:
+    """Return a file that is ordered by attributes, without the weights of optimizer and metrics."""
+    doubled = LAYERS_2_13 in top
+    layers = LAYERS_2_13 if doubled else LAYERS
+    arrays = {}
+    if layers in top:
+        for path, array in top[layers].walk():
+            arrays[f"{LAYERS}/{path.replace(LAYERS_2_13, LAYERS)}"] = array
+    return SavedFile(where, config, arrays=arrays, doubled=doubled)
+
+
+def _text(group: Group, name: str) -> str | None:
+    """Return a string among the attributes, or None."""
+    return next(iter(group.attributes.get(name, [])), None)
+
+
+def _texts(group: Group, name: str) -> list[str]:
+    """Return a list of strings among the attributes; a long one is in pieces that are numbered."""
+    found = list(group.attributes.get(name, []))
+    for piece in range(len(group.attributes)):
+        found += group.attributes.get(f"{name}{piece}", [])
+    return found

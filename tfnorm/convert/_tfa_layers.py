@@ -1,0 +1,302 @@
+"""From the layers of tensorflow-addons and Keras 2, as a file describes them, to those of Keras 3 and tfnorm."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from tfnorm.convert._tfa_settings import Notes, class_name, precision, settings
+from tfnorm.convert._tfa_weights import Part, Slot, plain_part, snake_case
+from tfnorm.errors import TfnormError
+from tfnorm.layers import TLU, FilterResponseNormalization
+
+# The layers of Keras 2 that Keras 3 has with the same outputs. A file may name no other class of Keras: some of
+# those, such as TFSMLayer, run what is in yet another file.
+SAME = frozenset(
+    """
+    Activation ActivityRegularization Add AdditiveAttention AlphaDropout Attention Average AveragePooling1D
+    AveragePooling2D AveragePooling3D BatchNormalization CategoryEncoding CenterCrop Concatenate Conv1D
+    Conv1DTranspose Conv2D Conv2DTranspose Conv3D Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D Cropping1D
+    Cropping2D Cropping3D Dense DepthwiseConv1D DepthwiseConv2D Dot Dropout ELU EinsumDense Embedding Flatten GRU
+    GaussianDropout GaussianNoise GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D
+    GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GroupNormalization Identity LSTM LayerNormalization
+    LeakyReLU Masking MaxPooling1D MaxPooling2D MaxPooling3D Maximum Minimum MultiHeadAttention Multiply
+    PReLU Permute RandomBrightness RandomContrast RandomFlip RandomRotation RandomTranslation RandomZoom ReLU
+    RepeatVector Rescaling Reshape Resizing SeparableConv1D SeparableConv2D SimpleRNN Softmax SpatialDropout1D
+    SpatialDropout2D SpatialDropout3D Subtract UnitNormalization UpSampling1D UpSampling2D UpSampling3D
+    ZeroPadding1D ZeroPadding2D ZeroPadding3D
+    """.split()
+)
+MOST_MEANS = 1 << 24  # of a Normalization, which no data set has
+
+
+@dataclass
+class Recipe:
+    """How to make a layer anew.
+
+    Attributes:
+        make: Returns the new layer, the same each time.
+        part: Returns its weights as the file has them, once it is built; the same each time.
+    """
+
+    make: Callable[[], Any]
+    part: Callable[[], Part]
+
+
+def once(kind: str, make: Callable[[], Any], part: Callable[[Any, str], Part] = plain_part) -> Recipe:
+    """Return a recipe that makes its layer and its part once.
+
+    Args:
+        kind: The layer's class in Keras 2, in snake case.
+        make: Returns the layer.
+        part: Returns the weights of a layer of a kind.
+    """
+    made: list[Any] = []
+    parts: list[Part] = []
+
+    def make_once() -> Any:
+        if not made:
+            made.append(make())
+        return made[0]
+
+    def part_once() -> Part:
+        if not parts:
+            parts.append(part(make_once(), kind))
+        return parts[0]
+
+    return Recipe(make_once, part_once)
+
+
+def read_layer(entry: dict[str, Any], notes: Notes, name: str | None = None) -> Recipe:
+    """Return the recipe of a layer or model from its entry in a description.
+
+    Args:
+        entry: The entry, with ``class_name`` and ``config``.
+        notes: Where what cannot be made is noted.
+        name: The name in place of the entry's own.
+    """
+    key = f"{class_name(entry)} {entry['config'].get('name')} {name}"
+    # Keras 2 marks the second of two entries for one layer, and not the first.
+    if "shared_object_id" not in entry or key not in notes.seen:
+        notes.seen[key] = _read(entry, notes, name)
+    return notes.seen[key]
+
+
+def _read(entry: dict[str, Any], notes: Notes, name: str | None) -> Recipe:
+    kind, config = class_name(entry), dict(entry["config"])
+    name = str(name or config.get("name"))
+    config["name"] = name.replace("/", "_")  # Keras 3 allows no slash
+    if kind in SPECIAL:
+        return SPECIAL[kind](name, config, notes)
+    short = snake_case(kind.rpartition(">")[2])
+    custom = keras.saving.get_registered_object(kind)
+    if isinstance(custom, type) and issubclass(custom, layers.Layer):
+        config.pop("batch_input_shape", None)
+        config["dtype"] = precision(config.get("dtype"))
+        return once(short, lambda: custom.from_config(config))
+    if kind not in SAME:
+        notes.unknown.append(f"{kind} ({name!r})")
+        return once(short, layers.Identity)
+    made = getattr(layers, kind)
+    config = settings(made, config, f"{kind} ({name!r})", notes)
+    return once(short, lambda: made(**config))
+
+
+def _lambda(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
+    """Return the recipe of a Lambda layer, whose function is code in the file."""
+    function = config.get("function")
+    kept = {key: config[key] for key in ("name", "trainable", "arguments") if key in config}
+    kept["dtype"] = precision(config.get("dtype"))
+    if isinstance(function, list):
+        code = dict(zip(("code", "defaults", "closure"), function, strict=True))
+        kept["function"] = {"class_name": "__lambda__", "config": code}
+        notes.code.append(f"Lambda ({name!r})")
+    else:
+        notes.unknown.append(f"Lambda ({name!r}, whose function is not in the file)")
+    return once("lambda", lambda: layers.Lambda.from_config(kept, safe_mode=notes.safe_mode))
+
+
+class _BoundedNormalization(layers.Normalization):
+    """Becomes Keras's own on being built, which makes arrays of the input's size at once."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Build, if a file can hold such a mean."""
+        size = math.prod(input_shape[axis] or 1 for axis in self.axis)
+        if size > MOST_MEANS:
+            raise ValueError(f"{self.name} has {size} means")
+        super().build(input_shape)
+        self.__class__ = layers.Normalization
+
+
+def _normalization(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
+    config = settings(layers.Normalization, config, f"Normalization ({name!r})", notes)
+    return once("normalization", lambda: _BoundedNormalization(**config))
+
+
+# The layers of tensorflow-addons, and those of Keras with a layer inside.
+
+
+def _group_norm(name: str, config: dict[str, Any], notes: Notes, kind: str = "group_normalization") -> Recipe:
+    config = settings(layers.GroupNormalization, config, f"GroupNormalization ({name!r})", notes)
+
+    def part(layer: Any, kind: str) -> Part:
+        (channels,) = layer.input_spec.axes.values()
+        if layer.axis < -1 and layer.groups == channels:
+            raise TfnormError(
+                f"The layer {name!r} normalizes another axis than it says: tensorflow-addons does so where every "
+                f"channel is a group and `axis` is below -1. Received: axis={layer.axis}. Give the axis from the front."
+            )
+        return plain_part(layer, kind)
+
+    return once(kind, lambda: layers.GroupNormalization(**config), part)
+
+
+def _instance_norm(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
+    return _group_norm(name, config | {"groups": -1}, notes, "instance_normalization")
+
+
+def _filter_response_norm(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
+    label = f"FilterResponseNormalization ({name!r})"
+    if (axes := config.pop("axis")) != [1, 2]:
+        notes.unknown.append(f"{label} with axis={axes}")
+    # The original takes the absolute value of any epsilon, 0 too.
+    config["epsilon"] = abs(config["epsilon"]) or float(np.finfo("float32").tiny)
+    config = settings(FilterResponseNormalization, config, label, notes)
+    return once("filter_response_normalization", lambda: FilterResponseNormalization(**config), filter_response_part)
+
+
+def filter_response_part(layer: Any, kind: str) -> Part:
+    """Return the weights of a filter response normalization, which tensorflow-addons gives more axes."""
+    own = [Slot("learned_epsilon", (1,), True, layer.learned)] if layer.learned is not None else []
+    own += [Slot(v.name, (1, 1, 1, *v.shape), True, v) for v in (layer.gamma, layer.beta)]
+    return Part(layer.name, kind, own=own, trainable=layer.trainable)
+
+
+def _tlu(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
+    config = settings(TLU, config, f"TLU ({name!r})", notes) | {"axis": None}
+    return once("tlu", lambda: TLU(**config))
+
+
+def _spectral_norm(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
+    entry = config.pop("layer")
+    config = settings(layers.SpectralNormalization, config, f"SpectralNormalization ({name!r})", notes)
+    if class_name(entry) == "Embedding":
+        # Keras would round its outputs to whole numbers, the type of its inputs.
+        notes.dropped.append(f"SpectralNormalization ({name!r}) of an Embedding")
+        inner = read_layer(entry, notes, name)
+        return once("spectral_normalization", inner.make, lambda *_: spectral_part(inner.part(), None))
+    inner = read_layer(entry, notes)
+    return once(
+        "spectral_normalization",
+        lambda: layers.SpectralNormalization(inner.make(), **config),
+        lambda layer, _: spectral_part(inner.part(), layer),
+    )
+
+
+def spectral_part(inside: Part, layer: Any) -> Part:
+    """Return the weights of a spectral normalization.
+
+    Args:
+        inside: Those of the layer inside.
+        layer: The wrapper, or None if it is left out.
+    """
+    kernel = next(slot for slot in inside.own if slot.name in ("kernel", "embeddings"))
+    vector = Slot("sn_u", (1, kernel.shape[-1]), False, None if layer is None else layer.vector_u)
+    outer = inside if layer is None else layer
+    return Part(outer.name, "spectral_normalization", [kernel, vector], {"layer": inside}, trainable=outer.trainable)
+
+
+def _weight_norm(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
+    """Return the recipe of the layer inside, whose kernel becomes g v / ||v||."""
+    entry = dict(config["layer"])
+    entry["config"] = entry["config"] | {"trainable": config.get("trainable", True)}
+    inner = read_layer(entry, notes, name)
+    data_init = config["data_init"]
+    return once("weight_normalization", inner.make, lambda *_: weight_norm_part(inner.part(), data_init=data_init))
+
+
+def weight_norm_part(inside: Part, *, data_init: bool) -> Part:
+    """Return the weights of a weight normalization that was around a layer.
+
+    Args:
+        inside: The layer's own weights; the kernel is set to g v / ||v||, of a recurrent layer that of its state.
+        data_init: Whether the file has the copy of the layer that the initialization from data takes.
+    """
+    every = {slot.name: slot for part in inside.walk() for slot in part.own}
+    kernel = every.get("recurrent_kernel") or every["kernel"]
+    gain, initialized = Slot("g", kernel.shape[-1:]), Slot("initialized", (), False)
+    copies = {"_naked_clone_layer": _without_variables(inside)} if data_init else {}
+    for part in inside.walk():  # the kernel is the wrapper's own, under the name v
+        part.own = [slot for slot in part.own if slot is not kernel]
+
+    def fold() -> None:
+        vectors, gains = np.asarray(kernel.value), np.asarray(gain.value)
+        if initialized.value:
+            squares = np.sum(np.square(vectors), axis=tuple(range(vectors.ndim - 1)), keepdims=True)
+            kernel.value = vectors / np.sqrt(np.maximum(squares, 1e-12)) * gains
+        elif data_init:  # without it the first batch makes g equal to ||v||
+            warnings.warn(
+                f"The layer {inside.name!r} was saved before its first batch, from which tensorflow-addons would have "
+                "scaled its kernel. It has the kernel as it was drawn.",
+                stacklevel=5,
+            )
+
+    return Part(
+        inside.name,
+        "weight_normalization",
+        own=[gain, kernel, initialized],
+        inside={"layer": inside} | copies,
+        trainable=inside.trainable,
+        fold=fold,
+    )
+
+
+def _without_variables(part: Part) -> Part:
+    """Return a frozen copy that is read and belongs to no new layer."""
+    own = [Slot(slot.name, slot.shape, slot.trainable) for slot in part.own]
+    inside = {attribute: _without_variables(inner) for attribute, inner in part.inside.items()}
+    return Part(part.name, part.kind, own, inside, trainable=False)
+
+
+def _time_distributed(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
+    inner = read_layer(config.pop("layer"), notes)
+    config = settings(layers.TimeDistributed, config, f"TimeDistributed ({name!r})", notes)
+    return once(
+        "time_distributed",
+        lambda: layers.TimeDistributed(inner.make(), **config),
+        lambda layer, kind: Part(name, kind, inside={"layer": inner.part()}, trainable=layer.trainable),
+    )
+
+
+def _bidirectional(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
+    inner = read_layer(config.pop("layer"), notes)
+    entry = config.pop("backward_layer", None)
+    backward = read_layer(entry, notes) if entry else None
+    config = settings(layers.Bidirectional, config, f"Bidirectional ({name!r})", notes)
+    return once(
+        "bidirectional",
+        lambda: layers.Bidirectional(inner.make(), backward_layer=backward and backward.make(), **config),
+    )
+
+
+# By the name in the file; the models are entered where they are made.
+SPECIAL: dict[str, Callable[[str, dict[str, Any], Notes], Recipe]] = {
+    "Addons>GroupNormalization": _group_norm,
+    "Addons>InstanceNormalization": _instance_norm,
+    "Addons>FilterResponseNormalization": _filter_response_norm,
+    "Addons>TLU": _tlu,
+    "Addons>SpectralNormalization": _spectral_norm,
+    "Addons>WeightNormalization": _weight_norm,
+    "Bidirectional": _bidirectional,
+    "Lambda": _lambda,
+    "Normalization": _normalization,
+    "SpectralNormalization": _spectral_norm,
+    "TimeDistributed": _time_distributed,
+}

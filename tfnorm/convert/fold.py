@@ -1,0 +1,259 @@
+"""Batch norms computed into the convolutions beside them, for inference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from tfnorm import layers as ours
+from tfnorm.convert.clone import Chain, clone_with, remake
+from tfnorm.convert.graph import Graph, Network
+from tfnorm.convert.kinds import (
+    BATCH_NORMS,
+    CONVOLUTIONS,
+    DEPTHWISE,
+    MAXIMA,
+    MEANS,
+    SEPARABLE,
+    TRANSPOSED,
+    axis_of_channels,
+    is_adapted,
+    is_idle,
+    is_linear,
+)
+from tfnorm.convert.neighbours import removal
+from tfnorm.convert.report import Report
+
+Scaling = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def fold_batch_norm(model: keras.Model, *, return_report: bool = False) -> keras.Model | tuple[keras.Model, Report]:
+    r"""Return the same network, for inference, with batch norms computed into the weights of convolutions.
+
+    At inference a batch norm is the line :math:`s x + t` with :math:`s = \gamma / \sqrt{\sigma^2 + \epsilon}` and
+    :math:`t = \beta - s \mu`, which the convolution or dense layer before it can take over: the kernel of each output
+    channel is multiplied by s, and the bias b becomes s b + t, one being added where there was none. Where nothing
+    before it can, a dense layer or a convolution without padding right after it does, over its input channels.
+
+    Folded are Keras's and tfnorm's batch norms over the channels of a convolution (of one to three dimensions,
+    depthwise, separable, transposed) or a dense layer that has no activation and whose outputs go nowhere else.
+    Dropout, average pooling and layers without effect may stand in between, and maximum pooling if no s is negative.
+    Weight-standardized convolutions become plain ones. What stays is in the report with the reason. Weights are
+    computed in float64, and outputs differ by rounding only. The result can be trained, but without those norms.
+
+    Args:
+        model: A functional or sequential model, nested models and shared layers included; it is not changed.
+        return_report: Whether to return the report too.
+
+    Returns:
+        A new model; with ``return_report`` the pair (model, `Report`).
+
+    Raises:
+        TfnormError: If the model is a subclass of its own or not built yet.
+
+    Example:
+        >>> old = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3))
+        >>> model, report = fold_batch_norm(old, return_report=True)
+        >>> len(report.changes), len(report.kept)
+        (52, 0)
+        >>> print(report.changes[0])
+        bn_Conv1: BatchNormalization -> Conv1
+    """
+    network = Network(model)
+    folding = _Folding(network)
+    changes, kept = [], []
+    for layer in network.everything:
+        if isinstance(layer, BATCH_NORMS):
+            target, reason = folding.fold(layer)
+            after = network.path(target) if target is not None else ""
+            (changes if after else kept).append(network.change(layer, after, note=reason))
+    new_layers: list[tuple[Any, _Weights]] = []
+
+    def make(layer):
+        if id(layer) in folding.folded:
+            return removal(network, layer, folding.folded)
+        weights = folding.weights.get(id(layer))
+        if weights is None:
+            return remake(layer)
+        standardized = isinstance(layer, ours.WeightStandardizedConv2D)
+        config = layer.get_config() | {"use_bias": True}
+        if standardized:
+            del config["epsilon"]
+        new = remake(layer, ours.Conv2D if standardized else None, config)
+        new_layers.append((new, weights))
+        return Chain((new,))
+
+    new_model = clone_with(model, make)
+    for layer, weights in new_layers:
+        layer.set_weights([*weights.kernels, weights.bias])
+    report = Report(tuple(changes), tuple(kept))
+    return (new_model, report) if return_report else new_model
+
+
+class _Weights:
+    """Kernels and bias of a layer in float64, into which norms are computed one after another."""
+
+    def __init__(self, layer: Any) -> None:
+        arrays = [np.asarray(array, "float64") for array in layer.get_weights()]
+        self.bias = arrays.pop() if layer.use_bias else np.zeros(1)
+        self.kernels = arrays
+        if isinstance(layer, ours.WeightStandardizedConv2D):
+            self.kernels = [np.asarray(keras.ops.convert_to_numpy(layer.standardized_kernel()), "float64")]
+
+    def then(self, scale: np.ndarray, shift: np.ndarray, scaling: Scaling) -> None:
+        """Multiply the outputs by ``scale`` and add ``shift``."""
+        self.kernels[-1] = scaling(self.kernels[-1], scale)
+        self.bias = self.bias * scale + shift
+
+    def after(self, scale: np.ndarray, shift: np.ndarray) -> None:
+        """Multiply the inputs by ``scale`` and add ``shift``, for kernels (..., in, out) and inputs without padding."""
+        (kernel,) = self.kernels
+        inputs, outputs = kernel.shape[-2:]
+        groups = len(scale) // inputs
+        # Input channels of each filter: those of its group.
+        channels = np.arange(inputs)[:, None] + inputs * (np.arange(outputs) // (outputs // groups))
+        self.bias = self.bias + (kernel * shift[channels]).sum(axis=tuple(range(kernel.ndim - 1)))
+        self.kernels = [kernel * scale[channels]]
+
+
+def _each_output(kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    return kernel * scale
+
+
+def _each_transposed(kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    return kernel * scale[:, None]
+
+
+def _each_depthwise(kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    return kernel * scale.reshape(kernel.shape[-2:])
+
+
+# How the last kernel of each class takes a factor for every output channel.
+SCALINGS: dict[type, Scaling] = {
+    **dict.fromkeys((*CONVOLUTIONS, *SEPARABLE, layers.Dense), _each_output),
+    **dict.fromkeys(TRANSPOSED, _each_transposed),
+    **dict.fromkeys(DEPTHWISE, _each_depthwise),
+}
+
+
+class _Folding:
+    """Which batch norms go into which layers, and the weights that result.
+
+    Args:
+        network: The model's graphs.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.folded: set[int] = set()
+        self.weights: dict[int, _Weights] = {}
+
+    def fold(self, norm: Any) -> tuple[Any, str]:
+        """Fold a batch norm; return the layer that takes it over, or None, and why none does."""
+        reason = self._unfit(norm)
+        if reason:
+            return None, reason
+        layer, reason = self._neighbour(norm, self._before)
+        if layer is not None:
+            self._weights(layer).then(*_line(norm), SCALINGS[type(layer)])
+        else:
+            layer, _ = self._neighbour(norm, self._after)
+            if layer is None:
+                return None, reason
+            self._weights(layer).after(*_line(norm))
+        self.folded.add(id(norm))
+        return layer, ""
+
+    def _weights(self, layer: Any) -> _Weights:
+        return self.weights.setdefault(id(layer), _Weights(layer))
+
+    def _unfit(self, norm: Any) -> str:
+        """Return why a norm could be folded nowhere, or ""."""
+        if type(norm) not in BATCH_NORMS:
+            return "a class of its own"
+        inside = self.network.inside(norm)
+        if inside:
+            return inside
+        if any(node.arguments.kwargs.get("training") for _, node in self.network.calls(norm)):
+            return "called with training=True, and so with the statistics of the batch"
+        return ""
+
+    def _neighbour(self, norm: Any, find: Callable[[Graph, Any, Any, int], tuple[Any, str]]) -> tuple[Any, str]:
+        """Return the layer that ``find`` finds at each call of ``norm``, if it is called nowhere else, or why not."""
+        calls = []
+        for graph, node in self.network.calls(norm):
+            call, reason = find(graph, node, norm, norm.axis % len(node.outputs[0].shape))
+            if call is None:
+                return None, reason
+            calls.append(call)
+        layer = calls[0].operation
+        if {id(call) for call in calls} != {id(node) for _, node in self.network.calls(layer)}:
+            return None, f"{layer.name!r} is called several times, and not always with this norm"
+        return layer, ""
+
+    def _before(self, graph: Graph, node: Any, norm: Any, axis: int) -> tuple[Any, str]:
+        """Return the call whose outputs go to ``node`` alone, if it can scale them along ``axis``, or None and why."""
+        tensor = node.input_tensors[0]
+        maker = graph.maker(tensor)
+        if maker is None:
+            return None, f"at the start of the model {graph.model.name!r}"
+        layer = maker.operation
+        passes = self._passes(layer, norm)
+        if not passes and type(layer) not in SCALINGS:
+            return None, f"after {layer.name!r} ({type(layer).__name__})"
+        others = [reader.operation.name for reader in graph.readers(tensor) if reader is not node]
+        if others:
+            return None, f"the output of {layer.name!r} also goes to {', '.join(map(repr, others))}"
+        if graph.gives_out(tensor):
+            return None, f"the output of {layer.name!r} is an output of the model {graph.model.name!r} too"
+        if type(layer) in (*SCALINGS, *MEANS, *MAXIMA) and axis != axis_of_channels(layer, len(tensor.shape)):
+            return None, f"not over the channels of {layer.name!r}"
+        if passes:
+            pooled = type(layer) in (*MEANS, *MAXIMA)
+            inner = axis_of_channels(layer, len(maker.input_tensors[0].shape)) if pooled else axis
+            return self._before(graph, maker, norm, inner)
+        if not is_linear(layer):
+            return None, f"after the activation of {layer.name!r}"
+        if is_adapted(layer):
+            return None, f"{layer.name!r} is quantized or has LoRA weights"
+        return maker, ""
+
+    def _after(self, graph: Graph, node: Any, norm: Any, axis: int) -> tuple[Any, str]:
+        """Return the one call that takes the outputs of ``node``, if it can scale them along ``axis``, or None."""
+        tensor = node.outputs[0]
+        readers = graph.readers(tensor)
+        if len(readers) != 1 or graph.gives_out(tensor):
+            return None, ""
+        call, layer = readers[0], readers[0].operation
+        pooled = type(layer) in (*MEANS, *MAXIMA)
+        # Zeros that a convolution adds around its input would have to become -t / s.
+        unpadded = type(layer) in CONVOLUTIONS and (layer.padding == "valid" or math.prod(layer.kernel_size) == 1)
+        scales = (unpadded or type(layer) is layers.Dense) and not is_adapted(layer)
+        if (scales or pooled) and axis != axis_of_channels(layer, len(tensor.shape)):
+            return None, ""
+        if self._passes(layer, norm):
+            return self._after(
+                graph, call, norm, axis_of_channels(layer, len(call.outputs[0].shape)) if pooled else axis
+            )
+        return (call if scales else None), ""
+
+    def _passes(self, layer: Any, norm: Any) -> bool:
+        """Return whether scaling and shifting the channels before ``layer`` is the same as after it."""
+        if type(layer) in MAXIMA:
+            return bool((_line(norm)[0] >= 0).all())
+        return type(layer) in MEANS or is_idle(layer) or id(layer) in self.folded
+
+
+def _line(norm: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the factor and the summand of each channel that a batch norm applies at inference."""
+    weights = (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)
+    gamma, beta, mean, variance = (None if w is None else np.asarray(w, "float64") for w in weights)
+    scale = 1.0 / np.sqrt(variance + norm.epsilon)
+    if gamma is not None:
+        scale = scale * gamma
+    return scale, (0.0 if beta is None else beta) - mean * scale

@@ -1,0 +1,203 @@
+"""Norms for a model that has none."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import keras
+from keras import layers
+
+from tfnorm import layers as ours
+from tfnorm.convert.calibrate import calibrate_norms, check_batch
+from tfnorm.convert.clone import Chain, clone_with, remake
+from tfnorm.convert.graph import Graph, Network, Where
+from tfnorm.convert.kinds import ALL_CONVOLUTIONS, NORMS, axis_of_channels, can_standardize, is_idle, is_linear
+from tfnorm.convert.neighbours import relus_after
+from tfnorm.convert.norms import NO_STATISTICS, make_norm
+from tfnorm.convert.places import Place, find_places
+from tfnorm.convert.report import Change, Report
+from tfnorm.errors import SpecError, TfnormError
+from tfnorm.spec import NormSpec, parse_norm
+
+# Activations of logits and pictures rather than of hidden layers.
+OF_OUTPUTS = {"linear", "softmax", "log_softmax", "sigmoid", "hard_sigmoid", "log_sigmoid", "tanh"}
+# Layers and operations that are activations of hidden layers, in small letters.
+HIDDEN = {"relu", "relu6", "leakyrelu", "prelu", "elu", "celu", "selu", "gelu", "silu", "softplus", "softsign"}
+HIDDEN |= {"hardsilu", "mish", "squareplus", "tlu"}
+
+
+def insert_norms(
+    model: keras.Model,
+    spec: str | NormSpec,
+    *,
+    where: Where = None,
+    calibrate: Any = None,
+    return_report: bool = False,
+) -> keras.Model | tuple[keras.Model, Report]:
+    """Return the same network with a norm after each convolution, before its activation.
+
+    A convolution "conv1" is followed by the norm "conv1_norm"; if it has an activation of its own, that becomes the
+    layer "conv1_activation" after the norm. All weights that there were are bit for bit the same, biases included.
+    The shapes of all outputs and what is trainable stay, and so does a model that was compiled, except that its
+    optimizer starts afresh. Convolutions of one to three dimensions, depthwise, separable and transposed ones count,
+    in nested models too; a shared convolution gets a norm that is shared likewise.
+
+    Without ``where`` no norm comes after
+
+    - a convolution that gives the model's outputs: one from which only layers without weights, and no activation but
+      softmax, sigmoid and tanh, lead to an output;
+    - a convolution that a norm reads already;
+    - dense layers.
+
+    Groups that do not divide the channels, ``+ws`` and ``frn`` are treated as in `replace_norms`. With ``calibrate`` so
+    are gammas and betas: fitted to the outputs that each convolution had before. A batch norm can give them exactly.
+
+    Args:
+        model: A functional or sequential model, built; it is not changed.
+        spec: A norm spec without penalties, such as "bn", "gn:8"; not "none".
+        where: Names of convolutions or dense layers, with or without those of the models that they are in, in which *
+            stands for any letters; or a function that is true of the chosen ones. Default: see above.
+        calibrate: A batch of inputs as the model takes them, 16 to 64 of them as a rule. Default none.
+        return_report: Whether to return the report too.
+
+    Returns:
+        A new model; with ``return_report`` the pair (model, `Report`).
+
+    Raises:
+        SpecError: For a spec that cannot be read, has penalties or does not fit.
+        TfnormError: If the model is a subclass of its own or not built, or has no layer to put a norm after.
+
+    Example:
+        >>> old = keras.applications.VGG16(weights=None, input_shape=(32, 32, 3), classes=10)
+        >>> model = insert_norms(old, "bn")
+        >>> [layer.name for layer in model.layers[1:4]]
+        ['block1_conv1', 'block1_conv1_norm', 'block1_conv1_activation']
+    """
+    spec = parse_norm(spec)
+    if spec.kind == "none":
+        raise SpecError(
+            "A norm is needed to be inserted. Received: 'none'. Use one of bn, ln, gn:GROUPS, in, rms, frn."
+        )
+    network = Network(model)
+    places, kept = _planned(network, spec, where)
+    if not places:
+        reasons = "".join(f" {change}." for change in kept)
+        raise TfnormError(
+            f"The model {model.name!r} has no convolution to put a norm after.{reasons} Choose layers with `where`."
+        )
+    batch = check_batch(model, calibrate)
+    axes = {key: place.axis for key, place in places.items()}
+    linear = {key: axes[key] for key, place in places.items() if is_linear(place.layer)}
+    units = relus_after(network, linear) if spec.kind == "frn" else {}
+    taken = network.names()
+
+    def make(layer):
+        if id(layer) in places:
+            return _normalized(places[id(layer)], taken)
+        if id(layer) in units:
+            return Chain((ours.TLU(axis=units[id(layer)], name=layer.name),))
+        return remake(layer)
+
+    made: dict[int, tuple[Any, Any]] = {}
+    new_model = clone_with(model, make, made=made)
+    changes = []
+    for key, place in places.items():
+        classes = " + ".join(type(layer).__name__ for layer in made[key][1].layers)
+        note = NO_STATISTICS if spec.kind == "bn" and batch is None else place.note
+        changes.append(network.change(place.layer, classes, groups=place.groups, note=note))
+    changes += [network.change(layer, "TLU") for layer in network.layers if id(layer) in units]
+    difference = None
+    if batch is not None:
+        difference = calibrate_norms(model, made, batch, [(made[key][1].layers[1], axes[key]) for key in places])
+    report = Report(tuple(changes), tuple(kept), difference)
+    return (new_model, report) if return_report else new_model
+
+
+def _planned(network: Network, spec: NormSpec, where: Where) -> tuple[dict[int, Place], list[Change]]:
+    """Return the layers that get a norm by their id, and those that get none."""
+    kinds = ALL_CONVOLUTIONS if where is None else (*ALL_CONVOLUTIONS, layers.Dense)
+    candidates, kept = [], []
+    for layer in network.everything:
+        if type(layer) not in kinds:
+            continue
+        note = network.inside(layer) or (
+            "its activation is a layer" if isinstance(layer.activation, keras.Layer) else ""
+        )
+        if where is None:
+            note = note or _left_out(network, layer)
+        if not note:
+            candidates.append(layer)
+        elif where is None:
+            kept.append(network.change(layer, note=note))
+    chosen = network.choose(candidates, where, "convolution or dense")
+    places, useless = find_places(network, spec, chosen, network.output_shapes, axis_of_channels)
+    return places, kept + useless
+
+
+def _normalized(place: Place, taken: set[str]) -> Chain:
+    """Return a convolution with a norm and its activation after it, as layers of their own."""
+    standardized = place.spec.weight_standardization and can_standardize(place.layer)
+    twin = remake(place.layer, ours.WeightStandardizedConv2D if standardized else None)
+    norm = make_norm(place.spec, _unused(f"{twin.name}_norm", taken), place.shape, place.axis)
+    if is_linear(place.layer):
+        return Chain((twin, norm), twin=twin)
+    twin.activation = keras.activations.linear
+    name, activation = _unused(f"{twin.name}_activation", taken), place.layer.activation
+    thresholded = place.spec.kind == "frn" and activation is keras.activations.relu
+    last = ours.TLU(axis=place.axis, name=name) if thresholded else ours.Activation(activation, name=name)
+    return Chain((twin, norm, last), twin=twin)
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    """Return ``name``, or with a number if it is taken, and take it."""
+    free = next(new for number in count() if (new := f"{name}_{number}" if number else name) not in taken)
+    taken.add(free)
+    return free
+
+
+def _left_out(network: Network, layer: Any) -> str:
+    """Return why a convolution gets no norm unless it is chosen, or ""."""
+    for graph, node in network.calls(layer):
+        norm = _norm_after(graph, node)
+        if norm is not None:
+            return f"the norm {norm.name!r} comes after it"
+        if not _is_hidden(layer.activation) and _reaches_output(network, graph, node.outputs[0]):
+            return "it gives an output of the model"
+    return ""
+
+
+def _norm_after(graph: Graph, node: Any) -> Any:
+    """Return a norm that reads the outputs of a call, if there is one."""
+    for reader in graph.readers(node.outputs[0]):
+        if isinstance(reader.operation, NORMS):
+            return reader.operation
+        found = _norm_after(graph, reader) if is_idle(reader.operation) else None
+        if found is not None:
+            return found
+    return None
+
+
+def _is_hidden(activation: Any) -> bool:
+    """Return whether an activation is one of hidden layers, such as relu."""
+    return activation is not None and getattr(activation, "__name__", "") not in OF_OUTPUTS
+
+
+def _reaches_output(network: Network, graph: Graph, tensor: Any) -> bool:
+    """Return whether only layers without weights and activations of outputs lead from a tensor to an output."""
+    if graph.gives_out(tensor):
+        if graph is network.graphs[0]:
+            return True
+        place = [id(output) for output in graph.functional.outputs].index(id(tensor))
+        calls = network.calls(graph.caller)
+        if any(_reaches_output(network, outer, node.outputs[place]) for outer, node in calls):
+            return True
+    for node in graph.readers(tensor):
+        layer = node.operation
+        if isinstance(layer, keras.Layer) and (layer.weights or _is_hidden(getattr(layer, "activation", None))):
+            continue
+        if type(layer).__name__.lower().replace("_", "") in HIDDEN:
+            continue
+        if any(_reaches_output(network, graph, output) for output in node.outputs):
+            return True
+    return False

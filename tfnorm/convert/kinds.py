@@ -1,0 +1,101 @@
+"""What the layers of Keras and tfnorm are that conversions look for."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import layers
+
+from tfnorm import layers as ours
+
+CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, ours.Conv2D, ours.WeightStandardizedConv2D)
+DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+ALL_CONVOLUTIONS = (*CONVOLUTIONS, *DEPTHWISE, *SEPARABLE, *TRANSPOSED)
+
+BATCH_NORMS = (layers.BatchNormalization, ours.BatchNormalization)
+NORMS = (
+    *BATCH_NORMS,
+    layers.LayerNormalization,
+    layers.GroupNormalization,
+    layers.RMSNormalization,
+    ours.LayerNormalization,
+    ours.GroupNormalization,
+    ours.InstanceNormalization,
+    ours.RMSNormalization,
+    ours.FilterResponseNormalization,
+)
+
+# Layers that make pixels of each channel from means, or from maxima, of its pixels; nothing is mixed in at the border.
+MEANS = (
+    layers.AveragePooling1D,
+    layers.AveragePooling2D,
+    layers.AveragePooling3D,
+    layers.GlobalAveragePooling1D,
+    layers.GlobalAveragePooling2D,
+    layers.GlobalAveragePooling3D,
+    layers.Cropping1D,
+    layers.Cropping2D,
+    layers.Cropping3D,
+    layers.UpSampling1D,
+    layers.UpSampling2D,
+    layers.UpSampling3D,
+)
+MAXIMA = (
+    layers.MaxPooling1D,
+    layers.MaxPooling2D,
+    layers.MaxPooling3D,
+    layers.GlobalMaxPooling1D,
+    layers.GlobalMaxPooling2D,
+    layers.GlobalMaxPooling3D,
+)
+
+_ACTIVATIONS = (layers.Activation, ours.Activation)
+_IDLE = (
+    layers.Identity,
+    layers.ActivityRegularization,
+    layers.Dropout,
+    layers.SpatialDropout1D,
+    layers.SpatialDropout2D,
+    layers.SpatialDropout3D,
+    layers.GaussianDropout,
+    layers.GaussianNoise,
+    layers.AlphaDropout,
+    ours.Dropout,
+)
+
+
+def is_relu(layer: Any) -> bool:
+    """Return whether ``layer`` is max(x, 0) and nothing else."""
+    if type(layer) in (layers.ReLU, ours.ReLU):
+        return layer.max_value is None and not layer.negative_slope and not layer.threshold
+    return type(layer) in _ACTIVATIONS and layer.activation is keras.activations.relu
+
+
+def is_idle(layer: Any) -> bool:
+    """Return whether ``layer`` gives its input at inference."""
+    return type(layer) in _IDLE or (type(layer) in _ACTIVATIONS and is_linear(layer))
+
+
+def is_linear(layer: Any) -> bool:
+    """Return whether the activation of ``layer`` does nothing."""
+    return layer.activation in (None, keras.activations.linear)
+
+
+def is_adapted(layer: Any) -> bool:
+    """Return whether the weights of ``layer`` are quantized or have a low-rank addition."""
+    return bool(getattr(layer, "lora_enabled", False) or layer.quantization_mode)
+
+
+def can_standardize(layer: Any) -> bool:
+    """Return whether a `WeightStandardizedConv2D` can stand in place of ``layer``."""
+    plain = type(layer) in (layers.Conv2D, ours.Conv2D) and not is_adapted(layer)
+    return plain and math.prod(layer.kernel.shape[:-1]) > 1
+
+
+def axis_of_channels(layer: Any, rank: int) -> int:
+    """Return the channel axis of a convolution, pooling or dense layer, counted from the front."""
+    return 1 if getattr(layer, "data_format", None) == "channels_first" else rank - 1

@@ -1,0 +1,50 @@
+"""What changes beside a norm: the layers right before and after it, and the place of one that is removed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import keras
+
+from tfnorm.convert.clone import Chain
+from tfnorm.convert.graph import Network
+from tfnorm.convert.kinds import can_standardize, is_relu
+
+
+def relus_after(network: Network, axes: Mapping[int, int]) -> dict[int, int]:
+    """Return the channel axis of each ReLU, by its id, that comes right after chosen layers wherever it is called.
+
+    Args:
+        network: The model's graphs.
+        axes: The channel axis of each chosen layer by its id.
+    """
+    found = {}
+    for layer in filter(is_relu, network.layers):
+        makers = [graph.maker(node.input_tensors[0]) for graph, node in network.calls(layer)]
+        if all(maker is not None and id(maker.operation) in axes for maker in makers):
+            found[id(layer)] = axes[id(makers[0].operation)]
+    return found
+
+
+def convolutions_before(network: Network, norms: Collection[int]) -> set[int]:
+    """Return the ids of 2D convolutions whose outputs go right into norms, given by their ids, and nowhere else."""
+    found = set()
+    for layer in filter(can_standardize, network.layers):
+        given_out = any(graph.gives_out(node.outputs[0]) for graph, node in network.calls(layer))
+        if not given_out and all(id(node.operation) in norms for node in network.readers(layer)):
+            found.add(id(layer))
+    return found
+
+
+def removal(network: Network, layer: Any, removed: set[int]) -> Chain:
+    """Return what stands for a layer that is removed: nothing, or `keras.layers.Identity` where one is needed.
+
+    One keeps the name of an output of the model, and one stays where a model or a wrapper would be left empty.
+    """
+    needed = not network.calls(layer)
+    for graph, node in network.calls(layer):
+        named = graph is network.graphs[0] and graph.functional is graph.model
+        emptied = all(id(call.operation) in removed for call in graph.calls)
+        needed |= graph.gives_out(node.outputs[0]) and (named or emptied)
+    return Chain((keras.layers.Identity(name=layer.name),) if needed else ())

@@ -1,0 +1,97 @@
+"""Norm layers: their axes, their weights by channel, and one made from another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from tfnorm import layers as ours
+from tfnorm.convert.clone import remake
+from tfnorm.layers.create import norm_layer
+from tfnorm.spec import NormSpec
+
+# Settings that a spec decides, or that belong to one kind of norm.
+_OF_THE_SPEC = {"axis", "groups", "group_size", "synchronized", "rms_scaling"}
+_OF_THE_SPEC |= {"renorm", "renorm_clipping", "renorm_momentum"}
+# Of a batch norm that neither another one nor a batch gave its own.
+NO_STATISTICS = "its moving statistics are 0 and 1"
+# Weights that keep their meaning from one norm to another.
+_ROLES = ("gamma", "beta", "moving_mean", "moving_variance", "learned")
+
+
+def axes_of(layer: Any, rank: int) -> list[int]:
+    """Return the axes that gamma and beta of a norm span, counted from the front, in their order."""
+    if hasattr(layer, "_axes"):  # tfnorm's, which sorts them by their place
+        return layer._axes(rank)
+    axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+    return [axis % rank for axis in sorted(axes)]
+
+
+def channel_axis(layer: Any, rank: int) -> int:
+    """Return the axis of the channels, counted from the front, of a norm over one axis or several."""
+    axes = axes_of(layer, rank)
+    first = keras.config.image_data_format() == "channels_first" and 1 in axes
+    return 1 if first else max(axes)
+
+
+def make_norm(spec: NormSpec, name: str, shape: tuple[int | None, ...], axis: int):
+    """Return a norm layer for inputs of ``shape`` with channels on ``axis``."""
+    return norm_layer(spec, name=name, rank=len(shape), axis=-1 if axis == len(shape) - 1 else axis)
+
+
+def successor(old: Any, spec: NormSpec, shape: tuple[int | None, ...]):
+    """Return a norm of ``spec`` with the name and the settings of ``old`` that it has too, without its weights."""
+    new = make_norm(spec, old.name, shape, channel_axis(old, len(shape)))
+    config, settings = new.get_config(), old.get_config()
+    settings.setdefault("gamma_regularizer", settings.get("scale_regularizer"))
+    if not settings["epsilon"] > 0:
+        del settings["epsilon"]
+    config.update({key: value for key, value in settings.items() if key in config and key not in _OF_THE_SPEC})
+    if isinstance(new, ours.RMSNormalization) and settings["gamma_regularizer"] is not None:
+        config["scale_regularizer"] = settings["gamma_regularizer"]
+    return remake(old, type(new), config)
+
+
+def weight_of(layer: Any, role: str) -> Any:
+    """Return the weight of a norm that has ``role``, or None; an RMS scale is a gamma."""
+    if isinstance(layer, layers.RMSNormalization):
+        return layer.scale if role == "gamma" else None
+    return getattr(layer, role, None)
+
+
+def carry_weights(old: Any, new: Any, rank: int) -> str:
+    """Give ``new`` the weights of ``old`` that it has too, and return a note about what is lost."""
+    axis = channel_axis(old, rank)
+    notes = []
+    for role in _ROLES:
+        weight, successor_weight = weight_of(old, role), weight_of(new, role)
+        if weight is None:
+            continue
+        value = np.asarray(weight)
+        if successor_weight is None:
+            if role == "beta" and np.any(value):
+                notes.append("its beta is dropped")
+        elif role == "learned" or axes_of(old, rank) == axes_of(new, rank):
+            successor_weight.assign(value)
+        else:
+            channels = by_channel(value, old, rank, axis)
+            if np.any(along(channels, old, rank, axis, value.shape) != value):
+                notes.append(f"its {role} is averaged over the pixels")
+            successor_weight.assign(along(channels, new, rank, axis, tuple(successor_weight.shape)))
+    return ", ".join(notes)
+
+
+def by_channel(value: np.ndarray, layer: Any, rank: int, axis: int) -> np.ndarray:
+    """Return the mean of a weight of ``layer`` for each channel, in float64: exact for equal numbers."""
+    others = tuple(place for place, spanned in enumerate(axes_of(layer, rank)) if spanned != axis)
+    return np.asarray(value, "float64").mean(axis=others)
+
+
+def along(channels: np.ndarray, layer: Any, rank: int, axis: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a number a channel as a weight of ``shape`` of the norm ``layer``."""
+    places = [1] * len(shape)
+    places[axes_of(layer, rank).index(axis)] = -1
+    return np.broadcast_to(channels.reshape(places), shape)

@@ -1,0 +1,98 @@
+"""Where norms of a spec go, with groups and shapes that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tfnorm.convert.graph import Network
+from tfnorm.convert.report import Change
+from tfnorm.errors import SpecError
+from tfnorm.spec import NormSpec, divisors
+
+Shape = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a norm goes.
+
+    Args:
+        layer: The norm that it replaces, or the layer that it comes after.
+        spec: The norm, with groups that fit.
+        shape: The shape of its inputs.
+        axis: Their channel axis, counted from the front.
+        note: How the groups differ from those asked for, or "".
+    """
+
+    layer: Any
+    spec: NormSpec
+    shape: Shape
+    axis: int
+    note: str
+
+    @property
+    def groups(self) -> int | None:
+        """The number of groups of a group normalization."""
+        return self.spec.groups_of(self.shape[self.axis]) if self.spec.kind == "gn" else None
+
+
+def find_places(
+    network: Network,
+    spec: NormSpec,
+    chosen: Iterable[Any],
+    shapes_of: Callable[[Any], list[Shape]],
+    axis_of: Callable[[Any, int], int],
+) -> tuple[dict[int, Place], list[Change]]:
+    """Return the places of norms by the ids of their layers, and the layers where no norm is of use.
+
+    Args:
+        network: The model's graphs.
+        spec: The norm asked for.
+        chosen: The layers that norms replace or come after.
+        shapes_of: Returns the different shapes of the norm's inputs.
+        axis_of: Returns their channel axis for a layer and the number of axes.
+
+    Raises:
+        SpecError: If a shape does not allow the norm.
+    """
+    places, kept = {}, []
+    for layer in chosen:
+        shapes = shapes_of(layer)
+        axis = axis_of(layer, len(shapes[0]))
+        _check_shapes(spec, shapes, network.path(layer))
+        fitting, note = _fitted(spec, shapes[0][axis])
+        if any(_is_constant(fitting, shape, axis) for shape in shapes):
+            note = f"{fitting} would see one number at a time, and make it constant"
+            kept.append(network.change(layer, note=note))
+        else:
+            places[id(layer)] = Place(layer, fitting, shapes[0], axis, note)
+    return places, kept
+
+
+def _fitted(spec: NormSpec, channels: int) -> tuple[NormSpec, str]:
+    """Return ``spec`` with the largest groups, not above those asked for, that divide ``channels``, and a note."""
+    for word, unit in (("groups", "groups"), ("group_size", "channels a group")):
+        asked = getattr(spec, word)
+        if asked is not None and channels % asked:
+            found = max(d for d in divisors(channels) if d <= asked)
+            return replace(spec, **{word: found}), f"{asked} {unit} do not divide {channels} channels"
+    return spec, ""
+
+
+def _check_shapes(spec: NormSpec, shapes: list[Shape], name: str) -> None:
+    """Raise a `SpecError` if a weight a pixel, which ``ln`` has, is not possible for inputs of ``shapes``."""
+    if spec.kind == "ln" and not spec.per_pixel and (len(shapes) > 1 or None in shapes[0][1:]):
+        raise SpecError(
+            "The norm 'ln' keeps a weight for each pixel and channel, so each layer needs inputs of one known size. "
+            f"Received: {' and '.join(map(str, shapes))} at layer {name!r}. Use 'gn:1', which has the same statistics "
+            "and a weight a channel, or give the model a fixed input shape."
+        )
+
+
+def _is_constant(spec: NormSpec, shape: Shape, axis: int) -> bool:
+    """Return whether a norm of ``spec`` would see a single number at a time, and give beta whatever it is."""
+    pixels = [size for place, size in enumerate(shape) if place not in (0, axis)]
+    alone = spec.kind == "in" or (spec.kind == "gn" and spec.groups_of(shape[axis]) == shape[axis])
+    return alone and all(size == 1 for size in pixels)

@@ -1,0 +1,136 @@
+"""Other norms in place of those of a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from tfnorm.convert.calibrate import calibrate_norms, check_batch
+from tfnorm.convert.clone import Chain, clone_with, remake
+from tfnorm.convert.graph import Network, Where
+from tfnorm.convert.kinds import BATCH_NORMS, NORMS
+from tfnorm.convert.neighbours import convolutions_before, relus_after, removal
+from tfnorm.convert.norms import NO_STATISTICS, carry_weights, channel_axis, successor
+from tfnorm.convert.places import Place, find_places
+from tfnorm.convert.report import Change, Report
+from tfnorm.errors import TfnormError
+from tfnorm.layers import TLU, WeightStandardizedConv2D
+from tfnorm.spec import NormSpec, parse_norm
+
+
+def replace_norms(
+    model: keras.Model,
+    spec: str | NormSpec,
+    *,
+    where: Where = None,
+    calibrate: Any = None,
+    return_report: bool = False,
+) -> keras.Model | tuple[keras.Model, Report]:
+    """Return the same network with another norm in place of each of its own.
+
+    Batch, layer, group, instance, RMS and filter response normalizations, Keras's and tfnorm's, nested and shared ones
+    included, become the norm of ``spec``. Each keeps its name, its epsilon, its gamma and beta (a channel's number goes
+    to each of its pixels and back, see below), their penalties and constraints, and whether it is trainable. All other
+    weights are bit for bit the same, and so is a model that was compiled, except that its optimizer starts afresh.
+
+    - Where the groups asked for do not divide a layer's channels, the largest smaller number that does is taken.
+    - ``ln`` has a gamma for each pixel and channel: each pixel gets the channel's. From ``ln`` to another norm the mean
+      over the pixels is taken, so that bn, ln, bn gives the first gammas back. RMS normalization has no beta.
+    - A new batch norm starts from the moving statistics 0 and 1 unless the old norm has some, or ``calibrate`` is
+      given, or it sees training batches.
+    - ``+ws`` makes the 2D convolutions right before the norms weight-standardized, ``frn`` the ReLUs right after them
+      thresholded units, which start as ReLUs. ``none`` removes the norms.
+
+    With ``calibrate`` the gammas and betas are fitted by least squares, a channel at a time and norm after norm: each
+    new norm to what the old one gives for that batch. They are kept if the outputs come closer to those of the old
+    model, and a new batch norm takes its moving statistics from the batch.
+
+    Args:
+        model: A functional or sequential model, built; it is not changed.
+        spec: A norm spec without penalties, such as "gn:8", "ln", "frn", "none".
+        where: Names of norm layers, with or without those of the models that they are in ("block/bn1"), in which *
+            stands for any letters; or a function that is true of the layers to replace. Default all.
+        calibrate: A batch of inputs as the model takes them, 16 to 64 of them as a rule. Default none.
+        return_report: Whether to return the report too.
+
+    Returns:
+        A new model; with ``return_report`` the pair (model, `Report`). Its file opens where tfnorm is imported, and
+        that of `to_keras` of it everywhere.
+
+    Raises:
+        SpecError: For a spec that cannot be read, has penalties or does not fit.
+        TfnormError: If the model is a subclass of its own or not built, or has no norm that can be replaced.
+
+    Example:
+        >>> old = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3))
+        >>> model, report = replace_norms(old, "gn:32", return_report=True)
+        >>> model.get_layer("bn_Conv1").groups, len(report.changes)
+        (32, 52)
+        >>> print(report.changes[2])
+        expanded_conv_project_BN: BatchNormalization -> GroupNormalization(16 groups), \
+32 groups do not divide 16 channels
+    """
+    spec = parse_norm(spec)
+    if spec.kind == "none" and calibrate is not None:
+        raise TfnormError("Norms that are removed have nothing to calibrate. Leave `calibrate` out with 'none'.")
+    network = Network(model)
+    places, kept = _planned(network, spec, where)
+    if not places:
+        reasons = "".join(f" {change}." for change in kept)
+        raise TfnormError(
+            f"The model {model.name!r} has no norm that can be replaced.{reasons} "
+            "insert_norms, --insert on the command line, puts norms after convolutions."
+        )
+    batch = check_batch(model, calibrate)
+    axes = {key: place.axis for key, place in places.items()}
+    units = relus_after(network, axes) if spec.kind == "frn" else {}
+    convolutions = convolutions_before(network, axes) if spec.weight_standardization else set()
+    removed = set(places) if spec.kind == "none" else set()
+    norms: dict[int, Any] = {}
+
+    def make(layer):
+        if id(layer) in removed:
+            return removal(network, layer, removed)
+        if id(layer) in places:
+            norms[id(layer)] = successor(layer, places[id(layer)].spec, places[id(layer)].shape)
+            return Chain((norms[id(layer)],))
+        if id(layer) in units:
+            return Chain((TLU(axis=units[id(layer)], name=layer.name),))
+        return remake(layer, WeightStandardizedConv2D if id(layer) in convolutions else None)
+
+    made: dict[int, tuple[Any, Any]] = {}
+    new_model = clone_with(model, make, made=made)
+    changes = []
+    for key, place in places.items():
+        old, new = place.layer, norms.get(key)
+        lost = "" if new is None else carry_weights(old, new, len(place.shape))
+        fresh = NO_STATISTICS if spec.kind == "bn" and batch is None and not isinstance(old, BATCH_NORMS) else ""
+        note = ", ".join(filter(None, (place.note, lost, fresh)))
+        kind = "nothing" if new is None else type(new).__name__
+        changes.append(network.change(old, kind, groups=place.groups, note=note))
+    for others, kind in ((convolutions, "WeightStandardizedConv2D"), (units, "TLU")):
+        changes += [network.change(layer, kind) for layer in network.layers if id(layer) in others]
+    difference = None
+    if batch is not None:
+        difference = calibrate_norms(model, made, batch, [(norms[key], axes[key]) for key in norms])
+    report = Report(tuple(changes), tuple(kept), difference)
+    return (new_model, report) if return_report else new_model
+
+
+def _planned(network: Network, spec: NormSpec, where: Where) -> tuple[dict[int, Place], list[Change]]:
+    """Return the norms to replace by their id, and those that stay."""
+    candidates, kept = [], []
+    for layer in network.everything:
+        if not isinstance(layer, NORMS):
+            continue
+        holder = network.holder(layer)
+        wrapped = type(holder) is keras.layers.TimeDistributed and holder.layer is layer
+        note = ("" if wrapped else network.inside(layer)) if type(layer) in NORMS else "a class of its own"
+        if not note:
+            candidates.append(layer)
+        elif where is None:
+            kept.append(network.change(layer, note=note))
+    chosen = network.choose(candidates, where, "norm")
+    places, useless = find_places(network, spec, chosen, network.input_shapes, channel_axis)
+    return places, kept + useless

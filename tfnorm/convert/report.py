@@ -1,0 +1,65 @@
+"""What a conversion did, layer by layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of one layer.
+
+    Args:
+        layer: Its name, after those of the models that it is in: "block/bn1".
+        before: Its class.
+        after: What stands in its place, the layer that takes over a norm which is folded, or "" if it stays.
+        groups: Number of groups of a group normalization.
+        note: What is unexpected about it, or why it stays.
+    """
+
+    layer: str
+    before: str
+    after: str = ""
+    groups: int | None = None
+    note: str = ""
+
+    def __str__(self) -> str:
+        groups = f"({self.groups} groups)" if self.groups else ""
+        line = f"{self.layer}: {self.before} -> {self.after}{groups}" if self.after else f"{self.layer}: {self.before}"
+        return f"{line}, {self.note}" if self.note else line
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a conversion did.
+
+    Args:
+        changes: The layers that were changed, in the order of the graph.
+        kept: Those that one would expect to be changed and that stay, with the reason.
+        difference: Difference of the outputs from those of the old model on the batch of ``calibrate``, before and
+            after calibration: the root of the mean of its square, as a share of that of the old outputs.
+    """
+
+    changes: tuple[Change, ...]
+    kept: tuple[Change, ...] = ()
+    difference: tuple[float, float] | None = None
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row a layer: layer, before, after, groups, note."""
+        import pandas as pd
+
+        rows = [vars(change) for change in (*self.changes, *self.kept)]
+        frame = pd.DataFrame(rows, columns=list(Change.__dataclass_fields__))
+        return frame.astype({"groups": "Int64"})
+
+    def __str__(self) -> str:
+        lines = [str(change) for change in self.changes]
+        lines += [f"stays: {change}" for change in self.kept]
+        if self.difference:
+            before, after = self.difference
+            lines.append(f"difference of the outputs: {before:.3g}, after calibration {after:.3g}")
+        return "\n".join(lines)

@@ -1,0 +1,132 @@
+"""Opening models that were saved with tensorflow-addons."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import keras
+from keras.src.backend.common import global_state
+from keras.src.saving.serialization_lib import SafeModeScope
+
+from tfnorm.convert._tfa_file import SavedFile, read_file, read_json, reason
+from tfnorm.convert._tfa_given import given_part
+from tfnorm.convert._tfa_graph import read_model
+from tfnorm.convert._tfa_settings import Notes
+from tfnorm.convert._tfa_weights import assign_values, finalize, find_values
+from tfnorm.errors import TfnormError
+
+PENDING = "uninitialized_variables"  # where Keras keeps the variables that have no memory yet
+
+
+def load_tfa_model(
+    path: str | os.PathLike[str],
+    *,
+    model: keras.Model | str | os.PathLike[str] | None = None,
+    safe_mode: bool = True,
+) -> keras.Model:
+    """Open a model of Keras 2 that was saved with layers of tensorflow-addons.
+
+    Outputs are the same within float32's rounding. The layers of tensorflow-addons 0.11 to 0.23 become
+
+    =========================== =====================================================================================
+    GroupNormalization          `keras.layers.GroupNormalization`
+    InstanceNormalization       `keras.layers.GroupNormalization` with ``groups=-1``
+    SpectralNormalization       `keras.layers.SpectralNormalization`; of an Embedding the Embedding, with a warning
+    WeightNormalization         the layer inside with the kernel g v / ||v||, under the wrapper's name
+    FilterResponseNormalization `tfnorm.layers.FilterResponseNormalization`
+    TLU                         `tfnorm.layers.TLU` with ``axis=None``
+    =========================== =====================================================================================
+
+    and those of Keras 2 and TensorFlow's usual functions (x + y, tf.nn.relu, slices) the ones of Keras 3. A model in
+    which only Keras's are left opens without tfnorm once it is saved as ``.keras``. Names, shared layers, nested
+    models and what is frozen stay; a slash in a name becomes an underscore. The model is not compiled, and the
+    optimizer's state is left behind. A layer of your own is found by the name it has in the file, if one for Keras 3
+    is registered under that name.
+
+    Nothing in the file is executed, and no memory is taken for sizes that it claims and does not hold.
+
+    Args:
+        path: An .h5 file, a .keras file of Keras 2.13 to 2.15, or a file of weights alone (.h5 or .weights.h5).
+        model: For weights alone: the same model in Keras 3, which gets the weights and is returned, or the file that
+            the old model's `to_json` was written to. A model in Keras 3 has the layer inside in place of a weight
+            normalization, and `TLU` with ``axis=None``. Default None: the model is in the file.
+        safe_mode: Whether to refuse files with Python code (Lambda layers). With False that code is run; it must
+            come from the same version of Python. Default True.
+
+    Returns:
+        The model, not compiled.
+
+    Raises:
+        TfnormError: If the file is damaged, of another kind or not what it claims to be, or if it holds layers
+            without a counterpart; all of those are listed.
+
+    Example:
+        >>> import zipfile
+        >>> saved = zipfile.ZipFile("tests/tfa/fixtures/group_norm-groups_2.zip").extract("model.h5", folder)
+        >>> load_tfa_model(saved).layers[0].groups
+        2
+
+    References:
+        arXiv 1803.08494 (group), 1607.08022 (instance), 1802.05957 (spectral), 1602.07868 (weight), 1911.09737 (filter
+        response, TLU).
+    """
+    file = read_file(path)
+    if isinstance(model, keras.Model):
+        part = given_part(model, file)
+        find_values(part, file)
+        assign_values(part)
+        finalize(model)
+        return model
+    config = file.config if model is None else read_json(model)
+    if config is None:
+        raise TfnormError(
+            f"{file.where} holds weights and no model. Pass `model`: the same model in Keras 3, or the file that "
+            "its to_json wrote."
+        )
+    notes = Notes(safe_mode)
+    made = _made(file, config, notes)
+    notes.warn()
+    return made
+
+
+def _made(file: SavedFile, config: dict[str, Any], notes: Notes) -> keras.Model:
+    """Return the model of a description with the weights of a file."""
+    try:
+        recipe = read_model(config, notes)
+        notes.check(file.where)
+        # Variables that are made in this scope take no memory before they are known to fit the file.
+        with SafeModeScope(notes.safe_mode), _NoMemory() as scope:
+            model = recipe.make()
+            part = recipe.part()
+            find_values(part, file)
+            scope.initialize_variables = True
+        assign_values(part)
+        finalize(model)
+    except TfnormError:
+        raise
+    except Exception as error:  # a description may be wrong in any way
+        raise TfnormError(
+            f"{file.where} describes a model that cannot be made ({reason(error)}). Load it where it was written and "
+            "save it again."
+        ) from error
+    return model
+
+
+class _NoMemory(keras.StatelessScope):
+    """Makes variables without memory, and gives them some on leaving if ``initialize_variables`` was set to True."""
+
+    def __init__(self) -> None:
+        super().__init__(initialize_variables=False)
+
+    def __enter__(self) -> _NoMemory:
+        """Enter, with no variables waiting."""
+        self._waiting = global_state.get_global_attribute(PENDING, [])
+        global_state.set_global_attribute(PENDING, [])
+        super().__enter__()
+        return self
+
+    def __exit__(self, *args: Any) -> None:
+        """Leave, and forget the variables if they are not wanted."""
+        super().__exit__(*args)
+        global_state.set_global_attribute(PENDING, self._waiting)
