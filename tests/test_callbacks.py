@@ -8,7 +8,13 @@ import keras
 import numpy as np
 import pytest
 
-from tfnorm.callbacks import CALLBACKS, HistoryRecorder, MisclassifiedImages
+from tfnorm.callbacks import (
+    CALLBACKS,
+    ActivationStatistics,
+    BatchNormRecalibration,
+    HistoryRecorder,
+    MisclassifiedImages,
+)
 from tfnorm.errors import DataError, RunError, TfnormError
 from tfnorm.history import read_history
 
@@ -19,12 +25,13 @@ VAL = (X[:10], Y[:10])
 L1 = keras.regularizers.L1(0.01)
 
 
-def make_model(regularizer=None, metrics=("accuracy",), optimizer=None, softmax=False, **options):
+def make_model(regularizer=None, metrics=("accuracy",), optimizer=None, softmax=False, norm=False, **options):
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
             keras.layers.Input((4, 4, 1)),
             keras.layers.Rescaling(1 / 255),
+            *([keras.layers.BatchNormalization()] if norm else []),
             keras.layers.Flatten(),
             keras.layers.Dense(5, activation="relu", kernel_regularizer=regularizer),
             keras.layers.Dense(3, bias_regularizer=regularizer, activation="softmax" if softmax else None),
@@ -46,6 +53,8 @@ def data_loss_metric():
 
 # Every callback, made so that it writes all the files that it can.
 FACTORIES = {
+    "activation_statistics": lambda folder: ActivationStatistics(X),
+    "batch_norm_recalibration": lambda folder: BatchNormRecalibration(X, batch_size=8),
     "history_recorder": lambda folder: HistoryRecorder(folder / "history.jsonl"),
     "misclassified_images": lambda folder: MisclassifiedImages(X, Y, path=folder / "wrong.png", every=1),
 }
@@ -67,7 +76,7 @@ OPTIONS = {
 
 @functools.cache
 def fit_plain(options):
-    model = make_model(L1)
+    model = make_model(L1, norm=True)
     return model, fit(model, **OPTIONS[options]).history
 
 
@@ -75,11 +84,12 @@ def fit_plain(options):
 class TestContract:
     @pytest.mark.parametrize("options", OPTIONS)
     def test_leaves_training_as_it_is(self, name, options, tmp_path):
-        (plain, expected), watched = fit_plain(options), make_model(L1)
+        (plain, expected), watched = fit_plain(options), make_model(L1, norm=True)
         callback = FACTORIES[name](tmp_path)
         assert isinstance(callback, CALLBACKS[name]) and isinstance(callback, keras.callbacks.Callback)
         assert fit(watched, callback, **OPTIONS[options]).history == expected
-        for before, after in zip(plain.weights, watched.weights, strict=True):
+        which = "trainable_weights" if name == "batch_norm_recalibration" else "weights"
+        for before, after in zip(getattr(plain, which), getattr(watched, which), strict=True):
             np.testing.assert_array_equal(before, after)
 
     def test_several_steps_in_one_call_and_a_data_set(self, name, tmp_path):
@@ -87,7 +97,7 @@ class TestContract:
 
         data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(4, drop_remainder=True)
         callback = FACTORIES[name](tmp_path)
-        history = make_model(L1, steps_per_execution=2).fit(
+        history = make_model(L1, norm=True, steps_per_execution=2).fit(
             data, epochs=2, verbose=0, shuffle=False, callbacks=[callback]
         )
         assert len(history.history["loss"]) == 2 and all(file.stat().st_size for file in tmp_path.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -24,6 +25,34 @@ class DataError(TfnormError):
 
 class RunError(TfnormError):
     """A run folder that cannot be used as asked."""
+
+
+class FailedRunsError(RunError):
+    """Runs of a comparison that could not be trained; the others are kept. The command line exits 1."""
+
+
+class LockedError(RunError):
+    """A run folder that another process works on."""
+
+
+def disk_sentence(error: OSError) -> str:
+    """Return the sentence for a file that cannot be read or written.
+
+    Example:
+        >>> print(disk_sentence(OSError(30, "Read-only file system", "runs/bn")))
+        Read-only file system: 'runs/bn'. Choose another folder, with --out.
+    """
+    where = f": {str(error.filename)!r}" if error.filename else ""
+    earlier = "the same command goes on from what is written."
+    mend = {
+        errno.ENOSPC: f" Free some space there; {earlier}",
+        errno.EDQUOT: f" Free some space there; {earlier}",
+        errno.EFBIG: f" Free some space there; {earlier}",
+        errno.EROFS: " Choose another folder, with --out.",
+        errno.EACCES: " Choose another folder, with --out, or have its rights changed.",
+        errno.EPERM: " Choose another folder, with --out, or have its rights changed.",
+    }
+    return f"{error.strerror or error}{where}.{mend.get(error.errno or 0, '')}"
 
 
 def nearest(word: object, valid: Iterable[str]) -> str | None:

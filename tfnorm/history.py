@@ -95,6 +95,4 @@ def append_line(path: Path, line: bytes) -> None:
 def explain(error: OSError, path: Path) -> OSError:
     """Return the same error with a sentence that names the history file."""
     reason = error.strerror or str(error)
-    return OSError(
-        error.errno, f"Cannot write the history of the training ({reason}); it is kept in .records", str(path)
-    )
+    return OSError(error.errno, f"Cannot write the history of the training ({reason})", str(path))

@@ -316,6 +316,26 @@ def with_penalties(spec: NormSpec, *, l1: float = 0.0, l2: float = 0.0, l2norm: 
     return replace(spec, **new)  # type: ignore[arg-type]
 
 
+def parse_norm(text: str | NormSpec) -> NormSpec:
+    """Read the spec of a norm alone, for a network whose other layers stay as they are.
+
+    Raises:
+        SpecError: Also for penalties, which would reach those layers.
+
+    Example:
+        >>> str(parse_norm("gn:8+ws"))
+        'gn:8+ws'
+    """
+    spec = parse(text)
+    if spec.regularized:
+        alone = replace(spec, l1=0.0, l2=0.0, l2norm=0.0)
+        raise SpecError(
+            "Penalties reach every weight of a network, and a conversion changes its norms only. "
+            f"Received: '{spec}'. Write '{alone}', and set regularizers where they are wanted."
+        )
+    return spec
+
+
 def divisors(number: int) -> list[int]:
     """Return the divisors of ``number`` in rising order."""
     return [d for d in range(1, number + 1) if number % d == 0]

@@ -38,11 +38,12 @@ OTHERS = {
     "rms axes": (RMSNormalization, dict(axis=(1, 2, 3), scale_regularizer=keras.regularizers.L1(0.1))),
     "frn learned": (FilterResponseNormalization, dict(learned_epsilon=True, learned_epsilon_constraint="non_neg")),
     "tlu": (TLU, dict(tau_initializer="ones", tau_regularizer="l2")),
+    "tlu axes": (TLU, dict(axis=None, affine=True, alpha_initializer="ones", alpha_constraint="non_neg")),
     "ws": (WeightStandardizedConv2D, dict(filters=4, kernel_size=3, padding="same", epsilon=1e-4)),
 }
 
 CASES = [*SPECS, *OTHERS]
-LN_ALL = {"ln", "ln axes", "ln axes from behind", "rms axes"}  # weights per pixel: sizes must be known
+LN_ALL = {"ln", "ln axes", "ln axes from behind", "rms axes", "tlu axes"}  # weights per pixel: sizes must be known
 
 PARENTS = {
     "bn": lambda: keras.layers.BatchNormalization(),

@@ -95,8 +95,9 @@ def filter_response_norm(x, gamma, beta, epsilon=EPSILON):
     return out
 
 
-def threshold(x, tau):
-    return np.where(x > tau, x, tau)
+def threshold(x, tau, alpha=0.0):
+    other = alpha * x + tau
+    return np.where(x > other, x, other)
 
 
 def standardize_kernel(kernel, epsilon=EPSILON):
@@ -161,6 +162,10 @@ OPERATIONS = {
         lambda i, x, g, b: i.filter_response_norm(x, g, b, axis=3, epsilon=EPSILON),
     ),
     "threshold": Operation(threshold, lambda i, x, t: i.threshold(x, t, axis=3), ((4,),)),
+    "threshold affine": Operation(threshold, lambda i, x, t, a: i.threshold(x, t, a, axis=3), ((4,), (4,))),
+    "threshold element": Operation(
+        threshold, lambda i, x, t, a: i.threshold(x, t, a, axis=None), (SHAPE[1:], SHAPE[1:])
+    ),
     "standardize_kernel": Operation(
         standardize_kernel, lambda i, x: i.standardize_kernel(x, epsilon=EPSILON), shapes=()
     ),
@@ -279,6 +284,8 @@ def test_float16_near_overflow(implementation, operation, signs, seeded):
     weights = weights_of(operation, seeded)
     if operation == "batch_norm_inference":
         weights[3] = np.full(4, 1e9, "float32")  # its statistics are given: of such values
+    if operation in ("threshold affine", "threshold element"):
+        weights[1] *= 0.5  # a slope above 1 is beyond it by itself
     value, gradients = value_and_gradients(
         lambda *arguments: case.call(implementation, *arguments), [x, *weights], np.ones(SHAPE, "float32")
     )
@@ -354,6 +361,8 @@ LAYERS = {
         lambda x, g, b, learned: filter_response_norm(x, g, b, EPSILON + np.abs(learned)),
     ),
     "tlu": (lambda: TLU(), threshold),
+    "tlu affine": (lambda: TLU(affine=True), threshold),
+    "tlu element": (lambda: TLU(axis=None), threshold),
 }
 
 

@@ -15,12 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
-from tfnorm.history import read_history
-from tfnorm.training.runs import RunFolder
-
-CLOCKS = {"seconds", "train_seconds", "images_per_second"}
+from tfnorm.training.runs import outcome
 
 
 def command(specs: list[str], seeds: int, epochs: int, out: Path) -> list[str]:
@@ -29,22 +24,13 @@ def command(specs: list[str], seeds: int, epochs: int, out: Path) -> list[str]:
     return [sys.executable, "-m", "tfnorm", "compare", *specs, *options]
 
 
-def outcome(folder: Path) -> dict[str, object]:
-    """Return what must be the same: each run's history without clocks, and the bits of all its arrays."""
-    found: dict[str, object] = {}
-    for result in sorted(folder.glob("*/*/result.json")):
-        run, name = RunFolder(result.parent), str(result.parent.relative_to(folder))
-        history = read_history(run.history_path)
-        found[f"{name} history"] = [{k: v for k, v in record.items() if k not in CLOCKS} for record in history]
-        found[f"{name} result"] = result.read_text()
-        epochs, state = run.load_checkpoint()
-        found[f"{name} epochs"] = epochs
-        for place, array in enumerate(state.values()):  # names count what else the process has built
-            found[f"{name} state {place}"] = (array.dtype.str, array.shape, array.tobytes())
-        with np.load(run.predictions_path) as arrays:
-            for key in arrays.files:
-                found[f"{name} {key}"] = arrays[key].tobytes()
-    return found
+def outcomes(folder: Path) -> dict[str, str]:
+    """Return what must be the same of each run: hashes of its history without clocks and of all its arrays."""
+    return {
+        f"{result.parent.relative_to(folder)} {part}": value
+        for result in sorted(folder.glob("*/*/result.json"))
+        for part, value in outcome(result.parent).items()
+    }
 
 
 def killed_at_random(call: list[str], moments: int, longest: float, seed: int) -> list[float]:
@@ -70,7 +56,7 @@ def compare(specs: list[str], seeds: int, epochs: int, moments: int, seed: int, 
     longest = (time.perf_counter() - start) * 0.8
     times = killed_at_random(command(specs, seeds, epochs, folder / "killed"), moments, longest, seed)
     print("killed after", ", ".join(f"{t:.1f}" for t in times), "seconds", flush=True)
-    whole, killed = outcome(folder / "whole"), outcome(folder / "killed")
+    whole, killed = outcomes(folder / "whole"), outcomes(folder / "killed")
     if len([name for name in whole if name.endswith("result")]) != len(specs) * seeds:
         raise AssertionError("The undisturbed comparison did not finish all of its runs.")
     return sorted(name for name in {*whole, *killed} if whole.get(name) != killed.get(name))

@@ -25,10 +25,11 @@ def test_the_comparison_of_outcomes_sees_a_bit(tmp_path):
         run = RunFolder(tmp_path / name / "bn" / "seed-0")
         append_line(run.history_path, encode_record({"schema_version": 1, "epoch": 0, "seconds": len(name)}))
         run.save_checkpoint(1, {"w": np.array([bit], "float32")})
-        np.savez(run.predictions_path, logits=np.zeros(1))
+        np.savez(run.predictions_path, logits=np.zeros(1), y_true=np.zeros(1))
+        write_json(run.config_path, {"asked": {}})
         write_json(run.result_path, {"status": "finished"})
-    a, b = kill.outcome(tmp_path / "a"), kill.outcome(tmp_path / "b")
-    assert [key for key in a if a[key] != b[key]] == ["bn/seed-0 state 0"]
+    a, b = kill.outcomes(tmp_path / "a"), kill.outcomes(tmp_path / "b")
+    assert [key for key in a if a[key] != b[key]] == ["bn/seed-0 state"]
 
 
 @pytest.fixture

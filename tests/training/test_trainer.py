@@ -14,6 +14,7 @@ from tfnorm.training.trainer import slug, train
 
 FILES = {
     ".lock",
+    "best.keras",
     "checkpoint",
     "config.json",
     "history.jsonl",

@@ -157,6 +157,38 @@ class Dataset:
             return self
         return replace(self, x_train=resize_images(self.x_train, size), x_test=resize_images(self.x_test, size))
 
+    def hold_out(self, share: float) -> Dataset:
+        """Return the training set alone, split in two: the second part takes the place of the test set.
+
+        Each class gives the same share, and the choice depends on nothing but the data and ``share``.
+
+        Args:
+            share: Of the training images, above 0 and below 1.
+
+        Raises:
+            DataError: If it is not, or if a part would lack a class.
+
+        Example:
+            >>> import numpy as np
+            >>> x, y = np.zeros((20, 2, 2, 1), "uint8"), np.arange(20) % 2
+            >>> Dataset("tiny", x, y, x, y, ("cat", "dog")).hold_out(0.1)
+            Dataset('tiny, 10 % held out', train=18, test=2, input_shape=(2, 2, 1), num_classes=2)
+        """
+        from sklearn.model_selection import train_test_split
+
+        try:
+            kept, held = train_test_split(
+                np.arange(len(self.y_train)), test_size=share, stratify=self.y_train, random_state=0
+            )
+        except ValueError as error:
+            raise DataError(
+                f"The training set of {self.name!r} cannot be split. Received: {share!r} of {len(self.y_train)} images "
+                f"to hold out. Each part needs an image of each of {self.num_classes} classes. ({error})"
+            ) from None
+        kept, held = np.sort(kept), np.sort(held)
+        x, y = self.x_train, self.y_train
+        return Dataset(f"{self.name}, {100 * share:g} % held out", x[kept], y[kept], x[held], y[held], self.class_names)
+
     def describe(self) -> dict[str, Any]:
         """Return what identifies the data set, ready for JSON."""
         return {

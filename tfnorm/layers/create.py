@@ -52,6 +52,7 @@ def norm_layer(
     momentum: float | None = None,
     regularizer=None,
     rank: int = 4,
+    axis: int = -1,
 ):
     """Return the norm layer of a spec, for inputs (batch, height, width, channels).
 
@@ -64,6 +65,7 @@ def norm_layer(
         momentum: Of moving statistics, or None for the convention's.
         regularizer: Penalty on each weight of the layer, or None.
         rank: Number of axes of the input.
+        axis: The channel axis.
 
     Returns:
         A layer of `tfnorm.layers`.
@@ -73,6 +75,7 @@ def norm_layer(
     arguments: dict[str, Any] = {"name": name, "epsilon": constants.epsilon if epsilon is None else epsilon}
     if spec.kind == "bn":
         return BatchNormalization(
+            axis=axis,
             momentum=constants.momentum if momentum is None else momentum,
             unbiased_moving_variance=constants.unbiased_moving_variance,
             synchronized=spec.synchronized,
@@ -80,15 +83,15 @@ def norm_layer(
             **penalties,
         )
     if spec.kind == "ln":
-        axis = -1 if spec.per_pixel else tuple(range(1, rank))
-        return LayerNormalization(axis=axis, **arguments, **penalties)
+        axes = axis if spec.per_pixel else tuple(range(1, rank))
+        return LayerNormalization(axis=axes, **arguments, **penalties)
     if spec.kind == "gn":
-        return GroupNormalization(groups=spec.groups, group_size=spec.group_size, **arguments, **penalties)
+        return GroupNormalization(spec.groups, axis=axis, group_size=spec.group_size, **arguments, **penalties)
     if spec.kind == "in":
-        return InstanceNormalization(**arguments, **penalties)
+        return InstanceNormalization(axis=axis, **arguments, **penalties)
     arguments["epsilon"] = 1e-6 if epsilon is None else epsilon
     if spec.kind == "rms":
-        return RMSNormalization(scale_regularizer=regularizer, **arguments)
+        return RMSNormalization(axis=axis, scale_regularizer=regularizer, **arguments)
     if spec.kind == "frn":
-        return FilterResponseNormalization(**arguments, **penalties)
+        return FilterResponseNormalization(axis=axis, **arguments, **penalties)
     raise ValueError(f"The spec {str(spec)!r} has no norm layer.")

@@ -127,13 +127,17 @@ class FilterResponseNormalization(keras.layers.Layer):
 class TLU(keras.layers.Layer):
     r"""Thresholded linear unit: a ReLU with a learned threshold a channel.
 
-    .. math:: z_c = \max(y_c, \tau_c)
+    .. math:: z_c = \max(y_c, \tau_c), \quad \text{affine:} \quad z_c = \max(y_c, \alpha_c y_c + \tau_c)
 
     Args:
-        axis: The channel axis, default -1.
+        axis: The channel axis, default -1; None for a tau an element, as tensorflow-addons has it.
+        affine: Whether there is an alpha, the paper's second form. Default False.
         tau_initializer: Default "zeros", which starts as a ReLU.
         tau_regularizer: Default None.
         tau_constraint: Default None.
+        alpha_initializer: Default "zeros".
+        alpha_regularizer: Default None.
+        alpha_constraint: Default None.
         **kwargs: Name, dtype and the other arguments of a Keras layer.
 
     Input and output shape:
@@ -143,30 +147,57 @@ class TLU(keras.layers.Layer):
         Singh and Krishnan, 2019, arXiv 1911.09737.
     """
 
-    def __init__(self, axis=-1, *, tau_initializer="zeros", tau_regularizer=None, tau_constraint=None, **kwargs):
+    def __init__(
+        self,
+        axis=-1,
+        *,
+        affine=False,
+        tau_initializer="zeros",
+        tau_regularizer=None,
+        tau_constraint=None,
+        alpha_initializer="zeros",
+        alpha_regularizer=None,
+        alpha_constraint=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.axis = axis
+        self.affine = bool(affine)
         self.tau_initializer = initializers.get(tau_initializer)
         self.tau_regularizer = regularizers.get(tau_regularizer)
         self.tau_constraint = constraints.get(tau_constraint)
+        self.alpha_initializer = initializers.get(alpha_initializer)
+        self.alpha_regularizer = regularizers.get(alpha_regularizer)
+        self.alpha_constraint = constraints.get(alpha_constraint)
 
     def build(self, input_shape):
-        """Create tau."""
-        axis = axis_from_front(self.axis, len(input_shape), self.name)
-        channels = known_sizes(input_shape, [axis], self.name)
-        self.input_spec = keras.InputSpec(ndim=len(input_shape), axes={axis: channels[0]})
+        """Create tau and, if it is affine, alpha."""
+        rank = len(input_shape)
+        axes = range(1, rank) if self.axis is None else [axis_from_front(self.axis, rank, self.name)]
+        shape = known_sizes(input_shape, axes, self.name)
+        self.input_spec = keras.InputSpec(ndim=rank, axes=dict(zip(axes, shape, strict=True)))
         self.tau = self.add_weight(
             name="tau",
-            shape=channels,
+            shape=shape,
             initializer=self.tau_initializer,
             regularizer=self.tau_regularizer,
             constraint=self.tau_constraint,
         )
+        self.alpha = None
+        if self.affine:
+            self.alpha = self.add_weight(
+                name="alpha",
+                shape=shape,
+                initializer=self.alpha_initializer,
+                regularizer=self.alpha_regularizer,
+                constraint=self.alpha_constraint,
+            )
         self.built = True
 
     def call(self, inputs):
-        """Return the larger of ``inputs`` and tau."""
-        return kernels().threshold(inputs, self.tau, axis=self.axis % len(inputs.shape))
+        """Return the larger of ``inputs`` and tau, to which alpha of them is added."""
+        axis = None if self.axis is None else self.axis % len(inputs.shape)
+        return kernels().threshold(inputs, self.tau, self.alpha, axis=axis)
 
     def compute_output_shape(self, input_shape):
         """Return the input shape."""
@@ -177,7 +208,11 @@ class TLU(keras.layers.Layer):
         return {
             **super().get_config(),
             "axis": self.axis,
+            "affine": self.affine,
             "tau_initializer": initializers.serialize(self.tau_initializer),
             "tau_regularizer": regularizers.serialize(self.tau_regularizer),
             "tau_constraint": constraints.serialize(self.tau_constraint),
+            "alpha_initializer": initializers.serialize(self.alpha_initializer),
+            "alpha_regularizer": regularizers.serialize(self.alpha_regularizer),
+            "alpha_constraint": constraints.serialize(self.alpha_constraint),
         }

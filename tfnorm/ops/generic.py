@@ -128,9 +128,20 @@ def relu(x):
     return ops.relu(x)
 
 
-def threshold(x, tau, *, axis: int):
-    """Return max(x, tau), tau (channels,): the thresholded linear unit of arXiv 1911.09737."""
-    return ops.maximum(x, _along(tau, x, [axis]))
+def threshold(x, tau, alpha=None, *, axis: int | None):
+    """Return max(x, alpha x + tau), the thresholded linear unit of arXiv 1911.09737.
+
+    Args:
+        x: (batch, ..., channels), or channels on ``axis``.
+        tau: (channels,); of the shape of a sample if ``axis`` is None.
+        alpha: Like tau, or None for 0.
+        axis: The channel axis, counted from 0, or None.
+    """
+    axes = range(1, len(x.shape)) if axis is None else [axis]
+    if alpha is None:
+        return ops.maximum(x, _along(tau, x, axes))
+    wide = _upcast(x)
+    return ops.cast(ops.maximum(wide, _affine(wide, alpha, tau, axes)), x.dtype)
 
 
 def standardize_kernel(kernel, *, epsilon: float):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -13,6 +15,7 @@ from tfnorm.models.plan import plan
 from tfnorm.models.planner import NetworkPlan
 from tfnorm.spec import format, parse
 from tfnorm.training.recipes import RECIPES, Recipe
+from tfnorm.training.runs import slug
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -35,6 +38,10 @@ class TrainConfig(BaseModel):
         dropout: In place of the architecture's rate, or None.
         regularize: What penalties reach: "all" trainable variables or "kernels".
         precision: Of activations: "float32" or "bfloat16"; weights, statistics and loss stay float32.
+        holdout: Share of the training images that is evaluated on in place of the test set, which is then left alone:
+            for choosing anything, an epoch among them. 0 evaluates on the test set.
+        patience: Stop when the test accuracy was last exceeded this many epochs ago; default never. A schedule that
+            falls over all epochs is cut off before its end.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +60,8 @@ class TrainConfig(BaseModel):
     dropout: float | None = Field(None, ge=0, lt=1)
     regularize: Literal["all", "kernels"] = "all"
     precision: Literal["float32", "bfloat16"] = "float32"
+    holdout: float = Field(0.0, ge=0, lt=1)
+    patience: int | None = Field(None, ge=1)
 
     @field_validator("norm", mode="before")
     @classmethod
@@ -113,6 +122,22 @@ class TrainConfig(BaseModel):
     def plan(self) -> NetworkPlan:
         """Return the network's plan for its default input; raises if the spec does not fit the architecture."""
         return plan(self.arch, parse(self.norm), dropout=self.dropout)
+
+
+def default_name(config: TrainConfig) -> str:
+    """Return the name of the folder for runs like ``config``: network, data, and a mark of settings not the default.
+
+    Example:
+        >>> default_name(TrainConfig(norm="bn")), default_name(TrainConfig(norm="bn", epochs=5))
+        ('mnist_7k-digits', 'mnist_7k-digits-...')
+    """
+    usual = config.model_validate(config.model_dump(include={"norm", "arch", "dataset", "data_dir"}))
+    asked = {**config.asked(), "seed": usual.seed}
+    name = f"{config.arch}-{slug(Path(config.dataset).stem)}"
+    if asked == usual.asked():
+        return name
+    mark = json.dumps({**asked, "norm": None}, sort_keys=True)
+    return f"{name}-{zlib.crc32(mark.encode()):08x}"
 
 
 def checked(kind: type[Model], values: dict[str, Any]) -> Model:

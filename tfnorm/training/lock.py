@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -10,13 +11,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from tfnorm.errors import RunError
+from tfnorm.errors import LockedError
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
     import msvcrt
+
+
+# What says that another process holds a lock, and not that there are no locks.
+HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
 
 
 class RunLock:
@@ -29,7 +34,8 @@ class RunLock:
         folder: The run's folder; it is made if it does not exist.
 
     Raises:
-        RunError: On entering, if another process holds the folder; says which.
+        LockedError: On entering, if another process holds the folder; says which.
+        OSError: If the file system has no locks.
 
     Example:
         >>> with RunLock(folder / "run"):
@@ -46,10 +52,12 @@ class RunLock:
         file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115 - stays open while the lock is held
         try:
             _lock(file)
-        except OSError:
+        except OSError as error:
             holder = _holder(file)
             file.close()
-            raise RunError(
+            if error.errno not in HELD:
+                raise OSError(error.errno, f"The folder cannot be locked ({error.strerror})", str(self.path)) from None
+            raise LockedError(
                 f"The run in {self.path.parent} is being trained by {holder}. "
                 "Wait until it ends, or stop it, or choose another output folder."
             ) from None

@@ -38,9 +38,20 @@ def describe(network: keras.Model, config: TrainConfig, data: Dataset) -> dict[s
             "revision": source_revision(),
             **{name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "numpy")},
         },
-        "machine": {"platform": platform.platform(), "processor": processor_name(), "cores": os.cpu_count()},
+        "machine": {
+            "platform": platform.platform(),
+            "processor": processor_name(),
+            "cores": os.cpu_count(),
+            "threads": threads(),
+        },
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def threads() -> int | None:
+    """Return the number of threads that TensorFlow was told to compute with, or None if it was not."""
+    told = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    return int(told) if told.isdigit() else None
 
 
 @functools.cache

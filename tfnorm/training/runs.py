@@ -4,8 +4,9 @@
 
     config.json       what was really trained, read back from the built model
     history.jsonl     one line an epoch
-    checkpoint/       the state after the last epochs: weights, optimizer, random seeds
+    checkpoint/       the state after the last epochs: weights, optimizer, random seeds; the weights of the best epochs
     model.keras       the trained network, without augmentation
+    best.keras        the network after the epoch of the highest test accuracy
     predictions.npz   logits of the test set
     misclassified.png
     result.json       written last: a run that has it is finished
@@ -18,7 +19,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 KEPT_CHECKPOINTS = 2
+# Without these a run is nothing.
+NEEDED = ("config.json", "result.json")
+CLOCKS = ("seconds", "train_seconds", "images_per_second")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -42,15 +47,16 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object written by `write_json`."""
+    mend = "delete its folder to run again" if path.name in NEEDED else "delete that file"
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise RunError(f"The file {path} cannot be read: {error}. Delete its folder to run again.") from None
+        raise RunError(f"The file {path} cannot be read: {error}. {mend.capitalize()}.") from None
     if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
         version = content.get("schema_version") if isinstance(content, dict) else None
         raise RunError(
             f"The file {path} has schema version {version}, and this tfnorm reads {SCHEMA_VERSION}. "
-            "Use the tfnorm that wrote it, or delete its folder to run again."
+            f"Use the tfnorm that wrote it, or {mend}."
         )
     return content
 
@@ -116,7 +122,7 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Delete files that a killed process left half written."""
-        for leftover in [*self.path.glob(".*.tmp*"), *self.path.glob("checkpoint/.*.tmp")]:
+        for leftover in [*self.path.glob(".*.tmp*"), *self.path.glob("checkpoint/.*.tmp*")]:
             leftover.unlink(missing_ok=True)
 
     def save_checkpoint(self, epochs: int, arrays: Mapping[str, np.ndarray]) -> None:
@@ -126,46 +132,72 @@ class RunFolder:
             epochs: Epochs done.
             arrays: The state by name.
         """
+        self._save("epoch", epochs, arrays)
+
+    def save_best(self, epochs: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Save the weights after ``epochs`` epochs, the best so far, before the checkpoint of that epoch.
+
+        As many as checkpoints are kept, so that each checkpoint has the best of its time.
+        """
+        self._save("best", epochs, arrays)
+
+    def load_best(self, epochs: int) -> dict[str, np.ndarray] | None:
+        """Return the weights after ``epochs`` epochs if they were the best, or None."""
+        return next((arrays for done, arrays in self._undamaged("best") if done == epochs), None)
+
+    def forget_best(self, epochs: int) -> None:
+        """Delete the best weights of epochs after ``epochs``, which are about to be trained again."""
+        for path in self._checkpoints("best"):
+            if _epochs_of(path) > epochs:
+                path.unlink()
+
+    def _save(self, kind: str, epochs: int, arrays: Mapping[str, np.ndarray]) -> None:
         import numpy as np
 
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
         content = buffer.getvalue()
-        digest = hashlib.sha256(content).hexdigest()[:16]
-        write_whole(self.path / "checkpoint" / f"epoch-{epochs:05d}-{digest}.npz", content)
-        for old in self._checkpoints()[:-KEPT_CHECKPOINTS]:
+        write_whole(self.path / "checkpoint" / f"{kind}-{epochs:05d}-{_digest(content)}.npz", content)
+        for old in self._checkpoints(kind)[:-KEPT_CHECKPOINTS]:
             old.unlink(missing_ok=True)
 
     def load_checkpoint(self) -> tuple[int, dict[str, np.ndarray]] | None:
         """Return epochs done and state of the newest checkpoint to go on from, or None if there is none.
 
-        Those that are damaged are passed over, and those that the history does not reach, which would have a gap.
+        Those that are damaged are passed over, those whose best weights are, and those that the history does not reach,
+        which would have a gap.
 
         Raises:
             RunError: If the history is damaged.
         """
-        import numpy as np
-
-        recorded = self._epochs_recorded()
-        for path in reversed(self._checkpoints()):
-            _, epochs, digest = path.stem.split("-")
-            if int(epochs) > recorded:
-                continue
-            content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest()[:16] == digest:
-                with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                    return int(epochs), {name: arrays[name] for name in arrays.files}
+        records = read_history(self.history_path) if self.history_path.exists() else []
+        recorded = next((i for i, record in enumerate(records) if record["epoch"] != i), len(records))
+        for done, state in self._undamaged("epoch"):
+            best = best_epoch(records[:done])
+            if done <= recorded and (best is None or self.load_best(best + 1) is not None):
+                return done, state
         return None
 
-    def _epochs_recorded(self) -> int:
-        """Return how many epochs from the first on are in the history."""
-        if not self.history_path.exists():
-            return 0
-        epochs = [record["epoch"] for record in read_history(self.history_path)]
-        return next((i for i, epoch in enumerate(epochs) if epoch != i), len(epochs))
+    def _undamaged(self, kind: str) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        """Yield epochs done and arrays of the files of a kind, the newest first."""
+        import numpy as np
 
-    def _checkpoints(self) -> list[Path]:
-        return sorted((self.path / "checkpoint").glob("epoch-*-*.npz"))
+        for path in reversed(self._checkpoints(kind)):
+            content = path.read_bytes()
+            if path.stem.endswith(_digest(content)):
+                with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                    yield _epochs_of(path), {name: arrays[name] for name in arrays.files}
+
+    def _checkpoints(self, kind: str) -> list[Path]:
+        return sorted((self.path / "checkpoint").glob(f"{kind}-*-*.npz"))
+
+
+def _epochs_of(path: Path) -> int:
+    return int(path.stem.split("-")[1])
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _settings(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,10 +247,10 @@ class Run:
         import pandas as pd
 
         records = read_history(self.folder.history_path)
-        epochs = self.config["asked"]["epochs"]
-        if self.status == "finished" and len(records) != epochs:
+        epochs = self.result.get("epochs", self.config["asked"]["epochs"])
+        if len(records) != epochs:
             raise RunError(
-                f"The history of the finished run in {self.path} has {len(records)} of its {epochs} epochs. "
+                f"The history of the {self.status} run in {self.path} has {len(records)} of its {epochs} epochs. "
                 "Delete result.json in that folder to train the missing ones again."
             )
         return pd.DataFrame(records).set_index("epoch")
@@ -239,14 +271,73 @@ class Run:
         with np.load(self.folder.predictions_path, allow_pickle=False) as arrays:
             return arrays[name]
 
-    def load_model(self) -> Any:
-        """Return the trained `keras.Model`."""
+    @property
+    def record(self) -> str:
+        """Where all about the run is: its page at Weights & Biases if it has one, else its folder."""
+        tracking = self.path / "tracking.json"
+        url = read_json(tracking).get("url") if tracking.exists() else None
+        return url or str(self.path)
+
+    def load_model(self, *, best: bool = False) -> Any:
+        """Return the trained `keras.Model`.
+
+        Args:
+            best: Whether after the epoch of the highest test accuracy, in place of the last.
+        """
         import keras
 
         import tfnorm.layers
         import tfnorm.regularizers  # noqa: F401 - registers the classes in the file
 
-        return keras.models.load_model(self.path / "model.keras")
+        return keras.models.load_model(self.path / ("best.keras" if best else "model.keras"))
+
+
+def best_epoch(records: Sequence[Mapping[str, Any]]) -> int | None:
+    """Return the first epoch of the highest test accuracy; None if no accuracy is a number.
+
+    Example:
+        >>> best_epoch([{"epoch": 0, "val_accuracy": 0.5}, {"epoch": 1, "val_accuracy": 0.5}])
+        0
+    """
+    numbers = [record for record in records if math.isfinite(record.get("val_accuracy", math.nan))]
+    return max(numbers, key=lambda record: record["val_accuracy"])["epoch"] if numbers else None
+
+
+def outcome(path: str | Path) -> dict[str, str]:
+    """Return a hash of each part of a run that must be the same whenever it is trained on the same machine.
+
+    Args:
+        path: The run's folder.
+
+    Returns:
+        Part to hash: history without clocks, result, and the bits of the last state, the best weights and the
+        predictions.
+    """
+    folder = RunFolder(path)
+    records = read_history(folder.history_path)
+    history = [{key: value for key, value in record.items() if key not in CLOCKS} for record in records]
+    best = best_epoch(records)
+    # By place, since Keras numbers the names of its variables on through a process.
+    _, state = folder.load_checkpoint() or (0, {})
+    weights = (folder.load_best(best + 1) if best is not None else None) or {}
+    run = Run(path)
+    return {
+        "history": hashlib.sha256(json.dumps(history, sort_keys=True).encode()).hexdigest()[:16],
+        "result": hashlib.sha256(json.dumps(run.result, sort_keys=True).encode()).hexdigest()[:16],
+        "state": fingerprint(list(state.values())),
+        "best": fingerprint(list(weights.values())),
+        "predictions": fingerprint([run.logits, run.labels]),
+    }
+
+
+def check_same_data(runs: Sequence[Run]) -> None:
+    """Raise a RunError unless all runs were trained on the same data."""
+    for run in runs[1:]:
+        if run.config["data"]["fingerprint"] != runs[0].config["data"]["fingerprint"]:
+            raise RunError(
+                f"The runs in {runs[0].path} and {run.path} were trained on different data. "
+                "Delete one of them to train it again."
+            )
 
 
 def slug(text: str) -> str:

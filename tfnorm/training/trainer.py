@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 import math
-import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +14,17 @@ import numpy as np
 from tfnorm.callbacks import HistoryRecorder
 from tfnorm.datasets import Batches, Dataset, augmentation, load
 from tfnorm.errors import RunError
-from tfnorm.files import write_whole
+from tfnorm.files import whole_file, write_whole
+from tfnorm.history import read_history
 from tfnorm.misclassified import draw_misclassified, find_misclassified
 from tfnorm.models.builder import build
 from tfnorm.ops import use_deterministic_operations
-from tfnorm.training.config import TrainConfig, checked
+from tfnorm.training.config import TrainConfig, checked, default_name
 from tfnorm.training.lock import RunLock
 from tfnorm.training.progress import Progress
 from tfnorm.training.record import describe
-from tfnorm.training.runs import Run, RunFolder, slug, write_json
+from tfnorm.training.runs import Run, RunFolder, best_epoch, read_json, slug, write_json
+from tfnorm.training.tracking import TRACKERS, Tracker, catch_up, check_trackers
 
 EVALUATION_BATCH = 256
 STEPS_AT_ONCE = 8
@@ -34,11 +34,20 @@ _last_graph: tuple[str, keras.Model] | None = None
 
 
 class _Watcher(keras.callbacks.Callback):
-    """Saves the state, tells the progress and ends a run whose loss is no number."""
+    """Saves the state, tells who watches, and ends a run that gets no better or whose loss is no number."""
 
-    def __init__(self, folder: RunFolder, batches: Batches, recorder: HistoryRecorder, progress: Progress) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        batches: Batches,
+        recorder: HistoryRecorder,
+        progress: Progress,
+        trackers: Sequence[Tracker],
+        patience: int | None,
+    ) -> None:
         super().__init__()
         self.folder, self.batches, self.recorder, self.progress = folder, batches, recorder, progress
+        self.trackers, self.patience = trackers, patience
         self.epoch = 0
         self.diverged_at: tuple[int | None, int | None] = None, None
 
@@ -53,7 +62,13 @@ class _Watcher(keras.callbacks.Callback):
             self.diverged_at = epoch, int(self.model.first_bad_step)
             self.model.stop_training = True
         else:
+            if best_epoch(self.recorder.records) == epoch:
+                self.folder.save_best(epoch + 1, _arrays(self.model.variables))
             self.folder.save_checkpoint(epoch + 1, state_of(self.model))
+            if no_better_for(self.patience, self.recorder.records):
+                self.model.stop_training = True
+        for tracker in self.trackers:
+            tracker.log(self.recorder.records[-1])
         self.progress.epoch_ended(self.folder.path, self.recorder.records[-1])
 
 
@@ -85,16 +100,32 @@ def evaluation_batch(images: int) -> int:
     return -(-images // -(-images // EVALUATION_BATCH))
 
 
+def no_better_for(patience: int | None, records: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the best epoch is ``patience`` epochs ago; never if that is None.
+
+    Example:
+        >>> no_better_for(1, [{"epoch": 0, "val_accuracy": 0.5}, {"epoch": 1, "val_accuracy": 0.5}])
+        True
+    """
+    return patience is not None and bool(records) and records[-1]["epoch"] - (best_epoch(records) or 0) >= patience
+
+
 def state_of(model) -> dict[str, np.ndarray]:
     """Return all that training changes, by place and path: weights, statistics, random seeds, optimizer."""
-    variables = [*model.variables, *model.optimizer.variables]
-    return {f"{i:04d} {v.path}": keras.ops.convert_to_numpy(v.value) for i, v in enumerate(variables)}
+    return _arrays([*model.variables, *model.optimizer.variables])
 
 
 def restore_state(model, state: Mapping[str, np.ndarray]) -> None:
     """Give ``model`` a state that `state_of` returned for a model built the same way."""
-    variables = [*model.variables, *model.optimizer.variables]
-    for variable, value in zip(variables, state.values(), strict=True):
+    _assign([*model.variables, *model.optimizer.variables], state)
+
+
+def _arrays(variables) -> dict[str, np.ndarray]:
+    return {f"{i:04d} {v.path}": keras.ops.convert_to_numpy(v.value) for i, v in enumerate(variables)}
+
+
+def _assign(variables, arrays: Mapping[str, np.ndarray]) -> None:
+    for variable, value in zip(variables, arrays.values(), strict=True):
         variable.assign(value)
 
 
@@ -104,6 +135,7 @@ def train(
     out: str | Path | None = None,
     data: Dataset | None = None,
     progress: Progress | None = None,
+    trackers: str | Sequence[str] = (),
     **settings: Any,
 ) -> Run:
     """Train one network under one recipe, and write all of it to a folder.
@@ -113,8 +145,9 @@ def train(
     Args:
         config: A `TrainConfig`, or a mapping of its arguments.
         out: The folder; default ``runs/ARCH-DATASET/NORM/seed-SEED``.
-        data: The data, if it is loaded already.
+        data: The data, if it is loaded already, whole: ``holdout`` takes its part of it.
         progress: Is told what happens.
+        trackers: Names from `tfnorm.training.tracking.TRACKERS`, "tensorboard" or "wandb", which follow the run.
         **settings: Arguments of `TrainConfig`, in place of ``config``.
 
     Returns:
@@ -134,28 +167,50 @@ def train(
         config = checked(TrainConfig, {**config.model_dump(), **settings})
     config = config.resolved()
     config.plan()
-    progress = progress or Progress()
-    folder = RunFolder(out or Path("runs") / default_name(config) / slug(config.norm) / f"seed-{config.seed}")
-    asked = config.asked()
-    folder.check(asked)
-    data = data or load_data(config)
+    trackers = check_trackers(trackers)
+    out = Path(out or Path("runs") / default_name(config) / slug(config.norm) / f"seed-{config.seed}")
+    RunFolder(out).check(config.asked())
+    return train_on(load_data(config, data), config, out, progress=progress, trackers=trackers)
+
+
+def train_on(
+    data: Dataset,
+    config: TrainConfig,
+    out: Path,
+    *,
+    progress: Progress | None = None,
+    trackers: Sequence[str] = (),
+) -> Run:
+    """Do as `train` with a resolved configuration and the data that `load_data` returned for it."""
+    folder, asked, progress = RunFolder(out), config.asked(), progress or Progress()
     folder.check(asked, data.fingerprint)
     if not folder.finished:
         with RunLock(folder.path):
             folder.check(asked, data.fingerprint)  # once more: another process may have begun it meanwhile
             if not folder.finished:
-                return _Trainer(config, folder, data, progress).run(asked)
+                return _Trainer(config, folder, data, progress, trackers).run(asked)
+    catch_up(folder.path, trackers)
     progress.skipped(folder.path, config.epochs)
     return Run(folder.path)
 
 
-def load_data(config: TrainConfig) -> Dataset:
-    """Load the data of ``config``, with digits resized to the network's input."""
-    side = config.image_size
-    size = (side, side) if side else None
-    if size is None and config.dataset == "digits":
-        size = config.plan().arch.input_shape[:2]
-    return load(config.dataset, data_dir=config.data_dir, image_size=size)
+def load_data(config: TrainConfig, data: Dataset | None = None) -> Dataset:
+    """Return what a run of ``config`` is trained and evaluated on.
+
+    Digits are resized to the network's input, and a part of the training images takes the place of the test set if one
+    is held out.
+
+    Args:
+        config: The configuration.
+        data: The data, if it is loaded already, with images of the right size.
+    """
+    if data is None:
+        side = config.image_size
+        size = (side, side) if side else None
+        if size is None and config.dataset == "digits":
+            size = config.plan().arch.input_shape[:2]
+        data = load(config.dataset, data_dir=config.data_dir, image_size=size)
+    return data.hold_out(config.holdout) if config.holdout else data
 
 
 def forget_graph() -> None:
@@ -164,27 +219,14 @@ def forget_graph() -> None:
     _last_graph = None
 
 
-def default_name(config: TrainConfig) -> str:
-    """Return the name of the folder for runs like ``config``: network, data, and a mark of settings not the default.
-
-    Example:
-        >>> default_name(TrainConfig(norm="bn")), default_name(TrainConfig(norm="bn", epochs=5))
-        ('mnist_7k-digits', 'mnist_7k-digits-...')
-    """
-    usual = TrainConfig(norm=config.norm, arch=config.arch, dataset=config.dataset, data_dir=config.data_dir)
-    asked = {**config.asked(), "seed": usual.seed}
-    name = f"{config.arch}-{slug(Path(config.dataset).stem)}"
-    if asked == usual.asked():
-        return name
-    mark = json.dumps({**asked, "norm": None}, sort_keys=True)
-    return f"{name}-{zlib.crc32(mark.encode()):08x}"
-
-
 class _Trainer:
     """The steps of `train`."""
 
-    def __init__(self, config: TrainConfig, folder: RunFolder, data: Dataset, progress: Progress) -> None:
+    def __init__(
+        self, config: TrainConfig, folder: RunFolder, data: Dataset, progress: Progress, trackers: Sequence[str]
+    ) -> None:
         self.config, self.folder, self.data, self.progress = config, folder, data, progress
+        self.trackers = trackers
 
     def run(self, asked: dict[str, Any]) -> Run:
         config, data = self.config, self.data
@@ -218,17 +260,21 @@ class _Trainer:
         trained = self.with_augmentation(len(batches))
         description = {"asked": asked, **describe(self.network, config, data)}
         done = self.resume(trained)
-        if not done:  # a run that goes on keeps the record of its start
+        if done:  # a run that goes on keeps the record of its start
+            self.check_versions(description["versions"])
+        else:
             write_json(self.folder.config_path, description)
         self.progress.skipped(self.folder.path, done)
         self.progress.started(self.folder.path, config.epochs, len(batches))
         images = min(len(batches) * config.batch_size, len(data.x_train))
         recorder = HistoryRecorder(self.folder.history_path, initial_epoch=done, images_per_epoch=images)
-        watcher = _Watcher(self.folder, batches, recorder, self.progress)
+        earlier = read_history(self.folder.history_path)[:done] if done else []
+        trackers = [TRACKERS[name].start(self.folder.path, description, earlier) for name in self.trackers]
+        watcher = _Watcher(self.folder, batches, recorder, self.progress, trackers, config.patience)
         at_work = self.with_graph(trained)
         at_work.fit(
             batches.stream(),
-            epochs=config.epochs,
+            epochs=done if no_better_for(config.patience, earlier) else config.epochs,
             initial_epoch=done,
             validation_data=Batches(data.x_test, data.y_test, evaluation_batch(len(data.x_test))).stream(),
             callbacks=[recorder, watcher],
@@ -237,7 +283,7 @@ class _Trainer:
         )
         if at_work is not trained:
             restore_state(trained, state_of(at_work))
-        return self.finish(watcher)
+        return self.finish(trained, watcher)
 
     def with_graph(self, trained: keras.Model) -> keras.Model:
         """Return a model in the state of ``trained`` whose graph is traced already, or ``trained`` if there is none.
@@ -273,10 +319,10 @@ class _Trainer:
 
     def resume(self, trained: keras.Model) -> int:
         """Restore the newest checkpoint and return how many epochs were done."""
-        checkpoint = self.folder.load_checkpoint()
-        if checkpoint is None:
+        done, state = self.folder.load_checkpoint() or (0, {})
+        self.folder.forget_best(done)
+        if not done:
             return 0
-        done, state = checkpoint
         present = [value.shape for value in state_of(trained).values()]
         if [value.shape for value in state.values()] != present:
             raise RunError(
@@ -286,13 +332,37 @@ class _Trainer:
         restore_state(trained, state)
         return done
 
-    def finish(self, watcher: _Watcher) -> Run:
-        """Write the model, its predictions and the result."""
+    def check_versions(self, versions: Mapping[str, Any]) -> None:
+        """Raise a RunError if the run was begun with other versions, which would end with other bits."""
+        begun = read_json(self.folder.config_path)["versions"]
+        differing = [
+            f"{name} was {begun.get(name)} and is {versions[name]}"
+            for name in ("tfnorm", "keras", "tensorflow", "backend")
+            if begun.get(name) != versions[name]
+        ]
+        if differing:
+            raise RunError(
+                f"The run in {self.folder.path} was begun with other versions: {', '.join(differing)}. "
+                "Go on with those, or delete the folder to run again."
+            )
+
+    def save_network(self, name: str) -> None:
+        """Write the network as it is, whole or not at all."""
+        with whole_file(self.folder.path / f"{name}.keras") as temporary:
+            self.network.save(temporary)
+
+    def finish(self, trained: keras.Model, watcher: _Watcher) -> Run:
+        """Write the models, the predictions and the result."""
         folder, data = self.folder, self.data
-        folder.path.joinpath("model.keras").unlink(missing_ok=True)
-        temporary = folder.path / ".model.tmp.keras"
-        self.network.save(temporary)
-        temporary.replace(folder.path / "model.keras")
+        self.save_network("model")
+        records = read_history(folder.history_path)
+        best = best_epoch(records)
+        weights = None if best is None else folder.load_best(best + 1)
+        if weights is not None:
+            last = _arrays(trained.variables)
+            _assign(trained.variables, weights)
+            self.save_network("best")
+            _assign(trained.variables, last)
         size = evaluation_batch(len(data.x_test))
         logits = np.concatenate(
             [
@@ -311,7 +381,16 @@ class _Trainer:
             wrong = found.total
             title = f"{self.config.norm}: {found.total} of {found.count} test images misclassified"
             draw_misclassified(data.x_test, found, title=title, path=folder.path / "misclassified.png")
-        result = {"status": status, "diverged_at_epoch": epoch, "diverged_at_step": step, "misclassified": wrong}
+        result = {
+            "status": status,
+            "epochs": len(records),
+            "best_epoch": best,
+            "diverged_at_epoch": epoch,
+            "diverged_at_step": step,
+            "misclassified": wrong,
+        }
+        for tracker in watcher.trackers:
+            tracker.finish(result)
         write_json(folder.result_path, result)
         self.progress.finished(folder.path, result)
         return Run(folder.path)

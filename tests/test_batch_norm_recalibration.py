@@ -1,0 +1,170 @@
+"""Moving statistics estimated again: against NumPy, and what is left alone."""
+
+import keras
+import numpy as np
+import pytest
+
+import tfnorm
+from tfnorm.callbacks import BatchNormRecalibration
+from tfnorm.callbacks.batch_norm_recalibration import recalibrate_batch_norms
+from tfnorm.errors import DataError, TfnormError
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(3.0, 2.0, (40, 4, 4, 3)).astype("float32")
+Y = RNG.integers(0, 2, 40)
+OURS, STOCK = tfnorm.layers.BatchNormalization, keras.layers.BatchNormalization
+
+
+def make_model(kind, **options):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.layers.Input((4, 4, 3)),
+            kind(name="first", momentum=0.5),
+            keras.layers.Conv2D(5, 1, name="conv"),
+            keras.layers.Dropout(0.5),
+            kind(name="second"),
+            keras.layers.ReLU(),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2),
+        ]
+    )
+    model.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True), **options)
+    return model
+
+
+def moments(x):
+    """Return mean and biased variance of each channel in float64."""
+    x = np.asarray(x, "float64").reshape(-1, x.shape[-1])
+    return x.mean(0), x.var(0)
+
+
+def statistics(layer):
+    return np.asarray(layer.moving_mean), np.asarray(layer.moving_variance)
+
+
+@pytest.mark.parametrize("kind", [OURS, STOCK])
+def test_all_images_in_one_batch_give_their_own_statistics(kind):
+    model = make_model(kind)
+    model.fit(X, Y, batch_size=8, epochs=2, verbose=0)
+    trained = [np.asarray(weight) for weight in model.trainable_weights]
+    old = statistics(model.get_layer("first"))
+    shift = recalibrate_batch_norms(model, [X])
+    for before, after in zip(trained, model.trainable_weights, strict=True):
+        np.testing.assert_array_equal(before, after)
+    # Each layer's own statistics in NumPy, dropout left out.
+    mean, variance = moments(X)
+    np.testing.assert_allclose(np.stack(statistics(model.get_layer("first"))), [mean, variance], rtol=1e-5)
+    gamma, beta = (np.asarray(w, "float64") for w in model.get_layer("first").trainable_weights)
+    hidden = (X - mean) / np.sqrt(variance + 1e-3) * gamma + beta
+    kernel, bias = (np.asarray(w, "float64") for w in model.get_layer("conv").trainable_weights)
+    expected = moments(hidden @ kernel[0, 0] + bias)
+    np.testing.assert_allclose(np.stack(statistics(model.get_layer("second"))), expected, rtol=1e-4, atol=1e-5)
+    assert list(shift) == ["first", "second"]
+    assert shift["first"] == pytest.approx(np.max(np.abs(mean - old[0]) / np.sqrt(variance + 1e-3)), rel=1e-4)
+    # The layers are as they were: they normalize with moving statistics, and keep their momentum.
+    assert model.get_layer("first").momentum == 0.5 and "call" not in vars(model.get_layer("first"))
+    before = statistics(model.get_layer("first"))
+    model.predict(X, verbose=0)
+    np.testing.assert_array_equal(before, statistics(model.get_layer("first")))
+
+
+@pytest.mark.parametrize("kind", [OURS, STOCK])
+def test_batches_of_unequal_size_give_the_first_norm_the_exact_statistics(kind):
+    model = make_model(kind)
+    model.get_layer("first").moving_variance.assign(np.full(3, np.inf))
+    recalibrate_batch_norms(model, [X[:7], X[7:30], X[30:]])
+    np.testing.assert_allclose(np.stack(statistics(model.get_layer("first"))), moments(X), rtol=1e-5)
+
+
+def test_a_large_mean_costs_no_digits():
+    model = make_model(OURS)
+    recalibrate_batch_norms(model, [X[:20] + 1e4, X[20:] + 1e4])
+    mean, variance = statistics(model.get_layer("first"))
+    expected = moments((X + np.float32(1e4)).astype("float32"))
+    np.testing.assert_allclose(mean, expected[0], rtol=1e-6)
+    np.testing.assert_allclose(variance, expected[1], rtol=1e-3)
+
+
+def test_at_the_end_of_training_from_a_sample_of_the_images():
+    model = make_model(OURS)
+    callback = BatchNormRecalibration(X, batches=2, batch_size=10, seed=3)
+    model.fit(X, Y, batch_size=8, epochs=2, verbose=0, callbacks=[callback])
+    chosen = np.random.default_rng(3).permutation(40)[:20]
+    np.testing.assert_allclose(np.stack(statistics(model.get_layer("first"))), moments(X[chosen]), rtol=1e-5)
+    assert callback.shift["first"] > 0
+
+
+def test_every_second_epoch_before_its_validation():
+    seen = []
+
+    class Spy(keras.callbacks.Callback):
+        def on_test_begin(self, logs=None):
+            seen.append(np.asarray(self.model.get_layer("first").moving_mean))
+
+    model = make_model(OURS)
+    callback = BatchNormRecalibration([(X, Y)], every=2)
+    model.fit(X, Y, batch_size=8, epochs=4, verbose=0, validation_data=(X, Y), callbacks=[callback, Spy()])
+    exact = [bool(np.allclose(mean, moments(X)[0], rtol=1e-5)) for mean in seen]
+    assert exact == [False, True, False, True]
+
+
+def test_weights_that_another_callback_puts_back_are_recalibrated_too():
+    class Restore(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            self.model.get_layer("first").moving_mean.assign(np.full(3, 9.0))
+
+    model = make_model(OURS)
+    callback = BatchNormRecalibration([X], every=1)
+    model.fit(X, Y, batch_size=8, epochs=1, verbose=0, callbacks=[Restore(), callback])
+    np.testing.assert_allclose(statistics(model.get_layer("first"))[0], moments(X)[0], rtol=1e-5)
+
+
+def test_a_norm_that_is_frozen_or_inside_another_model():
+    inner = make_model(OURS)
+    inner.get_layer("second").trainable = False
+    before = statistics(inner.get_layer("second"))
+    inputs = keras.Input((4, 4, 3))
+    outer = keras.Model(inputs, inner(inputs))
+    recalibrate_batch_norms(outer, [X])
+    np.testing.assert_allclose(np.stack(statistics(inner.get_layer("first"))), moments(X), rtol=1e-5)
+    np.testing.assert_array_equal(before, statistics(inner.get_layer("second")))
+
+
+def test_when_it_fails_the_statistics_are_as_before():
+    def batches():
+        yield X
+        raise KeyboardInterrupt
+
+    model = make_model(OURS)
+    with pytest.raises(KeyboardInterrupt):
+        recalibrate_batch_norms(model, batches())
+    np.testing.assert_array_equal(np.stack(statistics(model.get_layer("first"))), [np.zeros(3), np.ones(3)])
+    with pytest.raises(DataError) as caught:
+        recalibrate_batch_norms(model, [])
+    assert str(caught.value) == ("There is no batch to recalibrate with. Give at least one, of two images or more.")
+
+
+def test_nothing_to_recalibrate():
+    model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)], name="plain")
+    model.compile("sgd", "mse")
+    with pytest.raises(TfnormError) as caught:
+        model.fit(np.zeros((2, 4)), np.zeros(2), verbose=0, callbacks=[BatchNormRecalibration(np.zeros((2, 4)))])
+    assert str(caught.value) == (
+        "The model 'plain' has no batch normalization that trains, so that there are no moving statistics to "
+        "recalibrate. Leave the callback out."
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"batches": 0}, "`batches` must be an integer of at least 1. Received: batches=0."),
+        ({"batch_size": 1}, "`batch_size` must be an integer of at least 2. Received: batch_size=1."),
+        ({"every": True}, "`every` must be an integer of at least 1. Received: every=True."),
+    ],
+)
+def test_arguments(options, sentence):
+    with pytest.raises(DataError) as caught:
+        BatchNormRecalibration(X, **options)
+    assert str(caught.value) == sentence

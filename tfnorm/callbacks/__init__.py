@@ -1,0 +1,19 @@
+"""Callbacks for ``model.fit`` of any Keras model."""
+
+from __future__ import annotations
+
+import keras
+
+from tfnorm.callbacks.activation_statistics import ActivationStatistics
+from tfnorm.callbacks.batch_norm_recalibration import BatchNormRecalibration
+from tfnorm.callbacks.history_recorder import HistoryRecorder
+from tfnorm.callbacks.misclassified_images import MisclassifiedImages
+from tfnorm.registry import Registry
+
+__all__ = ["CALLBACKS", "ActivationStatistics", "BatchNormRecalibration", "HistoryRecorder", "MisclassifiedImages"]
+
+CALLBACKS: Registry[type[keras.callbacks.Callback]] = Registry("callback")
+CALLBACKS.add("activation_statistics", ActivationStatistics)
+CALLBACKS.add("batch_norm_recalibration", BatchNormRecalibration)
+CALLBACKS.add("history_recorder", HistoryRecorder)
+CALLBACKS.add("misclassified_images", MisclassifiedImages)

@@ -1,0 +1,200 @@
+"""Moving statistics of batch norms, estimated again with the trained weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfnorm.errors import DataError, TfnormError
+
+
+class BatchNormRecalibration(keras.callbacks.Callback):
+    r"""Replace the moving statistics of every batch norm by those of the trained weights.
+
+    The moving averages lag behind weights that change quickly and are noisy for small batches. Here some batches pass
+    through the network as in training (each norm uses its batch's own statistics, while dropout and all other layers
+    do as at inference), and each norm takes, over batches of :math:`n_b` images,
+
+    .. math:: \mu = \frac{1}{n} \sum_b n_b \mu_b, \quad
+        \sigma^2 = \frac{1}{n} \sum_b n_b (\sigma_b^2 + (\mu_b - \mu)^2), \quad n = \sum_b n_b
+
+    which is exact for the first norm of a network whatever the size of the batches. No other weight changes. Frozen
+    batch norms (``trainable=False``), which use their moving statistics in training too, are left alone.
+
+    Args:
+        x: Training images as the model takes them, shape (images, height, width, channels), or an iterable of batches,
+            each an array or a tuple that starts with one; it is read once at each recalibration.
+        batches: At most how many batches, at least 1; default 200.
+        batch_size: Images a batch if ``x`` is an array, at least 2; default 64.
+        every: Recalibrate before the validation of every so many epochs too, in 1..; None at the end only. Training
+            goes on from these statistics.
+        seed: Of the choice of images if ``x`` is an array; default 0.
+
+    Attributes:
+        shift: Layer to the largest change of a channel's mean in the last recalibration, in standard deviations of
+            that channel; empty before the first.
+
+    Raises:
+        TfnormError: When training begins, if the model has no batch norm that trains; at a recalibration, if there is
+            no batch.
+
+    References:
+        "PreciseBN" of Wu and Johnson, 2021, arXiv 2105.07576, section 3.
+    """
+
+    def __init__(
+        self,
+        x: np.ndarray | Iterable[Any],
+        *,
+        batches: int = 200,
+        batch_size: int = 64,
+        every: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        numbers = {"batches": (batches, 1), "batch_size": (batch_size, 2), "every": (1 if every is None else every, 1)}
+        for name, (value, least) in numbers.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise DataError(f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}.")
+        self.x, self.batches, self.batch_size, self.every, self.seed = x, batches, batch_size, every, seed
+        self.shift: dict[str, float] = {}
+        self._epoch = 0
+        self._looked_at: int | None = None
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Check that there is something to recalibrate."""
+        if not batch_norms(self.model):
+            raise TfnormError(
+                f"The model {self.model.name!r} has no batch normalization that trains, so that there are no moving "
+                "statistics to recalibrate. Leave the callback out."
+            )
+        self._looked_at = None
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Note the epoch."""
+        self._epoch = epoch
+
+    def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Recalibrate before the validation of an epoch that is one of ``every``."""
+        self._in_epoch()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Recalibrate an epoch without validation that is one of ``every``."""
+        self._in_epoch()
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Recalibrate the trained model, whose weights another callback may have replaced since the last time."""
+        self._recalibrate()
+
+    def _in_epoch(self) -> None:
+        if self.every is not None and (self._epoch + 1) % self.every == 0 and self._looked_at != self._epoch:
+            self._looked_at = self._epoch
+            self._recalibrate()
+
+    def _recalibrate(self) -> None:
+        images = self._batches() if isinstance(self.x, np.ndarray) else _inputs(self.x, self.batches)
+        self.shift = recalibrate_batch_norms(self.model, images)
+
+    def _batches(self) -> Iterator[np.ndarray]:
+        order = np.random.default_rng(self.seed).permutation(len(self.x))
+        # A last batch of one image has no variance.
+        starts = [start for start in range(0, len(order), self.batch_size) if len(order) - start > 1]
+        for start in starts[: self.batches]:
+            yield self.x[np.sort(order[start : start + self.batch_size])]
+
+
+def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Return the batch norms of ``model`` whose moving statistics training changes, nested models included."""
+    return [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+
+
+def recalibrate_batch_norms(model: keras.Model, batches: Iterable[Any]) -> dict[str, float]:
+    """Give the batch norms of ``model`` the statistics of some batches; see `BatchNormRecalibration`.
+
+    Args:
+        model: Any built Keras model.
+        batches: Inputs of it.
+
+    Returns:
+        Layer to the largest change of a channel's mean, in standard deviations of that channel.
+    """
+    norms = batch_norms(model)
+    before = [(_values(norm.moving_mean), _values(norm.moving_variance)) for norm in norms]
+    sums: dict[int, list[Any]] = {id(norm): [0.0, 0.0, 0.0] for norm in norms}
+    finished = False
+    try:
+        with _own_statistics(norms, sums):
+            for batch in batches:
+                model(batch, training=False)
+        if not all(count for count, _, _ in sums.values()):
+            raise DataError("There is no batch to recalibrate with. Give at least one, of two images or more.")
+        finished = True
+    finally:
+        if not finished:  # as they were, after Ctrl-C too
+            for norm, (mean, variance) in zip(norms, before, strict=True):
+                norm.moving_mean.assign(mean)
+                norm.moving_variance.assign(variance)
+    shift = {}
+    for norm, (old, _) in zip(norms, before, strict=True):
+        count, first, second = sums[id(norm)]
+        mean = first / count
+        variance = np.maximum(second / count - mean**2, 0.0)
+        norm.moving_mean.assign(mean)
+        norm.moving_variance.assign(variance)
+        shift[norm.name] = float(np.max(np.abs(mean - old) / np.sqrt(variance + norm.epsilon)))
+    return shift
+
+
+@contextmanager
+def _own_statistics(norms: Iterable[Any], sums: dict[int, list[Any]]) -> Iterator[None]:
+    """Have each norm use the statistics of its batch, and add images, means and mean squares up."""
+    norms = list(norms)
+    momenta = [norm.momentum for norm in norms]
+
+    def counting(norm: Any) -> Any:
+        plain = type(norm).call
+
+        def call(inputs: Any, training: Any = None, mask: Any = None) -> Any:
+            norm.moving_mean.assign(keras.ops.zeros_like(norm.moving_mean))  # 0 times infinity would be no number
+            norm.moving_variance.assign(keras.ops.ones_like(norm.moving_variance))
+            outputs = plain(norm, inputs, training=True, mask=mask)
+            images = int(inputs.shape[0])
+            mean, variance = _values(norm.moving_mean), _values(norm.moving_variance)
+            total = sums[id(norm)]
+            total[0] += images
+            total[1] = total[1] + images * mean
+            total[2] = total[2] + images * (variance + mean**2)
+            return outputs
+
+        return call
+
+    for norm in norms:
+        # With a momentum of 0 the moving statistics are those of the batch, by the layer's own convention.
+        norm.momentum = 0.0
+        norm.__dict__["call"] = counting(norm)
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            del norm.__dict__["call"]
+
+
+def _values(variable: Any) -> np.ndarray:
+    return keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32")).astype("float64")
+
+
+def _inputs(batches: Iterable[Any], most: int) -> Iterator[Any]:
+    """Yield the inputs of the first few batches."""
+    for number, batch in enumerate(batches):
+        if number == most:
+            return
+        yield batch[0] if isinstance(batch, tuple) else batch

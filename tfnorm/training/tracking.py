@@ -1,0 +1,183 @@
+"""Runs followed elsewhere: TensorBoard and Weights & Biases, each an optional extra of the package."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from tfnorm.errors import TfnormError
+from tfnorm.history import read_history
+from tfnorm.registry import Registry
+from tfnorm.training.runs import read_json, write_json
+
+NOT_MEASURED = ("schema_version", "epoch")
+
+
+class Tracker(Protocol):
+    """What follows a run.
+
+    A class of this kind has ``package``, the one that it needs, ``start(run, description, records)``, which takes the
+    run's folder, the content of its ``config.json``, and the history records of epochs done before, and
+    ``follows(run)``, which says whether it was started for a folder.
+    """
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Take the history record of an epoch."""
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Take the result of the run."""
+
+
+class TensorBoard:
+    """Writes the history to ``tensorboard/train`` and ``tensorboard/test`` in the run's folder.
+
+    The same measure of both has the same tag, so that ``tensorboard --logdir runs`` draws them together. A run that
+    goes on writes its earlier epochs anew, so that no epoch is there twice.
+
+    Args:
+        folder: Where to.
+    """
+
+    package = "tensorboard"
+
+    def __init__(self, folder: Path) -> None:
+        from tensorboard.summary import Writer
+
+        shutil.rmtree(folder, ignore_errors=True)
+        self._writers = {part: Writer(str(folder / part)) for part in ("train", "test")}
+
+    @classmethod
+    def start(cls, run: Path, description: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> TensorBoard:
+        """Begin to follow a run; see `Tracker`."""
+        tracker = cls(run / "tensorboard")
+        for record in records:
+            tracker.log(record)
+        return tracker
+
+    @staticmethod
+    def follows(run: Path) -> bool:
+        """Return whether the run in a folder is followed already."""
+        return (run / "tensorboard").exists()
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Write an epoch's scalars."""
+        for key, value in _measures(record).items():
+            part = "test" if key.startswith("val_") else "train"
+            self._writers[part].add_scalar(key.removeprefix("val_"), value, record["epoch"])
+        for writer in self._writers.values():
+            writer.flush()
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Close the files."""
+        for writer in self._writers.values():
+            writer.close()
+
+
+class WandB:
+    """Logs the history to Weights & Biases, in the project "tfnorm" or ``$WANDB_PROJECT``.
+
+    ``WANDB_MODE=offline`` keeps everything in ``wandb/`` in the run's folder, for ``wandb sync``. A run that goes on is
+    the same run there. Its address is noted in ``tracking.json``.
+
+    Args:
+        run: The run's folder.
+        description: The content of its ``config.json``.
+    """
+
+    package = "wandb"
+
+    def __init__(self, run: Path, description: Mapping[str, Any]) -> None:
+        import wandb
+
+        asked = description["asked"]
+        place = run / "tracking.json"
+        identity = read_json(place)["id"] if place.exists() else uuid.uuid4().hex[:12]
+        write_json(place, {"id": identity, "url": None})
+        try:
+            self._run = wandb.init(
+                project=os.environ.get("WANDB_PROJECT", "tfnorm"),
+                dir=str(run),
+                id=identity,
+                resume="allow",
+                name=f"{asked['norm']} seed {asked['seed']}",
+                group=f"{asked['arch']} on {description['data']['name']}",
+                config=dict(description),
+                reinit="finish_previous",
+                settings=wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True),
+            )
+        except wandb.errors.Error as error:
+            raise TfnormError(
+                f"Weights & Biases cannot follow the run in {run}: {error} Run `wandb login`, or set "
+                "WANDB_MODE=offline and send it later with `wandb sync`."
+            ) from None
+        write_json(place, {"id": identity, "url": None if self._run.offline else self._run.url})
+
+    @classmethod
+    def start(cls, run: Path, description: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> WandB:
+        """Begin to follow a run, or go on; see `Tracker`."""
+        tracker = cls(run, description)
+        for record in records:
+            if record["epoch"] >= tracker._run.step:  # a crash may have kept some from being sent
+                tracker.log(record)
+        return tracker
+
+    @staticmethod
+    def follows(run: Path) -> bool:
+        """Return whether the run in a folder is followed already."""
+        return (run / "tracking.json").exists()
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Log an epoch's measures; its number is the step."""
+        self._run.log(_measures(record), step=record["epoch"], commit=True)
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Add the result to the summary and end the run there."""
+        self._run.summary.update(dict(result))
+        self._run.finish()
+
+
+TRACKERS: Registry[type[TensorBoard] | type[WandB]] = Registry("tracker")
+TRACKERS.add("tensorboard", TensorBoard)
+TRACKERS.add("wandb", WandB)
+
+
+def check_trackers(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the names of trackers, or raise a TfnormError if one is unknown or its package is not installed.
+
+    Example:
+        >>> check_trackers([])
+        ()
+    """
+    if isinstance(names, str):
+        names = [names]
+    missing = [name for name in names if importlib.util.find_spec(TRACKERS[name].package) is None]
+    if missing:
+        extras = ",".join(missing)
+        raise TfnormError(
+            f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} not installed. "
+            f"Run: pip install 'tfnorm[{extras}]'"
+        )
+    return tuple(names)
+
+
+def catch_up(run: Path, names: Sequence[str]) -> None:
+    """Show trackers a finished run that they have not followed."""
+    for name in names:
+        if not TRACKERS[name].follows(run):
+            tracker = TRACKERS[name].start(run, read_json(run / "config.json"), read_history(run / "history.jsonl"))
+            tracker.finish(read_json(run / "result.json"))
+
+
+def _measures(record: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of a history record."""
+    return {
+        key: float(value)
+        for key, value in record.items()
+        if key not in NOT_MEASURED and isinstance(value, int | float) and math.isfinite(value)
+    }
