@@ -29,6 +29,7 @@ def test_files_of_a_comparison(comparison):
     names = {path.name for path in comparison.path.iterdir()}
     assert names == {
         "table.csv",
+        "runs.csv",
         "comparison.json",
         "loss.png",
         "accuracy.png",

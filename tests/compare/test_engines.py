@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from tfnorm.compare.comparison import compare
 from tfnorm.compare.engines import default_jobs, environment, measure, run_local
 from tfnorm.compare.estimate import estimate_seconds, planned_rows
 from tfnorm.compare.grid import plan_grid
@@ -22,13 +23,12 @@ from tfnorm.compare.live import SweepDisplay, SweepProgress
 from tfnorm.compare.sweep import Sweep, sweep
 from tfnorm.errors import RunError, TfnormError
 from tfnorm.history import read_history
-from tfnorm.training.runs import Run, RunFolder
+from tfnorm.training.runs import Run, outcome
 
-# Large batches, so that an epoch is four steps, and no augmentation, whose graph takes as long again to trace.
+# As the fixture `swept` has them.
 SETTINGS = {"epochs": 1, "batch_size": 359, "augmentation": "none"}
 GRID = {"settings": SETTINGS, "grid": {"norm": ["gn:2", "bn+l1=1e-4"], "seeds": 2}}
 FOLDERS = ["gn-2/seed-0", "gn-2/seed-1", "bn_l1-1e-4/seed-0", "bn_l1-1e-4/seed-1"]
-CLOCKS = {"seconds", "train_seconds", "images_per_second"}
 
 
 class Watcher(SweepProgress):
@@ -69,23 +69,6 @@ class Stopper(Watcher):
         raise KeyboardInterrupt
 
 
-def outcome(path):
-    """Return what must be the same: history without clocks, result, and the bits of weights and predictions."""
-    run = RunFolder(path)
-    history = [{k: v for k, v in record.items() if k not in CLOCKS} for record in read_history(run.history_path)]
-    # By place, since Keras numbers the names of its variables on through a process.
-    state = [(array.dtype.str, array.shape, array.tobytes()) for array in run.load_checkpoint()[1].values()]
-    with np.load(run.predictions_path) as arrays:
-        predictions = {key: arrays[key].tobytes() for key in arrays.files}
-    return history, run.result_path.read_text(), state, predictions
-
-
-@pytest.fixture(scope="module")
-def swept(tmp_path_factory):
-    """Return the sweep, trained in one process."""
-    return sweep(GRID, out=tmp_path_factory.mktemp("one"), jobs=1)
-
-
 @pytest.fixture
 def nearly(swept, tmp_path):
     """Return the folder of the same sweep, but for the second run of each spec."""
@@ -124,16 +107,24 @@ def test_a_sweep_writes_a_table_and_a_record(swept):
     assert "bn+l1=1e-4" in repr(swept) and "bn+l1=1e-4" in swept._repr_html_()
 
 
-def test_jobs_have_no_part_in_the_result(swept, tmp_path):
+def test_jobs_have_no_part_in_the_result_of_a_comparison_or_a_sweep(swept, tmp_path):
     # Two processes for one spec: neither has a graph from another seed, nor from another spec.
-    half = {"settings": SETTINGS, "grid": {"norm": "bn+l1=1e-4", "seeds": 2}}
-    again = sweep(half, out=tmp_path, jobs=2)
-    assert again.failures == {}
+    comparison = compare("bn+l1=1e-4", seeds=2, out=tmp_path, jobs=2, **SETTINGS)
     for folder in FOLDERS[2:]:
         assert outcome(tmp_path / folder) == outcome(swept.path / folder), folder
-    table = swept.table[1:].reset_index(drop=True)
     clocks = ["seconds", "images_per_second"]
-    pd.testing.assert_frame_equal(again.table.drop(columns=clocks), table.drop(columns=clocks), check_exact=True)
+    pd.testing.assert_frame_equal(
+        comparison.table.drop(columns=clocks).reset_index(drop=True),
+        swept.table[1:].drop(columns=["norm", "folder", *clocks]).reset_index(drop=True),
+        check_exact=True,
+    )
+    runs = pd.read_csv(tmp_path / "runs.csv")
+    assert runs["record"].tolist() == [str(tmp_path / folder) for folder in FOLDERS[2:]]
+    with pytest.raises(RunError) as caught:
+        shutil.rmtree(tmp_path / FOLDERS[2])
+        (tmp_path / FOLDERS[2]).write_text("in the way")
+        compare("bn+l1=1e-4", seeds=2, out=tmp_path, jobs=1, **SETTINGS)
+    assert str(caught.value).startswith(f"{FOLDERS[2]}: ") and "exists" in str(caught.value)
 
 
 def test_finished_runs_are_left_alone(swept):

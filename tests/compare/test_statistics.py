@@ -137,5 +137,22 @@ def test_verdict_names_the_equals_of_the_best():
     said = verdict(values)
     assert "bn beats ln by" in said and "gn:4 beats ln by" in said
     assert "no difference shown between" in said
-    assert verdict({"bn": {0: math.nan}}) == "No run ended with an accuracy, so that there is nothing to compare."
-    assert verdict({"bn": {0: 98.0}, "ln": {}}) == "Only bn was trained: 98.00 %."
+    assert verdict({"bn": {0: 98.0}, "ln": {}}) == "Only bn ended with an accuracy: 98.00 %."
+
+
+def test_a_spec_that_diverged_wins_nothing_and_is_named():
+    nan = math.nan
+    assert verdict({"bn": {0: nan}}) == (
+        "No run ended with an accuracy, so that there is nothing to compare. bn diverged in 1 of 1 seeds."
+    )
+    assert verdict({"bn": {0: 98.0}, "ln": {0: nan}}) == (
+        "Only bn ended with an accuracy: 98.00 %. ln diverged in 1 of 1 seeds."
+    )
+    steady = by_seed(np.array([97.0, 97.1, 97.05, 96.9, 97.0]))
+    lucky = {0: 98.9, 1: 98.8, 2: nan, 3: nan, 4: nan}
+    assert verdict({"none": lucky, "gn:2": steady}, resolution=0.01) == (
+        "No ranking is justified: what is better in the mean diverged with other seeds. none diverged in 3 of 5 seeds."
+    )
+    worse = {0: 90.0, 1: 90.1, 2: 89.9, 3: 90.05, 4: nan}
+    said = verdict({"none": worse, "gn:2": steady}, resolution=0.01)
+    assert said.startswith("gn:2 beats none by 7.") and said.endswith(". none diverged in 1 of 5 seeds.")

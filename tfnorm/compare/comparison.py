@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfnorm.compare.grid import PlannedRun
+from tfnorm.compare.live import SweepProgress
 from tfnorm.compare.statistics import Difference, mcnemar, paired_differences, summarize, verdict
-from tfnorm.errors import RunError, TfnormError, unknown
+from tfnorm.errors import FailedRunsError, RunError, TfnormError, unknown
 from tfnorm.files import write_whole
 from tfnorm.spec import NormSpec, format, parse
 from tfnorm.training.config import TrainConfig, checked
-from tfnorm.training.runs import SCHEMA_VERSION, Run, RunFolder, slug, write_json
+from tfnorm.training.runs import Run, RunFolder, check_same_data, read_json, slug, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,6 +86,10 @@ def compare(
     out: str | Path | None = None,
     resume: bool = True,
     data: Dataset | None = None,
+    jobs: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    trackers: str | Sequence[str] = (),
     progress: Progress | None = None,
     **settings: Any,
 ) -> Comparison:
@@ -97,9 +104,15 @@ def compare(
         out: The folder; default ``runs/ARCH-DATASET``, with a mark of the settings that are not the default.
         resume: Whether runs in the folder are taken up; False refuses a folder that holds runs.
         data: The data, if it is loaded already.
-        progress: Is told what happens.
+        jobs: Runs at the same time, each in a process of one thread; default one after another in this process, with
+            all its threads, which may differ in the last digits.
+        engine: "local", or "ray" for a cluster; see `tfnorm.compare.sweep.sweep`.
+        address: Of the cluster.
+        trackers: "tensorboard", "wandb" or both, which follow each run.
+        progress: Is told what happens; with ``jobs`` a `tfnorm.compare.live.SweepProgress`.
         **settings: Arguments of `tfnorm.training.config.TrainConfig` that all runs share: arch, dataset, data_dir,
-            image_size, epochs, batch_size, recipe, augmentation, learning_rate, dropout, regularize, precision.
+            image_size, epochs, batch_size, recipe, augmentation, learning_rate, dropout, regularize, precision,
+            holdout, patience.
 
     Returns:
         The `Comparison`.
@@ -113,24 +126,68 @@ def compare(
         ['bn', 'ln']
     """
     planned = configurations(specs, seeds=seeds, **settings)
-    from tfnorm.training.trainer import default_name, forget_graph, load_data, train
+    from tfnorm.compare.engines import check_engine, run_on, unfinished
+    from tfnorm.training.config import default_name
+    from tfnorm.training.tracking import check_trackers
 
+    trackers = check_trackers(trackers)
+    check_engine(engine, address=address)
     folder = Path(out) if out is not None else Path("runs") / default_name(planned[0])
-    pairs = [(folder / slug(config.norm) / f"seed-{config.seed}", config) for config in planned]
-    for place, config in pairs:
-        if not resume and RunFolder(place).config_path.exists():
-            raise RunError(f"The folder {folder} holds runs already. Choose another one, or resume.")
-        RunFolder(place).check(config.asked())
-    data = data or load_data(planned[0])
-    for place, config in pairs:
-        RunFolder(place).check(config.asked(), data.fingerprint)
-    try:
-        runs = [train(config, out=place, data=data, progress=progress) for place, config in pairs]
-    finally:
-        forget_graph()
-    comparison = Comparison(runs, folder)
+    runs = [
+        PlannedRun(Path(slug(config.norm)) / f"seed-{config.seed}", config, {"norm": config.norm}) for config in planned
+    ]
+    if not resume and any(RunFolder(folder / run.folder).config_path.exists() for run in runs):
+        raise RunError(f"The folder {folder} holds runs already. Choose another one, or resume.")
+    unfinished(runs, folder)
+    here = jobs is None and engine == "local"
+    for run in runs:
+        check_threads_of(RunFolder(folder / run.folder), None if here else 1)
+    if here:
+        _train_here(runs, folder, data, trackers, progress)
+    else:
+        if data is not None:
+            raise TfnormError("`data` stays in this process. With `jobs` or a cluster, name a data set or a file.")
+        watcher = progress if isinstance(progress, SweepProgress) else None
+        failures = run_on(engine, runs, folder, address=address, jobs=jobs, trackers=trackers, progress=watcher)
+        if failures:
+            raise FailedRunsError("\n".join(f"{place}: {sentence}" for place, sentence in failures.items()))
+    finished = [Run(folder / run.folder) for run in runs]
+    check_same_data(finished)
+    comparison = Comparison(finished, folder)
     comparison.save()
     return comparison
+
+
+def check_threads_of(folder: RunFolder, threads: int | None) -> None:
+    """Raise a RunError if a run was begun with another number of threads, which changes last digits; None is all."""
+    if folder.config_path.exists():
+        there = read_json(folder.config_path)["machine"].get("threads")
+        if (there is None) != (threads is None):
+            words = {True: "all threads, without `jobs`", False: "one thread each, with `jobs`"}
+            raise RunError(
+                f"The run in {folder.path} was trained with {words[there is None]}, and now it would be "
+                f"{words[threads is None]}, which changes last digits. Do as before, or choose another output folder."
+            )
+
+
+def _train_here(
+    runs: Sequence[PlannedRun],
+    folder: Path,
+    data: Dataset | None,
+    trackers: Sequence[str],
+    progress: Progress | None,
+) -> None:
+    """Train runs one after another in this process."""
+    from tfnorm.training.trainer import forget_graph, load_data, train_on
+
+    data = load_data(runs[0].config, data)
+    for run in runs:
+        RunFolder(folder / run.folder).check(run.config.asked(), data.fingerprint)
+    try:
+        for run in runs:
+            train_on(data, run.config, folder / run.folder, progress=progress, trackers=trackers)
+    finally:
+        forget_graph()
 
 
 class Comparison:
@@ -139,11 +196,15 @@ class Comparison:
     Args:
         runs: Finished runs.
         path: The folder that tables and pictures are written to.
+        groups: Label to the runs that differ in the seed alone; default by norm spec.
     """
 
-    def __init__(self, runs: Sequence[Run], path: str | Path) -> None:
+    def __init__(
+        self, runs: Sequence[Run], path: str | Path, *, groups: Mapping[str, Sequence[Run]] | None = None
+    ) -> None:
         self.runs = list(runs)
         self.path = Path(path)
+        self._given = groups
 
     def __repr__(self) -> str:
         return f"Comparison of {len(self.groups)} normalizations in {str(self.path)!r}\n{self.table.to_string()}"
@@ -154,8 +215,8 @@ class Comparison:
     @property
     def groups(self) -> Mapping[str, list[Run]]:
         """The runs of each spec, in the order given."""
-        groups: dict[str, list[Run]] = {}
-        for run in self.runs:
+        groups: dict[str, list[Run]] = {label: list(runs) for label, runs in (self._given or {}).items()}
+        for run in self.runs if self._given is None else ():
             groups.setdefault(run.label, []).append(run)
         return groups
 
@@ -170,7 +231,7 @@ class Comparison:
 
         Accuracies are test accuracies in percent, mean and standard deviation (n - 1) over seeds, and for the last
         epoch the 95 % interval of the mean. The best epoch is chosen on the test set, so that it flatters; the last is
-        the honest number.
+        the honest number. Runs that diverged have no part in them, and are counted under ``diverged``.
         """
         import pandas as pd
 
@@ -179,16 +240,24 @@ class Comparison:
 
     @functools.cached_property
     def accuracies(self) -> Mapping[str, Mapping[int, float]]:
-        """Spec to seed to test accuracy in percent after the last epoch, of the runs that did not diverge."""
+        """Spec to seed to test accuracy in percent after the last epoch, NaN for a run that diverged."""
         return {
-            label: {run.seed: 100 * run.history["val_accuracy"].iloc[-1] for run in runs if run.status == "finished"}
+            label: {
+                run.seed: 100 * run.history["val_accuracy"].iloc[-1] if run.status == "finished" else math.nan
+                for run in runs
+            }
             for label, runs in self.groups.items()
         }
 
     @functools.cached_property
-    def _one_image(self) -> float:
+    def one_image(self) -> float:
         """One test image in percent, the step in which accuracies move."""
         return 100 / len(self.runs[0].labels)
+
+    @functools.cached_property
+    def pairs(self) -> Sequence[Difference]:
+        """The differences of `differences`, one a pair."""
+        return paired_differences(self.accuracies, resolution=self.one_image)
 
     @functools.cached_property
     def differences(self) -> pd.DataFrame:
@@ -198,15 +267,14 @@ class Comparison:
         """
         import pandas as pd
 
-        found = paired_differences(self.accuracies, resolution=self._one_image)
         columns = [field.name for field in dataclasses.fields(Difference)]
-        table = pd.DataFrame([dataclasses.asdict(difference) for difference in found], columns=columns)
-        return table.assign(real=[difference.is_real() for difference in found], said=[str(d) for d in found])
+        table = pd.DataFrame([dataclasses.asdict(difference) for difference in self.pairs], columns=columns)
+        return table.assign(real=[d.is_real() for d in self.pairs], said=[str(d) for d in self.pairs])
 
     @property
     def verdict(self) -> str:
         """What the runs say in words: which differences are real, and which cannot be told."""
-        return verdict(self.accuracies, resolution=self._one_image)
+        return verdict(self.accuracies, resolution=self.one_image)
 
     def errors(self, first: str, second: str) -> pd.DataFrame:
         """Compare the errors of two specs on the same test images, one row a seed.
@@ -218,7 +286,8 @@ class Comparison:
             second: Another.
 
         Returns:
-            Columns only_first, only_second (images that only this one gets wrong) and p, by seed.
+            Columns only_first, only_second (images that only this one gets wrong) and p, by seed; without seeds with
+            which one of the two diverged.
 
         Raises:
             TfnormError: If a spec is not part of the comparison.
@@ -229,7 +298,9 @@ class Comparison:
             if label not in self.groups:
                 raise TfnormError(unknown("spec of this comparison", label, self.groups))
         wrong = {
-            label: {run.seed: run.logits.argmax(1) != run.labels for run in self.groups[label]}
+            label: {
+                run.seed: run.logits.argmax(1) != run.labels for run in self.groups[label] if run.status == "finished"
+            }
             for label in (first, second)
         }
         rows = {
@@ -240,11 +311,12 @@ class Comparison:
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("seed")
 
     def save(self) -> None:
-        """Write table.csv, comparison.json, loss.png, accuracy.png and a misclassified picture a spec."""
+        """Write table.csv, runs.csv, comparison.json, loss.png, accuracy.png and a misclassified picture a spec."""
         import pandas as pd
 
         self.path.mkdir(parents=True, exist_ok=True)
         write_whole(self.path / "table.csv", self.table.to_csv().encode())
+        write_whole(self.path / "runs.csv", pd.DataFrame(map(run_row, self.runs)).to_csv(index=False).encode())
         records = json.loads(self.table.reset_index().to_json(orient="records"))
         runs = [
             {
@@ -269,7 +341,7 @@ class Comparison:
             "differences": json.loads(self.differences.to_json(orient="records")),
             "runs": runs,
         }
-        write_json(self.path / "comparison.json", {"schema_version": SCHEMA_VERSION, **content})
+        write_json(self.path / "comparison.json", content)
         self.plot_loss(self.path / "loss.png")
         self.plot_accuracy(self.path / "accuracy.png")
         for label, group in self.groups.items():
@@ -277,7 +349,8 @@ class Comparison:
             if picture.exists():
                 write_whole(self.path / f"misclassified-{slug(label)}.png", picture.read_bytes())
 
-    def _title(self, what: str) -> str:
+    def title(self, what: str) -> str:
+        """Return ``what`` with network, data and number of seeds."""
         config = self.runs[0].config
         seeds = max(len(group) for group in self.groups.values())
         over = "1 seed" if seeds == 1 else f"{seeds} seeds"
@@ -287,13 +360,32 @@ class Comparison:
         """Draw training and test loss without penalty, all specs together."""
         from tfnorm.report import plot_loss
 
-        return plot_loss(self.histories, title=self._title("Loss"), path=path)
+        return plot_loss(self.histories, title=self.title("Loss"), path=path)
 
     def plot_accuracy(self, path: str | Path | None = None) -> Figure:
         """Draw training and test accuracy, all specs together, the best epoch marked."""
         from tfnorm.report import plot_accuracy
 
-        return plot_accuracy(self.histories, title=self._title("Accuracy"), path=path)
+        return plot_accuracy(self.histories, title=self.title("Accuracy"), path=path)
+
+
+def run_row(run: Run) -> dict[str, Any]:
+    """Return what a table says of one run, with the address of its record: a web page if it is tracked, or a folder."""
+    history = run.history
+    accuracy = 100 * history["val_accuracy"]
+    return {
+        "norm": run.label,
+        "seed": run.seed,
+        "status": run.status,
+        "epochs": len(history),
+        "last_accuracy": accuracy.iloc[-1],
+        "best_accuracy": accuracy.max(),
+        "best_epoch": run.result["best_epoch"],
+        "test_data_loss": history["val_data_loss"].iloc[-1],
+        "misclassified": run.result["misclassified"],
+        "seconds": history["seconds"].sum(),
+        "record": run.record,
+    }
 
 
 def summary_row(runs: Sequence[Run]) -> dict[str, Any]:
@@ -301,14 +393,18 @@ def summary_row(runs: Sequence[Run]) -> dict[str, Any]:
     import pandas as pd
 
     histories = [run.history for run in runs]
-    accuracies = [100 * history["val_accuracy"] for history in histories]
-    best, last = pd.Series([a.max() for a in accuracies]), pd.Series([a.iloc[-1] for a in accuracies])
+    ended = [history for run, history in zip(runs, histories, strict=True) if run.status == "finished"]
+    accuracies = [100 * history["val_accuracy"] for history in ended]
+    best, last = (
+        pd.Series(values, dtype="float64")
+        for values in ([a.max() for a in accuracies], [a.iloc[-1] for a in accuracies])
+    )
     # The first epoch's time holds the tracing of the graph.
     speeds = pd.Series(
         [history["images_per_second"].iloc[min(1, len(history) - 1) :].median() for history in histories]
     )
-    wrong = pd.Series([run.result["misclassified"] for run in runs], dtype="float64")
-    interval = summarize(list(last))
+    wrong = pd.Series([run.result["misclassified"] for run in runs if run.status == "finished"], dtype="float64")
+    interval = summarize(list(last)) if len(last) else None
     return {
         "parameters": runs[0].config["trainable_parameters"],
         "seeds": len(runs),
@@ -316,12 +412,17 @@ def summary_row(runs: Sequence[Run]) -> dict[str, Any]:
         "best_accuracy_std": best.std(),
         "last_accuracy": last.mean(),
         "last_accuracy_std": last.std(),
-        "last_accuracy_low": interval.low,
-        "last_accuracy_high": interval.high,
-        "test_data_loss": pd.Series([history["val_data_loss"].iloc[-1] for history in histories]).mean(),
-        "penalty": pd.Series([history["penalty"].iloc[-1] for history in histories]).mean(),
+        "last_accuracy_low": interval.low if interval else math.nan,
+        "last_accuracy_high": interval.high if interval else math.nan,
+        "test_data_loss": _mean_at_the_end(ended, "val_data_loss"),
+        "penalty": _mean_at_the_end(ended, "penalty"),
         "misclassified": wrong.mean(),
         "seconds": pd.Series([history["seconds"].sum() for history in histories]).mean(),
         "images_per_second": speeds.median(),
         "diverged": sum(run.status == "diverged" for run in runs),
     }
+
+
+def _mean_at_the_end(histories: Sequence[pd.DataFrame], column: str) -> float:
+    values = [float(history[column].iloc[-1]) for history in histories]
+    return math.fsum(values) / len(values) if values else math.nan

@@ -1,4 +1,4 @@
-"""Where the runs of a sweep are trained: processes on this machine."""
+"""Where the runs of a sweep are trained: processes on this machine; `tfnorm.compare.ray_engine` is a cluster."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from typing import IO, Any
 
 from tfnorm.compare.grid import PlannedRun
 from tfnorm.compare.live import SweepProgress
-from tfnorm.errors import RunError, TfnormError
+from tfnorm.errors import RunError, TfnormError, unknown
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.runs import RunFolder
+from tfnorm.training.tracking import catch_up
 
+ENGINES = ("local", "ray")
 MOST_TRIES = 3
 SECONDS_TO_STOP = 5.0
 BYTES_A_WORKER = 1.5 * 2**30
@@ -53,6 +55,7 @@ def run_local(
     *,
     jobs: int | None = None,
     threads: int = 1,
+    trackers: Sequence[str] = (),
     progress: SweepProgress | None = None,
     before: Callable[[], None] | None = None,
 ) -> dict[Path, str]:
@@ -67,6 +70,7 @@ def run_local(
         out: The sweep's folder. What the processes write to their standard error is kept there, in ``workers.log``.
         jobs: How many processes; default as many as there are cores and memory for.
         threads: How many threads each of them computes with.
+        trackers: What follows each run, see `tfnorm.training.tracking`.
         progress: Is told what happens.
         before: Is called once all is checked, before the first run.
 
@@ -76,16 +80,58 @@ def run_local(
     Raises:
         TfnormError: If a number is out of range, or a folder holds another run, before anything starts.
     """
-    whole_number("threads", threads)
-    jobs = default_jobs(threads) if jobs is None else whole_number("jobs", jobs)
-    out, runs, progress = Path(out), list(runs), progress or SweepProgress()
-    todo = unfinished(runs, out)
-    progress.planned(len(todo), len(runs) - len(todo), sum(run.config.resolved().epochs or 0 for run in todo))
+    jobs = default_jobs(whole_number("threads", threads)) if jobs is None else whole_number("jobs", jobs)
+    out, progress = Path(out), progress or SweepProgress()
+    todo = prepared(runs, out, threads, trackers, progress)
     if before is not None:
         before()
     if not todo:
         return {}
-    return _Pool(todo, out, min(jobs, len(todo)), threads, progress).train()
+    return _Pool(todo, out, min(jobs, len(todo)), threads, trackers, progress).train()
+
+
+def check_engine(engine: str, *, address: str | None = None, gpus: float = 0.0) -> None:
+    """Raise a TfnormError if there is no such engine, or if it has no use for an address or GPUs."""
+    if engine not in ENGINES:
+        raise TfnormError(unknown("engine", engine, ENGINES))
+    if engine == "ray":
+        from tfnorm.compare.ray_engine import check_ray
+
+        check_ray()
+    elif address is not None or gpus:
+        raise TfnormError("An address and a number of GPUs belong to the engine 'ray'. Received: engine='local'.")
+
+
+def run_on(
+    engine: str,
+    runs: Iterable[PlannedRun],
+    out: str | Path,
+    *,
+    address: str | None = None,
+    gpus: float = 0.0,
+    **options: Any,
+) -> dict[Path, str]:
+    """Train runs with an engine, "local" for `run_local` or "ray" for `tfnorm.compare.ray_engine.run_ray`."""
+    check_engine(engine, address=address, gpus=gpus)
+    if engine == "local":
+        return run_local(runs, out, **options)
+    from tfnorm.compare.ray_engine import run_ray
+
+    return run_ray(runs, out, address=address, gpus=gpus, **options)
+
+
+def prepared(
+    runs: Iterable[PlannedRun], out: Path, threads: int, trackers: Sequence[str], progress: SweepProgress
+) -> list[PlannedRun]:
+    """Return the runs that are not finished, once all is checked, and tell how many there are."""
+    whole_number("threads", threads)
+    runs = list(runs)
+    todo = unfinished(runs, out)
+    for run in runs:
+        if run not in todo:
+            catch_up(out / run.folder, trackers)
+    progress.planned(len(todo), len(runs) - len(todo), sum(run.config.resolved().epochs or 0 for run in todo))
+    return todo
 
 
 def unfinished(runs: Sequence[PlannedRun], out: Path) -> list[PlannedRun]:
@@ -199,16 +245,44 @@ class _Worker:
 
 def environment(threads: int) -> dict[str, str]:
     """Return the environment in which TensorFlow computes with ``threads`` threads."""
+    return {**os.environ, **thread_settings(threads)}
+
+
+def thread_settings(threads: int) -> dict[str, str]:
+    """Return the environment variables with which TensorFlow computes with ``threads`` threads and shares a GPU."""
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
     # Several processes may share a GPU, whose memory the first would take whole.
-    return {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **os.environ, **dict.fromkeys(names, str(threads))}
+    growth = os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    return {"TF_FORCE_GPU_ALLOW_GROWTH": growth, **dict.fromkeys(names, str(threads))}
+
+
+def pass_on(progress: SweepProgress, place: Path, event: Mapping[str, Any]) -> None:
+    """Tell ``progress`` what the run in ``place`` does."""
+    match event["event"]:
+        case "skipped":
+            progress.skipped(place, event["epochs"])
+        case "started":
+            progress.started(place, event["epochs"], event["steps"])
+        case "stepped":
+            progress.stepped(place, event["epoch"], event["step"])
+        case "epoch_ended":
+            progress.epoch_ended(place, event["record"])
 
 
 class _Pool:
     """Runs that wait, and processes that train them."""
 
-    def __init__(self, runs: Sequence[PlannedRun], out: Path, jobs: int, threads: int, progress: SweepProgress) -> None:
+    def __init__(
+        self,
+        runs: Sequence[PlannedRun],
+        out: Path,
+        jobs: int,
+        threads: int,
+        trackers: Sequence[str],
+        progress: SweepProgress,
+    ) -> None:
         self.out, self.jobs, self.threads, self.progress = out, jobs, threads, progress
+        self.trackers = list(trackers)
         self.waiting: dict[str, deque[PlannedRun]] = {}
         for run in runs:
             self.waiting.setdefault(_kind(run), deque()).append(run)
@@ -253,8 +327,8 @@ class _Pool:
         place = self.out / run.folder
         self.tries[run.folder] = self.tries.get(run.folder, 0) + 1
         self.progress.sent(place, worker.process.pid)
-        config = run.config.model_dump(mode="json")
-        worker.send({"kind": "train", "task": self.tries[run.folder], "config": config, "folder": str(place)})
+        task = {"kind": "train", "task": self.tries[run.folder], "config": run.config.model_dump(mode="json")}
+        worker.send({**task, "folder": str(place), "trackers": self.trackers})
 
     def next_for(self, worker: _Worker) -> PlannedRun | None:
         """Return a run whose graph the process has, or one that no other is at work on the likes of, or any."""
@@ -271,24 +345,18 @@ class _Pool:
         run = worker.run
         if run is None:
             return
-        place, progress = self.out / run.folder, self.progress
+        place = self.out / run.folder
         match event.get("event"):
-            case "skipped":
-                progress.skipped(place, event["epochs"])
-            case "started":
-                progress.started(place, event["epochs"], event["steps"])
-            case "stepped":
-                progress.stepped(place, event["epoch"], event["step"])
-            case "epoch_ended":
-                progress.epoch_ended(place, event["record"])
             case "finished":
-                progress.finished(place, event["result"])
+                self.progress.finished(place, event["result"])
                 self.employ(worker)
             case "failed":
                 self.fail(run, event["sentence"])
                 self.employ(worker)
             case None:
                 self.bury(worker, run)
+            case _:
+                pass_on(self.progress, place, event)
 
     def bury(self, worker: _Worker, run: PlannedRun) -> None:
         """Replace a process that ended in the middle of a run."""

@@ -144,7 +144,8 @@ class SweepDisplay(SweepProgress):
 
     def finished(self, run: Path, result: Mapping[str, Any]) -> None:
         """Tell the result."""
-        self.at_work.pop(run, None)
+        stopped = self.at_work.pop(run)
+        self.epochs_left -= stopped.epochs - stopped.epoch  # those that early stopping saved
         self.finished_runs += 1
         accuracy = 100 * result["val_accuracy"]
         if accuracy > (self.best[0] if self.best else -1):

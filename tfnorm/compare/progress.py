@@ -35,6 +35,7 @@ class LiveProgress(Progress):
         )
         self._all = self._bars.add_task("epochs of all runs", total=epochs, note="")
         self._one = self._bars.add_task("starting", total=None, note="")
+        self._epochs = 0
 
     def __enter__(self) -> LiveProgress:
         self._bars.start()
@@ -49,8 +50,13 @@ class LiveProgress(Progress):
         """Tell that ``epochs`` epochs were on disk already."""
         self._bars.advance(self._all, epochs)
 
+    def finished(self, run: Path, result: Mapping[str, Any]) -> None:
+        """Tell the result; epochs that early stopping saved are done with."""
+        self._bars.advance(self._all, self._epochs - result["epochs"])
+
     def started(self, run: Path, epochs: int, steps: int) -> None:
         """Tell that training starts or goes on."""
+        self._epochs = epochs
         name = f"{run.parent.name} {run.name}"
         self._bars.reset(self._one, total=steps, description=name, note="building the graph")
 

@@ -11,7 +11,7 @@ from tfnorm.compare.grid import AXES, PENALTIES, PlannedRun, load_grid, plan_gri
 from tfnorm.errors import RunError, unknown
 from tfnorm.files import write_whole
 from tfnorm.spec import parse
-from tfnorm.training.runs import Run, RunFolder, read_json, write_json
+from tfnorm.training.runs import Run, RunFolder, check_same_data, read_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,9 +60,13 @@ def sweep(
     out: str | Path | None = None,
     jobs: int | None = None,
     threads: int = 1,
+    engine: str = "local",
+    address: str | None = None,
+    gpus: float = 0.0,
+    trackers: str | Sequence[str] = (),
     progress: SweepProgress | None = None,
 ) -> Sweep:
-    """Train all runs of a grid in processes of this machine, and write a table.
+    """Train all runs of a grid, several at the same time, and write a table.
 
     A run that is finished in the folder is not trained again, and one that was broken off goes on. A run that fails
     does not stop the others.
@@ -72,6 +76,10 @@ def sweep(
         out: The folder; default ``runs/`` and the file's name, for a mapping ``runs/sweep``.
         jobs: Runs at the same time, without influence on any result; default as many as there are cores and memory for.
         threads: Threads that each computes with, which has some: TensorFlow adds up in another order.
+        engine: "local" for processes of this machine, or "ray" for a cluster.
+        address: Of the cluster; see `tfnorm.compare.ray_engine.run_ray`.
+        gpus: For each run on the cluster.
+        trackers: "tensorboard", "wandb" or both, which follow each run.
         progress: Is told what happens.
 
     Returns:
@@ -80,13 +88,19 @@ def sweep(
     Raises:
         TfnormError: If the grid, a number or the folder cannot be used, before anything is trained.
     """
-    from tfnorm.compare.engines import run_local
+    from tfnorm.compare.engines import check_engine, run_on
+    from tfnorm.training.tracking import check_trackers
 
+    trackers = check_trackers(trackers)
+    check_engine(engine, address=address, gpus=gpus)
     runs = plan_grid(grid) if isinstance(grid, Mapping) else load_grid(find_grid(grid))
     folder = Path(out) if out is not None else Path("runs/sweep") if isinstance(grid, Mapping) else default_folder(grid)
     check_threads(folder, threads)
     begun = Sweep(runs, folder, threads=threads)
-    failures = run_local(runs, folder, jobs=jobs, threads=threads, progress=progress, before=begun.begin)
+    failures = run_on(
+        engine, runs, folder, address=address, gpus=gpus,
+        jobs=jobs, threads=threads, trackers=trackers, progress=progress, before=begun.begin,
+    )  # fmt: skip
     done = Sweep(runs, folder, threads=threads, failures=failures)
     done.save()
     return done
@@ -164,24 +178,23 @@ class Sweep:
             self._check_data(groups)
             rows = []
             for planned, runs in groups:
-                values = {**planned.config.model_dump(mode="json"), **planned.point, "norm": planned.config.norm}
-                axes = {key: values.get(key) for key in self.axes}
-                rows.append({**axes, **summary_row(runs), "folder": planned.folder.parent.as_posix()})
+                rows.append({**self._values(planned), **summary_row(runs), "folder": planned.folder.parent.as_posix()})
             self._table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*self.axes, "folder"])
         return self._table
 
+    def _values(self, planned: PlannedRun) -> dict[str, Any]:
+        """Return the value of each axis."""
+        values = {**planned.config.model_dump(mode="json"), **planned.point, "norm": planned.config.norm}
+        return {key: values.get(key) for key in self.axes}
+
     def _check_data(self, groups: Sequence[tuple[PlannedRun, list[Run]]]) -> None:
         """Raise a RunError if a file of data changed between two runs."""
-        seen: dict[object, Run] = {}
+        alike: dict[object, list[Run]] = {}
         for planned, runs in groups:
-            for run in runs:
-                config = planned.config
-                first = seen.setdefault((config.image_size, config.dataset == "digits" and config.arch), run)
-                if first.config["data"]["fingerprint"] != run.config["data"]["fingerprint"]:
-                    raise RunError(
-                        f"The runs in {first.path} and {run.path} were trained on different data. "
-                        "Delete one of them to train it again."
-                    )
+            config = planned.config
+            alike.setdefault((config.image_size, config.dataset == "digits" and config.arch), []).extend(runs)
+        for runs in alike.values():
+            check_same_data(runs)
 
     def begin(self) -> None:
         """Note the number of threads before the first run."""
@@ -189,9 +202,15 @@ class Sweep:
             write_json(self.path / "sweep.json", {"threads": self.threads, "axes": self.axes})
 
     def save(self) -> None:
-        """Write table.csv and sweep.json, and a picture for each axis of numbers."""
+        """Write table.csv, runs.csv and sweep.json, and a picture for each axis of numbers."""
+        import pandas as pd
+
+        from tfnorm.compare.comparison import run_row
+
         table = self.table
         write_whole(self.path / "table.csv", table.to_csv(index=False).encode())
+        rows = [{**self._values(planned), **run_row(run)} for planned, group in self._groups() for run in group]
+        write_whole(self.path / "runs.csv", pd.DataFrame(rows).to_csv(index=False).encode())
         runs = []
         for run in self.planned:
             finished = RunFolder(self.path / run.folder).finished

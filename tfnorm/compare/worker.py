@@ -18,11 +18,11 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from tfnorm.errors import TfnormError
+from tfnorm.errors import TfnormError, disk_sentence
 from tfnorm.ops import start_quietly
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.progress import Progress
@@ -90,9 +90,11 @@ class Worker:
             if task["kind"] == "measure":
                 self.reporter.send("measured", **self.measure(config))
             else:
-                self.train(config, task["folder"])
-        except (TfnormError, OSError) as error:
+                self.train(config.resolved(), task["folder"], task["trackers"])
+        except TfnormError as error:
             self.reporter.send("failed", sentence=str(error))
+        except OSError as error:
+            self.reporter.send("failed", sentence=disk_sentence(error))
         except Exception as error:
             traceback.print_exc()
             self._kind = ""
@@ -116,17 +118,18 @@ class Worker:
         """Return the data of ``config``."""
         from tfnorm.training.trainer import load_data
 
-        key = (config.dataset, config.data_dir, config.image_size, config.dataset == "digits" and config.arch)
+        arch = config.dataset == "digits" and config.arch
+        key = (config.dataset, config.data_dir, config.image_size, arch, config.holdout)
         if self._data is None or self._data[0] != key:
             self._data = None
             self._data = key, load_data(config)
         return self._data[1]
 
-    def train(self, config: TrainConfig, folder: str) -> None:
+    def train(self, config: TrainConfig, folder: str, trackers: Sequence[str]) -> None:
         """Train one run."""
-        from tfnorm.training.trainer import train
+        from tfnorm.training.trainer import train_on
 
-        run = train(config, out=folder, data=self.data(config), progress=self.reporter)
+        run = train_on(self.data(config), config, Path(folder), progress=self.reporter, trackers=trackers)
         accuracy = run.history["val_accuracy"].iloc[-1]
         self.reporter.send("finished", result={**run.result, "val_accuracy": accuracy})
 
@@ -136,7 +139,7 @@ class Worker:
         Two epochs of a few steps are trained on a part of the data, and the second one is scaled up.
         """
         from tfnorm.datasets import Dataset
-        from tfnorm.training.trainer import train
+        from tfnorm.training.trainer import train_on
 
         data = self.data(config)
         images = min(len(data.x_train), MEASURED_STEPS * (config.batch_size or 1))
@@ -147,7 +150,7 @@ class Worker:
         )  # fmt: skip
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            run = train(config.model_copy(update={"epochs": 2}), out=Path(folder) / "run", data=part)
+            run = train_on(part, config.model_copy(update={"epochs": 2}).resolved(), Path(folder) / "run")
             history = run.history
         wall = time.perf_counter() - start
         training, whole = history["train_seconds"].iloc[1], history["seconds"].iloc[1]

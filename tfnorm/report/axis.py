@@ -84,7 +84,7 @@ def axis_data(table: pd.DataFrame, x: str, others: Sequence[str] = ()) -> AxisDa
     log = smallest > 0 and largest / smallest >= RATIO_FOR_LOG
     low, high = float(points["mean"].min()), float(points["mean"].max())
     # An interval from two seeds may be wider than all that is worth seeing.
-    margin = max((high - low) / 2, 0.5)
+    margin = max(3 * (high - low), 1.0)
     low = max(low - margin, min(float(points["low"].min()), low - 0.2 * margin), 0.0)
     high = min(high + margin, max(float(points["high"].max()), high + 0.2 * margin), 100.0 + 0.02 * (100.0 - low))
     return AxisData(points.reset_index(drop=True), x, log, (low, high))
