@@ -19,7 +19,8 @@ PAGE = DOCS / "performance.md"
 TARGETS = {
     "layers": {"keras": 1.0},  # PyTorch wins most single layers forward: the table above says by how much
     "training": {"keras float32": 1.0, "keras bfloat16": 1.0, "torch float32": 1.0, "torch bfloat16": 1.0},
-    "accelerate": {"keras": 1.0},
+    "accelerate": {"keras": 1.3},
+    "scaling": {"keras": 1.0},
     "memory": {"tfnorm over keras": 1.0, "tfnorm over torch": 1.0},
 }
 
@@ -269,6 +270,34 @@ def accelerate(record: Record) -> list[str]:
     ]
 
 
+def fold(record: Record) -> list[str]:
+    """Return the section on folded models."""
+    cases = ["keras", "folded", *(case for case in ("torch", "torch fused") if case in record["rows"][0]["times"])]
+    names = {"folded": "Keras, folded", "torch fused": "PyTorch, fused", **NAMES}
+    return [
+        "## Folded batch norms",
+        "",
+        "Inference of models of Keras's own layers before and after `tfnorm.convert.fold_batch_norm`, float32, beside "
+        "the same networks in PyTorch, as they are and fused by its own tool.",
+        "",
+        *origin(record),
+        "![Speed of inference of each model beside stock Keras](../benchmarks/results/fold.png)",
+        "",
+        *table(
+            ["model", "input", "batch", "norms folded, kept", *(f"{names[case]}, ms" for case in cases)]
+            + ["Keras / folded", "largest relative difference of logits"],
+            (
+                [f"`{row['model']}`", shape(row["input"]), str(row["batch"])]
+                + [f"{row['norms']['folded']}, {row['norms']['kept']}"]
+                + [time(row["times"], case) for case in cases]
+                + [number(row["ratio"]["folded"]), f"{row['difference']['folded']:.0e}"]
+                for row in record["rows"]
+            ),
+            left=2,
+        ),
+    ]
+
+
 def scaling(record: Record) -> list[str]:
     """Return the section on growth with size."""
 
@@ -344,16 +373,17 @@ def accuracy(record: Record) -> list[str]:
     """Return the section on what the fast arithmetic does to accuracy."""
     rows = record["rows"]
     ways = list(rows[0]["mean"])
-    networks = " and ".join(dict.fromkeys(f"`{row['arch']}` on {row['dataset']}" for row in rows))
+    seeds, epochs = record["settings"]["seeds"], record["settings"]["epochs"]
     return [
-        "## Accuracy",
+        f"## Accuracy on {rows[0]['dataset']}",
         "",
-        f"Test accuracy in percent, {networks}, mean ± standard deviation over seeds: with the fast arithmetic, with "
-        "the generic one that other backends have and Keras's own dropout, and in bfloat16. Under *within* stands "
-        "whether the mean differs from the generic one's by no more than the larger of their standard deviations.",
+        f"Test accuracy of `{rows[0]['arch']}` in percent after {epochs} epochs, mean ± standard deviation over "
+        f"{seeds} seeds: with the fast arithmetic, with the generic one that other backends have and Keras's own "
+        "dropout, and in bfloat16. Under *within* stands whether the mean differs from the generic one's by no more "
+        "than the larger of their standard deviations, which of three seeds are rough themselves.",
         "",
         *origin(record),
-        "![Test accuracy of each seed, by norm and arithmetic](../benchmarks/results/accuracy.png)",
+        f"![Test accuracy of each seed, by norm and arithmetic](../benchmarks/results/{record['benchmark']}.png)",
         "",
         *table(
             ["norm", *ways, *(f"{way} within" for way in rows[0]["within_one_std"])],
@@ -371,9 +401,11 @@ SECTIONS: dict[str, Callable[[Record], list[str]]] = {
     "layers": layers,
     "training": training,
     "accelerate": accelerate,
+    "fold": fold,
     "scaling": scaling,
     "memory": memory,
     "accuracy": accuracy,
+    "accuracy_mnist": accuracy,
 }
 
 
@@ -381,6 +413,8 @@ def case_of(name: str, row: Record) -> str:
     """Return the words that name a row."""
     if name == "layers":
         return f"`{row['norm']}`, {shape(row['shape'])}, {row['dtype']}, {DIRECTIONS[row['direction']]}"
+    if name == "scaling":
+        return f"`{row['norm']}`, {shape(row['shape'])}, float32, forward and backward"
     if name == "accelerate":
         return f"`{row['model']}`, {shape(row['input'])}, batch {row['batch']}"
     return f"`{row['arch']}`, `{row['norm']}`, batch {row['batch']}"
@@ -390,7 +424,10 @@ def behind(records: dict[str, Record]) -> list[list[str]]:
     """Return a table row for each measured ratio that misses its target."""
     found = []
     for name, targets in TARGETS.items():
-        for row in records.get(name, {"rows": []})["rows"]:
+        rows = records.get(name, {"rows": []})["rows"]
+        if name == "scaling":
+            rows = [{"norm": row["norm"], **point} for row in rows for point in row["points"]]
+        for row in rows:
             for key, target in targets.items():
                 value = row["ratio"].get(key)
                 missed = value is not None and (value > target if name == "memory" else value < target)

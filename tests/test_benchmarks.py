@@ -16,6 +16,7 @@ TINY = {
     "scaling": "--norms gn:4 --batches 1 2 3 --channels --sides --rounds 2 --calls 1",
     "training": "--archs mnist_7k --norms none --batches 2 --dtypes float32 --rounds 2 --calls 1 --compile",
     "accelerate": "--models tiny --rounds 2 --calls 1",
+    "fold": "--models tiny --rounds 2 --calls 1",
 }
 
 
@@ -43,9 +44,9 @@ def numbers(value):
 @pytest.mark.parametrize("name", TINY)
 def test_benchmark_writes_finite_numbers_and_a_picture(name, script, monkeypatch, tmp_path, capsys):
     module = script(name)
-    if name == "accelerate":
+    if name in ("accelerate", "fold"):
         convolution = keras.layers.Conv2D(2, 3), keras.layers.BatchNormalization(), keras.layers.ReLU()
-        layers = [keras.Input((6, 6, 1)), *convolution, keras.layers.Flatten(), keras.layers.Dense(3)]
+        layers = [keras.Input((6, 6, 1)), *convolution, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
         monkeypatch.setitem(module.MODELS, "tiny", (lambda: keras.Sequential(layers), 2))
     module.main([*TINY[name].split(), "--name", "tiny"])
     record = json.loads((tmp_path / "tiny.json").read_text())
