@@ -46,6 +46,7 @@ bench: $(DEV)
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/memory.py || test ! -e /proc/self/clear_refs
 	$(BIN)/python benchmarks/accelerate.py
+	$(BIN)/python benchmarks/fold.py
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python docs/performance.py
 
@@ -54,5 +55,5 @@ docs: $(DOCS)
 	@echo "Open docs/_build/html/index.html"
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build
+	rm -rf $(VENV) .venv-tfa build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -74,7 +74,7 @@ def test_version(capsys, monkeypatch):
     assert run(["--version"], capsys, monkeypatch)[:2] == (0, f"tfnorm {__version__}\n")
 
 
-@pytest.mark.parametrize("command", ["compare", "train", "sweep", "inspect", "list"])
+@pytest.mark.parametrize("command", ["compare", "train", "sweep", "convert", "inspect", "list"])
 def test_every_command_shows_examples(command):
     text = CliRunner().invoke(app, [command, "--help"], terminal_width=200).output
     assert "Examples" in text
@@ -130,6 +130,15 @@ def test_a_folder_that_cannot_be_written_exits_1(tmp_path, capsys, monkeypatch):
     code, _, err = run(["train", "bn", "--epochs", "1", "--out", str(tmp_path / "file" / "x")], capsys, monkeypatch)
     assert code == 1
     assert err.startswith("tfnorm: ") and "Not a directory" in err and "Traceback" not in err
+
+
+def test_inspect_shows_fields_and_costs(capsys, monkeypatch):
+    code, out, _ = run(["inspect", "cifar_plain", "--norm", "gn:4", "--batch-size", "64"], capsys, monkeypatch)
+    assert code == 0 and "MB, 64 images" in out
+    (line,) = [line for line in out.splitlines() if line.split()[:1] == ["convblock2_conv3"]]
+    assert line.split() == "convblock2_conv3 conv 16 x 16 x 32 18* 2 9,216 0 2,359,296 2.1".split()
+    (total,) = [line for line in out.splitlines() if line.split()[:1] == ["total"]]
+    assert total.split()[1:4] == ["49,808", "0", "10,133,824"]
 
 
 def test_inspect_refuses_what_is_no_network(tmp_path, capsys, monkeypatch):

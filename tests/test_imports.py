@@ -14,6 +14,8 @@ ROOT = Path(tfnorm.__file__).parent
 ORDER = (
     ("__init__", "__main__"),
     ("cli",),
+    ("show",),
+    ("convert_file",),
     ("compare",),
     ("report",),
     ("training",),
@@ -161,6 +163,7 @@ def test_the_checker_wants_a_place_for_every_part():
         "import tfnorm.spec; tfnorm.spec.parse('gn:4+l1=1e-4')",
         "import tfnorm.datasets; tfnorm.datasets.list_datasets(); tfnorm.list_datasets()",
         "import tfnorm.training.config",
+        "import tfnorm.analysis.inspect; tfnorm.analysis.inspect.inspect_architecture('resnet20')",
         "from tfnorm.models.plan import plan; from tfnorm.spec import parse; plan('resnet20', parse('gn:4'))",
         "import tfnorm.registry, tfnorm.errors, tfnorm.cli",
     ],

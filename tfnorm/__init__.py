@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tfnorm._version import __version__
 
 if TYPE_CHECKING:
-    from tfnorm import callbacks, compare, convert, datasets, layers, regularizers
+    from tfnorm import analysis, callbacks, compare, convert, datasets, layers, regularizers
     from tfnorm.models.architectures import ArchSpec
     from tfnorm.models.builder import build
     from tfnorm.spec import NormSpec
@@ -21,6 +21,7 @@ __all__ = [
     "ArchSpec",
     "NormSpec",
     "__version__",
+    "analysis",
     "build",
     "callbacks",
     "compare",
@@ -40,7 +41,7 @@ _MEMBERS = {
     "build": "tfnorm.models.builder",
     "train": "tfnorm.training.trainer",
 }
-_MODULES = ("callbacks", "compare", "convert", "datasets", "layers", "regularizers")
+_MODULES = ("analysis", "callbacks", "compare", "convert", "datasets", "layers", "regularizers")
 
 
 def list_architectures() -> list[str]:

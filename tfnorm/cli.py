@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +11,17 @@ from rich.console import Console
 from rich.table import Table
 
 from tfnorm._version import __version__
-from tfnorm.errors import TfnormError
+from tfnorm.errors import FailedRunsError, TfnormError, disk_sentence
 from tfnorm.ops import start_quietly
+from tfnorm.show import (
+    kept_on_ctrl_c,
+    print_conversion,
+    print_layers,
+    print_plan,
+    print_sweep,
+    print_table,
+    wide_console,
+)
 
 app = typer.Typer(
     name="tfnorm",
@@ -37,6 +44,12 @@ LearningRate = Annotated[float | None, typer.Option(help="Peak learning rate. [d
 Dropout = Annotated[float | None, typer.Option(help="Dropout rate. [default: the architecture's]")]
 Regularize = Annotated[str, typer.Option(help="What penalties reach: all trainable variables, or kernels.")]
 Precision = Annotated[str, typer.Option(help="Of activations: float32 or bfloat16.")]
+Holdout = Annotated[float, typer.Option(help="Share of the training images to evaluate on, in place of the test set.")]
+Patience = Annotated[int | None, typer.Option(help="Stop after so many epochs without a better one. [default: never]")]
+TensorBoardFlag = Annotated[bool, typer.Option("--tensorboard", help="Write each run's history for TensorBoard too.")]
+WandBFlag = Annotated[bool, typer.Option("--wandb", help="Log each run to Weights & Biases too.")]
+Engine = Annotated[str, typer.Option(help="Where runs are trained: local, or ray for a cluster.")]
+Address = Annotated[str | None, typer.Option(help="Of the Ray cluster. [default: the one of this machine]")]
 
 
 @app.callback(invoke_without_command=True)
@@ -62,8 +75,17 @@ def compare(
     dropout: Dropout = None,
     regularize: Regularize = "all",
     precision: Precision = "float32",
+    holdout: Holdout = 0.0,
+    patience: Patience = None,
     out: Annotated[Path | None, typer.Option(help="Folder for all files. [default: in runs/]")] = None,
     resume: Annotated[bool, typer.Option(help="Take up the runs in the folder, or refuse one that holds any.")] = True,
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at the same time, of one thread each. [default: one, with all threads]")
+    ] = None,
+    engine: Engine = "local",
+    address: Address = None,
+    tensorboard: TensorBoardFlag = False,
+    wandb: WandBFlag = False,
 ) -> None:
     """Train one network with each normalization, and say how they differ.
 
@@ -77,18 +99,31 @@ def compare(
 
     `tfnorm compare bn gn:size=4 --arch cifar_plain --dataset cifar10 --data-dir ~/data --recipe B`
     """
-    from tfnorm.compare.comparison import configurations
-
-    settings = _settings(locals(), "specs", "seeds", "out", "resume")
-    planned = configurations(specs or None, seeds=seeds, **settings)
-    start_quietly()
     from tfnorm.compare.comparison import compare as run
+    from tfnorm.compare.comparison import configurations
+    from tfnorm.compare.engines import check_engine, whole_number
+    from tfnorm.compare.live import SweepDisplay
     from tfnorm.compare.progress import LiveProgress
+    from tfnorm.training.config import default_name
 
-    console = Console(stderr=True)
-    with _kept_on_ctrl_c(), LiveProgress(console, sum(config.epochs or 0 for config in planned)) as progress:
-        comparison = run(specs or None, seeds=seeds, out=out, resume=resume, progress=progress, **settings)
-    _print_table(comparison)
+    settings = _settings(
+        locals(), "specs", "seeds", "out", "resume", "jobs", "engine", "address", "tensorboard", "wandb"
+    )
+    planned = configurations(specs or None, seeds=seeds, **settings)
+    trackers = _trackers(tensorboard, wandb)
+    check_engine(engine, address=address)
+    here = jobs is None and engine == "local"
+    if jobs is not None:
+        whole_number("jobs", jobs)
+    folder = out or Path("runs") / default_name(planned[0])
+    start_quietly()
+    console, epochs = Console(stderr=True), sum(config.epochs or 0 for config in planned)
+    with kept_on_ctrl_c(), LiveProgress(console, epochs) if here else SweepDisplay(console, folder) as progress:
+        comparison = run(
+            specs or None, seeds=seeds, out=folder, resume=resume, progress=progress,
+            jobs=jobs, engine=engine, address=address, trackers=trackers, **settings,
+        )  # fmt: skip
+    print_table(comparison)
 
 
 @app.command()
@@ -107,7 +142,11 @@ def train(
     dropout: Dropout = None,
     regularize: Regularize = "all",
     precision: Precision = "float32",
+    holdout: Holdout = 0.0,
+    patience: Patience = None,
     out: Annotated[Path | None, typer.Option(help="Folder. [default: runs/ARCH-DATASET/SPEC/seed-SEED]")] = None,
+    tensorboard: TensorBoardFlag = False,
+    wandb: WandBFlag = False,
 ) -> None:
     """Train one network and keep everything about it in a folder; a run that was broken off goes on.
 
@@ -119,14 +158,16 @@ def train(
     """
     from tfnorm.training.config import TrainConfig, checked
 
-    config = checked(TrainConfig, {"norm": spec, "seed": seed, **_settings(locals(), "spec", "seed", "out")}).resolved()
+    settings = _settings(locals(), "spec", "seed", "out", "tensorboard", "wandb")
+    config = checked(TrainConfig, {"norm": spec, "seed": seed, **settings}).resolved()
     config.plan()
+    trackers = _trackers(tensorboard, wandb)
     start_quietly()
     from tfnorm.compare.progress import LiveProgress
     from tfnorm.training.trainer import train as run
 
-    with _kept_on_ctrl_c(), LiveProgress(Console(stderr=True), config.epochs or 0) as progress:
-        result = run(config, out=out, progress=progress)
+    with kept_on_ctrl_c(), LiveProgress(Console(stderr=True), config.epochs or 0) as progress:
+        result = run(config, out=out, progress=progress, trackers=trackers)
     last = result.history.iloc[-1]
     typer.echo(
         f"{result.label}, seed {result.seed}: {result.status} after {len(result.history)} epochs, "
@@ -142,6 +183,11 @@ def sweep(
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads of each run; another number changes last digits.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder for all files. [default: runs/GRID]")] = None,
+    engine: Engine = "local",
+    address: Address = None,
+    gpus: Annotated[float, typer.Option(help="GPUs of each run on a Ray cluster; 0.25 lets four share one.")] = 0.0,
+    tensorboard: TensorBoardFlag = False,
+    wandb: WandBFlag = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and an estimate of time, and stop.")
     ] = False,
@@ -158,27 +204,35 @@ def sweep(
     `tfnorm sweep grid.toml --jobs 4`
 
     `tfnorm sweep batch-size`
+
+    `tfnorm sweep grid.toml --engine ray --address 10.0.0.1:6379`
     """
-    from tfnorm.compare.engines import default_jobs, unfinished, whole_number
+    from tfnorm.compare.engines import check_engine, default_jobs, unfinished, whole_number
     from tfnorm.compare.grid import load_grid
     from tfnorm.compare.sweep import check_threads, default_folder, find_grid
 
     whole_number("threads", threads)
-    jobs = default_jobs(threads) if jobs is None else whole_number("jobs", jobs)
+    check_engine(engine, address=address, gpus=gpus)
+    trackers = _trackers(tensorboard, wandb)
+    if jobs is not None:
+        whole_number("jobs", jobs)
     file = find_grid(grid)
     folder = out or default_folder(file)
     planned = load_grid(file)
     check_threads(folder, threads)
     unfinished(planned, folder)
     if dry_run:
-        _print_plan(planned, folder, jobs, threads)
+        print_plan(planned, folder, jobs or default_jobs(threads), threads)
         return
     from tfnorm.compare.live import SweepDisplay
     from tfnorm.compare.sweep import sweep as run
 
-    with _kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder) as progress:
-        result = run(file, out=folder, jobs=jobs, threads=threads, progress=progress)
-    _print_sweep(result)
+    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder) as progress:
+        result = run(
+            file, out=folder, jobs=jobs, threads=threads, engine=engine, address=address, gpus=gpus,
+            trackers=trackers, progress=progress,
+        )  # fmt: skip
+    print_sweep(result)
     if result.failures:
         done, count = len(result.runs), len(result.failures)
         print(
@@ -190,35 +244,79 @@ def sweep(
 
 
 @app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A saved Keras model, .keras or .h5.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The .keras file to write.")],
+    to: Annotated[str | None, typer.Option(help="Replace its norms by this one; none removes them.")] = None,
+    insert: Annotated[str | None, typer.Option(help="Put this norm after its convolutions.")] = None,
+    fold: Annotated[bool, typer.Option("--fold", help="Fold batch norms into convolutions, for inference.")] = False,
+    from_tfa: Annotated[
+        bool, typer.Option("--from-tfa", help="Open a model that was saved with tensorflow-addons.")
+    ] = False,
+    where: Annotated[
+        list[str] | None, typer.Option(help="Only layers of this name, with * for any letters; may be repeated.")
+    ] = None,
+    calibrate: Annotated[
+        Path | None, typer.Option(help="A .npy file with a batch of inputs, to which the new norms are fitted.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="With --from-tfa, for a file of weights: what the model's to_json wrote.")
+    ] = None,
+    keras: Annotated[
+        bool, typer.Option("--keras", help="Write Keras's own layers, so that the file opens without tfnorm.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
+) -> None:
+    """Change the norms of a saved Keras model: replace, insert or fold them, or leave tensorflow-addons.
+
+    **Examples**
+
+    `tfnorm convert resnet50.keras resnet50-gn.keras --to gn:32 --calibrate images.npy`
+
+    `tfnorm convert vgg16.keras vgg16-bn.keras --insert bn --where "block*"`
+
+    `tfnorm convert resnet50.keras resnet50-folded.keras --fold --keras`
+
+    `tfnorm convert old.h5 new.keras --from-tfa`
+    """
+    from tfnorm.convert_file import file_conversion
+
+    conversion = file_conversion(
+        source, target, to=to, insert=insert, fold=fold, from_tfa=from_tfa, where=where or (), calibrate=calibrate,
+        model=model, stock=keras, force=force,
+    )  # fmt: skip
+    start_quietly()
+    print_conversion(conversion.run(), target)
+
+
+@app.command()
 def inspect(
     network: Annotated[str, typer.Argument(help="An architecture, or a .keras file.")],
     norm: Annotated[str, typer.Option(help="Norm spec, for an architecture.")] = "bn",
-    input_shape: Annotated[str | None, typer.Option(help="HEIGHTxWIDTHxCHANNELS, for an architecture.")] = None,
+    input_shape: Annotated[
+        str | None, typer.Option(help="HEIGHTxWIDTHxCHANNELS, for an architecture or a model that leaves it open.")
+    ] = None,
     classes: Annotated[int, typer.Option(help="Number of classes, for an architecture.")] = 10,
+    batch_size: Annotated[int, typer.Option(help="Images a step, for the memory of activations.")] = 1,
 ) -> None:
-    """Show a network layer by layer: output sizes and trainable parameters.
+    """Show a network layer by layer: sizes, receptive fields, parameters, multiply-adds, activation memory.
 
     **Examples**
 
     `tfnorm inspect mnist_7k --norm ln`
 
-    `tfnorm inspect runs/mnist_7k-digits/ln/seed-0/model.keras`
+    `tfnorm inspect runs/mnist_7k-digits/ln/seed-0/model.keras --batch-size 64`
     """
-    from tfnorm.models.inspect import file_rows, plan_rows
+    from tfnorm.analysis.inspect import inspect_architecture, inspect_file
 
     if network.endswith((".keras", ".h5")) or Path(network).is_file():
         start_quietly()
-        title, rows = file_rows(network)
+        layers = inspect_file(network, input_shape=input_shape, batch_size=batch_size)
     else:
-        title, rows = plan_rows(network, norm, input_shape, classes)
-    table = Table(title=title, show_footer=True)
-    table.add_column("layer", footer="total")
-    table.add_column("kind")
-    table.add_column("output (height x width x channels)")
-    table.add_column("trainable parameters", justify="right", footer=f"{sum(row.parameters for row in rows):,}")
-    for row in rows:
-        table.add_row(row.name, row.kind, " x ".join(map(str, row.shape)), f"{row.parameters:,}")
-    _wide_console().print(table)
+        layers = inspect_architecture(
+            network, norm, input_shape=input_shape, num_classes=classes, batch_size=batch_size
+        )
+    print_layers(layers)
 
 
 @app.command("list")
@@ -244,7 +342,7 @@ def list_() -> None:
         "augmentations": [(name, "", str(info)) for name, info in AUGMENTATIONS.items()],
     }
     notes = {"architectures": "parameters with bn", "norms": "variants"}
-    console = _wide_console()
+    console = wide_console()
     for title, rows in parts.items():
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         table.add_column("name", style="bold")
@@ -262,121 +360,11 @@ def _settings(values: dict[str, Any], *others: str) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in others and not callable(value)}
 
 
-def _wide_console() -> Console:
-    """Return a console that does not fold tables where there is no terminal to fit."""
-    console = Console()
-    return console if console.is_terminal else Console(width=140)
+def _trackers(tensorboard: bool, wandb: bool) -> tuple[str, ...]:
+    """Return the names of the trackers asked for, each known to be installed."""
+    from tfnorm.training.tracking import check_trackers
 
-
-def _print_table(comparison: Any) -> None:
-    table = Table(title=comparison._title("Test results"))
-    for heading in ("spec", "parameters", "best accuracy %", "last accuracy %", "data loss", "misclassified"):
-        table.add_column(heading, justify="left" if heading == "spec" else "right")
-    table.add_column("seconds", justify="right")
-    table.add_column("images/s", justify="right")
-    for spec, row in comparison.table.iterrows():
-        best = f"{row['best_accuracy']:.2f}"
-        last = f"{row['last_accuracy']:.2f}"
-        if row["seeds"] > 1:
-            best += f" ± {row['best_accuracy_std']:.2f}"
-            last += f" ± {row['last_accuracy_std']:.2f}"
-        diverged = f" ({row['diverged']:.0f} diverged)" if row["diverged"] else ""
-        table.add_row(
-            f"{spec}{diverged}",
-            f"{row['parameters']:,.0f}",
-            best,
-            last,
-            f"{row['test_data_loss']:.4f}",
-            f"{row['misclassified']:.1f}",
-            f"{row['seconds']:.1f}",
-            f"{row['images_per_second']:,.0f}",
-        )
-    console = _wide_console()
-    console.print(table)
-    seeds = int(comparison.table["seeds"].iloc[0])
-    spread = (
-        f"mean ± standard deviation over {seeds} seeds; " if seeds > 1 else "one seed, which justifies no ranking; "
-    )
-    console.print(f"{spread}the best epoch is chosen on the test set, so rather read the last.", style="dim")
-    console.print(comparison.verdict, soft_wrap=True, highlight=False)
-    console.print(f"Pictures and tables: {comparison.path}", soft_wrap=True)
-
-
-def _print_plan(planned: Any, folder: Path, jobs: int, threads: int) -> None:
-    from tfnorm.compare.estimate import estimate_seconds, planned_rows
-
-    rows = planned_rows(planned, folder)
-    table = Table(title=f"{len(rows)} runs in {folder}")
-    table.add_column("run")
-    for heading in ("trainable parameters", "epochs", "state"):
-        table.add_column(heading, justify="left" if heading == "state" else "right")
-    for row in rows:
-        begun = f"{row.done} epochs done" if row.done else "waiting"
-        state = "finished" if row.finished else begun
-        table.add_row(str(row.run.folder), f"{row.parameters:,}", str(row.epochs), state)
-    console = _wide_console()
-    console.print(table)
-    left = sum(not row.finished for row in rows)
-    if not left:
-        console.print("Nothing is left to train.")
-        return
-    with _kept_on_ctrl_c(), Console(stderr=True).status("measuring a few steps of each kind of run"):
-        seconds, unknown = estimate_seconds(rows, jobs=jobs, threads=threads)
-    if unknown == left:
-        console.print("How long they take could not be measured.")
-        return
-    without = f", {unknown} of them not counted because they could not be measured" if unknown else ""
-    console.print(
-        f"{left} runs are left: about {_duration(seconds)} with {min(jobs, left)} at the same time, from a few "
-        f"measured steps{without}.",
-        soft_wrap=True,
-    )
-
-
-def _duration(seconds: float) -> str:
-    """Return a time in words."""
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} minutes"
-    return f"{seconds / 3600:.1f} hours"
-
-
-def _print_sweep(result: Any) -> None:
-    table = Table(title=f"Test results: {len(result.runs)} of {len(result.planned)} runs in {result.path}")
-    for axis in result.axes:
-        table.add_column(axis, justify="left" if axis == "norm" else "right")
-    for heading in ("parameters", "seeds", "last accuracy %", "95 % interval", "data loss", "penalty", "misclassified"):
-        table.add_column(heading, justify="right")
-    table.add_column("seconds", justify="right")
-    for row in result.table.to_dict("records"):
-        several = row["seeds"] > 1
-        diverged = f" ({row['diverged']} diverged)" if row["diverged"] else ""
-        table.add_row(
-            *("" if row[axis] is None or row[axis] != row[axis] else f"{row[axis]}" for axis in result.axes),
-            f"{row['parameters']:,}",
-            f"{row['seeds']}{diverged}",
-            f"{row['last_accuracy']:.2f}" + (f" ± {row['last_accuracy_std']:.2f}" if several else ""),
-            f"{row['last_accuracy_low']:.2f} to {row['last_accuracy_high']:.2f}" if several else "",
-            f"{row['test_data_loss']:.4f}",
-            f"{row['penalty']:.4f}",
-            f"{row['misclassified']:.1f}",
-            f"{row['seconds']:.1f}",
-        )
-    console = _wide_console()
-    console.print(table)
-    console.print("mean ± standard deviation over seeds, and the interval of the mean", style="dim")
-    console.print(f"{'Pictures and tables' if result.plotted_axes else 'Tables'}: {result.path}", soft_wrap=True)
-
-
-@contextmanager
-def _kept_on_ctrl_c() -> Iterator[None]:
-    """Say on Ctrl-C that nothing is lost, and exit with 130."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("tfnorm: stopped; finished epochs are kept, and the same command goes on from there.", file=sys.stderr)
-        raise SystemExit(130) from None
+    return check_trackers([*(["tensorboard"] if tensorboard else []), *(["wandb"] if wandb else [])])
 
 
 def main() -> None:
@@ -385,7 +373,7 @@ def main() -> None:
         app(standalone_mode=True)
     except TfnormError as error:
         print("\n".join(f"tfnorm: {line}" for line in str(error).splitlines()), file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(1 if isinstance(error, FailedRunsError) else 2) from None
     except OSError as error:
-        print(f"tfnorm: {error}", file=sys.stderr)
+        print(f"tfnorm: {disk_sentence(error)}", file=sys.stderr)
         raise SystemExit(1) from None
