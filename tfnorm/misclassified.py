@@ -54,6 +54,10 @@ class Misclassified:
         """Return the name of class ``label``; ``"none"`` for -1."""
         return "none" if label == NO_CLASS else self.names[label]
 
+    def title(self, label: str) -> str:
+        """Return the title of a picture of what the model called ``label`` gets wrong."""
+        return f"{label}: {self.total} of {self.count} test images misclassified"
+
     def to_frame(self) -> pd.DataFrame:
         """Return one row an image: index, true, predicted, true_name, predicted_name, confidence."""
         import pandas as pd
@@ -115,15 +119,7 @@ def find_misclassified(
     labels = check_labels(y_true, count, classes)
     names = check_names(class_names, classes)
 
-    scores = np.where(
-        np.isposinf(scores).any(axis=1, keepdims=True), np.where(np.isposinf(scores), 0.0, -np.inf), scores
-    )
-    highest = scores.max(axis=1)
-    valid = np.isfinite(highest)
-    shifted = scores - np.where(valid, highest, np.nan)[:, np.newaxis]
-    confidence = 1.0 / np.exp(shifted).sum(axis=1)
-    predicted = np.where(valid, scores.argmax(axis=1), NO_CLASS).astype(np.int64)
-
+    predicted, confidence = predictions(scores)
     wrong = np.flatnonzero(predicted != labels)
     if select == "confident":
         rank = np.where(np.isnan(confidence[wrong]), -1.0, confidence[wrong])
@@ -140,6 +136,25 @@ def find_misclassified(
         confidence=confidence[shown],
         names=names,
     )
+
+
+def predictions(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the class with the largest logit and its softmax probability; see `find_misclassified`.
+
+    Args:
+        logits: Shape (images, classes).
+
+    Returns:
+        Classes, int64, -1 for a row with a NaN, and probabilities, float64, NaN there; each (images,).
+    """
+    scores = np.asarray(logits, dtype=np.float64)
+    infinite = np.isposinf(scores)
+    scores = np.where(infinite.any(axis=1, keepdims=True), np.where(infinite, 0.0, -np.inf), scores)
+    highest = scores.max(axis=1)
+    valid = np.isfinite(highest)
+    shifted = scores - np.where(valid, highest, np.nan)[:, np.newaxis]
+    confidence = 1.0 / np.exp(shifted).sum(axis=1)
+    return np.where(valid, scores.argmax(axis=1), NO_CLASS).astype(np.int64), confidence
 
 
 def check_labels(y_true: np.ndarray, count: int, classes: int | None = None) -> np.ndarray:

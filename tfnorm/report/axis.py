@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from tfnorm.errors import RunError, unknown
+from tfnorm.report._frame import (
+    PathLike,
+    draw_legend_of,
+    finish,
+    height_with_legend,
+    open_axes,
+    set_frame,
+    set_heading,
+)
 from tfnorm.report.palette import styles
-from tfnorm.report.plots import _finish, _prepare
 from tfnorm.spec import parse
 
 if TYPE_CHECKING:
@@ -19,7 +26,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # What an axis is called below the plot.
-NAMES = {"batch_size": "batch size (images)", "learning_rate": "peak learning rate", "groups": "groups"}
+NAMES = {
+    "batch_size": "batch size (images)",
+    "learning_rate": "peak learning rate",
+    "dropout": "dropout rate",
+    "norm": "normalization",
+    "arch": "network",
+    "l1": "L1 factor",
+    "l2": "L2 factor",
+    "l2norm": "L2 factor, not squared",
+}
 RATIO_FOR_LOG = 8.0
 
 
@@ -97,7 +113,7 @@ def plot_axis(
     *,
     title: str | None = None,
     ax: Axes | None = None,
-    path: str | os.PathLike[str] | None = None,
+    path: PathLike | None = None,
 ) -> Figure:
     """Draw the test accuracy after the last epoch against an axis of a sweep, a line and a band a normalization.
 
@@ -123,7 +139,10 @@ def plot_axis(
     fewest, most = points["seeds"].min(), points["seeds"].max()
     seeds = f"{most}" if fewest == most else f"{fewest} to {most}"
     note = f"mean of {seeds} seeds; bands: 95 % interval of the mean" if most > 1 else "one seed, no ranking justified"
-    ax = _prepare(ax, path, {label: label for label in labels}, title or f"Test accuracy against {name}", note)
+    called = {label: label for label in labels}
+    ax = open_axes(ax, path, height_with_legend(called))
+    set_heading(ax, title or f"Test accuracy against {name}", note)
+    set_frame(ax)
     look = styles(labels)
     for label, curve in points.groupby("label", sort=False):
         style = look[str(label)]
@@ -138,4 +157,5 @@ def plot_axis(
     ax.set_xlabel(name, fontsize=11)
     ax.set_ylabel("test accuracy, last epoch (%)", fontsize=11)
     ax.set_ylim(*data.limits)
-    return _finish(ax, {label: label for label in labels}, path)
+    draw_legend_of(ax, called)
+    return finish(ax, path)

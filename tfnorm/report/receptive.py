@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import pandas as pd
 
 from tfnorm.analysis import Layers, Row, receptive_field
 from tfnorm.errors import DataError
-from tfnorm.files import DOTS_PER_INCH, check_picture_path, save_figure
+from tfnorm.report._frame import PathLike, draw_legend, finish, open_axes, set_heading
 
 if TYPE_CHECKING:
     import keras
@@ -103,7 +102,7 @@ def plot_receptive_field(
     input_shape: Sequence[int] | None = None,
     title: str | None = None,
     ax: Axes | None = None,
-    path: str | os.PathLike[str] | None = None,
+    path: PathLike | None = None,
 ) -> Figure:
     """Draw the receptive fields of the middle units of some layers over an image, with what reaches beyond its edges.
 
@@ -127,16 +126,12 @@ def plot_receptive_field(
         >>> figure = plot_receptive_field(tfnorm.build("cifar_plain"), path=folder / "fields.png")
     """
     from matplotlib import colormaps, patheffects
-    from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    if path is not None:
-        check_picture_path(path)
+    ax = open_axes(ax, path, 8.0, layout="compressed")
     data = receptive_data(model, layers, input_shape=input_shape)
     height, width = data.shape
     pixels = _fitted(_photograph() if image is None else np.asarray(image), height, width)
-    if ax is None:
-        ax = Figure(figsize=(8, 8), dpi=DOTS_PER_INCH, facecolor="white", layout="compressed").add_subplot()
     ax.set_facecolor("#eeeeee")
     ax.imshow(pixels, extent=(0, width, height, 0), cmap="gray", interpolation="nearest", alpha=0.85, zorder=1)
     _set_view(ax, data)
@@ -155,23 +150,9 @@ def plot_receptive_field(
         names.append(f"{box['layer']}: {sides[0]} x {sides[1]}{''.join(notes)}")
     ax.set_xlabel("width (pixels)", fontsize=11)
     ax.set_ylabel("height (pixels)", fontsize=11)
-    title = title or "Receptive field of the middle unit of each layer"
-    ax.set_title(title, loc="left", fontsize=13, weight="bold", pad=10, parse_math=False)
-    legend = ax.legend(
-        handles,
-        names,
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.1),
-        ncols=1 if max(map(len, names)) > 45 else 2,
-        fontsize=10,
-        frameon=False,
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-    figure = ax.figure.figure
-    if path is not None:
-        save_figure(figure, path)
-    return figure
+    set_heading(ax, title or "Receptive field of the middle unit of each layer")
+    draw_legend(ax, handles, names, columns=1 if max(map(len, names)) > 45 else 2, below=0.1)
+    return finish(ax, path, few_colours=False)
 
 
 def _set_view(ax: Axes, data: ReceptiveData) -> None:

@@ -379,7 +379,7 @@ class _Trainer:
         if np.isfinite(logits).all():
             found = find_misclassified(data.y_test, logits, class_names=data.class_names)
             wrong = found.total
-            title = f"{self.config.norm}: {found.total} of {found.count} test images misclassified"
+            title = found.title(self.config.norm)
             draw_misclassified(data.x_test, found, title=title, path=folder.path / "misclassified.png")
         result = {
             "status": status,

@@ -1,0 +1,176 @@
+"""The pictures of a comparison."""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfnorm.errors import RunError
+from tfnorm.files import write_whole
+from tfnorm.training.runs import slug
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from tfnorm.compare.page import Predicted
+    from tfnorm.compare.statistics import Difference
+    from tfnorm.training.runs import Run
+
+
+class Pictures(ABC):
+    """The pictures of runs that belong together: each method draws one, and writes it if a path is given.
+
+    A path's ending says in which format: .png, .svg or .pdf.
+    """
+
+    runs: list[Run]
+    path: Path
+
+    @property
+    @abstractmethod
+    def groups(self) -> Mapping[str, list[Run]]:
+        """The runs of each label."""
+
+    @property
+    @abstractmethod
+    def histories(self) -> Mapping[str, list[pd.DataFrame]]:
+        """The history of each run of each label."""
+
+    @property
+    @abstractmethod
+    def pairs(self) -> Sequence[Difference]:
+        """The differences between labels, one a pair."""
+
+    def title(self, what: str) -> str:
+        """Return ``what`` with network, data and number of seeds."""
+        config = self.runs[0].config
+        seeds = max(len(group) for group in self.groups.values())
+        over = "1 seed" if seeds == 1 else f"{seeds} seeds"
+        return f"{what}: {config['asked']['arch']} on {config['data']['name']}, {over}"
+
+    def plot_loss(self, path: str | Path | None = None) -> Figure:
+        """Draw training and test loss without penalty, all specs together."""
+        from tfnorm.report import plot_loss
+
+        return plot_loss(self.histories, title=self.title("Loss"), path=path)
+
+    def plot_accuracy(self, path: str | Path | None = None) -> Figure:
+        """Draw training and test accuracy, all specs together, the best epoch marked."""
+        from tfnorm.report import plot_accuracy
+
+        return plot_accuracy(self.histories, title=self.title("Accuracy"), path=path)
+
+    def plot_gap(self, path: str | Path | None = None) -> Figure:
+        """Draw training minus test accuracy over the epochs, all specs together."""
+        from tfnorm.report import plot_gap
+
+        return plot_gap(self.histories, title=self.title("Generalization gap"), path=path)
+
+    def plot_differences(self, path: str | Path | None = None) -> Figure:
+        """Draw the difference in test accuracy of every pair of specs with its 95 % interval, the real ones marked.
+
+        Raises:
+            RunError: If there is one spec only.
+        """
+        from tfnorm.report import plot_differences
+
+        return plot_differences(self.pairs, title=self.title("Differences in accuracy"), path=path)
+
+    def plot_confusion(self, path: str | Path | None = None) -> Figure:
+        """Draw the confusion matrix of every spec, mean over the seeds that did not diverge.
+
+        Raises:
+            RunError: If there are no predictions, or runs were tested on different images.
+        """
+        from tfnorm.report import plot_confusion
+
+        labels, logits = self._predictions()
+        nothing = _nothing(logits)
+        seen = {label: list(logits.get(label, {}).values()) or [nothing] for label in self.groups}
+        names = self.runs[0].config["data"]["class_names"]
+        return plot_confusion(labels, seen, names, title=self.title("Confusion of classes"), path=path)
+
+    def plot_overlap(self, path: str | Path | None = None) -> Figure:
+        """Draw how many test images are wrong under exactly which specs, the models of a seed beside each other.
+
+        Raises:
+            RunError: If there are no predictions, or runs were tested on different images.
+        """
+        from tfnorm.report import plot_overlap
+
+        labels, logits = self._predictions()
+        nothing = _nothing(logits)
+        seeds = dict.fromkeys(run.seed for runs in self.groups.values() for run in runs)
+        seen = {label: [logits.get(label, {}).get(seed, nothing) for seed in seeds] for label in self.groups}
+        return plot_overlap(labels, seen, title=self.title("Wrong under the same models"), path=path)
+
+    @functools.cached_property
+    def predicted(self) -> tuple[Predicted | None, str]:
+        """The predictions of the runs that did not diverge, or None and why there are none to compare."""
+        from tfnorm.compare.page import predictions_of
+
+        return predictions_of(self.groups)
+
+    def _predictions(self) -> tuple[np.ndarray, dict[str, dict[int, np.ndarray]]]:
+        """Return true classes, and for each label with a run that did not diverge its logits by seed."""
+        predicted, reason = self.predicted
+        if predicted is None:
+            raise RunError(reason)
+        return predicted.labels, {
+            label: {run.seed: scores for run, scores in zip(runs, predicted.logits[label], strict=True)}
+            for label, runs in predicted.runs.items()
+        }
+
+    def save_pictures(self, format: str = "png") -> None:
+        """Write each picture, and one a spec of the misclassified images of its first seed.
+
+        What cannot be drawn is left out: differences of one spec, and mistakes of runs on different images. Where the
+        test images are not on this machine, misclassified ones stay the .png that was written with the run.
+        """
+        self.plot_loss(self.path / f"loss.{format}")
+        self.plot_accuracy(self.path / f"accuracy.{format}")
+        self.plot_gap(self.path / f"gap.{format}")
+        if self.pairs:
+            self.plot_differences(self.path / f"differences.{format}")
+        if self.predicted[0] is not None:
+            self.plot_confusion(self.path / f"confusion.{format}")
+            self.plot_overlap(self.path / f"overlap.{format}")
+        self._save_misclassified(format)
+
+    def _save_misclassified(self, format: str) -> None:
+        """Copy the pictures of misclassified images from the runs, or draw them anew in another format."""
+        from tfnorm.compare.images import test_images
+
+        images: dict[str, np.ndarray | None] = {}
+        for label, runs in self.groups.items():
+            picture, data = runs[0].path / "misclassified.png", runs[0].config["data"]["fingerprint"]
+            if not picture.exists():
+                continue
+            path = self.path / f"misclassified-{slug(label)}.{format}"
+            if format != "png" and data not in images:
+                images[data] = test_images(runs[0])[0]
+            found = images.get(data)
+            if found is None:
+                write_whole(path.with_suffix(".png"), picture.read_bytes())
+            else:
+                _draw_misclassified(runs[0], found, path)
+
+
+def _nothing(logits: Mapping[str, Mapping[int, np.ndarray]]) -> np.ndarray:
+    """Return what stands for the logits of a run without any."""
+    import numpy as np
+
+    return np.full_like(next(iter(next(iter(logits.values())).values())), np.nan)
+
+
+def _draw_misclassified(run: Run, images: np.ndarray, path: Path) -> None:
+    """Draw the images that a run gets wrong, as it did itself."""
+    from tfnorm.report import misclassified_data, plot_misclassified
+
+    found = misclassified_data(run.labels, run.logits, class_names=run.config["data"]["class_names"])
+    plot_misclassified(images, found, title=found.title(run.label), path=path)
