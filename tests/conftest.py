@@ -1,6 +1,7 @@
 """Settings that must be made before Keras is imported, and fixtures that several folders share."""
 
 import functools
+import json
 import os
 import subprocess
 import sys
@@ -51,3 +52,132 @@ def run_python():
         return done.stdout.strip()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def fake_run():
+    """Return a function that writes the folder of a run that was never trained.
+
+    Args:
+        place: The folder.
+        config: A `TrainConfig`, resolved.
+        reached: Last test accuracy, 0..1, NaN for a run that diverged, None for one that is not finished.
+        labels: True classes.
+        logits: (images, classes).
+        data: In place of entries of its record of the data.
+        **record: In place of entries of config.json.
+    """
+    import numpy as np
+
+    def write(place, config, reached, labels, logits, data=None, **record):
+        place.mkdir(parents=True)
+        classes = [str(number) for number in range(logits.shape[1])]
+        data = {
+            "name": config.dataset, "input_shape": [28, 28, 1], "num_classes": len(classes), "class_names": classes,
+            "train_images": 10 * len(labels), "test_images": len(labels), "mean": [0.0], "std": [1.0],
+            "fingerprint": "f", "data_dir": None, **(data or {}),
+        }  # fmt: skip
+        record = {
+            "schema_version": 1, "asked": config.asked(), "trainable_parameters": 7000, "layers": [],
+            "regularized": {}, "initial_kernels": "k", "initial_weights": "w", "data": data,
+            "versions": {
+                "tfnorm": "0.1.0", "python": "3.11.7", "backend": "tensorflow", "revision": None, "keras": "3.15.1",
+                "tensorflow": "2.21.0", "numpy": "2.4.6",
+            },
+            "machine": {"platform": "Linux", "processor": "a processor", "cores": 2, "threads": 1},
+            "started": "2025-01-01T00:00:00Z", **record,
+        }  # fmt: skip
+        (place / "config.json").write_text(json.dumps(record))
+        if reached is None:
+            return
+        np.savez(place / "predictions.npz", logits=logits, y_true=labels)
+        diverged = bool(np.isnan(reached))
+        result = {"schema_version": 1, "status": "diverged" if diverged else "finished", "epochs": config.epochs}
+        result |= {
+            "best_epoch": config.epochs - 1,
+            "misclassified": round(len(labels) * (1 - (0 if diverged else reached))),
+        }
+        (place / "result.json").write_text(json.dumps(result))
+        rest = {
+            "loss": 0.2, "data_loss": 0.1, "accuracy": reached + 0.005, "val_loss": 1 - reached, "lr": 0.1,
+            "val_data_loss": 1 - reached, "penalty": 0.1, "seconds": 1.5, "images_per_second": 900.0,
+        }  # fmt: skip
+        lines = [
+            json.dumps({"schema_version": 1, "epoch": i, **rest, "val_accuracy": reached * (i + 1) / config.epochs})
+            for i in range(config.epochs)
+        ]
+        (place / "history.jsonl").write_text("\n".join(lines) + "\n")
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def fake_sweep(fake_run):
+    """Return a function that writes the folder of a sweep whose runs were never trained, and returns the `Sweep`.
+
+    Args:
+        folder: Where.
+        grid: As of `tfnorm.compare.grid.plan_grid`.
+        accuracy: (configuration) -> last test accuracy, NaN for a run that diverged, or a word for one without a
+            result: "waiting", or a sentence why it failed.
+        images: Of the test set, 10 classes.
+    """
+    import numpy as np
+
+    from tfnorm.compare.grid import plan_grid
+    from tfnorm.compare.sweep import Sweep
+    from tfnorm.compare.sweep_folder import grid_text
+
+    def write(folder, grid, accuracy, images=100):
+        planned, failures, rng = plan_grid(grid), {}, np.random.default_rng(0)
+        labels, logits = np.arange(images) % 10, rng.normal(size=(images, 10)).astype("float32")
+        for run in planned:
+            reached = accuracy(run.config)
+            if isinstance(reached, str):
+                failures |= {run.folder: reached} if reached != "waiting" else {}
+                continue
+            fake_run(folder / run.folder, run.config, reached, labels, logits)
+        sweep = Sweep(planned, folder, failures=failures)
+        sweep.begin(grid_text(grid))
+        return sweep
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def fake_comparison(fake_run):
+    """Return a function that writes a comparison's runs, which were never trained, and returns their `Comparison`.
+
+    Args:
+        folder: Where, as `tfnorm.compare` would.
+        accuracy: Spec to the test accuracy of each seed, see ``fake_run``; wrong images are drawn by it.
+        images: Of the test set.
+        class_names: Of its classes.
+        settings: Of `TrainConfig`.
+        **others: Of ``fake_run``.
+    """
+    import numpy as np
+
+    from tfnorm.compare.collect import collect
+    from tfnorm.compare.comparison import configurations
+    from tfnorm.training.runs import slug
+
+    def write(folder, accuracy, images=100, class_names=(*"0123456789",), settings=None, **others):
+        rng, classes = np.random.default_rng(0), len(class_names)
+        labels = np.arange(images) % classes
+        seeds = max(map(len, accuracy.values()))
+        data = {"class_names": list(class_names), **others.pop("data", {})}
+        for config in configurations(list(accuracy), seeds=seeds, **(settings or {})):
+            if config.seed >= len(accuracy[config.norm]):
+                continue
+            reached = accuracy[config.norm][config.seed]
+            wrong = rng.permutation(images)[: round(images * (1 - np.nan_to_num(reached or 0)))]
+            predicted = labels.copy()
+            predicted[wrong] = (labels[wrong] + rng.integers(1, classes, len(wrong))) % classes
+            logits = rng.normal(size=(images, classes)).astype("float32")
+            logits[np.arange(images), predicted] += 6
+            place = folder / slug(config.norm) / f"seed-{config.seed}"
+            fake_run(place, config, reached, labels, logits, data=data, **others)
+        return collect([folder / slug(norm) for norm in accuracy], out=folder)
+
+    return write

@@ -18,7 +18,7 @@ def run(arguments, capsys, monkeypatch):
     return stop.value.code, captured.out, captured.err
 
 
-HEAVY = "import sys; sys.argv = ['tfnorm', *{arguments!r}]\nfrom tfnorm.cli import main\ntry:\n    main()\nexcept SystemExit as stop:\n    print('exit', stop.code)\nprint(sorted({{'tensorflow', 'keras', 'pandas', 'matplotlib'}} & set(sys.modules)))"  # noqa: E501
+HEAVY = "import sys; sys.argv = ['tfnorm', *{arguments!r}]\nfrom tfnorm.cli import main\ntry:\n    main()\nexcept SystemExit as stop:\n    print('exit', stop.code)\nprint(sorted({{'tensorflow', 'keras', 'pandas', 'matplotlib', 'jinja2', 'plotly'}} & set(sys.modules)))"  # noqa: E501
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,11 @@ HEAVY = "import sys; sys.argv = ['tfnorm', *{arguments!r}]\nfrom tfnorm.cli impo
         (["sweep", "no-such-study"], 2),
         (["sweep", "no/such.toml"], 2),
         (["sweep", "groups", "--jobs", "0"], 2),
+        (["sweep", "groups", "--format", "jpg"], 2),
+        (["compare", "--format", "jpg"], 2),
+        (["report", "--help"], 0),
+        (["report"], 2),
+        (["report", "no/such/folder"], 2),
     ],
 )
 def test_help_and_bad_input_import_nothing_heavy(arguments, code):
@@ -102,6 +107,24 @@ def test_compare_prints_the_table_and_writes_the_pictures(tmp_path, capsys, monk
     assert (tmp_path / "out" / "loss.png").exists() and (tmp_path / "out" / "accuracy.png").exists()
     code, again, _ = run(arguments, capsys, monkeypatch)
     assert code == 0 and again == out
+
+
+def test_report_prints_the_table_and_where_the_page_is(tmp_path, capsys, monkeypatch, fake_comparison):
+    fake_comparison(tmp_path / "runs", {"bn": [0.9, 0.91], "ln": [0.8, 0.82]})
+    code, out, err = run(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "out")], capsys, monkeypatch)
+    assert (code, err) == (0, "") and "90.50 ± 0.71" in out and "bn beats ln by" in out
+    assert out.endswith(f"Report: {(tmp_path / 'out' / 'report.html').as_uri()}\n")
+    assert (tmp_path / "out" / "report.html").stat().st_size > 1_000_000
+
+
+def test_report_of_runs_that_differ_gets_one_sentence_unless_told(tmp_path, capsys, monkeypatch, fake_comparison):
+    fake_comparison(tmp_path / "a", {"bn": [0.9, 0.91]})
+    fake_comparison(tmp_path / "b", {"ln": [0.8, 0.82]}, settings={"arch": "mnist_layered"})
+    arguments = ["report", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "out")]
+    code, out, err = run(arguments, capsys, monkeypatch)
+    assert (code, out) == (2, "") and err.startswith("tfnorm: These runs differ in more than norm and seed: arch is ")
+    assert not (tmp_path / "out").exists()
+    assert run([*arguments, "--anyway"], capsys, monkeypatch)[0] == 0
 
 
 def test_ctrl_c_exits_130_and_keeps_what_was_done(tmp_path, capsys, monkeypatch):

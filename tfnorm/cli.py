@@ -12,11 +12,13 @@ from rich.table import Table
 
 from tfnorm._version import __version__
 from tfnorm.errors import FailedRunsError, TfnormError, disk_sentence
+from tfnorm.files import check_format
 from tfnorm.ops import start_quietly
 from tfnorm.show import (
     kept_on_ctrl_c,
     print_conversion,
     print_layers,
+    print_page,
     print_plan,
     print_sweep,
     print_table,
@@ -48,6 +50,7 @@ Holdout = Annotated[float, typer.Option(help="Share of the training images to ev
 Patience = Annotated[int | None, typer.Option(help="Stop after so many epochs without a better one. [default: never]")]
 TensorBoardFlag = Annotated[bool, typer.Option("--tensorboard", help="Write each run's history for TensorBoard too.")]
 WandBFlag = Annotated[bool, typer.Option("--wandb", help="Log each run to Weights & Biases too.")]
+PictureFormat = Annotated[str, typer.Option(help="Of the pictures: png, svg or pdf.")]
 Engine = Annotated[str, typer.Option(help="Where runs are trained: local, or ray for a cluster.")]
 Address = Annotated[str | None, typer.Option(help="Of the Ray cluster. [default: the one of this machine]")]
 
@@ -84,6 +87,7 @@ def compare(
     ] = None,
     engine: Engine = "local",
     address: Address = None,
+    format: PictureFormat = "png",
     tensorboard: TensorBoardFlag = False,
     wandb: WandBFlag = False,
 ) -> None:
@@ -107,8 +111,9 @@ def compare(
     from tfnorm.training.config import default_name
 
     settings = _settings(
-        locals(), "specs", "seeds", "out", "resume", "jobs", "engine", "address", "tensorboard", "wandb"
+        locals(), "specs", "seeds", "out", "resume", "jobs", "engine", "address", "format", "tensorboard", "wandb"
     )
+    check_format(format)
     planned = configurations(specs or None, seeds=seeds, **settings)
     trackers = _trackers(tensorboard, wandb)
     check_engine(engine, address=address)
@@ -121,9 +126,10 @@ def compare(
     with kept_on_ctrl_c(), LiveProgress(console, epochs) if here else SweepDisplay(console, folder) as progress:
         comparison = run(
             specs or None, seeds=seeds, out=folder, resume=resume, progress=progress,
-            jobs=jobs, engine=engine, address=address, trackers=trackers, **settings,
+            jobs=jobs, engine=engine, address=address, trackers=trackers, format=format, **settings,
         )  # fmt: skip
     print_table(comparison)
+    print_page(comparison.path / "report.html")
 
 
 @app.command()
@@ -186,6 +192,7 @@ def sweep(
     engine: Engine = "local",
     address: Address = None,
     gpus: Annotated[float, typer.Option(help="GPUs of each run on a Ray cluster; 0.25 lets four share one.")] = 0.0,
+    format: PictureFormat = "png",
     tensorboard: TensorBoardFlag = False,
     wandb: WandBFlag = False,
     dry_run: Annotated[
@@ -211,6 +218,7 @@ def sweep(
     from tfnorm.compare.grid import load_grid
     from tfnorm.compare.sweep import check_threads, default_folder, find_grid
 
+    check_format(format)
     whole_number("threads", threads)
     check_engine(engine, address=address, gpus=gpus)
     trackers = _trackers(tensorboard, wandb)
@@ -230,9 +238,10 @@ def sweep(
     with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder) as progress:
         result = run(
             file, out=folder, jobs=jobs, threads=threads, engine=engine, address=address, gpus=gpus,
-            trackers=trackers, progress=progress,
+            trackers=trackers, progress=progress, format=format,
         )  # fmt: skip
     print_sweep(result)
+    print_page(result.path / "report.html")
     if result.failures:
         done, count = len(result.runs), len(result.failures)
         print(
@@ -241,6 +250,39 @@ def sweep(
             file=sys.stderr,
         )
         raise SystemExit(1)
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of runs, of comparisons, of a sweep, or that hold many of them.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for all files. [default: the one given, or runs/report for several]")
+    ] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Compare runs that differ in more than norm and seed.")
+    ] = False,
+) -> None:
+    """Write the report of runs that are on disk already, from several folders too, without training anything.
+
+    It is one file, report.html, that opens without a network. Runs on different data, of different networks or of
+    different recipes are refused, and the difference is said.
+
+    **Examples**
+
+    `tfnorm report runs/mnist_7k-digits`
+
+    `tfnorm report runs/monday/bn runs/tuesday/gn-4 --out runs/both`
+
+    `tfnorm report runs/batch-size`
+    """
+    from tfnorm.compare.collect import report as write
+    from tfnorm.compare.comparison import Comparison
+
+    result, page = write(runs, out=out, anyway=anyway)
+    print_table(result) if isinstance(result, Comparison) else print_sweep(result)
+    print_page(page)
 
 
 @app.command()

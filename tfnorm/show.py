@@ -54,6 +54,11 @@ def print_table(comparison: Any) -> None:
     console.print(f"Pictures and tables: {comparison.path}", soft_wrap=True)
 
 
+def print_page(page: Path) -> None:
+    """Print where a report is, as an address that a terminal opens."""
+    wide_console().print(f"Report: {page.resolve().as_uri()}", soft_wrap=True, highlight=False, markup=False)
+
+
 def print_layers(layers: Any) -> None:
     """Print a network, layer by layer."""
     wide_console().print(layers)

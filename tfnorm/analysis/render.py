@@ -122,7 +122,8 @@ def as_text(layers: Layers) -> str:
     from rich.console import Console
 
     console = Console()
-    console = console if console.is_terminal else Console(width=140)
+    if not console.is_terminal:  # a notebook would be shown an empty block, and colours as codes
+        console = Console(width=140, force_jupyter=False, color_system=None)
     with console.capture() as capture:
         console.print(as_rich(layers))
     return capture.get().rstrip("\n")

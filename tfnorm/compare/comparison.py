@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from tfnorm.compare.grid import PlannedRun
 from tfnorm.compare.live import SweepProgress
+from tfnorm.compare.pictures import Pictures
 from tfnorm.compare.statistics import Difference, mcnemar, paired_differences, summarize, verdict
 from tfnorm.errors import FailedRunsError, RunError, TfnormError, unknown
-from tfnorm.files import write_whole
+from tfnorm.files import check_format, write_whole
 from tfnorm.spec import NormSpec, format, parse
 from tfnorm.training.config import TrainConfig, checked
 from tfnorm.training.runs import Run, RunFolder, check_same_data, read_json, slug, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
     from tfnorm.datasets import Dataset
     from tfnorm.training.progress import Progress
 
+PAGE = "report.html"
 DEFAULT_SPECS = ("gn:2", "ln", "bn+l1=5e-4")
 
 
@@ -91,6 +92,7 @@ def compare(
     address: str | None = None,
     trackers: str | Sequence[str] = (),
     progress: Progress | None = None,
+    format: str = "png",
     **settings: Any,
 ) -> Comparison:
     """Train one network with each normalization and each seed, and write tables and pictures.
@@ -110,6 +112,7 @@ def compare(
         address: Of the cluster.
         trackers: "tensorboard", "wandb" or both, which follow each run.
         progress: Is told what happens; with ``jobs`` a `tfnorm.compare.live.SweepProgress`.
+        format: Of the pictures: "png", "svg" or "pdf".
         **settings: Arguments of `tfnorm.training.config.TrainConfig` that all runs share: arch, dataset, data_dir,
             image_size, epochs, batch_size, recipe, augmentation, learning_rate, dropout, regularize, precision,
             holdout, patience.
@@ -125,6 +128,7 @@ def compare(
         >>> comparison.table.index.tolist()
         ['bn', 'ln']
     """
+    check_format(format)
     planned = configurations(specs, seeds=seeds, **settings)
     from tfnorm.compare.engines import check_engine, run_on, unfinished
     from tfnorm.training.config import default_name
@@ -154,7 +158,7 @@ def compare(
     finished = [Run(folder / run.folder) for run in runs]
     check_same_data(finished)
     comparison = Comparison(finished, folder)
-    comparison.save()
+    comparison.save(format=format)
     return comparison
 
 
@@ -190,20 +194,27 @@ def _train_here(
         forget_graph()
 
 
-class Comparison:
+class Comparison(Pictures):
     """Runs of one network with several normalizations.
 
     Args:
         runs: Finished runs.
         path: The folder that tables and pictures are written to.
         groups: Label to the runs that differ in the seed alone; default by norm spec.
+        notes: Sentences that its page shows on top, such as which runs were left out.
     """
 
     def __init__(
-        self, runs: Sequence[Run], path: str | Path, *, groups: Mapping[str, Sequence[Run]] | None = None
+        self,
+        runs: Sequence[Run],
+        path: str | Path,
+        *,
+        groups: Mapping[str, Sequence[Run]] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.runs = list(runs)
         self.path = Path(path)
+        self.notes = list(notes)
         self._given = groups
 
     def __repr__(self) -> str:
@@ -252,7 +263,7 @@ class Comparison:
     @functools.cached_property
     def one_image(self) -> float:
         """One test image in percent, the step in which accuracies move."""
-        return 100 / len(self.runs[0].labels)
+        return 100 / self.runs[0].config["data"]["test_images"]
 
     @functools.cached_property
     def pairs(self) -> Sequence[Difference]:
@@ -310,10 +321,18 @@ class Comparison:
         }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("seed")
 
-    def save(self) -> None:
-        """Write table.csv, runs.csv, comparison.json, loss.png, accuracy.png and a misclassified picture a spec."""
+    def save(self, *, format: str = "png") -> None:
+        """Write report.html, table.csv, runs.csv, comparison.json and the pictures; see `save_pictures`.
+
+        Args:
+            format: Of the pictures: "png", "svg" or "pdf".
+
+        Raises:
+            DataError: If the format is another.
+        """
         import pandas as pd
 
+        check_format(format)
         self.path.mkdir(parents=True, exist_ok=True)
         write_whole(self.path / "table.csv", self.table.to_csv().encode())
         write_whole(self.path / "runs.csv", pd.DataFrame(map(run_row, self.runs)).to_csv(index=False).encode())
@@ -342,31 +361,20 @@ class Comparison:
             "runs": runs,
         }
         write_json(self.path / "comparison.json", content)
-        self.plot_loss(self.path / "loss.png")
-        self.plot_accuracy(self.path / "accuracy.png")
-        for label, group in self.groups.items():
-            picture = group[0].path / "misclassified.png"
-            if picture.exists():
-                write_whole(self.path / f"misclassified-{slug(label)}.png", picture.read_bytes())
+        self.save_pictures(format)
+        self.report()
 
-    def title(self, what: str) -> str:
-        """Return ``what`` with network, data and number of seeds."""
-        config = self.runs[0].config
-        seeds = max(len(group) for group in self.groups.values())
-        over = "1 seed" if seeds == 1 else f"{seeds} seeds"
-        return f"{what}: {config['asked']['arch']} on {config['data']['name']}, {over}"
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the page about all of it, one file that opens without a network, and return where it is.
 
-    def plot_loss(self, path: str | Path | None = None) -> Figure:
-        """Draw training and test loss without penalty, all specs together."""
-        from tfnorm.report import plot_loss
+        Args:
+            path: Default report.html in the folder.
+        """
+        from tfnorm.compare.page import comparison_page
 
-        return plot_loss(self.histories, title=self.title("Loss"), path=path)
-
-    def plot_accuracy(self, path: str | Path | None = None) -> Figure:
-        """Draw training and test accuracy, all specs together, the best epoch marked."""
-        from tfnorm.report import plot_accuracy
-
-        return plot_accuracy(self.histories, title=self.title("Accuracy"), path=path)
+        path = self.path / PAGE if path is None else Path(path)
+        write_whole(path, comparison_page(self, path.parent).encode())
+        return path
 
 
 def run_row(run: Run) -> dict[str, Any]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfnorm.compare.grid import AXES, PENALTIES, PlannedRun, load_grid, plan_grid
+from tfnorm.compare.sweep_folder import GRID, grid_text, run_states
+from tfnorm.compare.sweep_rows import Row, sweep_rows, varied
 from tfnorm.errors import RunError, unknown
-from tfnorm.files import write_whole
+from tfnorm.files import check_format, write_whole
 from tfnorm.spec import parse
 from tfnorm.training.runs import Run, RunFolder, check_same_data, read_json, write_json
 
@@ -65,6 +68,7 @@ def sweep(
     gpus: float = 0.0,
     trackers: str | Sequence[str] = (),
     progress: SweepProgress | None = None,
+    format: str = "png",
 ) -> Sweep:
     """Train all runs of a grid, several at the same time, and write a table.
 
@@ -81,6 +85,7 @@ def sweep(
         gpus: For each run on the cluster.
         trackers: "tensorboard", "wandb" or both, which follow each run.
         progress: Is told what happens.
+        format: Of the pictures: "png", "svg" or "pdf".
 
     Returns:
         The `Sweep`.
@@ -91,18 +96,20 @@ def sweep(
     from tfnorm.compare.engines import check_engine, run_on
     from tfnorm.training.tracking import check_trackers
 
+    check_format(format)
     trackers = check_trackers(trackers)
     check_engine(engine, address=address, gpus=gpus)
     runs = plan_grid(grid) if isinstance(grid, Mapping) else load_grid(find_grid(grid))
     folder = Path(out) if out is not None else Path("runs/sweep") if isinstance(grid, Mapping) else default_folder(grid)
     check_threads(folder, threads)
     begun = Sweep(runs, folder, threads=threads)
+    text = grid_text(grid) if isinstance(grid, Mapping) else find_grid(grid).read_text(encoding="utf-8")
     failures = run_on(
         engine, runs, folder, address=address, gpus=gpus,
-        jobs=jobs, threads=threads, trackers=trackers, progress=progress, before=begun.begin,
+        jobs=jobs, threads=threads, trackers=trackers, progress=progress, before=lambda: begun.begin(text),
     )  # fmt: skip
     done = Sweep(runs, folder, threads=threads, failures=failures)
-    done.save()
+    done.save(format=format)
     return done
 
 
@@ -147,7 +154,7 @@ class Sweep:
     def _repr_html_(self) -> str:
         return self.table.to_html()
 
-    @property
+    @functools.cached_property
     def axes(self) -> list[str]:
         """Norm, and whatever else differs between runs, seeds aside."""
         values = {key: {json.dumps(run.point.get(key)) for run in self.planned} for key in AXES}
@@ -178,12 +185,17 @@ class Sweep:
             self._check_data(groups)
             rows = []
             for planned, runs in groups:
-                rows.append({**self._values(planned), **summary_row(runs), "folder": planned.folder.parent.as_posix()})
+                rows.append({**self.values(planned), **summary_row(runs), "folder": planned.folder.parent.as_posix()})
             self._table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*self.axes, "folder"])
         return self._table
 
-    def _values(self, planned: PlannedRun) -> dict[str, Any]:
-        """Return the value of each axis."""
+    @functools.cached_property
+    def rows(self) -> list[Row]:
+        """The combinations, finished or not, in the order of the grid."""
+        return sweep_rows(self)
+
+    def values(self, planned: PlannedRun) -> dict[str, Any]:
+        """Return the value of each axis for a planned run."""
         values = {**planned.config.model_dump(mode="json"), **planned.point, "norm": planned.config.norm}
         return {key: values.get(key) for key in self.axes}
 
@@ -196,44 +208,41 @@ class Sweep:
         for runs in alike.values():
             check_same_data(runs)
 
-    def begin(self) -> None:
-        """Note the number of threads before the first run."""
-        if not (self.path / "sweep.json").exists():
-            write_json(self.path / "sweep.json", {"threads": self.threads, "axes": self.axes})
+    def begin(self, grid: str) -> None:
+        """Note the runs, the number of threads and the text of the grid before the first run."""
+        write_whole(self.path / GRID, grid.encode())
+        write_json(self.path / "sweep.json", {"threads": self.threads, "axes": self.axes, "runs": run_states(self)})
 
-    def save(self) -> None:
-        """Write table.csv, runs.csv and sweep.json, and a picture for each axis of numbers."""
+    def save(self, *, format: str = "png") -> None:
+        """Write table.csv, runs.csv, sweep.json, a picture for each axis of numbers, heat maps and report.html.
+
+        Args:
+            format: Of the pictures: "png", "svg" or "pdf".
+
+        Raises:
+            DataError: If the format is another.
+        """
         import pandas as pd
 
         from tfnorm.compare.comparison import run_row
 
+        check_format(format)
         table = self.table
         write_whole(self.path / "table.csv", table.to_csv(index=False).encode())
-        rows = [{**self._values(planned), **run_row(run)} for planned, group in self._groups() for run in group]
+        rows = [{**self.values(planned), **run_row(run)} for planned, group in self._groups() for run in group]
         write_whole(self.path / "runs.csv", pd.DataFrame(rows).to_csv(index=False).encode())
-        runs = []
-        for run in self.planned:
-            finished = RunFolder(self.path / run.folder).finished
-            state = "failed" if run.folder in self.failures else "waiting"
-            runs.append(
-                {
-                    "folder": run.folder.as_posix(),
-                    **{key: run.point.get(key) for key in self.axes},
-                    "norm": run.config.norm,
-                    "seed": run.config.seed,
-                    "status": Run(self.path / run.folder).status if finished else state,
-                    "error": self.failures.get(run.folder),
-                }
-            )
         content = {
             "threads": self.threads,
             "axes": self.axes,
             "table": json.loads(table.to_json(orient="records")),
-            "runs": runs,
+            "runs": run_states(self),
         }
         write_json(self.path / "sweep.json", content)
         for axis in self.plotted_axes:
-            self.plot(axis, self.path / f"{axis}.png")
+            self.plot(axis, self.path / f"{axis}.{format}")
+        for x, y in self.heat_axes:
+            self.plot_heat(x, y, self.path / f"heat-{x}-{y}.{format}")
+        self.report()
 
     @property
     def plotted_axes(self) -> list[str]:
@@ -254,3 +263,33 @@ class Sweep:
 
         others = [key for key in self.axes if key not in ("norm", axis, *PENALTIES)]
         return plot_axis(self.table, axis, others, path=path)
+
+    @property
+    def heat_axes(self) -> list[tuple[str, str]]:
+        """The pairs of axes that `save` draws heat maps of: the penalties' factors, and norm with each other axis."""
+        ended = [row.values for row in self.rows if row.combination.finite]
+        axes = [key for key in varied(ended) if len({values[key] for values in ended}) > 1]
+        factors = [PENALTIES] if set(PENALTIES) <= set(axes) else []
+        return factors + [(key, "norm") for key in axes if "norm" in axes and key != "norm"]
+
+    def plot_heat(self, x: str, y: str, path: str | Path | None = None, *, value: str = "last_accuracy") -> Figure:
+        """Draw a heat map of two axes; see `tfnorm.report.heat.plot_heat`.
+
+        Args:
+            x: The horizontal axis: one of `axes`, "l1", "l2" or "groups".
+            y: The vertical one.
+            path: Where to write the picture, or None.
+            value: What is drawn.
+        """
+        import pandas as pd
+
+        from tfnorm.report import plot_heat
+
+        rows = [{**row.values, **row.measures, "norm": row.spec, "status": row.status} for row in self.rows]
+        return plot_heat(pd.DataFrame(rows), x, y, value, path=path)
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the page of the sweep, ``report.html`` in its folder unless told, and return where it is."""
+        from tfnorm.compare.sweep_page import write_sweep_page
+
+        return write_sweep_page(self, path)

@@ -114,6 +114,12 @@ def check_source(name_or_path: str | os.PathLike[str], *, data_dir: str | os.Pat
         _locate(name_or_path, folder)
 
 
+def is_here(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> bool:
+    """Return whether `load` finds a data set, or says what is wrong with it, without downloading anything."""
+    downloaded = data_dir is None and name in _KERAS_CACHE
+    return not downloaded or all(path.is_file() for path in _cached_files(name))
+
+
 def _locate(name_or_path: str | os.PathLike[str], folder: pathlib.Path | None) -> pathlib.Path:
     """Return the .npz file or the folder that is meant."""
     if not isinstance(name_or_path, str | os.PathLike) or not str(name_or_path):

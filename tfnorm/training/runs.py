@@ -106,7 +106,7 @@ class RunFolder:
         if not self.config_path.exists():
             return
         config = read_json(self.config_path)
-        there, now = _settings(config.get("asked", {})), _settings(asked)
+        there, now = flat_settings(config.get("asked", {})), flat_settings(asked)
         if data is not None:
             there["fingerprint of the data"], now["fingerprint of the data"] = config["data"]["fingerprint"], data
         differing = [
@@ -200,7 +200,7 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _settings(asked: Mapping[str, Any]) -> dict[str, Any]:
+def flat_settings(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration with the recipe's settings beside it, each once."""
     recipe = asked.get("recipe", {})
     return {**{f"recipe {key}": value for key, value in recipe.items() if key not in asked}, **asked, "recipe": None}

@@ -1,0 +1,114 @@
+import json
+import re
+import shutil
+
+import pytest
+
+from tfnorm.compare.collect import collect, report
+from tfnorm.errors import RunError
+
+
+@pytest.fixture(scope="module")
+def folder(fake_comparison, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("collect")
+    fake_comparison(folder / "a", {"gn:2": [0.9] * 11, "bn": [0.91, 0.92]}).save()
+    fake_comparison(folder / "b", {"ln": [0.8, 0.82]})
+    fake_comparison(folder / "longer", {"bn": [0.95, 0.96]}, settings={"epochs": 30})
+    fake_comparison(folder / "other", {"bn": [0.5]}, images=60, data={"fingerprint": "0123456789abcdef"})
+    return folder
+
+
+def names(comparison):
+    return {label: [run.seed for run in runs] for label, runs in comparison.groups.items()}
+
+
+def test_a_comparison_stands_as_it_was_written(folder):
+    found = collect([folder / "a"])
+    assert names(found) == {"gn:2": list(range(11)), "bn": [0, 1]} and list(names(found)) == ["gn:2", "bn"]
+    assert found.path == folder / "a" and found.notes == []
+
+
+def test_runs_of_several_folders(folder):
+    found = collect([folder / "a" / "bn", folder / "b", folder / "a" / "gn-2" / "seed-10"])
+    assert names(found) == {"bn": [0, 1], "ln": [0, 1], "gn:2": [10]}
+    assert str(found.path) == "runs/report"
+    twice = collect([folder / "b", folder / "b" / "ln"], out=folder / "out")
+    assert names(twice) == {"ln": [0, 1]} and twice.path == folder / "out"
+
+
+def test_one_run_is_enough(folder):
+    assert names(collect([folder / "b" / "ln" / "seed-1"])) == {"ln": [1]}
+
+
+def test_runs_that_differ_are_refused_and_the_difference_is_said(folder):
+    with pytest.raises(RunError) as error:
+        collect([folder / "b", folder / "longer"])
+    assert str(error.value) == (
+        f"These runs differ in more than norm and seed: epochs is 20 in {folder}/b/ln/seed-0 and 1 more and 30 in "
+        f"{folder}/longer/bn/seed-0 and 1 more. Give runs that differ in nothing else, or compare them anyway, with "
+        "--anyway."
+    )
+    with pytest.raises(RunError, match="fingerprint of the data is f in .* and 0123456789ab… in "):
+        collect([folder / "b", folder / "other"])
+
+
+def test_anyway_they_stand_beside_each_other_by_what_differs(folder):
+    found = collect([folder / "a" / "bn", folder / "longer", folder / "b"], anyway=True)
+    assert names(found) == {"bn (epochs 20)": [0, 1], "bn (epochs 30)": [0, 1], "ln": [0, 1]}
+    assert found.table.loc["bn (epochs 30)", "last_accuracy"] == pytest.approx(95.5)
+
+
+def test_the_same_run_twice_is_refused(folder, tmp_path):
+    shutil.copytree(folder / "b", tmp_path / "copy")
+    with pytest.raises(RunError) as error:
+        collect([folder / "b", tmp_path / "copy"])
+    assert str(error.value) == (
+        f"The runs in {folder}/b/ln/seed-0 and {tmp_path}/copy/ln/seed-0 have the same spec, settings and seed. "
+        "Give one of them."
+    )
+
+
+def test_what_is_not_finished_is_left_out_and_named(fake_comparison, tmp_path):
+    found = fake_comparison(tmp_path, {"bn": [0.9, None], "ln": [None]})
+    assert names(found) == {"bn": [0]}
+    assert found.notes == [f"Not finished, and left out: {tmp_path}/bn/seed-1 and {tmp_path}/ln/seed-0."]
+    with pytest.raises(RunError) as error:
+        collect([tmp_path / "ln"])
+    assert str(error.value) == (f"No run in {tmp_path}/ln is finished. The command that began them goes on with them.")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty", "file"])
+def test_a_folder_without_runs(name, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError) as error:
+        collect([tmp_path / name])
+    what = "run in" if name == "empty" else "folder"
+    assert str(error.value) == (
+        f"There is no {what} {tmp_path / name}. Give the folder of a run, of a comparison or of many runs."
+    )
+
+
+def test_another_programs_config_is_no_run(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "resnet"}))
+    with pytest.raises(RunError, match="There is no run in"):
+        collect([tmp_path])
+
+
+def test_the_report_writes_what_a_comparison_does(folder, tmp_path):
+    comparison, page = report([folder / "a", folder / "b"], out=tmp_path / "new")
+    assert page == tmp_path / "new" / "report.html" and comparison.path == tmp_path / "new"
+    assert {"report.html", "table.csv", "runs.csv", "comparison.json", "loss.png"} <= {
+        path.name for path in page.parent.iterdir()
+    }
+    links = re.findall(r'<a href="([^"#][^"]*)">seed', page.read_text())
+    assert [(page.parent / link).resolve() for link in links] == [run.path for run in comparison.runs]
+
+
+def test_a_sweep_gets_the_page_of_a_sweep(fake_sweep, tmp_path):
+    grid = {"settings": {"epochs": 2}, "grid": {"norm": ["bn", "ln"], "batch_size": [16, 64]}}
+    fake_sweep(tmp_path, grid, lambda config: 0.9)
+    sweep, page = report([tmp_path])
+    assert type(sweep).__name__ == "Sweep" and page == tmp_path / "report.html"
+    _, elsewhere = report([tmp_path], out=tmp_path / "out")
+    assert elsewhere == tmp_path / "out" / "report.html" and elsewhere.exists()

@@ -1,0 +1,82 @@
+import shlex
+
+import pytest
+
+from tfnorm.compare.comparison import configurations
+from tfnorm.compare.settings import differing_settings, reproduction
+from tfnorm.training.recipes import RECIPES, Recipe
+
+ACCURACY = {"bn": [0.9, 0.9], "gn:2+l1=1e-4": [0.9, 0.9]}
+
+
+def parsed(command):
+    """Return what the command line makes of a command, as the configurations that it trains."""
+    words = shlex.split(command)
+    assert words[:2] == ["tfnorm", "compare"]
+    first = next(i for i, word in enumerate(words) if word.startswith("--"))
+    options = dict(zip(words[first::2], words[first + 1 :: 2], strict=True))
+    seeds, jobs = int(options.pop("--seeds")), options.pop("--jobs", None)
+    settings = {name[2:].replace("-", "_"): value for name, value in options.items()}
+    return configurations(words[2:first], seeds=seeds, **settings), jobs
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"epochs": 3, "learning_rate": 0.05, "batch_size": 16, "augmentation": "none"},
+        {"arch": "cifar_plain", "recipe": "B", "dropout": 0.1, "regularize": "kernels", "precision": "bfloat16"},
+        {"image_size": 20, "holdout": 0.2, "patience": 4, "epochs": 5},
+    ],
+    ids=["defaults", "replaced", "recipe", "others"],
+)
+def test_the_command_asks_for_the_same(settings, fake_comparison, tmp_path):
+    runs = fake_comparison(tmp_path, ACCURACY, settings=settings).runs
+    found = reproduction(runs)
+    assert found.language == "shell"
+    configs, jobs = parsed(found.text)
+    assert [config.asked() for config in configs] == [run.config["asked"] for run in runs]
+    assert jobs == "2", "runs of one thread are repeated by runs of one thread"
+
+
+def test_only_what_is_not_the_default_is_said(fake_comparison, tmp_path):
+    machine = {"platform": "", "processor": "", "cores": 2, "threads": None}
+    runs = fake_comparison(tmp_path / "a", ACCURACY, machine=machine).runs
+    assert reproduction(runs).text == "tfnorm compare bn gn:2+l1=1e-4 --seeds 2"
+    (tmp_path / "my data").mkdir()
+    data = {"data_dir": str(tmp_path / "my data")}
+    runs = fake_comparison(tmp_path / "b", ACCURACY, machine=machine, data=data).runs
+    assert reproduction(runs).text.endswith(f"--data-dir '{tmp_path}/my data'")
+
+
+def test_what_the_command_line_cannot_say_is_python(fake_comparison, tmp_path):
+    machine = {"platform": "", "processor": "", "cores": 2, "threads": None}
+    recipe = Recipe(name="mine", learning_rate=0.02, momentum=0.8, epochs=2)
+    runs = fake_comparison(tmp_path, ACCURACY, settings={"recipe": recipe}, machine=machine).runs
+    found = reproduction(runs[1::2])  # seed 1 alone
+    assert found.language == "python"
+    called = {}
+    code = found.text.replace("tfnorm.compare(", "compare(").replace("import tfnorm\n", "")
+    exec(code, {"compare": lambda specs, **settings: called.update(specs=specs, **settings)})  # noqa: S102
+    assert called["specs"] == list(ACCURACY) and called["seeds"] == [1]
+    assert {key: getattr(called["recipe"], key) for key in ("learning_rate", "momentum", "epochs")} == {
+        "learning_rate": 0.02, "momentum": 0.8, "epochs": 2,
+    }  # fmt: skip
+
+
+def test_a_recipe_that_was_changed_is_not_called_by_its_name(fake_comparison, tmp_path):
+    recipe = RECIPES["default"].model_copy(update={"momentum": 0.5})
+    runs = fake_comparison(tmp_path, ACCURACY, settings={"recipe": recipe}).runs
+    assert reproduction(runs).language == "python" and "momentum=0.5" in reproduction(runs).text
+
+
+def test_what_differs_between_runs(fake_comparison, tmp_path):
+    first = fake_comparison(tmp_path / "a", {"bn": [0.9]}).runs
+    second = fake_comparison(
+        tmp_path / "b", {"ln": [0.9, 0.9]}, settings={"epochs": 3}, data={"fingerprint": "0123456789abcdef"}
+    ).runs
+    assert differing_settings(first) == []
+    assert [str(each) for each in differing_settings([*first, *second])] == [
+        f"epochs is 20 in {first[0].path} and 3 in {second[0].path} and 1 more",
+        f"fingerprint of the data is f in {first[0].path} and 0123456789ab… in {second[0].path} and 1 more",
+    ]

@@ -1,0 +1,254 @@
+"""The page of a sweep, from runs that were never trained; what it does in a browser is in tests/report."""
+
+import html
+import json
+import math
+import re
+import shutil
+import tomllib
+
+import pytest
+
+from tfnorm.compare.grid import plan_grid
+from tfnorm.compare.sweep_best import Combination, best_of_each, warning
+from tfnorm.compare.sweep_curves import curves
+from tfnorm.compare.sweep_folder import grid_text, open_sweep
+from tfnorm.compare.sweep_page import sweep_page
+from tfnorm.compare.sweep_rows import varied
+from tfnorm.errors import RunError
+from tfnorm.training.runs import read_json
+
+GRID = {
+    "settings": {"epochs": 2},
+    "grid": {"norm": ["bn", "gn:2", "gn:4"], "l1": [0, 1e-4], "batch_size": [16, 128], "seeds": 3},
+    "exclude": [{"norm": "gn:4", "l1": 1e-4}],
+}
+BASE = {"bn": 0.90, "gn:2": 0.96, "gn:4": 0.957}
+SPREAD = [0.0, 0.002, 0.005]
+KILLED = "Its process was killed: <script>alert(1)</script>"
+
+
+def accuracy(config):
+    """Return what each run reached: one combination diverges, one fails, one waits, one is short of a seed."""
+    norm, _, penalty = config.norm.partition("+")
+    what = (norm, bool(penalty), config.batch_size)
+    if what == ("bn", True, 16):
+        return math.nan
+    if what == ("bn", True, 128) and config.seed == 2:
+        return KILLED
+    if what == ("gn:2", True, 128):
+        return KILLED
+    if what == ("gn:4", False, 16):
+        return "waiting"
+    return round(
+        BASE[norm] + SPREAD[config.seed] + (0.01 if penalty else 0) - (0.05 if config.batch_size == 16 else 0), 4
+    )
+
+
+@pytest.fixture(scope="module")
+def sweep(fake_sweep, tmp_path_factory):
+    return fake_sweep(tmp_path_factory.mktemp("sweep") / "a b", GRID, accuracy, images=1000)
+
+
+@pytest.fixture(scope="module")
+def page(sweep):
+    return sweep_page(sweep)
+
+
+def words(text):
+    """Return the text of some HTML."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
+
+
+def table(page, name):
+    """Return the texts of the cells of a table, without the lines that are folded away."""
+    body = re.search(rf'<table[^>]*id="{name}".*?</table>', page, re.S)[0]
+    rows = re.findall(r'<tr(?! class="more").*?</tr>', body, re.S)
+    return [[words(cell) for cell in re.findall(r"<t[hd][ >].*?</t[hd]>", row, re.S)] for row in rows]
+
+
+def test_the_best_of_each_norm_comes_first(page):
+    assert table(page, "best")[1:] == [
+        ["gn:2", "0", "128", "96.23 ± 0.25", "95.61 to 96.86", "3", "3"],
+        ["gn:4", "0", "128", "95.93 ± 0.25", "95.31 to 96.56", "3", "1"],
+        # bn+l1=1e-4 is higher with the two seeds that it has: it is not chosen while others are whole.
+        ["bn", "0", "128", "90.23 ± 0.25", "89.61 to 90.86", "3", "3"],
+    ]
+    answer = words(re.search(r'<p class="answer">.*?</p>', page)[0])
+    assert answer == "gn:2 is the best: 96.23 % at its best setting, more than any other at theirs."
+    assert "Choosing flatters: these accuracies are the highest of 7 combinations, on the test set" in page
+
+
+def test_all_combinations_have_a_row_and_all_runs_a_link(page, sweep):
+    heading, *rows = table(page, "all")
+    assert heading[:4] == ["norm", "L1", "batch size", "test accuracy, %"]
+    assert [row[:3] for row in rows] == [
+        ["bn", "0", "16"], ["bn", "0", "128"], ["bn", "1e-4", "16"], ["bn", "1e-4", "128"],
+        ["gn:2", "0", "16"], ["gn:2", "0", "128"], ["gn:2", "1e-4", "16"], ["gn:4", "0", "128"],
+    ]  # fmt: skip
+    assert rows[0][3:] == ["85.23 ± 0.25", "85.23 ± 0.25", "0.50", "0.1477", "147.7", "7,000", "3.0", "3"]
+    assert [row[-1] for row in rows[2:4]] == ["3 3 diverged", "2 1 missing"]
+    for run in sweep.runs:
+        assert f'href="{run.path.relative_to(sweep.path).as_posix()}"' in page
+
+
+def test_links_start_where_the_page_lies_and_lead_to_tracked_records(sweep, tmp_path):
+    shutil.copytree(sweep.path, tmp_path / "a b")
+    copied = open_sweep(tmp_path / "a b")
+    for name, url in {"bn": "https://wandb.ai/me/run?a=1&b=2", "gn-2": "javascript:alert(1)"}.items():
+        content = {"schema_version": 1, "url": url}
+        (tmp_path / f"a b/{name}/batch_size-128/seed-0/tracking.json").write_text(json.dumps(content))
+    copied.report(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert 'href="a%20b/bn/batch_size-16/seed-0"' in page
+    assert 'href="https://wandb.ai/me/run?a=1&amp;b=2"' in page
+    assert 'href="javascript' not in page
+
+
+def test_what_has_no_result_is_listed_with_its_sentence(page):
+    listed = words(re.search(r'<section id="unfinished".*?</section>', page, re.S)[0])
+    assert "Its process was killed: <script>alert(1)</script> 4 failed bn_l1-1e-4/batch_size-128/seed-2" in listed
+    assert "3 waiting gn-4/batch_size-16/seed-0 gn-4/batch_size-16/seed-1 gn-4/batch_size-16/seed-2" in listed
+    assert 'Not in what this page says: <a href="#unfinished">4 failed and 3 waiting runs</a>.' in page
+    assert "<script>alert" not in page
+
+
+def test_what_the_heat_map_is_drawn_from(page):
+    data = json.loads(re.search(r'id="heat-data">(.*?)</script>', page)[1])
+    assert [(axis["key"], axis["values"]) for axis in data["axes"]] == [
+        ("norm", ["bn", "gn:2", "gn:4"]),
+        ("l1", ["0", "1e-4"]),
+        ("batch_size", ["16", "128"]),
+    ]
+    assert (data["x"], data["y"]) == ("batch_size", "norm")
+    assert [(row["at"], row["status"], row["diverged"]) for row in data["rows"][2:4]] == [
+        ([0, 1, 0], "finished", 3),
+        ([0, 1, 1], "finished", 0),
+    ]
+    assert [row["status"] for row in data["rows"]].count("waiting") == 1
+    assert data["rows"][0]["measures"][0] == pytest.approx(85.2333, abs=1e-4)
+    assert data["rows"][2]["measures"][0] is None
+
+
+def test_curves_are_those_of_each_axis_of_numbers(sweep):
+    rows = sweep.rows
+    batch, groups, l1 = curves(rows, varied([row.values for row in rows]), {"bn": "#123456"})
+    assert [curve["name"] for curve in (batch, groups, l1)] == ["batch size (images)", "groups", "L1 factor"]
+    assert (batch["type"], batch["ticks"]) == ("log", [[16, "16"], [128, "128"]])
+    assert batch["others"] == [{"name": "L1", "values": ["0", "1e-4"]}]
+    first = batch["curves"][0]
+    assert (first["norm"], first["colour"], first["at"]) == ("bn", "#123456", [0])
+    (_, low_mean, low, high), (place, mean, *_) = first["points"]
+    assert (place, mean) == (1, pytest.approx(90.2333, abs=1e-4)) and low < low_mean < high
+    assert [curve["norm"] for curve in groups["curves"]] == ["gn", "gn", "gn"]
+    assert (l1["type"], l1["ticks"]) == ("linear", [[0, "0"], [0.0001, "1e-4"]])
+
+
+def test_the_grid_repeats_the_sweep(page, sweep):
+    assert f"tfnorm sweep grid.toml --out &#39;{sweep.path}&#39; --threads 1" in page
+    text = html.unescape(re.findall(r"<code>(\[settings\].*?)</code>", page, re.S)[0])
+    assert text == (sweep.path / "grid.toml").read_text() == grid_text(GRID)
+    assert plan_grid(tomllib.loads(text)) == sweep.planned
+
+
+@pytest.mark.parametrize("value", ['a "b" \\ \n é \x7f', True, 3, 0.1, 1e-7, [1, "x"], {"from": 1, "to": 4, "step": 1}])
+def test_a_grid_given_as_a_mapping_is_written_as_toml(value):
+    assert tomllib.loads(grid_text({"grid": {"norm": value}})) == {"grid": {"norm": value}}
+
+
+def test_a_sweep_is_opened_again_from_its_folder(sweep, page):
+    again = open_sweep(sweep.path)
+    assert again.failures == sweep.failures and again.axes == sweep.axes
+    assert sweep_page(again) == page
+    again.save()
+    names = {path.name for path in sweep.path.glob("*.*")}
+    assert {"report.html", "batch_size.png", "groups.png", "heat-batch_size-norm.png", "heat-l1-norm.png"} <= names
+    assert [run["status"] for run in read_json(sweep.path / "sweep.json")["runs"]].count("failed") == 4
+    assert sweep_page(open_sweep(sweep.path)) == page
+    with pytest.raises(RunError) as caught:
+        open_sweep(sweep.path / "bn")
+    assert str(caught.value) == (
+        f"There is no sweep in {sweep.path / 'bn'}: it has no sweep.json. Give the folder that a sweep wrote."
+    )
+
+
+def test_a_heat_map_of_a_sweep_says_what_waits(sweep):
+    texts = [text.get_text() for text in sweep.plot_heat("batch_size", "norm", value="gap").axes[0].texts]
+    assert texts[:6] == ["0.50", "0.50", "0.50", "0.50", "waiting", "0.50"]
+
+
+def test_a_sweep_without_a_finished_run_has_a_page(fake_sweep, tmp_path):
+    grid = {"grid": {"norm": ["bn", "ln"], "seeds": 1}}
+    page = open_sweep(fake_sweep(tmp_path, grid, lambda config: "waiting").path).report().read_text()
+    assert '<p class="answer">No run has ended with an accuracy yet.</p>' in page
+    assert 'id="heat"' not in page and 'id="all"' not in page and "2 waiting" in page
+
+
+def combination(norm, *accuracies, planned=3):
+    return Combination(norm, f"{norm}+l1=1e-4", dict(enumerate(accuracies)), planned)
+
+
+@pytest.mark.parametrize(
+    ("combinations", "headline"),
+    [
+        ([], "No run has ended with an accuracy yet."),
+        ([combination("bn", 98.0, 98.2, 98.4)], "bn+l1=1e-4 reaches 98.20 %."),
+        (
+            [combination("bn", 98.0, 98.2, 98.4), combination("bn", 97.0, 97.0, 97.0)],
+            "bn+l1=1e-4 reaches 98.20 %, the highest of 2 combinations.",
+        ),
+        (
+            [combination("bn", 98.0, planned=1), combination("ln", 97.0, planned=1)],
+            "No ranking is justified by one seed: bn happens to come out highest, with 98.00 %.",
+        ),
+        (
+            [combination("ln", 98.0, 98.2, 98.4), combination("bn", 98.4, 98.0, 98.3)],
+            "No normalization is shown to be the best: at their best settings they reach 98.20 to 98.23 %, "
+            "bn the most.",
+        ),
+        (
+            [
+                combination("ln", 98.0, 98.2, 98.4),
+                combination("bn", 95.0, 95.2, 95.5),
+                combination("in", 98, 98.2, 98.5),
+            ],
+            "in reaches the most, 98.23 %: more than bn, but not shown to be more than ln, each at its best setting.",
+        ),
+        (  # the seeds that are left of what diverged beat nothing
+            [combination("ln", 99.0, 99.2, math.nan), combination("bn", 95.0, 95.2, 95.4)],
+            "No normalization is shown to be the best: at their best settings they reach 95.20 to 99.10 %, "
+            "ln the most.",
+        ),
+    ],
+    ids=["none", "one", "best of two", "one seed", "no difference", "some", "diverged"],
+)
+def test_the_answer(combinations, headline):
+    assert best_of_each(combinations, resolution=0.01).headline == headline
+
+
+def test_the_best_is_chosen_among_the_whole():
+    lucky, whole = combination("bn", 99.9), combination("bn", 98.0, 98.1, 98.2)
+    best = best_of_each([lucky, whole, combination("ln", 99.0, math.nan, 99.0)])
+    assert [c.mean for c in best.chosen] == [99.0, pytest.approx(98.1)] and best.chosen[1] is whole
+    assert best.among == {"bn": 2, "ln": 1}
+    assert warning(best, images="held-out images", holdout=True).endswith(
+        "The test set was not touched: train the chosen ones without holdout, on new seeds, to report them."
+    )
+    assert warning(best_of_each([whole]), images="test set", holdout=False) == ""
+
+
+def test_200_runs_take_little_memory(fake_sweep, run_python, tmp_path):
+    grid = {"settings": {"epochs": 20}, "grid": {"norm": ["bn", "gn:2", "ln", "in"], "seeds": 2}}
+    grid["grid"] |= {"batch_size": [16, 32, 64, 128, 256], "l2": [0, 1e-5, 1e-4, 1e-3, 1e-2]}
+    sweep = fake_sweep(tmp_path, grid, lambda config: 0.9 + config.seed / 100, images=1000)
+    assert len(sweep.runs) == 200
+    code = """if True:
+        import resource, sys, time
+        from tfnorm.compare.sweep_folder import open_sweep
+        start = time.perf_counter()
+        page = open_sweep(sys.argv[1]).report()
+        print(page.stat().st_size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 'keras' in sys.modules)
+        print(f'{time.perf_counter() - start:.1f} s', file=sys.stderr)
+    """
+    size, kilobytes, keras = run_python(code, tmp_path).split()
+    assert int(size) < 6e6 and int(kilobytes) < 2e6 and keras == "False"

@@ -1,0 +1,172 @@
+"""A report of runs that are on disk already: found in folders, checked to be comparable, and written as a page."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfnorm.compare.comparison import PAGE, Comparison
+from tfnorm.compare.settings import FINGERPRINT, Differing, differing_settings, settings_of, shown
+from tfnorm.compare.statistics import listed
+from tfnorm.compare.sweep_folder import is_sweep, open_sweep
+from tfnorm.errors import RunError
+from tfnorm.training.runs import Run, RunFolder, read_json
+
+if TYPE_CHECKING:
+    from tfnorm.compare.sweep import Sweep
+
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Found:
+    """What folders hold.
+
+    Args:
+        runs: The finished runs, those that a comparison lists in its order.
+        unfinished: The folders of the others.
+    """
+
+    runs: Sequence[Run]
+    unfinished: Sequence[Path]
+
+
+def find_runs(folders: Iterable[str | Path]) -> Found:
+    """Return the runs in folders: of runs, of comparisons and sweeps, or of many of them.
+
+    Raises:
+        RunError: If a folder does not exist or holds no run.
+    """
+    found: dict[Path, Path] = {}
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise RunError(f"There is no folder {folder}. Give the folder of a run, of a comparison or of many runs.")
+        runs = _run_folders(folder)
+        if not runs:
+            raise RunError(f"There is no run in {folder}. Give the folder of a run, of a comparison or of many runs.")
+        for run in runs:
+            found.setdefault(run.resolve(), run)
+    finished = [path for path in found.values() if RunFolder(path).finished]
+    return Found([Run(path) for path in finished], [path for path in found.values() if path not in finished])
+
+
+def _run_folders(folder: Path) -> list[Path]:
+    """Return the folders of runs in a folder or at it, those that its comparison lists first."""
+    found = []
+    for place, names, files in os.walk(folder):
+        names.sort(key=_natural)
+        # Other programs write files of this name too.
+        if "config.json" in files and '"asked"' in (Path(place) / "config.json").read_text():
+            found.append(Path(place))
+            names.clear()
+    listing = folder / "comparison.json"
+    listed_first = [folder / run["path"] for run in read_json(listing)["runs"]] if listing.exists() else []
+    order = {path: place for place, path in enumerate(listed_first)}
+    return sorted(found, key=lambda path: order.get(path, len(order)))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Return a key by which seed-2 stands before seed-10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def collect(folders: Sequence[str | Path], *, out: str | Path | None = None, anyway: bool = False) -> Comparison:
+    """Return the comparison of all finished runs in folders.
+
+    Args:
+        folders: See `find_runs`.
+        out: Where its page will be; default the folder itself if it is one, else ``runs/report``.
+        anyway: Whether runs may differ in more than norm and seed.
+
+    Raises:
+        RunError: If no run is finished, if one stands there twice, or if runs differ in data, network, recipe or
+            another setting and ``anyway`` is not set; the sentence says in what.
+    """
+    found = find_runs(folders)
+    if not found.runs:
+        raise RunError(
+            f"No run in {listed([str(folder) for folder in folders])} is finished. "
+            "The command that began them goes on with them."
+        )
+    differing = differing_settings(found.runs)
+    if differing and not anyway:
+        raise RunError(
+            f"These runs differ in more than norm and seed: {'; '.join(map(str, differing))}. "
+            "Give runs that differ in nothing else, or compare them anyway, with --anyway."
+        )
+    groups = _groups(found.runs, differing)
+    notes = [f"Not finished, and left out: {_named(found.unfinished)}."] if found.unfinished else []
+    folder = Path(out) if out is not None else Path(folders[0]) if len(folders) == 1 else Path("runs/report")
+    ordered = [run for runs in groups.values() for run in runs]
+    return Comparison(ordered, folder, groups=groups, notes=notes)
+
+
+def _named(paths: Sequence[Path]) -> str:
+    names = [str(path) for path in paths[:MOST_NAMED]]
+    return listed([*names, f"{len(paths) - MOST_NAMED} more"] if len(paths) > MOST_NAMED else names)
+
+
+def _groups(runs: Sequence[Run], differing: Sequence[Differing]) -> dict[str, list[Run]]:
+    """Return the runs that differ in the seed alone, by spec and, where specs share it, what tells them apart."""
+    alike: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        alike.setdefault((run.label, repr(settings_of(run))), []).append(run)
+    groups = {}
+    for (label, _), members in alike.items():
+        _check_seeds(members)
+        several = sum(other == label for other, _ in alike) > 1
+        name = f"{label} ({_mark(members[0], differing)})" if several else label
+        groups[name if name not in groups else f"{name} in {members[0].path}"] = members
+    return groups
+
+
+def _mark(run: Run, differing: Sequence[Differing]) -> str:
+    """Return in what a run differs from others, in a few words."""
+    settings = settings_of(run)
+    keys = [each.key for each in differing]
+    # What follows from the recipe is told by its name.
+    keys = ["recipe name"] if "recipe name" in keys else keys
+    return ", ".join(
+        f"data {shown(settings[key])}" if key == FINGERPRINT else f"{key} {shown(settings[key])}" for key in keys
+    )
+
+
+def _check_seeds(runs: Sequence[Run]) -> None:
+    """Raise a RunError if two runs of a spec have the same seed."""
+    seen: dict[int, Run] = {}
+    for run in runs:
+        other = seen.setdefault(run.seed, run)
+        if other is not run:
+            raise RunError(
+                f"The runs in {other.path} and {run.path} have the same spec, settings and seed. Give one of them."
+            )
+
+
+def report(
+    folders: Sequence[str | Path], *, out: str | Path | None = None, anyway: bool = False
+) -> tuple[Comparison | Sweep, Path]:
+    """Write the page of runs that are on disk, without training anything; of a comparison tables and pictures too.
+
+    Args:
+        folders: Of runs, of comparisons, of sweeps or of many of them. One sweep alone gets the page of a sweep.
+        out: The folder to write to; default the folder itself if it is one, else ``runs/report``.
+        anyway: Whether runs may differ in more than norm and seed.
+
+    Returns:
+        The comparison or the sweep, and where its page is.
+
+    Raises:
+        RunError: See `find_runs` and `collect`.
+    """
+    if len(folders) == 1 and is_sweep(folders[0]):
+        from tfnorm.compare.sweep_page import write_sweep_page
+
+        sweep = open_sweep(folders[0])
+        return sweep, write_sweep_page(sweep, None if out is None else Path(out) / PAGE)
+    comparison = collect(folders, out=out, anyway=anyway)
+    comparison.save()
+    return comparison, comparison.path / PAGE

@@ -1,0 +1,165 @@
+"""The tables on the page of a sweep."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfnorm.compare.statistics import Difference
+from tfnorm.compare.sweep_best import Best
+from tfnorm.compare.sweep_rows import SHORT, Ended, Row
+
+if TYPE_CHECKING:
+    from tfnorm.compare.sweep import Sweep
+    from tfnorm.report.html import Cell, Column
+
+# What the table says of a combination: key, heading, digits, explanation.
+MEASURES = (
+    ("last_accuracy", "test accuracy, %", 2, "After the last epoch; mean ± standard deviation over seeds"),
+    ("best_accuracy", "best epoch, %", 2, "Chosen on the images it is measured on, so that it flatters"),
+    ("gap", "gap, points", 2, "Training minus test accuracy after the last epoch"),
+    ("test_data_loss", "test loss", 4, "Cross-entropy without penalty after the last epoch, in nats"),
+    ("misclassified", "wrong", 1, "Misclassified test images"),
+    ("parameters", "parameters", 0, "Trainable ones"),
+    ("seconds", "seconds", 1, "A run, all of its epochs"),
+)
+
+
+class Tables:
+    """Makes the rows of tables.
+
+    Args:
+        sweep: The sweep.
+        axes: Its axes.
+        colours: Of each norm.
+        folder: Where links start from.
+    """
+
+    def __init__(self, sweep: Sweep, axes: Sequence[str], colours: Mapping[str, str], folder: Path) -> None:
+        self.sweep, self.axes, self.colours, self.folder = sweep, axes, colours, folder
+
+    def of_all(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Return the table of combinations, each with its seeds."""
+        from tfnorm.report.html import Cell, Column
+
+        measures = [Column(title, True, hint) for _, title, _, hint in MEASURES]
+        columns = [*self._axis_columns(rows), *measures, Column("seeds", True, "Finished; unfold a row for each")]
+        cells, details = [], []
+        for row in rows:
+            seeds = len(row.ended)
+            lost = sum(each.run.status == "diverged" for each in row.ended)
+            missing = row.combination.planned - seeds
+            note = ", ".join([f"{lost} diverged"] * bool(lost) + [f"{missing} missing"] * bool(missing))
+            numbers = [_number(row.measures, key, digits) for key, _, digits, _ in MEASURES]
+            cells.append([*self._axis_cells(row), *numbers, Cell(str(seeds), seeds, note)])
+            details.append([self._seed(each) for each in row.ended])
+        data = [
+            {"norm": row.values["norm"], "text": f"{label} {row.folder}".lower(), "label": label}
+            for row in rows
+            for label in [row.combination.label]
+        ]
+        return {"columns": columns, "rows": cells, "details": details, "data": data}
+
+    def of_best(self, best: Best, rows: Sequence[Row]) -> dict[str, Any]:
+        """Return the table of the best combination of each norm."""
+        from tfnorm.report.html import Cell, Column
+
+        rows_of = {row.combination.label: row for row in rows}
+        columns = [
+            *self._axis_columns(rows),
+            Column("test accuracy, %", True, MEASURES[0][3]),
+            Column("95 % interval", True, "Of the mean over seeds"),
+            Column("seeds", True, "That ended with an accuracy"),
+            Column("best of", True, "How many combinations of this norm ended with an accuracy"),
+        ]
+        cells = []
+        for combination in best.chosen:
+            row, among = rows_of[combination.label], best.among[combination.norm]
+            low, high = row.measures["last_accuracy_low"], row.measures["last_accuracy_high"]
+            interval = f"{low:.2f} to {high:.2f}" if math.isfinite(low) else "one seed"
+            seeds = len(combination.finite)
+            cells.append(
+                [
+                    *self._axis_cells(row),
+                    _number(row.measures, "last_accuracy", 2),
+                    Cell(interval, low),
+                    Cell(str(seeds), seeds),
+                    Cell(str(among), among),
+                ]
+            )
+        return {"columns": columns, "rows": cells}
+
+    def _axis_columns(self, rows: Sequence[Row]) -> list[Column]:
+        from tfnorm.report.html import Column
+
+        return [
+            Column(SHORT.get(key, key), all(isinstance(row.values[key], int | float | None) for row in rows))
+            for key in self.axes
+        ]
+
+    def _axis_cells(self, row: Row) -> list[Cell]:
+        """Return the values of the axes, the norm with a link to the folder of the combination."""
+        from tfnorm.report.heat import tick
+        from tfnorm.report.html import Cell
+
+        cells = []
+        for key in self.axes:
+            value = row.values[key]
+            if key == "norm":
+                cells.append(Cell(value, href=self._link(self.sweep.path / row.folder), colour=self.colours[value]))
+            elif isinstance(value, int | float):
+                cells.append(Cell(tick(value), float(value)))
+            else:
+                cells.append(Cell("–" if value is None else str(value)))
+        return cells
+
+    def _seed(self, each: Ended) -> list[Cell]:
+        """Return the row of one run, whose first cell links to its record."""
+        from tfnorm.report.html import Cell, link
+
+        tracked = each.run.record.startswith(("https://", "http://"))
+        address = link(each.run.record) if tracked else self._link(each.run.path)
+        numbers = [
+            _number(each.measures, key, 0 if key == "misclassified" else digits) for key, _, digits, _ in MEASURES
+        ]
+        first = Cell(f"seed {each.run.seed}", each.run.seed, note="tracked" if tracked else "", href=address)
+        return [first, *(Cell("") for _ in self.axes[1:]), *numbers, Cell(each.run.status)]
+
+    def _link(self, path: Path) -> str | None:
+        from tfnorm.report.html import link
+
+        return link(os.path.relpath(path, self.folder))
+
+
+def _number(measures: Mapping[str, Any], key: str, digits: int) -> Cell:
+    from tfnorm.report.html import Cell
+
+    value, std = float(measures.get(key, math.nan)), float(measures.get(f"{key}_std", math.nan))
+    if not math.isfinite(value):
+        return Cell("–", value)
+    return Cell(f"{value:,.{digits}f}", value, note=f"± {std:.{digits}f}" if math.isfinite(std) else "")
+
+
+def pair_table(pairs: Sequence[Difference]) -> dict[str, Any]:
+    """Return the table of the differences between the best of each norm."""
+    from tfnorm.report.html import Cell, Column
+
+    columns = [
+        Column("first"),
+        Column("second"),
+        Column("first minus second, points", True, "Mean over the seeds that both have, with its 95 % interval"),
+        Column("p", True, "Student's paired test, corrected over all pairs (Holm)"),
+        Column("what it says"),
+    ]
+    rows = []
+    for pair in pairs:
+        several = math.isfinite(pair.p_adjusted)
+        said = f"{pair.better} is better" if pair.is_real() else "no difference shown" if several else "cannot be told"
+        width = f"± {pair.half_width:.2f}" if several else "one seed"
+        p = ("under 0.0001" if pair.p_adjusted < 1e-4 else f"{pair.p_adjusted:.2g}") if several else "–"
+        difference = Cell(f"{pair.mean:+.2f}", pair.mean, width) if math.isfinite(pair.mean) else Cell("–", pair.mean)
+        rows.append([Cell(pair.first), Cell(pair.second), difference, Cell(p, pair.p_adjusted), Cell(said)])
+    return {"columns": columns, "rows": rows}
