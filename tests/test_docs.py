@@ -1,26 +1,218 @@
+"""What stands in code blocks is run: Python whole, commands up to where the work begins."""
+
+import functools
 import importlib.util
 import re
+import shlex
+import sys
+import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+LANGUAGES = {"python", "shell", "toml", "text", "toctree", "eval-rst"}
 
 
-def blocks(page):
-    return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+def blocks(page, language):
+    return re.findall(rf"^```\{{?{language}\}}?\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "README.md" and blocks(page)], ids=str)
-def test_python_blocks_of_a_page_run_in_order(page, tmp_path, monkeypatch):
+def pages_with(language):
+    pages = [page for page in PAGES if blocks(page, language)]
+    return pytest.mark.parametrize("page", pages, ids=[page.name for page in pages])
+
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+
+
+def module(name):
+    """Return a script of docs/ as a module."""
+    place = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    loaded = importlib.util.module_from_spec(place)
+    sys.modules[name] = loaded
+    place.loader.exec_module(loaded)
+    return loaded
+
+
+@every_page
+def test_no_block_is_of_a_kind_that_nothing_runs(page):
+    assert set(re.findall(r"^```\{?([^\s}]+)", page.read_text(), re.MULTILINE)) <= LANGUAGES
+
+
+# Python
+
+
+@functools.cache
+def short_comparison(specs, compare, folder):
+    """Compare specs for an epoch, once for all pages."""
+    return compare(list(specs), seeds=2, epochs=1, out=folder)
+
+
+@pytest.fixture
+def quick(monkeypatch, tmp_path_factory):
+    """Let blocks run in seconds: no XLA, no files of results, small networks, sweeps in this process."""
+    import keras
+
+    from tfnorm.compare import comparison, engines, sweep
+    from tfnorm.ops import generic
+    from tfnorm.training.trainer import train
+
+    whole = comparison.compare
+
+    def compare(specs, *, seeds=3, **settings):
+        if set(settings) <= {"dataset", "epochs"}:
+            comparison.configurations(specs, seeds=seeds, **settings)
+            return short_comparison(tuple(specs), whole, tmp_path_factory.getbasetemp() / "compared")
+        return whole(specs, seeds=seeds, **settings)
+
+    def run_here(runs, out, *, before, **_):
+        before()
+        for run in runs:
+            train(run.config, out=Path(out) / run.folder)
+        return {}
+
+    # Compiling takes longer than all the rest; tests/ops compares the two.
+    monkeypatch.setitem(sys.modules, "tfnorm.ops.tensorflow", generic)
+    monkeypatch.setattr(comparison, "compare", compare)
+    monkeypatch.setattr(engines, "run_local", run_here)
+    # Tables, pictures and the report, which tests/compare and tests/report look at.
+    monkeypatch.setattr(comparison.Comparison, "save", lambda *_, **__: None)
+    monkeypatch.setattr(sweep.Sweep, "save", lambda *_, **__: None)
+    for name in ("ResNet50", "MobileNetV2"):
+        small = functools.partial(getattr(keras.applications, name), weights=None, input_shape=(32, 32, 3), classes=10)
+        monkeypatch.setattr(keras.applications, name, small)
+
+
+def tfa_model(name, folder):
+    """Write a model of tensorflow-addons, and its weights alone, where a page opens them."""
+    with zipfile.ZipFile(ROOT / "tests" / "tfa" / "fixtures" / "group_norm-groups_2.zip") as archive:
+        (folder / name).write_bytes(archive.read("model.h5"))
+        (folder / "weights.h5").write_bytes(archive.read("old.h5"))
+
+
+def what_pages_take_for_granted(page, folder):
+    """Return the names that a page uses without making them, and write the files that it opens."""
+    if page.name == "tensorflow-addons.md":
+        tfa_model("old.h5", folder)
+    if page.name != "README.md":
+        return {}
+    import keras
+    import numpy as np
+
+    tfa_model("saved-with-tensorflow-addons.h5", folder)
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (64, 28, 28), dtype=np.uint8)
+    return {"keras": keras, "x": x, "y": np.arange(64) % 10, "images": rng.random((2, 32, 32, 3), np.float32)}
+
+
+@pages_with("python")
+def test_python_blocks_of_a_page_run_in_order(page, tmp_path, monkeypatch, quick):
     monkeypatch.chdir(tmp_path)
-    names = {}
-    for block in blocks(page):
-        exec(compile(block, str(page), "exec"), names)  # noqa: S102 - our own pages
+    names = what_pages_take_for_granted(page, tmp_path)
+    for block in blocks(page, "python"):
+        assert set(re.findall(r"^!(.*)", block, re.MULTILINE)) <= {"pip install --quiet git+REPOSITORY"}
+        exec(compile(re.sub(r"^!.*", "", block, flags=re.MULTILINE), str(page), "exec"), names)  # noqa: S102
 
 
-@pytest.mark.parametrize("page", PAGES, ids=str)
+# Commands
+
+
+class Reached(Exception):
+    """A command has checked its arguments and begins to work."""
+
+
+def command_lines(page):
+    """Return the words of each command of a page, without settings of the environment."""
+    for block in blocks(page, "shell"):
+        for line in block.replace("\\\n", " ").splitlines():
+            for command in re.split(r"&&|\|\|", line):
+                words = shlex.split(command, comments=True)
+                while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+                    words.pop(0)
+                if words:
+                    yield words
+
+
+@pytest.fixture
+def tfnorm_command(monkeypatch):
+    """Return a function that runs the command line as far as the checks of its arguments go."""
+    from tfnorm import cli
+    from tfnorm.compare import collect, sweep
+
+    def begin(*_, **__):
+        raise Reached
+
+    monkeypatch.setattr(cli, "start_quietly", begin)
+    monkeypatch.setattr(cli, "print_plan", begin)
+    monkeypatch.setattr(sweep, "sweep", begin)
+    monkeypatch.setattr(collect, "report", begin)
+
+    def run(words):
+        result = CliRunner().invoke(cli.app, words)
+        if result.exit_code and not isinstance(result.exception, Reached):
+            pytest.fail(f"tfnorm {shlex.join(words)}: {result.exception!r} {result.output}")
+
+    return run
+
+
+def files_of(words):
+    """Return the files that a command reads."""
+    files = [word for word in words if word.endswith((".keras", ".h5", ".npz", ".npy"))]
+    return files[:1] + files[2:] if words[0] == "convert" else files
+
+
+def check_other_command(words):
+    """Fail for a command whose target, extra or script there is not."""
+    program, *rest = words
+    if program == "make":
+        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert {word for word in rest if "=" not in word} <= set(targets)
+    elif "install" in rest:
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        (asked,) = re.findall(r"\[(.*)\]", " ".join(rest))
+        assert set(asked.split(",")) <= set(extras)
+    elif program == "python":
+        assert (ROOT / rest[0]).is_file()
+    else:
+        assert program in ("tensorboard", "pytest")
+
+
+@pages_with("shell")
+def test_commands_of_a_page_are_understood(page, tmp_path, monkeypatch, tfnorm_command):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for folder in ("data", "photos"):
+        Path(folder).mkdir()
+    for grid in blocks(page, "toml") or ['[grid]\nnorm = ["bn"]\n']:
+        Path("grid.toml").write_text(grid)
+    for words in command_lines(page):
+        if words[0] != "tfnorm":
+            check_other_command(words)
+            continue
+        for file in files_of(words[1:]):
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+            Path(file).touch()
+        tfnorm_command(words[1:])
+
+
+@pages_with("toml")
+def test_grids_of_a_page_are_grids(page, tmp_path):
+    from tfnorm.compare.grid import load_grid
+
+    for number, block in enumerate(blocks(page, "toml")):
+        file = tmp_path / f"{number}.toml"
+        file.write_text(block)
+        assert len(load_grid(file)) > 1
+
+
+# What is not code
+
+
+@every_page
 def test_links_lead_somewhere(page):
     targets = re.findall(r"\]\(([^)#]+)", page.read_text())
     missing = [t for t in targets if not t.startswith("http") and not (page.parent / t).exists()]
@@ -28,13 +220,14 @@ def test_links_lead_somewhere(page):
 
 
 def test_readme_table_is_that_of_the_results():
-    place = importlib.util.spec_from_file_location("digits", ROOT / "docs" / "digits.py")
-    digits = importlib.util.module_from_spec(place)
-    place.loader.exec_module(digits)
-    assert digits.readme_table() in (ROOT / "README.md").read_text()
+    assert module("digits").readme_table() in (ROOT / "README.md").read_text()
 
 
-def test_pictures_of_the_readme_are_small():
+def test_page_of_results_says_what_the_files_say():
+    assert module("results").page() == (ROOT / "docs" / "results.md").read_text()
+
+
+def test_pictures_of_the_docs_are_small():
     pictures = [p for p in (ROOT / "docs").rglob("*") if p.suffix in (".png", ".svg", ".jpg")]
     assert pictures
     assert not [p.name for p in pictures if p.stat().st_size > 300_000]

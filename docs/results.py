@@ -1,0 +1,110 @@
+"""Write docs/results.md from the committed results: ``python docs/results.py``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+DOCS = Path(__file__).resolve().parent
+RESULTS = DOCS / "results"
+BENCHMARKS = DOCS.parent / "benchmarks" / "results"
+PAGE = DOCS / "results.md"
+
+TOP = """<!-- Written by docs/results.py from docs/results and benchmarks/results; change those instead. -->
+
+# Results
+
+What the commands of these pages gave, with the files that the numbers were read from. Accuracies are those of the test
+set after the last epoch, mean ± standard deviation over the seeds, with the 95 % interval of the mean by Student's t
+distribution. It passes 100 % where seeds are few and spread: it knows nothing of that end.
+[Is a difference real?](tutorial.md#is-a-difference-real) says how to read them.
+"""
+
+DIGITS = """## The standard comparison
+
+`make compare`: network `mnist_7k`, scikit-learn's digits, 20 epochs.
+
+{table}
+
+> {verdict}
+
+On {machine}, {versions}.
+Files: [table.csv](results/digits/table.csv), [comparison.json](results/digits/comparison.json) with every epoch of
+every run, [origin.json](results/digits/origin.json).
+
+![Test and training accuracy of the three models](results/digits/accuracy.png)
+
+![Test and training loss of the three models](results/digits/loss.png)
+"""
+
+GROUPS = """## How many groups
+
+`tfnorm sweep groups --jobs 2`: the same network and data, 10 epochs. File: [table.csv](results/groups/table.csv).
+
+{table}
+
+The intervals overlap: these seeds do not tell the numbers of groups apart.
+
+![Test accuracy against the number of groups, with 95 % intervals](results/groups/groups.png)
+"""
+
+PICTURES = """## Receptive fields and activations
+
+[Analysis](analysis.md) has the receptive fields of VGG-16 over a photograph, and the activations of a network over its
+training, both drawn by `python docs/analysis.py`.
+
+## Speed and memory
+
+[Performance](performance.md) is written by `make bench`. Its files:
+
+{benchmarks}
+"""
+
+
+def accuracy_table(path: Path) -> str:
+    """Return a table of a comparison or sweep, one row a spec."""
+    table = pd.read_csv(path)
+    lines = [
+        "| spec | parameters | seeds | test accuracy, % | 95 % interval | test loss, no penalty | misclassified |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in table.rename(columns={"norm": "spec"}).to_dict("records"):
+        lines.append(
+            f"| `{row['spec']}` | {row['parameters']:,} | {row['seeds']} "
+            f"| {row['last_accuracy']:.2f} ± {row['last_accuracy_std']:.2f} "
+            f"| {row['last_accuracy_low']:.2f} to {row['last_accuracy_high']:.2f} "
+            f"| {row['test_data_loss']:.3f} | {row['misclassified']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def benchmark_list() -> str:
+    """Return a line for each file of measurements, with its date and machine."""
+    lines = []
+    for path in sorted(BENCHMARKS.glob("*.json")):
+        made = json.loads(path.read_text(encoding="utf-8"))
+        machine = made["machine"]
+        lines.append(
+            f"- [{path.name}](../benchmarks/results/{path.name}): {made['time'][:10]}, "
+            f"{machine['cores']} cores of {machine['processor']}"
+        )
+    return "\n".join(lines)
+
+
+def page() -> str:
+    """Return the text of docs/results.md."""
+    origin = json.loads((RESULTS / "digits" / "origin.json").read_text(encoding="utf-8"))
+    digits = DIGITS.format(
+        table=accuracy_table(RESULTS / "digits" / "table.csv"),
+        verdict=json.loads((RESULTS / "digits" / "comparison.json").read_text(encoding="utf-8"))["verdict"],
+        machine=origin["machine"],
+        versions=", ".join(f"{name} {origin['versions'][name]}" for name in ("python", "tensorflow", "keras")),
+    )
+    groups = GROUPS.format(table=accuracy_table(RESULTS / "groups" / "table.csv"))
+    return "\n".join((TOP, digits, groups, PICTURES.format(benchmarks=benchmark_list())))
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
