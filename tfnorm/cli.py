@@ -20,6 +20,7 @@ from tfnorm.show import (
     print_layers,
     print_page,
     print_plan,
+    print_reproduction,
     print_sweep,
     print_table,
     wide_console,
@@ -283,6 +284,52 @@ def report(
     result, page = write(runs, out=out, anyway=anyway)
     print_table(result) if isinstance(result, Comparison) else print_sweep(result)
     print_page(page)
+
+
+@app.command()
+def reproduce(
+    name: Annotated[str, typer.Argument(help="A published comparison: A, B, C, D or E.")],
+    seeds: Annotated[int | None, typer.Option(help="Runs of each row. [default: what the comparison needs]")] = None,
+    precision: Annotated[str | None, typer.Option(help="Of activations: float32 or bfloat16.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs, for a try. [default: those that were published]")] = None,
+    data_dir: DataDir = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for all files. [default: runs/reproduce-NAME]")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at the same time. [default: as many as there are cores and memory for]")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and an estimate of time, and stop.")
+    ] = False,
+) -> None:
+    """Train a published comparison again with its own recipe: its numbers beside ours, and what became of its claims.
+
+    **Examples**
+
+    `tfnorm reproduce A --data-dir ~/data`
+
+    `tfnorm reproduce E --data-dir ~/data --dry-run`
+    """
+    from tfnorm.compare.engines import default_jobs, unfinished, whole_number
+    from tfnorm.compare.presets import load_preset
+    from tfnorm.compare.reproduce import default_folder
+    from tfnorm.compare.reproduce import reproduce as run
+
+    settings: dict[str, Any] = {"seeds": seeds, "precision": precision, "epochs": epochs, "data_dir": data_dir}
+    preset = load_preset(name)
+    planned = [run for row in preset.plan(**settings).values() for run in row]
+    if jobs is not None:
+        whole_number("jobs", jobs)
+    folder = out or default_folder(preset, precision=precision, epochs=epochs)
+    unfinished(planned, folder)
+    if dry_run:
+        print_plan(planned, folder, jobs or default_jobs(), 1)
+        return
+    from tfnorm.compare.live import SweepDisplay
+
+    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder) as progress:
+        result = run(name, out=folder, jobs=jobs, progress=progress, **settings)
+    print_reproduction(result)
+    print_page(result.path / "report.html")
 
 
 @app.command()

@@ -157,6 +157,36 @@ def print_sweep(result: Any) -> None:
     console.print(f"{'Pictures and tables' if result.plotted_axes else 'Tables'}: {result.path}", soft_wrap=True)
 
 
+def print_reproduction(result: Any) -> None:
+    """Print the published numbers beside the measured, and what became of the claims."""
+    table = Table(title=result.preset.title)
+    table.add_column("row")
+    epoch = result.preset.epoch
+    headings = ("parameters", "seeds", f"published, {epoch} epoch %", "measured %", "difference", "misclassified")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for label, row in result.table.iterrows():
+        told = row["published"] == row["published"]
+        diverged = f" ({row['diverged']} diverged)" if row["diverged"] else ""
+        spread = f" ± {row['std']:.2f}" if row["std"] == row["std"] else ""
+        before = f" ({row['published_misclassified']:.0f} published)" if row["published_misclassified"] else ""
+        table.add_row(
+            f"{label}{diverged}",
+            f"{row['parameters']:,}",
+            f"{row['seeds']}",
+            f"{row['published']:.2f}" if told else "",
+            f"{row['measured']:.2f}{spread}",
+            f"{row['difference']:+.2f}" if told else "",
+            f"{row['misclassified']:.1f}{before}",
+        )
+    console = wide_console()
+    console.print(table)
+    console.print("published: one run each; measured: mean ± standard deviation over seeds", style="dim")
+    for finding in result.findings:
+        console.print(f"{finding.outcome.upper()}: {finding.says} {finding.because}", soft_wrap=True, markup=False)
+    console.print(f"Pictures and tables: {result.path}", soft_wrap=True)
+
+
 @contextmanager
 def kept_on_ctrl_c() -> Iterator[None]:
     """Say on Ctrl-C that nothing is lost, and exit with 130."""

@@ -1,0 +1,89 @@
+"""What becomes of a published claim, from the numbers of several seeds."""
+
+import math
+
+import pytest
+
+from tfnorm.compare.claims import Measured, arrival, examine
+from tfnorm.compare.presets import Claim
+
+FLAT = {0: 1.0, 1: 1.0, 2: 1.0}
+STEP = 0.01
+
+
+def row(accuracy=FLAT, gap=FLAT, epochs=FLAT):
+    return Measured(accuracy, gap, epochs)
+
+
+def seeds(*values):
+    return dict(enumerate(values))
+
+
+def found(kind, rows, others=(), **measured):
+    claim = Claim(says="It was said.", kind=kind, rows=rows, others=others)
+    return examine(claim, measured, resolution=STEP)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "outcome"),
+    [
+        (seeds(99.0, 99.1, 99.2), seeds(98.0, 98.12, 98.19), "holds"),
+        (seeds(98.0, 98.12, 98.19), seeds(99.0, 99.1, 99.2), "contradicted"),
+        (seeds(99.0, 98.0, 99.2), seeds(98.9, 98.1, 99.1), "not shown"),
+        (seeds(99.0), seeds(90.0), "not shown"),
+        (seeds(99.0, math.nan), seeds(90.0, 90.0), "not shown"),
+    ],
+)
+def test_better_needs_a_real_difference(a, b, outcome):
+    assert found("better", ("a", "b"), a=row(a), b=row(b)).outcome == outcome
+
+
+def test_better_speaks_of_the_first_row_alone():
+    a, b, c = seeds(99.0, 99.1, 99.2), seeds(98.0, 98.12, 98.19), seeds(97.0, 97.12, 97.19)
+    finding = found("better", ("a", "b", "c"), a=row(a), b=row(b), c=row(c))
+    assert finding.outcome == "holds"
+    assert "a minus b: +1.00" in finding.because and "a minus c: +2.00" in finding.because
+    assert "b minus c" not in finding.because
+
+
+def test_a_ranking_holds_only_if_every_step_does():
+    a, b, c = seeds(99.0, 99.1, 99.2), seeds(98.0, 98.12, 98.19), seeds(98.01, 98.1, 98.2)
+    assert found("ranking", ("a", "b", "c"), a=row(a), b=row(b), c=row(c)).outcome == "not shown"
+    assert found("ranking", ("b", "a", "c"), a=row(a), b=row(b), c=row(c)).outcome == "contradicted"
+    c = seeds(97.0, 97.12, 97.19)
+    assert found("ranking", ("a", "b", "c"), a=row(a), b=row(b), c=row(c)).outcome == "holds"
+
+
+def test_slower_and_smaller_gap_look_at_their_own_numbers():
+    late, early = seeds(18.0, 19.0, 18.0), seeds(5.0, 6.0, 5.0)
+    assert found("slower", ("a", "b"), a=row(epochs=late), b=row(epochs=early)).outcome == "holds"
+    assert found("slower", ("b", "a"), a=row(epochs=late), b=row(epochs=early)).outcome == "contradicted"
+    small, large = seeds(0.1, 0.11, 0.12), seeds(1.0, 1.05, 0.99)
+    assert found("smaller_gap", ("a", "b"), a=row(gap=small), b=row(gap=large)).outcome == "holds"
+    assert found("smaller_gap", ("b", "a"), a=row(gap=small), b=row(gap=large)).outcome == "contradicted"
+
+
+def test_steadiest_compares_the_ranges_of_each_seed():
+    rows = {
+        "a 16": row(seeds(99.0, 99.0, 99.0)),
+        "a 128": row(seeds(99.1, 99.11, 99.1)),
+        "b 16": row(seeds(97.0, 97.1, 97.05)),
+        "b 128": row(seeds(99.0, 99.05, 99.0)),
+    }
+    steady, wide = ("a 16", "a 128"), ("b 16", "b 128")
+    claim = Claim(says="?", kind="steadiest", rows=steady, others=(wide,))
+    finding = examine(claim, rows, resolution=STEP)
+    assert finding.outcome == "holds"
+    assert "0.10 points between most and least" in finding.because
+    assert examine(claim.model_copy(update={"rows": wide, "others": (steady,)}), rows, resolution=STEP).outcome == (
+        "contradicted"
+    )
+    rows["b 16"] = row(seeds(math.nan, math.nan, math.nan))
+    assert examine(claim, rows, resolution=STEP).outcome == "not shown"
+
+
+def test_arrival_is_the_epoch_from_which_accuracy_stays():
+    assert arrival([99.0]) == 1
+    assert arrival([99.0, 99.05, 99.0]) == 1
+    assert arrival([90.0, 99.0, 95.0, 99.0]) == 4
+    assert arrival([99.0, 98.0, 97.0, 99.5]) == 4

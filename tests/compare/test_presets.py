@@ -1,0 +1,79 @@
+"""The published comparisons as data: their networks, numbers and claims."""
+
+import pytest
+
+from tfnorm.compare.presets import Claim, Preset, list_presets, load_preset
+from tfnorm.errors import TfnormError
+from tfnorm.models.plan import plan
+from tfnorm.spec import parse
+
+PARAMETERS = {
+    "A": {"gn:2": 6_986, "ln": 41_874, "bn+l1=5e-4": 6_986},
+    "B": {"bn": 49_808, "gn:size=4": 49_808, "ln": 176_336},
+    "E": {"bn": 40_394, "gn:4": 40_394, "gn:1": 40_394},
+}
+
+
+@pytest.fixture
+def anywhere(tmp_path, monkeypatch):
+    """Make the data sets look as if they were there, so that a plan can be checked without them."""
+    import numpy as np
+
+    for name, shape in (("mnist", (28, 28)), ("cifar10", (32, 32, 3))):
+        images, labels = np.zeros((20, *shape), "uint8"), np.arange(20, dtype="uint8") % 10
+        np.savez(tmp_path / f"{name}.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", list_presets())
+def test_every_row_can_be_planned_with_its_own_recipe(name, anywhere):
+    planned = load_preset(name).plan(data_dir=anywhere)
+    runs = [run for row in planned.values() for run in row]
+    assert {run.config.recipe.name for run in runs} == {name}
+    assert len({run.folder for run in runs}) == len(runs)
+    assert [len(planned[row.label]) for row in load_preset(name).row] == [row.seeds for row in load_preset(name).row]
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_rows_have_the_published_number_of_parameters(name):
+    preset = load_preset(name)
+    counts = {row.label: plan(preset.settings["arch"], parse(row.norm)).trainable_parameters for row in preset.row}
+    assert counts == PARAMETERS[name]
+
+
+def test_published_numbers_are_those_of_the_sources():
+    def published(name):
+        return [row.published.accuracy for row in load_preset(name).row if row.published]
+
+    assert published("A") == [98.52, 98.77, 98.59]
+    assert published("B") == [81.90, 80.92, 79.76]
+    assert published("D") == [
+        99.31, 99.32, 99.44, 99.44, 99.41, 99.32, 99.39, 99.43, 99.41, 99.10, 99.33, 99.41, 99.28, 99.32,
+    ]  # fmt: skip
+    assert [(row.published.train_accuracy, row.published.misclassified) for row in load_preset("E").row] == [
+        (80.18, 2032),
+        (79.62, 2074),
+        (80.26, 2024),
+    ]
+
+
+def test_seeds_and_settings_take_the_place_of_the_preset_s(anywhere):
+    planned = load_preset("d").plan(seeds=2, precision="bfloat16", data_dir=anywhere)
+    runs = [run for row in planned.values() for run in row]
+    assert len(runs) == 2 * len(load_preset("D").row)
+    assert {run.config.precision for run in runs} == {"bfloat16"}
+    assert {run.config.batch_size for run in runs} == {16, 32, 64, 123, 128}
+
+
+def test_an_unknown_name_and_a_bad_number_are_sentences(anywhere):
+    with pytest.raises(TfnormError, match="published comparison"):
+        load_preset("F")
+    with pytest.raises(TfnormError, match="`seeds` must be a whole number of at least 1. Received: seeds=0"):
+        load_preset("A").plan(seeds=0, data_dir=anywhere)
+
+
+def test_a_claim_about_a_row_that_is_not_there_is_refused():
+    values = load_preset("A").model_dump()
+    values["claim"] = [Claim(says="?", kind="better", rows=("bn", "ln")).model_dump()]
+    with pytest.raises(ValueError, match="no row has the label 'bn'"):
+        Preset(**values)

@@ -1,0 +1,93 @@
+"""Published comparisons trained again, on a small file of images."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from tfnorm.cli import app
+from tfnorm.compare.presets import load_preset
+from tfnorm.compare.reproduce import Reproduction, default_folder
+from tfnorm.errors import TfnormError
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (128, 28, 28), "uint8"), np.arange(128, dtype="uint8") % 10
+    np.savez(folder / "mnist.npz", x_train=x, y_train=y, x_test=x[:64], y_test=y[:64])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(images, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "A"
+    words = ["reproduce", "a", "--seeds", "1", "--epochs", "1", "--data-dir", images, "--out", folder, "--jobs", "1"]
+    done = CliRunner().invoke(app, list(map(str, words)))
+    assert done.exit_code == 0, done.output
+    return folder, done.output
+
+
+def test_the_command_prints_published_beside_measured_and_the_claims(trained):
+    _, output = trained
+    for words in ("98.52", "98.77", "98.59", "gn:2", "NOT SHOWN: The last epoch ranks layer norm before"):
+        assert words in output
+
+
+def test_table_and_claims_are_written_with_what_was_trained(trained):
+    folder, _ = trained
+    table = pd.read_csv(folder / "reproduced.csv", index_col="row")
+    assert table.index.tolist() == ["gn:2", "ln", "bn+l1=5e-4"]
+    assert table["parameters"].tolist() == [6_986, 41_874, 6_986]
+    content = json.loads((folder / "reproduced.json").read_text())
+    for label, row in table.iterrows():
+        history = (folder / label.replace(":", "-").replace("+", "_").replace("=", "-")) / "seed-0" / "history.jsonl"
+        last = json.loads(history.read_text().splitlines()[-1])
+        assert row["measured"] == pytest.approx(100 * last["val_accuracy"])
+        assert row["difference"] == pytest.approx(row["measured"] - row["published"])
+        assert bool(row["reached"]) is bool(row["measured"] >= row["published"] - 0.3)
+        assert math.isnan(row["std"])
+    assert content["settings"]["recipe"]["name"] == "A"
+    assert content["settings"]["epochs"] == 1
+    assert "data_dir" not in content["data"]
+    assert [claim["outcome"] for claim in content["claims"]] == ["not shown"]
+    assert (folder / "accuracy.png").exists() and (folder / "comparison.json").exists()
+
+
+def test_what_is_finished_is_not_trained_again(trained, images):
+    folder, _ = trained
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("history.jsonl")}
+    words = ["reproduce", "A", "--seeds", "1", "--epochs", "1", "--data-dir", images, "--out", folder]
+    assert CliRunner().invoke(app, list(map(str, words))).exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("history.jsonl")} == before
+
+
+def test_mistakes_are_sentences_before_anything_is_trained(images, tmp_path):
+    def refused(*words):
+        result = CliRunner().invoke(app, ["reproduce", *map(str, words), "--out", str(tmp_path / "out")])
+        assert isinstance(result.exception, TfnormError) and not (tmp_path / "out").exists()
+        return str(result.exception)
+
+    assert "published comparison" in refused("Z")
+    assert "precision" in refused("A", "--precision", "float8", "--data-dir", images)
+    assert "seeds" in refused("A", "--seeds", "0", "--data-dir", images)
+
+
+def test_folders_of_other_settings_differ():
+    preset = load_preset("E")
+    assert {str(default_folder(preset)), str(default_folder(preset, precision="float32"))} == {"runs/reproduce-E"}
+    assert str(default_folder(preset, precision="bfloat16", epochs=2)) == "runs/reproduce-E-bfloat16-2-epochs"
+
+
+def test_it_shows_itself_as_a_table(trained):
+    from tfnorm.training.runs import Run
+
+    folder, _ = trained
+    groups = {"gn:2": [Run(folder / "gn-2" / "seed-0")]}
+    preset = load_preset("A")
+    alone = Reproduction(preset.model_copy(update={"row": preset.row[:1], "claim": ()}), groups, folder)
+    assert "98.52" in repr(alone) and "<table" in alone._repr_html_()
