@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: compare test lint bench docs clean
+.PHONY: compare test notebooks lint bench docs clean
 .DELETE_ON_ERROR:
 
 # The stamps make a second call install nothing.
@@ -20,7 +20,7 @@ $(RUN): requirements.txt pyproject.toml
 	@$(PIP) --editable .
 	@touch $@
 
-$(DEV): $(RUN) requirements-dev.txt
+$(DEV): $(DOCS) requirements-dev.txt
 	@$(PIP) -r requirements-dev.txt
 	@touch $@
 
@@ -33,6 +33,10 @@ compare: $(RUN)
 
 test: $(DEV)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+# With small settings; the outputs in the files are those of full ones.
+notebooks: $(DEV)
+	$(BIN)/python -m pytest --nbmake notebooks
 
 lint: $(DEV)
 	$(BIN)/ruff format --check .
