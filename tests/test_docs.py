@@ -141,7 +141,7 @@ def command_lines(page):
 def tfnorm_command(monkeypatch):
     """Return a function that runs the command line as far as the checks of its arguments go."""
     from tfnorm import cli
-    from tfnorm.compare import collect, sweep
+    from tfnorm.compare import collect, reproduce, sweep
 
     def begin(*_, **__):
         raise Reached
@@ -150,6 +150,7 @@ def tfnorm_command(monkeypatch):
     monkeypatch.setattr(cli, "print_plan", begin)
     monkeypatch.setattr(sweep, "sweep", begin)
     monkeypatch.setattr(collect, "report", begin)
+    monkeypatch.setattr(reproduce, "reproduce", begin)
 
     def run(words):
         result = CliRunner().invoke(cli.app, words)

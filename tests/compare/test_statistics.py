@@ -136,7 +136,7 @@ def test_verdict_names_the_equals_of_the_best():
     values = {label: by_seed(mean + row) for (label, mean), row in zip(means.items(), luck, strict=True)}
     said = verdict(values)
     assert "bn beats ln by" in said and "gn:4 beats ln by" in said
-    assert "no difference shown between" in said
+    assert "No difference shown between" in said
     assert verdict({"bn": {0: 98.0}, "ln": {}}) == "Only bn ended with an accuracy: 98.00 %."
 
 

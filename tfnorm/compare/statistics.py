@@ -264,7 +264,7 @@ def _said(values: Mapping[str, Mapping[int, float]], unfit: set[str], resolution
     equal = [label for label in kept if label != best and label not in beaten]
     sentences = [str(d) for d in real]
     if equal:
-        sentences.append(f"no difference shown between {best}, the best in the mean, and {listed(equal)}")
+        sentences.append(f"No difference shown between {best}, the best in the mean, and {listed(equal)}")
     return ". ".join(sentences) + "."
 
 
