@@ -1,4 +1,4 @@
-"""Put the results of `make compare` into docs/results/digits and into the README.
+"""Put the results of `make compare`, and a picture of their page, into docs/results/digits and into the README.
 
 Usage: python docs/digits.py runs/mnist_7k-digits
 """
@@ -9,14 +9,23 @@ import json
 import re
 import shutil
 import sys
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Playwright
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS / "results" / "digits"
 README = DOCS.parent / "README.md"
 PICTURES = ("accuracy.png", "loss.png", "misclassified-gn-2.png")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+WIDTH, HEIGHT = 1280, 800
+# How far the picture reaches below the last line of the answer, in pixels.
+BELOW = 14
 
 
 def readme_table() -> str:
@@ -43,11 +52,40 @@ def readme_table() -> str:
     return "\n".join(lines)
 
 
+def open_browser(play: Playwright) -> Browser:
+    """Return an installed Chromium, or end with a sentence if there is none."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        sys.exit("The picture of the report needs Chromium: apt-get install chromium. Nothing was changed.")
+    return play.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+
+
+def draw_report(folder: Path) -> bytes:
+    """Return a picture of the top of the page of ``folder``, down to what is said below its dots."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        sys.exit("The picture of the report needs playwright: pip install playwright. Nothing was changed.")
+    from tfnorm.compare.collect import collect
+
+    with tempfile.TemporaryDirectory() as place, sync_playwright() as play:
+        browser = open_browser(play)
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
+        page.goto(collect([folder]).report(Path(place) / "report.html").resolve().as_uri())
+        note = page.locator(".dot-note").bounding_box()
+        height = note["y"] + note["height"] + BELOW
+        picture = page.screenshot(clip={"x": 0, "y": 0, "width": WIDTH, "height": height})
+        browser.close()
+    return picture
+
+
 def main(folder: Path) -> None:
-    """Copy the results of ``folder`` and rewrite the README between its marks."""
+    """Copy the results of ``folder``, draw its page and rewrite the README between its marks."""
+    picture = draw_report(folder)
     RESULTS.mkdir(parents=True, exist_ok=True)
     for name in ("table.csv", "comparison.json", *PICTURES):
         shutil.copy(folder / name, RESULTS / name)
+    (RESULTS / "report.png").write_bytes(picture)
     config = json.loads(next(folder.glob("*/seed-0/config.json")).read_text())
     machine = f"{config['machine']['cores']} cores of {config['machine']['processor']}"
     origin = {"versions": config["versions"], "machine": machine, "started": config["started"]}

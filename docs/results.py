@@ -45,8 +45,6 @@ GROUPS = """## How many groups
 
 {table}
 
-The intervals overlap: these seeds do not tell the numbers of groups apart.
-
 ![Test accuracy against the number of groups, with 95 % intervals](results/groups/groups.png)
 """
 

@@ -62,6 +62,21 @@ def test_misclassified_images_that_are_gone_stay_as_they_were_drawn(fake, tmp_pa
     assert (tmp_path / "misclassified-bn.png").read_bytes() == b"as it was written"
 
 
+@pytest.mark.parametrize("format", ["png", "svg"])
+def test_misclassified_images_are_those_of_the_first_seed_that_has_any(format, fake, tmp_path, monkeypatch):
+    monkeypatch.setattr("tfnorm.compare.images.test_images", lambda run: (IMAGES, ""))
+    runs = [fake("bn", 0, None), fake("bn", 1, [1]), fake("bn", 2, [1, 2]), fake("in", 0, None)]
+    for run in runs:
+        if run.status == "diverged":
+            (run.path / "misclassified.png").unlink()
+        else:
+            (run.path / "misclassified.png").write_bytes(b"seed %d" % run.seed)
+    Comparison(runs, tmp_path).save_pictures(format)
+    assert {name for name in files(tmp_path) if name.startswith("mis")} == {f"misclassified-bn.{format}"}
+    written = (tmp_path / f"misclassified-bn.{format}").read_bytes()
+    assert written == b"seed 1" if format == "png" else b"bn: 1 of 30 test images misclassified" in written
+
+
 def test_the_models_of_a_seed_stand_beside_each_other(fake, tmp_path):
     runs = [fake("bn", 0, None), fake("bn", 1, [1]), fake("gn:2", 1, [1, 3]), fake("gn:2", 0, [5]), fake("in", 0, None)]
     comparison = Comparison(runs, tmp_path)

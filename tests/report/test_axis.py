@@ -73,6 +73,23 @@ def test_a_picture_of_an_axis(tmp_path):
     assert [f"{tick:g}" for tick in ax.get_xticks()] == ["2", "16", "128"]
 
 
+@pytest.mark.parametrize(
+    ("seeds", "diverged", "note"),
+    [
+        (3, 0, "mean of 3 seeds; bands: 95 % interval of the mean"),
+        (3, [0, 0, 1, 0], "mean of 2 to 3 seeds; bands: 95 % interval of the mean; without 1 run that diverged"),
+        (3, [3, 2, 2, 2], "one seed, no ranking justified; without 9 runs that diverged"),
+        (1, 0, "one seed, no ranking justified"),
+    ],
+    ids=["none", "one", "most", "one seed"],
+)
+def test_note_counts_the_seeds_that_did_not_diverge(seeds, diverged, note):
+    frame = table("batch_size", batch_size=[2, 16]).assign(seeds=seeds, diverged=diverged)
+    frame.loc[frame["diverged"] == frame["seeds"], "last_accuracy"] = np.nan
+    (ax,) = plot_axis(frame, "batch_size").axes
+    assert ax.texts[0].get_text() == note
+
+
 def test_mistakes_have_their_sentence():
     frame = table("batch_size", batch_size=[2, 16])
     with pytest.raises(RunError, match=r"Unknown column 'batch'\. Did you mean 'batch_size'\?"):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tfnorm.compare.statistics import Difference
     from tfnorm.training.runs import Run
 
+PICTURE = "misclassified.png"
+
 
 class Pictures(ABC):
     """The pictures of runs that belong together: each method draws one, and writes it if a path is given.
@@ -127,7 +129,7 @@ class Pictures(ABC):
         }
 
     def save_pictures(self, format: str = "png") -> None:
-        """Write each picture, and one a spec of the misclassified images of its first seed.
+        """Write each picture, and one a spec of the images that its first seed with finite logits misclassifies.
 
         What cannot be drawn is left out: differences of one spec, and mistakes of runs on different images. Where the
         test images are not on this machine, misclassified ones stay the .png that was written with the run.
@@ -148,17 +150,18 @@ class Pictures(ABC):
 
         images: dict[str, np.ndarray | None] = {}
         for label, runs in self.groups.items():
-            picture, data = runs[0].path / "misclassified.png", runs[0].config["data"]["fingerprint"]
-            if not picture.exists():
+            run = next((run for run in runs if (run.path / PICTURE).exists()), None)
+            if run is None:
                 continue
+            data = run.config["data"]["fingerprint"]
             path = self.path / f"misclassified-{slug(label)}.{format}"
             if format != "png" and data not in images:
-                images[data] = test_images(runs[0])[0]
+                images[data] = test_images(run)[0]
             found = images.get(data)
             if found is None:
-                write_whole(path.with_suffix(".png"), picture.read_bytes())
+                write_whole(path.with_suffix(".png"), (run.path / PICTURE).read_bytes())
             else:
-                _draw_misclassified(runs[0], found, path)
+                _draw_misclassified(run, found, path)
 
 
 def _nothing(logits: Mapping[str, Mapping[int, np.ndarray]]) -> np.ndarray:

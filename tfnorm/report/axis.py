@@ -15,6 +15,7 @@ from tfnorm.report._frame import (
     finish,
     height_with_legend,
     open_axes,
+    seeds_words,
     set_frame,
     set_heading,
 )
@@ -45,13 +46,15 @@ class AxisData:
 
     Attributes:
         points: One row for each label and value of the axis, by value: ``label``, ``x``, ``mean``, ``low`` and ``high``
-            (95 % interval of the mean, NaN for one seed), in percent, and ``seeds``.
+            (95 % interval of the mean, NaN for one seed), in percent, and ``seeds``, those that did not diverge.
+        diverged: How many runs diverged, those of points without a mean too.
         x: The axis.
         log: Whether its scale is logarithmic.
         limits: Lower and upper end of the accuracy axis in percent.
     """
 
     points: pd.DataFrame
+    diverged: int
     x: str
     log: bool
     limits: tuple[float, float]
@@ -62,7 +65,7 @@ def axis_data(table: pd.DataFrame, x: str, others: Sequence[str] = ()) -> AxisDa
 
     Args:
         table: As of `tfnorm.compare.sweep.Sweep`: norm, the axis, last_accuracy, last_accuracy_low,
-            last_accuracy_high, seeds.
+            last_accuracy_high, seeds and, where some may have diverged, diverged.
         x: A column of numbers, or "groups", which is read from specs such as gn:4.
         others: Further columns that tell curves apart.
 
@@ -72,12 +75,17 @@ def axis_data(table: pd.DataFrame, x: str, others: Sequence[str] = ()) -> AxisDa
     if x != "groups" and x not in table.columns:
         raise RunError(unknown("column", x, ["groups", *map(str, table.columns)]))
     rows: list[dict[str, Any]] = []
+    lost = 0
     for row in table.to_dict("records"):
         label, value = str(row["norm"]), row.get(x)
         if x == "groups":
             value = parse(label).groups
             label = label.replace(f"gn:{value}", "gn", 1)
-        if value is None or pd.isna(value) or pd.isna(row["last_accuracy"]):
+        if value is None or pd.isna(value):
+            continue
+        diverged = int(row.get("diverged", 0))
+        lost += diverged
+        if pd.isna(row["last_accuracy"]):
             continue
         rows.append(
             {
@@ -86,7 +94,7 @@ def axis_data(table: pd.DataFrame, x: str, others: Sequence[str] = ()) -> AxisDa
                 "mean": row["last_accuracy"],
                 "low": row["last_accuracy_low"],
                 "high": row["last_accuracy_high"],
-                "seeds": row["seeds"],
+                "seeds": row["seeds"] - diverged,
             }
         )
     if not rows:
@@ -103,7 +111,7 @@ def axis_data(table: pd.DataFrame, x: str, others: Sequence[str] = ()) -> AxisDa
     margin = max(3 * (high - low), 1.0)
     low = max(low - margin, min(float(points["low"].min()), low - 0.2 * margin), 0.0)
     high = min(high + margin, max(float(points["high"].max()), high + 0.2 * margin), 100.0 + 0.02 * (100.0 - low))
-    return AxisData(points.reset_index(drop=True), x, log, (low, high))
+    return AxisData(points.reset_index(drop=True), lost, x, log, (low, high))
 
 
 def plot_axis(
@@ -112,6 +120,7 @@ def plot_axis(
     others: Sequence[str] = (),
     *,
     title: str | None = None,
+    images: str = "test",
     ax: Axes | None = None,
     path: PathLike | None = None,
 ) -> Figure:
@@ -124,6 +133,7 @@ def plot_axis(
         x: See there.
         others: See there.
         title: Title of the plot.
+        images: Word for those that were evaluated on, "held-out" if they are not the test set.
         ax: Where to draw; by default a new figure.
         path: Where to write the picture (.png, .svg or .pdf), or None.
 
@@ -136,12 +146,13 @@ def plot_axis(
     points = data.points
     labels = list(points["label"].unique())
     name = NAMES.get(x, x)
-    fewest, most = points["seeds"].min(), points["seeds"].max()
-    seeds = f"{most}" if fewest == most else f"{fewest} to {most}"
-    note = f"mean of {seeds} seeds; bands: 95 % interval of the mean" if most > 1 else "one seed, no ranking justified"
+    note = seeds_words(list(points["seeds"]))
+    note += "; bands: 95 % interval of the mean" if points["seeds"].max() > 1 else ", no ranking justified"
+    if data.diverged:
+        note += f"; without {data.diverged} {'run' if data.diverged == 1 else 'runs'} that diverged"
     called = {label: label for label in labels}
     ax = open_axes(ax, path, height_with_legend(called))
-    set_heading(ax, title or f"Test accuracy against {name}", note)
+    set_heading(ax, title or f"{images.capitalize()} accuracy against {name}", note)
     set_frame(ax)
     look = styles(labels)
     for label, curve in points.groupby("label", sort=False):
@@ -155,7 +166,7 @@ def plot_axis(
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.set_xlabel(name, fontsize=11)
-    ax.set_ylabel("test accuracy, last epoch (%)", fontsize=11)
+    ax.set_ylabel(f"{images} accuracy, last epoch (%)", fontsize=11)
     ax.set_ylim(*data.limits)
     draw_legend_of(ax, called)
     return finish(ax, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -183,13 +184,27 @@ def _title(data: ConfusionData, label: str) -> str:
     title = f"{shortened(label)}: {said(counts.sum() - counts.trace())} of {said(counts.sum())} wrong"
     title = textwrap.fill(title, TITLE_COLUMNS)
     if len(names) > NUMBERED:
+        names = _short_names(names)
         wrong = counts - np.diag(counts.diagonal())
         worst = [divmod(int(place), len(names)) for place in np.argsort(-wrong, axis=None, kind="stable")[:COMMONEST]]
         for true, taken in worst:
             if wrong[true, taken]:
-                pair = f"{shortened(names[true], LONGEST_CLASS)} as {shortened(names[taken], LONGEST_CLASS)}"
-                title += f"\n{pair}: {said(wrong[true, taken])}"
+                title += f"\n{names[true]} as {names[taken]}: {said(wrong[true, taken])}"
     return title
+
+
+def _short_names(names: Sequence[str]) -> list[str]:
+    """Return names without the middle of long ones, and with the number of the class where two would be the same.
+
+    Example:
+        >>> _short_names(["ship", "passenger ship", "passenger train", "a tree of a green", "a tree of no green"])
+        ['ship', 'passenger ship', 'passeng…train', 'a tree…green (3)', 'a tree…green (4)']
+    """
+    half = LONGEST_CLASS // 2
+    end = half + 1 - LONGEST_CLASS
+    short = [name if len(name) <= LONGEST_CLASS else f"{name[:half].rstrip()}…{name[end:].lstrip()}" for name in names]
+    found = Counter(short)
+    return [f"{name} ({number})" if found[name] > 1 else name for number, name in enumerate(short)]
 
 
 def _draw_matrix(ax: Axes, data: ConfusionData, label: str, worst: float) -> AxesImage:
@@ -209,7 +224,7 @@ def _draw_matrix(ax: Axes, data: ConfusionData, label: str, worst: float) -> Axe
     ax.tick_params(length=0 if classes <= NUMBERED else 3, labelsize=9)
     if classes > NUMBERED:
         return image
-    names = [shortened(name, LONGEST_CLASS) for name in data.class_names]
+    names = _short_names(data.class_names)
     ax.set_xticks(range(classes), names, rotation=90 if max(map(len, names)) > 2 else 0, parse_math=False)
     ax.set_yticks(range(classes), names, parse_math=False)
     edges = np.arange(classes - 1) + 0.5

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LEVEL = 0.05
 # How many pairs are drawn.
 MOST_PAIRS = 66
 # An interval from two seeds may be wider than all that is worth seeing: how often the usual one the axis goes beyond
@@ -58,6 +57,9 @@ class Pair(Protocol):
     def p_adjusted(self) -> float:
         """The p value, corrected for the number of pairs; NaN for one seed."""
 
+    def is_real(self) -> bool:
+        """Return whether that is under 5 %."""
+
 
 def differences_data(pairs: Sequence[Pair]) -> pd.DataFrame:
     """Return one row a pair, in the order given.
@@ -70,10 +72,13 @@ def differences_data(pairs: Sequence[Pair]) -> pd.DataFrame:
         (95 % interval, NaN for one seed), ``p_adjusted``, ``real`` (whether that is under 5 %).
     """
     rows = [
-        (p.first, p.second, p.mean, p.half_width, p.mean - p.half_width, p.mean + p.half_width, p.p_adjusted)
-        for p in pairs
+        (
+            *(pair.first, pair.second, pair.mean, pair.half_width),
+            *(pair.mean - pair.half_width, pair.mean + pair.half_width, pair.p_adjusted, pair.is_real()),
+        )
+        for pair in pairs
     ]
-    return pd.DataFrame([(*row, row[-1] < LEVEL) for row in rows], columns=COLUMNS)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def plot_differences(
