@@ -54,6 +54,28 @@ def run_python():
     return run
 
 
+# Of the process alone: getrusage would count the memory of the one it was forked from, too.
+PRINT_PEAK = r"""
+import pathlib, re, resource, sys
+status = pathlib.Path('/proc/self/status')
+if status.exists():
+    print(1024 * int(re.search(r'VmHWM:\s+(\d+)', status.read_text())[1]))
+else:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024))
+"""
+
+
+@pytest.fixture(scope="session")
+def measure_python(run_python):
+    """Return a function that runs code in a fresh interpreter and returns what it printed, and its peak bytes."""
+
+    def run(code, *arguments):
+        printed, _, peak = run_python(f"{code}\n{PRINT_PEAK}", *arguments).rpartition("\n")
+        return printed, int(peak)
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def fake_run():
     """Return a function that writes the folder of a run that was never trained.

@@ -217,7 +217,8 @@ def sweep(
     """
     from tfnorm.compare.engines import check_engine, default_jobs, unfinished, whole_number
     from tfnorm.compare.grid import load_grid
-    from tfnorm.compare.sweep import check_threads, default_folder, find_grid
+    from tfnorm.compare.sweep import default_folder, find_grid
+    from tfnorm.compare.sweep_folder import check_threads
 
     check_format(format)
     whole_number("threads", threads)
@@ -282,7 +283,7 @@ def report(
     from tfnorm.compare.comparison import Comparison
 
     result, page = write(runs, out=out, anyway=anyway)
-    print_table(result) if isinstance(result, Comparison) else print_sweep(result)
+    print_table(result) if isinstance(result, Comparison) else print_sweep(result, page.parent)
     print_page(page)
 
 

@@ -129,8 +129,8 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours"
 
 
-def print_sweep(result: Any) -> None:
-    """Print the table of a sweep."""
+def print_sweep(result: Any, folder: Path | None = None) -> None:
+    """Print the table of a sweep, and where its files are: in ``folder``, by default its own."""
     table = Table(title=f"Test results: {len(result.runs)} of {len(result.planned)} runs in {result.path}")
     for axis in result.axes:
         table.add_column(axis, justify="left" if axis == "norm" else "right")
@@ -154,7 +154,8 @@ def print_sweep(result: Any) -> None:
     console = wide_console()
     console.print(table)
     console.print("mean ± standard deviation over seeds, and the interval of the mean", style="dim")
-    console.print(f"{'Pictures and tables' if result.plotted_axes else 'Tables'}: {result.path}", soft_wrap=True)
+    pictures = result.plotted_axes or result.heat_axes
+    console.print(f"{'Pictures and tables' if pictures else 'Tables'}: {folder or result.path}", soft_wrap=True)
 
 
 def print_reproduction(result: Any) -> None:

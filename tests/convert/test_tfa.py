@@ -358,7 +358,7 @@ def test_the_page_about_it(unpacked, tmp_path, monkeypatch):
     (folder / "old.h5").rename(tmp_path / "weights.h5")
     monkeypatch.chdir(tmp_path)
     page = (TFA.parents[1] / "docs" / "tensorflow-addons.md").read_text()
-    names, blocks = {}, re.findall(r"```py\n(.*?)```", page, re.DOTALL)
+    names, blocks = {}, re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(blocks) == 3
     for block in blocks:
         exec(compile(block, "docs/tensorflow-addons.md", "exec"), names)  # noqa: S102 - our own page

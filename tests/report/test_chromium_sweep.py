@@ -49,11 +49,18 @@ def expected(rows, x, y, value, digits):
     """Return the texts of the heat map that `heat_data` describes."""
     import pandas as pd
 
-    table = pd.DataFrame([{**row.values, **row.measures, "norm": row.spec, "status": row.status} for row in rows])
+    table = pd.DataFrame(
+        [
+            {**row.values, **row.measures, "norm": row.spec, "status": row.status, "planned": row.combination.planned}
+            for row in rows
+        ]
+    )
     data = heat_data(table, x, y, value)
     texts = []
     for cell in data.cells.to_dict("records"):
         std = f" ± {cell['std']:.{digits}f}" if cell["std"] == cell["std"] else ""
+        std += f" {cell['diverged']:.0f} diverged" if cell["diverged"] else ""
+        std += f" {cell['seeds'] - cell['missing']:.0f} of {cell['seeds']:.0f} seeds" if cell["missing"] else ""
         empty = cell["state"] if cell["state"] != "missing" else "no run"
         texts.append(f"{cell['value']:.{digits}f}{std}" if cell["state"] == "finished" else empty)
     headings = [tick(value) for value in data.xs]
@@ -79,6 +86,23 @@ def test_the_heat_map_shows_any_two_axes_as_heat_data_says(page, sweep):
     page.get_by_role("combobox", name="down", exact=True).select_option("normalization")
     page.get_by_role("combobox", name="value", exact=True).select_option("test loss without penalty (nats)")
     assert (headings(), cells(page)) == expected(sweep.rows, "batch_size", "norm", "test_data_loss", 4)
+
+
+def test_seeds_that_are_short_are_the_best_only_where_there_are_no_others(open_page, fake_sweep, tmp_path):
+    grid = {"grid": {"norm": ["bn", "ln"], "l1": [0, 1e-4], "batch_size": [16, 64], "seeds": 3}}
+
+    def reached(config):
+        spec = (config.norm, config.batch_size)
+        if spec in {("bn+l1=1e-4", 16), ("bn", 64), ("bn+l1=1e-4", 64)} and config.seed:
+            return "waiting"
+        if spec == ("ln", 64) or (spec == ("ln+l1=1e-4", 64) and config.seed == 1):
+            return math.nan if config.seed else "waiting"
+        return 0.9 + 0.05 * ("l1" in config.norm) + config.seed / 100
+
+    sweep = fake_sweep(tmp_path, grid, reached)
+    page = open_page(sweep.report())
+    wanted = [["91.00 ± 1.00", "95.00 1 of 3 seeds"], ["96.00 ± 1.00", "96.00 ± 1.41 1 diverged"]]
+    assert cells(page) == expected(sweep.rows, "batch_size", "norm", "last_accuracy", 2)[1] == wanted
 
 
 def test_bright_is_better_and_text_is_readable(page):

@@ -50,6 +50,16 @@ def test_penalties_are_axes_though_only_the_spec_says_them(table):
     assert missing["state"].tolist() == ["finished", "finished", "finished", "missing"]
 
 
+def test_a_combination_that_is_short_of_seeds_is_the_best_only_where_there_is_no_other(table):
+    short = table.assign(diverged=0, planned=2, seeds=[2, 2, 1, 1, 1, 0, 0, 0])
+    data = heat_data(short, "batch_size", "norm")
+    (bn16, bn64), (gn16, _) = grid(data, "value")
+    assert (bn16, bn64, gn16) == (96.0, 97.0, 98.0)
+    assert grid(data, "combinations") == [[1, 1], [1, 0]] and grid(data, "missing") == [[0, 0], [1, 0]]
+    texts = [text.get_text() for text in plot_heat(short, "batch_size", "norm").axes[0].texts]
+    assert texts[:3] == ["96.00\n± 0.25", "97.00\n± 0.25", "98.00\n± 0.25\n1 of 2 seeds"]
+
+
 def test_where_less_is_better_the_least_is_best_and_a_lone_survivor_is_counted(table):
     data = heat_data(table, "batch_size", "norm", "misclassified")
     assert grid(data, "value")[0] == [3.5, 3.0]

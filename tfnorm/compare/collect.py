@@ -149,7 +149,7 @@ def _check_seeds(runs: Sequence[Run]) -> None:
 def report(
     folders: Sequence[str | Path], *, out: str | Path | None = None, anyway: bool = False
 ) -> tuple[Comparison | Sweep, Path]:
-    """Write the page of runs that are on disk, without training anything; of a comparison tables and pictures too.
+    """Write the page of runs that are on disk, with its tables and pictures, without training anything.
 
     Args:
         folders: Of runs, of comparisons, of sweeps or of many of them. One sweep alone gets the page of a sweep.
@@ -163,10 +163,8 @@ def report(
         RunError: See `find_runs` and `collect`.
     """
     if len(folders) == 1 and is_sweep(folders[0]):
-        from tfnorm.compare.sweep_page import write_sweep_page
-
         sweep = open_sweep(folders[0])
-        return sweep, write_sweep_page(sweep, None if out is None else Path(out) / PAGE)
+        return sweep, sweep.export(out)
     comparison = collect(folders, out=out, anyway=anyway)
     comparison.save()
     return comparison, comparison.path / PAGE

@@ -316,7 +316,7 @@ def _runs(configs: list[tuple[TrainConfig, dict[str, Any]]], seeds: list[int]) -
     names = [key for key in AXES if key != "norm" and key not in PENALTIES]
     varied = [key for key in names if len({json.dumps(point.get(key)) for _, point in configs}) > 1]
     for config, point in configs:
-        rest = [f"{key}-{slug(str(point[key]))}" for key in varied if key in point]
+        rest = [f"{key}-{slug(str(point[key]))}" for key in varied if point.get(key) is not None]
         place = Path(slug(config.norm), *(["_".join(rest)] if rest else []))
         for seed in seeds:
             yield PlannedRun(place / f"seed-{seed}", config.model_copy(update={"seed": seed}), point)

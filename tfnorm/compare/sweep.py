@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfnorm.compare.grid import AXES, PENALTIES, PlannedRun, load_grid, plan_grid
-from tfnorm.compare.sweep_folder import GRID, grid_text, run_states
+from tfnorm.compare.sweep_folder import GRID, check_threads, grid_text, run_states
 from tfnorm.compare.sweep_rows import Row, sweep_rows, varied
 from tfnorm.errors import RunError, unknown
 from tfnorm.files import check_format, write_whole
 from tfnorm.spec import parse
-from tfnorm.training.runs import Run, RunFolder, check_same_data, read_json, write_json
+from tfnorm.training.runs import Run, RunFolder, check_same_data, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,18 +113,6 @@ def sweep(
     return done
 
 
-def check_threads(folder: Path, threads: int) -> None:
-    """Raise a RunError if the sweep in ``folder`` was begun with another number of threads."""
-    if not (folder / "sweep.json").exists():
-        return
-    there = read_json(folder / "sweep.json").get("threads")
-    if there != threads:
-        raise RunError(
-            f"The sweep in {folder} was begun with threads={there}, and now there are {threads}, which changes "
-            f"results. Use threads={there} or another output folder."
-        )
-
-
 class Sweep:
     """The runs of a grid.
 
@@ -133,6 +121,8 @@ class Sweep:
         path: The folder.
         threads: Threads that each was trained with.
         failures: Folder to sentence, for those that failed.
+        out: The folder as the command that repeats the sweep names it; default ``path``.
+        note: What a reader has to know of the runs, a sentence.
     """
 
     def __init__(
@@ -142,9 +132,11 @@ class Sweep:
         *,
         threads: int = 1,
         failures: Mapping[Path, str] | None = None,
+        out: str | Path | None = None,
+        note: str = "",
     ) -> None:
         self.planned, self.path, self.threads = list(planned), Path(path), threads
-        self.failures = dict(failures or {})
+        self.failures, self.out, self.note = dict(failures or {}), Path(out or path), note
         self._table: pd.DataFrame | None = None
 
     def __repr__(self) -> str:
@@ -159,6 +151,11 @@ class Sweep:
         """Norm, and whatever else differs between runs, seeds aside."""
         values = {key: {json.dumps(run.point.get(key)) for run in self.planned} for key in AXES}
         return [key for key in AXES if key == "norm" or len(values[key]) > 1]
+
+    @property
+    def images(self) -> str:
+        """Word for the images that were evaluated on: "test", or "held-out" for those held out from training."""
+        return "held-out" if self.planned[0].config.holdout else "test"
 
     @property
     def runs(self) -> list[Run]:
@@ -211,13 +208,34 @@ class Sweep:
     def begin(self, grid: str) -> None:
         """Note the runs, the number of threads and the text of the grid before the first run."""
         write_whole(self.path / GRID, grid.encode())
-        write_json(self.path / "sweep.json", {"threads": self.threads, "axes": self.axes, "runs": run_states(self)})
+        self._note()
+
+    def _note(self, **more: Any) -> None:
+        content = {"threads": self.threads, "axes": self.axes, "out": str(self.out), **more, "runs": run_states(self)}
+        write_json(self.path / "sweep.json", content)
 
     def save(self, *, format: str = "png") -> None:
-        """Write table.csv, runs.csv, sweep.json, a picture for each axis of numbers, heat maps and report.html.
+        """Write sweep.json and what `export` does.
 
         Args:
             format: Of the pictures: "png", "svg" or "pdf".
+
+        Raises:
+            DataError: If the format is another.
+        """
+        check_format(format)
+        self._note(table=json.loads(self.table.to_json(orient="records")))
+        self.export(format=format)
+
+    def export(self, folder: str | Path | None = None, *, format: str = "png") -> Path:
+        """Write table.csv, runs.csv, a picture for each axis of numbers, heat maps and report.html.
+
+        Args:
+            folder: Where to; default the sweep's.
+            format: Of the pictures: "png", "svg" or "pdf".
+
+        Returns:
+            Where the page is.
 
         Raises:
             DataError: If the format is another.
@@ -227,22 +245,15 @@ class Sweep:
         from tfnorm.compare.comparison import run_row
 
         check_format(format)
-        table = self.table
-        write_whole(self.path / "table.csv", table.to_csv(index=False).encode())
+        folder = self.path if folder is None else Path(folder)
+        write_whole(folder / "table.csv", self.table.to_csv(index=False).encode())
         rows = [{**self.values(planned), **run_row(run)} for planned, group in self._groups() for run in group]
-        write_whole(self.path / "runs.csv", pd.DataFrame(rows).to_csv(index=False).encode())
-        content = {
-            "threads": self.threads,
-            "axes": self.axes,
-            "table": json.loads(table.to_json(orient="records")),
-            "runs": run_states(self),
-        }
-        write_json(self.path / "sweep.json", content)
+        write_whole(folder / "runs.csv", pd.DataFrame(rows).to_csv(index=False).encode())
         for axis in self.plotted_axes:
-            self.plot(axis, self.path / f"{axis}.{format}")
+            self.plot(axis, folder / f"{axis}.{format}")
         for x, y in self.heat_axes:
-            self.plot_heat(x, y, self.path / f"heat-{x}-{y}.{format}")
-        self.report()
+            self.plot_heat(x, y, folder / f"heat-{x}-{y}.{format}")
+        return self.report(folder / "report.html")
 
     @property
     def plotted_axes(self) -> list[str]:
@@ -262,7 +273,7 @@ class Sweep:
         from tfnorm.report import plot_axis
 
         others = [key for key in self.axes if key not in ("norm", axis, *PENALTIES)]
-        return plot_axis(self.table, axis, others, path=path)
+        return plot_axis(self.table, axis, others, images=self.images, path=path)
 
     @property
     def heat_axes(self) -> list[tuple[str, str]]:
@@ -285,8 +296,11 @@ class Sweep:
 
         from tfnorm.report import plot_heat
 
-        rows = [{**row.values, **row.measures, "norm": row.spec, "status": row.status} for row in self.rows]
-        return plot_heat(pd.DataFrame(rows), x, y, value, path=path)
+        rows = [
+            {**row.values, **row.measures, "norm": row.spec, "status": row.status, "planned": row.combination.planned}
+            for row in self.rows
+        ]
+        return plot_heat(pd.DataFrame(rows), x, y, value, images=self.images, path=path)
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the page of the sweep, ``report.html`` in its folder unless told, and return where it is."""

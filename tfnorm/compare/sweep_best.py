@@ -107,9 +107,10 @@ def best_of_each(combinations: Sequence[Combination], *, resolution: float = 0.0
     chosen, among = [], {}
     for norm in dict.fromkeys(combination.norm for combination in combinations):
         ended = [c for c in combinations if c.norm == norm and c.finite]
-        if ended:
-            chosen.append(max([c for c in ended if c.complete] or ended, key=lambda c: c.mean))
-            among[norm] = len(ended)
+        pool = [c for c in ended if c.complete] or ended
+        if pool:
+            chosen.append(max(pool, key=lambda c: c.mean))
+            among[norm] = len(pool)
     chosen.sort(key=lambda c: -c.mean)
     values = {combination.norm: combination.accuracies for combination in chosen}
     pairs = paired_differences(values, resolution=resolution)
@@ -125,7 +126,7 @@ def warning(best: Best, *, images: str, holdout: bool) -> str:
         holdout: Whether these were held out from training, so that the test set is untouched.
     """
     total = sum(best.among.values())
-    if total < 2:
+    if total == len(best.among):
         return ""
     text = (
         f"Choosing flatters: these accuracies are the highest of {total} combinations, on the {images} they were "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfnorm.compare.sweep_rows import SHORT, Row
+from tfnorm.compare.sweep_rows import SHORT, Row, interval
 from tfnorm.spec import parse
 
 NUMBERS = ("batch_size", "groups", "l1", "l2", "l2norm", "learning_rate", "dropout", "epochs")
@@ -44,7 +44,7 @@ def curves(rows: Sequence[Row], axes: Sequence[str], colours: Mapping[str, str])
             norm = norm.replace(f":{x}", "") if axis == "groups" else norm
             at = [values[key].index(row.values[key]) for key in others]
             line = {"norm": norm, "colour": colours.get(norm, colour(norm)), "at": at, "points": []}
-            point = [ticks.index(x), *(row.measures[f"last_accuracy{end}"] for end in ("", "_low", "_high"))]
+            point = [ticks.index(x), row.measures["last_accuracy"], *interval(row)]
             lines.setdefault((norm, *at), line)["points"].append(point)
         # No logarithm reaches zero, and on a linear axis all but the last numbers would fall together.
         log = ticks[0] > 0 and ticks[-1] / ticks[0] >= RATIO_FOR_LOG

@@ -50,7 +50,7 @@ def sweep_page(sweep: Sweep, folder: str | Path | None = None) -> str:
     colours = {norm: style.colour for norm, style in styles(str(row.values["norm"]) for row in rows).items()}
     ended = [each.run for row in rows for each in row.ended]
     config = ended[0].config if ended else {}
-    held = bool(config and config["asked"]["holdout"])
+    held = sweep.images == "held-out"
     best = best_of_each([row.combination for row in rows], resolution=_one_image(config))
     table = Tables(sweep, axes, colours, folder)
     grid = sweep.path / GRID
@@ -59,18 +59,20 @@ def sweep_page(sweep: Sweep, folder: str | Path | None = None) -> str:
         title=_title(sweep, config),
         subtitle=_subtitle(sweep, rows, axes),
         footer=_footer([run.config for run in ended]),
+        note=sweep.note,
+        images=sweep.images,
         best=best,
         warning=warning(best, images="held-out images" if held else "test set", holdout=held),
         chosen=table.of_best(best, rows),
         pairs=pair_table(best.pairs),
-        heat=_heat(rows, axes),
+        heat=_heat(rows, axes, sweep.images),
         curves=curves(rows, axes, colours),
         table=table.of_all([row for row in rows if row.ended]),
         norms=list(colours),
         unfinished=_unfinished(sweep),
-        shared=_shared(config, axes),
+        shared=_shared([run.config for run in ended], axes),
         grid=grid.read_text(encoding="utf-8") if grid.exists() else None,
-        command=f"tfnorm sweep {GRID} --out {shlex.quote(str(sweep.path))} --threads {sweep.threads}",
+        command=f"tfnorm sweep {GRID} --out {shlex.quote(str(sweep.out))} --threads {sweep.threads}",
     )
 
 
@@ -110,7 +112,7 @@ def _footer(configs: Sequence[Mapping[str, Any]]) -> str:
     return f"Trained with {'; and with '.join(dict.fromkeys(said))}." if said else "No run is finished."
 
 
-def _heat(rows: Sequence[Row], axes: Sequence[str]) -> dict[str, Any] | None:
+def _heat(rows: Sequence[Row], axes: Sequence[str], images: str) -> dict[str, Any] | None:
     """Return what the heat maps are drawn from, or None if fewer than two axes have several values."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
@@ -128,7 +130,10 @@ def _heat(rows: Sequence[Row], axes: Sequence[str]) -> dict[str, Any] | None:
         "axes": [{"key": k, "name": NAMES.get(k, k), "values": [tick(v) for v in values[k]]} for k in keys],
         "x": x,
         "y": y,
-        "measures": [{"key": k, "name": n, "more": more, "digits": d} for k, (n, more, d) in VALUES.items()],
+        "measures": [
+            {"key": key, "name": name.replace("test", images), "more": more, "digits": digits}
+            for key, (name, more, digits) in VALUES.items()
+        ],
         "states": {state: text.replace("\n", " ") for state, text in STATES.items()},
         "scale": [to_hex(colormaps["cividis"](i / (STOPS - 1))) for i in range(STOPS)],
         "rows": [
@@ -137,6 +142,7 @@ def _heat(rows: Sequence[Row], axes: Sequence[str]) -> dict[str, Any] | None:
                 "measures": [row.measures.get(k) for k in VALUES],
                 "std": row.measures.get("last_accuracy_std"),
                 "seeds": len(row.ended),
+                "planned": row.combination.planned,
                 "diverged": row.measures.get("diverged", 0),
                 "status": row.status,
                 "label": row.combination.label,
@@ -164,14 +170,19 @@ def _unfinished(sweep: Sweep) -> dict[str, Any]:
     return {"failed": failed, "waiting": waiting, "said": f"{said} {runs}" if said else ""}
 
 
-def _shared(config: Mapping[str, Any], axes: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the settings that all runs share, as they were used."""
-    if not config:
-        return []
+def _shared(configs: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the settings that all finished runs share, as they were used."""
+    first, *others = map(_used, configs) if configs else [{}]
+    return [
+        (key, str(value))
+        for key, value in first.items()
+        if key not in (*axes, "norm", "seed") and value is not None and all(each.get(key) == value for each in others)
+    ]
+
+
+def _used(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run."""
     asked = dict(config["asked"])
     recipe = {f"recipe: {key}": value for key, value in asked.pop("recipe").items() if key not in asked}
     data = {f"data: {key}": config["data"][key] for key in ("train_images", "test_images", "fingerprint")}
-    settings = {**asked, **recipe, **data}
-    return [
-        (key, str(value)) for key, value in settings.items() if key not in (*axes, "norm", "seed") and value is not None
-    ]
+    return {**asked, **recipe, **data}

@@ -117,6 +117,12 @@ def said(values: Mapping[str, Any], axes: Sequence[str]) -> list[str]:
     return [f"{SHORT.get(key, key)} {tick(values[key])}" for key in axes if values[key] is not None]
 
 
+def interval(row: Row) -> tuple[float, float]:
+    """Return the ends of the 95 % interval of the accuracy in percent, cut at 0 and 100; NaN for one seed."""
+    low, high = float(row.measures["last_accuracy_low"]), float(row.measures["last_accuracy_high"])
+    return (max(low, 0.0), min(high, 100.0)) if math.isfinite(low) else (math.nan, math.nan)
+
+
 def _gap(run: Run) -> float:
     end = run.history.iloc[-1]
     return 100 * float(end["accuracy"] - end["val_accuracy"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfnorm.compare.statistics import Difference
 from tfnorm.compare.sweep_best import Best
-from tfnorm.compare.sweep_rows import SHORT, Ended, Row
+from tfnorm.compare.sweep_rows import SHORT, Ended, Row, interval
 
 if TYPE_CHECKING:
     from tfnorm.compare.sweep import Sweep
@@ -45,7 +45,7 @@ class Tables:
         """Return the table of combinations, each with its seeds."""
         from tfnorm.report.html import Cell, Column
 
-        measures = [Column(title, True, hint) for _, title, _, hint in MEASURES]
+        measures = [Column(self._name(title), True, self._name(hint)) for _, title, _, hint in MEASURES]
         columns = [*self._axis_columns(rows), *measures, Column("seeds", True, "Finished; unfold a row for each")]
         cells, details = [], []
         for row in rows:
@@ -70,27 +70,31 @@ class Tables:
         rows_of = {row.combination.label: row for row in rows}
         columns = [
             *self._axis_columns(rows),
-            Column("test accuracy, %", True, MEASURES[0][3]),
+            Column(self._name(MEASURES[0][1]), True, MEASURES[0][3]),
             Column("95 % interval", True, "Of the mean over seeds"),
             Column("seeds", True, "That ended with an accuracy"),
-            Column("best of", True, "How many combinations of this norm ended with an accuracy"),
+            Column("best of", True, "How many combinations of this norm it was chosen from"),
         ]
         cells = []
         for combination in best.chosen:
             row, among = rows_of[combination.label], best.among[combination.norm]
-            low, high = row.measures["last_accuracy_low"], row.measures["last_accuracy_high"]
-            interval = f"{low:.2f} to {high:.2f}" if math.isfinite(low) else "one seed"
+            low, high = interval(row)
+            said = f"{low:.2f} to {high:.2f}" if math.isfinite(low) else "one seed"
+            beyond = row.measures["last_accuracy_low"] < low or row.measures["last_accuracy_high"] > high
             seeds = len(combination.finite)
             cells.append(
                 [
                     *self._axis_cells(row),
                     _number(row.measures, "last_accuracy", 2),
-                    Cell(interval, low),
+                    Cell(said, low, "cut at 0 or 100" if beyond else ""),
                     Cell(str(seeds), seeds),
                     Cell(str(among), among),
                 ]
             )
         return {"columns": columns, "rows": cells}
+
+    def _name(self, text: str) -> str:
+        return text.replace("test", self.sweep.images)
 
     def _axis_columns(self, rows: Sequence[Row]) -> list[Column]:
         from tfnorm.report.html import Column

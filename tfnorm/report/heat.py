@@ -37,8 +37,9 @@ class HeatData:
 
     Attributes:
         cells: One row for each pair of values: ``x`` and ``y``; ``value`` of the best combination there, NaN without
-            any; ``std`` over its seeds; ``combinations`` how many have a value; ``diverged`` how many of the best one's
-            seeds did not end with a number; ``state``: "finished", or why there is no value (a key of `STATES`).
+            any; ``std`` over its seeds; ``combinations``: from how many it was chosen; ``diverged``: how many of its
+            seeds did not end with a number; ``missing``: how many are not finished, and ``seeds`` how many it has with
+            those; ``state``: "finished", or why there is no value (a key of `STATES`).
         x: The horizontal axis.
         y: The vertical axis.
         xs: Its values, from left to right: numbers rising, norms in the order of the table.
@@ -83,12 +84,13 @@ def spread(table: pd.DataFrame) -> pd.DataFrame:
 def heat_data(table: pd.DataFrame, x: str, y: str, value: str = "last_accuracy") -> HeatData:
     """Return what the best combination at each pair of values of two axes reached.
 
-    Where there are further axes, a cell holds several combinations. It shows the best of them that did not diverge, so
-    that more combinations flatter it more.
+    Where there are further axes, a cell holds several combinations. It shows the best of those of which every seed
+    ended with a number, or, without any, of all; more combinations flatter it more.
 
     Args:
-        table: As of `tfnorm.compare.sweep.Sweep`: norm, the axes, last_accuracy, last_accuracy_std, diverged. A row
-            with a column ``status`` of "failed" or "waiting" stands for a combination without a finished run.
+        table: As of `tfnorm.compare.sweep.Sweep`: norm, the axes, last_accuracy, last_accuracy_std, seeds, diverged. A
+            column ``planned`` says how many seeds a row is to have, by default those it has. A row with a column
+            ``status`` of "failed" or "waiting" stands for a combination without a finished run.
         x: A column, or what is read from the specs: "norm" (without penalties), "groups", "l1", "l2" or "l2norm".
         y: Another.
         value: One of `VALUES`, a column of the table.
@@ -96,6 +98,8 @@ def heat_data(table: pd.DataFrame, x: str, y: str, value: str = "last_accuracy")
     Raises:
         RunError: If there is nothing to draw, no such column, or one axis twice.
     """
+    if value in VALUES and not set(VALUES) & set(table.columns):
+        raise RunError("There is nothing to draw: no run has ended yet.")
     if value not in VALUES or value not in table.columns:
         raise RunError(unknown("value", value, [name for name in VALUES if name in table.columns]))
     rows = spread(table)
@@ -123,17 +127,23 @@ def _cell(group: pd.DataFrame | None, x: Any, y: Any, value: str) -> dict[str, A
     """Return the row of `HeatData.cells` for the combinations at one pair of values, None for none."""
     if group is None:
         group = pd.DataFrame({value: []})
-    whole = group[group[value].notna()]
-    if "diverged" in whole and (whole["diverged"] == 0).any():
-        whole = whole[whole["diverged"] == 0]  # the seeds that are left of the others are the lucky ones
-    cell = {"x": x, "y": y, "value": float("nan"), "std": float("nan"), "combinations": len(whole), "diverged": 0}
-    if whole.empty:
+    zeros = pd.Series(0, group.index)
+    diverged, seeds = group.get("diverged", zeros), group.get("seeds", zeros)
+    planned = group.get("planned", seeds)
+    group = group.assign(diverged=diverged, seeds=planned, missing=planned - seeds)
+    ended = group[group[value].notna()]
+    whole = ended[(ended["diverged"] == 0) & (ended["missing"] == 0)]
+    pool = ended if whole.empty else whole  # the seeds that are left of the others are more often the lucky ones
+    cell = {"x": x, "y": y, "value": float("nan"), "std": float("nan"), "combinations": len(pool)}
+    if pool.empty:
         states = {"failed", "waiting"} & set(group.get("status", []))
-        diverged = len(group) > 0 and (group.get("diverged", pd.Series(0, group.index)) > 0).any()
-        return {**cell, "state": "diverged" if diverged else min(states, default="missing")}
-    best = whole.loc[whole[value].idxmax() if VALUES[value][1] else whole[value].idxmin()]
+        state = "diverged" if (diverged > 0).any() else min(states, default="missing")
+        return {**cell, "diverged": 0, "missing": 0, "seeds": 0, "state": state}
+    best = pool.loc[pool[value].idxmax() if VALUES[value][1] else pool[value].idxmin()]
     std = best.get("last_accuracy_std", float("nan")) if value == "last_accuracy" else float("nan")
-    return {**cell, "value": best[value], "std": std, "diverged": best.get("diverged", 0), "state": "finished"}
+    return {
+        **cell, "value": best[value], "std": std, **best[["diverged", "missing", "seeds"]], "state": "finished"
+    }  # fmt: skip
 
 
 def _limits(values: pd.Series, *, more_is_better: bool) -> tuple[float, float]:
@@ -153,6 +163,7 @@ def plot_heat(
     value: str = "last_accuracy",
     *,
     title: str | None = None,
+    images: str = "test",
     ax: Axes | None = None,
     path: PathLike | None = None,
 ) -> Figure:
@@ -167,6 +178,7 @@ def plot_heat(
         y: See there.
         value: See there.
         title: Title of the plot.
+        images: Word for those that were evaluated on, "held-out" if they are not the test set.
         ax: Where to draw; by default a new figure.
         path: Where to write the picture (.png, .svg or .pdf), or None.
 
@@ -194,6 +206,7 @@ def plot_heat(
     ax.spines[:].set_visible(False)
     ax.set_xlabel(NAMES.get(x, x), fontsize=11, parse_math=False)
     ax.set_ylabel(NAMES.get(y, y), fontsize=11, parse_math=False)
+    name = name.replace("test", images)
     set_heading(ax, title or name[0].upper() + name[1:], _explain(data))
     bar = ax.figure.figure.colorbar(image, ax=ax, extend=_beyond(data))
     bar.outline.set_visible(False)
@@ -218,8 +231,10 @@ def _write_cell(
     text = f"{cell['value']:.{digits}f}"
     if cell["std"] == cell["std"]:
         text += f"\n± {cell['std']:.{digits}f}"
-    light = 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]
     text += f"\n{cell['diverged']:.0f} diverged" if cell["diverged"] else ""
+    ended = cell["seeds"] - cell["missing"]
+    text += f"\n{ended:.0f} of {cell['seeds']:.0f} seeds" if cell["missing"] else ""
+    light = 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]
     ax.text(*place, text, ha="center", va="center", fontsize=size, color="black" if light > 0.45 else "white")
 
 

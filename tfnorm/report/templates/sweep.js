@@ -78,7 +78,7 @@
       const low = Math.min(...means), high = Math.max(...means), margin = Math.max(0.8 * (high - low), 0.3);
       const x = axis.type === "category" ? { type: "category", categoryarray: axis.ticks.map((tick) => tick[1]) } : { type: axis.type, tickvals: axis.ticks.map((tick) => tick[0]), ticktext: axis.ticks.map((tick) => tick[1]) };
       byId("curve-note").textContent = axis.others.length ? lines.map((curve) => `${curve.norm} at ${setting(curve)}`).join("; ") + "." : "";
-      return { data, layout: { xaxis: { ...x, title: { text: axis.name } }, yaxis: { title: { text: "test accuracy, last epoch (%)" }, range: [low - margin, Math.min(high + margin, 100 + 0.05 * margin)] } } };
+      return { data, layout: { xaxis: { ...x, title: { text: axis.name } }, yaxis: { title: { text: byId("curve").dataset.name }, range: [low - margin, Math.min(high + margin, 100 + 0.05 * margin)] } } };
     };
     const redraw = () => report.redraw("curve");
     const controls = () => {
@@ -127,17 +127,17 @@
     draw();
   };
 
-  // As `heat_data` does: the best among those of which no seed diverged, if there are any.
+  // As `heat_data` does: the best among those of which every seed ended with a number, if there are any.
   const cellOf = (rows, measure) => {
     const value = (row) => row.measures[measure] ?? null;
-    let whole = rows.filter((row) => value(row) !== null);
-    if (whole.some((row) => !row.diverged)) whole = whole.filter((row) => !row.diverged);
-    if (!whole.length) {
+    const ended = rows.filter((row) => value(row) !== null);
+    const whole = ended.filter((row) => !row.diverged && row.seeds === row.planned), pool = whole.length ? whole : ended;
+    if (!pool.length) {
       const has = (status) => rows.some((row) => row.status === status);
       return { state: rows.some((row) => row.diverged) ? "diverged" : has("failed") ? "failed" : has("waiting") ? "waiting" : "missing" };
     }
     const sign = data.measures[measure].more ? 1 : -1;
-    return { row: whole.reduce((best, row) => (sign * (value(row) - value(best)) > 0 ? row : best)), many: whole.length };
+    return { row: pool.reduce((best, row) => (sign * (value(row) - value(best)) > 0 ? row : best)), many: pool.length };
   };
   const quantile = (sorted, share) => {
     const place = share * (sorted.length - 1), low = Math.floor(place);
@@ -174,7 +174,8 @@
       const place = `${across.name} ${across.values[i]}, ${down.name} ${down.values[j]}`;
       const button = make("button", { type: "button", title: `${cell.row.label}\nbest of ${cell.many}` }, value.toFixed(digits));
       if (measure === 0 && cell.row.std !== null) button.append(make("small", { textContent: `\u00B1 ${cell.row.std.toFixed(digits)}` }));
-      if (cell.row.diverged) button.append(make("small", { textContent: `${cell.row.diverged} of ${cell.row.seeds} diverged` }));
+      if (cell.row.diverged) button.append(make("small", { textContent: `${cell.row.diverged} diverged` }));
+      if (cell.row.seeds < cell.row.planned) button.append(make("small", { textContent: `${cell.row.seeds} of ${cell.row.planned} seeds` }));
       button.style.background = `rgb(${colour})`;
       button.style.color = isLight(colour) ? "#000" : "#fff";
       button.setAttribute("aria-label", `${place}: ${button.innerText || button.textContent}, ${cell.row.label}, best of ${cell.many}. List them.`);
