@@ -9,19 +9,25 @@ from tfnorm.compare.statistics import paired_differences
 NAN = math.nan
 
 
-def ask(values, parameters=None, speed=None):
+# bn is at most 0.17 points below ln.
+ALIKE = {"bn": [90.0, 90.2, 90.1], "ln": [90.1, 90.2, 90.15]}
+
+
+def ask(values, parameters=None, speed=None, resolution=0.0):
     """Return the answer to accuracies by seed, with 100 parameters and 1,000 images/s for each spec unless told."""
+    values = {label: seeds if isinstance(seeds, dict) else dict(enumerate(seeds)) for label, seeds in values.items()}
     rows = {}
     for label, seeds in values.items():
-        ended = [value for value in seeds if math.isfinite(value)]
+        ended = [value for value in seeds.values() if math.isfinite(value)]
         rows[label] = {
             "last_accuracy": sum(ended) / len(ended) if ended else NAN,
             "parameters": (parameters or {}).get(label, 100),
             "images_per_second": (speed or {}).get(label, 1000.0),
+            "seeds": len(seeds),
             "diverged": len(seeds) - len(ended),
         }
-    pairs = paired_differences({label: dict(enumerate(seeds)) for label, seeds in values.items()})
-    return answer(pd.DataFrame.from_dict(rows, orient="index"), pairs)
+    pairs = paired_differences(values, resolution=resolution)
+    return answer(pd.DataFrame.from_dict(rows, orient="index"), pairs, resolution=resolution)
 
 
 def test_one_that_beats_the_others():
@@ -35,46 +41,81 @@ def test_its_price_is_told():
     assert found.reason == (
         "It beats bn by 5.00 points of test accuracy. It has 41,874 trainable parameters; bn has 6,986."
     )
+    tied = ask({"bn": [90.0, 90.1, 90.2], "gn:2": [90.1, 90.0, 90.2], "ln": [95.0, 95.2, 95.1]}, {"ln": 200})
+    assert tied.reason.endswith(" It has 200 trainable parameters; bn and gn:2 have 100.")
 
 
 def test_no_difference_leaves_it_to_size_and_speed():
-    noise = {"bn": [90.0, 92.0, 91.0], "ln": [92.0, 90.0, 91.2]}
-    small = ask(noise, {"bn": 10}, {"bn": 500.0})
+    small = ask(ALIKE, {"bn": 10}, {"bn": 500.0})
     assert small.picks == ("bn", "ln")
     assert small.sentence == (
-        "No difference in accuracy is shown: take bn for the fewest parameters (10), or ln for the fastest training "
-        "(1,000 images/s)."
+        "No difference in accuracy is shown: take bn, at most 0.17 points below ln, the best in the mean, for the "
+        "fewest parameters (10), or ln, the best in the mean, for the fastest training (1,000 images/s)."
     )
     assert small.reason == (
-        "Accuracy does not decide, so that size and speed do. The best in the mean is ln, with 91.07 %."
+        "Accuracy does not decide, so that size and speed do. The best in the mean is ln, with 90.15 %."
     )
-    both = ask(noise, {"ln": 200}, {"bn": 1100.0})
+    both = ask(ALIKE, {"ln": 200}, {"bn": 1100.0})
     assert both.picks == ("bn",)
     assert both.sentence == (
-        "No difference in accuracy is shown: take bn, with the fewest parameters (100) and fastest training "
-        "(1,100 images/s)."
+        "No difference in accuracy is shown: take bn, at most 0.17 points below ln, the best in the mean, with the "
+        "fewest parameters (100) and fastest training (1,100 images/s)."
     )
+
+
+def test_seeds_that_spread_too_far_leave_nothing_to_size_and_speed():
+    found = ask({"bn": [98, 92, 99], "gn": [88, 89, 87], "ln": [88, 91, 89]}, {"gn": 10})
+    assert found.picks == ()
+    assert found.sentence == "3 seeds cannot tell which to use: bn leads ln by 7.00 ± 12.91 points."
+    assert found.reason == (
+        "Train more seeds. The best in the mean is bn, with 96.33 %; the cheapest meanwhile is gn, with 10 trainable "
+        "parameters and 1,000 images/s."
+    )
+
+
+def test_only_what_is_not_much_below_the_best_is_recommended_for_its_size():
+    found = ask(ALIKE | {"gn": [88.0, 91.0, 90.0]}, {"gn": 10, "bn": 50})
+    assert found.picks == ("bn",) and "gn may be more than 0.50 points below it." in found.reason
+    apart = {"bn": [90.0, 90.2, 90.1], "ln": [90.3, 90.5, 90.2]}  # 0.23 ± 0.29
+    assert ask(apart, {"bn": 10}).picks == ()
+    assert ask(apart, {"bn": 10}, resolution=1.0).picks == (), "one image of 100 widens the interval too"
+    same = {"bn": [90.0, 91.0, 92.0, 90.0, 91.0], "ln": [90.0, 91.0, 92.0, 90.0, 91.0]}
+    assert "at most 0.51 points" in ask(same, {"ln": 10}, resolution=1.0).sentence, "one image may be given away"
 
 
 def test_speeds_within_the_clocks_error_are_alike():
-    noise = {"bn": [90.0, 92.0, 91.0], "ln": [92.0, 90.0, 91.2]}
-    found = ask(noise, speed={"bn": 970.0})
-    assert found.picks == ("bn", "ln") and found.sentence == "No difference in accuracy is shown: take any of them."
-    assert "fastest" not in ask(noise, {"bn": 10}, {"bn": 970.0}).sentence
+    found = ask(ALIKE, speed={"bn": 970.0})
+    assert found.picks == ("bn", "ln")
+    assert found.sentence == (
+        "No difference in accuracy is shown: take ln, the best in the mean, or bn, at most 0.17 points below it."
+    )
+    assert "fastest" not in ask(ALIKE, {"bn": 10}, {"bn": 970.0}).sentence
 
 
 def test_what_is_beaten_is_not_recommended_for_its_size():
-    values = {"bn": [95.0, 95.4, 95.2], "gn:2": [95.4, 95.0, 95.3], "ln": [80.0, 80.2, 80.1]}
-    found = ask(values, {"ln": 1, "gn:2": 50})
-    assert found.picks == ("gn:2",) and found.sentence.startswith("Not ln: take gn:2, with the fewest parameters (50)")
+    found = ask(ALIKE | {"in": [80.0, 80.2, 80.1]}, {"in": 1, "ln": 50})
+    assert found.picks == ("ln",)
+    assert found.sentence == "Not in: take ln, the best in the mean, with the fewest parameters (50)."
+    assert found.reason.endswith(" in is shown to be worse, or below one that is.")
+    wide = ask({"bn": [95.0, 96.4, 95.2], "ln": [96.4, 95.0, 95.3], "in": [80.0, 80.2, 80.1]})
+    assert wide.sentence.startswith("3 seeds cannot tell which to use of bn or ln: ") and wide.picks == ()
 
 
 def test_nor_what_is_lower_than_what_is_beaten():
     # bn spreads so widely that nothing is shown to beat it, but its mean is below that of gn:2, which ln beats.
     values = {"bn": [99.14, 98.86, 99.01], "gn:2": [99.10, 99.05, 99.15], "ln": [99.21, 99.17, 99.25]}
     found = ask(values, {"bn": 6986, "gn:2": 6986, "ln": 41874})
-    assert found.picks == ("ln",) and found.sentence == "Use ln."
+    assert found.picks == ("ln",)
+    assert found.sentence == "Use ln: it beats gn:2; that it beats bn is not shown."
     assert "bn is lower in the mean still, though not shown to be worse." in found.reason
+
+
+def test_a_lucky_seed_alone_is_left_out():
+    found = ask(ALIKE | {"gn": {0: 99.5}}, {"gn": 1, "bn": 10})
+    assert found.picks == ("bn",)
+    assert found.reason.endswith(" gn shares fewer than 2 seeds with each of the others and is left out.")
+    two_places = {"a": {0: 90.0, 1: 90.1}, "b": {0: 90.1, 1: 90.1}, "c": {2: 91.0, 3: 91.1}, "d": {2: 80.0, 3: 95.0}}
+    assert ask(two_places).picks == (), "c was never compared with a or b"
 
 
 def test_what_diverged_is_left_out():
@@ -89,6 +130,11 @@ def test_what_diverged_is_left_out():
     ("values", "sentence"),
     [
         ({"bn": [99.0], "ln": [10.0]}, "One seed cannot tell which to use: train at least 3."),
+        ({"bn": {0: 99.0, 1: 98.0}, "ln": {1: 10.0}}, "One common seed cannot tell which to use: train at least 3."),
+        (
+            {"bn": {0: 99.0, 1: 98.0}, "ln": {2: 10.0, 3: 10.1}},
+            "No seed is shared, so that these runs cannot tell which to use.",
+        ),
         ({"bn": [99.0, 99.1, 99.0]}, "There is nothing to choose from: only bn was trained."),
     ],
 )

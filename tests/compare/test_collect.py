@@ -54,8 +54,16 @@ def test_runs_that_differ_are_refused_and_the_difference_is_said(folder):
 
 def test_anyway_they_stand_beside_each_other_by_what_differs(folder):
     found = collect([folder / "a" / "bn", folder / "longer", folder / "b"], anyway=True)
-    assert names(found) == {"bn (epochs 20)": [0, 1], "bn (epochs 30)": [0, 1], "ln": [0, 1]}
+    assert names(found) == {"bn (epochs 20)": [0, 1], "bn (epochs 30)": [0, 1], "ln (epochs 20)": [0, 1]}
     assert found.table.loc["bn (epochs 30)", "last_accuracy"] == pytest.approx(95.5)
+
+
+def test_data_that_follow_from_their_name_are_told_once(fake_comparison, tmp_path):
+    fake_comparison(tmp_path / "a", {"bn": [0.9]}, settings={"recipe": "B"})
+    fake_comparison(tmp_path / "b", {"bn": [0.8]}, settings={"dataset": "mnist"}, data={"fingerprint": "0123"})
+    found = collect([tmp_path / "a", tmp_path / "b"], anyway=True)
+    assert list(names(found)) == ["bn (recipe B, dataset digits)", "bn (recipe default, dataset mnist)"]
+    assert found.pairs == [] and found.verdict.startswith("The runs are on different data")
 
 
 def test_the_same_run_twice_is_refused(folder, tmp_path):
@@ -83,10 +91,11 @@ def test_a_folder_without_runs(name, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(RunError) as error:
         collect([tmp_path / name])
-    what = "run in" if name == "empty" else "folder"
-    assert str(error.value) == (
-        f"There is no {what} {tmp_path / name}. Give the folder of a run, of a comparison or of many runs."
+    place = tmp_path / name
+    what = {"empty": f"There is no run in {place}", "file": f"{place} is a file"}.get(
+        name, f"There is no folder {place}"
     )
+    assert str(error.value) == f"{what}. Give the folder of a run, of a comparison or of many runs."
 
 
 def test_another_programs_config_is_no_run(tmp_path):

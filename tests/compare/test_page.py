@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from tfnorm.compare.images import test_images as images_of
-from tfnorm.compare.page import comparison_page
+from tfnorm.compare.page import comparison_page, layers_context
 from tfnorm.compare.page_tables import dots, matrix, norm_words
 from tfnorm.compare.statistics import paired_differences
 from tfnorm.datasets import load
+from tfnorm.errors import RunError
 from tfnorm.report.palette import styles
 from tfnorm.spec import format, parse
 
@@ -32,7 +33,7 @@ def page(comparison):
 
 
 def test_the_answer_the_verdict_and_the_command_are_on_it(comparison, page):
-    assert re.search(r'<p class="answer" id="answer">([^<]*)<', page)[1].startswith("No difference in accuracy")
+    assert re.search(r'<p class="answer" id="answer">([^<]*)<', page)[1].startswith("3 seeds cannot tell")
     assert comparison.verdict in page
     assert "tfnorm compare bn gn:2 ln+l1=1e-4 --seeds 3 --jobs 2" in page
 
@@ -64,8 +65,36 @@ def test_runs_on_other_images_have_no_common_mistakes(fake_comparison, tmp_path)
     fake_comparison(tmp_path / "b", {"ln": [0.9, 0.8]}, images=60, data={"fingerprint": "other"})
     page = comparison_page(collect([tmp_path / "a", tmp_path / "b"], anyway=True), tmp_path)
     assert "These runs cannot say which to use: they are not on the same data." in page
-    assert "The runs were tested on different images" in page and "mistakes-data" not in page
+    assert "The runs had different data, so that their mistakes cannot" in page and "mistakes-data" not in page
+    assert "No ranking is justified" not in page and "differences-table" not in page
+    assert re.search(r"(50 to 60) test images", page)
     assert "These runs differ in more than norm and seed: fingerprint of the data is f in" in page
+
+
+def test_other_settings_are_said_with_the_answer(fake_comparison, tmp_path):
+    from tfnorm.compare.collect import collect
+
+    fake_comparison(tmp_path / "a", {"bn": [0.9, 0.9]})
+    fake_comparison(tmp_path / "b", {"ln": [0.9, 0.9]}, settings={"epochs": 30})
+    page = comparison_page(collect([tmp_path / "a", tmp_path / "b"], anyway=True), tmp_path)
+    said = re.search(r'<p class="answer" id="answer">([^<]*)<', page)[1]
+    assert said.startswith("These runs differ in epochs too: 2 seeds cannot tell")
+    assert "2 specs, 4 runs of 20 to 30 epochs, recipe default;" in page
+
+
+def test_damaged_files_are_named_on_it(fake_comparison, tmp_path):
+    comparison = fake_comparison(tmp_path, {"bn": [0.9, 0.8], "ln": [0.9, 0.7]})
+    first, *_, last = comparison.runs
+    whole = (first.path / "predictions.npz").read_bytes()
+    (first.path / "predictions.npz").write_bytes(whole[: len(whole) // 2])
+    (last.path / "predictions.npz").unlink()
+    (first.path / "model.keras").write_bytes(b"PK")
+    page = comparison_page(comparison, tmp_path)
+    assert "Without bn with seed 0: predictions.npz cannot be read." in page
+    assert "Without ln with seed 1: predictions.npz is not in the run&#39;s folder." in page
+    assert "Without bn: model.keras cannot be read." in page
+    with pytest.raises(RunError, match=r"predictions.npz cannot be read: .* Delete result.json in that folder"):
+        first.logits  # noqa: B018
 
 
 def test_runs_without_predictions_keep_the_rest(fake_comparison, tmp_path):
@@ -117,7 +146,21 @@ def test_layers_of_the_networks_are_on_it(tmp_path, fake_comparison, built):
     kernel = ln["weights"][0]
     assert (kernel["layer"], kernel["weight"], kernel["shape"]) == ("conv1", "kernel", [3, 3, 1, 8])
     assert sum(kernel["counts"]) == 72 and kernel["low"] < 0 < kernel["high"] and kernel["std"] > 0
-    assert "Without activations, since the test images were not found." in page
+    assert "Without activations: The data found as digits are not those that the runs had." in page
+
+
+def test_activations_are_those_of_runs_with_these_images(tmp_path, fake_comparison, built):
+    found = load("digits", image_size=28)
+    data = {"fingerprint": found.fingerprint, "input_shape": [28, 28, 1]}
+    runs = [
+        *fake_comparison(tmp_path / "a", {"bn": [0.9]}, data=data).runs,
+        *fake_comparison(tmp_path / "b", {"ln": [0.9]}, data=data | {"fingerprint": "other"}).runs,
+    ]
+    for run in runs:
+        built("mnist_7k", run.label).save(run.path / "model.keras")
+    layers = layers_context({run.label: [run] for run in runs}, found.x_test, data, "")
+    assert [len(spec["norms"]) > 0 for spec in layers["specs"]] == [True, False]
+    assert layers["notes"] == ["Without the activations of ln: their test images are others."]
 
 
 def test_pairs_are_shown_both_ways_round():

@@ -46,7 +46,33 @@ def test_only_what_is_not_the_default_is_said(fake_comparison, tmp_path):
     (tmp_path / "my data").mkdir()
     data = {"data_dir": str(tmp_path / "my data")}
     runs = fake_comparison(tmp_path / "b", ACCURACY, machine=machine, data=data).runs
-    assert reproduction(runs).text.endswith(f"--data-dir '{tmp_path}/my data'")
+    found = reproduction(runs)
+    assert found.text.endswith(f"--data-dir '{tmp_path}/my data'")
+    assert found.note == f"{tmp_path}/my data is a folder of the machine that trained them: put your own in its place."
+
+
+def test_each_set_of_seeds_has_its_command(fake_comparison, tmp_path):
+    machine = {"platform": "", "processor": "", "cores": 2, "threads": None}
+    uneven = {"bn": [0.9] * 4, "gn:2": [0.9] * 4, "ln": [0.9]}
+    runs = fake_comparison(tmp_path, uneven, machine=machine).runs
+    found = reproduction(runs)
+    assert found.text == "tfnorm compare bn gn:2 --seeds 4\ntfnorm compare ln --seeds 1"
+    assert found.note.startswith("Each set of seeds has a command of its own")
+    python = reproduction(runs[1:])  # bn without seed 0
+    assert python.text.splitlines()[1:] == [
+        "tfnorm.compare(['bn'], seeds=[1, 2, 3])",
+        "tfnorm.compare(['gn:2'], seeds=[0, 1, 2, 3])",
+        "tfnorm.compare(['ln'], seeds=[0])",
+    ]
+
+
+def test_a_path_to_data_is_said_to_be_one(fake_comparison, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    runs = fake_comparison(tmp_path / "a", ACCURACY, settings={"dataset": "photos"}).runs
+    assert reproduction(runs).note == (
+        "photos is a path on that machine, seen from the folder where the command was given."
+    )
 
 
 def test_what_the_command_line_cannot_say_is_python(fake_comparison, tmp_path):

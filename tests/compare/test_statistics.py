@@ -114,6 +114,28 @@ def test_one_seed_ranks_nothing():
         "No ranking is justified by one seed. Train at least 3 seeds, for example with --seeds 3."
     )
     assert "no ranking is justified" in str(paired_differences(values)[0])
+    apart = {"bn": by_seed([90.0, 91.0]), "ln": {2: 80.0, 3: 81.0}}
+    assert verdict(apart) == (
+        "No ranking is justified by runs without a common seed. Train the same seeds with each spec, at least 3, as "
+        "--seeds 3 does."
+    )
+    assert verdict(apart | {"ln": {1: 80.0, 2: 81.0}}).startswith("No ranking is justified by one common seed.")
+
+
+def test_a_spec_with_one_common_seed_is_left_out_of_the_verdict():
+    values = {"bn": by_seed([90.0, 90.2, 90.1]), "ln": by_seed([90.1, 90.2, 90.15])}
+    said = verdict(values)
+    assert verdict(values | {"gn": {0: 99.5}, "in": {0: 9.5}}) == (
+        f"{said} gn and in share fewer than 2 seeds with each of the others and are left out."
+    )
+
+
+def test_pairs_without_common_seeds_are_named():
+    pair = [90.0, 90.3]
+    values = {"a": by_seed(pair), "b": by_seed([90.1, 90.1]), "c": {2: 90.0, 3: 90.1}, "d": {2: 90.0, 3: 90.2}}
+    said = verdict(values)
+    assert said.startswith("No difference shown between a, b, c and d: 2 seeds detect")
+    assert said.endswith(" Too few common seeds to compare a with c, a with d, b with c and b with d.")
 
 
 def test_three_runs_of_one_network_are_not_told_apart():

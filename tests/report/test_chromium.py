@@ -1,12 +1,16 @@
 """The page of a comparison in Chromium: filters, legends, themes, keys, and nothing that leaves the page."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 
 ACCURACY = {"bn": [0.9, 0.89, 0.91], "gn:2": [0.85, 0.84, 0.86], "ln+l1=1e-4": [0.8, 0.79, 0.82]}
 ODD = ("<script>alert(1)</script>", "</script>", "<b>bold</b>", "<a href='javascript:alert(2)'>a</a>", "%{x} $x$ &lt;")
+
+
+LUMINANCE = {"black": 0.0, "white": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +42,12 @@ def shown(page):
     return int(words[0]), int(words[2])
 
 
+def luminance(channels):
+    """Return the relative luminance of WCAG 2 of a colour in 0..255."""
+    values = np.array(channels) / 255
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+
 def drawn(page, plot):
     """Scroll to a plot and wait until it is drawn."""
     page.locator(f"#{plot}").scroll_into_view_if_needed()
@@ -47,6 +57,12 @@ def drawn(page, plot):
 def visible(page, plot):
     """Return the names of the visible traces of a plot."""
     return page.evaluate(f"document.getElementById('{plot}').data.filter(t => t.visible !== false).map(t => t.name)")
+
+
+def curves(page):
+    """Return name to x and y of each line and mark among the curves."""
+    traces = "document.getElementById('curves-plot').data.filter(t => t.mode !== 'lines')"
+    return {name: {"x": x, "y": y} for name, x, y in page.evaluate(f"{traces}.map(t => [t.name, [...t.x], [...t.y]])")}
 
 
 def test_the_answer_is_above_the_fold(page, comparison):
@@ -146,6 +162,13 @@ def test_legend_hides_shows_and_isolates(page):
     alone = "(t.visible !== false) === (t.legendgroup === 'ln+l1=1e-4')"
     page.wait_for_function(f"document.getElementById('curves-plot').data.every(t => {alone})")
     assert [button.get_attribute("aria-pressed") for button in legend.all()] == ["false", "false", "true"]
+    legend.last.press("Shift+Enter")
+    page.wait_for_function("document.getElementById('curves-plot').data.every(t => t.visible !== false)")
+    legend.first.press("Shift+Enter")
+    assert [button.get_attribute("aria-pressed") for button in legend.all()] == ["true", "false", "false"]
+    page.wait_for_function(
+        f"document.getElementById('curves-plot').data.every(t => {alone.replace('ln+l1=1e-4', 'bn')})"
+    )
 
 
 def test_curves_change_with_their_controls(page):
@@ -155,10 +178,19 @@ def test_curves_change_with_their_controls(page):
     everything = len(visible(page, "curves-plot"))
     page.click("#curves-measure button[value=loss]")
     page.wait_for_function(f"{title} === 'loss without penalty (nats)'")
+    best = {name: curve for name, curve in curves(page).items() if name.endswith(", best epoch")}
+    assert len(best) == len(ACCURACY)
+    filled = page.evaluate(
+        "document.getElementById('curves-plot').data.filter(t => t.fill).map(t => [t.name, t.opacity])"
+    )
+    assert sorted(map(tuple, filled)) == [("test", 0.16)] * 3 + [("training", 0.08)] * 3
+    for name, mark in best.items():
+        label = name.removesuffix(", best epoch")
+        assert mark["y"][0] == curves(page)[f"{label} test"]["y"][mark["x"][0] - 1]
     page.click("#curves-measure button[value=accuracy]")
     page.wait_for_function(f"{title} === 'accuracy (%)'")
     page.uncheck("#curves-train")
-    page.wait_for_function(f"document.getElementById('curves-plot').data.length === {everything - 3}")
+    page.wait_for_function(f"document.getElementById('curves-plot').data.length === {everything - 6}")
     page.check("#curves-seeds")
     page.wait_for_function("document.getElementById('curves-plot').data.some(t => t.name.includes('seed 2'))")
     page.check("#curves-log")
@@ -274,15 +306,82 @@ def test_text_of_others_is_text(open_page, fake_comparison, tmp_path):
     assert page.locator("#results-table tbody th a").first.get_attribute("href").startswith(("bn", "ln"))
     classes = page.locator("#browser-true option").all_inner_texts()
     assert classes == ["all", *ODD]
-    # What plotly.js draws has neither tags nor links of its own.
+    # What plotly.js draws has neither tags nor links of its own, and names at an axis are cut.
     texts = page.locator("#confusion-plot .ytick text").all_text_contents()
-    assert sorted(texts) == sorted(ODD) and page.locator("#confusion-plot a[href]").count() == 0
+    cut = [name if len(name) <= 16 else f"{name[:15]}…" for name in ODD]
+    assert sorted(texts) == sorted(cut) and page.locator("#confusion-plot a[href]").count() == 0
+    plot = page.locator("#confusion-plot .nsewdrag").first
+    box = plot.bounding_box()
+    plot.hover(position={"x": 0.3 * box["width"], "y": 0.5 * box["height"]})
+    label = page.locator("#confusion-plot .hoverlayer .hovertext")
+    assert label.text_content().startswith(f"{ODD[2]}taken for {ODD[1]}")
     assert page.locator("#confusion-plot text tspan[style*=bold]").count() == 0
-    page.locator("#curves-plot .nsewdrag").first.hover()
+    page.locator("#curves-plot .scatterlayer .point").first.hover(force=True)
+    assert page.locator("#curves-plot .hoverlayer .hovertext").first.text_content().startswith(f"{ODD[0]}, ")
     assert page.locator(".notice").first.inner_text() == ODD[0]
     for summary in page.locator("#configuration summary").all():
         summary.click()
     assert ODD[2] in page.locator("#configuration").inner_text()
+
+
+def test_long_and_many_class_names_on_a_phone(open_page, fake_comparison, tmp_path):
+    names = [*(f"{'n' * 119}{i}" for i in range(5)), *(f"class {i}" for i in range(45))]
+    page = open_page(fake_comparison(tmp_path, {"bn": [0.5, 0.4]}, class_names=names).report(), phone=True)
+    drawn(page, "confusion-plot")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    for button in page.locator("#confusion-list button").all():
+        box = button.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    ticks = page.locator("#confusion-plot .ytick text").all_text_contents()
+    assert ticks[:2] == ["nnnnnnn…nnnnnnn0", "nnnnnnn…nnnnnnn3"] and len(ticks) <= 20
+    assert page.locator("#confusion-plot .nsewdrag").first.bounding_box()["width"] > 180
+    few = open_page(fake_comparison(tmp_path / "few", {"bn": [0.5, 0.4]}, class_names=names[:12]).report(), phone=True)
+    drawn(few, "confusion-plot")
+    assert few.locator("#confusion-plot .annotation").count() == 0  # no room for numbers
+
+
+def test_names_that_differ_at_their_end_are_cut_in_the_middle(open_page, fake_comparison, tmp_path):
+    names = ["a rather long name of one", "a rather long name of two", "short"]
+    page = open_page(fake_comparison(tmp_path, {"bn": [0.5]}, class_names=names).report())
+    drawn(page, "confusion-plot")
+    ticks = page.locator("#confusion-plot .ytick text").all_text_contents()
+    assert ticks == ["a rathe…e of one", "a rathe…e of two", "short"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("minus", ["", "1"])
+def test_numbers_of_the_confusion_are_read_on_their_colours(open_page, comparison, theme, minus):
+    page = open_page(comparison.path / "report.html", color_scheme=theme)
+    drawn(page, "confusion-plot")
+    page.select_option("#confusion-other", minus)
+    plot = "document.getElementById('confusion-plot')"
+    page.wait_for_function(f"{plot}.data[0].colorscale.length === {3 if minus else 2}")
+    heat = page.evaluate(
+        f"(({{ z, zmin, zmax, colorscale }}) => [z.map(r => [...r]), zmin, zmax, colorscale])({plot}.data[0])"
+    )
+    values, low, high, scale = heat
+    notes = page.evaluate(f"{plot}.layout.annotations.map(a => [a.x, a.y, a.font.color])")
+    places, colours = zip(
+        *((place, [int(v) for v in re.findall(r"\d+", colour)]) for place, colour in scale), strict=True
+    )
+    seen = 0
+    for x, y, ink in notes:
+        if x == y:
+            continue
+        share = (values[y][x] - low) / (high - low)
+        background = luminance([np.interp(share, places, channel) for channel in zip(*colours, strict=True)])
+        assert (max(background, LUMINANCE[ink]) + 0.05) / (min(background, LUMINANCE[ink]) + 0.05) > 4.5
+        seen += 1
+    assert seen > 20
+
+
+def test_an_old_browser_says_why_there_are_no_plots(page):
+    page.add_init_script("delete window.DecompressionStream")
+    page.reload()
+    box = page.locator("#curves-plot")
+    box.scroll_into_view_if_needed()
+    box.get_by_text("This browser cannot unpack the plots; it needs one of 2023 or later.").wait_for()
+    assert page.locator("#browser-cards .card").count() > 0
 
 
 def test_one_run_alone(open_page, fake_comparison, tmp_path):

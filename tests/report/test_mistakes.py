@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfnorm.report.mistakes import A_SHEET, mistakes_data, picture_sheets
+from tfnorm.report.mistakes import A_SHEET, PAGE_BYTES, mistakes_data, picture_sheets
 
 
 def opened(address):
@@ -76,6 +76,30 @@ def test_pictures_keep_within_the_budget(seeded):
     sheets = picture_sheets(images, budget=600_000)
     assert 0 < sheets.count < len(images) and sum(map(len, sheets.sheets)) <= 600_000
     assert picture_sheets(images, budget=1000).count == 0
+
+
+@pytest.mark.parametrize(
+    ("room", "sheets", "said"),
+    [
+        (200_000, 2, "Pictures of the 512 most confident mistakes"),
+        (0, 0, "Without pictures: with any the page would be"),
+    ],
+)
+def test_a_page_has_as_many_pictures_as_it_has_room_for(
+    fake_comparison, tmp_path, seeded, monkeypatch, room, sheets, said
+):
+    comparison = fake_comparison(tmp_path, {"bn": [0.0], "ln": [0.0]}, images=1000)
+    images = seeded.integers(0, 256, (1000, 16, 16, 1), np.uint8)
+    monkeypatch.setattr("tfnorm.compare.page.test_images", lambda run: (None, "None here."))
+    without = comparison.report().stat().st_size
+    monkeypatch.setattr("tfnorm.compare.page.test_images", lambda run: (images, ""))
+    whole = comparison.report().read_text()
+    assert "Without pictures" not in whole and said not in whole
+    limit = without + 10_000 + room
+    monkeypatch.setattr("tfnorm.report.mistakes.PAGE_BYTES", limit)
+    text = comparison.report().read_text()
+    assert said in text and len(text.encode()) <= limit < len(whole.encode()) < PAGE_BYTES
+    assert (whole.count("data:image/png;base64,"), text.count("data:image/png;base64,")) == (4, sheets)
 
 
 @pytest.mark.parametrize("channels", [2, 4])

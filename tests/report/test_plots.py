@@ -189,6 +189,16 @@ def test_labels_of_a_family_differ_in_shade_and_marker():
     assert len({style.colour for style in look.values()}) == len({style.marker for style in look.values()}) == 4
 
 
+def test_eight_labels_of_a_family_are_told_apart_and_seen_on_white():
+    for base in (*FAMILIES, "another"):
+        shades = [style.colour for style in styles(f"{base}:{i}" for i in range(8)).values()]
+        channels = np.array([[int(value[i : i + 2], 16) / 255 for i in (1, 3, 5)] for value in shades])
+        distance = np.linalg.norm(channels[:, None] - channels[None], axis=-1) + np.eye(8)
+        assert distance.min() > 0.1
+        luminance = channels**2.2 @ [0.2126, 0.7152, 0.0722]
+        assert (1.05 / (luminance + 0.05)).min() > 1.5
+
+
 def test_families_are_told_apart_by_colour_blind_readers():
     # Viénot, Brettel and Mollon 1999: what a protanope and a deuteranope see, in linear RGB.
     protan = np.array([[0.11238, 0.88762, 0.0], [0.11238, 0.88762, 0.0], [0.00401, -0.00401, 1.0]])

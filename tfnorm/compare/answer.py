@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tfnorm.compare.statistics import Difference, listed
+from tfnorm.compare.statistics import Difference, left_out, listed, without_partner
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # Speeds closer than this are called alike: the clock of a busy machine tells them no better.
 SPEED_TOLERANCE = 0.05
+# Points of accuracy that one gives away for size and speed, at most.
+MEANINGFUL = 0.5
 
 
 @dataclass(frozen=True)
@@ -31,17 +33,20 @@ class Answer:
     picks: tuple[str, ...] = ()
 
 
-def answer(table: pd.DataFrame, pairs: Sequence[Difference]) -> Answer:
+def answer(table: pd.DataFrame, pairs: Sequence[Difference], *, resolution: float = 0.0) -> Answer:
     """Answer which spec to use, no more firmly than the runs justify.
 
     A spec that diverged with some seed is never recommended, nor is one that another is shown to beat, nor one whose
-    mean is below that of such a one: seeds that spread too far to show it do not speak for it. Where one spec is left,
-    it is the answer. Where several are, accuracy does not decide between them, and size and speed do: the one with the
-    fewest parameters and the fastest (in images a second of training, alike within 5 %). One seed justifies no answer.
+    mean is below that of such a one: seeds that spread too far to show it do not speak for it. One that shares fewer
+    than 2 seeds with each other one is left out. Where one spec is left, it is the answer. Where several are, size and
+    speed decide (images a second of training, alike within 5 %), but only between the best in the mean and those whose
+    95 % interval, paired by seed, excludes that they are more than `MEANINGFUL` points, or one test image if that is
+    more, below it. Where there are none, the seeds are too few for an answer.
 
     Args:
         table: `Comparison.table`.
         pairs: `Comparison.pairs`.
+        resolution: One test image in percent.
     """
     labels = [str(label) for label in table.index]
     accuracy = dict(zip(labels, map(float, table["last_accuracy"]), strict=True))
@@ -50,8 +55,8 @@ def answer(table: pd.DataFrame, pairs: Sequence[Difference]) -> Answer:
         for label, lost in zip(labels, table["diverged"], strict=True)
         if not lost and math.isfinite(accuracy[label])
     ]
-    left_out = [label for label in labels if label not in fit]
-    lost = f" {listed(left_out)} diverged with some seed and {_are(left_out)} left out." if left_out and fit else ""
+    diverged = [label for label in labels if label not in fit]
+    lost = f" {listed(diverged)} diverged with some seed and {_are(diverged)} left out." if diverged and fit else ""
     if not fit:
         return Answer(
             "None of them: each diverged with some seed.",
@@ -69,73 +74,150 @@ def answer(table: pd.DataFrame, pairs: Sequence[Difference]) -> Answer:
             (fit[0],),
         )
     differences = [d for d in pairs if d.first in fit and d.second in fit]
-    if all(d.seeds < 2 for d in differences):
-        best = max(fit, key=accuracy.__getitem__)
-        return Answer(
-            "One seed cannot tell which to use: train at least 3.",
-            f"{best} was right most often ({accuracy[best]:.2f} %), but with other seeds the order may be another."
-            f"{lost}",
-        )
+    alone = without_partner(fit, differences)
+    if len(alone) == len(fit):
+        return _too_few(table.loc[fit], differences, lost)
+    if alone:
+        lost += f" {left_out(alone)}"
+        fit = [label for label in fit if label not in alone]
     beaten = {_worse(d) for d in differences if d.is_real()}
     floor = max((accuracy[label] for label in beaten), default=-math.inf)
     kept = [label for label in fit if label not in beaten and accuracy[label] >= floor] or fit
     dropped = [label for label in fit if label not in kept]
     if len(kept) == 1:
-        reason = _why_it_beats(kept[0], dropped, differences) + _its_cost(kept[0], table.loc[fit])
-        return Answer(f"Use {kept[0]}.", reason + lost, (kept[0],))
+        return _winner(kept[0], dropped, differences, table.loc[fit], lost)
     best = max(kept, key=accuracy.__getitem__)
-    return _by_cost(table.loc[kept], dropped, f" The best in the mean is {best}, with {accuracy[best]:.2f} %.{lost}")
+    below = {best: 0.0} | _most_below(best, kept, differences)
+    margin = max(MEANINGFUL, resolution)
+    close = [label for label in kept if below.get(label, math.inf) <= margin]
+    if close == [best]:
+        return _cannot_tell(best, table.loc[kept], dropped, differences, lost)
+    unsure = [label for label in kept if label not in close]
+    rest = f" The best in the mean is {best}, with {accuracy[best]:.2f} %."
+    if unsure:
+        rest += f" {listed(unsure)} may be more than {margin:.2f} points below it."
+    return _by_cost(table.loc[close], best, below, dropped, rest + lost)
 
 
-def _by_cost(kept: pd.DataFrame, dropped: Sequence[str], rest: str) -> Answer:
-    """Choose between specs that accuracy does not tell apart."""
+def _too_few(fit: pd.DataFrame, differences: Sequence[Difference], lost: str) -> Answer:
+    """Answer where no two specs share 2 seeds."""
+    best = str(fit["last_accuracy"].idxmax())
+    rest = f"{best} was right most often ({fit['last_accuracy'][best]:.2f} %), but with other seeds the order may be "
+    rest += f"another.{lost}"
+    if not any(d.seeds for d in differences):
+        return Answer(
+            "No seed is shared, so that these runs cannot tell which to use.",
+            f"Differences are paired by seed: train the same seeds with each spec, at least 3. {rest}",
+        )
+    one = "One common seed" if fit["seeds"].max() > 1 else "One seed"
+    return Answer(f"{one} cannot tell which to use: train at least 3.", rest)
+
+
+def _most_below(best: str, kept: Sequence[str], differences: Sequence[Difference]) -> dict[str, float]:
+    """Return how many points others are below the best at most, by the 95 % interval of the difference."""
+    found = {}
+    for d in differences:
+        if best in (d.first, d.second) and d.seeds > 1:
+            other, lead = (d.second, d.mean) if d.first == best else (d.first, -d.mean)
+            found[other] = max(0.0, lead + d.half_width)
+    return {label: found[label] for label in kept if label in found}
+
+
+def _cannot_tell(
+    best: str, kept: pd.DataFrame, dropped: Sequence[str], differences: Sequence[Difference], lost: str
+) -> Answer:
+    """Answer where others may be too far below the best in the mean for size and speed to decide."""
     labels = [str(label) for label in kept.index]
-    parameters = dict(zip(labels, map(int, kept["parameters"]), strict=True))
-    speed = dict(zip(labels, map(float, kept["images_per_second"]), strict=True))
+    leads = [d for d in differences if best in (d.first, d.second) and {d.first, d.second} <= set(labels)]
+    leads = [d for d in leads if d.seeds > 1]
+    cheapest = min(labels, key=lambda label: (kept["parameters"][label], -kept["images_per_second"][label]))
+    which = f"which to use of {_either(labels)}" if dropped else "which to use"
+    reason = (
+        f"Train more seeds. The best in the mean is {best}, with {kept['last_accuracy'][best]:.2f} %; the cheapest "
+        f"meanwhile is {cheapest}, with {int(kept['parameters'][cheapest]):,} trainable parameters and "
+        f"{kept['images_per_second'][cheapest]:,.0f} images/s."
+    )
+    if not leads:
+        return Answer(f"Too few common seeds to tell {which}.", reason + lost)
+    next_best = min(leads, key=lambda d: abs(d.mean))
+    return Answer(
+        f"{next_best.seeds} seeds cannot tell {which}: {next_best.better} leads {_worse(next_best)} by "
+        f"{abs(next_best.mean):.2f} ± {next_best.half_width:.2f} points.",
+        f"{reason}{_worse_than_others(dropped)}{lost}",
+    )
+
+
+def _by_cost(close: pd.DataFrame, best: str, below: Mapping[str, float], dropped: Sequence[str], rest: str) -> Answer:
+    """Choose between specs of which none is much below the best in the mean."""
+    labels = [str(label) for label in close.index]
+    parameters = dict(zip(labels, map(int, close["parameters"]), strict=True))
+    speed = dict(zip(labels, map(float, close["images_per_second"]), strict=True))
     fewest, top = min(parameters.values()), max((s for s in speed.values() if math.isfinite(s)), default=math.nan)
     small = [label for label in labels if parameters[label] == fewest]
     fast = [label for label in labels if speed[label] >= (1 - SPEED_TOLERANCE) * top] or labels
     both = [label for label in small if label in fast]
     size, pace = f"fewest parameters ({fewest:,})", f"fastest training ({top:,.0f} images/s)"
     head = f"Not {_either(dropped)}" if dropped else "No difference in accuracy is shown"
-    told = "Accuracy"
-    if dropped:
-        told = f"{listed(dropped)} {_are(dropped)} shown to be worse, or below one that is. Between the others accuracy"
+    rest += _worse_than_others(dropped)
     if len(both) == len(labels):
-        return Answer(
-            f"{head}: take {_either(labels)}." if dropped else f"{head}: take any of them.",
-            f"{told} does not decide, and they are equally large and fast.{rest}",
-            tuple(labels),
-        )
+        sentence = f"{head}: take {_taken(labels, best, below)[:-1]}."
+        return Answer(sentence, f"Accuracy does not decide, and they are equally large and fast.{rest}", tuple(labels))
     if both:
         because = " and ".join(words for words, some in ((size, small), (pace, fast)) if len(some) < len(labels))
-        sentence, picks = f"{head}: take {_either(both)}, with the {because}.", both
+        sentence, picks = f"{head}: take {_taken(both, best, below)} with the {because}.", both
     else:
-        sentence = f"{head}: take {_either(small)} for the {size}, or {_either(fast)} for the {pace}."
+        sentence = (
+            f"{head}: take {_taken(small, best, below)} for the {size}, or {_taken(fast, best, below)} for the {pace}."
+        )
         picks = [*small, *fast]
-    return Answer(sentence, f"{told} does not decide, so that size and speed do.{rest}", tuple(picks))
+    return Answer(sentence, f"Accuracy does not decide, so that size and speed do.{rest}", tuple(picks))
 
 
-def _why_it_beats(best: str, dropped: Sequence[str], differences: Sequence[Difference]) -> str:
-    """Say what the one that is left beats, by how much, and what it is only above in the mean."""
+def _taken(labels: Sequence[str], best: str, below: Mapping[str, float]) -> str:
+    """Name what to take, and how far it may be below the best in the mean."""
+    others = [label for label in labels if label != best]
+    if not others:
+        return f"{best}, the best in the mean,"
+    most = f"at most {max(below[label] for label in others):.2f} points below"
+    if best in labels:
+        return f"{best}, the best in the mean, or {_either(others)}, {most} it,"
+    return f"{_either(others)}, {most} {best}, the best in the mean,"
+
+
+def _worse_than_others(dropped: Sequence[str]) -> str:
+    return f" {listed(dropped)} {_are(dropped)} shown to be worse, or below one that is." if dropped else ""
+
+
+def _winner(
+    best: str, dropped: Sequence[str], differences: Sequence[Difference], fit: pd.DataFrame, lost: str
+) -> Answer:
+    """Name the one that is left, what it beats and by how much, and what it is only above in the mean."""
     wins = {_worse(d): abs(d.mean) for d in differences if d.is_real() and d.better == best}
     doubtful = [label for label in dropped if label not in wins]
+    cost = _its_cost(best, fit) + lost
     if not wins:
-        return "It is the only one that no other is shown to beat."
+        return Answer(f"Use {best}.", f"It is the only one that no other is shown to beat.{cost}", (best,))
     gains = sorted(wins.values())
     by = f"{gains[0]:.2f}" if len(gains) == 1 else f"{gains[0]:.2f} to {gains[-1]:.2f}"
     beats = f"It beats {listed(list(wins))} by {by} points of test accuracy."
-    if doubtful:
-        beats += f" {listed(doubtful)} {_are(doubtful)} lower in the mean still, though not shown to be worse."
-    return beats
+    if not doubtful:
+        return Answer(f"Use {best}.", beats + cost, (best,))
+    return Answer(
+        f"Use {best}: it beats {listed(list(wins))}; that it beats {listed(doubtful)} is not shown.",
+        f"{beats} {listed(doubtful)} {_are(doubtful)} lower in the mean still, though not shown to be worse.{cost}",
+        (best,),
+    )
 
 
 def _its_cost(best: str, fit: pd.DataFrame) -> str:
     """Say how many parameters it has, if another has fewer."""
     parameters = fit["parameters"].astype(int)
-    if parameters[best] == parameters.min():
+    fewest = parameters.min()
+    if parameters[best] == fewest:
         return ""
-    return f" It has {parameters[best]:,} trainable parameters; {parameters.idxmin()} has {parameters.min():,}."
+    small = [str(label) for label in parameters.index[parameters == fewest]]
+    have = "has" if len(small) == 1 else "have"
+    return f" It has {parameters[best]:,} trainable parameters; {listed(small)} {have} {fewest:,}."
 
 
 def _worse(difference: Difference) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfnorm.compare.comparison import PAGE, Comparison
-from tfnorm.compare.settings import FINGERPRINT, Differing, differing_settings, settings_of, shown
+from tfnorm.compare.settings import Differing, differing_settings, name_of, settings_of, shown, telling
 from tfnorm.compare.statistics import listed
 from tfnorm.compare.sweep_folder import is_sweep, open_sweep
 from tfnorm.errors import RunError
@@ -44,7 +44,8 @@ def find_runs(folders: Iterable[str | Path]) -> Found:
     found: dict[Path, Path] = {}
     for folder in map(Path, folders):
         if not folder.is_dir():
-            raise RunError(f"There is no folder {folder}. Give the folder of a run, of a comparison or of many runs.")
+            what = f"{folder} is a file." if folder.exists() else f"There is no folder {folder}."
+            raise RunError(f"{what} Give the folder of a run, of a comparison or of many runs.")
         runs = _run_folders(folder)
         if not runs:
             raise RunError(f"There is no run in {folder}. Give the folder of a run, of a comparison or of many runs.")
@@ -95,7 +96,7 @@ def collect(folders: Sequence[str | Path], *, out: str | Path | None = None, any
     differing = differing_settings(found.runs)
     if differing and not anyway:
         raise RunError(
-            f"These runs differ in more than norm and seed: {'; '.join(map(str, differing))}. "
+            f"These runs differ in more than norm and seed: {'; '.join(map(str, telling(differing)))}. "
             "Give runs that differ in nothing else, or compare them anyway, with --anyway."
         )
     groups = _groups(found.runs, differing)
@@ -111,15 +112,14 @@ def _named(paths: Sequence[Path]) -> str:
 
 
 def _groups(runs: Sequence[Run], differing: Sequence[Differing]) -> dict[str, list[Run]]:
-    """Return the runs that differ in the seed alone, by spec and, where specs share it, what tells them apart."""
+    """Return the runs that differ in the seed alone, by spec and, where settings differ, what tells them apart."""
     alike: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         alike.setdefault((run.label, repr(settings_of(run))), []).append(run)
     groups = {}
     for (label, _), members in alike.items():
         _check_seeds(members)
-        several = sum(other == label for other, _ in alike) > 1
-        name = f"{label} ({_mark(members[0], differing)})" if several else label
+        name = f"{label} ({_mark(members[0], differing)})" if differing else label
         groups[name if name not in groups else f"{name} in {members[0].path}"] = members
     return groups
 
@@ -127,12 +127,7 @@ def _groups(runs: Sequence[Run], differing: Sequence[Differing]) -> dict[str, li
 def _mark(run: Run, differing: Sequence[Differing]) -> str:
     """Return in what a run differs from others, in a few words."""
     settings = settings_of(run)
-    keys = [each.key for each in differing]
-    # What follows from the recipe is told by its name.
-    keys = ["recipe name"] if "recipe name" in keys else keys
-    return ", ".join(
-        f"data {shown(settings[key])}" if key == FINGERPRINT else f"{key} {shown(settings[key])}" for key in keys
-    )
+    return ", ".join(f"{name_of(each.key)} {shown(settings.get(each.key))}" for each in telling(differing))
 
 
 def _check_seeds(runs: Sequence[Run]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tfnorm.compare.grid import PlannedRun
 from tfnorm.compare.live import SweepProgress
 from tfnorm.compare.pictures import Pictures
+from tfnorm.compare.settings import FINGERPRINT, Differing, differing_settings
 from tfnorm.compare.statistics import Difference, mcnemar, paired_differences, summarize, verdict
 from tfnorm.errors import FailedRunsError, RunError, TfnormError, unknown
 from tfnorm.files import check_format, write_whole
@@ -266,8 +267,20 @@ class Comparison(Pictures):
         return 100 / self.runs[0].config["data"]["test_images"]
 
     @functools.cached_property
+    def differing(self) -> Sequence[Differing]:
+        """In what the runs differ besides norm and seed, nothing unless they were compared anyway."""
+        return differing_settings(self.runs)
+
+    @property
+    def same_data(self) -> bool:
+        """Whether all runs had the same data."""
+        return all(each.key != FINGERPRINT for each in self.differing)
+
+    @functools.cached_property
     def pairs(self) -> Sequence[Difference]:
-        """The differences of `differences`, one a pair."""
+        """The differences of `differences`, one a pair; none between runs on different data."""
+        if not self.same_data:
+            return []
         return paired_differences(self.accuracies, resolution=self.one_image)
 
     @functools.cached_property
@@ -285,6 +298,8 @@ class Comparison(Pictures):
     @property
     def verdict(self) -> str:
         """What the runs say in words: which differences are real, and which cannot be told."""
+        if not self.same_data:
+            return "The runs are on different data, so that no difference between them is told."
         return verdict(self.accuracies, resolution=self.one_image)
 
     def errors(self, first: str, second: str) -> pd.DataFrame:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfnorm.compare.settings import counted
+from tfnorm.compare.statistics import listed
 from tfnorm.errors import RunError
 from tfnorm.files import write_whole
 from tfnorm.training.runs import slug
@@ -50,10 +52,10 @@ class Pictures(ABC):
 
     def title(self, what: str) -> str:
         """Return ``what`` with network, data and number of seeds."""
-        config = self.runs[0].config
-        seeds = max(len(group) for group in self.groups.values())
-        over = "1 seed" if seeds == 1 else f"{seeds} seeds"
-        return f"{what}: {config['asked']['arch']} on {config['data']['name']}, {over}"
+        networks = listed(list(dict.fromkeys(run.config["asked"]["arch"] for run in self.runs)))
+        data = listed(list(dict.fromkeys(run.config["data"]["name"] for run in self.runs)))
+        seeds = [len(group) for group in self.groups.values()]
+        return f"{what}: {networks} on {data}, {counted(seeds, 'seed')}"
 
     def plot_loss(self, path: str | Path | None = None) -> Figure:
         """Draw training and test loss without penalty, all specs together."""
@@ -77,8 +79,10 @@ class Pictures(ABC):
         """Draw the difference in test accuracy of every pair of specs with its 95 % interval, the real ones marked.
 
         Raises:
-            RunError: If there is one spec only.
+            RunError: If there is one spec only, or runs are on different data.
         """
+        if not self.pairs and len(self.groups) > 1:
+            raise RunError("The runs are on different data, so that no difference between them is told.")
         from tfnorm.report import plot_differences
 
         return plot_differences(self.pairs, title=self.title("Differences in accuracy"), path=path)

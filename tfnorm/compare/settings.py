@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tfnorm.training.config import TrainConfig
@@ -12,9 +13,13 @@ from tfnorm.training.recipes import RECIPES
 from tfnorm.training.runs import Run, flat_settings
 
 FINGERPRINT = "fingerprint of the data"
+RECIPE = "recipe name"
+# What decides which data a run has.
+DATA = ("dataset", "image_size", "holdout")
 # What `tfnorm compare` takes, but for those that the recipe has too.
 OPTIONS = ("arch", "dataset", "image_size", "dropout", "regularize", "precision", "holdout", "patience")
 REPLACED = ("epochs", "batch_size", "augmentation", "learning_rate")
+NOT_ABSOLUTE = ", seen from the folder where the command was given"
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,39 @@ def shown(value: Any) -> str:
     return text if len(text) <= 14 else f"{text[:12]}…"
 
 
+def ranged(numbers: Iterable[int]) -> str:
+    """Return a number, or the least and the largest of several.
+
+    Example:
+        >>> ranged([1200, 1200]), ranged([20, 5, 10])
+        ('1,200', '5 to 20')
+    """
+    found = list(numbers)
+    low, high = min(found), max(found)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def counted(numbers: Iterable[int], word: str) -> str:
+    """Return numbers with their word, in the plural if one of them is more than one.
+
+    Example:
+        >>> counted([1], "run"), counted([1200], "run"), counted([1, 3], "seed")
+        ('1 run', '1,200 runs', '1 to 3 seeds')
+    """
+    found = list(numbers)
+    return f"{ranged(found)} {word}{'' if max(found) == 1 else 's'}"
+
+
+def name_of(key: str) -> str:
+    """Return a setting's name as a sentence has it.
+
+    Example:
+        >>> name_of("recipe name"), name_of("fingerprint of the data"), name_of("batch_size")
+        ('recipe', 'data', 'batch size')
+    """
+    return {RECIPE: "recipe", FINGERPRINT: "data"}.get(key, key.replace("_", " "))
+
+
 def _places(runs: Sequence[Run]) -> str:
     return str(runs[0].path) + (f" and {len(runs) - 1} more" if len(runs) > 1 else "")
 
@@ -70,29 +108,60 @@ def differing_settings(runs: Sequence[Run]) -> list[Differing]:
     return found
 
 
+def telling(differing: Sequence[Differing]) -> list[Differing]:
+    """Return what tells runs apart: without what follows from the recipe's name, and data that follow from theirs.
+
+    Args:
+        differing: See `differing_settings`.
+    """
+    keys = {each.key for each in differing}
+
+    def follows(each: Differing, causes: Sequence[str]) -> bool:
+        found: dict[tuple[str, ...], set[str]] = {}
+        for run in (run for _, runs in each.values for run in runs):
+            settings = settings_of(run)
+            cause = tuple(repr(settings.get(key)) for key in causes)
+            found.setdefault(cause, set()).add(repr(settings.get(each.key)))
+        return bool(keys.intersection(causes)) and all(len(values) == 1 for values in found.values())
+
+    def is_news(each: Differing) -> bool:
+        if each.key == FINGERPRINT:
+            return not follows(each, DATA)
+        of_recipe = each.key in REPLACED or each.key.startswith("recipe ")
+        return each.key == RECIPE or not (of_recipe and follows(each, [RECIPE]))
+
+    return [each for each in differing if is_news(each)]
+
+
 @dataclass(frozen=True)
 class Reproduction:
     """How to train the same runs again.
 
     Args:
-        text: A command for a shell, or lines of Python where the command line cannot say it.
+        text: Commands for a shell, or lines of Python where the command line cannot say it.
         language: "shell" or "python".
+        note: What to change or to know before it is run elsewhere, or "".
     """
 
     text: str
     language: str
+    note: str
 
 
 def reproduction(runs: Sequence[Run]) -> Reproduction:
-    """Return the command that trains these runs again, with every setting that is not the default.
+    """Return the commands that train these runs again, with every setting that is not the default.
 
     Args:
-        runs: Of one configuration, norms and seeds aside.
+        runs: Of one configuration, norms and seeds aside. Specs with the same seeds share a command.
     """
     config = runs[0].config
     asked: Mapping[str, Any] = config["asked"]
-    specs = list(dict.fromkeys(run.label for run in runs))
-    seeds = list(dict.fromkeys(run.seed for run in runs))
+    seeds_of: dict[str, list[int]] = {}
+    for run in runs:
+        seeds_of.setdefault(run.label, []).append(run.seed)
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for label, seeds in seeds_of.items():
+        groups.setdefault(tuple(sorted(seeds)), []).append(label)
     recipe = asked["recipe"]
     usual = RECIPES[recipe["name"]] if recipe["name"] in RECIPES else None
     fields = TrainConfig.model_fields
@@ -104,22 +173,43 @@ def reproduction(runs: Sequence[Run]) -> Reproduction:
         settings |= {key: asked[key] for key in REPLACED if asked[key] != getattr(usual, key)}
         if usual.name != "default":
             settings["recipe"] = usual.name
-    counted = seeds == list(range(len(seeds)))
+    counted = all(seeds == tuple(range(len(seeds))) for seeds in groups)
+    note = _note(asked["dataset"], config["data"].get("data_dir"), len(groups))
     if config["machine"].get("threads") == 1:
         settings["jobs"] = config["machine"]["cores"] or 1
     if named and counted:
-        words = ["tfnorm", "compare", *specs, "--seeds", str(len(seeds))]
-        for key, value in settings.items():
-            words += [f"--{key.replace('_', '-')}", str(value)]
-        return Reproduction(shlex.join(words), "shell")
+        options = [word for key, value in settings.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+        lines = [
+            shlex.join(["tfnorm", "compare", *specs, "--seeds", str(len(seeds)), *options])
+            for seeds, specs in groups.items()
+        ]
+        return Reproduction("\n".join(lines), "shell", note)
     imports = ["import tfnorm"]
     if not named:
         imports.append("from tfnorm.training.recipes import Recipe")
         given = {key: value for key, value in recipe.items() if value is not None}
         settings = {**settings, "recipe": _Call("Recipe", given)}
-    call = _Call("tfnorm.compare", {"seeds": len(seeds) if counted else seeds, **settings})
-    text = repr(call).replace("(", f"({specs!r}, ", 1)
-    return Reproduction("\n".join([*imports, text]), "python")
+    calls = [
+        repr(_Call("tfnorm.compare", {"seeds": len(seeds) if counted else list(seeds), **settings})).replace(
+            "(", f"({specs!r}, ", 1
+        )
+        for seeds, specs in groups.items()
+    ]
+    return Reproduction("\n".join([*imports, *calls]), "python", note)
+
+
+def _note(dataset: str, data_dir: str | None, commands: int) -> str:
+    """Return what to know before commands are run elsewhere."""
+    from tfnorm.datasets import list_datasets
+
+    notes = []
+    if data_dir:
+        notes.append(f"{data_dir} is a folder of the machine that trained them: put your own in its place.")
+    if dataset not in list_datasets():
+        notes.append(f"{dataset} is a path on that machine{'' if Path(dataset).is_absolute() else NOT_ABSOLUTE}.")
+    if commands > 1:
+        notes.append("Each set of seeds has a command of its own; tfnorm report then puts them on one page.")
+    return " ".join(notes)
 
 
 class _Call:

@@ -43,7 +43,7 @@ class Difference:
         p: Two-sided p value of Student's paired test; NaN for one seed.
         p_adjusted: The same after Holm's correction over all pairs.
         detectable: The smallest mean difference that would have counted as real, given the spread seen and the number
-            of pairs; NaN for one seed.
+            of pairs with at least 2 common seeds; NaN for one seed.
     """
 
     first: str
@@ -138,11 +138,14 @@ def paired_differences(values: Mapping[str, Mapping[int, float]], *, resolution:
 
     labels = list(values)
     pairs = [(a, b) for i, a in enumerate(labels) for b in labels[i + 1 :]]
-    found = []
+    changed = []
     for first, second in pairs:
         both = [seed for seed in values[first] if seed in values[second]]
         changes = [values[first][seed] - values[second][seed] for seed in both]
-        changes = [change for change in changes if math.isfinite(change)]
+        changed.append([change for change in changes if math.isfinite(change)])
+    tested = sum(len(changes) > 1 for changes in changed)
+    found = []
+    for (first, second), changes in zip(pairs, changed, strict=True):
         n = len(changes)
         mean = math.fsum(changes) / n if n else math.nan
         if n < 2:
@@ -152,7 +155,7 @@ def paired_differences(values: Mapping[str, Mapping[int, float]], *, resolution:
         error = math.sqrt(variance / n)
         p = 2 * float(special.stdtr(n - 1, -abs(mean) / error)) if error else float(mean == 0)
         half = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * error
-        strictest = float(special.stdtrit(n - 1, 1 - (1 - CONFIDENCE) / 2 / len(pairs))) * error
+        strictest = float(special.stdtrit(n - 1, 1 - (1 - CONFIDENCE) / 2 / tested)) * error
         found.append(Difference(first, second, n, mean, half, p, math.nan, strictest))
     adjusted = iter(holm([d.p for d in found if not math.isnan(d.p)]))
     return [d if math.isnan(d.p) else Difference(*_fields(d), next(adjusted), d.detectable) for d in found]
@@ -227,7 +230,8 @@ def mcnemar(first_wrong: Sequence[bool], second_wrong: Sequence[bool]) -> ErrorC
 def verdict(values: Mapping[str, Mapping[int, float]], *, resolution: float = 0.0) -> str:
     """Return what the values say, in a sentence or two.
 
-    A spec that diverged with some seeds is called better than no other: its remaining seeds are the lucky ones.
+    A spec that diverged with some seeds is called better than no other: its remaining seeds are the lucky ones. One
+    that shares fewer than 2 seeds with each other one is left out.
 
     Args:
         values: Spec to seed to test accuracy in percent, not finite where the run diverged.
@@ -248,24 +252,59 @@ def _said(values: Mapping[str, Mapping[int, float]], unfit: set[str], resolution
     if len(kept) == 1:
         return f"Only {best} ended with an accuracy: {means[best]:.2f} %."
     differences = paired_differences({label: values[label] for label in kept}, resolution=resolution)
-    if all(d.seeds < 2 for d in differences):
-        return "No ranking is justified by one seed. Train at least 3 seeds, for example with --seeds 3."
-    real = [d for d in differences if d.is_real() and d.better not in unfit]
-    if not real and any(d.is_real() for d in differences):
-        return "No ranking is justified: what is better in the mean diverged with other seeds."
+    alone = without_partner(list(kept), differences)
+    if len(alone) == len(kept):
+        return f"No ranking is justified by {_too_few(values, differences)}"
+    kept = {label: seeds for label, seeds in kept.items() if label not in alone}
+    best = max([label for label in kept if label not in unfit] or list(kept), key=means.__getitem__)
+    sentences = _of_pairs(list(kept), best, [d for d in differences if {d.first, d.second} <= set(kept)], unfit)
+    return " ".join([*sentences, left_out(alone)] if alone else sentences)
+
+
+def _too_few(values: Mapping[str, Mapping[int, float]], differences: Sequence[Difference]) -> str:
+    """Say how few seeds two specs have in common at most, and what to do."""
+    if not any(d.seeds for d in differences):
+        return "runs without a common seed. Train the same seeds with each spec, at least 3, as --seeds 3 does."
+    common = "common seed" if any(len(seeds) > 1 for seeds in values.values()) else "seed"
+    return f"one {common}. Train at least 3 seeds, for example with --seeds 3."
+
+
+def _of_pairs(kept: Sequence[str], best: str, differences: Sequence[Difference], unfit: set[str]) -> list[str]:
+    """Say which differences are real, and which specs are not shown to differ from the best."""
+    tested = [d for d in differences if d.seeds > 1]
+    untested = [f"{d.first} with {d.second}" for d in differences if d.seeds < 2]
+    rest = [f"Too few common seeds to compare {listed(untested)}."] if untested else []
+    real = [d for d in tested if d.is_real() and d.better not in unfit]
+    if not real and any(d.is_real() for d in tested):
+        return ["No ranking is justified: what is better in the mean diverged with other seeds.", *rest]
     if not real:
-        detectable = max(d.detectable for d in differences if d.seeds > 1)
-        seeds = min(d.seeds for d in differences if d.seeds > 1)
-        return (
-            f"No difference shown between {listed(list(kept))}: {seeds} seeds detect only differences over "
-            f"{detectable:.2f} points."
-        )
-    beaten = {d.second if d.mean > 0 else d.first for d in real if best in (d.first, d.second)}
-    equal = [label for label in kept if label != best and label not in beaten]
-    sentences = [str(d) for d in real]
+        return [
+            f"No difference shown between {listed(kept)}: {min(d.seeds for d in tested)} seeds detect only differences "
+            f"over {max(d.detectable for d in tested):.2f} points.",
+            *rest,
+        ]
+    equal = [label for label in kept for d in tested if {best, label} == {d.first, d.second} and not d.is_real()]
+    sentences = [f"{d}." for d in real]
     if equal:
-        sentences.append(f"No difference shown between {best}, the best in the mean, and {listed(equal)}")
-    return ". ".join(sentences) + "."
+        sentences.append(f"No difference shown between {best}, the best in the mean, and {listed(equal)}.")
+    return [*sentences, *rest]
+
+
+def without_partner(labels: Sequence[str], differences: Sequence[Difference]) -> list[str]:
+    """Return the labels that share fewer than 2 seeds with each other one, so that nothing can be said of them."""
+    paired = {label for d in differences if d.seeds > 1 for label in (d.first, d.second)}
+    return [label for label in labels if label not in paired]
+
+
+def left_out(alone: Sequence[str]) -> str:
+    """Say why the labels of `without_partner` are left out.
+
+    Example:
+        >>> left_out(["gn:2"])
+        'gn:2 shares fewer than 2 seeds with each of the others and is left out.'
+    """
+    share, are = ("shares", "is") if len(alone) == 1 else ("share", "are")
+    return f"{listed(alone)} {share} fewer than 2 seeds with each of the others and {are} left out."
 
 
 def listed(labels: Sequence[str]) -> str:

@@ -12,7 +12,8 @@ import numpy as np
 
 from tfnorm.misclassified import predictions
 
-# Of base64 text: with plotly.js and the rest a page stays under 12 MB.
+PAGE_BYTES = 12_000_000
+# Of base64 text; a page with more opens slowly.
 PICTURE_BYTES = 6_500_000
 LARGEST_SIDE = 96
 A_SHEET = 256
@@ -96,6 +97,20 @@ class Sheets:
             "columns": SHEET_COLUMNS,
             "perSheet": A_SHEET,
         }
+
+
+def picture_budget(rest: int) -> int:
+    """Return how many bytes of pictures keep a page under 12 MB; 0 if there is no room for any.
+
+    Args:
+        rest: Bytes of the page without pictures.
+
+    Example:
+        >>> picture_budget(3_000_000), picture_budget(8_000_000), picture_budget(13_000_000)
+        (6500000, 3990000, 0)
+    """
+    markup = 10_000  # around the pictures
+    return max(0, min(PICTURE_BYTES, PAGE_BYTES - markup - rest))
 
 
 def picture_sheets(images: np.ndarray, *, budget: int = PICTURE_BYTES) -> Sheets:

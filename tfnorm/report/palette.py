@@ -19,7 +19,7 @@ FAMILIES = {
 OTHERS = ("#6A3D9A", "#8C5A3C", "#1F3A5F", "#7A8B00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 # How far a family's first, second, ... label is blended towards black (negative) or white (positive).
-SHADES = (0.0, -0.45, 0.4, -0.7, 0.6)
+SHADES = (0.0, -0.45, 0.35, -0.8, 0.52, -0.22, 0.17, -0.63)
 
 
 @dataclass(frozen=True)

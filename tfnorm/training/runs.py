@@ -20,6 +20,8 @@ import hashlib
 import io
 import json
 import math
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -257,19 +259,29 @@ class Run:
 
     @property
     def logits(self) -> np.ndarray:
-        """Logits of the test set, (images, classes) float32."""
+        """Logits of the test set, (images, classes) float32.
+
+        Raises:
+            RunError: If the file cannot be read.
+        """
         return self._predictions("logits")
 
     @property
     def labels(self) -> np.ndarray:
-        """True classes of the test set, (images,)."""
+        """True classes of the test set, (images,); raises as `logits` does."""
         return self._predictions("y_true")
 
     def _predictions(self, name: str) -> np.ndarray:
         import numpy as np
 
-        with np.load(self.folder.predictions_path, allow_pickle=False) as arrays:
-            return arrays[name]
+        try:
+            with np.load(self.folder.predictions_path, allow_pickle=False) as arrays:
+                return arrays[name]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise RunError(
+                f"The file {self.folder.predictions_path} cannot be read: {error}. "
+                "Delete result.json in that folder to write it again."
+            ) from None
 
     @property
     def record(self) -> str:

@@ -6,9 +6,9 @@
   // Curves -----------------------------------------------------------------------------------------------------------
   const curves = read("curves-data");
   const many = curves.specs.some((spec) => curves.runs[spec.label].length > 1);
-  const band = (curve, spec, name, change) => ({
+  const band = (curve, spec, name, change, opacity = 0.16) => ({
     x: [...curve.epoch, ...curve.epoch.slice().reverse()], y: [...curve.high.map(change), ...curve.low.map(change).reverse()],
-    fill: "toself", fillcolor: spec.colour, opacity: 0.16, line: { width: 0 }, mode: "lines", hoverinfo: "skip", name, legendgroup: spec.label,
+    fill: "toself", fillcolor: spec.colour, opacity, line: { width: 0 }, mode: "lines", hoverinfo: "skip", name, legendgroup: spec.label,
   });
   const line = (curve, spec, name, change, style) => ({
     x: curve.epoch, y: curve.mean.map(change), customdata: curve.epoch.map((_, i) => [spec.label, name, change(curve.low[i]), change(curve.high[i])]),
@@ -36,16 +36,16 @@
             data.push({ ...line(own, spec, `${words}, seed ${run.seed}`, change, { dash, width: 1.2 }), mode: "lines" });
           }
         } else {
-          if (many && name === "test") data.push(band(means[name], spec, words, change));
+          if (many) data.push(band(means[name], spec, words, change, name === "test" ? 0.16 : 0.08));
           data.push(line(means[name], spec, words, change, { dash, width: name === "test" ? 2.2 : 1.5 }));
         }
       }
-      const best = curves.best[spec.label];
-      if (measure === "accuracy" && wanted("test") && best && change(best[1]) !== null) {
+      const best = curves.best[spec.label]?.[0], reached = change(means.test?.mean[means.test.epoch.indexOf(best)] ?? null);
+      if (wanted("test") && reached !== null) {
         data.push({
-          x: [best[0]], y: [change(best[1])], customdata: [[spec.label]], mode: "markers", legendgroup: spec.label, name: `${spec.label}, best epoch`,
+          x: [best], y: [reached], customdata: [[spec.label]], mode: "markers", legendgroup: spec.label, name: `${spec.label}, best epoch`,
           marker: { symbol: spec.symbol, size: 13, color: spec.colour, line: { width: 2, color: css("--ink") } },
-          hovertemplate: "%{customdata[0]}: best epoch %{x}, %{y:.2f}<extra></extra>",
+          hovertemplate: "%{customdata[0]}: best epoch %{x}, %{y:.4~g}<extra></extra>",
         });
       }
     }
@@ -81,6 +81,7 @@
   // Confusion --------------------------------------------------------------------------------------------------------
   if (byId("confusion-data")) {
     const { classes, counts } = read("confusion-data");
+    const MOST_NAMED = 20, LONGEST = 16;  // of the names at an axis: how many, and how many characters
     const chosen = () => {
       const other = byId("confusion-other")?.value ?? "";
       return { model: Number(byId("confusion-model").value), other: other === "" ? null : Number(other) };
@@ -91,28 +92,45 @@
       return counts[model].matrix.map((row, i) => row.map((value, j) => Math.round(100 * (value - (minus ? minus[i][j] : 0))) / 100));
     };
     const short = (value) => (value === 0 ? "" : Math.abs(value) >= 100 || Number.isInteger(value) ? Math.round(value).toLocaleString("en") : value.toFixed(1));
+    // Names that differ at their end only are cut in the middle.
+    const shortened = (names) => {
+      const cut = (start, end) => names.map((name) => [...name]).map((letters) => (letters.length > LONGEST ? [...letters.slice(0, start), "\u2026", ...letters.slice(letters.length - end)] : letters).join(""));
+      const starts = cut(LONGEST - 1, 0);
+      return new Set(starts).size === new Set(names).size ? starts : cut(LONGEST / 2 - 1, LONGEST / 2);
+    };
+    const folded = (name) => name.replace(/[^]{40}(?=[^])/gu, "$&\n");
+    const channels = (colour) => colour.match(/[\d.]+/g).slice(0, 3).map(Number);
+    const mixed = (from, to, share) => channels(from).map((value, i) => value + share * (channels(to)[i] - value));
+    // Black or white: on any colour one of them has a contrast of 4.5 or more (relative luminance of WCAG 2).
+    const inkOn = (colour) => {
+      const [r, g, b] = colour.map((value) => value / 255).map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "black" : "white";
+    };
     const figure = () => {
       const { other } = chosen();
       const values = cells();
       const mistakes = values.map((row, i) => row.map((value, j) => (i === j ? null : value)));
       const most = Math.max(1e-9, ...mistakes.flat().map(Math.abs));
       const clear = css("--paper"), accent = css("--accent"), bad = css("--bad");
-      const ink = (i, j, value) => (i === j ? css("--soft") : Math.abs(value) > 0.55 * most ? clear : css("--ink"));
+      const full = (value) => (other === null || value < 0 ? accent : bad);
+      const ink = (i, j, value) => (i === j ? css("--soft") : inkOn(mixed(clear, full(value), Math.abs(value) / most)));
       const places = classes.map((_, i) => i), gap = classes.length > 40 ? 0 : 1;
-      // Of many classes every so many is named.
-      const named = places.filter((i) => i % Math.ceil(classes.length / 25) === 0), names = named.map((i) => classes[i]);
+      const named = places.filter((i) => i % Math.ceil(classes.length / MOST_NAMED) === 0), names = shortened(named.map((i) => classes[i]));
+      // No numbers where they would run into each other, as on a phone.
+      const widest = (texts) => Math.max(...texts.map((text) => text.length));
+      const room = (byId("confusion-plot").clientWidth - 60 - 6.5 * widest(names)) / classes.length;
       const signed = (value) => (other !== null && value > 0 ? `+${short(value)}` : short(value));
       return {
         data: [{
           type: "heatmap", x: places, y: places, z: mistakes, xgap: gap, ygap: gap, showscale: false, hoverongaps: false,
           zmin: other === null ? 0 : -most, zmax: most, colorscale: other === null ? [[0, clear], [1, accent]] : [[0, accent], [0.5, clear], [1, bad]],
-          customdata: values.map((row, i) => row.map((_, j) => [classes[i], classes[j]])),
-          hovertemplate: "%{customdata[0]} taken for %{customdata[1]}: %{z}<extra></extra>",
+          customdata: values.map((row, i) => row.map((_, j) => [folded(classes[i]), folded(classes[j])])),
+          hovertemplate: "%{customdata[0]}<br>taken for %{customdata[1]}: %{z}<extra></extra>",
         }],
         layout: {
-          xaxis: { title: { text: "predicted class" }, tickvals: named, ticktext: names, showgrid: false, zeroline: false, ticks: "", tickangle: classes.some((name) => name.length > 3) ? -45 : 0 },
+          xaxis: { title: { text: "predicted class" }, tickvals: named, ticktext: names, showgrid: false, zeroline: false, ticks: "", tickangle: names.some((name) => name.length > 3) ? -45 : 0 },
           yaxis: { title: { text: "true class" }, tickvals: named, ticktext: names, autorange: "reversed", showgrid: false, zeroline: false, ticks: "" },
-          annotations: classes.length > 20 ? [] : values.flatMap((row, i) => row.map((value, j) => ({
+          annotations: classes.length > 20 || room < 5.5 * widest(values.flat().map(signed)) ? [] : values.flatMap((row, i) => row.map((value, j) => ({
             x: j, y: i, text: signed(value), showarrow: false, font: { size: classes.length > 12 ? 9 : 11, color: ink(i, j, value) },
           }))).filter((note) => note.text),
         },

@@ -36,7 +36,7 @@ const report = (() => {
     const most = Math.max(r, g, b), least = Math.min(r, g, b), span = most - least, light = (most + least) / 2;
     const saturation = span === 0 ? 0 : span / (1 - Math.abs(2 * light - 1));
     const turn = span === 0 ? 0 : most === r ? ((g - b) / span + 6) % 6 : most === g ? (b - r) / span + 2 : (r - g) / span + 4;
-    const lightness = 0.92 - 0.6 * light, reach = 0.75 * saturation * Math.min(lightness, 1 - lightness);
+    const lightness = 0.96 - 0.72 * light, reach = 0.9 * saturation * Math.min(lightness, 1 - lightness);
     return "#" + [0, 8, 4].map((n) => {
       const k = (n + 2 * turn) % 12;
       const value = lightness - reach * Math.max(-1, Math.min(k - 3, 9 - k, 1));
@@ -129,7 +129,7 @@ const report = (() => {
   // Plots ------------------------------------------------------------------------------------------------------------
   // plotly.js reads <b> and <a href> in text, so that all text is escaped; templates of ours hold no foreign text.
   const TEMPLATES = new Set(["hovertemplate", "texttemplate"]);
-  const escape = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  const escape = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/\n/g, "<br>");
   const prepared = (value, key) => {
     if (typeof value === "string") return /^#[0-9a-f]{6}$/i.test(value) ? toned(value) : TEMPLATES.has(key) ? value : escape(value);
     if (Array.isArray(value)) return value.length && typeof value[0] === "number" ? value : value.map((item) => prepared(item, key));
@@ -179,7 +179,13 @@ const report = (() => {
     const { data, layout } = plot.figure();
     legendOf(plot, data);
     plot.wanted = true;
-    const Plotly = await plotly();
+    let Plotly;
+    try {
+      Plotly = await plotly();
+    } catch (error) {
+      plot.element.replaceChildren(make("p", { className: "waiting", textContent: "This browser cannot unpack the plots; it needs one of 2023 or later." }));
+      return;
+    }
     const { axis, layout: basic } = basics();
     const axes = Object.fromEntries(Object.keys({ xaxis: 0, yaxis: 0, ...layout }).filter((key) => /^[xy]axis\d*$/.test(key)).map((key) => [key, axis]));
     const traces = data.map((trace) => ({ ...prepared(trace), ...(plot.hidden.has(groupOf(trace)) ? { visible: false } : {}) }));
@@ -201,7 +207,8 @@ const report = (() => {
     if ([...groups.keys()].join("\n") === plot.listed) return;
     plot.listed = [...groups.keys()].join("\n");
     legend.replaceChildren(...[...groups].map(([name, colour]) => {
-      const button = make("button", { type: "button", title: "Click hides or shows it; a double click shows it alone" });
+      const button = make("button", { type: "button", title: "A click hides or shows it; a double click, or Shift and Enter, shows it alone" });
+      button.setAttribute("aria-keyshortcuts", "Shift+Enter");
       if (typeof colour === "string") button.append(swatch(colour));
       button.append(name);
       button.setAttribute("aria-pressed", String(!plot.hidden.has(name)));
@@ -213,11 +220,17 @@ const report = (() => {
         if (!plot.hidden.delete(name)) plot.hidden.add(name);
         update();
       });
-      button.addEventListener("dblclick", () => {
+      const isolate = () => {
         const others = [...groups.keys()].filter((other) => other !== name);
         const alone = others.every((other) => plot.hidden.has(other));
         plot.hidden = new Set(alone ? [] : others);
         update();
+      };
+      button.addEventListener("dblclick", isolate);
+      button.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" || !event.shiftKey) return;
+        event.preventDefault();
+        isolate();
       });
       return button;
     }));
