@@ -30,7 +30,7 @@ def cluster(tmp_path_factory):
 
 
 class NodeKiller(SweepProgress):
-    """Kills the first of the nodes once two runs are at work and one has ended an epoch."""
+    """Kills one of the two nodes, once, when two runs are at work and one has ended an epoch; both may have by then."""
 
     def __init__(self, cluster):
         self.cluster, self.at_work, self.interrupted_runs, self.tries = cluster, set(), [], {}
@@ -40,7 +40,7 @@ class NodeKiller(SweepProgress):
         self.tries[run] = self.tries.get(run, 0) + 1
 
     def epoch_ended(self, run, record):
-        if self.cluster.workers and len(self.at_work) == 2:
+        if len(self.cluster.workers) == 2 and len(self.at_work) == 2:
             self.cluster.remove_node(self.cluster.workers.pop(0), allow_graceful=False)
 
     def finished(self, run, result):
