@@ -15,7 +15,7 @@ from tfnorm.compare.live import SweepProgress
 from tfnorm.compare.pictures import Pictures
 from tfnorm.compare.settings import FINGERPRINT, Differing, differing_settings
 from tfnorm.compare.statistics import Difference, mcnemar, paired_differences, summarize, verdict
-from tfnorm.errors import FailedRunsError, RunError, TfnormError, unknown
+from tfnorm.errors import RunError, TfnormError, unknown
 from tfnorm.files import check_format, write_whole
 from tfnorm.spec import NormSpec, format, parse
 from tfnorm.training.config import TrainConfig, checked
@@ -131,7 +131,7 @@ def compare(
     """
     check_format(format)
     planned = configurations(specs, seeds=seeds, **settings)
-    from tfnorm.compare.engines import check_engine, run_on, unfinished
+    from tfnorm.compare.engines import check_engine, check_failures, run_on, unfinished
     from tfnorm.training.config import default_name
     from tfnorm.training.tracking import check_trackers
 
@@ -153,9 +153,7 @@ def compare(
         if data is not None:
             raise TfnormError("`data` stays in this process. With `jobs` or a cluster, name a data set or a file.")
         watcher = progress if isinstance(progress, SweepProgress) else None
-        failures = run_on(engine, runs, folder, address=address, jobs=jobs, trackers=trackers, progress=watcher)
-        if failures:
-            raise FailedRunsError("\n".join(f"{place}: {sentence}" for place, sentence in failures.items()))
+        check_failures(run_on(engine, runs, folder, address=address, jobs=jobs, trackers=trackers, progress=watcher))
     finished = [Run(folder / run.folder) for run in runs]
     check_same_data(finished)
     comparison = Comparison(finished, folder)

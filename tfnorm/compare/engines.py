@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from tfnorm.compare.grid import PlannedRun
 from tfnorm.compare.live import SweepProgress
-from tfnorm.errors import RunError, TfnormError, unknown
+from tfnorm.errors import FailedRunsError, RunError, TfnormError, unknown
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.runs import RunFolder
 from tfnorm.training.tracking import catch_up
@@ -118,6 +118,12 @@ def run_on(
     from tfnorm.compare.ray_engine import run_ray
 
     return run_ray(runs, out, address=address, gpus=gpus, **options)
+
+
+def check_failures(failures: Mapping[Path, str]) -> None:
+    """Raise a FailedRunsError with a line for each run that failed, if any did."""
+    if failures:
+        raise FailedRunsError("\n".join(f"{place}: {sentence}" for place, sentence in failures.items()))
 
 
 def prepared(

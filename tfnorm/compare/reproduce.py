@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from tfnorm.compare.claims import Finding, Measured, arrival, examine
 from tfnorm.compare.comparison import Comparison, check_threads_of, summary_row
-from tfnorm.compare.engines import run_on, unfinished
+from tfnorm.compare.engines import check_failures, run_on, unfinished
 from tfnorm.compare.live import SweepProgress
 from tfnorm.compare.presets import Preset, load_preset
-from tfnorm.errors import FailedRunsError
 from tfnorm.files import write_whole
 from tfnorm.training.runs import Run, RunFolder, write_json
 
@@ -76,9 +75,7 @@ def reproduce(
     unfinished(runs, folder)
     for run in runs:
         check_threads_of(RunFolder(folder / run.folder), 1)
-    failures = run_on("local", runs, folder, jobs=jobs, progress=progress)
-    if failures:
-        raise FailedRunsError("\n".join(f"{place}: {sentence}" for place, sentence in failures.items()))
+    check_failures(run_on("local", runs, folder, jobs=jobs, progress=progress))
     done = {label: [Run(folder / run.folder) for run in row] for label, row in planned.items()}
     reproduction = Reproduction(preset, done, folder)
     reproduction.save()
