@@ -43,7 +43,7 @@ def test_every_recipe_makes_its_optimizer(name):
 def test_recipes_refuse_what_an_optimizer_would_ignore():
     with pytest.raises(TfnormError, match="nesterov belongs to sgd, not to adam"):
         checked(Recipe, {"name": "x", "learning_rate": 1, "optimizer": "adam", "nesterov": True})
-    with pytest.raises(TfnormError, match="weight_decay belongs to adamw"):
+    with pytest.raises(TfnormError, match="weight_decay belongs to adamw and muon"):
         checked(Recipe, {"name": "x", "learning_rate": 1, "weight_decay": 1e-4})
 
 
@@ -54,6 +54,20 @@ def test_config_is_canonical_and_resolved():
     config = checked(TrainConfig, {"norm": "bn", "epochs": 2, "learning_rate": 0.5}).resolved()
     assert (config.epochs, config.recipe.epochs, config.recipe.learning_rate) == (2, 2, 0.5)
     assert checked(TrainConfig, config.model_dump()) == config
+
+
+def test_dropout_is_the_config_s_or_the_recipe_s_or_the_architecture_s():
+    recipe = {"name": "x", "learning_rate": 0.1, "dropout": 0.3}
+
+    def rates(**settings):
+        config = checked(TrainConfig, {"norm": "bn", "recipe": recipe, **settings})
+        assert config.plan() == config.resolved().plan()
+        return {layer.options["rate"] for layer in config.plan().layers if layer.kind == "dropout"}
+
+    assert rates() == {0.3}
+    assert rates(dropout=0.2) == {0.2}
+    assert rates(dropout=0.0) == set()
+    assert rates(recipe="A") == {0.05}
 
 
 @pytest.mark.parametrize(

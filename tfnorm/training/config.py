@@ -35,7 +35,7 @@ class TrainConfig(BaseModel):
         recipe: A name from `tfnorm.training.recipes.RECIPES`, or a `Recipe`.
         augmentation: In place of the recipe's, or None.
         learning_rate: In place of the recipe's peak, or None.
-        dropout: In place of the architecture's rate, or None.
+        dropout: In place of the recipe's rate or, if that has none, of the architecture's; or None.
         regularize: What penalties reach: "all" trainable variables or "kernels".
         precision: Of activations: "float32" or "bfloat16"; weights, statistics and loss stay float32.
         holdout: Share of the training images that is evaluated on in place of the test set, which is then left alone:
@@ -103,6 +103,7 @@ class TrainConfig(BaseModel):
                 "batch_size": batch_size,
                 "augmentation": self.augmentation or self.recipe.augmentation,
                 "learning_rate": self.learning_rate or self.recipe.learning_rate,
+                "dropout": self.recipe.dropout if self.dropout is None else self.dropout,
             }
         )
         return self.model_copy(
@@ -112,6 +113,7 @@ class TrainConfig(BaseModel):
                 "recipe": recipe,
                 "augmentation": recipe.augmentation,
                 "learning_rate": recipe.learning_rate,
+                "dropout": recipe.dropout,
             }
         )
 
@@ -121,7 +123,7 @@ class TrainConfig(BaseModel):
 
     def plan(self) -> NetworkPlan:
         """Return the network's plan for its default input; raises if the spec does not fit the architecture."""
-        return plan(self.arch, parse(self.norm), dropout=self.dropout)
+        return plan(self.arch, parse(self.norm), dropout=self.resolved().dropout)
 
 
 def default_name(config: TrainConfig) -> str:

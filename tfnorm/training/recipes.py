@@ -16,11 +16,11 @@ class Recipe(BaseModel):
     Args:
         name: Its name.
         title: One line for lists.
-        optimizer: "sgd", "adam" or "adamw".
+        optimizer: "sgd", "adam", "adamw", or "muon": `tfnorm.training.muon.Muon`, whose classifier is left to Adam.
         learning_rate: The peak of the schedule.
-        momentum: Of SGD.
-        nesterov: Whether SGD looks ahead.
-        weight_decay: Of AdamW, decoupled from the gradient.
+        momentum: Of SGD and Muon.
+        nesterov: Whether SGD looks ahead; Muon always does.
+        weight_decay: Of AdamW and of the kernels under Muon, decoupled from the gradient, times the learning rate.
         schedule: "constant"; "step": times ``step_factor`` every ``step_epochs``; "one_cycle": a linear rise from
             1/25 of the peak over the first ``warmup`` of the steps, then half a cosine down to ``final`` of the peak
             (after arXiv 1708.07120, without its cycling of momentum); "cosine": the same without the rise.
@@ -35,13 +35,16 @@ class Recipe(BaseModel):
             images are noise. The next epoch has another order, so that no image is left out for good.
         convention: "keras" or "torch": constants of the norms and initialization, see `tfnorm.build`.
         kernel_initializer: In place of the convention's.
+        dropout: In place of the architecture's rate.
+        label_smoothing: Share of the target that is spread evenly over all classes (arXiv 1512.00567), in the loss
+            that is minimized and in ``data_loss``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     title: str = ""
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adam", "adamw", "muon"] = "sgd"
     learning_rate: float = Field(gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
@@ -57,13 +60,15 @@ class Recipe(BaseModel):
     drop_remainder: bool = False
     convention: Literal["keras", "torch"] = "keras"
     kernel_initializer: str | None = None
+    dropout: float | None = Field(None, ge=0, lt=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _only_what_is_used(self) -> Recipe:
         if self.optimizer != "sgd" and self.nesterov:
             raise ValueError(f"nesterov belongs to sgd, not to {self.optimizer}")
-        if self.optimizer != "adamw" and self.weight_decay:
-            raise ValueError("weight_decay belongs to adamw; for a coupled decay of SGD add +l2=DECAY/2 to the spec")
+        if self.optimizer not in ("adamw", "muon") and self.weight_decay:
+            raise ValueError("weight_decay belongs to adamw and muon; for a coupled decay add +l2=DECAY/2 to the spec")
         return self
 
     def make_schedule(self, steps_per_epoch: int, epochs: int) -> Any:
@@ -96,7 +101,17 @@ class Recipe(BaseModel):
             return optimizers.SGD(rate, momentum=self.momentum, nesterov=self.nesterov)
         if self.optimizer == "adam":
             return optimizers.Adam(rate)
-        return optimizers.AdamW(rate, weight_decay=self.weight_decay)
+        if self.optimizer == "adamw":
+            return optimizers.AdamW(rate, weight_decay=self.weight_decay)
+        from tfnorm.training.muon import Muon
+
+        return Muon(
+            rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay or None,
+            adam_weight_decay=None,
+            exclude_layers=["logits"],
+        )
 
 
 RECIPES: Registry[Recipe] = Registry("recipe", TfnormError)

@@ -114,7 +114,8 @@ class RunFolder:
         differing = [
             f"{key} is {there.get(key)!r} there and {now.get(key)!r} now"
             for key in sorted({*there, *now})
-            if there.get(key) != now.get(key)
+            # A setting that the run's tfnorm did not have was off: None or 0.
+            if there.get(key) != now.get(key) and (key in there or now[key])
         ]
         if differing:
             raise RunError(

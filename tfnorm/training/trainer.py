@@ -21,6 +21,7 @@ from tfnorm.models.builder import build
 from tfnorm.ops import use_deterministic_operations
 from tfnorm.training.config import TrainConfig, checked, default_name
 from tfnorm.training.lock import RunLock
+from tfnorm.training.losses import make_loss
 from tfnorm.training.progress import Progress
 from tfnorm.training.record import describe
 from tfnorm.training.runs import Run, RunFolder, best_epoch, read_json, slug, write_json
@@ -306,10 +307,11 @@ class _Trainer:
         image = keras.Input(self.network.input_shape[1:], name="raw_image")
         outputs = self.network(augment(image) if augment is not None else image)
         trained = Trained(image, outputs, name="training")
+        loss, data_loss = make_loss(config.recipe.label_smoothing)
         trained.compile(
             optimizer=config.recipe.make_optimizer(steps, config.epochs),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy", keras.metrics.SparseCategoricalCrossentropy(name="data_loss", from_logits=True)],
+            loss=loss,
+            metrics=["accuracy", data_loss],
             jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
             # Keras spends a millisecond or more between two steps, as long as a small network needs for one.
             steps_per_execution=min(STEPS_AT_ONCE, steps) if keras.backend.backend() == "tensorflow" else 1,

@@ -1,0 +1,45 @@
+"""What training minimizes apart from penalties: the cross-entropy, of smoothed targets if a recipe wants it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("tfnorm")
+class SmoothedCrossentropy(keras.losses.Loss):
+    """Cross-entropy of logits against class numbers, the targets smoothed (arXiv 1512.00567, section 7).
+
+    The target of an image is 1 - s + s/K at its own of K classes and s/K at each other. Keras smooths one-hot targets
+    alone.
+
+    Args:
+        label_smoothing: The share s, 0 to 1.
+        **kwargs: Arguments of `keras.losses.Loss`.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return one value an image, from class numbers (batch,) or (batch, 1) and logits (batch, classes)."""
+        classes = y_pred.shape[-1]
+        targets = ops.one_hot(ops.reshape(y_true, (-1,)), classes, dtype=y_pred.dtype)
+        targets = targets * (1 - self.label_smoothing) + self.label_smoothing / classes
+        return ops.categorical_crossentropy(targets, y_pred, from_logits=True)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+def make_loss(label_smoothing: float) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
+    """Return the loss for `compile`, and the metric ``data_loss`` of the same values, which no penalty enters."""
+    if not label_smoothing:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        return loss, keras.metrics.SparseCategoricalCrossentropy(name="data_loss", from_logits=True)
+    loss = SmoothedCrossentropy(label_smoothing)
+    return loss, keras.metrics.MeanMetricWrapper(loss.call, name="data_loss")
