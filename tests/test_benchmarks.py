@@ -188,3 +188,61 @@ def test_accuracy_takes_the_generic_path_and_comes_back(script, monkeypatch):
     assert seen == ["group_norm", "relu"]
     run()
     assert seen == ["group_norm", "relu"]
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Return a folder with a small file of images in the place of MNIST."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (120, 28, 28), "uint8"), np.arange(120, dtype="uint8") % 10
+    np.savez(tmp_path / "mnist.npz", x_train=x, y_train=y, x_test=x[:40], y_test=y[:40])
+    return tmp_path
+
+
+def test_recipes_are_tried_on_held_out_training_images_and_go_on(script, images, capsys):
+    recipes = script("recipes")
+    words = f"A --candidates sgd muon --norms bn gn:2 --epochs 1 --jobs 1 --data-dir {images} --out {images / 'runs'}"
+    recipes.main(words.split())
+    record = json.loads((images / "recipes_A.json").read_text())
+    assert [(row["candidate"], row["norm"]) for row in record["rows"]] == [
+        ("sgd", "bn"), ("sgd", "gn:2"), ("muon", "bn"), ("muon", "gn:2"),
+    ]  # fmt: skip
+    assert record["settings"] == {"precision": "float32", "seeds": 1, "epochs": 1, "holdout": 0.1}
+    for config in (images / "runs").rglob("config.json"):
+        assert json.loads(config.read_text())["data"]["test_images"] == 12
+    before = {path: path.stat().st_mtime_ns for path in (images / "runs").rglob("history.jsonl")}
+    assert len(before) == 4
+    recipes.main(words.split())
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    with pytest.raises(SystemExit):
+        recipes.main(["A", "--candidates", "sdg"])
+    assert "There is no candidate 'sdg' for A. Use one of: published, sgd" in capsys.readouterr().err
+
+
+def test_seeds_of_both_libraries_are_written(script, images, monkeypatch):
+    seeds = script("seeds")
+    monkeypatch.setattr(
+        seeds, "LIBRARIES", {"tfnorm": seeds.train_tfnorm, "torch": lambda data, seed, epochs: 90.0 + seed}
+    )
+    seeds.main(["--data-dir", str(images), "--seeds", "2", "--epochs", "1"])
+    record = json.loads((images / "seeds.json").read_text())
+    ours, theirs = record["rows"]
+    assert (theirs["mean"], theirs["std"]) == (90.5, pytest.approx(0.5**0.5))
+    assert ours["accuracies"] and all(0 <= value <= 100 for value in ours["accuracies"])
+    assert record["settings"] == {"seeds": 2, "epochs": 1}
+
+
+def test_pytorch_trains_the_same_network_on_moved_images(script, images):
+    torch = pytest.importorskip("torch")
+    from tfnorm.datasets import load
+
+    seeds = script("seeds")
+    data = load("mnist", data_dir=images)
+    assert seeds.train_torch(data, 0, 1) == seeds.train_torch(data, 0, 1)
+    torch.manual_seed(0)
+    dot = torch.zeros(64, 1, 29, 29)
+    dot[:, :, 14, 24] = 1.0
+    moved = seeds._moved(dot)
+    rows = (moved * torch.arange(29.0).view(1, 1, 29, 1)).sum((1, 2, 3)) / moved.sum((1, 2, 3))
+    # Ten pixels to the right of the centre, a rotation of up to 5 degrees moves it up or down by up to 0.87 pixels.
+    assert 0.5 < (rows - 14).abs().max() <= 0.9
