@@ -3,7 +3,9 @@
 Usage: python docs/reproduced.py FOLDER [--note TEXT]    takes a finished reproduction up
        python docs/reproduced.py                         writes the pages and the README anew
 
-TEXT is a sentence about the data that must stand beside every number.
+TEXT is a sentence about the data that must stand beside every number. What was found out about a reproduction beyond
+its table stands in docs/results/NAME/remarks.md and is taken into its page; ``{seeds[tfnorm]}`` there is a mean with
+its standard deviation from benchmarks/results/seeds.json.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS / "results"
 README = DOCS.parent / "README.md"
+BENCHMARKS = DOCS.parent / "benchmarks" / "results"
 PICTURES = ("accuracy.png", "loss.png")
 
 
@@ -46,18 +49,25 @@ def _number(value: float | None) -> str:
     return "—" if value is None else f"{value:,.1f}".removesuffix(".0")
 
 
-def origin(name: str, content: dict) -> str:
+def command(content: dict) -> str:
+    """Return the command that trained it."""
+    precision = content["settings"]["precision"]
+    options = "" if precision == "float32" else f" --precision {precision}"
+    return f"tfnorm reproduce {content['preset']['name']}{options} --data-dir DIR"
+
+
+def origin(content: dict) -> str:
     """Return in a paragraph how the numbers came about."""
     settings, versions, machine = content["settings"], content["versions"], content["machine"]
     seeds = sorted({row["seeds"] for row in content["table"]})
     several = " or ".join(map(str, seeds))
     note = f" {content['note']}" if content.get("note") else ""
-    command = f"tfnorm reproduce {content['preset']['name']}"
     packages = ", ".join(f"{package} {versions[package]}" for package in ("python", "tensorflow", "keras", "tfnorm"))
     return (
-        f"Mean ± standard deviation over {several} seed{'s' if seeds[-1] > 1 else ''}, test accuracy in percent of the "
-        f"{content['preset']['epoch']} epoch of {settings['epochs']}, {settings['precision']}; written by `{command}` "
-        f"(begun {content['started'][:10]}) on {machine['cores']} cores of {machine['processor']}, {packages}.{note}"
+        f"Mean ± standard deviation over {several} seed{'s' if seeds[-1] > 1 else ''}, counted from 0. Test accuracy "
+        f"in percent after the {content['preset']['epoch']} of {settings['epochs']} epochs, {settings['precision']}. "
+        f"Written by `{command(content)}` (begun {content['started'][:10]}) on {machine['cores']} cores of "
+        f"{machine['processor']}, {packages}.{note}"
     )
 
 
@@ -66,47 +76,76 @@ def page(name: str, content: dict) -> str:
     preset = content["preset"]
     epoch = preset["epoch"]
     lines = [
+        "<!-- Written by docs/reproduced.py from the files beside it; change those instead. -->",
+        "",
         f"# {preset['title']}",
         "",
         f"| row | parameters | seeds | published, {epoch} epoch | measured | difference | misclassified, published "
         "| measured |",
-        "|---|---|---|---|---|---|---|---|",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
         *headline(content),
         "",
-        origin(name, content),
-        "",
-        "## What was claimed",
+        origin(content),
         "",
     ]
-    for claim in content["claims"]:
-        lines += [f"- **{claim['says']}** {claim['outcome'].capitalize()}: {claim['because']}"]
-    lines += ["", f"The verdict over all rows: {content['verdict']}", ""]
-    missed = [row["row"] for row in content["table"] if row["reached"] is False]
-    if missed:
-        rows = ", ".join(f"`{row}`" for row in missed)
-        lines += [f"More than {preset['tolerance']} points below the published accuracy: {rows}.", ""]
+    missed = [f"`{row['row']}`" for row in content["table"] if row["reached"] is False]
+    if preset["aim"]:
+        missed_aim = f"reached by all but {', '.join(missed)}" if missed else "reached by every row"
+        lines += [f"Its aim, {preset['aim']:.2f} %, is {missed_aim}.", ""]
+    elif missed:
+        lines += [f"More than {preset['tolerance']} points below the published accuracy: {', '.join(missed)}.", ""]
+    remarks = RESULTS / name / "remarks.md"
+    if remarks.exists():
+        lines += [remarks.read_text().strip().format(seeds=seed_table()), ""]
+    if content["claims"]:
+        lines += ["## What was claimed", ""]
+        for claim in content["claims"]:
+            lines += [f"- **{claim['says']}** {claim['outcome'].capitalize()}: {claim['because']}"]
+        lines += [""]
+    lines += ["## The rows against each other", "", content["verdict"], ""]
     for picture in PICTURES:
         lines += [f"![{picture.removesuffix('.png').capitalize()} of all rows]({name}/{picture})", ""]
     for picture in sorted((RESULTS / name).glob("misclassified-*.png")):
         lines += [f"![Misclassified images]({name}/{picture.name})", ""]
-    return "\n".join(lines)
+    files = " · ".join(f"[{file}]({name}/{file})" for file in ("reproduced.csv", "reproduced.json", "comparison.json"))
+    return "\n".join([*lines, f"Files: {files}", ""])
 
 
-def readme_table() -> str:
-    """Return the README's table of all reproductions."""
+def seed_table() -> dict[str, str]:
+    """Return library to mean and standard deviation over many seeds, as benchmarks/seeds.py measured them."""
+    path = BENCHMARKS / "seeds.json"
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    return {row["library"]: f"{row['mean']:.2f} ± {row['std']:.2f}" for row in rows}
+
+
+def table_of_all(folder: str) -> str:
+    """Return a table of all reproductions, whose pages are in ``folder``."""
     lines = [
-        "| published comparison | row | seeds | published % | measured % |",
-        "|---|---|---|---|---|",
+        "| | network, data | row | seeds | published % | measured % |",
+        "|---|---|---|---:|---:|---:|",
     ]
+    notes = []
     for name, content in taken_up().items():
+        settings = content["settings"]
+        what = f"`{settings['arch']}`, {settings['dataset']}, {settings['precision']}"
         for row in content["table"]:
-            if row["published"] is not None:
-                std = "" if row["std"] is None else f" ± {row['std']:.2f}"
-                lines.append(
-                    f"| [{name}](docs/results/{name}.md) | `{row['row']}` | {row['seeds']} | {row['published']:.2f} "
-                    f"| {row['measured']:.2f}{std} |"
-                )
-    return "\n".join(lines)
+            std = "" if row["std"] is None else f" ± {row['std']:.2f}"
+            published = "" if row["published"] is None else f"{row['published']:.2f}"
+            lines.append(
+                f"| [{name}]({folder}/{name}.md) | {what} | `{row['row']}` | {row['seeds']} | {published} "
+                f"| {row['measured']:.2f}{std} |"
+            )
+        if content.get("note") and content["note"] not in notes:
+            notes.append(content["note"])
+    machines = sorted({f"{c['machine']['cores']} cores of {c['machine']['processor']}" for c in taken_up().values()})
+    versions = sorted(
+        {f"TensorFlow {c['versions']['tensorflow']}, Keras {c['versions']['keras']}" for c in taken_up().values()}
+    )
+    said = (
+        "published: one run each; measured: mean ± standard deviation over seeds of the test accuracy after the last "
+        f"epoch (D: the best, as was published). On {', '.join(machines)}; {', '.join(versions)}."
+    )
+    return "\n".join([*lines, "", " ".join([said, *notes])])
 
 
 def take_up(folder: Path, note: str) -> None:
@@ -114,20 +153,23 @@ def take_up(folder: Path, note: str) -> None:
     content = json.loads((folder / "reproduced.json").read_text())
     target = RESULTS / content["preset"]["name"]
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("reproduced.csv", "comparison.json", *PICTURES):
+    for name in ("reproduced.csv", *PICTURES):
         shutil.copy(folder / name, target / name)
+    comparison = json.loads((folder / "comparison.json").read_text())
+    comparison["data"].pop("data_dir", None)
+    (target / "comparison.json").write_text(json.dumps(comparison) + "\n")
     for picture in folder.glob("misclassified-*.png"):
         shutil.copy(picture, target / picture.name)
     (target / "reproduced.json").write_text(json.dumps({**content, "note": note}, indent=2) + "\n")
 
 
-def write() -> None:
-    """Write every page, and the README between its marks."""
-    for name, content in taken_up().items():
-        (RESULTS / f"{name}.md").write_text(page(name, content))
-    text = README.read_text()
+def pages() -> dict[Path, str]:
+    """Return path to text of everything that is written from the results."""
+    texts = {RESULTS / f"{name}.md": page(name, content) for name, content in taken_up().items()}
     marked = re.compile(r"(<!-- reproduced: begin -->\n).*?(<!-- reproduced: end -->)", re.DOTALL)
-    README.write_text(marked.sub(lambda match: f"{match[1]}\n{readme_table()}\n\n{match[2]}", text))
+    table = table_of_all("docs/results")
+    texts[README] = marked.sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", README.read_text())
+    return texts
 
 
 if __name__ == "__main__":
@@ -138,4 +180,5 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     for folder in folders:
         take_up(Path(folder), note)
-    write()
+    for path, text in pages().items():
+        path.write_text(text)

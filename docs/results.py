@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import reproduced
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS / "results"
@@ -46,6 +51,20 @@ GROUPS = """## How many groups
 {table}
 
 ![Test accuracy against the number of groups, with 95 % intervals](results/groups/groups.png)
+"""
+
+PUBLISHED = """## Published comparisons
+
+`tfnorm reproduce` trains five [published comparisons](experiments.md#published-comparisons) again. Each has a page with
+its table, what was claimed of it, pictures and files.
+
+{table}
+
+```{{toctree}}
+:hidden:
+
+{pages}
+```
 """
 
 PICTURES = """## Receptive fields and activations
@@ -101,7 +120,10 @@ def page() -> str:
         versions=", ".join(f"{name} {origin['versions'][name]}" for name in ("python", "tensorflow", "keras")),
     )
     groups = GROUPS.format(table=accuracy_table(RESULTS / "groups" / "table.csv"))
-    return "\n".join((TOP, digits, groups, PICTURES.format(benchmarks=benchmark_list())))
+    published = PUBLISHED.format(
+        table=reproduced.table_of_all("results"), pages="\n".join(f"results/{name}" for name in reproduced.taken_up())
+    )
+    return "\n".join((TOP, digits, groups, published, PICTURES.format(benchmarks=benchmark_list())))
 
 
 if __name__ == "__main__":

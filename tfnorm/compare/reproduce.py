@@ -107,7 +107,7 @@ class Reproduction:
 
         Accuracies are test accuracies in percent of the epoch that was published, last or best, ``measured`` the mean
         and ``std`` the standard deviation (n - 1) over seeds; ``difference`` is measured minus published, in points,
-        and ``reached`` whether it is at least minus the preset's tolerance.
+        and ``reached`` whether it is at least minus the preset's tolerance, and the aim reached if the preset has one.
         """
         import pandas as pd
 
@@ -125,7 +125,7 @@ class Reproduction:
                 "measured": measured,
                 "std": summary[f"{self.preset.epoch}_accuracy_std"],
                 "difference": measured - said.accuracy if said else math.nan,
-                "reached": bool(measured >= said.accuracy - self.preset.tolerance) if said else None,
+                "reached": self._reached(measured, said.accuracy if said else None),
                 "last_accuracy": summary["last_accuracy"],
                 "published_train": said.train_accuracy if said else None,
                 "train": _mean([100 * run.history["accuracy"].iloc[-1] for run in runs]),
@@ -134,6 +134,10 @@ class Reproduction:
                 "seconds": summary["seconds"],
             }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("row")
+
+    def _reached(self, measured: float, published: float | None) -> bool | None:
+        bars = [self.preset.aim, None if published is None else published - self.preset.tolerance]
+        return all(measured >= bar for bar in bars if bar is not None) if any(bars) else None
 
     @functools.cached_property
     def findings(self) -> Sequence[Finding]:

@@ -81,13 +81,14 @@ class Claim(BaseModel):
 
 
 class Preset(BaseModel):
-    """A published comparison.
+    """A published comparison, or its networks under a better recipe.
 
     Args:
-        name: Its name, such as "A".
+        name: Its name, such as "A", or "A+" of the better recipe.
         title: One line.
         epoch: Which epoch's test accuracy was published: "last", or "best", chosen on the test set.
         tolerance: By how many points a faithful mean may stay below the published accuracy.
+        aim: Accuracy in percent that the mean of each row is to reach besides, of a recipe made to be better.
         settings: Arguments of `tfnorm.training.config.TrainConfig` that all rows share.
         row: The rows.
         claim: The claims.
@@ -98,7 +99,8 @@ class Preset(BaseModel):
     name: str
     title: str
     epoch: Literal["last", "best"] = "last"
-    tolerance: float = Field(gt=0)
+    tolerance: float = Field(0.0, ge=0)
+    aim: float | None = None
     settings: dict[str, Any]
     row: tuple[Row, ...] = Field(min_length=1)
     claim: tuple[Claim, ...] = ()
@@ -147,7 +149,7 @@ def list_presets() -> list[str]:
 
     Example:
         >>> list_presets()
-        ['A', 'B', 'C', 'D', 'E']
+        ['A', 'A+', 'B', 'C', 'D', 'E']
     """
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
