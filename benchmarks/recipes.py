@@ -2,7 +2,8 @@
 
 Run ``python benchmarks/recipes.py SYSTEM --data-dir DIR`` from the repository, SYSTEM one of A to E; ``--help`` lists
 the choices. Each candidate is a change of the system's own recipe. A tenth of the training images is held out and
-evaluated on; the test images are not looked at. What is finished stands in ``--out`` and is not trained again.
+evaluated on; the test images are not looked at. What is finished stands in ``--out``, is not trained again, and is part
+of the table.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ MUON = {**CYCLE, "optimizer": "muon", "learning_rate": 0.02, "momentum": 0.95, "
 MNIST: dict[str, dict[str, Any]] = {
     "published": {},
     "sgd": {**SGD, "augmentation": "shift"},
+    "sgd, batch 32": {**SGD, "augmentation": "shift", "batch_size": 32, "kernel_initializer": "he_normal"},
     "muon": {**MUON, "augmentation": "shift"},
     "muon, smoothed": {**MUON, "augmentation": "shift", "label_smoothing": 0.1},
 }
@@ -81,29 +83,40 @@ def main(arguments: list[str] | None = None) -> None:
     if wrong := [name for name in chosen.candidates or () if name not in known]:
         parser.error(f"There is no candidate {wrong[0]!r} for {chosen.system}. Use one of: {', '.join(known)}.")
     norms = [format(parse(norm)) for norm in chosen.norms]
-    planned = {
-        (candidate, norm): [plan(chosen.system, candidate, norm, seed, chosen) for seed in range(chosen.seeds)]
+    planned = [
+        plan(chosen.system, candidate, norm, seed, chosen)
         for candidate in chosen.candidates or known
         for norm in norms
-    }
+        for seed in range(chosen.seeds)
+    ]
     out = Path(chosen.out or f"runs/recipes-{chosen.system}")
-    check_failures(run_on("local", [run for runs in planned.values() for run in runs], out, jobs=chosen.jobs))
-    rows = []
-    for (candidate, norm), runs in planned.items():
-        found = [100 * float(Run(out / run.folder).history["val_accuracy"].iloc[-1]) for run in runs]
-        change = CANDIDATES[chosen.system][candidate]
-        row = {
-            "candidate": candidate,
-            "change": change,
-            "norm": norm,
-            "held_out": found,
-            "mean": statistics.mean(found),
-        }
-        rows.append(row)
-        print(f"{candidate:<20}{norm:<12}{row['mean']:.2f}  {', '.join(f'{value:.2f}' for value in found)}")
-    settings = {"seeds": chosen.seeds, "epochs": runs[0].config.epochs, "holdout": HOLDOUT}
+    check_failures(run_on("local", planned, out, jobs=chosen.jobs))
+    rows = rows_of(out, known, planned[0].config.epochs, chosen.precision)
+    for row in rows:
+        found = ", ".join(f"{value:.2f}" for value in row["held_out"])
+        print(f"{row['candidate']:<20}{row['norm']:<12}{row['mean']:.2f}  {found}")
     name = chosen.name or f"recipes_{chosen.system}"
-    print(f"Wrote {_measure.write(name, rows, precision=chosen.precision, **settings)}")
+    settings = {"epochs": planned[0].config.epochs, "precision": chosen.precision, "holdout": HOLDOUT}
+    print(f"Wrote {_measure.write(name, rows, system=chosen.system, **settings)}")
+
+
+def rows_of(out: Path, known: dict[str, dict[str, Any]], epochs: int, precision: str) -> list[dict]:
+    """Return candidate, norm and accuracies on the held-out images of all finished runs of these settings in a folder.
+
+    Accuracies are in percent, after the last epoch, one a seed.
+    """
+    found: dict[tuple[str, str], list[float]] = {}
+    for path in sorted(out.glob("*/*/seed-*/result.json")):
+        run = Run(path.parent)
+        asked = run.config["asked"]
+        if (asked["epochs"], asked["precision"]) == (epochs, precision):
+            key = asked["recipe"]["name"], asked["norm"]
+            found.setdefault(key, []).append(100 * float(run.history["val_accuracy"].iloc[-1]))
+    return [
+        {"candidate": name, "change": known[name], "norm": norm, "held_out": values, "mean": statistics.mean(values)}
+        for (name, norm), values in found.items()
+        if name in known
+    ]
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import json
 import re
 import shlex
 import sys
@@ -9,6 +10,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -226,6 +228,29 @@ def test_readme_table_is_that_of_the_results():
 
 def test_page_of_results_says_what_the_files_say():
     assert module("results").page() == (ROOT / "docs" / "results.md").read_text()
+
+
+def test_pages_of_reproductions_say_what_their_files_say():
+    pages = module("reproduced").pages()
+    assert len(pages) > 1
+    for path, text in pages.items():
+        assert path.read_text() == text, path
+
+
+def test_tables_of_reproductions_follow_from_every_epoch_of_their_runs():
+    for name, content in module("reproduced").taken_up().items():
+        folder = ROOT / "docs" / "results" / name
+        runs = json.loads((folder / "comparison.json").read_text())["runs"]
+        last = content["preset"]["epoch"] == "last"
+        for row in content["table"]:
+            curves = [run["test_accuracy_by_epoch"] for run in runs if run["spec"] == row["row"]]
+            found = [100 * (curve[-1] if last else max(curve)) for curve in curves]
+            assert len(found) == row["seeds"], (name, row["row"])
+            assert np.mean(found) == pytest.approx(row["measured"]), (name, row["row"])
+            assert len(found) == 1 or np.std(found, ddof=1) == pytest.approx(row["std"], abs=1e-6)
+            assert {len(curve) for curve in curves} == {content["settings"]["epochs"]}
+        texts = [file.read_text() for file in folder.iterdir() if file.suffix != ".png"]
+        assert not [text for text in texts if '"data_dir": "' in text]  # a path of the machine that trained
 
 
 def test_pictures_of_the_docs_are_small():

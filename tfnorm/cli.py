@@ -12,7 +12,7 @@ from rich.table import Table
 
 from tfnorm._version import __version__
 from tfnorm.errors import FailedRunsError, TfnormError, disk_sentence
-from tfnorm.files import check_format
+from tfnorm.files import PAGE, check_format
 from tfnorm.ops import start_quietly
 from tfnorm.show import (
     kept_on_ctrl_c,
@@ -130,7 +130,7 @@ def compare(
             jobs=jobs, engine=engine, address=address, trackers=trackers, format=format, **settings,
         )  # fmt: skip
     print_table(comparison)
-    print_page(comparison.path / "report.html")
+    print_page(comparison.path / PAGE)
 
 
 @app.command()
@@ -243,7 +243,7 @@ def sweep(
             trackers=trackers, progress=progress, format=format,
         )  # fmt: skip
     print_sweep(result)
-    print_page(result.path / "report.html")
+    print_page(result.path / PAGE)
     if result.failures:
         done, count = len(result.runs), len(result.failures)
         print(
@@ -289,7 +289,7 @@ def report(
 
 @app.command()
 def reproduce(
-    name: Annotated[str, typer.Argument(help="A published comparison: A, B, C, D or E.")],
+    name: Annotated[str, typer.Argument(help="A published comparison, A, B, C, D or E; A+ under a better recipe.")],
     seeds: Annotated[int | None, typer.Option(help="Runs of each row. [default: what the comparison needs]")] = None,
     precision: Annotated[str | None, typer.Option(help="Of activations: float32 or bfloat16.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs, for a try. [default: those that were published]")] = None,
@@ -307,6 +307,8 @@ def reproduce(
     **Examples**
 
     `tfnorm reproduce A --data-dir ~/data`
+
+    `tfnorm reproduce A+ --data-dir ~/data`
 
     `tfnorm reproduce E --data-dir ~/data --dry-run`
     """
@@ -330,7 +332,7 @@ def reproduce(
     with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder) as progress:
         result = run(name, out=folder, jobs=jobs, progress=progress, **settings)
     print_reproduction(result)
-    print_page(result.path / "report.html")
+    print_page(result.path / PAGE)
 
 
 @app.command()

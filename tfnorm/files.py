@@ -14,6 +14,8 @@ from tfnorm.errors import DataError, unknown
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# The page of a comparison or a sweep, in its folder.
+PAGE = "report.html"
 PICTURE_FORMATS = ("png", "svg", "pdf")
 DOTS_PER_INCH = 150
 

@@ -45,9 +45,10 @@ def print_table(comparison: Any) -> None:
         )
     console = wide_console()
     console.print(table)
-    seeds = int(comparison.table["seeds"].iloc[0])
+    least, most = int(comparison.table["seeds"].min()), int(comparison.table["seeds"].max())
+    several = f"{most}" if least == most else f"{least} to {most}"
     spread = (
-        f"mean ± standard deviation over {seeds} seeds; " if seeds > 1 else "one seed, which justifies no ranking; "
+        f"mean ± standard deviation over {several} seeds; " if most > 1 else "one seed, which justifies no ranking; "
     )
     console.print(f"{spread}the best epoch is chosen on the images it is tested on, so read the last.", style="dim")
     console.print(comparison.verdict, soft_wrap=True, highlight=False)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfnorm.compare.comparison import PAGE, Comparison
+from tfnorm.compare.comparison import Comparison
 from tfnorm.compare.settings import Differing, differing_settings, name_of, settings_of, shown, telling
 from tfnorm.compare.statistics import listed
 from tfnorm.compare.sweep_folder import is_sweep, open_sweep
 from tfnorm.errors import RunError
+from tfnorm.files import PAGE
 from tfnorm.training.runs import Run, RunFolder, read_json
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from tfnorm.compare.pictures import Pictures
 from tfnorm.compare.settings import FINGERPRINT, Differing, differing_settings
 from tfnorm.compare.statistics import Difference, mcnemar, paired_differences, summarize, verdict
 from tfnorm.errors import RunError, TfnormError, unknown
-from tfnorm.files import check_format, write_whole
+from tfnorm.files import PAGE, check_format, write_whole
 from tfnorm.spec import NormSpec, format, parse
 from tfnorm.training.config import TrainConfig, checked
 from tfnorm.training.runs import Run, RunFolder, check_same_data, read_json, slug, write_json
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from tfnorm.datasets import Dataset
     from tfnorm.training.progress import Progress
 
-PAGE = "report.html"
 DEFAULT_SPECS = ("gn:2", "ln", "bn+l1=5e-4")
 
 

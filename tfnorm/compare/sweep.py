@@ -12,7 +12,7 @@ from tfnorm.compare.grid import AXES, PENALTIES, PlannedRun, load_grid, plan_gri
 from tfnorm.compare.sweep_folder import GRID, check_threads, grid_text, run_states
 from tfnorm.compare.sweep_rows import Row, sweep_rows, varied
 from tfnorm.errors import RunError, unknown
-from tfnorm.files import check_format, write_whole
+from tfnorm.files import PAGE, check_format, write_whole
 from tfnorm.spec import parse
 from tfnorm.training.runs import Run, RunFolder, check_same_data, write_json
 
@@ -253,7 +253,7 @@ class Sweep:
             self.plot(axis, folder / f"{axis}.{format}")
         for x, y in self.heat_axes:
             self.plot_heat(x, y, folder / f"heat-{x}-{y}.{format}")
-        return self.report(folder / "report.html")
+        return self.report(folder / PAGE)
 
     @property
     def plotted_axes(self) -> list[str]:

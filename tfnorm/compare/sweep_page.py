@@ -12,7 +12,7 @@ from tfnorm.compare.sweep_curves import curves
 from tfnorm.compare.sweep_folder import GRID
 from tfnorm.compare.sweep_rows import SHORT, Row, varied
 from tfnorm.compare.sweep_tables import Tables, pair_table
-from tfnorm.files import write_whole
+from tfnorm.files import PAGE, write_whole
 
 if TYPE_CHECKING:
     from tfnorm.compare.sweep import Sweep
@@ -27,7 +27,7 @@ def write_sweep_page(sweep: Sweep, path: str | Path | None = None) -> Path:
         sweep: The sweep, whether or not all of its runs are finished.
         path: The file; default ``report.html`` in the sweep's folder.
     """
-    path = Path(path) if path is not None else sweep.path / "report.html"
+    path = Path(path) if path is not None else sweep.path / PAGE
     write_whole(path, sweep_page(sweep, path.parent).encode())
     return path
 
