@@ -27,7 +27,7 @@ from tfnorm.compare.presets import load_preset
 from tfnorm.spec import format, parse
 from tfnorm.training.config import TrainConfig, checked
 from tfnorm.training.recipes import RECIPES
-from tfnorm.training.runs import Run, slug
+from tfnorm.training.runs import Run, flat_settings, slug
 
 HOLDOUT = 0.1
 # What is varied in all candidates: one cycle in place of steps, and no dropout, since the networks underfit.
@@ -82,6 +82,8 @@ def main(arguments: list[str] | None = None) -> None:
     known = CANDIDATES[chosen.system]
     if wrong := [name for name in chosen.candidates or () if name not in known]:
         parser.error(f"There is no candidate {wrong[0]!r} for {chosen.system}. Use one of: {', '.join(known)}.")
+    if chosen.seeds < 1:
+        parser.error(f"--seeds must be at least 1. Received: {chosen.seeds}.")
     norms = [format(parse(norm)) for norm in chosen.norms]
     planned = [
         plan(chosen.system, candidate, norm, seed, chosen)
@@ -91,7 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
     ]
     out = Path(chosen.out or f"runs/recipes-{chosen.system}")
     check_failures(run_on("local", planned, out, jobs=chosen.jobs))
-    rows = rows_of(out, known, planned[0].config.epochs, chosen.precision)
+    rows = rows_of(out, chosen)
     for row in rows:
         found = ", ".join(f"{value:.2f}" for value in row["held_out"])
         print(f"{row['candidate']:<20}{row['norm']:<12}{row['mean']:.2f}  {found}")
@@ -100,22 +102,24 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"Wrote {_measure.write(name, rows, system=chosen.system, **settings)}")
 
 
-def rows_of(out: Path, known: dict[str, dict[str, Any]], epochs: int, precision: str) -> list[dict]:
+def rows_of(out: Path, chosen: argparse.Namespace) -> list[dict]:
     """Return candidate, norm and accuracies on the held-out images of all finished runs of these settings in a folder.
 
-    Accuracies are in percent, after the last epoch, one a seed.
+    Accuracies are in percent, after the last epoch, one a seed. A run of what a candidate once was is left out.
     """
+    known = CANDIDATES[chosen.system]
     found: dict[tuple[str, str], list[float]] = {}
     for path in sorted(out.glob("*/*/seed-*/result.json")):
         run = Run(path.parent)
-        asked = run.config["asked"]
-        if (asked["epochs"], asked["precision"]) == (epochs, precision):
-            key = asked["recipe"]["name"], asked["norm"]
-            found.setdefault(key, []).append(100 * float(run.history["val_accuracy"].iloc[-1]))
+        name = run.config["asked"]["recipe"]["name"]
+        if name not in known:
+            continue
+        now = plan(chosen.system, name, run.label, run.seed, chosen).config.asked()
+        if flat_settings(run.config["asked"]) == flat_settings(now):
+            found.setdefault((name, run.label), []).append(100 * float(run.history["val_accuracy"].iloc[-1]))
     return [
         {"candidate": name, "change": known[name], "norm": norm, "held_out": values, "mean": statistics.mean(values)}
         for (name, norm), values in found.items()
-        if name in known
     ]
 
 

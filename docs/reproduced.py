@@ -14,6 +14,7 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
@@ -26,34 +27,42 @@ PICTURES = ("accuracy.png", "loss.png")
 def taken_up() -> dict[str, dict]:
     """Return name to content of every reproduction in the results."""
     files = sorted(RESULTS.glob("*/reproduced.json"))
-    return {file.parent.name: json.loads(file.read_text()) for file in files}
+    return {file.parent.name: json.loads(file.read_text(encoding="utf-8")) for file in files}
 
 
 def headline(content: dict) -> list[str]:
-    """Return a table's rows: configuration, seeds, published, measured, misclassified."""
+    """Return a table's rows: configuration, parameters, seeds, published, measured, difference, misclassified."""
     lines = []
     for row in content["table"]:
-        published = "—" if row["published"] is None else f"{row['published']:.2f}"
         difference = "" if row["difference"] is None else f"{row['difference']:+.2f}"
-        std = "" if row["std"] is None else f" ± {row['std']:.2f}"
         written = f"<br>{row['as_written']}" if row["as_written"] else ""
-        wrong = f"{_number(row['published_misclassified'])} | {_number(row['misclassified'])}"
+        wrong = f"{_number(row['published_misclassified'], 0)} | {_number(row['misclassified'], 0)}"
         lines.append(
-            f"| `{row['row']}`{written} | {row['parameters']:,} | {row['seeds']} | {published} "
-            f"| {row['measured']:.2f}{std} | {difference} | {wrong} |"
+            f"| `{row['row']}`{written} | {row['parameters']:,} | {row['seeds']} | {_number(row['published'])} "
+            f"| {_measured(row)} | {difference} | {wrong} |"
         )
     return lines
 
 
-def _number(value: float | None) -> str:
-    return "—" if value is None else f"{value:,.1f}".removesuffix(".0")
+def _number(value: float | None, digits: int = 2) -> str:
+    return "—" if value is None else f"{value:,.{digits}f}"
+
+
+def _measured(row: dict) -> str:
+    std = "" if row["std"] is None else f" ± {row['std']:.2f}"
+    diverged = f" ({row['diverged']} diverged)" if row["diverged"] else ""
+    return f"{_number(row['measured'])}{std}{diverged}"
 
 
 def command(content: dict) -> str:
     """Return the command that trained it."""
-    precision = content["settings"]["precision"]
-    options = "" if precision == "float32" else f" --precision {precision}"
-    return f"tfnorm reproduce {content['preset']['name']}{options} --data-dir DIR"
+    preset, settings = content["preset"], content["settings"]
+    options = "" if settings["precision"] == "float32" else f" --precision {settings['precision']}"
+    if settings["epochs"] != settings["recipe"]["epochs"]:
+        options += f" --epochs {settings['epochs']}"
+    if [row["seeds"] for row in preset["row"]] != [row["seeds"] for row in content["table"]]:
+        options += f" --seeds {content['table'][0]['seeds']}"
+    return f"tfnorm reproduce {preset['name']}{options} --data-dir DIR"
 
 
 def origin(content: dict) -> str:
@@ -88,15 +97,14 @@ def page(name: str, content: dict) -> str:
         origin(content),
         "",
     ]
-    missed = [f"`{row['row']}`" for row in content["table"] if row["reached"] is False]
     if preset["aim"]:
-        missed_aim = f"reached by all but {', '.join(missed)}" if missed else "reached by every row"
-        lines += [f"Its aim, {preset['aim']:.2f} %, is {missed_aim}.", ""]
-    elif missed:
-        lines += [f"More than {preset['tolerance']} points below the published accuracy: {', '.join(missed)}.", ""]
+        below = _rows(row for row in content["table"] if not (row["measured"] or 0) >= preset["aim"])
+        lines += [f"Its aim, {preset['aim']:.2f} %, is reached by {f'all but {below}' if below else 'every row'}.", ""]
+    elif below := _rows(row for row in content["table"] if row["reached"] is False):
+        lines += [f"More than {preset['tolerance']} points below the published accuracy: {below}.", ""]
     remarks = RESULTS / name / "remarks.md"
     if remarks.exists():
-        lines += [remarks.read_text().strip().format(seeds=seed_table()), ""]
+        lines += [remarks.read_text(encoding="utf-8").strip().format(seeds=seed_table()), ""]
     if content["claims"]:
         lines += ["## What was claimed", ""]
         for claim in content["claims"]:
@@ -111,10 +119,14 @@ def page(name: str, content: dict) -> str:
     return "\n".join([*lines, f"Files: {files}", ""])
 
 
+def _rows(rows: Iterable[dict]) -> str:
+    return ", ".join(f"`{row['row']}`" for row in rows)
+
+
 def seed_table() -> dict[str, str]:
     """Return library to mean and standard deviation over many seeds, as benchmarks/seeds.py measured them."""
     path = BENCHMARKS / "seeds.json"
-    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
     return {row["library"]: f"{row['mean']:.2f} ± {row['std']:.2f}" for row in rows}
 
 
@@ -124,43 +136,44 @@ def table_of_all(folder: str) -> str:
         "| | network, data | row | seeds | published % | measured % |",
         "|---|---|---|---:|---:|---:|",
     ]
-    notes = []
-    for name, content in taken_up().items():
+    all_of_them = taken_up()
+    for name, content in all_of_them.items():
         settings = content["settings"]
         what = f"`{settings['arch']}`, {settings['dataset']}, {settings['precision']}"
         for row in content["table"]:
-            std = "" if row["std"] is None else f" ± {row['std']:.2f}"
-            published = "" if row["published"] is None else f"{row['published']:.2f}"
-            lines.append(
-                f"| [{name}]({folder}/{name}.md) | {what} | `{row['row']}` | {row['seeds']} | {published} "
-                f"| {row['measured']:.2f}{std} |"
-            )
-        if content.get("note") and content["note"] not in notes:
-            notes.append(content["note"])
-    machines = sorted({f"{c['machine']['cores']} cores of {c['machine']['processor']}" for c in taken_up().values()})
-    versions = sorted(
-        {f"TensorFlow {c['versions']['tensorflow']}, Keras {c['versions']['keras']}" for c in taken_up().values()}
-    )
+            numbers = f"{row['seeds']} | {_number(row['published'])} | {_measured(row)}"
+            lines.append(f"| [{name}]({folder}/{name}.md) | {what} | `{row['row']}` | {numbers} |")
+    machines = {f"{c['machine']['cores']} cores of {c['machine']['processor']}" for c in all_of_them.values()}
+    versions = {
+        f"TensorFlow {c['versions']['tensorflow']}, Keras {c['versions']['keras']}" for c in all_of_them.values()
+    }
+    best = [name for name, content in all_of_them.items() if content["preset"]["epoch"] == "best"]
+    of_best = f" ({', '.join(best)}: the best, as was published)" if best else ""
+    notes: dict[str, list[str]] = {}
+    for name, content in all_of_them.items():
+        if content.get("note"):
+            notes.setdefault(content["note"], []).append(name)
     said = (
         "published: one run each; measured: mean ± standard deviation over seeds of the test accuracy after the last "
-        f"epoch (D: the best, as was published). On {', '.join(machines)}; {', '.join(versions)}."
+        f"epoch{of_best}. On {', '.join(sorted(machines))}; {', '.join(sorted(versions))}."
     )
-    return "\n".join([*lines, "", " ".join([said, *notes])])
+    noted = [f"{', '.join(names)}: {note}" for note, names in notes.items()]
+    return "\n".join([*lines, "", " ".join([said, *noted])])
 
 
 def take_up(folder: Path, note: str) -> None:
     """Copy a finished reproduction into the results."""
-    content = json.loads((folder / "reproduced.json").read_text())
+    content = json.loads((folder / "reproduced.json").read_text(encoding="utf-8"))
     target = RESULTS / content["preset"]["name"]
     target.mkdir(parents=True, exist_ok=True)
     for name in ("reproduced.csv", *PICTURES):
         shutil.copy(folder / name, target / name)
-    comparison = json.loads((folder / "comparison.json").read_text())
+    comparison = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
     comparison["data"].pop("data_dir", None)
-    (target / "comparison.json").write_text(json.dumps(comparison) + "\n")
+    (target / "comparison.json").write_text(json.dumps(comparison) + "\n", encoding="utf-8")
     for picture in folder.glob("misclassified-*.png"):
         shutil.copy(picture, target / picture.name)
-    (target / "reproduced.json").write_text(json.dumps({**content, "note": note}, indent=2) + "\n")
+    (target / "reproduced.json").write_text(json.dumps({**content, "note": note}, indent=2) + "\n", encoding="utf-8")
 
 
 def pages() -> dict[Path, str]:
@@ -168,7 +181,7 @@ def pages() -> dict[Path, str]:
     texts = {RESULTS / f"{name}.md": page(name, content) for name, content in taken_up().items()}
     marked = re.compile(r"(<!-- reproduced: begin -->\n).*?(<!-- reproduced: end -->)", re.DOTALL)
     table = table_of_all("docs/results")
-    texts[README] = marked.sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", README.read_text())
+    texts[README] = marked.sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", README.read_text(encoding="utf-8"))
     return texts
 
 
@@ -181,4 +194,4 @@ if __name__ == "__main__":
     for folder in folders:
         take_up(Path(folder), note)
     for path, text in pages().items():
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")

@@ -55,8 +55,8 @@ GROUPS = """## How many groups
 
 PUBLISHED = """## Published comparisons
 
-`tfnorm reproduce` trains five [published comparisons](experiments.md#published-comparisons) again. Each has a page with
-its table, what was claimed of it, pictures and files.
+`tfnorm reproduce` trains five [published comparisons](experiments.md#published-comparisons) again, and their networks
+under better recipes (A+). Those that were trained so far, with a page each for table, claims, pictures and files:
 
 {table}
 

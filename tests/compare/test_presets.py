@@ -1,14 +1,21 @@
 """The published comparisons as data: their networks, numbers and claims."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from tfnorm.compare.presets import Claim, Preset, list_presets, load_preset
 from tfnorm.errors import TfnormError
 from tfnorm.models.plan import plan
 from tfnorm.spec import parse
+from tfnorm.training.recipes import RECIPES
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 
 PARAMETERS = {
     "A": {"gn:2": 6_986, "ln": 41_874, "bn+l1=5e-4": 6_986},
+    "A+": {"gn:2": 6_986, "ln": 41_874, "bn": 6_986},
     "B": {"bn": 49_808, "gn:size=4": 49_808, "ln": 176_336},
     "E": {"bn": 40_394, "gn:4": 40_394, "gn:1": 40_394},
 }
@@ -39,6 +46,26 @@ def test_rows_have_the_published_number_of_parameters(name):
     preset = load_preset(name)
     counts = {row.label: plan(preset.settings["arch"], parse(row.norm)).trainable_parameters for row in preset.row}
     assert counts == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", [name for name in list_presets() if name.endswith("+")])
+def test_a_better_recipe_changes_neither_network_nor_data_and_takes_no_more_epochs(name):
+    better, published = load_preset(name), load_preset(name[0])
+    recipe = RECIPES[name]
+    assert {**better.settings, "recipe": name[0]} == published.settings
+    assert recipe.epochs <= RECIPES[name[0]].epochs
+    tried = json.loads((BENCHMARKS / f"recipes_{name[0]}.json").read_text())
+    assert tried["settings"]["holdout"] == 0.1
+    by_norm = {}
+    for row in tried["rows"]:
+        by_norm.setdefault(row["norm"], []).append((row["mean"], row["change"]))
+    # The choice was made where several candidates were tried; it is the best of them.
+    choices = [max(rows, key=lambda row: row[0])[1] for rows in by_norm.values() if len(rows) > 1]
+    assert choices
+    for change in choices:
+        unused = {"name", "title", "step_epochs", "step_factor"}
+        chosen = {**RECIPES[name[0]].model_dump(exclude=unused), **change}
+        assert chosen == recipe.model_dump(exclude=unused) and recipe.schedule != "step"
 
 
 def test_published_numbers_are_those_of_the_sources():

@@ -28,6 +28,32 @@ def test_the_step_of_a_kernel_is_an_orthogonal_matrix(shape):
     assert 0.6 < singular.min() and singular.max() < 1.25
 
 
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_several_steps_are_those_of_keras_on_the_matrix(nesterov):
+    rng = np.random.default_rng(5)
+    kernel, matrix = keras.Variable(np.zeros((3, 3, 4, 6), "float32")), keras.Variable(np.zeros((36, 6), "float32"))
+    settings = {"weight_decay": None, "adam_weight_decay": None, "nesterov": nesterov}
+    ours, theirs = Muon(0.01, **settings), keras.optimizers.Muon(0.01, **settings)
+    for _ in range(4):
+        gradient = rng.normal(size=(36, 6)).astype("float32")
+        ours.apply([keras.ops.convert_to_tensor(gradient.reshape(3, 3, 4, 6))], [kernel])
+        theirs.apply([keras.ops.convert_to_tensor(gradient)], [matrix])
+    np.testing.assert_allclose(kernel.numpy().reshape(36, 6), matrix.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_weights_of_16_bits_are_trained_too():
+    kernel = keras.Variable(np.ones((3, 3, 4, 6)), dtype="bfloat16")
+    stepped(kernel, np.random.default_rng(6).normal(size=(3, 3, 4, 6)).astype("float32"))
+    assert np.isfinite(keras.ops.convert_to_numpy(keras.ops.cast(kernel, "float32"))).all()
+
+
+def test_excluded_layers_are_regular_expressions():
+    layer = keras.layers.Conv2D(3, 3, name="stem_1")
+    layer.build((None, 8, 8, 2))
+    assert not Muon(0.1)._should_use_adamw(layer.kernel)
+    assert Muon(0.1, exclude_layers=["^stem_(1|2)/"])._should_use_adamw(layer.kernel)
+
+
 def test_the_direction_is_that_of_the_gradient():
     gradient = np.random.default_rng(1).normal(size=(3, 3, 4, 6)).astype("float32")
     step = stepped(keras.Variable(np.zeros((3, 3, 4, 6), "float32")), gradient)
@@ -79,6 +105,8 @@ def test_muon_trains_with_a_schedule_and_is_saved_and_loaded(tmp_path):
     again = keras.saving.load_model(tmp_path / "network.keras")
     assert isinstance(again.optimizer, Muon) and int(again.optimizer.iterations) == 8
     np.testing.assert_array_equal(again.predict(x, verbose=0), network.predict(x, verbose=0))
+    for ours, theirs in zip(network.optimizer.variables, again.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy(), err_msg=ours.path)
 
 
 def test_smoothed_targets_are_those_of_the_definition():
@@ -94,6 +122,12 @@ def test_smoothed_targets_are_those_of_the_definition():
     assert float(metric.result()) == pytest.approx(expected.mean()) == pytest.approx(float(loss(labels, logits)))
     again = keras.losses.deserialize(keras.losses.serialize(loss))
     assert again.label_smoothing == share
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(ValueError, match="`label_smoothing` must be at least 0 and below 1. Received"):
+        SmoothedCrossentropy(share)
 
 
 def test_without_smoothing_the_loss_is_keras_s_own():

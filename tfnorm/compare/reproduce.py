@@ -51,7 +51,7 @@ def reproduce(
     not trained again, and what was broken off goes on.
 
     Args:
-        name: "A" to "E", see `tfnorm.compare.presets.list_presets`.
+        name: "A" to "E", or "A+" and so on under a better recipe; see `tfnorm.compare.presets.list_presets`.
         seeds: Of every row, in place of the preset's numbers.
         precision: "float32" or "bfloat16".
         epochs: In place of the recipe's, for a try.
@@ -137,7 +137,8 @@ class Reproduction:
 
     def _reached(self, measured: float, published: float | None) -> bool | None:
         bars = [self.preset.aim, None if published is None else published - self.preset.tolerance]
-        return all(measured >= bar for bar in bars if bar is not None) if any(bars) else None
+        given = [bar for bar in bars if bar is not None]
+        return all(measured >= bar for bar in given) if given else None
 
     @functools.cached_property
     def findings(self) -> Sequence[Finding]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfnorm.training.config import TrainConfig
-from tfnorm.training.recipes import RECIPES
+from tfnorm.training.recipes import RECIPES, complete
 from tfnorm.training.runs import Run, flat_settings
 
 FINGERPRINT = "fingerprint of the data"
@@ -127,7 +127,7 @@ def telling(differing: Sequence[Differing]) -> list[Differing]:
     def is_news(each: Differing) -> bool:
         if each.key == FINGERPRINT:
             return not follows(each, DATA)
-        of_recipe = each.key in REPLACED or each.key.startswith("recipe ")
+        of_recipe = each.key in (*REPLACED, "dropout") or each.key.startswith("recipe ")
         return each.key == RECIPE or not (of_recipe and follows(each, [RECIPE]))
 
     return [each for each in differing if is_news(each)]
@@ -162,7 +162,7 @@ def reproduction(runs: Sequence[Run]) -> Reproduction:
     groups: dict[tuple[int, ...], list[str]] = {}
     for label, seeds in seeds_of.items():
         groups.setdefault(tuple(sorted(seeds)), []).append(label)
-    recipe = asked["recipe"]
+    recipe = complete(asked["recipe"])
     usual = RECIPES[recipe["name"]] if recipe["name"] in RECIPES else None
     fields = TrainConfig.model_fields
     settings = {key: asked[key] for key in OPTIONS if asked.get(key) != fields[key].default}
@@ -173,6 +173,8 @@ def reproduction(runs: Sequence[Run]) -> Reproduction:
         settings |= {key: asked[key] for key in REPLACED if asked[key] != getattr(usual, key)}
         if usual.name != "default":
             settings["recipe"] = usual.name
+        if usual.dropout == asked["dropout"]:
+            settings.pop("dropout", None)
     counted = all(seeds == tuple(range(len(seeds))) for seeds in groups)
     note = _note(asked["dataset"], config["data"].get("data_dir"), len(groups))
     if config["machine"].get("threads") == 1:

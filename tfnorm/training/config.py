@@ -103,7 +103,6 @@ class TrainConfig(BaseModel):
                 "batch_size": batch_size,
                 "augmentation": self.augmentation or self.recipe.augmentation,
                 "learning_rate": self.learning_rate or self.recipe.learning_rate,
-                "dropout": self.recipe.dropout if self.dropout is None else self.dropout,
             }
         )
         return self.model_copy(
@@ -113,7 +112,7 @@ class TrainConfig(BaseModel):
                 "recipe": recipe,
                 "augmentation": recipe.augmentation,
                 "learning_rate": recipe.learning_rate,
-                "dropout": recipe.dropout,
+                "dropout": recipe.dropout if self.dropout is None else self.dropout,
             }
         )
 
@@ -138,7 +137,8 @@ def default_name(config: TrainConfig) -> str:
     name = f"{config.arch}-{slug(Path(config.dataset).stem)}"
     if asked == usual.asked():
         return name
-    mark = json.dumps({**asked, "norm": None}, sort_keys=True)
+    changed = config.resolved().recipe.model_dump(mode="json", exclude_defaults=True, exclude={"title"})
+    mark = json.dumps({**asked, "norm": None, "recipe": changed}, sort_keys=True)
     return f"{name}-{zlib.crc32(mark.encode()):08x}"
 
 

@@ -16,12 +16,17 @@ class SmoothedCrossentropy(keras.losses.Loss):
     alone.
 
     Args:
-        label_smoothing: The share s, 0 to 1.
+        label_smoothing: The share s, 0 or more and below 1.
         **kwargs: Arguments of `keras.losses.Loss`.
+
+    Raises:
+        ValueError: If the share is out of range.
     """
 
     def __init__(self, label_smoothing: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"`label_smoothing` must be at least 0 and below 1. Received: {label_smoothing!r}.")
         self.label_smoothing = label_smoothing
 
     def call(self, y_true: Any, y_pred: Any) -> Any:

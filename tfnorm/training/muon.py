@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
 
 import keras
@@ -12,25 +14,36 @@ from keras import ops
 class Muon(keras.optimizers.Muon):
     """Keras's Muon, which also orthogonalizes the updates of convolution kernels.
 
-    A kernel (height, width, in, out) is taken as the matrix (height·width·in, out), as its author proposes
-    (https://kellerjordan.github.io/posts/muon); the update has the root mean square 0.2 · learning rate an element, as
-    in arXiv 2502.16982, so that a learning rate of Adam fits. Depthwise kernels, whose columns do not share inputs,
-    and all else that is no matrix (biases, gammas, betas) are left to AdamW, as are layers named in ``exclude_layers``.
+    A kernel (height, width, in, out) is taken as the matrix (height·width·in, out), as Muon's author proposes
+    (https://kellerjordan.github.io/posts/muon). The step is scaled as in arXiv 2502.16982, to about ``rms_rate`` times
+    the learning rate an element (root mean square), so that a learning rate of Adam fits.
+
+    Left to AdamW are depthwise kernels, whose columns share no inputs, known by "depthwise" in their path; what is no
+    matrix (biases, gammas, betas); and layers whose path matches a regular expression of ``exclude_layers``. Grouped
+    convolutions belong there too: their variables do not tell them from others.
 
     Args:
         learning_rate: A number or a Keras schedule.
         **kwargs: Arguments of `keras.optimizers.Muon`.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3), keras.layers.Flatten(),
+        ...                           keras.layers.Dense(2, name="classes")])
+        >>> model.compile(Muon(0.02, exclude_layers=["classes"]), "mse")
     """
 
     def _should_use_adamw(self, variable: Any) -> bool:
         if len(variable.shape) != 4:
             return bool(super()._should_use_adamw(variable))
-        return "depthwise" in variable.path or any(name in variable.path for name in self.exclude_layers)
+        return any(re.search(name, variable.path) for name in ("depthwise", *self.exclude_layers))
 
     def _muon_update_step(self, gradient: Any, variable: Any, lr: Any, m: Any) -> None:
-        lr = ops.cast(lr, variable.dtype)
+        *inputs, columns = variable.shape
+        rows = math.prod(inputs)
+        gradient = ops.cast(gradient, variable.dtype)
         self.assign_add(m, ops.add(gradient, m * (self.momentum - 1)))
         update = ops.add(gradient, self.momentum * m) if self.nesterov else m
-        columns = variable.shape[-1]
-        matrix = self.zeropower_via_newtonschulz5(ops.reshape(update, (-1, columns)), self.ns_steps)
-        self.assign_sub(variable, ops.reshape(self.lr_adjust(lr * matrix), variable.shape))
+        matrix = self.zeropower_via_newtonschulz5(ops.reshape(update, (rows, columns)), self.ns_steps)
+        scale = 1.0 if self.rms_rate is None else self.rms_rate * math.sqrt(max(rows, columns))
+        self.assign_sub(variable, ops.reshape(ops.cast(lr, variable.dtype) * scale * matrix, variable.shape))

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from tfnorm.errors import RunError
 from tfnorm.files import write_whole
 from tfnorm.history import read_history
+from tfnorm.training.recipes import complete
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,8 +115,7 @@ class RunFolder:
         differing = [
             f"{key} is {there.get(key)!r} there and {now.get(key)!r} now"
             for key in sorted({*there, *now})
-            # A setting that the run's tfnorm did not have was off: None or 0.
-            if there.get(key) != now.get(key) and (key in there or now[key])
+            if there.get(key) != now.get(key)
         ]
         if differing:
             raise RunError(
@@ -205,7 +205,7 @@ def _digest(content: bytes) -> str:
 
 def flat_settings(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration with the recipe's settings beside it, each once."""
-    recipe = asked.get("recipe", {})
+    recipe = complete(asked.get("recipe", {}))
     return {**{f"recipe {key}": value for key, value in recipe.items() if key not in asked}, **asked, "recipe": None}
 
 

@@ -111,6 +111,8 @@ class Preset(BaseModel):
         named = [label for claim in self.claim for group in (claim.rows, *claim.others) for label in group]
         if wrong := sorted(set(named) - set(labels)):
             raise ValueError(f"no row has the label {wrong[0]!r}; there are {labels}")
+        if not self.tolerance and self.aim is None:
+            raise ValueError("a preset needs a tolerance, or an aim")
         if len(set(labels)) < len(labels):
             raise ValueError(f"two rows have one label, among {labels}")
         return self
