@@ -49,8 +49,8 @@ def train_torch(data: Dataset, seed: int, epochs: int) -> float:
 
     torch.manual_seed(seed)
     network = torch_network(plan(ARCH, parse(NORM)))
-    images, tests = (torch.from_numpy(x).permute(0, 3, 1, 2).float() for x in (data.x_train, data.x_test))
-    labels, truth = (torch.from_numpy(y).long() for y in (data.y_train, data.y_test))
+    images, tests = (torch.tensor(x).permute(0, 3, 1, 2).float() for x in (data.x_train, data.x_test))
+    labels, truth = (torch.tensor(y).long() for y in (data.y_train, data.y_test))
     optimizer = torch.optim.SGD(network.parameters(), RECIPE.learning_rate, momentum=RECIPE.momentum)
     falling = torch.optim.lr_scheduler.StepLR(optimizer, RECIPE.step_epochs, RECIPE.step_factor)
     for _ in range(epochs):
