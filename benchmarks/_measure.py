@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import importlib.metadata
 import json
 import os
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -48,6 +50,25 @@ def machine() -> dict[str, object]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {"processor": model, "cores": cores, "load": load, "system": platform.platform(terse=True)}
+
+
+def at_least(parser: argparse.ArgumentParser, chosen: argparse.Namespace, name: str, least: int) -> None:
+    """End with a sentence if the option ``--name`` is below ``least``."""
+    if getattr(chosen, name) < least:
+        parser.error(f"--{name} must be at least {least}. Received: {getattr(chosen, name)}.")
+
+
+def last_accuracy(run) -> float:
+    """Return the test accuracy in percent, or that on held-out images, after a run's last epoch."""
+    return 100 * float(run.history["val_accuracy"].iloc[-1])
+
+
+def train_for_accuracy(**settings) -> float:
+    """Return the `last_accuracy` of a run of `tfnorm.training.trainer.train` that leaves no files."""
+    from tfnorm.training.trainer import train
+
+    with tempfile.TemporaryDirectory() as folder:
+        return last_accuracy(train(**settings, out=folder))
 
 
 def training_step(model, x, y) -> Callable[[], object]:

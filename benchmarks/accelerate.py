@@ -114,8 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--calls", type=int, default=3, help="timed steps of a model a round")
     parser.add_argument("--name", default="accelerate", help="name of the files under results/")
     chosen = parser.parse_args(arguments)
-    if chosen.rounds < 2:
-        parser.error(f"--rounds must be at least 2. Received: {chosen.rounds}.")
+    _measure.at_least(parser, chosen, "rounds", 2)
     print(" " * 28, f"{'keras':>12}", " " * 8, f"{'tfnorm':>8}", " " * 10, "keras/")
     rows = []
     for name in chosen.models:

@@ -11,7 +11,6 @@ import argparse
 import os
 import statistics
 import sys
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -24,7 +23,7 @@ import _measure
 
 from tfnorm.ops import _tf_compile, generic
 from tfnorm.ops import tensorflow as fast
-from tfnorm.training.trainer import forget_graph, train
+from tfnorm.training.trainer import forget_graph
 
 WAYS = {"fast": "float32", "generic": "float32", "fast bfloat16": "bfloat16"}
 
@@ -40,9 +39,7 @@ def generic_path():
 def accuracy(way: str, norm: str, seed: int, chosen: argparse.Namespace) -> float:
     """Return the test accuracy in percent after the last epoch."""
     settings = dict(arch=chosen.arch, dataset=chosen.dataset, data_dir=chosen.data_dir, epochs=chosen.epochs)
-    with tempfile.TemporaryDirectory() as folder:
-        run = train(norm=norm, seed=seed, precision=WAYS[way], out=folder, **settings)
-        return 100 * float(run.history["val_accuracy"].iloc[-1])
+    return _measure.train_for_accuracy(norm=norm, seed=seed, precision=WAYS[way], **settings)
 
 
 def compare(norm: str, chosen: argparse.Namespace) -> dict:
@@ -107,8 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--name", default="accuracy", help="name of the files under results/")
     chosen = parser.parse_args(arguments)
-    if chosen.seeds < 2:
-        parser.error(f"--seeds must be at least 2. Received: {chosen.seeds}.")
+    _measure.at_least(parser, chosen, "seeds", 2)
     rows = []
     for norm in chosen.norms:
         rows.append(compare(norm, chosen))

@@ -145,8 +145,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--calls", type=int, default=3, help="timed calls of a model a round")
     parser.add_argument("--name", default="fold", help="name of the files under results/")
     chosen = parser.parse_args(arguments)
-    if chosen.rounds < 2:
-        parser.error(f"--rounds must be at least 2. Received: {chosen.rounds}.")
+    _measure.at_least(parser, chosen, "rounds", 2)
     rows = []
     for name in chosen.models:
         rows.append(compare(name, rounds=chosen.rounds, calls=chosen.calls))

@@ -209,8 +209,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--name", default="layers", help="name of the files under results/")
     chosen = parser.parse_args(arguments)
-    if chosen.rounds < 2:
-        parser.error(f"--rounds must be at least 2. Received: {chosen.rounds}.")
+    _measure.at_least(parser, chosen, "rounds", 2)
     shapes = [tuple(map(int, shape.split("x"))) for shape in chosen.shapes]
     titles = [f"{case} ms" for case in ("tfnorm", "keras", "torch", "copy")]
     print(" " * 43, *(f"{title:>14}" for title in titles), f"{'keras/':>7} {'torch/':>7}  copies")

@@ -269,8 +269,7 @@ def main(arguments: list[str] | None = None) -> None:
         batch, windows, steps = map(int, numbers)
         print(json.dumps(measure(library, arch, norm, batch, windows=windows, steps=steps)))
         return
-    if chosen.repeats < 2:
-        parser.error(f"--repeats must be at least 2. Received: {chosen.repeats}.")
+    _measure.at_least(parser, chosen, "repeats", 2)
     settings = {"repeats": chosen.repeats, "windows": chosen.windows, "steps": chosen.steps}
     libraries = [library for library in LIBRARIES if library != "torch" or has_torch()]
     print("MiB of a step, spread, MiB of the whole process; tfnorm over the others")

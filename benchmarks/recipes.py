@@ -34,22 +34,24 @@ HOLDOUT = 0.1
 CYCLE = {"schedule": "one_cycle", "dropout": 0.0}
 SGD = {**CYCLE, "optimizer": "sgd", "learning_rate": 0.1, "nesterov": True}
 MUON = {**CYCLE, "optimizer": "muon", "learning_rate": 0.02, "momentum": 0.95, "nesterov": False}
+MNIST_SGD, MNIST_MUON = ({**base, "augmentation": "shift"} for base in (SGD, MUON))
+CIFAR_SGD, CIFAR_MUON = ({**base, "augmentation": "flip_shift"} for base in (SGD, MUON))
 MNIST: dict[str, dict[str, Any]] = {
     "published": {},
-    "sgd": {**SGD, "augmentation": "shift"},
-    "sgd, batch 32": {**SGD, "augmentation": "shift", "batch_size": 32, "kernel_initializer": "he_normal"},
-    "muon": {**MUON, "augmentation": "shift"},
-    "muon, smoothed": {**MUON, "augmentation": "shift", "label_smoothing": 0.1},
+    "sgd": MNIST_SGD,
+    "sgd, batch 32": {**MNIST_SGD, "batch_size": 32, "kernel_initializer": "he_normal"},
+    "muon": MNIST_MUON,
+    "muon, smoothed": {**MNIST_MUON, "label_smoothing": 0.1},
 }
 CIFAR: dict[str, dict[str, Any]] = {
     "published": {},
-    "sgd": {**SGD, "augmentation": "flip_shift"},
-    "muon": {**MUON, "augmentation": "flip_shift"},
-    "muon 0.05": {**MUON, "augmentation": "flip_shift", "learning_rate": 0.05},
-    "muon 0.01": {**MUON, "augmentation": "flip_shift", "learning_rate": 0.01},
-    "muon, decay": {**MUON, "augmentation": "flip_shift", "weight_decay": 0.1},
-    "muon, batch 32": {**MUON, "augmentation": "flip_shift", "batch_size": 32},
-    "muon, smoothed": {**MUON, "augmentation": "flip_shift", "label_smoothing": 0.1},
+    "sgd": CIFAR_SGD,
+    "muon": CIFAR_MUON,
+    "muon 0.05": {**CIFAR_MUON, "learning_rate": 0.05},
+    "muon 0.01": {**CIFAR_MUON, "learning_rate": 0.01},
+    "muon, decay": {**CIFAR_MUON, "weight_decay": 0.1},
+    "muon, batch 32": {**CIFAR_MUON, "batch_size": 32},
+    "muon, smoothed": {**CIFAR_MUON, "label_smoothing": 0.1},
 }
 CANDIDATES = {"A": MNIST, "B": CIFAR, "C": CIFAR, "D": MNIST, "E": CIFAR}
 
@@ -82,8 +84,7 @@ def main(arguments: list[str] | None = None) -> None:
     known = CANDIDATES[chosen.system]
     if wrong := [name for name in chosen.candidates or () if name not in known]:
         parser.error(f"There is no candidate {wrong[0]!r} for {chosen.system}. Use one of: {', '.join(known)}.")
-    if chosen.seeds < 1:
-        parser.error(f"--seeds must be at least 1. Received: {chosen.seeds}.")
+    _measure.at_least(parser, chosen, "seeds", 1)
     norms = [format(parse(norm)) for norm in chosen.norms]
     planned = [
         plan(chosen.system, candidate, norm, seed, chosen)
@@ -116,7 +117,7 @@ def rows_of(out: Path, chosen: argparse.Namespace) -> list[dict]:
             continue
         now = plan(chosen.system, name, run.label, run.seed, chosen).config.asked()
         if flat_settings(run.config["asked"]) == flat_settings(now):
-            found.setdefault((name, run.label), []).append(100 * float(run.history["val_accuracy"].iloc[-1]))
+            found.setdefault((name, run.label), []).append(_measure.last_accuracy(run))
     return [
         {"candidate": name, "change": known[name], "norm": norm, "held_out": values, "mean": statistics.mean(values)}
         for (name, norm), values in found.items()

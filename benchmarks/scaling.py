@@ -151,8 +151,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--calls", type=int, default=3, help="timed calls of a case a round")
     parser.add_argument("--name", default="scaling", help="name of the files under results/")
     chosen = parser.parse_args(arguments)
-    if chosen.rounds < 2:
-        parser.error(f"--rounds must be at least 2. Received: {chosen.rounds}.")
+    _measure.at_least(parser, chosen, "rounds", 2)
     sizes = {"batch": chosen.batches, "channels": chosen.channels, "side": chosen.sides}
     sizes = {varied: sorted(set(given)) for varied, given in sizes.items() if given}
     short = [varied for varied, given in sizes.items() if len(given) < 3]

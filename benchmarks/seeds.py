@@ -13,7 +13,6 @@ import math
 import os
 import statistics
 import sys
-import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -26,7 +25,6 @@ from tfnorm.datasets import Dataset, load
 from tfnorm.models.plan import plan
 from tfnorm.spec import parse
 from tfnorm.training.recipes import RECIPES
-from tfnorm.training.trainer import train
 
 RECIPE, ARCH, NORM = RECIPES["A"], "mnist_7k", "gn:2"
 DEGREES = 5.0
@@ -34,11 +32,8 @@ DEGREES = 5.0
 
 def train_tfnorm(data: Dataset, seed: int, epochs: int) -> float:
     """Return the test accuracy in percent."""
-    with tempfile.TemporaryDirectory() as folder:
-        run = train(
-            norm=NORM, arch=ARCH, dataset="mnist", recipe=RECIPE, seed=seed, epochs=epochs, data=data, out=folder
-        )
-        return 100 * float(run.history["val_accuracy"].iloc[-1])
+    settings = dict(norm=NORM, arch=ARCH, dataset="mnist", recipe=RECIPE, seed=seed, epochs=epochs)
+    return _measure.train_for_accuracy(**settings, data=data)
 
 
 def train_torch(data: Dataset, seed: int, epochs: int) -> float:
@@ -93,8 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--name", default="seeds", help="name of the file under results/")
     chosen = parser.parse_args(arguments)
-    if chosen.seeds < 2:
-        parser.error(f"--seeds must be at least 2. Received: {chosen.seeds}.")
+    _measure.at_least(parser, chosen, "seeds", 2)
     data = load("mnist", data_dir=chosen.data_dir)
     rows = [
         {"library": name, "norm": NORM, "arch": ARCH, "recipe": RECIPE.name, "accuracies": []} for name in LIBRARIES

@@ -182,8 +182,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--name", default="training", help="name of the files under results/")
     parser.add_argument("--add", action="store_true", help="keep the file's other rows; measure only the chosen ones")
     chosen = parser.parse_args(arguments)
-    if chosen.rounds < 2:
-        parser.error(f"--rounds must be at least 2. Received: {chosen.rounds}.")
+    _measure.at_least(parser, chosen, "rounds", 2)
     if torch is not None:
         torch.set_num_threads(_measure.machine()["cores"])
     settings = {"rounds": chosen.rounds, "calls": chosen.calls}

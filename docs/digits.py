@@ -6,7 +6,6 @@ Usage: python docs/digits.py runs/mnist_7k-digits
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 import tempfile
@@ -15,12 +14,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from readme import README, with_table
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Playwright
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS / "results" / "digits"
-README = DOCS.parent / "README.md"
 PICTURES = ("accuracy.png", "loss.png", "misclassified-gn-2.png")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDTH, HEIGHT = 1280, 800
@@ -90,9 +92,7 @@ def main(folder: Path) -> None:
     machine = f"{config['machine']['cores']} cores of {config['machine']['processor']}"
     origin = {"versions": config["versions"], "machine": machine, "started": config["started"]}
     (RESULTS / "origin.json").write_text(json.dumps(origin, indent=2) + "\n")
-    text = README.read_text()
-    marked = re.compile(r"(<!-- digits: begin -->\n).*?(<!-- digits: end -->)", re.DOTALL)
-    README.write_text(marked.sub(lambda match: f"{match[1]}\n{readme_table()}\n\n{match[2]}", text))
+    README.write_text(with_table("digits", readme_table()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,15 +11,17 @@ its standard deviation from benchmarks/results/seeds.json.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from readme import README, with_table
+
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS / "results"
-README = DOCS.parent / "README.md"
 BENCHMARKS = DOCS.parent / "benchmarks" / "results"
 PICTURES = ("accuracy.png", "loss.png")
 
@@ -179,10 +181,7 @@ def take_up(folder: Path, note: str) -> None:
 def pages() -> dict[Path, str]:
     """Return path to text of everything that is written from the results."""
     texts = {RESULTS / f"{name}.md": page(name, content) for name, content in taken_up().items()}
-    marked = re.compile(r"(<!-- reproduced: begin -->\n).*?(<!-- reproduced: end -->)", re.DOTALL)
-    table = table_of_all("docs/results")
-    texts[README] = marked.sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", README.read_text(encoding="utf-8"))
-    return texts
+    return texts | {README: with_table("reproduced", table_of_all("docs/results"))}
 
 
 if __name__ == "__main__":

@@ -43,13 +43,13 @@ def print_table(comparison: Any) -> None:
             f"{row['seconds']:.1f}",
             f"{row['images_per_second']:,.0f}",
         )
+    from tfnorm.compare.settings import counted
+
     console = wide_console()
     console.print(table)
-    least, most = int(comparison.table["seeds"].min()), int(comparison.table["seeds"].max())
-    several = f"{most}" if least == most else f"{least} to {most}"
-    spread = (
-        f"mean ± standard deviation over {several} seeds; " if most > 1 else "one seed, which justifies no ranking; "
-    )
+    seeds = comparison.table["seeds"]
+    several = f"mean ± standard deviation over {counted(seeds, 'seed')}; "
+    spread = several if max(seeds) > 1 else "one seed, which justifies no ranking; "
     console.print(f"{spread}the best epoch is chosen on the images it is tested on, so read the last.", style="dim")
     console.print(comparison.verdict, soft_wrap=True, highlight=False)
     console.print(f"Pictures and tables: {comparison.path}", soft_wrap=True)
