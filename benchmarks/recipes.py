@@ -41,7 +41,10 @@ MNIST: dict[str, dict[str, Any]] = {
     "sgd": MNIST_SGD,
     "sgd, batch 32": {**MNIST_SGD, "batch_size": 32, "kernel_initializer": "he_normal"},
     "muon": MNIST_MUON,
+    "muon, batch 32": {**MNIST_MUON, "batch_size": 32},
     "muon, smoothed": {**MNIST_MUON, "label_smoothing": 0.1},
+    "muon, smoothed, batch 32": {**MNIST_MUON, "label_smoothing": 0.1, "batch_size": 32},
+    "muon 0.01, smoothed": {**MNIST_MUON, "label_smoothing": 0.1, "learning_rate": 0.01},
 }
 CIFAR: dict[str, dict[str, Any]] = {
     "published": {},
@@ -50,6 +53,8 @@ CIFAR: dict[str, dict[str, Any]] = {
     "muon 0.05": {**CIFAR_MUON, "learning_rate": 0.05},
     "muon 0.01": {**CIFAR_MUON, "learning_rate": 0.01},
     "muon, decay": {**CIFAR_MUON, "weight_decay": 0.1},
+    "muon, flip": {**CIFAR_MUON, "augmentation": "flip"},
+    "muon, nudge": {**CIFAR_MUON, "augmentation": "flip_nudge"},
     "muon, batch 32": {**CIFAR_MUON, "batch_size": 32},
     "muon, smoothed": {**CIFAR_MUON, "label_smoothing": 0.1},
 }

@@ -221,6 +221,34 @@ def test_recipes_are_tried_on_held_out_training_images_and_go_on(script, images,
     assert "There is no candidate 'sdg' for A. Use one of: published, sgd" in capsys.readouterr().err
 
 
+def test_jpeg_compresses_training_and_test_images_alike(script, monkeypatch, tmp_path, capsys):
+    from tfnorm.datasets import load
+
+    jpeg = script("jpeg")
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (24, 8, 8, 3), "uint8").repeat(4, 1).repeat(4, 2)
+    labels = np.arange(24) % 10
+    np.savez(tmp_path / "cifar10.npz", x_train=coarse, y_train=labels, x_test=coarse[:8], y_test=labels[:8])
+    given, seen = load("cifar10", data_dir=tmp_path), []
+    monkeypatch.setattr(jpeg._measure, "train_for_accuracy", lambda **asked: seen.append(asked) or 50.0 + asked["seed"])
+    jpeg.main(["--data-dir", str(tmp_path), "--qualities", "90", "10", "--seeds", "2", "--epochs", "3"])
+    rows = json.loads((tmp_path / "jpeg.json").read_text())["rows"]
+    assert [(row["quality"], row["accuracies"], row["mean"]) for row in rows] == [
+        (quality, [50.0, 51.0], 50.5) for quality in (None, 90, 10)
+    ]
+    # Half the resolution of the colours costs most of it: random colours are the worst case.
+    assert rows[0]["psnr_db"] is None and 10 < rows[2]["psnr_db"] < rows[1]["psnr_db"] - 1 < 30
+    fine, poor = seen[2]["data"], seen[4]["data"]
+    for images in ("x_train", "x_test"):
+        assert (getattr(seen[0]["data"], images) == getattr(given, images)).all()
+        # Compressing again at the same quality changes far less than the first time.
+        again = jpeg.compressed(getattr(poor, images), 10)
+        assert jpeg.psnr(getattr(poor, images), again) > jpeg.psnr(getattr(given, images), getattr(poor, images)) + 5
+    assert jpeg.psnr(given.x_train, fine.x_train) == pytest.approx(rows[1]["psnr_db"], abs=1)
+    assert (fine.y_train == given.y_train).all() and (fine.y_test == given.y_test).all()
+    assert seen[0]["epochs"] == 3 and "quality 10" in capsys.readouterr().out
+
+
 def test_seeds_of_both_libraries_are_written(script, images, monkeypatch):
     seeds = script("seeds")
     monkeypatch.setattr(

@@ -24,7 +24,11 @@ def run(layer, x, training=True):
 
 
 def test_registry():
-    assert list(AUGMENTATIONS) == ["none", "shift", "A", "B", "C", "D", "E", "flip_shift"] == list(PRESETS)
+    assert (
+        list(AUGMENTATIONS)
+        == ["none", "shift", "A", "B", "C", "D", "E", "flip_shift", "flip", "flip_nudge"]
+        == list(PRESETS)
+    )
     assert all(isinstance(text, str) and "\n" not in text for text in AUGMENTATIONS.values())
     assert augmentation("none", seed=0) is None
 
@@ -222,6 +226,22 @@ def test_flip_shift_moves_by_up_to_four_pixels_of_32():
     assert set(rows) == set(columns) == {0, 1, 2, 3, 4}
 
 
+def test_flip_nudge_moves_by_up_to_two_pixels_of_32_and_mirrors_the_border():
+    image = images(1, 32)[0].astype("float32")
+    y = run(augmentation("flip_nudge", seed=0), np.repeat(image[None], 600, axis=0))
+    ways = [(flip, dy, dx) for flip in (1, -1) for dy in range(-2, 3) for dx in range(-2, 3)]
+    moved = [shifted(image[:, ::flip], dy, dx, "reflect", 0) for flip, dy, dx in ways]
+    counts = [(y == there).all((1, 2, 3)).sum() for there in moved]
+    assert sum(counts) == 600 and min(counts) > 0
+
+
+def test_flip_mirrors_half_of_the_images():
+    x = images(1000, 8)
+    y = run(augmentation("flip", seed=0), x)
+    same, mirrored = ((y == there).all((1, 2, 3)) for there in (x, x[:, :, ::-1]))
+    assert (same ^ mirrored).all() and 420 < mirrored.sum() < 580
+
+
 def test_cutout_fills_one_whole_square():
     x = images(3000, 20)
     y = run(Cutout(size=16, probability=0.5, fill_value=[0.25, 0.5, 0.75], seed=0), x)
@@ -366,11 +386,11 @@ def message(function, *args, **kwargs):
 
 def test_bad_arguments():
     assert message(augmentation, "Z", seed=0) == (
-        "Unknown augmentation 'Z'. Use one of: none, shift, A, B, C, D, E, flip_shift."
+        "Unknown augmentation 'Z'. Use one of: none, shift, A, B, C, D, E, flip_shift, flip, flip_nudge."
     )
     assert message(augmentation, "flipshift", seed=0) == (
         "Unknown augmentation 'flipshift'. Did you mean 'flip_shift'? "
-        "Use one of: none, shift, A, B, C, D, E, flip_shift."
+        "Use one of: none, shift, A, B, C, D, E, flip_shift, flip, flip_nudge."
     )
     for seed in (-1, 1.5, None, True):
         assert message(augmentation, "A", seed=seed) == (

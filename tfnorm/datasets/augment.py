@@ -78,6 +78,14 @@ PRESETS.add(
         (("RandomFlip", {"probability": 0.5}), ("RandomShift", {"translation": 0.125, "fill_value": _MEAN})),
     ),
 )
+PRESETS.add("flip", Preset("flip p 0.5", (("RandomFlip", {"probability": 0.5}),)))
+PRESETS.add(
+    "flip_nudge",
+    Preset(
+        "flip p 0.5; shift by up to 1/16 of the side in whole pixels, mirrored: for small networks that underfit",
+        (("RandomFlip", {"probability": 0.5}), ("RandomShift", {"translation": 0.0625, **_REFLECT})),
+    ),
+)
 
 #: Name and one-line description of every augmentation.
 AUGMENTATIONS: Registry[str] = Registry("augmentation", DataError)
