@@ -181,7 +181,7 @@ def fake_comparison(fake_run):
     import numpy as np
 
     from tfnorm.compare.collect import collect
-    from tfnorm.compare.comparison import configurations
+    from tfnorm.compare.configurations import configurations
     from tfnorm.training.runs import slug
 
     def write(folder, accuracy, images=100, class_names=(*"0123456789",), settings=None, **others):

@@ -105,7 +105,7 @@ def compare(
     `tfnorm compare bn gn:size=4 --arch cifar_plain --dataset cifar10 --data-dir ~/data --recipe B`
     """
     from tfnorm.compare.comparison import compare as run
-    from tfnorm.compare.comparison import configurations
+    from tfnorm.compare.configurations import configurations
     from tfnorm.compare.engines import check_engine, whole_number
     from tfnorm.compare.live import SweepDisplay
     from tfnorm.compare.progress import LiveProgress

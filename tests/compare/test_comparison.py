@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 import tfnorm
-from tfnorm.compare.comparison import Comparison, configurations
+from tfnorm.compare.comparison import Comparison
+from tfnorm.compare.configurations import configurations
 from tfnorm.datasets import load
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.errors import RunError, TfnormError

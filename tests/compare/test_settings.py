@@ -2,7 +2,7 @@ import shlex
 
 import pytest
 
-from tfnorm.compare.comparison import configurations
+from tfnorm.compare.configurations import configurations
 from tfnorm.compare.settings import differing_settings, reproduction
 from tfnorm.training.recipes import RECIPES, Recipe
 

@@ -4,22 +4,13 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from tiny import array, functional, images
 
 from tfnorm import build
 from tfnorm.convert import insert_norms, replace_norms
 from tfnorm.errors import TfnormError
 
-
-@pytest.fixture(autouse=True)
-def _not_compiled(monkeypatch):
-    """Compute norms by their formulas: compiling one for each shape takes longer than all the rest."""
-    import tfnorm.ops.tensorflow as fast
-
-    monkeypatch.setattr(fast, "compiles", lambda: False)
-
-
-def array(x):
-    return np.asarray(x).astype("float64")
+pytestmark = pytest.mark.usefixtures("not_compiled")
 
 
 def randomize(model, rng):
@@ -28,15 +19,6 @@ def randomize(model, rng):
             for weight in layer.weights:
                 weight.assign(rng.uniform(0.5, 1.5, weight.shape))
     return model
-
-
-def functional(shape, make, name="net"):
-    inputs = keras.Input(shape)
-    return keras.Model(inputs, make(inputs), name=name)
-
-
-def images(rng, *shape):
-    return rng.normal(1, 2, size=shape).astype("float32")
 
 
 def difference(new, model, x):

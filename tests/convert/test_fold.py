@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from tiny import all_layers, array, functional
 
 from tfnorm import build
 from tfnorm import layers as ours
@@ -12,14 +13,6 @@ from tfnorm.errors import TfnormError
 from tfnorm.models.architectures import ARCHITECTURES
 
 BATCH_NORMS = (layers.BatchNormalization, ours.BatchNormalization)
-
-
-def array(x):
-    return np.asarray(x).astype("float64")
-
-
-def all_layers(model):
-    return list(model._flatten_layers(include_self=False))
 
 
 def randomize(model, rng):
@@ -333,11 +326,6 @@ class OwnBlock(layers.Layer):
 
     def call(self, x):
         return self.norm(self.conv(x))
-
-
-def functional(shape, make):
-    inputs = keras.Input(shape)
-    return keras.Model(inputs, make(inputs), name="net")
 
 
 def two_readers(inputs):

@@ -4,11 +4,14 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from replacing import assert_other_weights_are_the_same, randomize, replaced
+from tiny import all_layers, array, functional, images, one_layer
 
 from tfnorm import build
 from tfnorm import layers as ours
 from tfnorm.convert import replace_norms
-from tfnorm.errors import SpecError, TfnormError
+
+pytestmark = pytest.mark.usefixtures("not_compiled")
 
 KINDS = {
     "bn": ours.BatchNormalization,
@@ -27,48 +30,6 @@ NOTES = {
     "bn:sync": "its moving statistics are 0 and 1",
 }
 BATCH_NORMS = (layers.BatchNormalization, ours.BatchNormalization)
-
-
-@pytest.fixture(autouse=True)
-def _not_compiled(monkeypatch):
-    """Compute norms by their formulas: compiling one for each shape takes longer than all the rest."""
-    import tfnorm.ops.tensorflow as fast
-
-    monkeypatch.setattr(fast, "compiles", lambda: False)
-
-
-def array(x):
-    return np.asarray(x).astype("float64")
-
-
-def images(rng, *shape):
-    return rng.normal(1, 2, size=shape).astype("float32")
-
-
-def all_layers(model):
-    return list(model._flatten_layers(include_self=False))
-
-
-def randomize(model, rng):
-    """Give the norms weights of their own."""
-    for layer in all_layers(model):
-        if "Normalization" in type(layer).__name__:
-            for weight in layer.weights:
-                weight.assign(rng.uniform(0.5, 1.5, weight.shape))
-    return model
-
-
-def functional(shape, make, name="net"):
-    inputs = keras.Input(shape)
-    return keras.Model(inputs, make(inputs), name=name)
-
-
-def one_norm(layer, shape=(4, 5, 12)):
-    return functional(shape, layer)
-
-
-def replaced(model, spec, **options):
-    return replace_norms(model, spec, return_report=True, **options)
 
 
 def gamma_of(layer):
@@ -98,7 +59,7 @@ def normalized(x, spec, epsilon):
 @pytest.mark.parametrize("kind", [layers.GroupNormalization, ours.FilterResponseNormalization])
 def test_gamma_beta_and_epsilon_are_carried_over(spec, kind, seeded):
     model = randomize(
-        one_norm(kind(epsilon=0.25, name="norm", **({"groups": 6} if "Group" in str(kind) else {}))), seeded
+        one_layer(kind(epsilon=0.25, name="norm", **({"groups": 6} if "Group" in str(kind) else {}))), seeded
     )
     new, report = replaced(model, spec)
     layer = new.get_layer("norm")
@@ -138,7 +99,7 @@ def test_gamma_beta_and_epsilon_are_carried_over(spec, kind, seeded):
 @pytest.mark.parametrize("spec", KINDS)
 def test_every_norm_becomes_every_other(old, spec, seeded):
     old = type(old).from_config(old.get_config() | {"name": "norm"})
-    model = randomize(one_norm(old, (6, 12, 12)), seeded)
+    model = randomize(one_layer(old, (6, 12, 12)), seeded)
     new, report = replaced(model, spec)
     layer = new.get_layer("norm")
     assert type(layer) is KINDS[spec]
@@ -152,7 +113,7 @@ def test_every_norm_becomes_every_other(old, spec, seeded):
 
 def test_penalties_constraints_and_momentum_are_carried_over():
     settings = dict(gamma_regularizer="l1", beta_regularizer="l2", gamma_constraint="non_neg", momentum=0.5)
-    model = one_norm(layers.BatchNormalization(name="norm", **settings))
+    model = one_layer(layers.BatchNormalization(name="norm", **settings))
     gn = replace_norms(model, "gn:4").get_layer("norm")
     assert isinstance(gn.gamma_regularizer, keras.regularizers.L1)
     assert isinstance(gn.beta_regularizer, keras.regularizers.L2)
@@ -164,7 +125,7 @@ def test_penalties_constraints_and_momentum_are_carried_over():
 
 
 def test_moving_statistics(seeded):
-    model = randomize(one_norm(layers.BatchNormalization(name="norm")), seeded)
+    model = randomize(one_layer(layers.BatchNormalization(name="norm")), seeded)
     x = images(seeded, 2, 4, 5, 12)
     for spec in ("bn", "bn:sync"):
         new = replace_norms(model, spec)
@@ -178,14 +139,14 @@ def test_moving_statistics(seeded):
 
 @pytest.mark.parametrize("spec", sorted(set(KINDS) - {"rms"}))
 def test_there_and_back(spec, seeded):
-    model = randomize(one_norm(layers.BatchNormalization(name="norm", axis=3), (7, 9, 13)), seeded)
+    model = randomize(one_layer(layers.BatchNormalization(name="norm", axis=3), (7, 9, 13)), seeded)
     back = replace_norms(replace_norms(model, spec), "bn").get_layer("norm")
     for name in ("gamma", "beta"):
         np.testing.assert_array_equal(array(getattr(back, name)), array(getattr(model.get_layer("norm"), name)))
 
 
 def test_weights_of_pixels_become_their_mean(seeded):
-    model = randomize(one_norm(layers.LayerNormalization(axis=(1, 2, 3), name="norm")), seeded)
+    model = randomize(one_layer(layers.LayerNormalization(axis=(1, 2, 3), name="norm")), seeded)
     new, report = replaced(model, "gn:4")
     gamma, beta = map(array, model.get_layer("norm").weights)
     np.testing.assert_allclose(array(new.get_layer("norm").gamma), gamma.mean((0, 1)), rtol=1e-6)
@@ -194,7 +155,7 @@ def test_weights_of_pixels_become_their_mean(seeded):
 
 
 def test_an_epsilon_of_zero_is_not_carried_over():
-    model = one_norm(layers.BatchNormalization(epsilon=0.0, name="norm"))
+    model = one_layer(layers.BatchNormalization(epsilon=0.0, name="norm"))
     assert replace_norms(model, "gn:4").get_layer("norm").epsilon == 1e-3
     assert replace_norms(model, "frn").get_layer("norm").epsilon == 1e-6
 
@@ -225,15 +186,6 @@ def test_groups_that_do_not_divide():
 def application(name, **kwargs):
     kind = getattr(keras.applications, name)
     return kind(weights=None, input_shape=(32, 32, 3), classes=10, classifier_activation=None, **kwargs)
-
-
-def assert_other_weights_are_the_same(new, model, changed):
-    assert [layer.name for layer in all_layers(new)] == [layer.name for layer in all_layers(model)]
-    for layer, old in zip(all_layers(new), all_layers(model), strict=True):
-        if layer.name not in changed and not list(layer._layers):
-            assert type(layer) is type(old)
-            for weight, same in zip(layer.get_weights(), old.get_weights(), strict=True):
-                np.testing.assert_array_equal(weight, same)
 
 
 @pytest.mark.parametrize(("name", "count"), [("MobileNetV2", 52), ("EfficientNetB0", 49), ("DenseNet121", 121)])
@@ -278,309 +230,3 @@ def test_networks_of_tfnorm_are_those_of_the_builder(spec):
         assert (type(layer), layer.output.shape) == (type(other), other.output.shape)
         for weight, expected in zip(layer.get_weights(), other.get_weights(), strict=True):
             np.testing.assert_array_equal(weight, expected)
-
-
-# Other shapes of model.
-
-
-def test_nested_and_shared_norms(seeded):
-    shared = layers.BatchNormalization(name="shared")
-    block = functional((8, 8, 8), lambda x: layers.ReLU(name="relu")(shared(x)), name="block")
-    tail = keras.Sequential(
-        [keras.Input((8, 8, 8)), layers.LayerNormalization(name="norm"), layers.Dense(2)], name="tail"
-    )
-    frames = layers.TimeDistributed(layers.BatchNormalization(name="rows_norm"), name="rows")
-    model = functional((8, 8, 3), lambda x: tail(frames(shared(block(block(layers.Conv2D(8, 1)(x)))) + 1.0)))
-    randomize(model, seeded)
-    new, report = replaced(model, "gn:4")
-    assert [change.layer for change in report.changes] == ["block/shared", "rows/rows_norm", "tail/norm"]
-    assert new.get_layer("shared") is new.get_layer("block").get_layer("shared")
-    assert type(new.get_layer("rows").layer) is ours.GroupNormalization
-    assert isinstance(new.get_layer("tail"), keras.Sequential)
-    assert_other_weights_are_the_same(new, model, {"shared", "norm", "rows_norm"})
-    assert [op.name for op in new.operations] == [op.name for op in model.operations]
-    np.testing.assert_array_equal(array(new.get_layer("rows").layer.gamma), array(frames.layer.gamma))
-    assert np.isfinite(array(new(images(seeded, 2, 8, 8, 3)))).all()
-
-
-@pytest.mark.parametrize("shape", [(12,), (7, 12), (3, 4, 5, 12), (None, None, 12)])
-@pytest.mark.parametrize("spec", ["gn:4", "ln:channel", "rms", "bn"])
-def test_other_ranks(shape, spec, seeded):
-    model = randomize(one_norm(layers.BatchNormalization(name="norm"), shape), seeded)
-    new = replace_norms(model, spec)
-    assert new.output_shape == model.output_shape
-    assert array(new(images(seeded, 2, *(size or 5 for size in shape)))).shape == (2, *(size or 5 for size in shape))
-
-
-def test_a_norm_called_with_training(seeded):
-    inputs = keras.Input((4, 4, 12))
-    norm = layers.BatchNormalization(name="norm")
-    model = keras.Model(inputs, norm(norm(inputs=inputs, training=False), training=True))
-    new = replace_norms(model, "gn:4")
-    x = images(seeded, 2, 4, 4, 12)
-    once = array(new.get_layer("norm")(x))
-    np.testing.assert_allclose(
-        array(new(x)), array(new.get_layer("norm")(once.astype("float32"))), rtol=1e-5, atol=1e-5
-    )
-
-
-def test_masks_go_through(seeded):
-    model = functional((None, 6), lambda x: layers.LSTM(3)(layers.BatchNormalization()(layers.Masking()(x))))
-    x = images(seeded, 2, 5, 6)
-    x[:, 3:] = 0
-    new = replace_norms(model, "ln:channel")
-    np.testing.assert_allclose(array(new(x)), array(new(x[:, :3])), rtol=1e-5, atol=1e-6)
-
-
-def test_frozen_norms_and_compiled_models(seeded):
-    model = build(norm="bn", seed=1)
-    model.get_layer("conv1_norm").trainable = False
-    model.compile(keras.optimizers.SGD(0.05, momentum=0.9), model.loss, metrics=["accuracy"], run_eagerly=True)
-    x, y = seeded.integers(0, 256, (8, 28, 28, 1)).astype("float32"), seeded.integers(0, 10, 8)
-    model.train_on_batch(x, y)
-    new = replace_norms(model, "gn:2")
-    assert not new.get_layer("conv1_norm").trainable and new.get_layer("conv2_norm").trainable
-    assert new.get_compile_config() == model.get_compile_config()
-    assert not new.optimizer.built  # its state belongs to other weights
-    assert np.isfinite(new.train_on_batch(x, y)).all()
-
-
-def test_the_model_is_not_changed(seeded):
-    model = randomize(build(norm="bn", seed=1), seeded)
-    config, weights = model.get_config(), model.get_weights()
-    new = replace_norms(model, "gn:2+ws", calibrate=seeded.integers(0, 256, (4, 28, 28, 1)))
-    for weight in new.weights:
-        weight.assign(np.zeros(weight.shape))
-    assert model.get_config() == config
-    for weight, same in zip(model.get_weights(), weights, strict=True):
-        np.testing.assert_array_equal(weight, same)
-
-
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_precision_stays(policy, seeded):
-    model = one_norm(layers.BatchNormalization(name="norm", dtype=policy))
-    for spec in ("gn:4", "ln", "frn", "rms"):
-        layer = replace_norms(model, spec).get_layer("norm")
-        assert (layer.compute_dtype, layer.variable_dtype) == (policy.removeprefix("mixed_"), "float32")
-
-
-# Removing norms, weight standardization, thresholded units.
-
-
-def test_none_removes_norms(seeded):
-    model = randomize(build("resnet20", norm="bn", seed=1, compile=False), seeded)
-    new, report = replaced(model, "none")
-    same = build("resnet20", norm="none", seed=1, compile=False)
-    assert {layer.name for layer in new.layers} == {layer.name for layer in model.layers if "norm" not in layer.name}
-    assert {change.after for change in report.changes} == {"nothing"}
-    assert len(report.changes) == 19
-    for layer in new.layers:
-        layer.set_weights(same.get_layer(layer.name).get_weights())
-    x = images(seeded, 2, 32, 32, 3)
-    np.testing.assert_allclose(array(new(x)), array(same(x)), rtol=1e-4, atol=1e-4)
-
-
-def test_a_removed_norm_leaves_an_identity_where_one_is_needed(seeded):
-    empty = keras.Sequential([keras.Input((3, 4)), layers.BatchNormalization(name="norm")], name="empty")
-    rows = layers.TimeDistributed(layers.BatchNormalization(name="rows_norm"), name="rows")
-    model = functional((3, 4), lambda x: layers.BatchNormalization(name="last")(rows(empty(x))))
-    new, report = replaced(model, "none")
-    assert [type(new.get_layer(name)) for name in ("empty", "last")] == [keras.Sequential, layers.Identity]
-    assert type(new.get_layer("rows").layer) is layers.Identity
-    assert new.output_names == ["last"]
-    assert [change.layer for change in report.changes] == ["empty/norm", "rows/rows_norm", "last"]
-    x = images(seeded, 2, 3, 4)
-    np.testing.assert_array_equal(array(new(x)), x)
-    chain = keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.BatchNormalization()])
-    assert [type(layer) for layer in replace_norms(chain, "none").layers] == [layers.Dense]
-
-
-def test_weight_standardization():
-    def make(x):
-        x = layers.BatchNormalization(name="bn1")(layers.Conv2D(8, 3, name="conv1")(x))
-        y = layers.Conv2D(8, 3, padding="same", name="conv2")(x)
-        x = layers.Add()([y, layers.BatchNormalization(name="bn2")(y)])
-        return layers.BatchNormalization(name="bn3")(layers.DepthwiseConv2D(3, name="conv3")(x))
-
-    model = functional((8, 8, 3), make)
-    new, report = replaced(model, "gn:4+ws")
-    assert [(c.layer, c.after) for c in report.changes[3:]] == [("conv1", "WeightStandardizedConv2D")]
-    assert type(new.get_layer("conv1")) is ours.WeightStandardizedConv2D
-    assert type(new.get_layer("conv2")) is layers.Conv2D  # its output is read elsewhere too
-    for name in ("conv1", "conv2", "conv3"):
-        for weight, same in zip(new.get_layer(name).weights, model.get_layer(name).weights, strict=True):
-            np.testing.assert_array_equal(array(weight), array(same))
-
-
-def test_thresholded_units():
-    def make(x):
-        x = layers.ReLU(name="relu1")(layers.BatchNormalization(name="bn1")(x))
-        x = layers.Activation("relu", name="relu2")(layers.BatchNormalization(name="bn2")(x) + 1.0)
-        return layers.ReLU(6.0, name="relu3")(layers.BatchNormalization(name="bn3")(x))
-
-    model = functional((8, 8, 3), make)
-    new, report = replaced(model, "frn")
-    assert [(c.layer, c.after) for c in report.changes[3:]] == [("relu1", "TLU")]
-    assert [type(new.get_layer(f"relu{i}")) for i in (1, 2, 3)] == [ours.TLU, layers.Activation, layers.ReLU]
-    np.testing.assert_array_equal(array(new.get_layer("relu1").tau), np.zeros(3))
-
-
-# Which norms are replaced.
-
-
-def several(x):
-    inner = functional((4, 4, 8), layers.BatchNormalization(name="bn1"), name="block")
-    x = layers.BatchNormalization(name="bn1")(layers.Conv2D(8, 1)(x))
-    return layers.LayerNormalization(name="ln1")(inner(layers.BatchNormalization(name="bn2")(x)))
-
-
-@pytest.mark.parametrize(
-    ("where", "chosen"),
-    [
-        (None, ["bn1", "bn2", "block/bn1", "ln1"]),
-        ("bn2", ["bn2"]),
-        ("bn1", ["bn1", "block/bn1"]),
-        ("block/bn1", ["block/bn1"]),
-        (["ln*", "bn2"], ["bn2", "ln1"]),
-        (lambda layer: isinstance(layer, layers.LayerNormalization), ["ln1"]),
-    ],
-    ids=["all", "name", "twice", "path", "names", "function"],
-)
-def test_where(where, chosen):
-    new, report = replaced(functional((4, 4, 3), several), "gn:4", where=where)
-    assert [change.layer for change in report.changes] == chosen
-    assert sum(isinstance(layer, ours.GroupNormalization) for layer in all_layers(new)) == len(chosen)
-
-
-@pytest.mark.parametrize(
-    ("where", "sentence"),
-    [
-        (
-            ["bn1", "bn22"],
-            "The model 'net' has no norm layer called 'bn22'. Did you mean 'bn2'? "
-            "Write names, patterns such as 'conv2_*', or a function that is true of a layer.",
-        ),
-        (
-            lambda layer: False,
-            "`where` must be true of at least one norm layer. Received: a function that is false for all 4 of the "
-            "model 'net'.",
-        ),
-    ],
-    ids=["name", "function"],
-)
-def test_where_that_fits_nothing(where, sentence):
-    with pytest.raises(TfnormError) as caught:
-        replace_norms(functional((4, 4, 3), several), "gn:4", where=where)
-    assert str(caught.value) == sentence
-
-
-class OwnNorm(layers.BatchNormalization):
-    pass
-
-
-class OwnBlock(layers.Layer):
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.norm = layers.BatchNormalization(name="norm")
-
-    def build(self, shape):
-        self.norm.build(shape)
-
-    def call(self, x):
-        return self.norm(x)
-
-    def compute_output_shape(self, shape):
-        return shape
-
-
-def test_norms_that_stay(seeded):
-    def make(x):
-        x = OwnBlock(name="block")(OwnNorm(name="own")(layers.BatchNormalization(name="bn")(x)))
-        return layers.BatchNormalization(name="last")(layers.GlobalAveragePooling2D()(x))
-
-    new, report = replaced(functional((4, 4, 6), make), "in")
-    assert [change.layer for change in report.changes] == ["bn"]
-    assert [(c.layer, c.before, c.note) for c in report.kept] == [
-        ("own", "OwnNorm", "a class of its own"),
-        ("block/norm", "BatchNormalization", "inside the layer 'block' (OwnBlock)"),
-        ("last", "BatchNormalization", "in would see one number at a time, and make it constant"),
-    ]
-    assert type(new.get_layer("own")) is OwnNorm
-    assert type(new.get_layer("last")) is layers.BatchNormalization
-    rows = functional(
-        (3, 4, 6), lambda x: layers.BatchNormalization(name="bn")(layers.TimeDistributed(OwnBlock(), name="rows")(x))
-    )
-    assert [str(change) for change in replaced(rows, "ln")[1].kept] == [
-        "rows/norm: BatchNormalization, inside the layer 'rows' (TimeDistributed)"
-    ]
-    assert not replaced(functional((4, 4, 6), make), "gn:2", where="bn")[1].kept
-    assert replaced(functional((4, 4, 6), make), "gn:6")[1].kept[-1].layer == "last"
-    assert replaced(functional((4, 4, 6), make), "gn:2")[1].changes[-1].layer == "last"
-
-
-def test_report_as_frame_and_text():
-    _, report = replaced(
-        functional((4, 4, 12), lambda x: OwnNorm(name="own")(layers.BatchNormalization(name="bn")(x))), "gn:8"
-    )
-    assert str(report) == (
-        "bn: BatchNormalization -> GroupNormalization(6 groups), 8 groups do not divide 12 channels\n"
-        "stays: own: OwnNorm, a class of its own"
-    )
-    frame = report.to_frame()
-    assert list(frame.columns) == ["layer", "before", "after", "groups", "note"]
-    assert frame["layer"].tolist() == ["bn", "own"]
-    assert frame["groups"].isna().tolist() == [False, True]
-
-
-# Refused.
-
-
-@pytest.mark.parametrize(
-    ("spec", "sentence"),
-    [
-        (
-            "gn:8+l1=1e-4",
-            "Penalties reach every weight of a network, and a conversion changes its norms only. "
-            "Received: 'gn:8+l1=1e-4'. Write 'gn:8', and set regularizers where they are wanted.",
-        ),
-        ("gm:8", "Unknown norm 'gm' at character 1 of 'gm:8'. Did you mean 'gn'? "
-         "Use one of: none, bn, ln, gn, in, rms, frn."),
-    ],
-)  # fmt: skip
-def test_specs_that_are_refused(spec, sentence):
-    with pytest.raises(SpecError) as caught:
-        replace_norms(build(norm="bn", compile=False), spec)
-    assert str(caught.value) == sentence
-
-
-def test_ln_needs_one_known_size():
-    with pytest.raises(SpecError) as caught:
-        replace_norms(one_norm(layers.BatchNormalization(name="norm"), (None, None, 6)), "ln")
-    assert str(caught.value) == (
-        "The norm 'ln' keeps a weight for each pixel and channel, so each layer needs inputs of one known size. "
-        "Received: (None, None, None, 6) at layer 'norm'. Use 'gn:1', which has the same statistics and a weight a "
-        "channel, or give the model a fixed input shape."
-    )
-    norm = layers.BatchNormalization(name="norm")
-    model = functional((4, 4, 6), lambda x: norm(layers.MaxPooling2D()(norm(x))))
-    with pytest.raises(SpecError, match=r"Received: \(None, 4, 4, 6\) and \(None, 2, 2, 6\) at layer 'norm'"):
-        replace_norms(model, "ln")
-
-
-def test_models_that_are_refused():
-    class Own(keras.Model):
-        def call(self, x):
-            return x
-
-    with pytest.raises(TfnormError) as caught:
-        replace_norms(Own(name="mine"), "gn:8")
-    assert str(caught.value) == (
-        "Only functional and sequential models can be converted. Received: Own 'mine'. "
-        "Build it with keras.Input and keras.Model(inputs, outputs)."
-    )
-    with pytest.raises(TfnormError) as caught:
-        replace_norms(functional((4, 4, 6), OwnNorm(name="own")), "gn:8")
-    assert str(caught.value) == (
-        "The model 'net' has no norm that can be replaced. own: OwnNorm, a class of its own. "
-        "insert_norms, --insert on the command line, puts norms after convolutions."
-    )

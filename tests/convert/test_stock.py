@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from tiny import all_layers
 
 from tfnorm import build
 from tfnorm.convert import to_keras
@@ -27,10 +28,6 @@ TINY = ArchSpec("tiny", "one block", (8, 8, 3), (Conv(4), GlobalPool(), Conv(Non
 
 def call(model, x, **options):
     return keras.ops.convert_to_numpy(model(x, **options))
-
-
-def all_layers(model):
-    return list(model._flatten_layers(include_self=False))
 
 
 def names_but_inputs(model):

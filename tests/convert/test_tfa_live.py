@@ -5,18 +5,17 @@ TFNORM_NO_TFA=1 to leave this test out where there is no network.
 """
 
 import fcntl
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import cases
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TFA = ROOT / "tests" / "tfa"
 ENVIRONMENT = ROOT / ".venv-tfa"
 REQUIREMENTS = ROOT / "requirements-tfa.txt"
 
@@ -58,11 +57,8 @@ def addons():
 
 
 def test_what_tensorflow_addons_writes_today(addons, tmp_path):
-    place = importlib.util.spec_from_file_location("cases", TFA / "cases.py")
-    cases = importlib.util.module_from_spec(place)
-    place.loader.exec_module(cases)
     fresh = tmp_path / "fresh"
-    run(addons, TFA / "write_fixtures.py", fresh)
+    run(addons, cases.HERE / "write_fixtures.py", fresh)
     assert cases.found(fresh) == [case for case in cases.found() if "/" not in case]
     wrong = []
     for case in cases.found(fresh):

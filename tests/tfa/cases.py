@@ -1,12 +1,15 @@
-"""Opening the archives that write_fixtures.py writes."""
+"""Opening the archives that write_fixtures.py writes, and changing what is in them."""
 
+import json
 import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 
 from tfnorm.convert import load_tfa_model
+from tfnorm.errors import TfnormError
 
 HERE = Path(__file__).parent
 FIXTURES = HERE / "fixtures"
@@ -57,3 +60,23 @@ def largest_difference(model, folder):
         float(np.abs(np.asarray(output) - array).max() / max(1, np.abs(array).max()))
         for output, array in zip(outputs, expected, strict=True)
     )
+
+
+def changed(path, change):
+    """Rewrite a .keras file with its description changed."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(entries["config.json"])
+    change(config["config"]["layers"])
+    entries["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return path
+
+
+def sentence(path, **options):
+    """Return the error that opening a file ends with."""
+    with pytest.raises(TfnormError) as caught:
+        load_tfa_model(path, **options)
+    return str(caught.value)

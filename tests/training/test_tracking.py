@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tfnorm.compare.comparison import run_row
+from tfnorm.compare.rows import run_row
 from tfnorm.errors import DataError, TfnormError
 from tfnorm.history import append_line, encode_record, read_history
 from tfnorm.training.runs import RunFolder, best_epoch

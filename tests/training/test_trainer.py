@@ -118,13 +118,14 @@ class _Stop(Progress):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("norm", ["bn+l1=5e-4", "gn:2"])
-def test_a_broken_off_run_ends_as_if_undisturbed(data, tmp_path, norm):
-    whole = train(norm=norm, epochs=3, out=tmp_path / "whole", data=data)
+@pytest.mark.parametrize(("norm", "recipe"), [("bn+l1=5e-4", "default"), ("gn:2", "default"), ("bn", "A+")])
+def test_a_broken_off_run_ends_as_if_undisturbed(data, tmp_path, norm, recipe):
+    settings = {"norm": norm, "recipe": recipe, "epochs": 3, "data": data}
+    whole = train(**settings, out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train(norm=norm, epochs=3, out=tmp_path / "broken", data=data, progress=_Stop(1))
+        train(**settings, out=tmp_path / "broken", progress=_Stop(1))
     progress = Recorder()
-    resumed = train(norm=norm, epochs=3, out=tmp_path / "broken", data=data, progress=progress)
+    resumed = train(**settings, out=tmp_path / "broken", progress=progress)
     assert progress.told.count("epoch_ended") == 1
     assert resumed.history.drop(columns=TIMES).equals(whole.history.drop(columns=TIMES))
     np.testing.assert_array_equal(resumed.logits, whole.logits)

@@ -10,15 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfnorm.compare.configurations import configurations
 from tfnorm.compare.grid import PlannedRun
 from tfnorm.compare.live import SweepProgress
 from tfnorm.compare.pictures import Pictures
+from tfnorm.compare.rows import run_row, summary_row
 from tfnorm.compare.settings import FINGERPRINT, Differing, differing_settings
-from tfnorm.compare.statistics import Difference, mcnemar, paired_differences, summarize, verdict
+from tfnorm.compare.statistics import Difference, mcnemar, paired_differences, verdict
 from tfnorm.errors import RunError, TfnormError, unknown
 from tfnorm.files import PAGE, check_format, write_whole
-from tfnorm.spec import NormSpec, format, parse
-from tfnorm.training.config import TrainConfig, checked
+from tfnorm.spec import NormSpec
 from tfnorm.training.runs import Run, RunFolder, check_same_data, read_json, slug, write_json
 
 if TYPE_CHECKING:
@@ -26,58 +27,6 @@ if TYPE_CHECKING:
 
     from tfnorm.datasets import Dataset
     from tfnorm.training.progress import Progress
-
-DEFAULT_SPECS = ("gn:2", "ln", "bn+l1=5e-4")
-
-
-def configurations(
-    specs: Iterable[str | NormSpec] | str | None = None, *, seeds: int | Sequence[int] = 3, **settings: Any
-) -> list[TrainConfig]:
-    """Return the configuration of each run of a comparison, all of them checked, without importing Keras.
-
-    Args:
-        specs: Norm specs; default gn:2, ln and bn+l1=5e-4.
-        seeds: How many seeds, counted from 0, or the seeds themselves.
-        **settings: Arguments of `TrainConfig` that all runs share.
-
-    Returns:
-        Seed by seed, within each spec.
-
-    Example:
-        >>> [(c.norm, c.seed) for c in configurations(["bn", "ln"], seeds=2)]
-        [('bn', 0), ('bn', 1), ('ln', 0), ('ln', 1)]
-    """
-    if isinstance(specs, (str, NormSpec)):
-        specs = [specs]
-    for word, mend in (("seed", "seeds=[7]"), ("norm", "the specs")):
-        if word in settings:
-            raise TfnormError(f"`{word}` belongs to one run. For a comparison give {mend}.")
-    problems: list[str] = []
-    labels: list[str] = []
-    for spec in DEFAULT_SPECS if specs is None else specs:
-        try:
-            label = format(parse(spec))
-            checked(TrainConfig, {**settings, "norm": label}).plan()
-        except TfnormError as error:
-            problems.append(str(error))
-            continue
-        if label in labels:
-            problems.append(f"The spec {label!r} is given twice. Give each once; for repetitions use more seeds.")
-        labels.append(label)
-    if problems:
-        raise TfnormError(" ".join(dict.fromkeys(problems)))
-    if not labels:
-        raise TfnormError("There is nothing to compare. Give at least one norm spec, such as 'bn'.")
-    if isinstance(seeds, (bool, str, float)) or (isinstance(seeds, int) and seeds < 1):
-        raise TfnormError(f"`seeds` must be at least 1, or a list of seeds. Received: seeds={seeds!r}.")
-    numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not numbers or len(set(numbers)) < len(numbers):
-        raise TfnormError(f"`seeds` must be different numbers, at least one. Received: seeds={numbers}.")
-    return [
-        checked(TrainConfig, {**settings, "norm": label, "seed": seed}).resolved()
-        for label in labels
-        for seed in numbers
-    ]
 
 
 def compare(
@@ -387,62 +336,3 @@ class Comparison(Pictures):
         path = self.path / PAGE if path is None else Path(path)
         write_whole(path, comparison_page(self, path.parent).encode())
         return path
-
-
-def run_row(run: Run) -> dict[str, Any]:
-    """Return what a table says of one run, with the address of its record: a web page if it is tracked, or a folder."""
-    history = run.history
-    accuracy = 100 * history["val_accuracy"]
-    return {
-        "norm": run.label,
-        "seed": run.seed,
-        "status": run.status,
-        "epochs": len(history),
-        "last_accuracy": accuracy.iloc[-1],
-        "best_accuracy": accuracy.max(),
-        "best_epoch": run.result["best_epoch"],
-        "test_data_loss": history["val_data_loss"].iloc[-1],
-        "misclassified": run.result["misclassified"],
-        "seconds": history["seconds"].sum(),
-        "record": run.record,
-    }
-
-
-def summary_row(runs: Sequence[Run]) -> dict[str, Any]:
-    """Return what a table says of runs that differ in the seed alone; see `Comparison.table`."""
-    import pandas as pd
-
-    histories = [run.history for run in runs]
-    ended = [history for run, history in zip(runs, histories, strict=True) if run.status == "finished"]
-    accuracies = [100 * history["val_accuracy"] for history in ended]
-    best, last = (
-        pd.Series(values, dtype="float64")
-        for values in ([a.max() for a in accuracies], [a.iloc[-1] for a in accuracies])
-    )
-    # The first epoch's time holds the tracing of the graph.
-    speeds = pd.Series(
-        [history["images_per_second"].iloc[min(1, len(history) - 1) :].median() for history in histories]
-    )
-    wrong = pd.Series([run.result["misclassified"] for run in runs if run.status == "finished"], dtype="float64")
-    interval = summarize(list(last)) if len(last) else None
-    return {
-        "parameters": runs[0].config["trainable_parameters"],
-        "seeds": len(runs),
-        "best_accuracy": best.mean(),
-        "best_accuracy_std": best.std(),
-        "last_accuracy": last.mean(),
-        "last_accuracy_std": last.std(),
-        "last_accuracy_low": interval.low if interval else math.nan,
-        "last_accuracy_high": interval.high if interval else math.nan,
-        "test_data_loss": _mean_at_the_end(ended, "val_data_loss"),
-        "penalty": _mean_at_the_end(ended, "penalty"),
-        "misclassified": wrong.mean(),
-        "seconds": pd.Series([history["seconds"].sum() for history in histories]).mean(),
-        "images_per_second": speeds.median(),
-        "diverged": sum(run.status == "diverged" for run in runs),
-    }
-
-
-def _mean_at_the_end(histories: Sequence[pd.DataFrame], column: str) -> float:
-    values = [float(history[column].iloc[-1]) for history in histories]
-    return math.fsum(values) / len(values) if values else math.nan

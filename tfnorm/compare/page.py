@@ -14,6 +14,7 @@ from tfnorm.compare.answer import Answer, answer
 from tfnorm.compare.images import test_images
 from tfnorm.compare.page_configuration import configuration
 from tfnorm.compare.page_tables import dots, matrix, results, signed
+from tfnorm.compare.rows import run_row
 from tfnorm.compare.settings import Differing, counted, name_of, ranged, reproduction, telling
 from tfnorm.compare.statistics import listed
 from tfnorm.errors import RunError
@@ -128,8 +129,6 @@ def _answer(comparison: Comparison, differing: Sequence[Differing]) -> Answer:
 
 def _numbers(run: Run, history: Any) -> dict[str, Any]:
     """Return what the line of one run shows."""
-    from tfnorm.compare.comparison import run_row
-
     speeds = history["images_per_second"].iloc[min(1, len(history) - 1) :]
     return {
         **run_row(run),

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfnorm.compare.claims import Finding, Measured, arrival, examine
-from tfnorm.compare.comparison import Comparison, check_threads_of, summary_row
+from tfnorm.compare.comparison import Comparison, check_threads_of
 from tfnorm.compare.engines import check_failures, run_on, unfinished
 from tfnorm.compare.live import SweepProgress
 from tfnorm.compare.presets import Preset, load_preset
+from tfnorm.compare.rows import summary_row
 from tfnorm.files import write_whole
 from tfnorm.training.runs import Run, RunFolder, write_json
 

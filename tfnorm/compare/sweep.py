@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfnorm.compare.grid import AXES, PENALTIES, PlannedRun, load_grid, plan_grid
+from tfnorm.compare.rows import run_row, summary_row
 from tfnorm.compare.sweep_folder import GRID, check_threads, grid_text, run_states
 from tfnorm.compare.sweep_rows import Row, sweep_rows, varied
 from tfnorm.errors import RunError, unknown
@@ -176,8 +177,6 @@ class Sweep:
         if self._table is None:
             import pandas as pd
 
-            from tfnorm.compare.comparison import summary_row
-
             groups = self._groups()
             self._check_data(groups)
             rows = []
@@ -241,8 +240,6 @@ class Sweep:
             DataError: If the format is another.
         """
         import pandas as pd
-
-        from tfnorm.compare.comparison import run_row
 
         check_format(format)
         folder = self.path if folder is None else Path(folder)

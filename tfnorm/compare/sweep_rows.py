@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tfnorm.compare.grid import PENALTIES
+from tfnorm.compare.rows import run_row
 from tfnorm.compare.sweep_best import Combination
 from tfnorm.spec import FACTORS, format, parse
 from tfnorm.training.runs import Run
@@ -27,7 +28,7 @@ class Ended:
 
     Args:
         run: Its folder.
-        measures: As `tfnorm.compare.comparison.run_row` has them, with ``parameters``, and ``gap``: training minus test
+        measures: As `tfnorm.compare.rows.run_row` has them, with ``parameters``, and ``gap``: training minus test
             accuracy after the last epoch, in points.
     """
 
@@ -60,8 +61,6 @@ class Row:
 
 def sweep_rows(sweep: Sweep) -> list[Row]:
     """Return the combinations of a sweep, in the order of the grid."""
-    from tfnorm.compare.comparison import run_row
-
     known: dict[str, Any] = {row["folder"]: row for row in sweep.table.to_dict("records")}
     finished: dict[str, list[Ended]] = {}
     for run in sweep.runs:

@@ -1,0 +1,239 @@
+"""Files that are damaged, hostile or something else than a model of Keras 2."""
+
+import json
+import random
+import re
+import resource
+import zipfile
+
+import cases
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tfnorm.convert import load_tfa_model
+from tfnorm.errors import TfnormError
+
+
+def test_no_such_file(tmp_path):
+    assert cases.sentence(tmp_path / "no.h5") == f"There is no file {tmp_path / 'no.h5'}. Check the path."
+    assert cases.sentence(tmp_path) == (
+        f"{tmp_path} must be an .h5 or .keras file. Received a folder, such as TensorFlow's SavedModel, which is code. "
+        "Load it where it was written and save it again with model.save('model.h5')."
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04\x95pickle", b"\x89HDF\r\n\x1a\r", b"\n\x89HDF\r\n\x1a"])
+def test_wrong_magic(content, tmp_path):
+    path = tmp_path / "model.h5"
+    path.write_bytes(content)
+    assert cases.sentence(path) == (
+        f"{path} must be an .h5 or .keras file. It begins with the bytes {content[:8]!r}, which are those of neither. "
+        "Load the model where it was written and save it again with model.save('model.h5')."
+    )
+
+
+@pytest.mark.parametrize("file", ["model.h5", "model.keras"])
+def test_truncated(file, unpacked):
+    path = unpacked("weight_norm-data_init") / file
+    whole = path.read_bytes()
+    for length in [*range(8, 100, 7), *range(100, len(whole), len(whole) // 50), len(whole) - 1]:
+        path.write_bytes(whole[:length])
+        assert re.fullmatch(
+            re.escape(f"{path} must be a whole file of Keras 2. It is damaged or cut short (")
+            + r".*\)\. Copy or save it again\.",
+            cases.sentence(path),
+        )
+
+
+@pytest.mark.parametrize("file", ["model.h5", "model.keras"])
+def test_damaged_bytes(file, unpacked):
+    """Whatever is changed there is a sentence or a model, never another error, a crash or a wait."""
+    path, rng = unpacked("model-frozen") / file, random.Random(0)
+    whole, refused = path.read_bytes(), 0
+    for _ in range(80):
+        damaged = bytearray(whole)
+        for _ in range(rng.choice((1, 4, 16))):
+            place = rng.randrange(len(damaged) - 8)
+            damaged[place : place + 8] = rng.choice((b"\xff" * 8, bytes(8), rng.randbytes(8)))
+        path.write_bytes(damaged)
+        try:
+            load_tfa_model(path)
+        except TfnormError:
+            refused += 1
+    assert refused > 20
+
+
+def test_a_path_that_leads_outside(unpacked, tmp_path):
+    path = unpacked("group_norm-groups_2") / "model.keras"
+    for name in ("../outside", "/outside", "assets/../../outside", "..\\outside", "C:/outside"):
+        with zipfile.ZipFile(path) as archive:
+            entries = {each: archive.read(each) for each in archive.namelist() if "outside" not in each}
+        with zipfile.ZipFile(path, "w") as archive:
+            for each, content in {**entries, name: b"x"}.items():
+                archive.writestr(each, content)
+        assert cases.sentence(path) == (
+            f"{path} is not read, since Keras writes no such file: the entry {name!r} leads outside of it. If you "
+            "trust it, load the model where it was written and save it again with model.save('model.h5')."
+        )
+    assert not [found for found in tmp_path.rglob("*outside*")]
+
+
+def replaced(path, name, make):
+    """Replace the gamma of an .h5 file."""
+    with h5py.File(path, "r+") as file:
+        group = file["model_weights/group_normalization/group_normalization"]
+        del group["gamma:0"]
+        make(group, "gamma:0")
+    return path
+
+
+def linked(link):
+    def make(group, name):
+        group[name] = link
+
+    return make
+
+
+ELSEWHERE = {
+    "a link": linked(h5py.SoftLink("/model_weights/group_normalization/group_normalization/beta:0")),
+    "another file": linked(h5py.ExternalLink("other.h5", "/secret")),
+    "numbers in another file": lambda group, name: group.create_dataset(
+        name, (6,), "f4", external=[("/etc/passwd", 0, 24)]
+    ),
+    "packed": lambda group, name: group.create_dataset(name, data=np.ones(6, "f4"), compression="gzip"),
+    "strings": lambda group, name: group.create_dataset(name, data=[b"a"] * 6),
+    "virtual": lambda group, name: group.create_virtual_dataset(name, h5py.VirtualLayout((6,), "f4")),
+}
+
+
+@pytest.mark.parametrize("case", ELSEWHERE)
+def test_weights_that_are_elsewhere(case, unpacked):
+    path = replaced(unpacked("group_norm-groups_2") / "model.h5", case, ELSEWHERE[case])
+    assert cases.sentence(path).startswith(f"{path} is not read, since Keras writes no such file: '/model_weights")
+
+
+@pytest.fixture
+def no_memory():
+    """Fail a test that takes much more memory than before."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kilobytes
+
+
+def test_ten_gigabytes_in_a_header(unpacked, no_memory):
+    path = unpacked("group_norm-groups_2") / "model.h5"
+    replaced(path, "", lambda group, name: group.create_dataset(name, (2_500_000_000,), "f4"))
+    assert path.stat().st_size < 100_000
+    assert cases.sentence(path) == (
+        f"{path} must be a whole file of Keras 2. It is damaged or cut short "
+        "('/model_weights/group_normalization/group_normalization/gamma:0' claims 10000000000 bytes and stores 0). "
+        "Copy or save it again."
+    )
+
+
+def test_ten_gigabytes_in_the_description(unpacked, no_memory):
+    path = unpacked("weight_norm-dense") / "model.keras"
+    cases.changed(path, lambda found: found[1]["config"]["layer"]["config"].update(units=2_500_000_000))
+    assert cases.sentence(path) == (
+        f"{path}: the layer 'weight_normalization' must have g (2500000000,), kernel (4, 2500000000), initialized (). "
+        "The file has layers/weight_normalization/vars/0 (3,), layers/weight_normalization/vars/1 (4, 3), "
+        "layers/weight_normalization/vars/2 (). Give the model that the file was written from."
+    )
+
+
+def test_ten_gigabytes_of_means(unpacked, no_memory):
+    path = unpacked("keras-adapted") / "model.keras"
+    cases.changed(path, lambda found: found[0]["config"].update(batch_input_shape=[None, 4, 5, 2_500_000_000]))
+    assert cases.sentence(path) == (
+        f"{path} describes a model that cannot be made (normalization has 2500000000 means). Load it where it was "
+        "written and save it again."
+    )
+
+
+@pytest.mark.parametrize("packed", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
+def test_an_archive_that_claims_too_much(packed, unpacked, no_memory):
+    path = unpacked("group_norm-groups_2") / "model.keras"
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    size = 30_000_000 if packed == zipfile.ZIP_DEFLATED else 10_000_000_000
+    with zipfile.ZipFile(path, "w", packed) as archive:
+        for name, content in entries.items():
+            if name == "config.json" and packed == zipfile.ZIP_DEFLATED:
+                with archive.open(name, "w") as file:
+                    file.write(bytes(size))
+            else:
+                archive.writestr(name, content)
+        if packed == zipfile.ZIP_STORED:
+            archive.getinfo("config.json").file_size = size
+            archive._didModify = True
+    with zipfile.ZipFile(path) as archive:
+        stored = archive.getinfo("config.json").compress_size
+    assert cases.sentence(path) == (
+        f"{path} is not read, since Keras writes no such file: the entry config.json claims {size} bytes and stores "
+        f"{stored}. If you trust it, load the model where it was written and save it again with "
+        "model.save('model.h5')."
+    )
+
+
+def test_a_file_of_keras_3(tmp_path):
+    model = keras.Sequential([keras.Input((4, 5, 6)), layers.GroupNormalization(2)])
+    model.save(tmp_path / "new.keras")
+    model.save_weights(tmp_path / "new.weights.h5")
+    path = tmp_path / "new.keras"
+    assert cases.sentence(path) == (
+        f"{path} was written by Keras {keras.__version__}, which tensorflow-addons never worked with. "
+        "Open it with keras.saving.load_model."
+    )
+
+
+def test_an_archive_without_a_model(tmp_path):
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("notes.txt", "hello")
+    assert cases.sentence(path) == (
+        f"{path} must hold config.json and model.weights.h5. Missing: config.json, model.weights.h5. "
+        "Load the model where it was written and save it again with model.save('model.keras')."
+    )
+
+
+def test_hdf5_without_a_model(tmp_path):
+    path = tmp_path / "data.h5"
+    with h5py.File(path, "w") as file:
+        file["images"] = np.ones(3)
+    assert cases.sentence(path) == (
+        f"{path} must hold a model or the weights of one, as Keras 2 saves them. Received an HDF5 file with images in "
+        "it. Give the file that model.save or model.save_weights wrote."
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda config: config.pop("class_name"), "'class_name'"),
+        (lambda config: config["config"].update(layers=3), "'int' object is not iterable"),
+        (lambda config: config["config"]["layers"].append({}), "'class_name'"),
+    ],
+)
+def test_a_description_that_makes_no_sense(change, reason, unpacked):
+    path = unpacked("group_norm-groups_2") / "model.json"
+    config = json.loads(path.read_text())
+    change(config)
+    path.write_text(json.dumps(config))
+    weights = path.with_name("old.h5")
+    assert cases.sentence(weights, model=path) == (
+        f"{weights} describes a model that cannot be made ({reason}). Load it where it was written and save it again."
+    )
+
+
+def test_a_subclassed_model_is_refused(unpacked):
+    path = unpacked("group_norm-groups_2") / "model.json"
+    config = json.loads(path.read_text())
+    config["class_name"] = "Mine"
+    path.write_text(json.dumps(config))
+    assert cases.sentence(path.with_name("old.h5"), model=path) == (
+        "Only functional and sequential models can be converted. Received: Mine. Build it in Keras 3, and pass it as "
+        "`model` with a file of the weights."
+    )

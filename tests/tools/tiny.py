@@ -1,0 +1,29 @@
+"""Small models, their inputs, and what is in them."""
+
+import keras
+
+
+def array(x):
+    """Return a tensor or variable of any backend as float64."""
+    return keras.ops.convert_to_numpy(keras.ops.cast(x, "float64"))
+
+
+def images(rng, *shape):
+    """Return float32 numbers about 1 that are far from standard."""
+    return rng.normal(1, 2, size=shape).astype("float32")
+
+
+def functional(shape, make, name="net"):
+    """Return the functional model of a function, or of one layer."""
+    inputs = keras.Input(shape)
+    return keras.Model(inputs, make(inputs), name=name)
+
+
+def all_layers(model):
+    """Return the layers of a model and of those inside it."""
+    return list(model._flatten_layers(include_self=False))
+
+
+def one_layer(layer, shape=(4, 5, 12)):
+    """Return the model of a layer alone."""
+    return functional(shape, layer)
