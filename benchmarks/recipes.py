@@ -52,6 +52,7 @@ CIFAR: dict[str, dict[str, Any]] = {
     "muon": CIFAR_MUON,
     "muon 0.05": {**CIFAR_MUON, "learning_rate": 0.05},
     "muon 0.01": {**CIFAR_MUON, "learning_rate": 0.01},
+    "muon 0.005": {**CIFAR_MUON, "learning_rate": 0.005},
     "muon, decay": {**CIFAR_MUON, "weight_decay": 0.1},
     "muon, flip": {**CIFAR_MUON, "augmentation": "flip"},
     "muon, nudge": {**CIFAR_MUON, "augmentation": "flip_nudge"},
