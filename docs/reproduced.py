@@ -125,7 +125,7 @@ def _rows(rows: Iterable[dict]) -> str:
     return ", ".join(f"`{row['row']}`" for row in rows)
 
 
-def measured() -> dict[str, dict[str, str]]:
+def measured() -> dict[str, dict[str | int, str]]:
     """Return what remarks may quote of benchmarks.
 
     ``seeds``: library to mean and standard deviation over many seeds, and ``number`` to how many; ``jpeg``: JPEG
@@ -135,8 +135,8 @@ def measured() -> dict[str, dict[str, str]]:
     of_seeds = {row["library"]: f"{row['mean']:.2f} ± {row['std']:.2f}" for row in seeds["rows"]}
     return {
         "seeds": {**of_seeds, "number": str(seeds["settings"].get("seeds", ""))},
-        "jpeg": {str(row["quality"] or "given"): f"{row['mean']:.2f}" for row in jpeg["rows"]},
-        "psnr": {str(row["quality"]): f"{row['psnr_db']:.1f}" for row in jpeg["rows"] if row["quality"]},
+        "jpeg": {row["quality"] or "given": f"{row['mean']:.2f}" for row in jpeg["rows"]},
+        "psnr": {row["quality"]: f"{row['psnr_db']:.1f}" for row in jpeg["rows"] if row["quality"]},
     }
 
 
