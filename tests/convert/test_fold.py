@@ -1,5 +1,7 @@
 """Folding batch norms: the same outputs at inference, and a reason for every norm that stays."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -394,7 +396,8 @@ def test_norms_that_stay(case, seeded):
     make, reason = KEPT[case]
     _, taken, reasons = fold(functional((7, 7, 4), make), seeded)
     assert taken == {}
-    assert {name: note.replace("multiply_1", "multiply") for name, note in reasons.items()} == {"bn": reason}
+    # Keras numbers the operations of a process.
+    assert {name: re.sub(r"multiply_\d+", "multiply", note) for name, note in reasons.items()} == {"bn": reason}
 
 
 def test_a_convolution_with_several_norms(seeded):
