@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from tiny import all_layers, array, functional
+from tiny import all_layers, array, functional, images
 
 from tfnorm import build
 from tfnorm import layers as ours
@@ -30,7 +30,7 @@ def randomize(model, rng):
 
 
 def batch(model, rng, size=3):
-    return rng.normal(1, 2, (size, *(side or 7 for side in model.input_shape[1:]))).astype("float32")
+    return images(rng, size, *(side or 7 for side in model.input_shape[1:]))
 
 
 def assert_same_outputs(folded, model, rng, tolerance=1e-5):

@@ -62,17 +62,26 @@ def largest_difference(model, folder):
     )
 
 
-def changed(path, change):
-    """Rewrite a .keras file with its description changed."""
+def entries(path):
+    """Return name to content of what a .keras file holds."""
     with zipfile.ZipFile(path) as archive:
-        entries = {name: archive.read(name) for name in archive.namelist()}
-    config = json.loads(entries["config.json"])
-    change(config["config"]["layers"])
-    entries["config.json"] = json.dumps(config).encode()
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def write(path, held):
+    """Write a .keras file that holds name to content, and return its path."""
     with zipfile.ZipFile(path, "w") as archive:
-        for name, content in entries.items():
+        for name, content in held.items():
             archive.writestr(name, content)
     return path
+
+
+def changed(path, change):
+    """Rewrite a .keras file with its description changed."""
+    held = entries(path)
+    config = json.loads(held["config.json"])
+    change(config["config"]["layers"])
+    return write(path, {**held, "config.json": json.dumps(config).encode()})
 
 
 def sentence(path, **options):
