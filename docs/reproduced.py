@@ -5,7 +5,7 @@ Usage: python docs/reproduced.py FOLDER [--note TEXT]    takes a finished reprod
 
 TEXT is a sentence about the data that must stand beside every number. What was found out about a reproduction beyond
 its table stands in docs/results/NAME/remarks.md and is taken into its page; ``{seeds[tfnorm]}`` there is a mean with
-its standard deviation from benchmarks/results/seeds.json, and ``{jpeg[50]}`` an accuracy from jpeg.json there.
+its standard deviation from benchmarks/results/seeds_NAME.json, and ``{jpeg[50]}`` an accuracy from jpeg.json there.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def page(name: str, content: dict) -> str:
         lines += [f"More than {preset['tolerance']} points below the published accuracy: {below}.", ""]
     remarks = RESULTS / name / "remarks.md"
     if remarks.exists():
-        lines += [remarks.read_text(encoding="utf-8").strip().format(**measured()), ""]
+        lines += [remarks.read_text(encoding="utf-8").strip().format(**measured(name)), ""]
     if content["claims"]:
         lines += ["## What was claimed", ""]
         for claim in content["claims"]:
@@ -125,13 +125,13 @@ def _rows(rows: Iterable[dict]) -> str:
     return ", ".join(f"`{row['row']}`" for row in rows)
 
 
-def measured() -> dict[str, dict[str | int, str]]:
-    """Return what remarks may quote of benchmarks.
+def measured(name: str) -> dict[str, dict[str | int, str]]:
+    """Return what the remarks about a reproduction may quote of benchmarks.
 
     ``seeds``: library to mean and standard deviation over many seeds, and ``number`` to how many; ``jpeg``: JPEG
     quality, or ``given``, to accuracy; ``psnr``: quality to how far its images are from the given ones, in dB.
     """
-    seeds, jpeg = (_benchmark(name) for name in ("seeds", "jpeg"))
+    seeds, jpeg = (_benchmark(name) for name in (f"seeds_{name}", "jpeg"))
     of_seeds = {row["library"]: f"{row['mean']:.2f} ± {row['std']:.2f}" for row in seeds["rows"]}
     return {
         "seeds": {**of_seeds, "number": str(seeds["settings"].get("seeds", ""))},

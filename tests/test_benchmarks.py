@@ -192,10 +192,11 @@ def test_accuracy_takes_the_generic_path_and_comes_back(script, monkeypatch):
 
 @pytest.fixture
 def images(tmp_path):
-    """Return a folder with a small file of images in the place of MNIST."""
+    """Return a folder with small files of images in the place of MNIST and CIFAR-10."""
     rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 256, (120, 28, 28), "uint8"), np.arange(120, dtype="uint8") % 10
-    np.savez(tmp_path / "mnist.npz", x_train=x, y_train=y, x_test=x[:40], y_test=y[:40])
+    for name, shape in (("mnist", (28, 28)), ("cifar10", (32, 32, 3))):
+        x, y = rng.integers(0, 256, (120, *shape), "uint8"), np.arange(120, dtype="uint8") % 10
+        np.savez(tmp_path / f"{name}.npz", x_train=x, y_train=y, x_test=x[:40], y_test=y[:40])
     return tmp_path
 
 
@@ -249,26 +250,51 @@ def test_jpeg_compresses_training_and_test_images_alike(script, monkeypatch, tmp
     assert seen[0]["epochs"] == 3 and "quality 10" in capsys.readouterr().out
 
 
-def test_seeds_of_both_libraries_are_written(script, images, monkeypatch):
-    seeds = script("seeds")
-    monkeypatch.setattr(
-        seeds, "LIBRARIES", {"tfnorm": seeds.train_tfnorm, "torch": lambda data, seed, epochs: 90.0 + seed}
-    )
-    seeds.main(["--data-dir", str(images), "--seeds", "2", "--epochs", "1"])
-    record = json.loads((images / "seeds.json").read_text())
-    ours, theirs = record["rows"]
-    assert (theirs["mean"], theirs["std"]) == (90.5, pytest.approx(0.5**0.5))
-    assert ours["accuracies"] and all(0 <= value <= 100 for value in ours["accuracies"])
-    assert record["settings"] == {"seeds": 2, "epochs": 1}
+@pytest.mark.parametrize(("system", "epochs"), [("A", 5), ("E", 10)])
+def test_seeds_of_both_libraries_are_written(script, images, monkeypatch, system, epochs):
+    seeds, asked = script("seeds"), []
+
+    def train(name, data, seed, epochs):
+        asked.append((name, len(data.x_train), epochs))
+        return 90.0 + seed
+
+    monkeypatch.setattr(seeds, "LIBRARIES", {"tfnorm": train, "torch": train})
+    seeds.main(["--system", system, "--data-dir", str(images), "--seeds", "2"])
+    record = json.loads((images / f"seeds_{system}.json").read_text())
+    assert [row["library"] for row in record["rows"]] == ["tfnorm", "torch"]
+    for row in record["rows"]:
+        assert (row["accuracies"], row["mean"], row["std"]) == ([90.0, 91.0], 90.5, pytest.approx(0.5**0.5))
+    assert record["settings"] == {"seeds": 2, "epochs": epochs} and set(asked) == {(system, 120, epochs)}
 
 
-def test_pytorch_trains_the_same_network_on_moved_images(script, images):
-    torch = pytest.importorskip("torch")
+@pytest.mark.parametrize("system", ["A", "E"])
+def test_both_libraries_train_every_system(script, images, system):
+    pytest.importorskip("torch")
     from tfnorm.datasets import load
 
     seeds = script("seeds")
-    data = load("mnist", data_dir=images)
-    assert seeds.train_torch(data, 0, 1) == seeds.train_torch(data, 0, 1)
+    data = load(seeds.SYSTEMS[system].dataset, data_dir=images)
+    assert 0 <= seeds.train_tfnorm(system, data, 0, 1) <= 100
+    assert 0 <= seeds.train_torch(system, data, 0, 1) <= 100
+
+
+def test_pytorch_gets_the_images_of_e_from_the_same_layer(script, images):
+    torch = pytest.importorskip("torch")
+    from tfnorm.datasets import augmentation, load
+
+    seeds = script("seeds")
+    data = load("cifar10", data_dir=images)
+    given = torch.tensor(data.x_train).permute(0, 3, 1, 2).float()
+    changed = seeds._layer("E", 3, data)(given)
+    expected = augmentation("E", seed=3, mean=data.mean)(data.x_train, training=True)
+    np.testing.assert_allclose(changed.permute(0, 2, 3, 1).numpy(), expected, atol=1e-3)
+    # A quarter of the images is changed.
+    assert 10 < (changed != given).any(3).any(2).any(1).sum() < 50
+
+
+def test_pytorch_rotates_and_shears_images_by_five_degrees(script):
+    torch = pytest.importorskip("torch")
+    seeds = script("seeds")
     torch.manual_seed(0)
     dot = torch.zeros(64, 1, 29, 29)
     dot[:, :, 14, 24] = 1.0
