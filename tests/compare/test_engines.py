@@ -16,10 +16,11 @@ import pytest
 from rich.console import Console
 
 from tfnorm.compare.comparison import compare
-from tfnorm.compare.engines import default_jobs, environment, measure, run_local
+from tfnorm.compare.engines import default_jobs, measure, run_local
 from tfnorm.compare.estimate import estimate_seconds, planned_rows
 from tfnorm.compare.grid import plan_grid
 from tfnorm.compare.live import SweepDisplay, SweepProgress
+from tfnorm.compare.processes import environment
 from tfnorm.compare.sweep import Sweep, sweep
 from tfnorm.errors import RunError, TfnormError
 from tfnorm.history import read_history

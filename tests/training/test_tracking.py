@@ -13,7 +13,8 @@ from tfnorm.errors import DataError, TfnormError
 from tfnorm.history import append_line, encode_record, read_history
 from tfnorm.training.runs import RunFolder, best_epoch
 from tfnorm.training.tracking import TRACKERS, check_trackers
-from tfnorm.training.trainer import no_better_for, train
+from tfnorm.training.trainer import train
+from tfnorm.training.watcher import no_better_for
 
 SETTINGS = {"norm": "bn", "augmentation": "none", "batch_size": 400, "learning_rate": 0.01}
 

@@ -14,9 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tfnorm.compare.engines import BYTES_A_WORKER, MOST_TRIES, pass_on, prepared, thread_settings, whole_number
+from tfnorm.compare.engines import BYTES_A_WORKER, prepared, whole_number
 from tfnorm.compare.grid import PlannedRun
 from tfnorm.compare.live import SweepProgress
+from tfnorm.compare.processes import MOST_TRIES, pass_on, thread_settings
 from tfnorm.compare.worker import Reporter, Worker
 from tfnorm.errors import LockedError, TfnormError
 from tfnorm.training.lock import RunLock

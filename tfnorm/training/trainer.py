@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,70 +24,14 @@ from tfnorm.training.losses import make_loss
 from tfnorm.training.progress import Progress
 from tfnorm.training.record import describe
 from tfnorm.training.runs import Run, RunFolder, best_epoch, read_json, slug, write_json
-from tfnorm.training.tracking import TRACKERS, Tracker, catch_up, check_trackers
+from tfnorm.training.tracking import TRACKERS, catch_up, check_trackers
+from tfnorm.training.watcher import Trained, Watcher, arrays_of, assign, no_better_for, restore_state, state_of
 
 EVALUATION_BATCH = 256
 STEPS_AT_ONCE = 8
 
 # The model of the last run, with its graph, under what it was asked for.
 _last_graph: tuple[str, keras.Model] | None = None
-
-
-class _Watcher(keras.callbacks.Callback):
-    """Saves the state, tells who watches, and ends a run that gets no better or whose loss is no number."""
-
-    def __init__(
-        self,
-        folder: RunFolder,
-        batches: Batches,
-        recorder: HistoryRecorder,
-        progress: Progress,
-        trackers: Sequence[Tracker],
-        patience: int | None,
-    ) -> None:
-        super().__init__()
-        self.folder, self.batches, self.recorder, self.progress = folder, batches, recorder, progress
-        self.trackers, self.patience = trackers, patience
-        self.epoch = 0
-        self.diverged_at: tuple[int | None, int | None] = None, None
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = self.batches.epoch = epoch
-
-    def on_train_batch_begin(self, batch, logs=None):  # at the end of a batch Keras would wait for its losses
-        self.progress.stepped(self.folder.path, self.epoch, batch)
-
-    def on_epoch_end(self, epoch, logs=None):
-        if not math.isfinite((logs or {}).get("loss", 0.0)):
-            self.diverged_at = epoch, int(self.model.first_bad_step)
-            self.model.stop_training = True
-        else:
-            if best_epoch(self.recorder.records) == epoch:
-                self.folder.save_best(epoch + 1, _arrays(self.model.variables))
-            self.folder.save_checkpoint(epoch + 1, state_of(self.model))
-            if no_better_for(self.patience, self.recorder.records):
-                self.model.stop_training = True
-        for tracker in self.trackers:
-            tracker.log(self.recorder.records[-1])
-        self.progress.epoch_ended(self.folder.path, self.recorder.records[-1])
-
-
-@keras.saving.register_keras_serializable("tfnorm")
-class Trained(keras.Model):
-    """A functional model that remembers the first step whose loss was no number, counted from 0, or -1."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.first_bad_step = keras.Variable(-1, dtype="int32", trainable=False, name="first_bad_step")
-
-    def compute_loss(self, *args, training=True, **kwargs):
-        """Return the loss, and note the step if it is the first one without a number."""
-        loss = super().compute_loss(*args, training=training, **kwargs)
-        if training:
-            bad = keras.ops.logical_and(self.first_bad_step < 0, keras.ops.logical_not(keras.ops.isfinite(loss)))
-            step = keras.ops.cast(self.optimizer.iterations, "int32")
-            self.first_bad_step.assign(keras.ops.where(bad, step, self.first_bad_step))
-        return loss
 
 
 def evaluation_batch(images: int) -> int:
@@ -99,35 +42,6 @@ def evaluation_batch(images: int) -> int:
         (225, 250)
     """
     return -(-images // -(-images // EVALUATION_BATCH))
-
-
-def no_better_for(patience: int | None, records: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether the best epoch is ``patience`` epochs ago; never if that is None.
-
-    Example:
-        >>> no_better_for(1, [{"epoch": 0, "val_accuracy": 0.5}, {"epoch": 1, "val_accuracy": 0.5}])
-        True
-    """
-    return patience is not None and bool(records) and records[-1]["epoch"] - (best_epoch(records) or 0) >= patience
-
-
-def state_of(model) -> dict[str, np.ndarray]:
-    """Return all that training changes, by place and path: weights, statistics, random seeds, optimizer."""
-    return _arrays([*model.variables, *model.optimizer.variables])
-
-
-def restore_state(model, state: Mapping[str, np.ndarray]) -> None:
-    """Give ``model`` a state that `state_of` returned for a model built the same way."""
-    _assign([*model.variables, *model.optimizer.variables], state)
-
-
-def _arrays(variables) -> dict[str, np.ndarray]:
-    return {f"{i:04d} {v.path}": keras.ops.convert_to_numpy(v.value) for i, v in enumerate(variables)}
-
-
-def _assign(variables, arrays: Mapping[str, np.ndarray]) -> None:
-    for variable, value in zip(variables, arrays.values(), strict=True):
-        variable.assign(value)
 
 
 def train(
@@ -271,7 +185,7 @@ class _Trainer:
         recorder = HistoryRecorder(self.folder.history_path, initial_epoch=done, images_per_epoch=images)
         earlier = read_history(self.folder.history_path)[:done] if done else []
         trackers = [TRACKERS[name].start(self.folder.path, description, earlier) for name in self.trackers]
-        watcher = _Watcher(self.folder, batches, recorder, self.progress, trackers, config.patience)
+        watcher = Watcher(self.folder, batches, recorder, self.progress, trackers, config.patience)
         at_work = self.with_graph(trained)
         at_work.fit(
             batches.stream(),
@@ -353,7 +267,7 @@ class _Trainer:
         with whole_file(self.folder.path / f"{name}.keras") as temporary:
             self.network.save(temporary)
 
-    def finish(self, trained: keras.Model, watcher: _Watcher) -> Run:
+    def finish(self, trained: keras.Model, watcher: Watcher) -> Run:
         """Write the models, the predictions and the result."""
         folder, data = self.folder, self.data
         self.save_network("model")
@@ -361,10 +275,10 @@ class _Trainer:
         best = best_epoch(records)
         weights = None if best is None else folder.load_best(best + 1)
         if weights is not None:
-            last = _arrays(trained.variables)
-            _assign(trained.variables, weights)
+            last = arrays_of(trained.variables)
+            assign(trained.variables, weights)
             self.save_network("best")
-            _assign(trained.variables, last)
+            assign(trained.variables, last)
         size = evaluation_batch(len(data.x_test))
         logits = np.concatenate(
             [

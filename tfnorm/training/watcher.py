@@ -1,0 +1,107 @@
+"""What stands by while a network is trained: its whole state, its first bad step, and who saves and ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfnorm.callbacks import HistoryRecorder
+from tfnorm.datasets import Batches
+from tfnorm.training.progress import Progress
+from tfnorm.training.runs import RunFolder, best_epoch
+from tfnorm.training.tracking import Tracker
+
+
+@keras.saving.register_keras_serializable("tfnorm")
+class Trained(keras.Model):
+    """A functional model that remembers the first step whose loss was no number, counted from 0, or -1."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.first_bad_step = keras.Variable(-1, dtype="int32", trainable=False, name="first_bad_step")
+
+    def compute_loss(self, *args, training=True, **kwargs):
+        """Return the loss, and note the step if it is the first one without a number."""
+        loss = super().compute_loss(*args, training=training, **kwargs)
+        if training:
+            bad = keras.ops.logical_and(self.first_bad_step < 0, keras.ops.logical_not(keras.ops.isfinite(loss)))
+            step = keras.ops.cast(self.optimizer.iterations, "int32")
+            self.first_bad_step.assign(keras.ops.where(bad, step, self.first_bad_step))
+        return loss
+
+
+class Watcher(keras.callbacks.Callback):
+    """Saves the state, tells who watches, and ends a run that gets no better or whose loss is no number."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        batches: Batches,
+        recorder: HistoryRecorder,
+        progress: Progress,
+        trackers: Sequence[Tracker],
+        patience: int | None,
+    ) -> None:
+        super().__init__()
+        self.folder, self.batches, self.recorder, self.progress = folder, batches, recorder, progress
+        self.trackers, self.patience = trackers, patience
+        self.epoch = 0
+        self.diverged_at: tuple[int | None, int | None] = None, None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Draw the epoch's own order of images."""
+        self.epoch = self.batches.epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):  # at the end of a batch Keras would wait for its losses
+        """Tell which step begins."""
+        self.progress.stepped(self.folder.path, self.epoch, batch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Save the state, tell the record, and stop where the run ends early."""
+        if not math.isfinite((logs or {}).get("loss", 0.0)):
+            self.diverged_at = epoch, int(self.model.first_bad_step)
+            self.model.stop_training = True
+        else:
+            if best_epoch(self.recorder.records) == epoch:
+                self.folder.save_best(epoch + 1, arrays_of(self.model.variables))
+            self.folder.save_checkpoint(epoch + 1, state_of(self.model))
+            if no_better_for(self.patience, self.recorder.records):
+                self.model.stop_training = True
+        for tracker in self.trackers:
+            tracker.log(self.recorder.records[-1])
+        self.progress.epoch_ended(self.folder.path, self.recorder.records[-1])
+
+
+def no_better_for(patience: int | None, records: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the best epoch is ``patience`` epochs ago; never if that is None.
+
+    Example:
+        >>> no_better_for(1, [{"epoch": 0, "val_accuracy": 0.5}, {"epoch": 1, "val_accuracy": 0.5}])
+        True
+    """
+    return patience is not None and bool(records) and records[-1]["epoch"] - (best_epoch(records) or 0) >= patience
+
+
+def state_of(model) -> dict[str, np.ndarray]:
+    """Return all that training changes, by place and path: weights, statistics, random seeds, optimizer."""
+    return arrays_of([*model.variables, *model.optimizer.variables])
+
+
+def restore_state(model, state: Mapping[str, np.ndarray]) -> None:
+    """Give ``model`` a state that `state_of` returned for a model built the same way."""
+    assign([*model.variables, *model.optimizer.variables], state)
+
+
+def arrays_of(variables) -> dict[str, np.ndarray]:
+    """Return the values of variables by place and path."""
+    return {f"{i:04d} {v.path}": keras.ops.convert_to_numpy(v.value) for i, v in enumerate(variables)}
+
+
+def assign(variables, arrays: Mapping[str, np.ndarray]) -> None:
+    """Give variables the values that `arrays_of` returned for the same ones."""
+    for variable, value in zip(variables, arrays.values(), strict=True):
+        variable.assign(value)
