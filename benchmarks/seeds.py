@@ -3,8 +3,10 @@
 Run ``python benchmarks/seeds.py --data-dir DIR`` from the repository; ``--help`` lists the choices. Trains one row of a
 published comparison with many seeds, in tfnorm and as the same network in PyTorch, in float32, with PyTorch's own
 initialization, so that the one published accuracy can be placed among what the recipe gives, and what is missing can be
-laid to the library or to something else. The default stops soon after the learning rate has fallen, when the accuracy
-has all but arrived. The images of A are moved by code written for PyTorch, those of E by tfnorm's layer in both.
+laid to the library or to something else. Where the learning rate falls in steps, the default stops soon after one, when
+the accuracy has all but arrived. PyTorch's one-cycle schedule also cycles Adam's first beta, as it does unless told
+otherwise, and tfnorm's does not. The images of A are moved by code written for PyTorch, those of B and E by tfnorm's
+layer in both.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ DEGREES = 5.0
 
 
 class System(NamedTuple):
-    """What is trained, under the recipe of the same name: SGD in steps."""
+    """What is trained, under the recipe of the same name."""
 
     arch: str
     dataset: str
@@ -43,6 +45,7 @@ class System(NamedTuple):
 
 SYSTEMS = {
     "A": System("mnist_7k", "mnist", "gn:2", epochs=5),
+    "B": System("cifar_plain", "cifar10", "bn", epochs=20),
     "E": System("cifar_residual", "cifar10", "bn", epochs=10),
 }
 
@@ -66,8 +69,13 @@ def train_torch(name: str, data: Dataset, seed: int, epochs: int) -> float:
     images, tests = (torch.tensor(x).permute(0, 3, 1, 2).float() for x in (data.x_train, data.x_test))
     labels, truth = (torch.tensor(y).long() for y in (data.y_train, data.y_test))
     augmented = _moved if name == "A" else _layer(recipe.augmentation, seed, data)
-    optimizer = torch.optim.SGD(network.parameters(), recipe.learning_rate, momentum=recipe.momentum)
-    falling = torch.optim.lr_scheduler.StepLR(optimizer, recipe.step_epochs, recipe.step_factor)
+    steps = -(-len(images) // recipe.batch_size)
+    if recipe.optimizer == "adam":
+        optimizer = torch.optim.Adam(network.parameters(), recipe.learning_rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=epochs * steps)
+    else:
+        optimizer = torch.optim.SGD(network.parameters(), recipe.learning_rate, momentum=recipe.momentum)
+        schedule = torch.optim.lr_scheduler.StepLR(optimizer, recipe.step_epochs * steps, recipe.step_factor)
     for _ in range(epochs):
         network.train()
         for chosen in torch.randperm(len(images)).split(recipe.batch_size):
@@ -75,7 +83,7 @@ def train_torch(name: str, data: Dataset, seed: int, epochs: int) -> float:
             loss = functional.cross_entropy(network(augmented(images[chosen])), labels[chosen])
             loss.backward()
             optimizer.step()
-        falling.step()
+            schedule.step()
     network.eval()
     with torch.no_grad():
         found = torch.cat([network(part).argmax(1) for part in tests.split(500)])
@@ -116,7 +124,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--system", default="A", choices=SYSTEMS)
     parser.add_argument("--data-dir")
-    parser.add_argument("--epochs", type=int, help="default: 5 of A, 10 of E")
+    parser.add_argument("--libraries", nargs="+", default=list(LIBRARIES), choices=LIBRARIES)
+    parser.add_argument("--epochs", type=int, help="default: 5 of A, 20 of B, 10 of E")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--name", help="name of the file under results/; default seeds_SYSTEM")
     chosen = parser.parse_args(arguments)
@@ -125,7 +134,7 @@ def main(arguments: list[str] | None = None) -> None:
     epochs = chosen.epochs or system.epochs
     data = load(system.dataset, data_dir=chosen.data_dir)
     named = {"norm": system.norm, "arch": system.arch, "recipe": chosen.system}
-    rows: list[dict] = [{"library": name, **named, "accuracies": []} for name in LIBRARIES]
+    rows: list[dict] = [{"library": name, **named, "accuracies": []} for name in chosen.libraries]
     for seed in range(chosen.seeds):
         for row in rows:
             row["accuracies"].append(LIBRARIES[row["library"]](chosen.system, data, seed, epochs))

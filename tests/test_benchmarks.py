@@ -265,9 +265,11 @@ def test_seeds_of_both_libraries_are_written(script, images, monkeypatch, system
     for row in record["rows"]:
         assert (row["accuracies"], row["mean"], row["std"]) == ([90.0, 91.0], 90.5, pytest.approx(0.5**0.5))
     assert record["settings"] == {"seeds": 2, "epochs": epochs} and set(asked) == {(system, 120, epochs)}
+    seeds.main(["--libraries", "torch", "--data-dir", str(images), "--seeds", "2", "--name", "alone"])
+    assert [row["library"] for row in json.loads((images / "alone.json").read_text())["rows"]] == ["torch"]
 
 
-@pytest.mark.parametrize("system", ["A", "E"])
+@pytest.mark.parametrize("system", ["A", "B", "E"])
 def test_both_libraries_train_every_system(script, images, system):
     pytest.importorskip("torch")
     from tfnorm.datasets import load
