@@ -84,6 +84,22 @@ def test_accuracy_axis_leaves_out_the_first_epochs_only():
     assert collapsed.limits[0] < 9
 
 
+def test_accuracy_axis_leaves_out_a_minority_that_learnt_nothing():
+    curve, chance = np.linspace(0.96, 0.99, 20), np.full(20, 0.1)
+    learnt = {name: history(np.ones(20), curve - shift) for name, shift in (("bn", 0), ("in", 0.01), ("ln", 0.02))}
+    histories = {**learnt, "gn:2+l1=0.1": history(np.ones(20), chance)}
+    assert accuracy_data(histories).limits == accuracy_data(learnt).limits
+    axes = plot_accuracy(histories).axes[0]
+    assert legend(axes.figure)[3] == "gn:2+l1=0.1 — best 10.00 % at epoch 1, below the axis"
+    assert "cut off" in axes.texts[0].get_text()
+    assert sum(len(line.get_xdata()) == 1 for line in axes.lines) == 3
+    # Half is no minority, and what is poor but near is shown.
+    two = {"a": history(np.ones(20), chance), "b": history(np.ones(20), chance)}
+    assert accuracy_data({**learnt, **two}).limits == accuracy_data(learnt).limits
+    assert accuracy_data({"bn": learnt["bn"], "in": learnt["in"], **two}).limits[0] < 9
+    assert accuracy_data({**learnt, "poor": history(np.ones(20), curve - 0.2)}).limits[0] < 78
+
+
 def test_without_validation_only_training_is_drawn():
     histories = {"bn": [history([1.0, 0.5], val=False)]}
     assert set(loss_data(histories).curves["set"]) == {"train"}

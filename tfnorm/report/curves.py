@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 DECADES_FOR_LOG = 1.5
 # The share of each curve's epochs, its worst, that may lie below the accuracy axis if that doubles the scale.
 HIDDEN_SHARE = 1 / 3
+# How many times larger the scale must become where whole curves of networks that learnt nothing lie below the axis.
+COLLAPSED_SCALE = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,9 +125,20 @@ def _curves(frames: Frames, columns: Mapping[str, str]) -> pd.DataFrame:
 
 
 def _accuracy_limits(curves: pd.DataFrame) -> tuple[float, float]:
-    """Return an axis that shows everything, or if that halves it, all but the worst third of every curve's epochs."""
+    """Return an axis that shows every model, but for a minority that learnt nothing if the others need an eighth."""
     if not len(curves):
         return 0.0, 100.0
+    low, high = shown = _limits_of_all(curves)
+    ranked = curves.groupby("label", sort=False)["mean"].max().sort_values(ascending=False, kind="stable")
+    for count in range(len(ranked), len(ranked) // 2, -1):
+        left = _limits_of_all(curves[curves["label"].isin(ranked.index[:count])])
+        if (high - low) > COLLAPSED_SCALE * (left[1] - left[0]) and (ranked.iloc[count:] < left[0]).all():
+            return left
+    return shown
+
+
+def _limits_of_all(curves: pd.DataFrame) -> tuple[float, float]:
+    """Return an axis that shows everything, or if that halves it, all but the worst third of every curve's epochs."""
     lows = curves.groupby(["label", "set"])["low"].quantile(HIDDEN_SHARE, interpolation="lower")
     low, high = float(lows.min()), float(curves["high"].max())
     if high - curves["low"].min() < 2 * (high - low):
@@ -180,7 +193,8 @@ def plot_accuracy(
     """Draw training (dashed) and test accuracy (solid) of all models together, and mark each one's best epoch.
 
     The worst third of a curve's epochs, as a rule the first, may lie below the axis if that at least doubles the scale;
-    the line under the title then says so.
+    the line under the title then says so. So may, of three models or more, the whole curves of a minority that learnt
+    nothing, if that makes the scale eight times larger: their best accuracy stands in the legend.
 
     Args:
         histories: One table a seed for every label.
@@ -198,7 +212,8 @@ def plot_accuracy(
     data = accuracy_data(histories)
     names = {label: label for label in data.seeds}
     for label, epoch, accuracy in data.best.itertuples():
-        names[label] += f" — best {accuracy:.2f} % at epoch {epoch}"
+        below = ", below the axis" if accuracy < data.limits[0] else ""
+        names[label] += f" — best {accuracy:.2f} % at epoch {epoch}{below}"
     names = {label: name + divergence(data.seeds[label], data.diverged[label]) for label, name in names.items()}
     low, high = data.limits
     note = _explain(data)
@@ -208,7 +223,7 @@ def plot_accuracy(
     set_heading(ax, title or "Accuracy on training and test images", note)
     _draw_curves(ax, data.curves, list(data.seeds))
     look = styles(data.seeds)
-    for label, epoch, accuracy in data.best.itertuples():
+    for label, epoch, accuracy in data.best[data.best["accuracy"] >= low].itertuples():
         ax.plot(
             [epoch], [accuracy], look[label].marker, color=look[label].colour, markersize=11, markeredgecolor="black",
             markeredgewidth=1.2, zorder=5, clip_on=False,
