@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import _measure
 
+from tfnorm.compare.presets import load_preset
 from tfnorm.datasets import Dataset, augmentation, load
 from tfnorm.models.plan import plan
 from tfnorm.spec import parse
@@ -32,10 +33,8 @@ from tfnorm.training.recipes import RECIPES
 
 
 class System(NamedTuple):
-    """What is trained, under the recipe of the same name; largest angles, of images moved in PyTorch, in degrees."""
+    """The row of a published comparison; largest angles, of images moved in PyTorch, in degrees."""
 
-    arch: str
-    dataset: str
     norm: str
     epochs: int
     rotation: float = 0.0
@@ -43,18 +42,17 @@ class System(NamedTuple):
 
 
 SYSTEMS = {
-    "A": System("mnist_7k", "mnist", "gn:2", epochs=5, rotation=5.0, shear=5.0),
-    "B": System("cifar_plain", "cifar10", "bn", epochs=20),
-    "D": System("mnist_layered", "mnist", "gn:1+l2=3.302e-3", epochs=7, rotation=7.0),
-    "E": System("cifar_residual", "cifar10", "bn", epochs=10),
+    "A": System("gn:2", epochs=5, rotation=5.0, shear=5.0),
+    "B": System("bn", epochs=20),
+    "D": System("gn:1+l2=3.302e-3", epochs=7, rotation=7.0),
+    "E": System("bn", epochs=10),
 }
 
 
 def train_tfnorm(name: str, data: Dataset, seed: int, epochs: int) -> float:
     """Return the test accuracy in percent."""
-    system = SYSTEMS[name]
-    settings = dict(norm=system.norm, arch=system.arch, dataset=system.dataset, recipe=RECIPES[name])
-    return _measure.train_for_accuracy(**settings, seed=seed, epochs=epochs, data=data)
+    settings = load_preset(name).settings
+    return _measure.train_for_accuracy(**settings, norm=SYSTEMS[name].norm, seed=seed, epochs=epochs, data=data)
 
 
 def train_torch(name: str, data: Dataset, seed: int, epochs: int) -> float:
@@ -65,7 +63,7 @@ def train_torch(name: str, data: Dataset, seed: int, epochs: int) -> float:
 
     system, recipe, spec = SYSTEMS[name], RECIPES[name], parse(SYSTEMS[name].norm)
     torch.manual_seed(seed)
-    network = torch_network(plan(system.arch, spec))
+    network = torch_network(plan(load_preset(name).settings["arch"], spec))
     images, tests = (torch.tensor(x).permute(0, 3, 1, 2).float() for x in (data.x_train, data.x_test))
     labels, truth = (torch.tensor(y).long() for y in (data.y_train, data.y_test))
     augmented = _moved(system) if system.rotation else _layer(recipe.augmentation, seed, data)
@@ -131,15 +129,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--system", default="A", choices=SYSTEMS)
     parser.add_argument("--data-dir")
     parser.add_argument("--libraries", nargs="+", default=list(LIBRARIES), choices=LIBRARIES)
-    parser.add_argument("--epochs", type=int, help="default: 5 of A, 20 of B, 7 of D, 10 of E")
+    defaults = ", ".join(f"{system.epochs} of {name}" for name, system in SYSTEMS.items())
+    parser.add_argument("--epochs", type=int, help=f"default: {defaults}")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--name", help="name of the file under results/; default seeds_SYSTEM")
     chosen = parser.parse_args(arguments)
     _measure.at_least(parser, chosen, "seeds", 2)
-    system = SYSTEMS[chosen.system]
+    system, settings = SYSTEMS[chosen.system], load_preset(chosen.system).settings
     epochs = chosen.epochs or system.epochs
-    data = load(system.dataset, data_dir=chosen.data_dir)
-    named = {"norm": system.norm, "arch": system.arch, "recipe": chosen.system}
+    data = load(settings["dataset"], data_dir=chosen.data_dir)
+    named = {"norm": system.norm, "arch": settings["arch"], "recipe": chosen.system}
     rows: list[dict] = [{"library": name, **named, "accuracies": []} for name in chosen.libraries]
     for seed in range(chosen.seeds):
         for row in rows:

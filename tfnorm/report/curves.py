@@ -130,7 +130,7 @@ def _accuracy_limits(curves: pd.DataFrame) -> tuple[float, float]:
         return 0.0, 100.0
     low, high = shown = _limits_of_all(curves)
     ranked = curves.groupby("label", sort=False)["mean"].max().sort_values(ascending=False, kind="stable")
-    for count in range(len(ranked), len(ranked) // 2, -1):
+    for count in range(len(ranked) - 1, len(ranked) // 2, -1):
         left = _limits_of_all(curves[curves["label"].isin(ranked.index[:count])])
         if (high - low) > COLLAPSED_SCALE * (left[1] - left[0]) and (ranked.iloc[count:] < left[0]).all():
             return left
@@ -210,12 +210,12 @@ def plot_accuracy(
         DataError: If the file type is unknown.
     """
     data = accuracy_data(histories)
+    low, high = data.limits
     names = {label: label for label in data.seeds}
     for label, epoch, accuracy in data.best.itertuples():
-        below = ", below the axis" if accuracy < data.limits[0] else ""
+        below = ", below the axis" if accuracy < low else ""
         names[label] += f" — best {accuracy:.2f} % at epoch {epoch}{below}"
     names = {label: name + divergence(data.seeds[label], data.diverged[label]) for label, name in names.items()}
-    low, high = data.limits
     note = _explain(data)
     if len(data.curves) and (data.curves["mean"] < low).any():
         note += f"; below {low:.0f} % cut off" if high - low > 5 else f"; below {low:.1f} % cut off"
