@@ -58,6 +58,7 @@ CIFAR: dict[str, dict[str, Any]] = {
     "muon, nudge": {**CIFAR_MUON, "augmentation": "flip_nudge"},
     "muon, batch 32": {**CIFAR_MUON, "batch_size": 32},
     "muon, smoothed": {**CIFAR_MUON, "label_smoothing": 0.1},
+    "muon, early": {**CIFAR_MUON, "warmup": 0.1},
 }
 CANDIDATES = {"A": MNIST, "B": CIFAR, "C": CIFAR, "D": MNIST, "E": CIFAR}
 
