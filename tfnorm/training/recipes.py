@@ -205,3 +205,14 @@ _add(
     dropout=0.0,
     label_smoothing=0.1,
 )
+_add(
+    "E+",
+    "for the network cifar_residual: Muon, one cycle to 0.02, flip and small shifts, no dropout",
+    optimizer="muon",
+    learning_rate=0.02,
+    momentum=0.95,
+    schedule="one_cycle",
+    augmentation="flip_nudge",
+    convention="torch",
+    dropout=0.0,
+)
