@@ -56,7 +56,7 @@ GROUPS = """## How many groups
 PUBLISHED = """## Published comparisons
 
 `tfnorm reproduce` trains five [published comparisons](experiments.md#published-comparisons) again, and their networks
-under better recipes (with a plus). Those that were trained so far, with a page each for table, claims, pictures and files:
+under better recipes (with a plus). Those that were trained so far, each with a page of table, claims, pictures, files:
 
 {table}
 
