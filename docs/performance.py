@@ -7,111 +7,22 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from performance_cells import DIRECTIONS, NAMES, Record, number, origin, percent, place, shape, spans, table, time
+from performance_shortfalls import shortfalls
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
 PAGE = DOCS / "performance.md"
 
-# A ratio of times below its target, or of memory above, is listed under "What falls short".
-TARGETS = {
-    "layers": {"keras": 1.0},  # PyTorch wins most single layers forward: the table above says by how much
-    "training": {"keras float32": 1.0, "keras bfloat16": 1.0, "torch float32": 1.0, "torch bfloat16": 1.0},
-    "accelerate": {"keras": 1.3},
-    "scaling": {"keras": 1.0},
-    "memory": {"tfnorm over keras": 1.0, "tfnorm over torch": 1.0},
-}
-
-# What is known about the reasons, in Markdown; written by hand after profiling, and empty where nothing is.
-REASONS = """
-What profiles of these cases show (TensorFlow's profiler, the same machine):
-
-- **Whole steps gain less than layers.** Convolutions are the same oneDNN calls on both sides and take most of a step;
-  norms, ReLU and dropout are what is left to gain from. At batch 16 the fixed cost of some 250 operations a step weighs
-  as much as their work, and PyTorch, which spends less on each, draws level on the smallest network.
-- **bfloat16 is slower than float32 here.** This processor has neither AVX512_BF16 nor AMX. Stock Keras and PyTorch
-  convolve in emulated bfloat16, which takes about twice the time of float32; tfnorm widens activations once and
-  convolves in float32, so that it beats both, but not its own float32: the casts are passes over memory that float32
-  does not have. Processors with the instructions were not measured.
-- **PyTorch's native kernels win most single layers forward**, as the tables above show. They keep a group of a sample
-  in the cache between the statistics and the output. The compiled passes here read the input three times, for the mean,
-  for the variance around it, and for the output, which is what keeps a mean of 1e4 exact. Forward and backward
-  together some layers win and some lose; what decides a whole step is the ReLU and the dropout that join the last pass.
-- **Small inputs pay for calls.** Starting a compiled pass takes about 0.06 ms, and a norm takes four of them forward
-  and backward. Below some 100,000 elements that is most of the time.
-"""
-
-NAMES = {"keras": "Keras", "tfnorm": "tfnorm", "torch": "PyTorch", "tensorflow": "TensorFlow", "numpy": "NumPy"}
 # The fewest bytes that a layer can move, as copies of its input; dropout's gradient does not need the input.
 LIMITS = {"forward": 1.0, "both": 2.5}
 DROPOUT_LIMITS = {"forward": 1.0, "both": 2.0}
-DIRECTIONS = {"forward": "forward", "both": "forward and backward"}
-
-Record = dict[str, Any]
-
-
-def number(value: float | None) -> str:
-    """Return three figures, or a dash for None."""
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
-
-
-def time(times: dict[str, dict[str, float]], case: str | None) -> str:
-    """Return the median of a case in milliseconds with its spread, or a dash."""
-    if case not in times:
-        return "–"
-    return f"{number(times[case]['median_ms'])} ± {times[case]['spread']:.0%}"
-
-
-def percent(value: float | None) -> str:
-    """Return a share as whole percents, or a dash."""
-    return "–" if value is None else f"{value:.0%}"
-
-
-def table(titles: Iterable[str], rows: Iterable[Iterable[str]], left: int = 1) -> list[str]:
-    """Return a Markdown table whose columns after the first ``left`` are set right."""
-    titles = list(titles)
-    rule = ["---"] * left + ["---:"] * (len(titles) - left)
-    return [f"| {' | '.join(cells)} |" for cells in (titles, rule, *rows)] + [""]
-
-
-def origin(record: Record) -> list[str]:
-    """Return where, when and with what a file was measured."""
-    machine, settings = record["machine"], record["settings"]
-    versions = ", ".join(f"{NAMES.get(name, name)} {version}" for name, version in record["versions"].items())
-    load = "" if machine.get("load") is None else f", load {machine['load']:.1f} at the end"
-    counts = ", ".join(
-        f"{settings[key]} {words}"
-        for key, words in (
-            ("rounds", "rounds"),
-            ("calls", "timed calls a round"),
-            ("repeats", "processes of each library"),
-            ("windows", "peaks a process"),
-            ("steps", "steps a peak"),
-            ("seeds", "seeds"),
-            ("epochs", "epochs"),
-        )
-        if key in settings
-    )
-    when = record["time"].split("T")[0]
-    return [
-        f"Measured {when} on {machine['cores']} cores of {machine['processor']} ({machine['system']}{load}) with "
-        f"{versions}; {counts}.",
-        "",
-    ]
-
-
-def shape(sizes: Iterable[int] | str) -> str:
-    """Return sizes as 64x32x32x32."""
-    return sizes if isinstance(sizes, str) else "x".join(map(str, sizes))
-
-
-def spans(values: list[float]) -> list[str]:
-    """Return least, median and most, or dashes."""
-    return [number(f(values)) for f in (min, statistics.median, max)] if values else ["–"] * 3
 
 
 def limit(row: Record) -> float:
@@ -240,11 +151,6 @@ def training(record: Record) -> list[str]:
         left=2,
     )
     return text
-
-
-def place(row: Record) -> list[str]:
-    """Return the cells that name a network, its norm and the batch."""
-    return [f"`{row['arch']}`", f"`{row['norm']}`", str(row["batch"])]
 
 
 def accelerate(record: Record) -> list[str]:
@@ -407,52 +313,6 @@ SECTIONS: dict[str, Callable[[Record], list[str]]] = {
     "accuracy": accuracy,
     "accuracy_mnist": accuracy,
 }
-
-
-def case_of(name: str, row: Record) -> str:
-    """Return the words that name a row."""
-    if name == "layers":
-        return f"`{row['norm']}`, {shape(row['shape'])}, {row['dtype']}, {DIRECTIONS[row['direction']]}"
-    if name == "scaling":
-        return f"`{row['norm']}`, {shape(row['shape'])}, float32, forward and backward"
-    if name == "accelerate":
-        return f"`{row['model']}`, {shape(row['input'])}, batch {row['batch']}"
-    return f"`{row['arch']}`, `{row['norm']}`, batch {row['batch']}"
-
-
-def behind(records: dict[str, Record]) -> list[list[str]]:
-    """Return a table row for each measured ratio that misses its target."""
-    found = []
-    for name, targets in TARGETS.items():
-        rows = records.get(name, {"rows": []})["rows"]
-        if name == "scaling":
-            rows = [{"norm": row["norm"], **point} for row in rows for point in row["points"]]
-        for row in rows:
-            for key, target in targets.items():
-                value = row["ratio"].get(key)
-                missed = value is not None and (value > target if name == "memory" else value < target)
-                if missed:
-                    library, _, dtype = key.removeprefix("tfnorm over ").partition(" ")
-                    words = f"tfnorm / {NAMES[library]}" if name == "memory" else f"{NAMES[library]} / tfnorm"
-                    words = f"{words}, {dtype}" if dtype else words
-                    found.append([name, case_of(name, row), words, f"{value:.2f}", f"{target:.2f}"])
-    return found
-
-
-def shortfalls(records: dict[str, Record]) -> list[str]:
-    """Return the section on what misses its target, and on the reasons."""
-    found = behind(records)
-    text = ["## What falls short, and why", ""]
-    if found:
-        text += [
-            "Every measured ratio that misses its target: times of the others below tfnorm's, memory above. One within "
-            "a spread of the target may be chance.",
-            "",
-            *table(["measured in", "case", "ratio", "measured", "target"], found, left=3),
-        ]
-    else:
-        text += ["Beside stock Keras no measured ratio is below 1, and beside PyTorch none of a training step.", ""]
-    return [*text, *(line for line in REASONS.strip().splitlines()), *([""] if REASONS.strip() else [])]
 
 
 def page(results: Path = RESULTS) -> str:
