@@ -36,6 +36,7 @@ SGD = {**CYCLE, "optimizer": "sgd", "learning_rate": 0.1, "nesterov": True}
 MUON = {**CYCLE, "optimizer": "muon", "learning_rate": 0.02, "momentum": 0.95, "nesterov": False}
 MNIST_SGD, MNIST_MUON = ({**base, "augmentation": "shift"} for base in (SGD, MUON))
 CIFAR_SGD, CIFAR_MUON = ({**base, "augmentation": "flip_shift"} for base in (SGD, MUON))
+CIFAR_NUDGED = {**CIFAR_MUON, "augmentation": "flip_nudge"}
 MNIST: dict[str, dict[str, Any]] = {
     "published": {},
     "sgd": MNIST_SGD,
@@ -55,7 +56,10 @@ CIFAR: dict[str, dict[str, Any]] = {
     "muon 0.005": {**CIFAR_MUON, "learning_rate": 0.005},
     "muon, decay": {**CIFAR_MUON, "weight_decay": 0.1},
     "muon, flip": {**CIFAR_MUON, "augmentation": "flip"},
-    "muon, nudge": {**CIFAR_MUON, "augmentation": "flip_nudge"},
+    "muon, nudge": CIFAR_NUDGED,
+    "muon, nudge, smoothed": {**CIFAR_NUDGED, "label_smoothing": 0.1},
+    "muon, nudge, decay": {**CIFAR_NUDGED, "weight_decay": 0.1},
+    "muon 0.05, nudge": {**CIFAR_NUDGED, "learning_rate": 0.05},
     "muon, batch 32": {**CIFAR_MUON, "batch_size": 32},
     "muon, smoothed": {**CIFAR_MUON, "label_smoothing": 0.1},
     "muon, early": {**CIFAR_MUON, "warmup": 0.1},
