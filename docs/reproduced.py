@@ -209,8 +209,8 @@ def _circumstances() -> str:
             notes.setdefault(content["note"], []).append(name)
     seeds = sorted({row["seeds"] for content in found.values() for row in content["table"]} - {1})
     said = (
-        f"Published: one run each. Measured: test accuracy after the last epoch{of_best}, mean ± standard deviation over "
-        f"{' or '.join(map(str, seeds))} seeds, or without ± of one. "
+        f"Published: one run each. Measured: test accuracy after the last epoch{of_best}, mean ± standard deviation "
+        f"over {' or '.join(map(str, seeds))} seeds, or without ± of one. "
         f"On {', '.join(sorted(machines))}; {', '.join(sorted(versions))}."
     )
     return " ".join([said, *(f"{', '.join(names)}: {note}" for note, names in notes.items())])
