@@ -75,8 +75,8 @@ def origin(content: dict) -> str:
     note = f" {content['note']}" if content.get("note") else ""
     packages = ", ".join(f"{package} {versions[package]}" for package in ("python", "tensorflow", "keras", "tfnorm"))
     return (
-        f"Mean ± standard deviation over {several} seed{'s' if seeds[-1] > 1 else ''}, counted from 0. Test accuracy "
-        f"in percent after the {content['preset']['epoch']} of {settings['epochs']} epochs, {settings['precision']}. "
+        f"{f'Mean ± standard deviation over {several} seeds, counted from 0' if seeds[-1] > 1 else 'One seed, 0'}. "
+        f"Test accuracy in percent after the {content['preset']['epoch']} of {settings['epochs']} epochs, {settings['precision']}. "
         f"Written by `{command(content)}` (begun {content['started'][:10]}) on {machine['cores']} cores of "
         f"{machine['processor']}, {packages}.{note}"
     )
