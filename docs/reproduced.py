@@ -71,12 +71,12 @@ def origin(content: dict) -> str:
     """Return in a paragraph how the numbers came about."""
     settings, versions, machine = content["settings"], content["versions"], content["machine"]
     seeds = sorted({row["seeds"] for row in content["table"]})
-    several = " or ".join(map(str, seeds))
+    several = f"Mean ± standard deviation over {' or '.join(map(str, seeds))} seeds, counted from 0"
+    epochs = f"the {content['preset']['epoch']} of {settings['epochs']} epochs, {settings['precision']}"
     note = f" {content['note']}" if content.get("note") else ""
     packages = ", ".join(f"{package} {versions[package]}" for package in ("python", "tensorflow", "keras", "tfnorm"))
     return (
-        f"{f'Mean ± standard deviation over {several} seeds, counted from 0' if seeds[-1] > 1 else 'One seed, 0'}. "
-        f"Test accuracy in percent after the {content['preset']['epoch']} of {settings['epochs']} epochs, {settings['precision']}. "
+        f"{several if seeds[-1] > 1 else 'One seed, 0'}. Test accuracy in percent after {epochs}. "
         f"Written by `{command(content)}` (begun {content['started'][:10]}) on {machine['cores']} cores of "
         f"{machine['processor']}, {packages}.{note}"
     )
