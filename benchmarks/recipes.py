@@ -37,6 +37,7 @@ MUON = {**CYCLE, "optimizer": "muon", "learning_rate": 0.02, "momentum": 0.95, "
 MNIST_SGD, MNIST_MUON = ({**base, "augmentation": "shift"} for base in (SGD, MUON))
 CIFAR_SGD, CIFAR_MUON = ({**base, "augmentation": "flip_shift"} for base in (SGD, MUON))
 CIFAR_NUDGED = {**CIFAR_MUON, "augmentation": "flip_nudge"}
+CIFAR_DECAYED = {**CIFAR_NUDGED, "weight_decay": 0.1}
 MNIST: dict[str, dict[str, Any]] = {
     "published": {},
     "sgd": MNIST_SGD,
@@ -58,7 +59,9 @@ CIFAR: dict[str, dict[str, Any]] = {
     "muon, flip": {**CIFAR_MUON, "augmentation": "flip"},
     "muon, nudge": CIFAR_NUDGED,
     "muon, nudge, smoothed": {**CIFAR_NUDGED, "label_smoothing": 0.1},
-    "muon, nudge, decay": {**CIFAR_NUDGED, "weight_decay": 0.1},
+    "muon, nudge, decay": CIFAR_DECAYED,
+    "muon, nudge, decay, adam 0.1": {**CIFAR_DECAYED, "adam_ratio": 0.1},
+    "muon, nudge, decay, batch 32": {**CIFAR_DECAYED, "batch_size": 32},
     "muon 0.05, nudge": {**CIFAR_NUDGED, "learning_rate": 0.05},
     "muon, batch 32": {**CIFAR_MUON, "batch_size": 32},
     "muon, smoothed": {**CIFAR_MUON, "label_smoothing": 0.1},
@@ -108,7 +111,7 @@ def main(arguments: list[str] | None = None) -> None:
     rows = rows_of(out, chosen)
     for row in rows:
         found = ", ".join(f"{value:.2f}" for value in row["held_out"])
-        print(f"{row['candidate']:<26}{row['norm']:<12}{row['mean']:.2f}  {found}")
+        print(f"{row['candidate']:<30}{row['norm']:<12}{row['mean']:.2f}  {found}")
     name = chosen.name or f"recipes_{chosen.system}"
     settings = {"epochs": planned[0].config.epochs, "precision": chosen.precision, "holdout": HOLDOUT}
     print(f"Wrote {_measure.write(name, rows, system=chosen.system, **settings)}")

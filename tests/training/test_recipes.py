@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -40,11 +41,21 @@ def test_every_recipe_makes_its_optimizer(name):
         assert (optimizer.momentum, optimizer.nesterov) == (recipe.momentum, recipe.nesterov)
 
 
+def test_the_rate_of_what_is_left_to_adam_is_a_share_of_muon_s():
+    muon = Recipe(name="x", learning_rate=0.02, optimizer="muon", adam_ratio=0.1).make_optimizer(10, 2)
+    muon.build([gamma := keras.Variable(np.ones(3, "float32"), name="gamma")])
+    muon.apply([keras.ops.array([1.0, -2.0, 3.0])])
+    # Adam's first step is the learning rate's size, whatever the gradient's.
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(gamma), [0.998, 1.002, 0.998], rtol=1e-5)
+
+
 def test_recipes_refuse_what_an_optimizer_would_ignore():
     with pytest.raises(TfnormError, match="nesterov belongs to sgd, not to adam"):
         checked(Recipe, {"name": "x", "learning_rate": 1, "optimizer": "adam", "nesterov": True})
     with pytest.raises(TfnormError, match="weight_decay belongs to adamw and muon"):
         checked(Recipe, {"name": "x", "learning_rate": 1, "weight_decay": 1e-4})
+    with pytest.raises(TfnormError, match="adam_ratio belongs to muon, not to sgd"):
+        checked(Recipe, {"name": "x", "learning_rate": 1, "adam_ratio": 0.1})
 
 
 def test_config_is_canonical_and_resolved():

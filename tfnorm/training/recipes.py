@@ -21,6 +21,7 @@ class Recipe(BaseModel):
         learning_rate: The peak of the schedule.
         momentum: Of SGD and Muon.
         nesterov: Whether SGD looks ahead; Muon always does.
+        adam_ratio: Learning rate of what Muon leaves to Adam (gammas, betas, biases, the classifier), over Muon's.
         weight_decay: Of AdamW, and of the kernels that Muon orthogonalizes, decoupled from the gradient and times the
             learning rate.
         schedule: "constant"; "step": times ``step_factor`` every ``step_epochs``; "one_cycle": a linear rise from
@@ -50,6 +51,7 @@ class Recipe(BaseModel):
     learning_rate: float = Field(gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
+    adam_ratio: float = Field(1.0, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["constant", "step", "one_cycle", "cosine"] = "constant"
     step_epochs: int = Field(1, ge=1)
@@ -69,6 +71,8 @@ class Recipe(BaseModel):
     def _only_what_is_used(self) -> Recipe:
         if self.optimizer != "sgd" and self.nesterov:
             raise ValueError(f"nesterov belongs to sgd, not to {self.optimizer}")
+        if self.optimizer != "muon" and self.adam_ratio != 1:
+            raise ValueError(f"adam_ratio belongs to muon, not to {self.optimizer}")
         if self.optimizer not in ("adamw", "muon") and self.weight_decay:
             raise ValueError("weight_decay belongs to adamw and muon; for a coupled decay add +l2=DECAY/2 to the spec")
         return self
@@ -112,6 +116,7 @@ class Recipe(BaseModel):
             momentum=self.momentum,
             weight_decay=self.weight_decay or None,
             adam_weight_decay=None,
+            adam_lr_ratio=self.adam_ratio,
             exclude_layers=["logits"],
         )
 
