@@ -237,6 +237,22 @@ def test_pages_of_reproductions_say_what_their_files_say():
         assert path.read_text() == text, path
 
 
+def test_readme_shows_the_row_of_each_norm_that_was_published_as_best():
+    reproduced = module("reproduced")
+    lines = reproduced.table_of_norms("docs/results").splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "](" in line]
+    of_d = {row: (published, measured) for names, _, row, published, measured, _ in cells if "[D]" in names}
+    shown = reproduced.taken_up()["D"]["table"]
+    assert len(of_d) == 3  # of 15 rows
+    for norm in ("bn", "gn:4", "gn:1"):
+        best = max((row for row in shown if row["row"].startswith(norm)), key=lambda row: row["published"] or 0)
+        published, measured = of_d[f"`{best['row']}`"]
+        assert (float(published), float(measured.split()[0])) == (best["published"], round(best["measured"], 2))
+    better = {row["row"]: row["measured"] for row in reproduced.taken_up()["A+"]["table"]}
+    of_a = {row: beside for names, _, row, _, _, beside in cells if "[A]" in names and "[A+]" in names}
+    assert float(of_a["`bn+l1=5e-4`"].split()[0]) == round(better["bn"], 2)
+
+
 def test_tables_of_reproductions_follow_from_every_epoch_of_their_runs():
     from tfnorm.training.runs import slug
 

@@ -212,11 +212,10 @@ _add(
 )
 _add(
     "E+",
-    "for the network cifar_residual: Muon with decay, one cycle to 0.02, flip and small shifts, no dropout",
+    "for the network cifar_residual: Muon, one cycle to 0.02, flip and small shifts, no dropout",
     optimizer="muon",
     learning_rate=0.02,
     momentum=0.95,
-    weight_decay=0.1,
     schedule="one_cycle",
     augmentation="flip_nudge",
     convention="torch",
