@@ -1,6 +1,7 @@
 """Sweeps on a real Ray cluster of two nodes on this machine: the same bits, also when a node is lost."""
 
 import importlib.util
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -30,24 +31,25 @@ def cluster(tmp_path_factory):
 
 
 class NodeKiller(SweepProgress):
-    """Kills one of the two nodes, once, when two runs are at work and one has ended an epoch; both may have by then."""
+    """Kills, once, the node of a run that has just begun to train and has its graph to build before it can end."""
 
     def __init__(self, cluster):
-        self.cluster, self.at_work, self.interrupted_runs, self.tries = cluster, set(), [], {}
+        self.cluster, self.pids, self.killed, self.interrupted_runs, self.tries = cluster, {}, None, [], {}
 
     def sent(self, run, pid):
-        self.at_work.add(run)
+        self.pids[run] = pid
         self.tries[run] = self.tries.get(run, 0) + 1
 
-    def epoch_ended(self, run, record):
-        if len(self.cluster.workers) == 2 and len(self.at_work) == 2:
-            self.cluster.remove_node(self.cluster.workers.pop(0), allow_graceful=False)
-
-    def finished(self, run, result):
-        self.at_work.discard(run)
+    def started(self, run, epochs, steps):
+        if self.killed is None:
+            self.killed = run
+            after_name = Path(f"/proc/{self.pids[run]}/stat").read_text().rpartition(")")[2]
+            parent = int(after_name.split()[1])
+            raylets = {node.all_processes["raylet"][0].process.pid: node for node in self.cluster.workers}
+            self.cluster.workers.remove(raylets[parent])
+            self.cluster.remove_node(raylets[parent], allow_graceful=False)
 
     def interrupted(self, run, sentence):
-        self.at_work.discard(run)
         self.interrupted_runs.append((run, sentence))
 
 
@@ -62,7 +64,7 @@ def test_a_lost_node_changes_no_bit(swept, cluster, tmp_path):
     ((lost, sentence),) = killer.interrupted_runs
     assert sentence.startswith("Its process or node was lost (")
     assert sentence.endswith("); it goes on in another one.")
-    assert killer.tries[lost] == 2
+    assert lost == killer.killed and killer.tries[lost] == 2
 
 
 def test_what_the_cluster_cannot_do_is_told_before_anything_starts(cluster, tmp_path):
