@@ -151,11 +151,12 @@ def table_of_all(folder: str) -> str:
         "| | network, data | row | seeds | published % | measured % |",
         "|---|---|---|---:|---:|---:|",
     ]
-    for name, content in taken_up().items():
+    found = taken_up()
+    for name, content in found.items():
         for row in content["table"]:
             numbers = f"{row['seeds']} | {_number(row['published'])} | {_measured(row)}"
             lines.append(f"| [{name}]({folder}/{name}.md) | {_what(content)} | `{row['row']}` | {numbers} |")
-    return "\n".join([*lines, "", _circumstances()])
+    return "\n".join([*lines, "", _circumstances(found)])
 
 
 def table_of_norms(folder: str) -> str:
@@ -178,7 +179,7 @@ def table_of_norms(folder: str) -> str:
         "Of several rows of a network with one norm, the one with the highest published accuracy is shown; the better "
         "recipes are without penalties, and were chosen on held-out training images."
     )
-    return "\n".join([*lines, "", f"{picked} {_circumstances()}"])
+    return "\n".join([*lines, "", f"{picked} {_circumstances(found)}"])
 
 
 def _by_norm(content: dict) -> dict[str, dict]:
@@ -196,9 +197,8 @@ def _what(content: dict) -> str:
     return f"`{settings['arch']}`, {settings['dataset']}, {settings['precision']}"
 
 
-def _circumstances() -> str:
+def _circumstances(found: dict[str, dict]) -> str:
     """Return what the numbers of all reproductions are, and where they come from."""
-    found = taken_up()
     machines = {f"{c['machine']['cores']} cores of {c['machine']['processor']}" for c in found.values()}
     versions = {f"TensorFlow {c['versions']['tensorflow']}, Keras {c['versions']['keras']}" for c in found.values()}
     best = [name for name, content in found.items() if content["preset"]["epoch"] == "best"]

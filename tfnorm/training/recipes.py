@@ -198,26 +198,24 @@ _add(
 )
 # Chosen among a few by benchmarks/recipes.py on a tenth of the training images, which were held out; the numbers are
 # in benchmarks/results/recipes_*.json.
+_MUON: dict[str, Any] = {
+    "optimizer": "muon",
+    "learning_rate": 0.02,
+    "momentum": 0.95,
+    "schedule": "one_cycle",
+    "convention": "torch",
+    "dropout": 0.0,
+}
 _add(
     "A+",
     "for the network mnist_7k: Muon, one cycle to 0.02, smoothed targets, gentle shifts, no dropout",
-    optimizer="muon",
-    learning_rate=0.02,
-    momentum=0.95,
-    schedule="one_cycle",
+    **_MUON,
     augmentation="shift",
-    convention="torch",
-    dropout=0.0,
     label_smoothing=0.1,
 )
 _add(
     "E+",
     "for the network cifar_residual: Muon, one cycle to 0.02, flip and small shifts, no dropout",
-    optimizer="muon",
-    learning_rate=0.02,
-    momentum=0.95,
-    schedule="one_cycle",
+    **_MUON,
     augmentation="flip_nudge",
-    convention="torch",
-    dropout=0.0,
 )
