@@ -2,8 +2,9 @@
 
 Run ``python benchmarks/jpeg.py --data-dir DIR`` from the repository; ``--help`` lists the choices. Trains batch norm
 under recipe E on the images as they are and on the same images compressed once more at each quality, with the
-resolution of the colours halved, as JPEG's usual writers do. Where the given images were JPEG already, the way from one
-quality to the next hints at what the first compression cost.
+resolution of the colours halved, as JPEG's usual writers do. Where the given images were JPEG already, compressing them
+once more at their own quality changes next to nothing, since the blocks hold what that quality keeps; with blocks that
+lie beside the first ones (``--shift``) it costs about as much again as the first time.
 """
 
 from __future__ import annotations
@@ -29,13 +30,18 @@ from tfnorm.datasets import Dataset, load
 NORM, ARCH, RECIPE = "bn", "cifar_residual", "E"
 
 
-def compressed(images: np.ndarray, quality: int) -> np.ndarray:
-    """Return colour images (n, height, width, 3), uint8, as a JPEG of that quality, 4:2:0, gives them back."""
+def compressed(images: np.ndarray, quality: int, shift: int = 0) -> np.ndarray:
+    """Return colour images (n, height, width, 3), uint8, as a JPEG of that quality, 4:2:0, gives them back.
+
+    The blocks of 8 x 8 pixels begin ``shift`` pixels above and to the left of the image, in its mirror image.
+    """
+    height, width = images.shape[1:3]
     decoded = np.empty_like(images)
     for index, image in enumerate(images):
         file = io.BytesIO()
-        Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling="4:2:0")
-        decoded[index] = np.asarray(Image.open(file))
+        wider = np.pad(image, ((shift, 0), (shift, 0), (0, 0)), mode="symmetric")
+        Image.fromarray(wider).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+        decoded[index] = np.asarray(Image.open(file))[shift : shift + height, shift : shift + width]
     return decoded
 
 
@@ -50,17 +56,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir")
     parser.add_argument("--qualities", type=int, nargs="+", default=[75, 50, 25], help="of JPEG, 1 to 95")
+    parser.add_argument("--shift", type=int, default=5, help="pixels between the blocks and the image's corner")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--name", default="jpeg", help="name of the file under results/")
     chosen = parser.parse_args(arguments)
     _measure.at_least(parser, chosen, "seeds", 1)
+    _measure.at_least(parser, chosen, "shift", 0)
     given = load("cifar10", data_dir=chosen.data_dir)
     settings = {"norm": NORM, "arch": ARCH, "recipe": RECIPE, "epochs": chosen.epochs, "precision": chosen.precision}
     rows: list[dict] = []
     for quality in [None, *chosen.qualities]:
-        data = given if quality is None else at_quality(given, quality)
+        data = given if quality is None else at_quality(given, quality, chosen.shift)
         row: dict = {"quality": quality, "psnr_db": None if quality is None else psnr(given.x_test, data.x_test)}
         row["accuracies"] = [
             _measure.train_for_accuracy(**settings, dataset="cifar10", seed=seed, data=data)
@@ -69,13 +77,13 @@ def main(arguments: list[str] | None = None) -> None:
         row["mean"] = statistics.mean(row["accuracies"])
         rows.append(row)
         print(f"{'as given' if quality is None else f'quality {quality}':<12}{row['mean']:.2f} %", flush=True)
-        path = _measure.write(chosen.name, rows, seeds=chosen.seeds, **settings)
+        path = _measure.write(chosen.name, rows, seeds=chosen.seeds, shift=chosen.shift, **settings)
     print(f"Wrote {path}")
 
 
-def at_quality(data: Dataset, quality: int) -> Dataset:
+def at_quality(data: Dataset, quality: int, shift: int = 0) -> Dataset:
     """Return the data set with all its images compressed."""
-    changed = {name: compressed(getattr(data, name), quality) for name in ("x_train", "x_test")}
+    changed = {name: compressed(getattr(data, name), quality, shift) for name in ("x_train", "x_test")}
     return dataclasses.replace(data, **changed)
 
 

@@ -232,7 +232,7 @@ def test_jpeg_compresses_training_and_test_images_alike(script, monkeypatch, tmp
     np.savez(tmp_path / "cifar10.npz", x_train=coarse, y_train=labels, x_test=coarse[:8], y_test=labels[:8])
     given, seen = load("cifar10", data_dir=tmp_path), []
     monkeypatch.setattr(jpeg._measure, "train_for_accuracy", lambda **asked: seen.append(asked) or 50.0 + asked["seed"])
-    jpeg.main(["--data-dir", str(tmp_path), "--qualities", "90", "10", "--seeds", "2", "--epochs", "3"])
+    jpeg.main(f"--data-dir {tmp_path} --qualities 90 10 --seeds 2 --epochs 3 --shift 0".split())
     rows = json.loads((tmp_path / "jpeg.json").read_text())["rows"]
     assert [(row["quality"], row["accuracies"], row["mean"]) for row in rows] == [
         (quality, [50.0, 51.0], 50.5) for quality in (None, 90, 10)
@@ -244,7 +244,12 @@ def test_jpeg_compresses_training_and_test_images_alike(script, monkeypatch, tmp
         assert (getattr(seen[0]["data"], images) == getattr(given, images)).all()
         # Compressing again at the same quality changes far less than the first time.
         again = jpeg.compressed(getattr(poor, images), 10)
-        assert jpeg.psnr(getattr(poor, images), again) > jpeg.psnr(getattr(given, images), getattr(poor, images)) + 5
+        before = jpeg.psnr(getattr(given, images), getattr(poor, images))
+        assert jpeg.psnr(getattr(poor, images), again) > before + 5
+        # With other blocks it changes about as much as it did then.
+        elsewhere = jpeg.compressed(getattr(poor, images), 10, shift=5)
+        assert elsewhere.shape == again.shape
+        assert jpeg.psnr(getattr(poor, images), elsewhere) < jpeg.psnr(getattr(poor, images), again) - 3
     assert jpeg.psnr(given.x_train, fine.x_train) == pytest.approx(rows[1]["psnr_db"], abs=1)
     assert (fine.y_train == given.y_train).all() and (fine.y_test == given.y_test).all()
     assert seen[0]["epochs"] == 3 and "quality 10" in capsys.readouterr().out
