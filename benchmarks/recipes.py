@@ -46,6 +46,7 @@ MNIST: dict[str, dict[str, Any]] = {
     "muon, batch 32": {**MNIST_MUON, "batch_size": 32},
     "muon, smoothed": {**MNIST_MUON, "label_smoothing": 0.1},
     "muon, smoothed, batch 32": {**MNIST_MUON, "label_smoothing": 0.1, "batch_size": 32},
+    "muon, nudge, smoothed": {**MNIST_MUON, "augmentation": "nudge", "label_smoothing": 0.1},
     "muon 0.01, smoothed": {**MNIST_MUON, "label_smoothing": 0.1, "learning_rate": 0.01},
 }
 CIFAR: dict[str, dict[str, Any]] = {

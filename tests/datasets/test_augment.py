@@ -26,7 +26,7 @@ def run(layer, x, training=True):
 def test_registry():
     assert (
         list(AUGMENTATIONS)
-        == ["none", "shift", "A", "B", "C", "D", "E", "flip_shift", "flip", "flip_nudge"]
+        == ["none", "shift", "nudge", "A", "B", "C", "D", "E", "flip_shift", "flip", "flip_nudge"]
         == list(PRESETS)
     )
     assert all(isinstance(text, str) and "\n" not in text for text in AUGMENTATIONS.values())
@@ -386,11 +386,11 @@ def message(function, *args, **kwargs):
 
 def test_bad_arguments():
     assert message(augmentation, "Z", seed=0) == (
-        "Unknown augmentation 'Z'. Use one of: none, shift, A, B, C, D, E, flip_shift, flip, flip_nudge."
+        "Unknown augmentation 'Z'. Use one of: none, shift, nudge, A, B, C, D, E, flip_shift, flip, flip_nudge."
     )
     assert message(augmentation, "flipshift", seed=0) == (
         "Unknown augmentation 'flipshift'. Did you mean 'flip_shift'? "
-        "Use one of: none, shift, A, B, C, D, E, flip_shift, flip, flip_nudge."
+        "Use one of: none, shift, nudge, A, B, C, D, E, flip_shift, flip, flip_nudge."
     )
     for seed in (-1, 1.5, None, True):
         assert message(augmentation, "A", seed=seed) == (

@@ -41,6 +41,13 @@ PRESETS.add(
     ),
 )
 PRESETS.add(
+    "nudge",
+    Preset(
+        "rotation ±5°, shift ±4 %, zoom ±4 %: for small networks that underfit with 'shift'",
+        (("RandomAffine", {"rotation": 5.0, "translation": 0.04, "zoom": 0.04}),),
+    ),
+)
+PRESETS.add(
     "A",
     Preset("rotation ±5°, horizontal shear ±5°", (("RandomAffine", {"rotation": 5.0, "shear": 5.0}),)),
 )
