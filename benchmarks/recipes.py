@@ -70,7 +70,8 @@ CIFAR: dict[str, dict[str, Any]] = {
     "muon, smoothed": {**CIFAR_MUON, "label_smoothing": 0.1},
     "muon, early": {**CIFAR_MUON, "warmup": 0.1},
 }
-CANDIDATES = {"A": MNIST, "B": CIFAR, "C": CIFAR, "D": MNIST, "E": CIFAR}
+OF_D = {"muon, smoothed, batch 64": {**MNIST["muon, smoothed"], "batch_size": 64}}  # its recipe has 128
+CANDIDATES = {"A": MNIST, "B": CIFAR, "C": CIFAR, "D": MNIST | OF_D, "E": CIFAR}
 
 
 def plan(system: str, candidate: str, norm: str, seed: int, chosen: argparse.Namespace) -> PlannedRun:

@@ -214,6 +214,15 @@ _add(
     label_smoothing=0.1,
 )
 _add(
+    "D+",
+    "for the network mnist_layered: Muon, one cycle to 0.02, smoothed targets, gentle shifts, no dropout, 25 epochs",
+    **_MUON,
+    augmentation="shift",
+    label_smoothing=0.1,
+    batch_size=64,
+    epochs=25,
+)
+_add(
     "E+",
     "for the network cifar_residual: Muon, one cycle to 0.02, flip and small shifts, no dropout",
     **_MUON,
