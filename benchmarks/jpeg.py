@@ -4,7 +4,7 @@ Run ``python benchmarks/jpeg.py --data-dir DIR`` from the repository; ``--help``
 under recipe E on the images as they are and on the same images compressed once more at each quality, with the
 resolution of the colours halved, as JPEG's usual writers do. Where the given images were JPEG already, compressing them
 once more at their own quality changes next to nothing, since the blocks hold what that quality keeps; with blocks that
-lie beside the first ones (``--shift``) it costs about as much again as the first time.
+lie beside the first ones (``--shift``) detail is lost once more.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"Wrote {path}")
 
 
-def at_quality(data: Dataset, quality: int, shift: int = 0) -> Dataset:
+def at_quality(data: Dataset, quality: int, shift: int) -> Dataset:
     """Return the data set with all its images compressed."""
     changed = {name: compressed(getattr(data, name), quality, shift) for name in ("x_train", "x_test")}
     return dataclasses.replace(data, **changed)
