@@ -26,6 +26,7 @@ from tfnorm.compare.grid import PlannedRun
 from tfnorm.compare.presets import load_preset
 from tfnorm.spec import format, parse
 from tfnorm.training.config import TrainConfig, checked
+from tfnorm.training.origin import backend_words, machine_words, origins
 from tfnorm.training.recipes import RECIPES
 from tfnorm.training.runs import Run, flat_settings, slug
 
@@ -38,16 +39,23 @@ MNIST_SGD, MNIST_MUON = ({**base, "augmentation": "shift"} for base in (SGD, MUO
 CIFAR_SGD, CIFAR_MUON = ({**base, "augmentation": "flip_shift"} for base in (SGD, MUON))
 CIFAR_NUDGED = {**CIFAR_MUON, "augmentation": "flip_nudge"}
 CIFAR_DECAYED = {**CIFAR_NUDGED, "weight_decay": 0.1}
+MNIST_SMOOTHED = {**MNIST_MUON, "label_smoothing": 0.1}
 MNIST: dict[str, dict[str, Any]] = {
     "published": {},
     "sgd": MNIST_SGD,
     "sgd, batch 32": {**MNIST_SGD, "batch_size": 32, "kernel_initializer": "he_normal"},
     "muon": MNIST_MUON,
     "muon, batch 32": {**MNIST_MUON, "batch_size": 32},
-    "muon, smoothed": {**MNIST_MUON, "label_smoothing": 0.1},
-    "muon, smoothed, batch 32": {**MNIST_MUON, "label_smoothing": 0.1, "batch_size": 32},
-    "muon, nudge, smoothed": {**MNIST_MUON, "augmentation": "nudge", "label_smoothing": 0.1},
-    "muon 0.01, smoothed": {**MNIST_MUON, "label_smoothing": 0.1, "learning_rate": 0.01},
+    "muon, smoothed": MNIST_SMOOTHED,
+    "muon, smoothed, batch 32": {**MNIST_SMOOTHED, "batch_size": 32},
+    "muon, smoothed, plain 2": {**MNIST_SMOOTHED, "plain_epochs": 2},
+    "muon, smoothed, plain 5": {**MNIST_SMOOTHED, "plain_epochs": 5},
+    "muon, smoothed, decay": {**MNIST_SMOOTHED, "weight_decay": 0.1},
+    "muon, smoothed, adam 3": {**MNIST_SMOOTHED, "adam_ratio": 3.0},
+    "muon, smoothed 0.2": {**MNIST_SMOOTHED, "label_smoothing": 0.2},
+    "muon, nudge, smoothed": {**MNIST_SMOOTHED, "augmentation": "nudge"},
+    "muon 0.01, smoothed": {**MNIST_SMOOTHED, "learning_rate": 0.01},
+    "muon 0.04, smoothed": {**MNIST_SMOOTHED, "learning_rate": 0.04},
 }
 CIFAR: dict[str, dict[str, Any]] = {
     "published": {},
@@ -60,17 +68,30 @@ CIFAR: dict[str, dict[str, Any]] = {
     "muon, flip": {**CIFAR_MUON, "augmentation": "flip"},
     "muon, nudge": CIFAR_NUDGED,
     "muon, nudge, smoothed": {**CIFAR_NUDGED, "label_smoothing": 0.1},
+    "muon, nudge, plain 2": {**CIFAR_NUDGED, "plain_epochs": 2},
+    "muon, nudge, adam 3": {**CIFAR_NUDGED, "adam_ratio": 3.0},
+    "muon, nudge, batch 32": {**CIFAR_NUDGED, "batch_size": 32},
+    "muon, nudge, batch 128": {**CIFAR_NUDGED, "batch_size": 128},
+    "muon, nudge, early": {**CIFAR_NUDGED, "warmup": 0.1},
     "muon, nudge, decay": CIFAR_DECAYED,
+    "muon, nudge, decay, smoothed": {**CIFAR_DECAYED, "label_smoothing": 0.1},
     "muon, nudge, decay, adam 0.1": {**CIFAR_DECAYED, "adam_ratio": 0.1},
     "muon, nudge, decay, adam 3": {**CIFAR_DECAYED, "adam_ratio": 3.0},
     "muon, nudge, decay, batch 32": {**CIFAR_DECAYED, "batch_size": 32},
+    "muon, decay, smoothed": {**CIFAR_MUON, "weight_decay": 0.1, "label_smoothing": 0.1},
     "muon, nudge, decay, batch 128": {**CIFAR_DECAYED, "batch_size": 128},
     "muon 0.05, nudge": {**CIFAR_NUDGED, "learning_rate": 0.05},
+    "muon 0.01, nudge": {**CIFAR_NUDGED, "learning_rate": 0.01},
     "muon, batch 32": {**CIFAR_MUON, "batch_size": 32},
     "muon, smoothed": {**CIFAR_MUON, "label_smoothing": 0.1},
     "muon, early": {**CIFAR_MUON, "warmup": 0.1},
 }
-OF_D = {"muon, smoothed, batch 64": {**MNIST["muon, smoothed"], "batch_size": 64}}  # its recipe has 128
+# The recipe of D has batches of 128.
+OF_D = {
+    f"{name}, batch 64": {**change, "batch_size": 64}
+    for name, change in MNIST.items()
+    if "muon" in name and "batch" not in name
+}
 CANDIDATES = {"A": MNIST, "B": CIFAR, "C": CIFAR, "D": MNIST | OF_D, "E": CIFAR}
 
 
@@ -112,30 +133,38 @@ def main(arguments: list[str] | None = None) -> None:
     ]
     out = Path(chosen.out or f"runs/recipes-{chosen.system}")
     check_failures(run_on("local", planned, out, jobs=chosen.jobs))
-    rows = rows_of(out, chosen)
+    runs = runs_of(out, chosen)
+    rows = rows_of(runs, chosen)
     for row in rows:
         found = ", ".join(f"{value:.2f}" for value in row["held_out"])
         print(f"{row['candidate']:<30}{row['norm']:<12}{row['mean']:.2f}  {found}")
     name = chosen.name or f"recipes_{chosen.system}"
     settings = {"epochs": planned[0].config.epochs, "precision": chosen.precision, "holdout": HOLDOUT}
+    places = origins(run.config for run in runs)
+    settings["trained"] = [f"{machine_words(each['machine'])}, {backend_words(each['versions'])}" for each in places]
     print(f"Wrote {_measure.write(name, rows, system=chosen.system, **settings)}")
 
 
-def rows_of(out: Path, chosen: argparse.Namespace) -> list[dict]:
-    """Return candidate, norm and accuracies on the held-out images of all finished runs of these settings in a folder.
-
-    Accuracies are in percent, after the last epoch, one a seed. A run of what a candidate once was is left out.
-    """
-    known = CANDIDATES[chosen.system]
-    found: dict[tuple[str, str], list[float]] = {}
+def runs_of(out: Path, chosen: argparse.Namespace) -> list[Run]:
+    """Return all finished runs of these settings in a folder, without those of what a candidate once was."""
+    found = []
     for path in sorted(out.glob("*/*/seed-*/result.json")):
         run = Run(path.parent)
         name = run.config["asked"]["recipe"]["name"]
-        if name not in known:
-            continue
-        now = plan(chosen.system, name, run.label, run.seed, chosen).config.asked()
-        if flat_settings(run.config["asked"]) == flat_settings(now):
-            found.setdefault((name, run.label), []).append(_measure.last_accuracy(run))
+        if name in CANDIDATES[chosen.system]:
+            now = plan(chosen.system, name, run.label, run.seed, chosen).config.asked()
+            if flat_settings(run.config["asked"]) == flat_settings(now):
+                found.append(run)
+    return found
+
+
+def rows_of(runs: list[Run], chosen: argparse.Namespace) -> list[dict]:
+    """Return candidate, norm and accuracies on the held-out images, in percent after the last epoch, one a seed."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for run in runs:
+        name = run.config["asked"]["recipe"]["name"]
+        found.setdefault((name, run.label), []).append(_measure.last_accuracy(run))
+    known = CANDIDATES[chosen.system]
     return [
         {"candidate": name, "change": known[name], "norm": norm, "held_out": values, "mean": statistics.mean(values)}
         for (name, norm), values in found.items()

@@ -20,6 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from readme import README, with_table
 
+from tfnorm.training.origin import backend_words, machine_words
+
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS / "results"
 BENCHMARKS = DOCS.parent / "benchmarks" / "results"
@@ -67,19 +69,34 @@ def command(content: dict) -> str:
     return f"tfnorm reproduce {preset['name']}{options} --data-dir DIR"
 
 
+def origins_of(content: dict) -> list[dict]:
+    """Return what `tfnorm.training.origin.origins` returned; older results have one origin alone."""
+    seeds = max(row["seeds"] for row in content["table"])
+    alone = {key: content.get(key) for key in ("versions", "machine")} | {"seeds": list(range(seeds))}
+    return content.get("origins") or [alone]
+
+
 def origin(content: dict) -> str:
     """Return in a paragraph how the numbers came about."""
-    settings, versions, machine = content["settings"], content["versions"], content["machine"]
+    settings, found = content["settings"], origins_of(content)
     seeds = sorted({row["seeds"] for row in content["table"]})
     several = f"Mean ± standard deviation over {' or '.join(map(str, seeds))} seeds, counted from 0"
     epochs = f"the {content['preset']['epoch']} of {settings['epochs']} epochs, {settings['precision']}"
     note = f" {content['note']}" if content.get("note") else ""
-    packages = ", ".join(f"{package} {versions[package]}" for package in ("python", "tensorflow", "keras", "tfnorm"))
+    places = "; and ".join(_place(each, several=len(found) > 1) for each in found)
     return (
         f"{several if seeds[-1] > 1 else 'One seed, 0'}. Test accuracy in percent after {epochs}. "
-        f"Written by `{command(content)}` (begun {content['started'][:10]}) on {machine['cores']} cores of "
-        f"{machine['processor']}, {packages}.{note}"
+        f"Written by `{command(content)}` (begun {content['started'][:10]}) {places}.{note}"
     )
+
+
+def _place(found: dict, several: bool) -> str:
+    """Return where runs were trained; of several places, with the seeds."""
+    versions, backend = found["versions"], found["versions"]["backend"]
+    packages = ", ".join(f"{name} {versions[name]}" for name in ("python", backend, "keras", "tfnorm"))
+    other = "" if backend == "tensorflow" else f", `KERAS_BACKEND={backend}`"
+    seeds = f" (seed{'s' if found['seeds'][1:] else ''} {', '.join(map(str, found['seeds']))})" if several else ""
+    return f"on {machine_words(found['machine'])}, {packages}{other}{seeds}"
 
 
 def page(name: str, content: dict) -> str:
@@ -199,8 +216,11 @@ def _what(content: dict) -> str:
 
 def _circumstances(found: dict[str, dict]) -> str:
     """Return what the numbers of all reproductions are, and where they come from."""
-    machines = {f"{c['machine']['cores']} cores of {c['machine']['processor']}" for c in found.values()}
-    versions = {f"TensorFlow {c['versions']['tensorflow']}, Keras {c['versions']['keras']}" for c in found.values()}
+    places = {
+        f"{machine_words(each['machine'])}, {backend_words(each['versions'])}, Keras {each['versions']['keras']}"
+        for content in found.values()
+        for each in origins_of(content)
+    }
     best = [name for name, content in found.items() if content["preset"]["epoch"] == "best"]
     of_best = f" ({', '.join(best)}: the best, as was published)" if best else ""
     notes: dict[str, list[str]] = {}
@@ -211,7 +231,7 @@ def _circumstances(found: dict[str, dict]) -> str:
     said = (
         f"Published: one run each. Measured: test accuracy after the last epoch{of_best}, mean ± standard deviation "
         f"over {' or '.join(map(str, seeds))} seeds, or without ± of one. "
-        f"On {', '.join(sorted(machines))}; {', '.join(sorted(versions))}."
+        f"On {'; or on '.join(sorted(places))}."
     )
     return " ".join([said, *(f"{', '.join(names)}: {note}" for note, names in notes.items())])
 

@@ -12,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import reproduced
 
+from tfnorm.training.origin import machine_words
+
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS / "results"
 BENCHMARKS = DOCS.parent / "benchmarks" / "results"
@@ -102,11 +104,8 @@ def benchmark_list() -> str:
     lines = []
     for path in sorted(BENCHMARKS.glob("*.json")):
         made = json.loads(path.read_text(encoding="utf-8"))
-        machine = made["machine"]
-        lines.append(
-            f"- [{path.name}](../benchmarks/results/{path.name}): {made['time'][:10]}, "
-            f"{machine['cores']} cores of {machine['processor']}"
-        )
+        places = made["settings"].get("trained") or [machine_words(made["machine"])]
+        lines.append(f"- [{path.name}](../benchmarks/results/{path.name}): {made['time'][:10]}, {'; '.join(places)}")
     return "\n".join(lines)
 
 

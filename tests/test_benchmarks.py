@@ -208,6 +208,8 @@ def test_recipes_are_tried_on_held_out_training_images_and_go_on(script, images,
     tried = {(row["candidate"], row["norm"]): row["held_out"] for row in record["rows"]}
     assert set(tried) == {("sgd", "bn"), ("sgd", "gn:2"), ("muon", "bn"), ("muon", "gn:2")}
     assert all(len(found) == 1 and 0 <= found[0] <= 100 for found in tried.values())
+    (place,) = record["settings"].pop("trained")
+    assert place.endswith(f"TensorFlow {record['versions']['tensorflow']}")
     assert record["settings"] == {"system": "A", "precision": "float32", "epochs": 1, "holdout": 0.1}
     for config in (images / "runs").rglob("config.json"):
         assert json.loads(config.read_text())["data"]["test_images"] == 12

@@ -289,7 +289,7 @@ def report(
 
 @app.command()
 def reproduce(
-    name: Annotated[str, typer.Argument(help="A published comparison, A to E; A+, D+ or E+ under a better recipe.")],
+    name: Annotated[str, typer.Argument(help="A published comparison, A to E; A+ to E+ under a better recipe.")],
     seeds: Annotated[int | None, typer.Option(help="Runs of each row. [default: what the comparison needs]")] = None,
     precision: Annotated[str | None, typer.Option(help="Of activations: float32 or bfloat16.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs, for a try. [default: those that were published]")] = None,

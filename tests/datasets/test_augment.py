@@ -111,6 +111,20 @@ class TestEveryPreset:
         assert np.array_equal(ops.convert_to_numpy(got), expected)
 
 
+def test_a_switch_turns_augmentation_off_while_a_model_trains():
+    x = images()
+    layer = augmentation("shift", seed=0, switch=True)
+    model = keras.Sequential([keras.Input(x.shape[1:]), layer])
+    call = keras.ops.convert_to_numpy
+    assert not np.array_equal(call(model(x, training=True)), x)
+    layer.turn(False)
+    np.testing.assert_array_equal(call(model(x, training=True)), x)
+    layer.turn(True)
+    assert not np.array_equal(call(model(x, training=True)), x)
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert copy.on is not None and augmentation("shift", seed=0).on is None
+
+
 # Affine
 
 

@@ -87,7 +87,7 @@ def test_dropout_is_the_config_s_or_the_recipe_s_or_the_architecture_s():
         ({"norm": "bn", "epochs": 0}, "`epochs`: input should be greater than or equal to 1. Received: 0."),
         ({"norm": "bn", "epoch": 1}, "Unknown setting 'epoch'. Did you mean 'epochs'?"),
         ({"norm": "bn", "arch": "mnist_7"}, "Unknown architecture 'mnist_7'. Did you mean 'mnist_7k'?"),
-        ({"norm": "bn", "recipe": "F"}, "Unknown recipe 'F'. Use one of: default, A, B, C, D, E, A+, D+, E+."),
+        ({"norm": "bn", "recipe": "F"}, "Unknown recipe 'F'. Use one of: default, A, B, C, D, E, A+, B+, C+, D+, E+."),
         ({"norm": "bn", "augmentation": "shft"}, "Unknown augmentation 'shft'. Did you mean 'shift'?"),
         ({"norm": "bn", "precision": "float8"}, "`precision`: input should be 'float32' or 'bfloat16'."),
         ({"norm": "zn", "epochs": -1}, "Unknown norm 'zn' at character 1 of 'zn'."),

@@ -9,6 +9,7 @@ from tfnorm.datasets.dataset import Dataset
 from tfnorm.errors import RunError
 from tfnorm.training import trainer
 from tfnorm.training.progress import Progress
+from tfnorm.training.recipes import RECIPES
 from tfnorm.training.runs import Run
 from tfnorm.training.trainer import slug, train
 
@@ -23,6 +24,7 @@ FILES = {
     "predictions.npz",
     "result.json",
 }
+PLAIN_AT_THE_END = {**RECIPES["default"].model_dump(), "name": "plain at the end", "plain_epochs": 1}
 TIMES = ["seconds", "train_seconds", "images_per_second"]
 
 
@@ -118,7 +120,7 @@ class _Stop(Progress):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("norm", "recipe"), [("bn+l1=5e-4", "default"), ("gn:2", "default"), ("bn", "A+")])
+@pytest.mark.parametrize(("norm", "recipe"), [("bn+l1=5e-4", "default"), ("gn:2", PLAIN_AT_THE_END), ("bn", "A+")])
 def test_a_broken_off_run_ends_as_if_undisturbed(data, tmp_path, norm, recipe):
     settings = {"norm": norm, "recipe": recipe, "epochs": 3, "data": data}
     whole = train(**settings, out=tmp_path / "whole")
@@ -131,6 +133,18 @@ def test_a_broken_off_run_ends_as_if_undisturbed(data, tmp_path, norm, recipe):
     np.testing.assert_array_equal(resumed.logits, whole.logits)
     for a, b in zip(whole.load_model().get_weights(), resumed.load_model().get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_the_last_epochs_can_go_without_augmentation(data, tmp_path):
+    def losses(plain, augmentation="shift"):
+        recipe = {**PLAIN_AT_THE_END, "plain_epochs": plain}
+        settings = {"norm": "none", "recipe": recipe, "augmentation": augmentation, "epochs": 2, "data": data}
+        return train(**settings, out=tmp_path / f"{augmentation}-{plain}").history["loss"].tolist()
+
+    augmented, last_plain, plain = losses(0), losses(1), losses(2)
+    assert augmented[0] == last_plain[0] != plain[0]
+    assert augmented[1] != last_plain[1]
+    np.testing.assert_allclose(plain, losses(0, "none"), rtol=1e-5)
 
 
 def test_a_loss_that_is_no_number_ends_the_run_as_diverged(data, tmp_path):

@@ -18,6 +18,7 @@ from tfnorm.compare.rows import run_row
 from tfnorm.compare.settings import Differing, counted, name_of, ranged, reproduction, telling
 from tfnorm.compare.statistics import listed
 from tfnorm.errors import RunError
+from tfnorm.training.origin import backend_words, machine_words
 from tfnorm.training.runs import Run
 
 if TYPE_CHECKING:
@@ -154,8 +155,8 @@ def _footer(config: Mapping[str, Any]) -> str:
     revision = f" ({versions['revision'][:12]})" if versions.get("revision") else ""
     return (
         f"Page written by tfnorm {__version__}. Runs by tfnorm {versions['tfnorm']}{revision}, Keras "
-        f"{versions['keras']}, TensorFlow {versions['tensorflow']}, NumPy {versions['numpy']}, Python "
-        f"{versions['python']}; {config['machine']['processor']}, begun {config['started']}."
+        f"{versions['keras']}, {backend_words(versions)}, NumPy {versions['numpy']}, Python "
+        f"{versions['python']}; on {machine_words(config['machine'])}, begun {config['started']}."
     )
 
 

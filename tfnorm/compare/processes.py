@@ -101,9 +101,10 @@ def environment(threads: int) -> dict[str, str]:
 def thread_settings(threads: int) -> dict[str, str]:
     """Return the environment variables with which TensorFlow computes with ``threads`` threads and shares a GPU."""
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
-    # Several processes may share a GPU, whose memory the first would take whole.
-    growth = os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    return {"TF_FORCE_GPU_ALLOW_GROWTH": growth, **dict.fromkeys(names, str(threads))}
+    # Several processes may share a GPU, whose memory the first would take whole: TensorFlow's and JAX's word for that.
+    sharing = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    sharing = {name: os.environ.get(name, value) for name, value in sharing.items()}
+    return {**sharing, **dict.fromkeys(names, str(threads))}
 
 
 def pass_on(progress: SweepProgress, place: Path, event: Mapping[str, Any]) -> None:

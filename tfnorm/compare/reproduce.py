@@ -18,6 +18,7 @@ from tfnorm.compare.live import SweepProgress
 from tfnorm.compare.presets import Preset, load_preset
 from tfnorm.compare.rows import summary_row
 from tfnorm.files import write_whole
+from tfnorm.training.origin import origins
 from tfnorm.training.runs import Run, RunFolder, write_json
 
 if TYPE_CHECKING:
@@ -156,8 +157,7 @@ class Reproduction:
             "preset": self.preset.model_dump(mode="json"),
             "settings": {key: value for key, value in first["asked"].items() if key not in ("norm", "seed")},
             "data": {key: value for key, value in first["data"].items() if key != "data_dir"},
-            "versions": first["versions"],
-            "machine": first["machine"],
+            "origins": origins(run.config for run in self.comparison.runs),
             "started": min(run.config["started"] for run in self.comparison.runs),
             "table": json.loads(self.table.reset_index().to_json(orient="records")),
             "claims": [dataclasses.asdict(finding) for finding in self.findings],

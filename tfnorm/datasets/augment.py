@@ -101,7 +101,7 @@ for _name, _preset in PRESETS.items():
 
 
 def augmentation(
-    name: str, *, seed: int, mean: float | Sequence[float] | np.ndarray | None = None
+    name: str, *, seed: int, mean: float | Sequence[float] | np.ndarray | None = None, switch: bool = False
 ) -> keras.layers.Layer | None:
     """Return the layer that augments training images, to stand at the head of the training model.
 
@@ -114,6 +114,7 @@ def augmentation(
         seed: Seed of the random draws, 0 or more; the same seed gives the same images.
         mean: Mean of the data in pixel units, one value or one a channel: fills cutouts, and the border that
             ``flip_shift`` moves in. Default: 127.5, mid-grey.
+        switch: Whether ``turn(False)`` of the layer stops it, also while a model trains.
 
     Returns:
         The layer, or None for ``"none"``.
@@ -135,7 +136,7 @@ def augmentation(
         state = int(np.random.SeedSequence([int(seed), index]).generate_state(1)[0] >> 1)
         filled = {key: fill if value is _MEAN else value for key, value in arguments.items()}
         layers.append(getattr(augment_layers, kind)(seed=state, **filled))
-    return augment_layers.Augmentation(layers, name=f"augmentation_{name}")
+    return augment_layers.Augmentation(layers, switch=switch, name=f"augmentation_{name}")
 
 
 def _check_mean(mean: float | Sequence[float] | np.ndarray | None) -> float | list[float]:

@@ -56,8 +56,8 @@ class RandomImageLayer(keras.layers.Layer):
             raise DataError(f"`seed` must be an integer of at least 0. Received: seed={seed!r}. Use 0.")
         self.seed = int(seed)
         self.generator = keras.random.SeedGenerator(self.seed)
-        # TensorFlow's image transform has no XLA kernel.
-        self.supports_jit = False
+        # TensorFlow's image transform has no XLA kernel; without compilation JAX would go through each layer by itself.
+        self.supports_jit = keras.backend.backend() != "tensorflow"
 
     def call(self, images: Any, training: bool | None = None) -> Any:
         """Return the images as float32, augmented if ``training``."""

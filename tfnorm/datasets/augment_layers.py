@@ -121,16 +121,18 @@ class Augmentation(keras.layers.Layer):
 
     Args:
         layers: The layers, in order.
+        switch: Whether ``turn`` turns it on and off while a model trains. Off, the layers still draw.
         **kwargs: Arguments of a Keras layer.
 
     Input and output shape: (batch, height, width, channels), raw pixels 0..255; the output is float32.
     """
 
-    def __init__(self, layers: Sequence[RandomImageLayer], **kwargs: Any) -> None:
+    def __init__(self, layers: Sequence[RandomImageLayer], *, switch: bool = False, **kwargs: Any) -> None:
         kwargs.setdefault("dtype", "float32")
         super().__init__(trainable=kwargs.pop("trainable", False), **kwargs)
         self.layers = list(layers)
-        self.supports_jit = False
+        self.on = self.add_weight(shape=(), initializer="ones", trainable=False, name="on") if switch else None
+        self.supports_jit = all(layer.supports_jit for layer in self.layers)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Build the layers."""
@@ -145,10 +147,15 @@ class Augmentation(keras.layers.Layer):
 
     def call(self, images: Any, training: bool | None = None) -> Any:
         """Return the images as float32, augmented if ``training``."""
-        images = ops.cast(images, "float32")
+        plain = images = ops.cast(images, "float32")
         for layer in self.layers:
             images = layer(images, training=training)
-        return images
+        # Both are computed: a branch must not change the random state where JAX compiles.
+        return images if self.on is None else ops.where(self.on > 0.5, images, plain)
+
+    def turn(self, on: bool) -> None:
+        """Turn a layer with a ``switch`` on or off."""
+        self.on.assign(float(on))
 
     def compute_output_spec(self, images: Any, training: bool | None = None) -> keras.KerasTensor:
         """Return float32 of the input's shape."""
@@ -161,7 +168,7 @@ class Augmentation(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
         layers = [keras.saving.serialize_keras_object(layer) for layer in self.layers]
-        return {**super().get_config(), "layers": layers}
+        return {**super().get_config(), "layers": layers, "switch": self.on is not None}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Augmentation:

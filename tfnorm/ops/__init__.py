@@ -46,6 +46,30 @@ def start_quietly() -> None:
         os.close(nowhere)
 
 
+def accelerator_name() -> str | None:
+    """Return the name of the GPU or TPU that the backend computes on, or None if that is the processor."""
+    import keras
+
+    match keras.backend.backend():
+        case "tensorflow":
+            import tensorflow as tf
+
+            found = tf.config.list_physical_devices("GPU") + tf.config.list_physical_devices("TPU")
+            return (
+                tf.config.experimental.get_device_details(found[0]).get("device_name", found[0].name) if found else None
+            )
+        case "jax":
+            import jax
+
+            first = jax.devices()[0]
+            return None if first.platform == "cpu" else first.device_kind
+        case "torch":
+            import torch
+
+            return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return None
+
+
 def use_deterministic_operations() -> None:
     """Have the backend choose operations whose results do not change from run to run, where it lets one choose."""
     import keras

@@ -32,6 +32,8 @@ class Recipe(BaseModel):
         warmup: Share of the steps that the rise takes.
         final: Share of the peak at the end.
         augmentation: A name from `tfnorm.datasets.AUGMENTATIONS`.
+        plain_epochs: How many epochs at the end see the images as they are, without augmentation, so that the network
+            ends on what it will be tested on (as arXiv 2107.08430 does).
         batch_size: Images a step.
         epochs: Passes over the training set.
         drop_remainder: Whether the last batch of an epoch is left out if it is not full: batch statistics of a few
@@ -59,6 +61,7 @@ class Recipe(BaseModel):
     warmup: float = Field(0.3, ge=0, lt=1)
     final: float = Field(4e-6, ge=0, le=1)
     augmentation: str = "none"
+    plain_epochs: int = Field(0, ge=0)
     batch_size: int = Field(64, ge=1)
     epochs: int = Field(20, ge=1)
     drop_remainder: bool = False
@@ -211,6 +214,20 @@ _add(
     "for the network mnist_7k: Muon, one cycle to 0.02, smoothed targets, gentle shifts, no dropout",
     **_MUON,
     augmentation="shift",
+    label_smoothing=0.1,
+)
+_add(
+    "B+",
+    "for the network cifar_plain: Muon, one cycle to 0.02, no dropout, the rest chosen on held-out images",
+    **_MUON,
+    augmentation="flip_nudge",
+    label_smoothing=0.1,
+)
+_add(
+    "C+",
+    "for the network cifar_dilated: Muon, one cycle to 0.02, no dropout, the rest chosen on held-out images",
+    **_MUON,
+    augmentation="flip_nudge",
     label_smoothing=0.1,
 )
 _add(

@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import keras
 
 from tfnorm._version import __version__
 from tfnorm.datasets import Dataset
+from tfnorm.ops import accelerator_name
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.runs import fingerprint
 
@@ -36,16 +38,24 @@ def describe(network: keras.Model, config: TrainConfig, data: Dataset) -> dict[s
             "python": platform.python_version(),
             "backend": keras.backend.backend(),
             "revision": source_revision(),
-            **{name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "numpy")},
+            **{name: _version(name) for name in ("keras", keras.backend.backend(), "numpy")},
         },
         "machine": {
             "platform": platform.platform(),
             "processor": processor_name(),
             "cores": os.cpu_count(),
             "threads": threads(),
+            **({"accelerator": accelerator} if (accelerator := accelerator_name()) else {}),
         },
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # a build under another name, such as tensorflow-cpu
+        return getattr(sys.modules.get(package), "__version__", None)
 
 
 def threads() -> int | None:

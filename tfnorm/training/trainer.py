@@ -185,8 +185,9 @@ class _Trainer:
         recorder = HistoryRecorder(self.folder.history_path, initial_epoch=done, images_per_epoch=images)
         earlier = read_history(self.folder.history_path)[:done] if done else []
         trackers = [TRACKERS[name].start(self.folder.path, description, earlier) for name in self.trackers]
-        watcher = Watcher(self.folder, batches, recorder, self.progress, trackers, config.patience)
         at_work = self.with_graph(trained)
+        augmented = config.epochs - config.recipe.plain_epochs
+        watcher = Watcher(self.folder, batches, recorder, self.progress, trackers, config.patience, augmented)
         at_work.fit(
             batches.stream(),
             epochs=done if no_better_for(config.patience, earlier) else config.epochs,
@@ -217,7 +218,8 @@ class _Trainer:
     def with_augmentation(self, steps: int) -> keras.Model:
         """Return the network behind its augmentation, compiled with the recipe's optimizer."""
         config = self.config
-        augment = augmentation(config.augmentation, seed=config.seed, mean=self.data.mean)
+        switch = config.recipe.plain_epochs > 0
+        augment = augmentation(config.augmentation, seed=config.seed, mean=self.data.mean, switch=switch)
         image = keras.Input(self.network.input_shape[1:], name="raw_image")
         outputs = self.network(augment(image) if augment is not None else image)
         trained = Trained(image, outputs, name="training")
@@ -253,7 +255,7 @@ class _Trainer:
         begun = read_json(self.folder.config_path)["versions"]
         differing = [
             f"{name} was {begun.get(name)} and is {versions[name]}"
-            for name in ("tfnorm", "keras", "tensorflow", "backend")
+            for name in ("tfnorm", "keras", "backend", versions["backend"])
             if begun.get(name) != versions[name]
         ]
         if differing:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tfnorm.callbacks import HistoryRecorder
 from tfnorm.datasets import Batches
+from tfnorm.datasets.augment_layers import Augmentation
 from tfnorm.training.progress import Progress
 from tfnorm.training.runs import RunFolder, best_epoch
 from tfnorm.training.tracking import Tracker
@@ -18,7 +19,11 @@ from tfnorm.training.tracking import Tracker
 
 @keras.saving.register_keras_serializable("tfnorm")
 class Trained(keras.Model):
-    """A functional model that remembers the first step whose loss was no number, counted from 0, or -1."""
+    """A functional model that remembers the first step whose loss was no number, counted from 0.
+
+    As long as there is none, ``first_bad_step`` is negative: -1 less the steps so far. (The optimizer counts them too,
+    but Keras takes its variables away while JAX trains.)
+    """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -28,9 +33,9 @@ class Trained(keras.Model):
         """Return the loss, and note the step if it is the first one without a number."""
         loss = super().compute_loss(*args, training=training, **kwargs)
         if training:
-            bad = keras.ops.logical_and(self.first_bad_step < 0, keras.ops.logical_not(keras.ops.isfinite(loss)))
-            step = keras.ops.cast(self.optimizer.iterations, "int32")
-            self.first_bad_step.assign(keras.ops.where(bad, step, self.first_bad_step))
+            seen = keras.ops.convert_to_tensor(self.first_bad_step)
+            count = keras.ops.where(keras.ops.isfinite(loss), seen - 1, -seen - 1)
+            self.first_bad_step.assign(keras.ops.where(seen < 0, count, seen))
         return loss
 
 
@@ -45,16 +50,21 @@ class Watcher(keras.callbacks.Callback):
         progress: Progress,
         trackers: Sequence[Tracker],
         patience: int | None,
+        augmented_epochs: int,
     ) -> None:
         super().__init__()
+        self.augmented_epochs = augmented_epochs
         self.folder, self.batches, self.recorder, self.progress = folder, batches, recorder, progress
         self.trackers, self.patience = trackers, patience
         self.epoch = 0
         self.diverged_at: tuple[int | None, int | None] = None, None
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Draw the epoch's own order of images."""
+        """Draw the epoch's own order of images, and augment them or not."""
         self.epoch = self.batches.epoch = epoch
+        for layer in self.model.layers:
+            if isinstance(layer, Augmentation) and layer.on is not None:
+                layer.turn(epoch < self.augmented_epochs)
 
     def on_train_batch_begin(self, batch, logs=None):  # at the end of a batch Keras would wait for its losses
         """Tell which step begins."""

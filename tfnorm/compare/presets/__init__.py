@@ -151,7 +151,7 @@ def list_presets() -> list[str]:
 
     Example:
         >>> list_presets()
-        ['A', 'A+', 'B', 'C', 'D', 'D+', 'E', 'E+']
+        ['A', 'A+', 'B', 'B+', 'C', 'C+', 'D', 'D+', 'E', 'E+']
     """
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 

@@ -1,0 +1,75 @@
+"""tfnorm on another backend of Keras, in a process of its own: the backend is chosen when Keras is imported."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import json, sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "tensorflow":
+            raise ModuleNotFoundError("There is no TensorFlow in this test.")
+
+sys.meta_path.insert(0, Missing())
+from pathlib import Path
+import numpy as np
+from tfnorm.datasets import load
+from tfnorm.datasets.dataset import Dataset
+from tfnorm.training.progress import Progress
+from tfnorm.training.recipes import RECIPES
+from tfnorm.training.trainer import train
+
+class Stop(Progress):
+    def epoch_ended(self, run, record):
+        if record["epoch"] == 1:
+            raise KeyboardInterrupt
+
+full, out = load("digits", image_size=28), Path(sys.argv[1])
+data = Dataset("digits", full.x_train[:128], full.y_train[:128], full.x_test[:32], full.y_test[:32], full.class_names)
+recipe = {**RECIPES["A+"].model_dump(), "name": "x", "plain_epochs": 1, "batch_size": 32}
+settings = {"norm": "bn+l1=1e-4", "recipe": recipe, "epochs": 3, "data": data}
+whole = train(**settings, out=out / "whole")
+try:
+    train(**settings, out=out / "broken", progress=Stop())
+except KeyboardInterrupt:
+    resumed = train(**settings, out=out / "broken")
+wild = train(norm="none", epochs=4, learning_rate=1e38, augmentation="none", out=out / "wild", data=data)
+print(json.dumps({
+    "losses": [run.history["loss"].tolist() for run in (whole, resumed)],
+    "same": bool(np.allclose(whole.logits, resumed.logits, atol=1e-4)),
+    "loaded": bool(np.allclose(whole.load_model().predict(data.x_test, verbose=0), whole.logits, atol=1e-3)),
+    "versions": whole.config["versions"],
+    "diverged": [wild.status, wild.result["diverged_at_epoch"], wild.result["diverged_at_step"]],
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def jax(tmp_path_factory):
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    words = [sys.executable, "-c", PROGRAM, str(tmp_path_factory.mktemp("jax"))]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_run_on_jax_learns_and_goes_on_where_it_was_broken_off(jax):
+    whole, resumed = jax["losses"]
+    assert resumed == pytest.approx(whole, rel=1e-4)
+    assert whole[2] < whole[1] < whole[0]
+    assert jax["same"] and jax["loaded"]
+
+
+def test_a_run_on_jax_says_so_and_needs_no_tensorflow(jax):
+    assert jax["versions"]["backend"] == "jax" and jax["versions"]["jax"]
+    assert "tensorflow" not in jax["versions"]
+
+
+def test_divergence_is_found_at_its_step(jax):
+    status, epoch, step = jax["diverged"]
+    assert status == "diverged" and step // 4 == epoch and step > 0
