@@ -117,8 +117,9 @@ def page(name: str, content: dict) -> str:
         "",
     ]
     if preset["aim"]:
-        below = _rows(row for row in content["table"] if not (row["measured"] or 0) >= preset["aim"])
-        lines += [f"Its aim, {preset['aim']:.2f} %, is reached by {f'all but {below}' if below else 'every row'}.", ""]
+        below = [row for row in content["table"] if not (row["measured"] or 0) >= preset["aim"]]
+        some = f"all but {_rows(below)}" if len(below) < len(content["table"]) else "no row"
+        lines += [f"Its aim, {preset['aim']:.2f} %, is reached by {some if below else 'every row'}.", ""]
     elif below := _rows(row for row in content["table"] if row["reached"] is False):
         lines += [f"More than {preset['tolerance']} points below the published accuracy: {below}.", ""]
     remarks = RESULTS / name / "remarks.md"
@@ -186,12 +187,15 @@ def table_of_norms(folder: str) -> str:
     for name, content in found.items():
         if name.endswith("+"):
             continue
-        better = _by_norm(found[f"{name}+"]) if f"{name}+" in found else {}
+        plus = found.get(f"{name}+", content)
+        better = {} if plus is content else _by_norm(plus)
+        precision, other = (each["settings"]["precision"] for each in (content, plus))
+        what = _what(content) + ("" if other == precision else f" (better recipe: {other})")
         links = ", ".join(f"[{one}]({folder}/{one}.md)" for one in (name, f"{name}+") if one in found)
         for norm, row in _by_norm(content).items():
             beside = _measured(better[norm]) if norm in better else ""
             numbers = f"{_number(row['published'])} | {_measured(row)} | {beside}"
-            lines.append(f"| {links} | {_what(content)} | `{row['row']}` | {numbers} |")
+            lines.append(f"| {links} | {what} | `{row['row']}` | {numbers} |")
     picked = (
         "Of several rows of a network with one norm, the one with the highest published accuracy is shown; the better "
         "recipes are without penalties, and were chosen on held-out training images."
