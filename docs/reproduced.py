@@ -5,7 +5,7 @@ Usage: python docs/reproduced.py FOLDER [--note TEXT]    takes a finished reprod
 
 TEXT is a sentence about the data that must stand beside every number. What was found out about a reproduction beyond
 its table stands in docs/results/NAME/remarks.md and is taken into its page; ``{seeds[tfnorm]}`` there is a mean with
-its standard deviation from benchmarks/results/seeds_NAME.json, and ``{jpeg[50]}`` an accuracy from jpeg.json there.
+its standard deviation from benchmarks/results/seeds_NAME.json, and ``{jpeg[75]}`` an accuracy from jpeg.json there.
 """
 
 from __future__ import annotations
@@ -220,11 +220,12 @@ def _what(content: dict) -> str:
 
 def _circumstances(found: dict[str, dict]) -> str:
     """Return what the numbers of all reproductions are, and where they come from."""
-    places = {
-        f"{machine_words(each['machine'])}, {backend_words(each['versions'])}, Keras {each['versions']['keras']}"
-        for content in found.values()
-        for each in origins_of(content)
-    }
+    places: dict[str, list[str]] = {}
+    for name, content in found.items():
+        for each in origins_of(content):
+            words = f"{backend_words(each['versions'])}, Keras {each['versions']['keras']}"
+            places.setdefault(f"on {machine_words(each['machine'])}, {words}", []).append(name)
+    where = [f"{', '.join(names)} {place}" for place, names in places.items()]
     best = [name for name, content in found.items() if content["preset"]["epoch"] == "best"]
     of_best = f" ({', '.join(best)}: the best, as was published)" if best else ""
     notes: dict[str, list[str]] = {}
@@ -235,7 +236,7 @@ def _circumstances(found: dict[str, dict]) -> str:
     said = (
         f"Published: one run each. Measured: test accuracy after the last epoch{of_best}, mean ± standard deviation "
         f"over {' or '.join(map(str, seeds))} seeds, or without ± of one. "
-        f"On {'; or on '.join(sorted(places))}."
+        f"{'; '.join(where)}."
     )
     return " ".join([said, *(f"{', '.join(names)}: {note}" for note, names in notes.items())])
 

@@ -280,8 +280,11 @@ def test_runs_on_other_data_are_no_sweep(swept, nearly):
 
 
 def test_threads_and_jobs(monkeypatch):
+    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "NPROC")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert {environment(3)[f"{name}_THREADS"] for name in ("TF_NUM_INTRAOP", "TF_NUM_INTEROP", "OMP_NUM")} == {"3"}
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_PREALLOCATE", raising=False)
+    assert {environment(3)[name] for name in names} == {"3"}
+    assert environment(3)["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
     assert default_jobs(10_000) == 1 <= default_jobs(1)
 
 

@@ -135,6 +135,19 @@ def test_a_broken_off_run_ends_as_if_undisturbed(data, tmp_path, norm, recipe):
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_run_goes_on_only_with_its_backend_versions_and_accelerator(data, tmp_path, monkeypatch):
+    settings = {"norm": "none", "epochs": 2, "data": data, "out": tmp_path}
+    monkeypatch.setattr("tfnorm.training.record.accelerator_name", lambda: "a GPU")
+    with pytest.raises(KeyboardInterrupt):
+        train(**settings, progress=_Stop(0))
+    assert json.loads((tmp_path / "config.json").read_text())["machine"]["accelerator"] == "a GPU"
+    monkeypatch.undo()
+    with pytest.raises(RunError, match="was begun elsewhere: the accelerator was a GPU and is none. Go on with"):
+        train(**settings)
+    monkeypatch.setattr("tfnorm.training.record.accelerator_name", lambda: "a GPU")
+    assert train(**settings).status == "finished"
+
+
 def test_the_last_epochs_can_go_without_augmentation(data, tmp_path):
     def losses(plain, augmentation="shift"):
         recipe = {**PLAIN_AT_THE_END, "plain_epochs": plain}

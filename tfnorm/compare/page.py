@@ -18,7 +18,7 @@ from tfnorm.compare.rows import run_row
 from tfnorm.compare.settings import Differing, counted, name_of, ranged, reproduction, telling
 from tfnorm.compare.statistics import listed
 from tfnorm.errors import RunError
-from tfnorm.training.origin import backend_words, machine_words
+from tfnorm.training.origin import origin_words
 from tfnorm.training.runs import Run
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def comparison_page(comparison: Comparison, folder: Path) -> str:
     look = styles(labels)
     histories = comparison.histories
     differing = telling(comparison.differing)
-    config = comparison.runs[0].config
+    configs = [run.config for run in comparison.runs]
+    begun = min(config["started"] for config in configs)
     curves = curves_page(histories, {label: [run.seed for run in runs] for label, runs in groups.items()})
     gaps = [f"{label} {signed(gap)}" for label, (gap, _) in curves["gap"].items() if gap is not None]
     rows = [
@@ -88,7 +89,7 @@ def comparison_page(comparison: Comparison, folder: Path) -> str:
         "comparison.html.j2",
         title=comparison.title("Comparison"),
         subtitle=_subtitle(comparison),
-        footer=_footer(config),
+        footer=f"Page written by tfnorm {__version__}. Runs {origin_words(configs)}; begun {begun}.",
         answer=_answer(comparison, differing),
         verdict=comparison.verdict if comparison.same_data else "",
         notes=[*comparison.notes, *(f"These runs differ in more than norm and seed: {each}." for each in differing)],
@@ -147,16 +148,6 @@ def _subtitle(comparison: Comparison) -> str:
         f"{counted([each['epochs'] for each in asked], 'epoch')}, recipe{'s' if len(recipes) > 1 else ''} "
         f"{listed(recipes)}; {ranged(each['train_images'] for each in data)} training and "
         f"{ranged(each['test_images'] for each in data)} {' or '.join(sorted(tested))}"
-    )
-
-
-def _footer(config: Mapping[str, Any]) -> str:
-    versions = config["versions"]
-    revision = f" ({versions['revision'][:12]})" if versions.get("revision") else ""
-    return (
-        f"Page written by tfnorm {__version__}. Runs by tfnorm {versions['tfnorm']}{revision}, Keras "
-        f"{versions['keras']}, {backend_words(versions)}, NumPy {versions['numpy']}, Python "
-        f"{versions['python']}; on {machine_words(config['machine'])}, begun {config['started']}."
     )
 
 

@@ -94,13 +94,16 @@ class WorkerProcess:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Return the environment in which TensorFlow computes with ``threads`` threads."""
+    """Return the environment in which a backend computes with ``threads`` threads."""
     return {**os.environ, **thread_settings(threads)}
 
 
 def thread_settings(threads: int) -> dict[str, str]:
-    """Return the environment variables with which TensorFlow computes with ``threads`` threads and shares a GPU."""
-    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+    """Return the environment variables with which a backend computes with ``threads`` threads and shares a GPU.
+
+    TensorFlow reads the first two, JAX's XLA the third, PyTorch and others the last.
+    """
+    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC", "OMP_NUM_THREADS")
     # Several processes may share a GPU, whose memory the first would take whole: TensorFlow's and JAX's word for that.
     sharing = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     sharing = {name: os.environ.get(name, value) for name, value in sharing.items()}

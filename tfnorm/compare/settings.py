@@ -181,12 +181,16 @@ def reproduction(runs: Sequence[Run]) -> Reproduction:
         settings["jobs"] = config["machine"]["cores"] or 1
     if named and counted:
         options = [word for key, value in settings.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+        backend = config["versions"]["backend"]
+        prefix = "" if backend == "tensorflow" else f"KERAS_BACKEND={backend} "
         lines = [
-            shlex.join(["tfnorm", "compare", *specs, "--seeds", str(len(seeds)), *options])
+            prefix + shlex.join(["tfnorm", "compare", *specs, "--seeds", str(len(seeds)), *options])
             for seeds, specs in groups.items()
         ]
         return Reproduction("\n".join(lines), "shell", note)
     imports = ["import tfnorm"]
+    if config["versions"]["backend"] != "tensorflow":
+        imports = ["import os", "", f'os.environ["KERAS_BACKEND"] = "{config["versions"]["backend"]}"', "", *imports]
     if not named:
         imports.append("from tfnorm.training.recipes import Recipe")
         given = {key: value for key, value in recipe.items() if value is not None}

@@ -13,6 +13,7 @@ from tfnorm.compare.sweep_folder import GRID
 from tfnorm.compare.sweep_rows import SHORT, Row, varied
 from tfnorm.compare.sweep_tables import Tables, pair_table
 from tfnorm.files import PAGE, write_whole
+from tfnorm.training.origin import origin_words
 
 if TYPE_CHECKING:
     from tfnorm.compare.sweep import Sweep
@@ -58,7 +59,7 @@ def sweep_page(sweep: Sweep, folder: str | Path | None = None) -> str:
         "sweep.html.j2",
         title=_title(sweep, config),
         subtitle=_subtitle(sweep, rows, axes),
-        footer=_footer([run.config for run in ended]),
+        footer=f"Trained {origin_words(run.config for run in ended)}." if ended else "No run is finished.",
         note=sweep.note,
         images=sweep.images,
         best=best,
@@ -98,18 +99,6 @@ def _subtitle(sweep: Sweep, rows: Sequence[Row], axes: Sequence[str]) -> str:
     diverged, failed = sum(run.status == "diverged" for run in runs), len(sweep.failures)
     counts += [f"{diverged} of them diverged"] * bool(diverged) + [f"{failed} failed"] * bool(failed)
     return " · ".join(counts)
-
-
-def _footer(configs: Sequence[Mapping[str, Any]]) -> str:
-    """Return the versions and machines of all runs."""
-    said = []
-    for config in configs:
-        versions, machine = dict(config["versions"]), config["machine"]
-        revision = versions.pop("revision", None)
-        words = [f"{name} {version}" for name, version in versions.items() if version]
-        words += [f"revision {revision[:12]}"] if revision else []
-        said.append(f"{', '.join(words)} on {machine['cores']} cores of {machine['processor']}, {machine['platform']}")
-    return f"Trained with {'; and with '.join(dict.fromkeys(said))}." if said else "No run is finished."
 
 
 def _heat(rows: Sequence[Row], axes: Sequence[str], images: str) -> dict[str, Any] | None:

@@ -154,7 +154,13 @@ class Augmentation(keras.layers.Layer):
         return images if self.on is None else ops.where(self.on > 0.5, images, plain)
 
     def turn(self, on: bool) -> None:
-        """Turn a layer with a ``switch`` on or off."""
+        """Turn a layer with a ``switch`` on or off.
+
+        Raises:
+            DataError: If it was made without.
+        """
+        if self.on is None:
+            raise DataError("This augmentation cannot be turned on or off. Make it with switch=True.")
         self.on.assign(float(on))
 
     def compute_output_spec(self, images: Any, training: bool | None = None) -> keras.KerasTensor:

@@ -17,7 +17,7 @@ def backend_words(versions: Mapping[str, Any]) -> str:
         'JAX 0.11.2'
     """
     backend = versions["backend"]
-    return f"{BACKENDS.get(backend, backend)} {versions.get(backend, '')}".rstrip()
+    return f"{BACKENDS.get(backend, backend)} {versions.get(backend) or ''}".rstrip()
 
 
 def machine_words(machine: Mapping[str, Any]) -> str:
@@ -42,9 +42,33 @@ def origins(configs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     Returns:
         ``versions`` and ``machine`` of the first such run, and ``seeds`` in order.
     """
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for config in configs:
-        key = backend_words(config["versions"]), machine_words(config["machine"])
-        place = found.setdefault(key, {"versions": config["versions"], "machine": config["machine"], "seeds": []})
+        versions = config["versions"]
+        key = machine_words(config["machine"]), backend_words(versions), versions.get("keras"), versions.get("tfnorm")
+        place = found.setdefault(key, {"versions": versions, "machine": config["machine"], "seeds": []})
         place["seeds"] = sorted({*place["seeds"], config["asked"]["seed"]})
     return list(found.values())
+
+
+def origin_words(configs: Iterable[Mapping[str, Any]]) -> str:
+    """Return by what and on what runs were trained, from their records; with the seeds where there are several places.
+
+    Example:
+        >>> versions = {"tfnorm": "0.1.0", "keras": "3.15.1", "backend": "jax", "jax": "0.11.2", "numpy": "2.4.6",
+        ...             "python": "3.12.3", "revision": "0123456789abcdef"}
+        >>> machine = {"cores": 2, "processor": "a processor"}
+        >>> origin_words([{"versions": versions, "machine": machine, "asked": {"seed": 0}}])
+        'by tfnorm 0.1.0 (0123456789ab), Keras 3.15.1, JAX 0.11.2, NumPy 2.4.6, Python 3.12.3 on 2 cores of a processor'
+    """
+    found = origins(configs)
+    parts = []
+    for place in found:
+        versions = place["versions"]
+        revision = f" ({versions['revision'][:12]})" if versions.get("revision") else ""
+        seeds = f" (seed{'s' if place['seeds'][1:] else ''} {', '.join(map(str, place['seeds']))})" if found[1:] else ""
+        parts.append(
+            f"by tfnorm {versions['tfnorm']}{revision}, Keras {versions['keras']}, {backend_words(versions)}, "
+            f"NumPy {versions['numpy']}, Python {versions['python']} on {machine_words(place['machine'])}{seeds}"
+        )
+    return "; and ".join(parts)

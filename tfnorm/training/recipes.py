@@ -33,7 +33,8 @@ class Recipe(BaseModel):
         final: Share of the peak at the end.
         augmentation: A name from `tfnorm.datasets.AUGMENTATIONS`.
         plain_epochs: How many epochs at the end see the images as they are, without augmentation, so that the network
-            ends on what it will be tested on (as arXiv 2107.08430 does).
+            ends on what it will be tested on (as arXiv 2107.08430 does); all of them if there are no more. A run that
+            ends early for want of patience may not come to them.
         batch_size: Images a step.
         epochs: Passes over the training set.
         drop_remainder: Whether the last batch of an epoch is left out if it is not full: batch statistics of a few

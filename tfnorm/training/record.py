@@ -59,7 +59,7 @@ def _version(package: str) -> str | None:
 
 
 def threads() -> int | None:
-    """Return the number of threads that TensorFlow was told to compute with, or None if it was not."""
+    """Return the number of threads that the backend was told to compute with, or None if it was not."""
     told = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
     return int(told) if told.isdigit() else None
 

@@ -21,6 +21,7 @@ from tfnorm.ops import use_deterministic_operations
 from tfnorm.training.config import TrainConfig, checked, default_name
 from tfnorm.training.lock import RunLock
 from tfnorm.training.losses import make_loss
+from tfnorm.training.origin import backend_words
 from tfnorm.training.progress import Progress
 from tfnorm.training.record import describe
 from tfnorm.training.runs import Run, RunFolder, best_epoch, read_json, slug, write_json
@@ -176,7 +177,7 @@ class _Trainer:
         description = {"asked": asked, **describe(self.network, config, data)}
         done = self.resume(trained)
         if done:  # a run that goes on keeps the record of its start
-            self.check_versions(description["versions"])
+            self.check_same_place(description)
         else:
             write_json(self.folder.config_path, description)
         self.progress.skipped(self.folder.path, done)
@@ -250,17 +251,21 @@ class _Trainer:
         restore_state(trained, state)
         return done
 
-    def check_versions(self, versions: Mapping[str, Any]) -> None:
-        """Raise a RunError if the run was begun with other versions, which would end with other bits."""
-        begun = read_json(self.folder.config_path)["versions"]
-        differing = [
-            f"{name} was {begun.get(name)} and is {versions[name]}"
-            for name in ("tfnorm", "keras", "backend", versions["backend"])
-            if begun.get(name) != versions[name]
-        ]
+    def check_same_place(self, now: Mapping[str, Any]) -> None:
+        """Raise a RunError if the run was begun with other versions or on another GPU, whose bits differ."""
+        there, here = (
+            {
+                "tfnorm": record["versions"].get("tfnorm"),
+                "Keras": record["versions"].get("keras"),
+                "the backend": backend_words(record["versions"]),
+                "the accelerator": record["machine"].get("accelerator", "none"),
+            }
+            for record in (read_json(self.folder.config_path), now)
+        )
+        differing = [f"{name} was {there[name]} and is {here[name]}" for name in here if there[name] != here[name]]
         if differing:
             raise RunError(
-                f"The run in {self.folder.path} was begun with other versions: {', '.join(differing)}. "
+                f"The run in {self.folder.path} was begun elsewhere: {', '.join(differing)}. "
                 "Go on with those, or delete the folder to run again."
             )
 
