@@ -68,6 +68,7 @@ CIFAR: dict[str, dict[str, Any]] = {
     "muon, flip": {**CIFAR_MUON, "augmentation": "flip"},
     "muon, nudge": CIFAR_NUDGED,
     "muon, nudge, smoothed": {**CIFAR_NUDGED, "label_smoothing": 0.1},
+    "muon, cutout, smoothed": {**CIFAR_MUON, "augmentation": "C", "label_smoothing": 0.1},
     "muon, nudge, plain 2": {**CIFAR_NUDGED, "plain_epochs": 2},
     "muon, nudge, adam 3": {**CIFAR_NUDGED, "adam_ratio": 3.0},
     "muon, nudge, batch 32": {**CIFAR_NUDGED, "batch_size": 32},
