@@ -39,7 +39,8 @@ MNIST_SGD, MNIST_MUON = ({**base, "augmentation": "shift"} for base in (SGD, MUO
 CIFAR_SGD, CIFAR_MUON = ({**base, "augmentation": "flip_shift"} for base in (SGD, MUON))
 CIFAR_NUDGED = {**CIFAR_MUON, "augmentation": "flip_nudge"}
 CIFAR_DECAYED = {**CIFAR_NUDGED, "weight_decay": 0.1}
-MNIST_SMOOTHED = {**MNIST_MUON, "label_smoothing": 0.1}
+SMOOTHED = {"label_smoothing": 0.1}
+MNIST_SMOOTHED = {**MNIST_MUON, **SMOOTHED}
 MNIST: dict[str, dict[str, Any]] = {
     "published": {},
     "sgd": MNIST_SGD,
@@ -65,26 +66,26 @@ CIFAR: dict[str, dict[str, Any]] = {
     "muon 0.01": {**CIFAR_MUON, "learning_rate": 0.01},
     "muon 0.005": {**CIFAR_MUON, "learning_rate": 0.005},
     "muon, decay": {**CIFAR_MUON, "weight_decay": 0.1},
+    "muon, decay, smoothed": {**CIFAR_MUON, "weight_decay": 0.1, **SMOOTHED},
     "muon, flip": {**CIFAR_MUON, "augmentation": "flip"},
     "muon, nudge": CIFAR_NUDGED,
-    "muon, nudge, smoothed": {**CIFAR_NUDGED, "label_smoothing": 0.1},
-    "muon, cutout, smoothed": {**CIFAR_MUON, "augmentation": "C", "label_smoothing": 0.1},
+    "muon, nudge, smoothed": {**CIFAR_NUDGED, **SMOOTHED},
+    "muon, cutout, smoothed": {**CIFAR_MUON, "augmentation": "C", **SMOOTHED},
     "muon, nudge, plain 2": {**CIFAR_NUDGED, "plain_epochs": 2},
     "muon, nudge, adam 3": {**CIFAR_NUDGED, "adam_ratio": 3.0},
     "muon, nudge, batch 32": {**CIFAR_NUDGED, "batch_size": 32},
     "muon, nudge, batch 128": {**CIFAR_NUDGED, "batch_size": 128},
     "muon, nudge, early": {**CIFAR_NUDGED, "warmup": 0.1},
     "muon, nudge, decay": CIFAR_DECAYED,
-    "muon, nudge, decay, smoothed": {**CIFAR_DECAYED, "label_smoothing": 0.1},
+    "muon, nudge, decay, smoothed": {**CIFAR_DECAYED, **SMOOTHED},
     "muon, nudge, decay, adam 0.1": {**CIFAR_DECAYED, "adam_ratio": 0.1},
     "muon, nudge, decay, adam 3": {**CIFAR_DECAYED, "adam_ratio": 3.0},
     "muon, nudge, decay, batch 32": {**CIFAR_DECAYED, "batch_size": 32},
-    "muon, decay, smoothed": {**CIFAR_MUON, "weight_decay": 0.1, "label_smoothing": 0.1},
     "muon, nudge, decay, batch 128": {**CIFAR_DECAYED, "batch_size": 128},
     "muon 0.05, nudge": {**CIFAR_NUDGED, "learning_rate": 0.05},
     "muon 0.01, nudge": {**CIFAR_NUDGED, "learning_rate": 0.01},
     "muon, batch 32": {**CIFAR_MUON, "batch_size": 32},
-    "muon, smoothed": {**CIFAR_MUON, "label_smoothing": 0.1},
+    "muon, smoothed": {**CIFAR_MUON, **SMOOTHED},
     "muon, early": {**CIFAR_MUON, "warmup": 0.1},
 }
 # The recipe of D has batches of 128.

@@ -18,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from readme import README, with_table
 
+from tfnorm.training.origin import machine_words
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Playwright
 
@@ -89,7 +91,7 @@ def main(folder: Path) -> None:
         shutil.copy(folder / name, RESULTS / name)
     (RESULTS / "report.png").write_bytes(picture)
     config = json.loads(next(folder.glob("*/seed-0/config.json")).read_text())
-    machine = f"{config['machine']['cores']} cores of {config['machine']['processor']}"
+    machine = machine_words(config["machine"])
     origin = {"versions": config["versions"], "machine": machine, "started": config["started"]}
     (RESULTS / "origin.json").write_text(json.dumps(origin, indent=2) + "\n")
     README.write_text(with_table("digits", readme_table()), encoding="utf-8")

@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
+from tfnorm.training.origin import machine_words
+
 NAMES = {"keras": "Keras", "tfnorm": "tfnorm", "torch": "PyTorch", "tensorflow": "TensorFlow", "numpy": "NumPy"}
 DIRECTIONS = {"forward": "forward", "both": "forward and backward"}
 
@@ -58,8 +60,7 @@ def origin(record: Record) -> list[str]:
     )
     when = record["time"].split("T")[0]
     return [
-        f"Measured {when} on {machine['cores']} cores of {machine['processor']} ({machine['system']}{load}) with "
-        f"{versions}; {counts}.",
+        f"Measured {when} on {machine_words(machine)} ({machine['system']}{load}) with {versions}; {counts}.",
         "",
     ]
 

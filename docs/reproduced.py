@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from readme import README, with_table
 
-from tfnorm.training.origin import backend_words, machine_words
+from tfnorm.training.origin import backend_words, machine_words, seed_words
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS / "results"
@@ -95,7 +95,7 @@ def _place(found: dict, several: bool) -> str:
     versions, backend = found["versions"], found["versions"]["backend"]
     packages = ", ".join(f"{name} {versions[name]}" for name in ("python", backend, "keras", "tfnorm"))
     other = "" if backend == "tensorflow" else f", `KERAS_BACKEND={backend}`"
-    seeds = f" (seed{'s' if found['seeds'][1:] else ''} {', '.join(map(str, found['seeds']))})" if several else ""
+    seeds = f" ({seed_words(found['seeds'])})" if several else ""
     return f"on {machine_words(found['machine'])}, {packages}{other}{seeds}"
 
 

@@ -179,9 +179,9 @@ def reproduction(runs: Sequence[Run]) -> Reproduction:
     note = _note(asked["dataset"], config["data"].get("data_dir"), len(groups))
     if config["machine"].get("threads") == 1:
         settings["jobs"] = config["machine"]["cores"] or 1
+    backend = config["versions"]["backend"]
     if named and counted:
         options = [word for key, value in settings.items() for word in (f"--{key.replace('_', '-')}", str(value))]
-        backend = config["versions"]["backend"]
         prefix = "" if backend == "tensorflow" else f"KERAS_BACKEND={backend} "
         lines = [
             prefix + shlex.join(["tfnorm", "compare", *specs, "--seeds", str(len(seeds)), *options])
@@ -189,8 +189,8 @@ def reproduction(runs: Sequence[Run]) -> Reproduction:
         ]
         return Reproduction("\n".join(lines), "shell", note)
     imports = ["import tfnorm"]
-    if config["versions"]["backend"] != "tensorflow":
-        imports = ["import os", "", f'os.environ["KERAS_BACKEND"] = "{config["versions"]["backend"]}"', "", *imports]
+    if backend != "tensorflow":
+        imports = ["import os", "", f'os.environ["KERAS_BACKEND"] = "{backend}"', "", *imports]
     if not named:
         imports.append("from tfnorm.training.recipes import Recipe")
         given = {key: value for key, value in recipe.items() if value is not None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 #: Keras's backends by their packages, and what they are called.
@@ -31,6 +31,16 @@ def machine_words(machine: Mapping[str, Any]) -> str:
     """
     cores = f"{machine['cores']} core{'' if machine['cores'] == 1 else 's'} of {machine['processor']}"
     return f"{machine['accelerator']} beside {cores}" if machine.get("accelerator") else cores
+
+
+def seed_words(seeds: Sequence[int]) -> str:
+    """Return seeds in words.
+
+    Example:
+        >>> seed_words([2]), seed_words([0, 1])
+        ('seed 2', 'seeds 0, 1')
+    """
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
 def origins(configs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -66,7 +76,7 @@ def origin_words(configs: Iterable[Mapping[str, Any]]) -> str:
     for place in found:
         versions = place["versions"]
         revision = f" ({versions['revision'][:12]})" if versions.get("revision") else ""
-        seeds = f" (seed{'s' if place['seeds'][1:] else ''} {', '.join(map(str, place['seeds']))})" if found[1:] else ""
+        seeds = f" ({seed_words(place['seeds'])})" if found[1:] else ""
         parts.append(
             f"by tfnorm {versions['tfnorm']}{revision}, Keras {versions['keras']}, {backend_words(versions)}, "
             f"NumPy {versions['numpy']}, Python {versions['python']} on {machine_words(place['machine'])}{seeds}"

@@ -186,9 +186,9 @@ class _Trainer:
         recorder = HistoryRecorder(self.folder.history_path, initial_epoch=done, images_per_epoch=images)
         earlier = read_history(self.folder.history_path)[:done] if done else []
         trackers = [TRACKERS[name].start(self.folder.path, description, earlier) for name in self.trackers]
-        at_work = self.with_graph(trained)
         augmented = config.epochs - config.recipe.plain_epochs
         watcher = Watcher(self.folder, batches, recorder, self.progress, trackers, config.patience, augmented)
+        at_work = self.with_graph(trained)
         at_work.fit(
             batches.stream(),
             epochs=done if no_better_for(config.patience, earlier) else config.epochs,
