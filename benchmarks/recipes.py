@@ -40,6 +40,7 @@ CIFAR_SGD, CIFAR_MUON = ({**base, "augmentation": "flip_shift"} for base in (SGD
 CIFAR_NUDGED = {**CIFAR_MUON, "augmentation": "flip_nudge"}
 CIFAR_DECAYED = {**CIFAR_NUDGED, "weight_decay": 0.1}
 SMOOTHED = {"label_smoothing": 0.1}
+AGAIN = {"recalibrate": True}
 MNIST_SMOOTHED = {**MNIST_MUON, **SMOOTHED}
 MNIST: dict[str, dict[str, Any]] = {
     "published": {},
@@ -48,13 +49,16 @@ MNIST: dict[str, dict[str, Any]] = {
     "muon": MNIST_MUON,
     "muon, batch 32": {**MNIST_MUON, "batch_size": 32},
     "muon, smoothed": MNIST_SMOOTHED,
+    "muon, smoothed, recalibrated": {**MNIST_SMOOTHED, **AGAIN},
     "muon, smoothed, batch 32": {**MNIST_SMOOTHED, "batch_size": 32},
+    "muon, smoothed, batch 128": {**MNIST_SMOOTHED, "batch_size": 128},
     "muon, smoothed, plain 2": {**MNIST_SMOOTHED, "plain_epochs": 2},
     "muon, smoothed, plain 5": {**MNIST_SMOOTHED, "plain_epochs": 5},
     "muon, smoothed, decay": {**MNIST_SMOOTHED, "weight_decay": 0.1},
     "muon, smoothed, adam 3": {**MNIST_SMOOTHED, "adam_ratio": 3.0},
     "muon, smoothed 0.2": {**MNIST_SMOOTHED, "label_smoothing": 0.2},
     "muon, nudge, smoothed": {**MNIST_SMOOTHED, "augmentation": "nudge"},
+    "muon, nudge, smoothed, recalibrated": {**MNIST_SMOOTHED, "augmentation": "nudge", **AGAIN},
     "muon 0.01, smoothed": {**MNIST_SMOOTHED, "learning_rate": 0.01},
     "muon 0.04, smoothed": {**MNIST_SMOOTHED, "learning_rate": 0.04},
 }
@@ -70,6 +74,7 @@ CIFAR: dict[str, dict[str, Any]] = {
     "muon, flip": {**CIFAR_MUON, "augmentation": "flip"},
     "muon, nudge": CIFAR_NUDGED,
     "muon, nudge, smoothed": {**CIFAR_NUDGED, **SMOOTHED},
+    "muon, nudge, smoothed, recalibrated": {**CIFAR_NUDGED, **SMOOTHED, **AGAIN},
     "muon, cutout, smoothed": {**CIFAR_MUON, "augmentation": "C", **SMOOTHED},
     "muon, nudge, plain 2": {**CIFAR_NUDGED, "plain_epochs": 2},
     "muon, nudge, adam 3": {**CIFAR_NUDGED, "adam_ratio": 3.0},

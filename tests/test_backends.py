@@ -31,7 +31,7 @@ class Stop(Progress):
 
 full, out = load("digits", image_size=28), Path(sys.argv[1])
 data = Dataset("digits", full.x_train[:128], full.y_train[:128], full.x_test[:32], full.y_test[:32], full.class_names)
-recipe = {**RECIPES["A+"].model_dump(), "name": "x", "plain_epochs": 1, "batch_size": 32}
+recipe = {**RECIPES["A+"].model_dump(), "name": "x", "plain_epochs": 1, "recalibrate": True, "batch_size": 32}
 settings = {"norm": "bn+l1=1e-4", "recipe": recipe, "epochs": 3, "data": data}
 whole = train(**settings, out=out / "whole")
 try:

@@ -4,10 +4,12 @@ import keras
 import numpy as np
 import pytest
 
+from tfnorm.callbacks.batch_norm_recalibration import recalibrate_batch_norms
 from tfnorm.datasets import load
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.errors import RunError
 from tfnorm.training import trainer
+from tfnorm.training.config import TrainConfig
 from tfnorm.training.progress import Progress
 from tfnorm.training.recipes import RECIPES
 from tfnorm.training.runs import Run
@@ -25,6 +27,7 @@ FILES = {
     "result.json",
 }
 PLAIN_AT_THE_END = {**RECIPES["default"].model_dump(), "name": "plain at the end", "plain_epochs": 1}
+RECALIBRATED = {**RECIPES["default"].model_dump(), "name": "recalibrated", "recalibrate": True}
 TIMES = ["seconds", "train_seconds", "images_per_second"]
 
 
@@ -120,7 +123,10 @@ class _Stop(Progress):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("norm", "recipe"), [("bn+l1=5e-4", "default"), ("gn:2", PLAIN_AT_THE_END), ("bn", "A+")])
+@pytest.mark.parametrize(
+    ("norm", "recipe"),
+    [("bn+l1=5e-4", "default"), ("gn:2", PLAIN_AT_THE_END), ("bn", "A+"), ("bn+l2=1e-4", RECALIBRATED)],
+)
 def test_a_broken_off_run_ends_as_if_undisturbed(data, tmp_path, norm, recipe):
     settings = {"norm": norm, "recipe": recipe, "epochs": 3, "data": data}
     whole = train(**settings, out=tmp_path / "whole")
@@ -158,6 +164,31 @@ def test_the_last_epochs_can_go_without_augmentation(data, tmp_path):
     assert augmented[0] == last_plain[0] != plain[0]
     assert augmented[1] != last_plain[1]
     np.testing.assert_allclose(plain, losses(0, "none"), rtol=1e-5)
+
+
+def test_batch_norms_can_end_with_statistics_of_images_as_they_are(data, tmp_path):
+    plain = train(norm="bn", recipe="default", epochs=2, data=data, out=tmp_path / "plain")
+    again = train(norm="bn", recipe=RECALIBRATED, epochs=2, data=data, out=tmp_path / "again")
+    # Nothing of the training changes, and the last epoch is evaluated with the new statistics.
+    training = ["loss", "accuracy", "data_loss", "penalty"]
+    assert again.history[training].equals(plain.history[training])
+    assert again.history["val_loss"][0] == plain.history["val_loss"][0]
+    model = plain.load_model()
+    order = np.random.default_rng(0).permutation(len(data.x_train))
+    recalibrate_batch_norms(model, [data.x_train[np.sort(order)]])
+    for ours, expected in zip(again.load_model().weights, model.weights, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    expected = model.evaluate(data.x_test, data.y_test, verbose=0)
+    assert again.history["val_loss"][1] == pytest.approx(expected, rel=1e-4)
+    assert expected != pytest.approx(plain.history["val_loss"][1], rel=1e-2)
+
+
+def test_norms_without_moving_statistics_are_recorded_without_recalibration():
+    def recalibrated(norm):
+        return TrainConfig(norm=norm, recipe=RECALIBRATED).asked()["recipe"]["recalibrate"]
+
+    assert [recalibrated(norm) for norm in ("bn", "bn:sync+l1=1e-4", "gn:2", "ln", "none")] == [True] * 2 + [False] * 3
 
 
 def test_a_loss_that_is_no_number_ends_the_run_as_diverged(data, tmp_path):

@@ -163,8 +163,8 @@ def _own_statistics(norms: Iterable[Any], sums: dict[int, list[Any]]) -> Iterato
         plain = type(norm).call
 
         def call(inputs: Any, training: Any = None, mask: Any = None) -> Any:
-            norm.moving_mean.assign(keras.ops.zeros_like(norm.moving_mean))  # 0 times infinity would be no number
-            norm.moving_variance.assign(keras.ops.ones_like(norm.moving_variance))
+            norm.moving_mean.assign(keras.ops.zeros(norm.moving_mean.shape))  # 0 times infinity would be no number
+            norm.moving_variance.assign(keras.ops.ones(norm.moving_variance.shape))
             outputs = plain(norm, inputs, training=True, mask=mask)
             images = int(inputs.shape[0])
             mean, variance = _values(norm.moving_mean), _values(norm.moving_variance)

@@ -35,6 +35,10 @@ class Recipe(BaseModel):
         plain_epochs: How many epochs at the end see the images as they are, without augmentation, so that the network
             ends on what it will be tested on (as arXiv 2107.08430 does); all of them if there are no more. A run that
             ends early for want of patience may not come to them.
+        recalibrate: Whether the last epoch ends, before it is evaluated, with batch norms whose moving statistics are
+            estimated again from training images without augmentation, see `tfnorm.callbacks.BatchNormRecalibration`
+            (arXiv 2105.07576). Other norms have none, and their runs are recorded without it. A run that ends early
+            for want of patience does not come to it.
         batch_size: Images a step.
         epochs: Passes over the training set.
         drop_remainder: Whether the last batch of an epoch is left out if it is not full: batch statistics of a few
@@ -63,6 +67,7 @@ class Recipe(BaseModel):
     final: float = Field(4e-6, ge=0, le=1)
     augmentation: str = "none"
     plain_epochs: int = Field(0, ge=0)
+    recalibrate: bool = False
     batch_size: int = Field(64, ge=1)
     epochs: int = Field(20, ge=1)
     drop_remainder: bool = False

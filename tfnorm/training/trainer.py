@@ -26,7 +26,16 @@ from tfnorm.training.progress import Progress
 from tfnorm.training.record import describe
 from tfnorm.training.runs import Run, RunFolder, best_epoch, read_json, slug, write_json
 from tfnorm.training.tracking import TRACKERS, catch_up, check_trackers
-from tfnorm.training.watcher import Trained, Watcher, arrays_of, assign, no_better_for, restore_state, state_of
+from tfnorm.training.watcher import (
+    LastEpochRecalibration,
+    Trained,
+    Watcher,
+    arrays_of,
+    assign,
+    no_better_for,
+    restore_state,
+    state_of,
+)
 
 EVALUATION_BATCH = 256
 STEPS_AT_ONCE = 8
@@ -188,13 +197,18 @@ class _Trainer:
         trackers = [TRACKERS[name].start(self.folder.path, description, earlier) for name in self.trackers]
         augmented = config.epochs - config.recipe.plain_epochs
         watcher = Watcher(self.folder, batches, recorder, self.progress, trackers, config.patience, augmented)
+        callbacks = [recorder, watcher]
+        if config.recipe.recalibrate:
+            callbacks.append(
+                LastEpochRecalibration(data.x_train, batch_size=EVALUATION_BATCH, every=config.epochs, seed=config.seed)
+            )
         at_work = self.with_graph(trained)
         at_work.fit(
             batches.stream(),
             epochs=done if no_better_for(config.patience, earlier) else config.epochs,
             initial_epoch=done,
             validation_data=Batches(data.x_test, data.y_test, evaluation_batch(len(data.x_test))).stream(),
-            callbacks=[recorder, watcher],
+            callbacks=callbacks,
             shuffle=False,
             verbose=0,
         )

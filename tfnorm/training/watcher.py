@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfnorm.callbacks import HistoryRecorder
+from tfnorm.callbacks import BatchNormRecalibration, HistoryRecorder
 from tfnorm.datasets import Batches
 from tfnorm.datasets.augment_layers import Augmentation
 from tfnorm.training.progress import Progress
@@ -84,6 +84,13 @@ class Watcher(keras.callbacks.Callback):
         for tracker in self.trackers:
             tracker.log(self.recorder.records[-1])
         self.progress.epoch_ended(self.folder.path, self.recorder.records[-1])
+
+
+class LastEpochRecalibration(BatchNormRecalibration):
+    """Recalibrates once, before the evaluation of the epoch that is planned as the last."""
+
+    def on_train_end(self, logs=None):
+        """Leave the model as it was evaluated."""
 
 
 def no_better_for(patience: int | None, records: Sequence[Mapping[str, Any]]) -> bool:
