@@ -1,10 +1,12 @@
 """How much accuracy a network loses on CIFAR-10 whose images were compressed as JPEG, training and test images alike.
 
 Run ``python benchmarks/jpeg.py --data-dir DIR`` from the repository; ``--help`` lists the choices. Trains batch norm
-under recipe E on the images as they are and on the same images compressed once more at each quality, with the
+under a published recipe on the images as they are and on the same images compressed once more at each quality, with the
 resolution of the colours halved, as JPEG's usual writers do. Where the given images were JPEG already, compressing them
 once more at their own quality changes next to nothing, since the blocks hold what that quality keeps; with blocks that
-lie beside the first ones (``--shift``) detail is lost once more.
+lie beside the first ones (``--shift``) detail is lost once more, though less than at first. ``--halved`` makes images
+whose first compression can be watched: the mean of each 2 x 2 pixels has colours of the full resolution again, and of
+what the given images lost little is left in it.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import io
 import os
 import statistics
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -25,9 +28,8 @@ import _measure
 import numpy as np
 from PIL import Image
 
+from tfnorm.compare.presets import load_preset
 from tfnorm.datasets import Dataset, load
-
-NORM, ARCH, RECIPE = "bn", "cifar_residual", "E"
 
 
 def compressed(images: np.ndarray, quality: int, shift: int = 0) -> np.ndarray:
@@ -54,7 +56,9 @@ def psnr(images: np.ndarray, others: np.ndarray) -> float:
 def main(arguments: list[str] | None = None) -> None:
     """Train, print, and write JSON after each quality."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--system", default="E", choices=["B", "C", "E"], help="whose network and recipe; default E")
     parser.add_argument("--data-dir")
+    parser.add_argument("--halved", action="store_true", help="halve the side of all images first")
     parser.add_argument("--qualities", type=int, nargs="+", default=[75, 50, 25], help="of JPEG, 1 to 95")
     parser.add_argument("--shift", type=int, default=5, help="pixels between the blocks and the image's corner")
     parser.add_argument("--epochs", type=int, default=20)
@@ -65,10 +69,12 @@ def main(arguments: list[str] | None = None) -> None:
     _measure.at_least(parser, chosen, "seeds", 1)
     _measure.at_least(parser, chosen, "shift", 0)
     given = load("cifar10", data_dir=chosen.data_dir)
-    settings = {"norm": NORM, "arch": ARCH, "recipe": RECIPE, "epochs": chosen.epochs, "precision": chosen.precision}
+    given = changed(given, halved) if chosen.halved else given
+    settings = {"norm": "bn", "epochs": chosen.epochs, "precision": chosen.precision}
+    settings |= {name: load_preset(chosen.system).settings[name] for name in ("arch", "recipe")}
     rows: list[dict] = []
     for quality in [None, *chosen.qualities]:
-        data = given if quality is None else at_quality(given, quality, chosen.shift)
+        data = given if quality is None else changed(given, compressed, quality, chosen.shift)
         row: dict = {"quality": quality, "psnr_db": None if quality is None else psnr(given.x_test, data.x_test)}
         row["accuracies"] = [
             _measure.train_for_accuracy(**settings, dataset="cifar10", seed=seed, data=data)
@@ -77,14 +83,23 @@ def main(arguments: list[str] | None = None) -> None:
         row["mean"] = statistics.mean(row["accuracies"])
         rows.append(row)
         print(f"{'as given' if quality is None else f'quality {quality}':<12}{row['mean']:.2f} %", flush=True)
-        path = _measure.write(chosen.name, rows, seeds=chosen.seeds, shift=chosen.shift, **settings)
+        path = _measure.write(
+            chosen.name, rows, seeds=chosen.seeds, shift=chosen.shift, side=given.input_shape[0], **settings
+        )
     print(f"Wrote {path}")
 
 
-def at_quality(data: Dataset, quality: int, shift: int) -> Dataset:
-    """Return the data set with all its images compressed."""
-    changed = {name: compressed(getattr(data, name), quality, shift) for name in ("x_train", "x_test")}
-    return dataclasses.replace(data, **changed)
+def halved(images: np.ndarray) -> np.ndarray:
+    """Return the mean of each 2 x 2 pixels of images (n, height, width, channels), uint8, of even height and width."""
+    count, height, width, channels = images.shape
+    squares = images.reshape(count, height // 2, 2, width // 2, 2, channels)
+    return np.rint(squares.mean((2, 4), dtype="float32")).astype("uint8")
+
+
+def changed(data: Dataset, function: Callable[..., np.ndarray], *arguments: int) -> Dataset:
+    """Return the data set with ``function`` of all its images."""
+    both = {name: function(getattr(data, name), *arguments) for name in ("x_train", "x_test")}
+    return dataclasses.replace(data, **both)
 
 
 if __name__ == "__main__":

@@ -75,6 +75,8 @@ CIFAR: dict[str, dict[str, Any]] = {
     "muon, nudge": CIFAR_NUDGED,
     "muon, nudge, smoothed": {**CIFAR_NUDGED, **SMOOTHED},
     "muon, nudge, smoothed, recalibrated": {**CIFAR_NUDGED, **SMOOTHED, **AGAIN},
+    "muon, nudge, smoothed, adam 0.3": {**CIFAR_NUDGED, **SMOOTHED, "adam_ratio": 0.3},
+    "muon 0.01, nudge, smoothed": {**CIFAR_NUDGED, **SMOOTHED, "learning_rate": 0.01},
     "muon, cutout, smoothed": {**CIFAR_MUON, "augmentation": "C", **SMOOTHED},
     "muon, nudge, plain 2": {**CIFAR_NUDGED, "plain_epochs": 2},
     "muon, nudge, adam 3": {**CIFAR_NUDGED, "adam_ratio": 3.0},
