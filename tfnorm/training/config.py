@@ -95,7 +95,7 @@ class TrainConfig(BaseModel):
         return self
 
     def resolved(self) -> TrainConfig:
-        """Return the configuration with the recipe's defaults and replacements filled in, and what it cannot do out."""
+        """Return the configuration with the recipe's defaults and replacements filled in."""
         epochs, batch_size = self.epochs or self.recipe.epochs, self.batch_size or self.recipe.batch_size
         recipe = self.recipe.model_copy(
             update={
@@ -103,7 +103,6 @@ class TrainConfig(BaseModel):
                 "batch_size": batch_size,
                 "augmentation": self.augmentation or self.recipe.augmentation,
                 "learning_rate": self.learning_rate or self.recipe.learning_rate,
-                "recalibrate": self.recipe.recalibrate and parse(self.norm).kind == "bn",
             }
         )
         return self.model_copy(

@@ -37,8 +37,8 @@ class Recipe(BaseModel):
             ends early for want of patience may not come to them.
         recalibrate: Whether the last epoch ends, before it is evaluated, with batch norms whose moving statistics are
             estimated again from training images without augmentation, see `tfnorm.callbacks.BatchNormRecalibration`
-            (arXiv 2105.07576). Other norms have none, and their runs are recorded without it. A run that ends early
-            for want of patience does not come to it.
+            (arXiv 2105.07576). It changes nothing for other norms. A run that ends early for want of patience does not
+            come to it.
         batch_size: Images a step.
         epochs: Passes over the training set.
         drop_remainder: Whether the last batch of an epoch is left out if it is not full: batch statistics of a few

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from tfnorm.callbacks import HistoryRecorder
+from tfnorm.callbacks.batch_norm_recalibration import batch_norms
 from tfnorm.datasets import Batches, Dataset, augmentation, load
 from tfnorm.errors import RunError
 from tfnorm.files import whole_file, write_whole
@@ -198,7 +199,7 @@ class _Trainer:
         augmented = config.epochs - config.recipe.plain_epochs
         watcher = Watcher(self.folder, batches, recorder, self.progress, trackers, config.patience, augmented)
         callbacks = [recorder, watcher]
-        if config.recipe.recalibrate:
+        if config.recipe.recalibrate and batch_norms(self.network):
             callbacks.append(
                 LastEpochRecalibration(data.x_train, batch_size=EVALUATION_BATCH, every=config.epochs, seed=config.seed)
             )
