@@ -1,12 +1,12 @@
 """How much accuracy a network loses on CIFAR-10 whose images were compressed as JPEG, training and test images alike.
 
 Run ``python benchmarks/jpeg.py --data-dir DIR`` from the repository; ``--help`` lists the choices. Trains batch norm
-under a published recipe on the images as they are and on the same images compressed once more at each quality, with the
+under recipe E on the images as they are and on the same images compressed once more at each quality, with the
 resolution of the colours halved, as JPEG's usual writers do. Where the given images were JPEG already, compressing them
 once more at their own quality changes next to nothing, since the blocks hold what that quality keeps; with blocks that
 lie beside the first ones (``--shift``) detail is lost once more, though less than at first. ``--halved`` makes images
-whose first compression can be watched: the mean of each 2 x 2 pixels has colours of the full resolution again, and of
-what the given images lost little is left in it.
+whose first compression can be watched, and then the second: the mean of each 2 x 2 pixels has colours of the full
+resolution again, and of what the given images lost little is left in it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ import _measure
 import numpy as np
 from PIL import Image
 
-from tfnorm.compare.presets import load_preset
 from tfnorm.datasets import Dataset, load
+
+NORM, ARCH, RECIPE = "bn", "cifar_residual", "E"
 
 
 def compressed(images: np.ndarray, quality: int, shift: int = 0) -> np.ndarray:
@@ -56,9 +57,8 @@ def psnr(images: np.ndarray, others: np.ndarray) -> float:
 def main(arguments: list[str] | None = None) -> None:
     """Train, print, and write JSON after each quality."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--system", default="E", choices=["B", "C", "E"], help="whose network and recipe; default E")
     parser.add_argument("--data-dir")
-    parser.add_argument("--halved", action="store_true", help="halve the side of all images first")
+    parser.add_argument("--halved", action="store_true", help="halve the side first, then compress once and twice")
     parser.add_argument("--qualities", type=int, nargs="+", default=[75, 50, 25], help="of JPEG, 1 to 95")
     parser.add_argument("--shift", type=int, default=5, help="pixels between the blocks and the image's corner")
     parser.add_argument("--epochs", type=int, default=20)
@@ -69,20 +69,26 @@ def main(arguments: list[str] | None = None) -> None:
     _measure.at_least(parser, chosen, "seeds", 1)
     _measure.at_least(parser, chosen, "shift", 0)
     given = load("cifar10", data_dir=chosen.data_dir)
-    given = changed(given, halved) if chosen.halved else given
-    settings = {"norm": "bn", "epochs": chosen.epochs, "precision": chosen.precision}
-    settings |= {name: load_preset(chosen.system).settings[name] for name in ("arch", "recipe")}
+    settings = {"norm": NORM, "arch": ARCH, "recipe": RECIPE, "epochs": chosen.epochs, "precision": chosen.precision}
+    shifts = [chosen.shift]
+    if chosen.halved:
+        given, shifts = changed(given, halved), [0, chosen.shift]
+    plan = [(None, 0)] + [(quality, times) for quality in chosen.qualities for times in range(1, len(shifts) + 1)]
     rows: list[dict] = []
-    for quality in [None, *chosen.qualities]:
-        data = given if quality is None else changed(given, compressed, quality, chosen.shift)
-        row: dict = {"quality": quality, "psnr_db": None if quality is None else psnr(given.x_test, data.x_test)}
+    for quality, times in plan:
+        data = given
+        for shift in shifts[:times]:
+            data = changed(data, compressed, quality, shift)
+        row: dict = {"quality": quality, "times": times}
+        row["psnr_db"] = psnr(given.x_test, data.x_test) if times else None
         row["accuracies"] = [
             _measure.train_for_accuracy(**settings, dataset="cifar10", seed=seed, data=data)
             for seed in range(chosen.seeds)
         ]
         row["mean"] = statistics.mean(row["accuracies"])
         rows.append(row)
-        print(f"{'as given' if quality is None else f'quality {quality}':<12}{row['mean']:.2f} %", flush=True)
+        what = f"quality {quality}{', twice' if times > 1 else ''}" if times else "as given"
+        print(f"{what:<18}{row['mean']:.2f} %", flush=True)
         path = _measure.write(
             chosen.name, rows, seeds=chosen.seeds, shift=chosen.shift, side=given.input_shape[0], **settings
         )

@@ -258,20 +258,23 @@ def test_jpeg_compresses_training_and_test_images_alike(script, monkeypatch, tmp
     assert [seen[0][name] for name in ("norm", "arch", "recipe")] == ["bn", "cifar_residual", "E"]
 
 
-def test_jpeg_halves_images_before_it_compresses_them(script, monkeypatch, tmp_path):
+def test_jpeg_halves_images_and_compresses_them_once_and_twice(script, monkeypatch, tmp_path, capsys):
     from tfnorm.datasets import load
 
     jpeg, seen = script("jpeg"), []
     images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), "uint8")
     np.savez(tmp_path / "cifar10.npz", x_train=images, y_train=np.arange(20) % 10, x_test=images[:9], y_test=range(9))
     monkeypatch.setattr(jpeg._measure, "train_for_accuracy", lambda **asked: seen.append(asked) or 50.0)
-    jpeg.main(f"--system B --halved --data-dir {tmp_path} --qualities 75 --shift 0 --name half".split())
-    given, poor = seen[0]["data"], seen[1]["data"]
-    corner = load("cifar10", data_dir=tmp_path).x_test[3, :2, 4:6].astype("float64").mean((0, 1))
-    np.testing.assert_allclose(given.x_test[3, 0, 2], corner, atol=0.5)
-    assert given.x_train.shape == (20, 16, 16, 3) and seen[0]["arch"] == "cifar_plain" and seen[0]["recipe"] == "B"
-    np.testing.assert_array_equal(poor.x_train, jpeg.compressed(given.x_train, 75))
-    assert json.loads((tmp_path / "half.json").read_text())["settings"]["side"] == 16
+    jpeg.main(f"--halved --data-dir {tmp_path} --qualities 75 --shift 3 --name half".split())
+    given, once, twice = (asked["data"].x_train for asked in seen)
+    assert given.shape == (20, 16, 16, 3)
+    corner = load("cifar10", data_dir=tmp_path).x_train[3, :2, 4:6].astype("float64").mean((0, 1))
+    np.testing.assert_allclose(given[3, 0, 2], corner, atol=0.5)
+    np.testing.assert_array_equal(once, jpeg.compressed(given, 75))
+    np.testing.assert_array_equal(twice, jpeg.compressed(once, 75, 3))
+    record = json.loads((tmp_path / "half.json").read_text())
+    assert [(row["quality"], row["times"]) for row in record["rows"]] == [(None, 0), (75, 1), (75, 2)]
+    assert record["settings"]["side"] == 16 and "quality 75, twice" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("system", "epochs"), [("A", 5), ("E", 10)])

@@ -108,6 +108,13 @@ def test_another_configuration_is_refused_before_training(run, data):
         train(norm="gn:2+l1=1e-4", epochs=2, seed=1, out=run.path, data=data)
 
 
+def test_another_title_of_the_recipe_makes_no_other_run(run, data):
+    recipe = {**RECIPES["default"].model_dump(), "title": "said in other words"}
+    before = (run.path / "model.keras").stat().st_mtime_ns
+    train(norm="gn:2+l1=1e-4", epochs=2, recipe=recipe, out=run.path, data=data)
+    assert (run.path / "model.keras").stat().st_mtime_ns == before
+
+
 def test_norms_start_from_the_same_kernels(run, data, tmp_path):
     other = train(norm="bn", epochs=1, out=tmp_path, data=data)
     assert other.config["initial_kernels"] == run.config["initial_kernels"]

@@ -224,14 +224,14 @@ _add(
 )
 _add(
     "B+",
-    "for the network cifar_plain: Muon, one cycle to 0.02, no dropout, the rest chosen on held-out images",
+    "for the network cifar_plain: Muon, one cycle to 0.02, smoothed targets, flip and small shifts, no dropout",
     **_MUON,
     augmentation="flip_nudge",
     label_smoothing=0.1,
 )
 _add(
     "C+",
-    "for the network cifar_dilated: Muon, one cycle to 0.02, no dropout, the rest chosen on held-out images",
+    "for the network cifar_dilated: Muon, one cycle to 0.02, smoothed targets, flip and small shifts, no dropout",
     **_MUON,
     augmentation="flip_nudge",
     label_smoothing=0.1,

@@ -204,8 +204,9 @@ def _digest(content: bytes) -> str:
 
 
 def flat_settings(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration with the recipe's settings beside it, each once."""
+    """Return the configuration with the recipe's settings beside it, each once; its title decides nothing."""
     recipe = complete(asked.get("recipe", {}))
+    recipe.pop("title", None)
     return {**{f"recipe {key}": value for key, value in recipe.items() if key not in asked}, **asked, "recipe": None}
 
 
