@@ -146,7 +146,7 @@ def main(arguments: list[str] | None = None) -> None:
     rows = rows_of(runs, chosen)
     for row in rows:
         found = ", ".join(f"{value:.2f}" for value in row["held_out"])
-        print(f"{row['candidate']:<30}{row['norm']:<12}{row['mean']:.2f}  {found}")
+        print(f"{row['candidate']:<42}{row['norm']:<12}{row['mean']:.2f}  {found}")
     name = chosen.name or f"recipes_{chosen.system}"
     settings = {"epochs": planned[0].config.epochs, "precision": chosen.precision, "holdout": HOLDOUT}
     places = origins(run.config for run in runs)
