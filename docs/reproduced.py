@@ -147,14 +147,23 @@ def measured(name: str) -> dict[str, dict[str | int, str]]:
     """Return what the remarks about a reproduction may quote of benchmarks.
 
     ``seeds``: library to mean and standard deviation over many seeds, and ``number`` to how many; ``jpeg``: JPEG
-    quality, or ``given``, to accuracy; ``psnr``: quality to how far its images are from the given ones, in dB.
+    quality, or ``given``, to accuracy; ``psnr``: quality to how far its images are from the given ones, in dB;
+    ``halved``: accuracy on images of half the side, ``given``, compressed ``once`` and ``twice``; ``cost``: points that
+    the ``first`` and the ``second`` compression of these cost and one ``more`` of the whole images, and what the first
+    one of the whole images would, ``estimated`` in proportion.
     """
-    seeds, jpeg = (_benchmark(name) for name in (f"seeds_{name}", "jpeg"))
+    seeds, jpeg, halved = (_benchmark(name) for name in (f"seeds_{name}", "jpeg", "jpeg_halved"))
+    given, once, twice = (row["mean"] for row in halved["rows"])
+    more = jpeg["rows"][0]["mean"] - jpeg["rows"][1]["mean"]
+    cost = {"first": given - once, "second": once - twice, "more": more}
+    cost["estimated"] = more * cost["first"] / cost["second"]
     of_seeds = {row["library"]: f"{row['mean']:.2f} ± {row['std']:.2f}" for row in seeds["rows"]}
     return {
         "seeds": {**of_seeds, "number": str(seeds["settings"].get("seeds", ""))},
         "jpeg": {row["quality"] or "given": f"{row['mean']:.2f}" for row in jpeg["rows"]},
         "psnr": {row["quality"]: f"{row['psnr_db']:.1f}" for row in jpeg["rows"] if row["quality"]},
+        "halved": {"given": f"{given:.2f}", "once": f"{once:.2f}", "twice": f"{twice:.2f}"},
+        "cost": {name: f"{points:.1f}" for name, points in cost.items()},
     }
 
 
