@@ -150,7 +150,8 @@ def measured(name: str) -> dict[str, dict[str | int, str]]:
     quality, or ``given``, to accuracy; ``psnr``: quality to how far its images are from the given ones, in dB;
     ``halved``: accuracy on images of half the side, ``given``, compressed ``once`` and ``twice``; ``cost``: points that
     the ``first`` and the ``second`` compression of these cost and one ``more`` of the whole images, and what the first
-    one of the whole images would, ``estimated`` in proportion.
+    one of the whole images would, ``estimated`` in proportion; ``gain``, of a better recipe: norm to points more than
+    under the published one.
     """
     seeds, jpeg, halved = (_benchmark(name) for name in (f"seeds_{name}", "jpeg", "jpeg_halved"))
     given, once, twice = (row["mean"] for row in halved["rows"])
@@ -164,7 +165,16 @@ def measured(name: str) -> dict[str, dict[str | int, str]]:
         "psnr": {row["quality"]: f"{row['psnr_db']:.1f}" for row in jpeg["rows"] if row["quality"]},
         "halved": {"given": f"{given:.2f}", "once": f"{once:.2f}", "twice": f"{twice:.2f}"},
         "cost": {name: f"{points:.1f}" for name, points in cost.items()},
+        "gain": {norm: f"{points:.1f}" for norm, points in _gains(name).items()},
     }
+
+
+def _gains(name: str) -> dict[str, float]:
+    found = taken_up()
+    if not name.endswith("+") or name[:-1] not in found:
+        return {}
+    better, published = (_by_norm(found[each]) for each in (name, name[:-1]))
+    return {norm: row["measured"] - published[norm]["measured"] for norm, row in better.items() if norm in published}
 
 
 def _benchmark(name: str) -> dict:
