@@ -4,8 +4,8 @@ Usage: python docs/reproduced.py FOLDER [--note TEXT]    takes a finished reprod
        python docs/reproduced.py                         writes the pages and the README anew
 
 TEXT is a sentence about the data that must stand beside every number. What was found out about a reproduction beyond
-its table stands in docs/results/NAME/remarks.md and is taken into its page; ``{seeds[tfnorm]}`` there is a mean with
-its standard deviation from benchmarks/results/seeds_NAME.json, and ``{jpeg[75]}`` an accuracy from jpeg.json there.
+its table stands in docs/results/NAME/remarks.md and is taken into its page; what ``{seeds[tfnorm]}``, ``{jpeg[75]}``
+and the like stand for there says `measured`.
 """
 
 from __future__ import annotations
@@ -154,17 +154,18 @@ def measured(name: str) -> dict[str, dict[str | int, str]]:
     under the published one.
     """
     seeds, jpeg, halved = (_benchmark(name) for name in (f"seeds_{name}", "jpeg", "jpeg_halved"))
-    given, once, twice = (row["mean"] for row in halved["rows"])
-    more = jpeg["rows"][0]["mean"] - jpeg["rows"][1]["mean"]
-    cost = {"first": given - once, "second": once - twice, "more": more}
-    cost["estimated"] = more * cost["first"] / cost["second"]
+    mean = {(row["quality"], row["times"]): row["mean"] for row in halved["rows"]}
+    given, once, twice = mean[None, 0], mean[75, 1], mean[75, 2]
+    whole = {row["quality"]: row["mean"] for row in jpeg["rows"]}
+    cost = {"first": given - once, "second": once - twice, "more": whole[None] - whole[75]}
+    cost["estimated"] = cost["more"] * cost["first"] / cost["second"]
     of_seeds = {row["library"]: f"{row['mean']:.2f} ± {row['std']:.2f}" for row in seeds["rows"]}
     return {
         "seeds": {**of_seeds, "number": str(seeds["settings"].get("seeds", ""))},
         "jpeg": {row["quality"] or "given": f"{row['mean']:.2f}" for row in jpeg["rows"]},
         "psnr": {row["quality"]: f"{row['psnr_db']:.1f}" for row in jpeg["rows"] if row["quality"]},
         "halved": {"given": f"{given:.2f}", "once": f"{once:.2f}", "twice": f"{twice:.2f}"},
-        "cost": {name: f"{points:.1f}" for name, points in cost.items()},
+        "cost": {name: f"{points:.{0 if name == 'estimated' else 1}f}" for name, points in cost.items()},
         "gain": {norm: f"{points:.1f}" for norm, points in _gains(name).items()},
     }
 

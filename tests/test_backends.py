@@ -38,6 +38,7 @@ try:
     train(**settings, out=out / "broken", progress=Stop())
 except KeyboardInterrupt:
     resumed = train(**settings, out=out / "broken")
+moving = train(**{**settings, "recipe": {**recipe, "recalibrate": False}}, out=out / "moving")
 second = train(**settings, seed=1, out=out / "second")  # in the graph of the first
 forget_graph()
 alone = train(**settings, seed=1, out=out / "alone")
@@ -45,6 +46,7 @@ wild = train(norm="none", epochs=4, learning_rate=1e38, augmentation="none", out
 print(json.dumps({
     "losses": [run.history["loss"].tolist() for run in (whole, resumed)],
     "same": [bool(np.array_equal(a.logits, b.logits)) for a, b in ((whole, resumed), (second, alone))],
+    "validation losses": [run.history["val_loss"].tolist() for run in (whole, moving)],
     "seeds differ": not np.array_equal(whole.logits, second.logits),
     "loaded": bool(np.allclose(whole.load_model().predict(data.x_test, verbose=0), whole.logits, atol=1e-3)),
     "versions": whole.config["versions"],
@@ -67,6 +69,12 @@ def test_runs_on_jax_learn_go_on_where_they_were_broken_off_and_share_graphs(jax
     assert resumed == whole and whole[2] < whole[1] < whole[0]
     assert jax["same"] == [True, True] and jax["seeds differ"]
     assert jax["loaded"]
+
+
+def test_the_last_epoch_on_jax_is_evaluated_with_statistics_estimated_again(jax):
+    recalibrated, moving = jax["validation losses"]
+    assert recalibrated[:2] == moving[:2]
+    assert recalibrated[2] != pytest.approx(moving[2], rel=1e-2)
 
 
 def test_a_run_on_jax_says_so_and_needs_no_tensorflow(jax):

@@ -180,8 +180,7 @@ def test_batch_norms_can_end_with_statistics_of_images_as_they_are(data, tmp_pat
     assert again.history[training].equals(plain.history[training])
     assert again.history["val_loss"][0] == plain.history["val_loss"][0]
     model = plain.load_model()
-    order = np.random.default_rng(0).permutation(len(data.x_train))
-    recalibrate_batch_norms(model, [data.x_train[np.sort(order)]])
+    recalibrate_batch_norms(model, [data.x_train])
     for ours, expected in zip(again.load_model().weights, model.weights, strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
