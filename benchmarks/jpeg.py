@@ -17,7 +17,7 @@ import io
 import os
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -73,12 +73,8 @@ def main(arguments: list[str] | None = None) -> None:
     shifts = [chosen.shift]
     if chosen.halved:
         given, shifts = changed(given, halved), [0, chosen.shift]
-    plan = [(None, 0)] + [(quality, times) for quality in chosen.qualities for times in range(1, len(shifts) + 1)]
     rows: list[dict] = []
-    for quality, times in plan:
-        data = given
-        for shift in shifts[:times]:
-            data = changed(data, compressed, quality, shift)
+    for quality, times, data in versions(given, chosen.qualities, shifts):
         row: dict = {"quality": quality, "times": times}
         row["psnr_db"] = psnr(given.x_test, data.x_test) if times else None
         row["accuracies"] = [
@@ -93,6 +89,18 @@ def main(arguments: list[str] | None = None) -> None:
             chosen.name, rows, seeds=chosen.seeds, shift=chosen.shift, side=given.input_shape[0], **settings
         )
     print(f"Wrote {path}")
+
+
+def versions(
+    given: Dataset, qualities: Sequence[int], shifts: Sequence[int]
+) -> Iterator[tuple[int | None, int, Dataset]]:
+    """Yield quality, times compressed, and data: as given, then at each quality once for the first shift, and so on."""
+    yield None, 0, given
+    for quality in qualities:
+        data = given
+        for times, shift in enumerate(shifts, 1):
+            data = changed(data, compressed, quality, shift)
+            yield quality, times, data
 
 
 def halved(images: np.ndarray) -> np.ndarray:
