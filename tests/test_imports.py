@@ -30,7 +30,7 @@ ORDER = (
     ("history", "files"),
     ("spec",),
     ("registry",),
-    ("errors", "_version"),
+    ("errors", "_version", "wording"),
 )
 RANKS = {part: rank for rank, row in enumerate(ORDER) for part in row}
 MODULES = sorted(ROOT.rglob("*.py"))

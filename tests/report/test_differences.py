@@ -25,7 +25,7 @@ def test_a_picture_marks_the_real_ones(tmp_path):
     assert [point.get_markerfacecolor() for point in points] == [colour("ln"), "white", colour("gn:2")]
     words = [text for text in ax.texts if "p " in text.get_text()]
     assert [text.get_weight() for text in words] == ["bold", "normal", "bold"]
-    assert words[1].get_text() == "+0.00 ± 0.25, p = 1"
+    assert words[1].get_text() == "0.00 ± 0.25, p = 1"
     low, high = ax.get_xlim()
     assert low < -4 and high > 4 and ax.get_xlabel() == "difference in test accuracy, last epoch (percentage points)"
     assert "filled: real, after Holm’s correction for 3 pairs" in " ".join(text.get_text() for text in ax.texts)

@@ -13,13 +13,14 @@ from tfnorm._version import __version__
 from tfnorm.compare.answer import Answer, answer
 from tfnorm.compare.images import test_images
 from tfnorm.compare.page_configuration import configuration
-from tfnorm.compare.page_tables import dots, matrix, results, signed
+from tfnorm.compare.page_tables import dots, matrix, results
 from tfnorm.compare.rows import run_row
 from tfnorm.compare.settings import Differing, counted, name_of, ranged, reproduction, telling
 from tfnorm.compare.statistics import listed
 from tfnorm.errors import RunError
 from tfnorm.training.origin import origin_words
 from tfnorm.training.runs import Run
+from tfnorm.wording import signed
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfnorm.compare.page_tables import DASH
 from tfnorm.compare.settings import FINGERPRINT, settings_of
 from tfnorm.training.runs import Run
+from tfnorm.wording import DASH
 
 
 def configuration(groups: Mapping[str, Sequence[Run]]) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from tfnorm.report.html import Cell, Column, link
 from tfnorm.report.palette import Style
 from tfnorm.spec import NORMS, parse
 from tfnorm.training.runs import Run
+from tfnorm.wording import DASH, p_text, signed
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DASH = "–"
 MOST_DOTS = 12
 
 RESULT_COLUMNS = (
@@ -222,24 +222,9 @@ def matrix(labels: Sequence[str], pairs: Sequence[Difference]) -> list[dict[str,
                 else "one seed"
                 if d.seeds
                 else "no seed",
-                "p": f"p = {_p(d.p_adjusted)}" if math.isfinite(d.p_adjusted) else "",
+                "p": f"p {p_text(d.p_adjusted)}" if math.isfinite(d.p_adjusted) else "",
                 "said": ("better," if mean > 0 else "worse,") if d.is_real() else "not shown," if d.seeds > 1 else "",
                 "side": "above" if mean > 0 else "below",
                 "depth": round(10 + 45 * abs(mean) / largest) if d.is_real() else 0,
             }
     return [{"label": row, "cells": [found.get((row, column)) for column in labels]} for row in labels]
-
-
-def signed(value: float) -> str:
-    """Return a difference with its sign, that of zero left out.
-
-    Example:
-        >>> signed(-0.001), signed(-0.25), signed(0.25)
-        ('0.00', '−0.25', '+0.25')
-    """
-    text = number(value, "+.2f")
-    return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", "−")
-
-
-def _p(value: float) -> str:
-    return f"{value:.2f}" if value >= 0.01 else f"{value:.1g}" if value >= 1e-4 else "< 0.0001"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tfnorm.errors import TfnormError
+from tfnorm.wording import p_text
 
 CONFIDENCE = 0.95
 
@@ -73,15 +74,12 @@ class Difference:
         if self.is_real():
             worse = self.second if self.better == self.first else self.first
             by = f"{abs(self.mean):.2f} ± {self.half_width:.2f} points"
-            return f"{self.better} beats {worse} by {by}, p = {_p(self.p_adjusted)}"
+            return f"{self.better} beats {worse} by {by}, p {p_text(self.p_adjusted)}"
+        interval = f"{self.mean:+.2f} ± {self.half_width:.2f} points"
         return (
-            f"no difference shown between {self.first} and {self.second} ({self.mean:+.2f} ± {self.half_width:.2f} "
-            f"points, p = {_p(self.p_adjusted)}): {self.seeds} seeds detect only differences over {self.detectable:.2f}"
+            f"no difference shown between {self.first} and {self.second} ({interval}, p {p_text(self.p_adjusted)}): "
+            f"{self.seeds} seeds detect only differences over {self.detectable:.2f}"
         )
-
-
-def _p(value: float) -> str:
-    return f"{value:.2g}" if value >= 1e-4 else "under 0.0001"
 
 
 def summarize(values: Sequence[float], *, confidence: float = CONFIDENCE) -> Summary:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tfnorm.compare.statistics import Difference
 from tfnorm.compare.sweep_best import Best
 from tfnorm.compare.sweep_rows import SHORT, Ended, Row, interval
+from tfnorm.wording import DASH, p_text, signed
 
 if TYPE_CHECKING:
     from tfnorm.compare.sweep import Sweep
@@ -117,7 +118,7 @@ class Tables:
             elif isinstance(value, int | float):
                 cells.append(Cell(tick(value), float(value)))
             else:
-                cells.append(Cell("–" if value is None else str(value)))
+                cells.append(Cell(DASH if value is None else str(value)))
         return cells
 
     def _seed(self, each: Ended) -> list[Cell]:
@@ -143,7 +144,7 @@ def _number(measures: Mapping[str, Any], key: str, digits: int) -> Cell:
 
     value, std = float(measures.get(key, math.nan)), float(measures.get(f"{key}_std", math.nan))
     if not math.isfinite(value):
-        return Cell("–", value)
+        return Cell(DASH, value)
     return Cell(f"{value:,.{digits}f}", value, note=f"± {std:.{digits}f}" if math.isfinite(std) else "")
 
 
@@ -162,8 +163,8 @@ def pair_table(pairs: Sequence[Difference]) -> dict[str, Any]:
     for pair in pairs:
         several = math.isfinite(pair.p_adjusted)
         said = f"{pair.better} is better" if pair.is_real() else "no difference shown" if several else "cannot be told"
-        width = f"± {pair.half_width:.2f}" if several else "one seed"
-        p = ("under 0.0001" if pair.p_adjusted < 1e-4 else f"{pair.p_adjusted:.2g}") if several else "–"
-        difference = Cell(f"{pair.mean:+.2f}", pair.mean, width) if math.isfinite(pair.mean) else Cell("–", pair.mean)
-        rows.append([Cell(pair.first), Cell(pair.second), difference, Cell(p, pair.p_adjusted), Cell(said)])
+        width = f"± {pair.half_width:.2f}" if several else "one seed" if math.isfinite(pair.mean) else ""
+        p = p_text(pair.p_adjusted).removeprefix("= ") if several else DASH
+        rows.append([Cell(pair.first), Cell(pair.second), Cell(signed(pair.mean), pair.mean, width)])
+        rows[-1] += [Cell(p, pair.p_adjusted), Cell(said)]
     return {"columns": columns, "rows": rows}

@@ -150,16 +150,6 @@ def said(number: float, digits: int = 1) -> str:
     return f"{number:,.0f}" if abs(number - round(number)) < 1e-9 else f"{number:,.{digits}f}"
 
 
-def signed(number: float) -> str:
-    """Return a difference with its sign, the minus as wide as the plus.
-
-    Example:
-        >>> signed(0.5), signed(-1.394)
-        ('+0.50', '−1.39')
-    """
-    return f"{number:+.2f}".replace("-", "−")
-
-
 def seeds_words(counts: Sequence[int]) -> str:
     """Return over how many seeds a mean is, in words.
 

@@ -18,9 +18,9 @@ from tfnorm.report._frame import (
     set_frame,
     set_heading,
     shortened,
-    signed,
 )
 from tfnorm.report.palette import styles
+from tfnorm.wording import p_text, signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -165,8 +165,7 @@ def _words(row: dict[str, Any]) -> str:
         return "no seed in common"
     if not np.isfinite(row["half_width"]):
         return signed(row["mean"])
-    p = "p < 0.0001" if row["p_adjusted"] < 1e-4 else f"p = {row['p_adjusted']:.2g}"
-    return f"{signed(row['mean'])} ± {row['half_width']:.2f}, {p}"
+    return f"{signed(row['mean'])} ± {row['half_width']:.2f}, p {p_text(row['p_adjusted'])}"
 
 
 def _limits(data: pd.DataFrame) -> tuple[float, float]:

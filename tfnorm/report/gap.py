@@ -18,10 +18,10 @@ from tfnorm.report._frame import (
     set_epochs,
     set_frame,
     set_heading,
-    signed,
 )
 from tfnorm.report._histories import Histories, checked, count_seeds, diverged, one_table, over_seeds
 from tfnorm.report.palette import styles
+from tfnorm.wording import signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

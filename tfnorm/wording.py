@@ -1,0 +1,32 @@
+"""Numbers as sentences, tables and pictures write them."""
+
+import math
+
+MINUS, DASH = "−", "–"
+LEAST_P = 1e-4
+
+
+def signed(value: float) -> str:
+    """Return a difference with its sign, which zero has none of, or a dash if it is not finite.
+
+    Example:
+        >>> signed(-1.394), signed(0.25), signed(-0.001)
+        ('−1.39', '+0.25', '0.00')
+    """
+    if not math.isfinite(value):
+        return DASH
+    text = f"{value:+.2f}"
+    return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", MINUS)
+
+
+def p_text(value: float, level: float = 0.05) -> str:
+    """Return what stands after "p": two digits, or a bound, so that rounding hides no result below ``level``.
+
+    Example:
+        >>> p_text(0.0028), p_text(0.049999), p_text(0.05), p_text(1e-7)
+        ('= 0.0028', '< 0.05', '= 0.05', '< 0.0001')
+    """
+    if value < LEAST_P:
+        return f"< {LEAST_P:f}".rstrip("0")
+    text = f"{value:.2g}"
+    return f"< {level:g}" if value < level <= float(text) else f"= {text}"
