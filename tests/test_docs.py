@@ -142,20 +142,21 @@ def command_lines(page):
 @pytest.fixture
 def tfnorm_command(monkeypatch):
     """Return a function that runs the command line as far as the checks of its arguments go."""
-    from tfnorm import cli
+    from tfnorm.cli import app, experiments, grids, networks
     from tfnorm.compare import collect, reproduce, sweep
 
     def begin(*_, **__):
         raise Reached
 
-    monkeypatch.setattr(cli, "start_quietly", begin)
-    monkeypatch.setattr(cli, "print_plan", begin)
+    monkeypatch.setattr(experiments, "start_quietly", begin)
+    monkeypatch.setattr(networks, "start_quietly", begin)
+    monkeypatch.setattr(grids, "print_plan", begin)
     monkeypatch.setattr(sweep, "sweep", begin)
     monkeypatch.setattr(collect, "report", begin)
     monkeypatch.setattr(reproduce, "reproduce", begin)
 
     def run(words):
-        result = CliRunner().invoke(cli.app, words)
+        result = CliRunner().invoke(app, words)
         if result.exit_code and not isinstance(result.exception, Reached):
             pytest.fail(f"tfnorm {shlex.join(words)}: {result.exception!r} {result.output}")
 

@@ -1,0 +1,39 @@
+"""The application, which the commands are added to, and what becomes of an error."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from tfnorm._version import __version__
+from tfnorm.errors import FailedRunsError, TfnormError, disk_sentence
+
+app = typer.Typer(
+    name="tfnorm",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Find out which normalization and which regularization a convolutional network should use.",
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(f"tfnorm {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line: exit code 2 and one sentence on bad input, 1 on a failing disk."""
+    try:
+        app(standalone_mode=True)
+    except TfnormError as error:
+        print("\n".join(f"tfnorm: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        raise SystemExit(1 if isinstance(error, FailedRunsError) else 2) from None
+    except OSError as error:
+        print(f"tfnorm: {disk_sentence(error)}", file=sys.stderr)
+        raise SystemExit(1) from None

@@ -1,0 +1,170 @@
+"""Commands for many runs at once: sweep, report, reproduce."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tfnorm.cli._app import app
+from tfnorm.cli.options import (
+    Address,
+    DataDir,
+    DryRun,
+    Engine,
+    Jobs,
+    PictureFormat,
+    TensorBoardFlag,
+    WandBFlag,
+    trackers_of,
+)
+from tfnorm.files import PAGE, check_format
+from tfnorm.show import kept_on_ctrl_c, print_page, print_plan, print_reproduction, print_sweep, print_table
+
+
+@app.command()
+def sweep(
+    grid: Annotated[str, typer.Argument(help="TOML file, or a study that comes with tfnorm: batch-size, groups.")],
+    jobs: Jobs = None,
+    threads: Annotated[int, typer.Option(help="Threads of each run; another number changes last digits.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Folder for all files. [default: runs/GRID]")] = None,
+    engine: Engine = "local",
+    address: Address = None,
+    gpus: Annotated[float, typer.Option(help="GPUs of each run on a Ray cluster; 0.25 lets four share one.")] = 0.0,
+    format: PictureFormat = "png",
+    tensorboard: TensorBoardFlag = False,
+    wandb: WandBFlag = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Train every combination of a grid, several at the same time, and write one table.
+
+    What is finished is not trained again, what was broken off goes on, and a run that fails stops no other. The number
+    of jobs has no influence on any result.
+
+    **Examples**
+
+    `tfnorm sweep grid.toml --dry-run`
+
+    `tfnorm sweep grid.toml --jobs 4`
+
+    `tfnorm sweep batch-size`
+
+    `tfnorm sweep grid.toml --engine ray --address 10.0.0.1:6379`
+    """
+    from tfnorm.compare.engines import check_engine, default_jobs, unfinished, whole_number
+    from tfnorm.compare.grid import load_grid
+    from tfnorm.compare.sweep import default_folder, find_grid
+    from tfnorm.compare.sweep_folder import check_threads
+
+    check_format(format)
+    whole_number("threads", threads)
+    check_engine(engine, address=address, gpus=gpus)
+    trackers = trackers_of(tensorboard, wandb)
+    if jobs is not None:
+        whole_number("jobs", jobs)
+    file = find_grid(grid)
+    folder = out or default_folder(file)
+    planned = load_grid(file)
+    check_threads(folder, threads)
+    unfinished(planned, folder)
+    if dry_run:
+        print_plan(planned, folder, jobs or default_jobs(threads), threads)
+        return
+    from tfnorm.compare.live import SweepDisplay
+    from tfnorm.compare.sweep import sweep as run
+
+    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder) as progress:
+        result = run(
+            file, out=folder, jobs=jobs, threads=threads, engine=engine, address=address, gpus=gpus,
+            trackers=trackers, progress=progress, format=format,
+        )  # fmt: skip
+    print_sweep(result)
+    print_page(result.path / PAGE)
+    if result.failures:
+        done, count = len(result.runs), len(result.failures)
+        print(
+            f"tfnorm: {count} of {done + count} runs failed, as said above and in {folder / 'sweep.json'}. "
+            "The same command tries them again.",
+            file=sys.stderr,
+        )
+        raise SystemExit(1)
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of runs, of comparisons, of a sweep, or that hold many of them.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for all files. [default: the one given, or runs/report for several]")
+    ] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Compare runs that differ in more than norm and seed.")
+    ] = False,
+) -> None:
+    """Write the report of runs that are on disk already, from several folders too, without training anything.
+
+    It is one file, report.html, that opens without a network. Runs on different data, of different networks or of
+    different recipes are refused, and the difference is said.
+
+    **Examples**
+
+    `tfnorm report runs/mnist_7k-digits`
+
+    `tfnorm report runs/monday/bn runs/tuesday/gn-4 --out runs/both`
+
+    `tfnorm report runs/batch-size`
+    """
+    from tfnorm.compare.collect import report as write
+    from tfnorm.compare.comparison import Comparison
+
+    result, page = write(runs, out=out, anyway=anyway)
+    print_table(result) if isinstance(result, Comparison) else print_sweep(result, page.parent)
+    print_page(page)
+
+
+@app.command()
+def reproduce(
+    name: Annotated[str, typer.Argument(help="A published comparison, A to E; A+ to E+ under a better recipe.")],
+    seeds: Annotated[int | None, typer.Option(help="Runs of each row. [default: what the comparison needs]")] = None,
+    precision: Annotated[str | None, typer.Option(help="Of activations: float32 or bfloat16.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs, for a try. [default: those that were published]")] = None,
+    data_dir: DataDir = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for all files. [default: runs/reproduce-NAME]")] = None,
+    jobs: Jobs = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train a published comparison again with its own recipe: its numbers beside ours, and what became of its claims.
+
+    **Examples**
+
+    `tfnorm reproduce A --data-dir ~/data`
+
+    `tfnorm reproduce A+ --data-dir ~/data`
+
+    `tfnorm reproduce E --data-dir ~/data --dry-run`
+    """
+    from tfnorm.compare.engines import default_jobs, unfinished, whole_number
+    from tfnorm.compare.presets import load_preset
+    from tfnorm.compare.reproduce import default_folder
+    from tfnorm.compare.reproduce import reproduce as run
+
+    settings: dict[str, Any] = {"seeds": seeds, "precision": precision, "epochs": epochs, "data_dir": data_dir}
+    preset = load_preset(name)
+    planned = [run for row in preset.plan(**settings).values() for run in row]
+    if jobs is not None:
+        whole_number("jobs", jobs)
+    folder = out or default_folder(preset, precision=precision, epochs=epochs)
+    unfinished(planned, folder)
+    if dry_run:
+        print_plan(planned, folder, jobs or default_jobs(), 1)
+        return
+    from tfnorm.compare.live import SweepDisplay
+
+    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder) as progress:
+        result = run(name, out=folder, jobs=jobs, progress=progress, **settings)
+    print_reproduction(result)
+    print_page(result.path / PAGE)

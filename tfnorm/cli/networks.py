@@ -1,0 +1,125 @@
+"""Commands that train nothing: convert, inspect, list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from tfnorm.cli._app import app
+from tfnorm.ops import start_quietly
+from tfnorm.show import print_conversion, print_layers, wide_console
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A saved Keras model, .keras or .h5.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The .keras file to write.")],
+    to: Annotated[str | None, typer.Option(help="Replace its norms by this one; none removes them.")] = None,
+    insert: Annotated[str | None, typer.Option(help="Put this norm after its convolutions.")] = None,
+    fold: Annotated[bool, typer.Option("--fold", help="Fold batch norms into convolutions, for inference.")] = False,
+    from_tfa: Annotated[
+        bool, typer.Option("--from-tfa", help="Open a model that was saved with tensorflow-addons.")
+    ] = False,
+    where: Annotated[
+        list[str] | None, typer.Option(help="Only layers of this name, with * for any letters; may be repeated.")
+    ] = None,
+    calibrate: Annotated[
+        Path | None, typer.Option(help="A .npy file with a batch of inputs, to which the new norms are fitted.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="With --from-tfa, for a file of weights: what the model's to_json wrote.")
+    ] = None,
+    keras: Annotated[
+        bool, typer.Option("--keras", help="Write Keras's own layers, so that the file opens without tfnorm.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
+) -> None:
+    """Change the norms of a saved Keras model: replace, insert or fold them, or leave tensorflow-addons.
+
+    **Examples**
+
+    `tfnorm convert resnet50.keras resnet50-gn.keras --to gn:32 --calibrate images.npy`
+
+    `tfnorm convert vgg16.keras vgg16-bn.keras --insert bn --where "block*"`
+
+    `tfnorm convert resnet50.keras resnet50-folded.keras --fold --keras`
+
+    `tfnorm convert old.h5 new.keras --from-tfa`
+    """
+    from tfnorm.convert_file import file_conversion
+
+    conversion = file_conversion(
+        source, target, to=to, insert=insert, fold=fold, from_tfa=from_tfa, where=where or (), calibrate=calibrate,
+        model=model, stock=keras, force=force,
+    )  # fmt: skip
+    start_quietly()
+    print_conversion(conversion.run(), target)
+
+
+@app.command()
+def inspect(
+    network: Annotated[str, typer.Argument(help="An architecture, or a .keras file.")],
+    norm: Annotated[str, typer.Option(help="Norm spec, for an architecture.")] = "bn",
+    input_shape: Annotated[
+        str | None, typer.Option(help="HEIGHTxWIDTHxCHANNELS, for an architecture or a model that leaves it open.")
+    ] = None,
+    classes: Annotated[int, typer.Option(help="Number of classes, for an architecture.")] = 10,
+    batch_size: Annotated[int, typer.Option(help="Images a step, for the memory of activations.")] = 1,
+) -> None:
+    """Show a network layer by layer: sizes, receptive fields, parameters, multiply-adds, activation memory.
+
+    **Examples**
+
+    `tfnorm inspect mnist_7k --norm ln`
+
+    `tfnorm inspect runs/mnist_7k-digits/ln/seed-0/model.keras --batch-size 64`
+    """
+    from tfnorm.analysis.inspect import inspect_architecture, inspect_file
+
+    if network.endswith((".keras", ".h5")) or Path(network).is_file():
+        start_quietly()
+        layers = inspect_file(network, input_shape=input_shape, batch_size=batch_size)
+    else:
+        layers = inspect_architecture(
+            network, norm, input_shape=input_shape, num_classes=classes, batch_size=batch_size
+        )
+    print_layers(layers)
+
+
+@app.command("list")
+def list_() -> None:
+    """Show architectures, norms, data sets, recipes and augmentations.
+
+    **Examples**
+
+    `tfnorm list`
+    """
+    from tfnorm.datasets import AUGMENTATIONS, DATASETS
+    from tfnorm.models.architectures import ARCHITECTURES
+    from tfnorm.models.plan import plan
+    from tfnorm.spec import NORMS, NormSpec
+    from tfnorm.training.recipes import RECIPES
+
+    bn = NormSpec("bn")
+    parts = {
+        "architectures": [(n, f"{plan(a, bn).trainable_parameters:,}", a.title) for n, a in ARCHITECTURES.items()],
+        "norms": [(n, " ".join(f"{n}:{v}" for v in info.variants), info.title) for n, info in NORMS.items()],
+        "data sets": [(name, "", str(info)) for name, info in DATASETS.items()],
+        "recipes": [(name, "", recipe.title) for name, recipe in RECIPES.items()],
+        "augmentations": [(name, "", str(info)) for name, info in AUGMENTATIONS.items()],
+    }
+    notes = {"architectures": "parameters with bn", "norms": "variants"}
+    console = wide_console()
+    for title, rows in parts.items():
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        table.add_column("name", style="bold")
+        if title in notes:
+            table.add_column(notes[title])
+        table.add_column("")
+        for name, note, text in rows:
+            table.add_row(name, *([note] if title in notes else []), text)
+        console.print(table)
+        console.print()
