@@ -210,6 +210,26 @@ def test_torch_kernels_are_uniform_within_one_over_root_fan_in():
         assert np.abs(kernel).mean() == pytest.approx(bound / 2, rel=0.2), name
 
 
+@pytest.mark.parametrize(
+    ("options", "distribution", "deviation"),
+    [
+        # PyTorch 2.13: torch.nn.Conv2d(64, 64, 3, groups=64).weight is uniform in ±1/3.
+        (dict(convention="torch"), "uniform", (1 / 3) / 3**0.5),
+        (dict(), "truncated", (2 / 9) ** 0.5),
+        (dict(kernel_initializer="glorot_uniform"), "uniform", (2 / 18) ** 0.5),
+        (dict(kernel_initializer=keras.initializers.VarianceScaling(3.0, "fan_out", "uniform")), "uniform", 3**-0.5),
+    ],
+)
+def test_a_depthwise_kernel_starts_as_each_of_its_channels_would_alone(options, distribution, deviation):
+    model = build("cifar_dilated", seed=0, compile=False, **options)
+    found = {name: kernel for name, kernel in kernels(model).items() if "depthwise" in name}
+    assert len(found) == 4
+    for name, kernel in found.items():
+        assert kernel.std() == pytest.approx(deviation, rel=0.12), name
+        largest = np.abs(kernel).max() / deviation
+        assert largest > 1.8 if distribution == "truncated" else 1.6 < largest <= 1.7321, name
+
+
 # Arguments.
 
 

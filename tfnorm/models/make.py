@@ -41,14 +41,20 @@ class LayerSettings:
         """Return a seed that depends on ``name`` alone, so that a layer more elsewhere changes nothing here."""
         return zlib.crc32(f"{self.seed}/{name}".encode()) % 2**31
 
-    def initializer(self, name: str) -> keras.initializers.Initializer:
-        """Return the kernel initializer of the layer ``name``."""
+    def initializer(self, name: str, groups: int = 1) -> keras.initializers.Initializer:
+        """Return the kernel initializer of the layer ``name``; a depthwise convolution has a group for each channel."""
+        scaling = keras.initializers.VarianceScaling
         if self.kernel_initializer == "torch":
             # Uniform in +-1/sqrt(fan in), what PyTorch's Conv2d and Linear draw.
-            kind, config = keras.initializers.VarianceScaling, dict(scale=1 / 3, mode="fan_in", distribution="uniform")
+            initializer = scaling(scale=1 / 3, mode="fan_in", distribution="uniform")
         else:
             initializer = keras.initializers.get(self.kernel_initializer)
-            kind, config = type(initializer), initializer.get_config()
+        kind, config = type(initializer), initializer.get_config()
+        if groups > 1 and isinstance(initializer, scaling):
+            # Keras counts the channels of all groups as inputs of each output.
+            counted = {"fan_in": groups, "fan_avg": (groups + 1) / 2, "fan_out": 1}[initializer.mode]
+            config = dict(mode=initializer.mode, distribution=initializer.distribution)
+            kind, config["scale"] = scaling, counted * initializer.scale
         if kind is keras.initializers.VarianceScaling or "seed" in config:
             config["seed"] = self.seed_of(name)
         return kind.from_config(config)
@@ -83,7 +89,7 @@ def _depthwise(layer: LayerPlan, settings: LayerSettings):
         dilation_rate=options["dilation"],
         padding=options["padding"],
         use_bias=False,
-        depthwise_initializer=settings.initializer(layer.name),
+        depthwise_initializer=settings.initializer(layer.name, groups=layer.shape[-1]),
         depthwise_regularizer=settings.penalty(kernel=True),
         name=layer.name,
     )
