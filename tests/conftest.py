@@ -117,7 +117,7 @@ def fake_run():
         result = {"schema_version": 1, "status": "diverged" if diverged else "finished", "epochs": config.epochs}
         result |= {
             "best_epoch": config.epochs - 1,
-            "misclassified": round(len(labels) * (1 - (0 if diverged else reached))),
+            "misclassified": None if diverged else round(len(labels) * (1 - reached)),
         }
         (place / "result.json").write_text(json.dumps(result))
         rest = {

@@ -142,7 +142,8 @@ class Tables:
 def _number(measures: Mapping[str, Any], key: str, digits: int) -> Cell:
     from tfnorm.report.html import Cell
 
-    value, std = float(measures.get(key, math.nan)), float(measures.get(f"{key}_std", math.nan))
+    # A run that diverged has None for what it did not come to.
+    value, std = (math.nan if (found := measures.get(name)) is None else float(found) for name in (key, f"{key}_std"))
     if not math.isfinite(value):
         return Cell(DASH, value)
     return Cell(f"{value:,.{digits}f}", value, note=f"± {std:.{digits}f}" if math.isfinite(std) else "")
