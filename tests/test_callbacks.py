@@ -323,7 +323,8 @@ def test_a_damaged_line_is_named(damage, tmp_path):
             use(path)
         assert str(error.value) == (
             f"Line 2 of {path} is damaged: a JSON object with 'schema_version' and 'epoch' was expected. "
-            "Restore the file, or delete that line and all after it and resume from that epoch."
+            "Restore the file, or delete that line and all after it: a run goes on from its last checkpoint before "
+            "that, and from the beginning if there is none."
         )
     assert path.read_bytes() == before
 

@@ -46,7 +46,8 @@ def _decode(line: bytes, number: int, path: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or not isinstance(record.get("epoch"), int) or "schema_version" not in record:
         raise RunError(
             f"Line {number} of {path} is damaged: a JSON object with 'schema_version' and 'epoch' was expected. "
-            "Restore the file, or delete that line and all after it and resume from that epoch."
+            "Restore the file, or delete that line and all after it: a run goes on from its last checkpoint before "
+            "that, and from the beginning if there is none."
         )
     if record["schema_version"] != SCHEMA_VERSION:
         raise RunError(

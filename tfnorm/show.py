@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 
 def wide_console() -> Console:
-    """Return a console that does not fold tables where there is no terminal to fit."""
-    console = Console()
-    return console if console.is_terminal else Console(width=140)
+    """Return a console that shows brackets as they are and does not fold tables where there is no terminal to fit."""
+    console = Console(markup=False, emoji=False)
+    return console if console.is_terminal else Console(markup=False, emoji=False, width=140)
 
 
 def print_table(comparison: Any) -> None:
@@ -51,13 +50,15 @@ def print_table(comparison: Any) -> None:
     several = f"mean ± standard deviation over {counted(seeds, 'seed')}; "
     spread = several if max(seeds) > 1 else "one seed, which justifies no ranking; "
     console.print(f"{spread}the best epoch is chosen on the images it is tested on, so read the last.", style="dim")
+    for note in comparison.notes:
+        console.print(note, soft_wrap=True)
     console.print(comparison.verdict, soft_wrap=True, highlight=False)
     console.print(f"Pictures and tables: {comparison.path}", soft_wrap=True)
 
 
 def print_page(page: Path) -> None:
     """Print where a report is, as an address that a terminal opens."""
-    wide_console().print(f"Report: {page.resolve().as_uri()}", soft_wrap=True, highlight=False, markup=False)
+    wide_console().print(f"Report: {page.resolve().as_uri()}", soft_wrap=True, highlight=False)
 
 
 def print_layers(layers: Any) -> None:
@@ -77,7 +78,7 @@ def print_conversion(report: Any, target: Path) -> None:
         for name in shown:
             table.add_column(name, justify="right" if name == "groups" else "left")
         for change in changes:
-            table.add_row(*(escape(str(getattr(change, name) or "")) for name in shown))
+            table.add_row(*(str(getattr(change, name) or "") for name in shown))
         console.print(table)
     if report.difference:
         before, after = report.difference
@@ -86,7 +87,7 @@ def print_conversion(report: Any, target: Path) -> None:
             soft_wrap=True,
             highlight=False,
         )
-    console.print(f"Wrote {target}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"Wrote {target}", soft_wrap=True, highlight=False)
 
 
 def print_plan(planned: Any, folder: Path, jobs: int, threads: int) -> None:
@@ -185,7 +186,7 @@ def print_reproduction(result: Any) -> None:
     console.print(table)
     console.print("published: one run each; measured: mean ± standard deviation over seeds", style="dim")
     for finding in result.findings:
-        console.print(f"{finding.outcome.upper()}: {finding.says} {finding.because}", soft_wrap=True, markup=False)
+        console.print(f"{finding.outcome.upper()}: {finding.says} {finding.because}", soft_wrap=True)
     console.print(f"Pictures and tables: {result.path}", soft_wrap=True)
 
 

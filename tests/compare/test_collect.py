@@ -1,11 +1,15 @@
 import json
+import math
 import re
 import shutil
 
 import pytest
 
 from tfnorm.compare.collect import collect, report
+from tfnorm.compare.comparison import HELD_OUT
 from tfnorm.errors import RunError
+from tfnorm.show import print_table
+from tfnorm.training.runs import read_json
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +57,39 @@ def test_runs_that_differ_are_refused_and_the_difference_is_said(folder):
 
 
 def test_anyway_they_stand_beside_each_other_by_what_differs(folder):
-    found = collect([folder / "a" / "bn", folder / "longer", folder / "b"], anyway=True)
+    found = collect([folder / "a" / "bn", folder / "longer", folder / "b"], out=folder / "any", anyway=True)
     assert names(found) == {"bn (epochs 20)": [0, 1], "bn (epochs 30)": [0, 1], "ln (epochs 20)": [0, 1]}
     assert found.table.loc["bn (epochs 30)", "last_accuracy"] == pytest.approx(95.5)
+    found.save()
+    settings = read_json(found.path / "comparison.json")["settings"]
+    assert "epochs" not in settings and "epochs" not in settings["recipe"]  # of which there are two
+    assert settings["arch"] == "mnist_7k" and settings["recipe"]["optimizer"] == "sgd"
+
+
+def test_a_folder_holds_other_files_of_the_same_name(fake_comparison, tmp_path):
+    fake_comparison(tmp_path, {"bn": [0.9]})
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_bytes("größe".encode("latin-1"))
+    assert names(collect([tmp_path])) == {"bn": [0]}
+
+
+def test_class_names_are_those_of_a_run_that_did_not_diverge(fake_comparison, tmp_path):
+    three = ("cat", "dog", "rat")
+    fake_comparison(tmp_path / "a", {"bn": [math.nan]}, class_names=three, data={"fingerprint": "three"})
+    fake_comparison(tmp_path / "b", {"ln": [0.9]})
+    found = collect([tmp_path / "a", tmp_path / "b"], out=tmp_path / "out", anyway=True)
+    texts = {text.get_text() for ax in found.plot_confusion().axes for text in ax.get_xticklabels()}
+    assert "9" in texts and "rat" not in texts
+
+
+@pytest.mark.parametrize(("holdout", "notes"), [(0.0, []), (0.2, [HELD_OUT])])
+def test_held_out_images_are_said_to_be_so(fake_comparison, tmp_path, capsys, holdout, notes):
+    found = fake_comparison(tmp_path / "[bn]", {"bn": [0.9]}, settings={"holdout": holdout})
+    assert found.notes == notes
+    print_table(found)
+    printed = capsys.readouterr().out
+    assert (HELD_OUT in printed) is bool(notes)
+    assert f"Pictures and tables: {tmp_path / '[bn]'}" in printed  # brackets are no markup
 
 
 def test_data_that_follow_from_their_name_are_told_once(fake_comparison, tmp_path):

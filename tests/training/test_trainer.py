@@ -157,6 +157,10 @@ def test_a_run_goes_on_only_with_its_backend_versions_and_accelerator(data, tmp_
     with pytest.raises(RunError, match="was begun elsewhere: the accelerator was a GPU and is none. Go on with"):
         train(**settings)
     monkeypatch.setattr("tfnorm.training.record.accelerator_name", lambda: "a GPU")
+    monkeypatch.setattr("tfnorm.training.record.threads", lambda: 3)
+    with pytest.raises(RunError, match="was begun elsewhere: the number of threads was all and is 3. Go on with"):
+        train(**settings)
+    monkeypatch.setattr("tfnorm.training.record.threads", lambda: None)
     assert train(**settings).status == "finished"
 
 

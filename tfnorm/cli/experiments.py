@@ -149,8 +149,9 @@ def train(
 
     with kept_on_ctrl_c(), LiveProgress(Console(stderr=True), config.epochs or 0) as progress:
         result = run(config, out=out, progress=progress, trackers=trackers)
-    last = result.history.iloc[-1]
+    last, images = result.history.iloc[-1], "held-out" if config.holdout else "test"
     typer.echo(
         f"{result.label}, seed {result.seed}: {result.status} after {len(result.history)} epochs, "
-        f"test accuracy {100 * last['val_accuracy']:.2f} %, test data loss {last['val_data_loss']:.4f}\n{result.path}"
+        f"{images} accuracy {100 * last['val_accuracy']:.2f} %, {images} data loss {last['val_data_loss']:.4f}\n"
+        f"{result.path}"
     )

@@ -62,7 +62,7 @@ def _run_folders(folder: Path) -> list[Path]:
     for place, names, files in os.walk(folder):
         names.sort(key=_natural)
         # Other programs write files of this name too.
-        if "config.json" in files and '"asked"' in (Path(place) / "config.json").read_text():
+        if "config.json" in files and b'"asked"' in (Path(place) / "config.json").read_bytes():
             found.append(Path(place))
             names.clear()
     listing = folder / "comparison.json"

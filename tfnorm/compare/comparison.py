@@ -15,18 +15,21 @@ from tfnorm.compare.grid import PlannedRun
 from tfnorm.compare.live import SweepProgress
 from tfnorm.compare.pictures import Pictures
 from tfnorm.compare.rows import run_row, summary_row
-from tfnorm.compare.settings import FINGERPRINT, Differing, differing_settings
+from tfnorm.compare.settings import FINGERPRINT, Differing, differing_settings, in_common
 from tfnorm.compare.statistics import Difference, mcnemar, paired_differences, verdict
 from tfnorm.errors import RunError, TfnormError, unknown
 from tfnorm.files import PAGE, check_format, write_whole
 from tfnorm.spec import NormSpec
-from tfnorm.training.runs import Run, RunFolder, check_same_data, read_json, slug, write_json
+from tfnorm.training.origin import threads
+from tfnorm.training.runs import Run, RunFolder, check_same_data, slug, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from tfnorm.datasets import Dataset
     from tfnorm.training.progress import Progress
+
+HELD_OUT = "What is called test here are training images that were held out; the test set was left alone."
 
 
 def compare(
@@ -94,7 +97,7 @@ def compare(
     unfinished(runs, folder)
     here = jobs is None and engine == "local"
     for run in runs:
-        check_threads_of(RunFolder(folder / run.folder), None if here else 1)
+        RunFolder(folder / run.folder).check_threads(threads() if here else 1)
     if here:
         _train_here(runs, folder, data, trackers, progress)
     else:
@@ -107,18 +110,6 @@ def compare(
     comparison = Comparison(finished, folder)
     comparison.save(format=format)
     return comparison
-
-
-def check_threads_of(folder: RunFolder, threads: int | None) -> None:
-    """Raise a RunError if a run was begun with another number of threads, which changes last digits; None is all."""
-    if folder.config_path.exists():
-        there = read_json(folder.config_path)["machine"].get("threads")
-        if (there is None) != (threads is None):
-            words = {True: "all threads, without `jobs`", False: "one thread each, with `jobs`"}
-            raise RunError(
-                f"The run in {folder.path} was trained with {words[there is None]}, and now it would be "
-                f"{words[threads is None]}, which changes last digits. Do as before, or choose another output folder."
-            )
 
 
 def _train_here(
@@ -162,6 +153,8 @@ class Comparison(Pictures):
         self.runs = list(runs)
         self.path = Path(path)
         self.notes = list(notes)
+        if any(run.config["asked"].get("holdout") for run in self.runs):
+            self.notes.append(HELD_OUT)
         self._given = groups
 
     def __repr__(self) -> str:
@@ -312,10 +305,10 @@ class Comparison(Pictures):
             }
             for run in self.runs
         ]
-        shared = {key: value for key, value in self.runs[0].config["asked"].items() if key not in ("norm", "seed")}
+        asked = in_common([run.config["asked"] for run in self.runs])
         content = {
-            "settings": shared,
-            "data": self.runs[0].config["data"],
+            "settings": {key: value for key, value in asked.items() if key not in ("norm", "seed")},
+            "data": in_common([run.config["data"] for run in self.runs]),
             "verdict": self.verdict,
             "table": records,
             "differences": json.loads(self.differences.to_json(orient="records")),

@@ -98,7 +98,8 @@ class Pictures(ABC):
         labels, logits = self._predictions()
         nothing = _nothing(logits)
         seen = {label: list(logits.get(label, {}).values()) or [nothing] for label in self.groups}
-        names = self.runs[0].config["data"]["class_names"]
+        told = (run for label, runs in self.groups.items() for run in runs if run.seed in logits.get(label, {}))
+        names = next(told).config["data"]["class_names"]
         return plot_confusion(labels, seen, names, title=self.title("Confusion of classes"), path=path)
 
     def plot_overlap(self, path: str | Path | None = None) -> Figure:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfnorm.compare.claims import Finding, Measured, arrival, examine
-from tfnorm.compare.comparison import Comparison, check_threads_of
+from tfnorm.compare.comparison import Comparison
 from tfnorm.compare.engines import check_failures, run_on, unfinished
 from tfnorm.compare.live import SweepProgress
 from tfnorm.compare.presets import Preset, load_preset
 from tfnorm.compare.rows import summary_row
+from tfnorm.compare.settings import in_common
 from tfnorm.files import write_whole
 from tfnorm.training.origin import origins
 from tfnorm.training.runs import Run, RunFolder, write_json
@@ -76,7 +77,7 @@ def reproduce(
     runs = [run for row in planned.values() for run in row]
     unfinished(runs, folder)
     for run in runs:
-        check_threads_of(RunFolder(folder / run.folder), 1)
+        RunFolder(folder / run.folder).check_threads(1)
     check_failures(run_on("local", runs, folder, jobs=jobs, progress=progress))
     done = {label: [Run(folder / run.folder) for run in row] for label, row in planned.items()}
     reproduction = Reproduction(preset, done, folder)
@@ -152,13 +153,14 @@ class Reproduction:
         """Write reproduced.csv, reproduced.json, and all that `Comparison.save` writes."""
         self.comparison.save()
         write_whole(self.path / "reproduced.csv", self.table.to_csv().encode())
-        first = self.comparison.runs[0].config
+        records = [run.config for run in self.comparison.runs]
+        asked, data = (in_common([record[key] for record in records]) for key in ("asked", "data"))
         content = {
             "preset": self.preset.model_dump(mode="json"),
-            "settings": {key: value for key, value in first["asked"].items() if key not in ("norm", "seed")},
-            "data": {key: value for key, value in first["data"].items() if key != "data_dir"},
-            "origins": origins(run.config for run in self.comparison.runs),
-            "started": min(run.config["started"] for run in self.comparison.runs),
+            "settings": {key: value for key, value in asked.items() if key not in ("norm", "seed")},
+            "data": {key: value for key, value in data.items() if key != "data_dir"},
+            "origins": origins(records),
+            "started": min(record["started"] for record in records),
             "table": json.loads(self.table.reset_index().to_json(orient="records")),
             "claims": [dataclasses.asdict(finding) for finding in self.findings],
             "verdict": self.comparison.verdict,

@@ -107,6 +107,24 @@ def differing_settings(runs: Sequence[Run]) -> list[Differing]:
     return found
 
 
+def in_common(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the entries, of mappings within too, that all records have with the same value.
+
+    Example:
+        >>> in_common([{"a": 1, "b": {"c": 2, "d": 3}}, {"a": 1, "b": {"c": 2, "d": 4}, "e": 5}])
+        {'a': 1, 'b': {'c': 2}}
+    """
+    first, *others = records
+    found: dict[str, Any] = {}
+    for key, value in first.items():
+        rest = [other.get(key) for other in others]
+        if isinstance(value, Mapping) and all(isinstance(each, Mapping) for each in rest):
+            found[key] = in_common([value, *(each for each in rest if each is not None)])
+        elif all(each == value for each in rest):
+            found[key] = value
+    return found
+
+
 def telling(differing: Sequence[Differing]) -> list[Differing]:
     """Return what tells runs apart: without what follows from the recipe's name, and data that follow from theirs.
 

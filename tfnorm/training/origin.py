@@ -1,12 +1,19 @@
-"""Where a run's numbers come from, in words; imports nothing."""
+"""Where a run's numbers come from, in words; imports no Keras."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 #: Keras's backends by their packages, and what they are called.
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+
+
+def threads() -> int | None:
+    """Return the number of threads that the backend was told to compute with, or None if it was not."""
+    told = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    return int(told) if told.isdigit() else None
 
 
 def backend_words(versions: Mapping[str, Any]) -> str:

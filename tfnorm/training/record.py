@@ -19,6 +19,7 @@ from tfnorm._version import __version__
 from tfnorm.datasets import Dataset
 from tfnorm.ops import accelerator_name
 from tfnorm.training.config import TrainConfig
+from tfnorm.training.origin import threads
 from tfnorm.training.runs import fingerprint
 
 
@@ -56,12 +57,6 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:  # a build under another name, such as tensorflow-cpu
         return getattr(sys.modules.get(package), "__version__", None)
-
-
-def threads() -> int | None:
-    """Return the number of threads that the backend was told to compute with, or None if it was not."""
-    told = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
-    return int(told) if told.isdigit() else None
 
 
 @functools.cache

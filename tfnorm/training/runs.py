@@ -123,6 +123,25 @@ class RunFolder:
                 "Choose another output folder, or delete that one."
             )
 
+    def check_threads(self, threads: int | None) -> None:
+        """Raise a `RunError` if the run was begun with another number of threads, which changes last digits.
+
+        Args:
+            threads: That of now; None is as many as there are cores.
+        """
+        if not self.config_path.exists():
+            return
+        there = read_json(self.config_path)["machine"].get("threads")
+        if there != threads:
+            was, now = (
+                {None: "all threads, without `jobs`", 1: "one thread each, with `jobs`"}.get(count, f"{count} threads")
+                for count in (there, threads)
+            )
+            raise RunError(
+                f"The run in {self.path} was trained with {was}, and now it would be {now}, which changes last "
+                "digits. Do as before, or choose another output folder."
+            )
+
     def sweep(self) -> None:
         """Delete files that a killed process left half written."""
         for leftover in [*self.path.glob(".*.tmp*"), *self.path.glob("checkpoint/.*.tmp*")]:
@@ -148,9 +167,9 @@ class RunFolder:
         """Return the weights after ``epochs`` epochs if they were the best, or None."""
         return next((arrays for done, arrays in self._undamaged("best") if done == epochs), None)
 
-    def forget_best(self, epochs: int) -> None:
-        """Delete the best weights of epochs after ``epochs``, which are about to be trained again."""
-        for path in self._checkpoints("best"):
+    def forget_after(self, epochs: int) -> None:
+        """Delete the states and the best weights of epochs after ``epochs``, which are about to be trained again."""
+        for path in [*self._checkpoints("epoch"), *self._checkpoints("best")]:
             if _epochs_of(path) > epochs:
                 path.unlink()
 

@@ -254,7 +254,7 @@ class _Trainer:
     def resume(self, trained: keras.Model) -> int:
         """Restore the newest checkpoint and return how many epochs were done."""
         done, state = self.folder.load_checkpoint() or (0, {})
-        self.folder.forget_best(done)
+        self.folder.forget_after(done)
         if not done:
             return 0
         present = [value.shape for value in state_of(trained).values()]
@@ -267,13 +267,14 @@ class _Trainer:
         return done
 
     def check_same_place(self, now: Mapping[str, Any]) -> None:
-        """Raise a RunError if the run was begun with other versions or on another GPU, whose bits differ."""
+        """Raise a RunError if the run was begun with other versions, threads or GPU, whose bits differ."""
         there, here = (
             {
                 "tfnorm": record["versions"].get("tfnorm"),
                 "Keras": record["versions"].get("keras"),
                 "the backend": backend_words(record["versions"]),
                 "the accelerator": record["machine"].get("accelerator", "none"),
+                "the number of threads": record["machine"].get("threads") or "all",
             }
             for record in (read_json(self.folder.config_path), now)
         )
