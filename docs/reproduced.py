@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from readme import README, with_table
 
 from tfnorm.training.origin import backend_words, machine_words, seed_words
+from tfnorm.training.recipes import RECIPES
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS / "results"
@@ -62,7 +63,7 @@ def command(content: dict) -> str:
     """Return the command that trained it."""
     preset, settings = content["preset"], content["settings"]
     options = "" if settings["precision"] == "float32" else f" --precision {settings['precision']}"
-    if settings["epochs"] != settings["recipe"]["epochs"]:
+    if settings["epochs"] != RECIPES[preset["settings"]["recipe"]].epochs:
         options += f" --epochs {settings['epochs']}"
     if [row["seeds"] for row in preset["row"]] != [row["seeds"] for row in content["table"]]:
         options += f" --seeds {content['table'][0]['seeds']}"
@@ -245,7 +246,7 @@ def _circumstances(found: dict[str, dict]) -> str:
         for each in origins_of(content):
             words = f"{backend_words(each['versions'])}, Keras {each['versions']['keras']}"
             places.setdefault(f"on {machine_words(each['machine'])}, {words}", []).append(name)
-    where = [f"{', '.join(names)} {place}" for place, names in places.items()]
+    where = [f"{', '.join(dict.fromkeys(names))} {place}" for place, names in places.items()]
     best = [name for name, content in found.items() if content["preset"]["epoch"] == "best"]
     of_best = f" ({', '.join(best)}: the best, as was published)" if best else ""
     notes: dict[str, list[str]] = {}

@@ -20,7 +20,7 @@ from tfnorm.compare.engines import default_jobs, measure, run_local
 from tfnorm.compare.estimate import estimate_seconds, planned_rows
 from tfnorm.compare.grid import plan_grid
 from tfnorm.compare.live import SweepDisplay, SweepProgress
-from tfnorm.compare.processes import environment
+from tfnorm.compare.processes import _Log, environment
 from tfnorm.compare.sweep import Sweep, sweep
 from tfnorm.errors import RunError, TfnormError
 from tfnorm.history import read_history
@@ -313,3 +313,12 @@ def test_lines_without_a_terminal_and_the_table_with_one(tmp_path):
 
 def test_a_finished_run_can_be_read(swept):
     assert all(isinstance(run, Run) and run.status == "finished" for run in swept.runs)
+
+
+def test_two_commands_in_one_folder_share_the_log_and_only_one_deletes_it(tmp_path):
+    with _Log(tmp_path), _Log(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
+    with _Log(tmp_path) as log:
+        log.write(b"an error")
+    assert (tmp_path / "workers.log").read_bytes() == b"an error"

@@ -93,6 +93,13 @@ def test_groups_that_do_not_divide(name, norm, sentence):
     assert refused(SpecError, build, name, norm=norm) == sentence
 
 
+def test_dropout_of_a_network_without_any_is_refused():
+    sentence = "resnet20 has no dropout, so that `dropout` must be 0. Received: 0.5."
+    assert refused(ArchitectureError, plan, "resnet20", parse("bn"), dropout=0.5) == sentence
+    assert refused(ArchitectureError, build, "resnet20", norm="bn", dropout=0.5) == sentence
+    assert plan("resnet20", parse("bn"), dropout=0.0) == plan("resnet20", parse("bn"))
+
+
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_groups_said_to_be_valid_are(groups):
     assert plan("mnist_7k", parse(f"gn:{groups}")).trainable_parameters == 6_986

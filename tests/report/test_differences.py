@@ -3,7 +3,8 @@ import pytest
 
 from tfnorm.compare.statistics import paired_differences
 from tfnorm.errors import RunError
-from tfnorm.report import colour, differences_data, plot_differences
+from tfnorm.report import colour, differences_data, plot_differences, styles
+from tfnorm.report._frame import NOTE_COLOUR
 
 REAL = {"ln": {0: 99.0, 1: 99.1, 2: 99.2}, "bn": {0: 95.0, 1: 95.2, 2: 95.1}, "gn:2": {0: 99.0, 1: 99.2, 2: 99.1}}
 
@@ -56,6 +57,12 @@ def test_of_very_many_pairs_the_clearest_are_drawn():
     by_p = sorted(pairs, key=lambda pair: pair.p_adjusted)[:66]
     assert len(drawn) == 66 and set(drawn) == {f"{pair.first} − {pair.second}" for pair in by_p}
     assert "for 120 pairs; the 66 of them with the smallest p" in ax.texts[0].get_text().replace("\n", " ")
+    points = [line for line in ax.lines if line.get_markersize() == 7 and line.get_marker() not in ("None", "<", ">")]
+    look = styles(list(values))
+    drawn_pairs = [pair for pair in pairs if pair in by_p]
+    assert [point.get_color() for point in points] == [
+        look[pair.better].colour if pair.is_real() else NOTE_COLOUR for pair in drawn_pairs
+    ]
 
 
 def test_no_pair_has_its_sentence():

@@ -1,10 +1,14 @@
+import math
+from typing import get_args
+
 import keras
 import numpy as np
 import pytest
 
+import tfnorm
 from tfnorm.errors import TfnormError
 from tfnorm.training.config import TrainConfig, checked
-from tfnorm.training.recipes import RECIPES, Recipe
+from tfnorm.training.recipes import RECIPES, Initializer, Recipe
 
 
 def rates(recipe, steps_per_epoch=10, epochs=10):
@@ -81,6 +85,16 @@ def test_dropout_is_the_config_s_or_the_recipe_s_or_the_architecture_s():
     assert rates(recipe="A") == {0.05}
 
 
+MINE = {"name": "mine", "learning_rate": 0.1}
+
+
+@pytest.mark.parametrize("name", get_args(Initializer))
+def test_every_initializer_of_a_recipe_makes_kernels(name):
+    model = tfnorm.build(norm="none", kernel_initializer=name, seed=0, compile=False)
+    kernels = [layer.get_weights()[0] for layer in model.layers if hasattr(layer, "kernel")]
+    assert kernels and all(kernel.std() > 0 for kernel in kernels)
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
@@ -90,6 +104,10 @@ def test_dropout_is_the_config_s_or_the_recipe_s_or_the_architecture_s():
         ({"norm": "bn", "recipe": "F"}, "Unknown recipe 'F'. Use one of: default, A, B, C, D, E, A+, B+, C+, D+, E+."),
         ({"norm": "bn", "augmentation": "shft"}, "Unknown augmentation 'shft'. Did you mean 'shift'?"),
         ({"norm": "bn", "precision": "float8"}, "`precision`: input should be 'float32' or 'bfloat16'."),
+        ({"norm": "bn", "learning_rate": math.inf}, "`learning_rate`: input should be a finite number. Received: inf."),
+        ({"norm": "bn", "recipe": MINE | {"augmentation": "shft"}}, "Unknown augmentation 'shft'. Did you mean"),
+        ({"norm": "bn", "recipe": MINE | {"kernel_initializer": "he"}}, "`recipe.kernel_initializer`: input should be"),
+        ({"norm": "bn", "recipe": MINE | {"learning_rate": math.nan}}, "`recipe.learning_rate`: input should be a"),
         ({"norm": "zn", "epochs": -1}, "Unknown norm 'zn' at character 1 of 'zn'."),
         ({"norm": "zn", "epochs": -1}, "`epochs`: input should be greater than or equal to 1. Received: -1."),
     ],

@@ -12,7 +12,7 @@ from tfnorm.compare.rows import run_row
 from tfnorm.errors import DataError, TfnormError
 from tfnorm.history import append_line, encode_record, read_history
 from tfnorm.training.runs import RunFolder, best_epoch
-from tfnorm.training.tracking import TRACKERS, check_trackers
+from tfnorm.training.tracking import TRACKERS, TensorBoard, WandB, catch_up, check_trackers
 from tfnorm.training.trainer import train
 from tfnorm.training.watcher import no_better_for
 
@@ -79,7 +79,7 @@ def test_weights_and_biases_has_the_history(tracked):
     assert config["asked"]["norm"] == "bn" and name == "bn seed 0"
     assert summary["status"] == "finished" and summary["best_epoch"] == tracked.result["best_epoch"]
     tracking = json.loads((tracked.path / "tracking.json").read_text())
-    assert tracking == {"schema_version": 1, "id": identity, "url": None}
+    assert tracking == {"schema_version": 1, "id": identity, "url": None, "finished": True}
     assert tracked.record == run_row(tracked)["record"] == str(tracked.path)
 
 
@@ -137,6 +137,19 @@ def test_a_run_that_goes_on_has_each_epoch_once(tmp_path):
     assert [step for step, _ in whole["accuracy"]] == [0, 1]
 
 
+@pytest.mark.parametrize("tracker", [TensorBoard, WandB])
+def test_a_finished_run_that_was_followed_in_part_is_shown_whole(tmp_path, monkeypatch, tracker):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    run = train(**SETTINGS, epochs=2, out=tmp_path)
+    history = read_history(tmp_path / "history.jsonl")
+    tracker.start(tmp_path, run.config, history[:1])  # and killed
+    assert not tracker.followed(tmp_path)
+    catch_up(tmp_path, [tracker.package])
+    assert tracker.followed(tmp_path)
+    if tracker is TensorBoard:
+        assert [step for step, _ in scalars(tmp_path / "tensorboard/test")["accuracy"]] == [0, 1]
+
+
 def test_trackers_that_are_missing_or_unknown(monkeypatch, tmp_path):
     with pytest.raises(TfnormError) as caught:
         train(**SETTINGS, out=tmp_path / "run", trackers=["tensorbord"])
@@ -171,6 +184,18 @@ def test_images_held_out_are_training_images(tracked):
     assert shares.min() > 0.24 and shares.max() < 0.26
     with pytest.raises(DataError, match="cannot be split. Received: 0.001 of 1347 images to hold out"):
         digits.hold_out(0.001)
+
+
+def test_a_part_that_would_lack_a_class_is_refused():
+    from tfnorm.datasets import Dataset
+
+    y = np.repeat([0, 1, 2], [500, 497, 3])
+    x = np.zeros((1000, 2, 2, 1), "uint8")
+    few = Dataset("few", x, y, x, y, ("cat", "dog", "rat"))
+    for share in (0.1, 0.9):
+        with pytest.raises(DataError, match="each of 3 classes. 'rat' has only 3."):
+            few.hold_out(share)
+    assert set(few.hold_out(0.4).y_test) == {0, 1, 2}
 
 
 ACCURACIES = [0.5, 0.7, 0.6, 0.7, 0.65]
@@ -220,8 +245,21 @@ def test_best_weights_of_epochs_that_are_trained_again_are_forgotten(tmp_path):
     for epochs in (1, 3, 4):
         folder.save_best(epochs, {"w": np.full(1, epochs)})
     assert folder.load_best(4)["w"].tolist() == [4] and folder.load_best(1) is None  # one too many to keep
-    folder.forget_best(3)
+    folder.forget_after(3)
     assert folder.load_best(4) is None and folder.load_best(3)["w"].tolist() == [3]
+
+
+def test_checkpoints_that_the_history_does_not_reach_do_not_push_out_new_ones(tmp_path):
+    folder = RunFolder(tmp_path)
+    for epoch in range(2):
+        append_line(folder.history_path, encode_record({"schema_version": 1, "epoch": epoch}))
+    for epochs in (9, 10):
+        folder.save_checkpoint(epochs, {"w": np.full(1, epochs)})
+    assert folder.load_checkpoint() is None
+    folder.forget_after(0)
+    for epochs in (1, 2):
+        folder.save_checkpoint(epochs, {"w": np.full(1, epochs)})
+    assert folder.load_checkpoint()[0] == 2
 
 
 def test_a_checkpoint_whose_best_weights_are_damaged_is_passed_over(tmp_path):

@@ -36,8 +36,10 @@ class _Log:
 
     def __exit__(self, *_: object) -> None:
         self.file.close()
-        if not self.path.stat().st_size:
-            self.path.unlink()
+        # Another command in the same folder may have deleted it.
+        with suppress(FileNotFoundError):
+            if not self.path.stat().st_size:
+                self.path.unlink()
 
 
 class WorkerProcess:

@@ -36,6 +36,11 @@ class Combination:
         return math.fsum(self.finite) / len(self.finite) if self.finite else math.nan
 
     @property
+    def diverged(self) -> bool:
+        """Whether a seed did."""
+        return len(self.finite) < len(self.accuracies)
+
+    @property
     def complete(self) -> bool:
         """Whether all seeds ended with a number."""
         return len(self.finite) == self.planned
@@ -87,7 +92,7 @@ class Best:
 
     def _beats(self, first: Combination, norm: str) -> bool:
         """Return whether the first is shown to be better than a norm; one that diverged with some seed never is."""
-        return first.complete and any(
+        return not first.diverged and any(
             {first.norm, norm} == {pair.first, pair.second} and pair.is_real() and pair.better == first.norm
             for pair in self.pairs
         )

@@ -181,13 +181,19 @@ class Dataset:
                 np.arange(len(self.y_train)), test_size=share, stratify=self.y_train, random_state=0
             )
         except ValueError as error:
-            raise DataError(
-                f"The training set of {self.name!r} cannot be split. Received: {share!r} of {len(self.y_train)} images "
-                f"to hold out. Each part needs an image of each of {self.num_classes} classes. ({error})"
-            ) from None
+            raise self._unsplit(share, f"({error})") from None
         kept, held = np.sort(kept), np.sort(held)
         x, y = self.x_train, self.y_train
+        lacking = set(y.tolist()) - (set(y[kept].tolist()) & set(y[held].tolist()))
+        if lacking:
+            raise self._unsplit(share, f"{self.class_names[min(lacking)]!r} has only {sum(y == min(lacking))}.")
         return Dataset(f"{self.name}, {100 * share:g} % held out", x[kept], y[kept], x[held], y[held], self.class_names)
+
+    def _unsplit(self, share: float, reason: str) -> DataError:
+        return DataError(
+            f"The training set of {self.name!r} cannot be split. Received: {share!r} of {len(self.y_train)} images "
+            f"to hold out. Each part needs an image of each of {self.num_classes} classes. {reason}"
+        )
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the data set, ready for JSON."""

@@ -49,7 +49,7 @@ def plan(
     if not isinstance(rate, (int, float)) or not 0 <= rate < 1:
         raise ArchitectureError(f"`dropout` must be a rate from 0 to below 1. Received: {rate!r}.")
     try:
-        return Planner(arch, spec, num_classes, float(rate)).run(shape)
+        network = Planner(arch, spec, num_classes, float(rate)).run(shape)
     except TooSmallError as error:
         smallest = _smallest_side(arch, spec, shape, num_classes)
         mend = (
@@ -64,6 +64,9 @@ def plan(
         what = "group sizes" if spec.group_size else "groups"
         fitting = ", ".join(map(str, divisors(common)))
         raise SpecError(f"{error} Valid {what} for every layer of {arch.name}: {fitting}.") from None
+    if dropout and not any(layer.kind == "dropout" for layer in network.layers):
+        raise ArchitectureError(f"{arch.name} has no dropout, so that `dropout` must be 0. Received: {dropout!r}.")
+    return network
 
 
 def _checked_shape(value: Sequence[int]) -> Shape:

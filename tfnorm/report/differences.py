@@ -110,7 +110,7 @@ def plot_differences(
     data = differences_data(pairs)
     if data.empty:
         raise RunError("There is no pair to draw. Compare at least two specs.")
-    note = _explain(data)
+    note, look = _explain(data), styles([*data["first"], *data["second"]])
     if len(data) > MOST_PAIRS:
         note += f"; the {MOST_PAIRS} of them with the smallest p"
         data = data.loc[data["p_adjusted"].sort_values(kind="stable").index[:MOST_PAIRS].sort_values()]
@@ -120,7 +120,6 @@ def plot_differences(
         set_figure_heading(ax.figure.figure, *heading)
     else:
         set_heading(open_axes(ax, path), *heading)
-    look = styles([*data["first"], *data["second"]])
     rows, (left, right) = data.to_dict("records"), _limits(data)
     for place, row in enumerate(rows):
         better = row["first"] if row["mean"] > 0 else row["second"]

@@ -14,7 +14,7 @@ from tfnorm.models.architectures import ARCHITECTURES
 from tfnorm.models.plan import plan
 from tfnorm.models.planner import NetworkPlan
 from tfnorm.spec import format, parse
-from tfnorm.training.recipes import RECIPES, Recipe
+from tfnorm.training.recipes import RECIPES, Recipe, known_augmentation
 from tfnorm.training.runs import slug
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -44,7 +44,7 @@ class TrainConfig(BaseModel):
             falls over all epochs is cut off before its end.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     norm: str
     arch: str = "mnist_7k"
@@ -81,11 +81,7 @@ class TrainConfig(BaseModel):
     @field_validator("augmentation")
     @classmethod
     def _augmentation_known(cls, value: str | None) -> str | None:
-        from tfnorm.datasets import AUGMENTATIONS
-
-        if value is not None and value not in AUGMENTATIONS:
-            raise TfnormError(unknown("augmentation", value, AUGMENTATIONS))
-        return value
+        return None if value is None else known_augmentation(value)
 
     @model_validator(mode="after")
     def _data_there(self) -> TrainConfig:

@@ -5,10 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tfnorm.errors import TfnormError
+from tfnorm.errors import TfnormError, unknown
 from tfnorm.registry import Registry
+
+#: PyTorch's, and those of Keras that suit kernels.
+Initializer = Literal[
+    "torch", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal", "lecun_uniform",
+    "random_normal", "random_uniform", "truncated_normal", "orthogonal",
+]  # fmt: skip
+
+
+def known_augmentation(name: str) -> str:
+    """Return the name of an augmentation, or raise a TfnormError if there is none of it."""
+    from tfnorm.datasets import AUGMENTATIONS
+
+    if name not in AUGMENTATIONS:
+        raise TfnormError(unknown("augmentation", name, AUGMENTATIONS))
+    return name
 
 
 class Recipe(BaseModel):
@@ -50,7 +65,7 @@ class Recipe(BaseModel):
             that is minimized and in ``data_loss``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
     title: str = ""
@@ -72,9 +87,14 @@ class Recipe(BaseModel):
     epochs: int = Field(20, ge=1)
     drop_remainder: bool = False
     convention: Literal["keras", "torch"] = "keras"
-    kernel_initializer: str | None = None
+    kernel_initializer: Initializer | None = None
     dropout: float | None = Field(None, ge=0, lt=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+
+    @field_validator("augmentation")
+    @classmethod
+    def _augmentation_known(cls, value: str) -> str:
+        return known_augmentation(value)
 
     @model_validator(mode="after")
     def _only_what_is_used(self) -> Recipe:

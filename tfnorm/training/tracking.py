@@ -24,7 +24,7 @@ class Tracker(Protocol):
 
     A class of this kind has ``package``, the one that it needs, ``start(run, description, records)``, which takes the
     run's folder, the content of its ``config.json``, and the history records of epochs done before, and
-    ``follows(run)``, which says whether it was started for a folder.
+    ``followed(run)``, which says whether it has followed the run in a folder to its end.
     """
 
     def log(self, record: Mapping[str, Any]) -> None:
@@ -50,6 +50,7 @@ class TensorBoard:
         from tensorboard.summary import Writer
 
         shutil.rmtree(folder, ignore_errors=True)
+        self._folder = folder
         self._writers = {part: Writer(str(folder / part)) for part in ("train", "test")}
 
     @classmethod
@@ -61,9 +62,9 @@ class TensorBoard:
         return tracker
 
     @staticmethod
-    def follows(run: Path) -> bool:
-        """Return whether the run in a folder is followed already."""
-        return (run / "tensorboard").exists()
+    def followed(run: Path) -> bool:
+        """Return whether the run in a folder was followed to its end."""
+        return (run / "tensorboard" / "finished").exists()
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Write an epoch's scalars."""
@@ -77,6 +78,7 @@ class TensorBoard:
         """Close the files."""
         for writer in self._writers.values():
             writer.close()
+        (self._folder / "finished").touch()
 
 
 class WandB:
@@ -96,7 +98,7 @@ class WandB:
         import wandb
 
         asked = description["asked"]
-        place = run / "tracking.json"
+        self._place = place = run / "tracking.json"
         identity = read_json(place)["id"] if place.exists() else uuid.uuid4().hex[:12]
         write_json(place, {"id": identity, "url": None})
         try:
@@ -116,7 +118,8 @@ class WandB:
                 f"Weights & Biases cannot follow the run in {run}: {error} Run `wandb login`, or set "
                 "WANDB_MODE=offline and send it later with `wandb sync`."
             ) from None
-        write_json(place, {"id": identity, "url": None if self._run.offline else self._run.url})
+        self._noted = {"id": identity, "url": None if self._run.offline else self._run.url}
+        write_json(place, self._noted)
 
     @classmethod
     def start(cls, run: Path, description: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> WandB:
@@ -128,9 +131,10 @@ class WandB:
         return tracker
 
     @staticmethod
-    def follows(run: Path) -> bool:
-        """Return whether the run in a folder is followed already."""
-        return (run / "tracking.json").exists()
+    def followed(run: Path) -> bool:
+        """Return whether the run in a folder was followed to its end."""
+        place = run / "tracking.json"
+        return place.exists() and bool(read_json(place).get("finished"))
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Log an epoch's measures; its number is the step."""
@@ -140,6 +144,7 @@ class WandB:
         """Add the result to the summary and end the run there."""
         self._run.summary.update(dict(result))
         self._run.finish()
+        write_json(self._place, {**self._noted, "finished": True})
 
 
 TRACKERS: Registry[type[TensorBoard] | type[WandB]] = Registry("tracker")
@@ -167,9 +172,9 @@ def check_trackers(names: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def catch_up(run: Path, names: Sequence[str]) -> None:
-    """Show trackers a finished run that they have not followed."""
+    """Show trackers a finished run that they have not followed to its end."""
     for name in names:
-        if not TRACKERS[name].follows(run):
+        if not TRACKERS[name].followed(run):
             tracker = TRACKERS[name].start(run, read_json(run / "config.json"), read_history(run / "history.jsonl"))
             tracker.finish(read_json(run / "result.json"))
 
