@@ -276,6 +276,10 @@ REFUSED = [
     (dict(std=0), "`std` must be positive. Received: std=[0.0, 0.0, 0.0]."),
     (dict(std=(1.0, -1.0, 1.0)), "`std` must be positive. Received: std=[1.0, -1.0, 1.0]."),
     (dict(std=float("nan")), "`std` must be positive. Received: std=[nan, nan, nan]."),
+    (
+        dict(kernel_initializer="he"),
+        "Unknown kernel initializer 'he'. Use the name of one of Keras, such as 'he_normal', or 'torch'.",
+    ),
     (dict(pixel_max=0), "`pixel_max` must be positive: 255 or 1. Received: pixel_max=0."),
     (
         dict(precision="bfloat"),

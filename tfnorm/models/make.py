@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from tfnorm.errors import ArchitectureError
 from tfnorm.layers import TLU, Conv2D, Dropout, ReLU, WeightStandardizedConv2D
 from tfnorm.layers.create import norm_layer
 from tfnorm.models.planner import LayerPlan
@@ -48,7 +49,13 @@ class LayerSettings:
             # Uniform in +-1/sqrt(fan in), what PyTorch's Conv2d and Linear draw.
             initializer = scaling(scale=1 / 3, mode="fan_in", distribution="uniform")
         else:
-            initializer = keras.initializers.get(self.kernel_initializer)
+            try:
+                initializer = keras.initializers.get(self.kernel_initializer)
+            except ValueError:
+                raise ArchitectureError(
+                    f"Unknown kernel initializer {self.kernel_initializer!r}. Use the name of one of Keras, such as "
+                    "'he_normal', or 'torch'."
+                ) from None
         kind, config = type(initializer), initializer.get_config()
         if groups > 1 and isinstance(initializer, scaling):
             # Keras counts the channels of all groups as inputs of each output.
