@@ -95,6 +95,16 @@ def test_masks(seeded):
     assert_close(fast.layers[2].moving_variance, model.layers[2].moving_variance)
 
 
+def test_whole_numbers(seeded):
+    inputs = keras.Input((6,), dtype="uint8")
+    model = randomize(keras.Model(inputs, layers.BatchNormalization()(inputs)), seeded)
+    fast = accelerate(model)
+    assert_accelerated(fast, model)
+    x = seeded.integers(0, 256, (4, 6)).astype("uint8")
+    for training in (False, True):
+        assert_close(fast(x, training=training), model(x, training=training))
+
+
 def test_optional_input(seeded):
     class Sum(layers.Layer):
         def call(self, x, y=None):

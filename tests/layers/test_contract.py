@@ -213,6 +213,29 @@ def test_float64(case, seeded):
     assert apply(layer, images(seeded).astype("float64")).dtype == "float64"
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(("dtype", "policy"), [("uint8", "float32"), ("int32", "float32"), ("bool", "mixed_float16")])
+@pytest.mark.parametrize("case", [case for case in CASES if case != "ws"])  # Keras convolves no whole numbers
+def test_whole_numbers_are_normalized_like_floats(case, dtype, policy, training, seeded):
+    layer = make(case, dtype=policy)
+    x = seeded.integers(0, 2 if dtype == "bool" else 256, (4, *SHAPE)).astype(dtype)
+    inputs = keras.Input(SHAPE, dtype=dtype)
+    model = keras.Model(inputs, layer(inputs))
+    randomize(layer, seeded)
+    weights = layer.get_weights()
+    outputs = keras.ops.convert_to_numpy(model(x, training=training))
+    full = make(case)
+    apply(full, x.astype("float32"))
+    full.set_weights(weights)
+    expected = apply(full, x.astype("float32"), training)
+    assert (expected != np.round(expected)).any()
+    assert outputs.dtype == model.output.dtype == layer.compute_dtype
+    tolerance = 1e-5 if policy == "float32" else 2e-3
+    np.testing.assert_allclose(outputs.astype("float32"), expected, rtol=tolerance, atol=tolerance)
+    for weight, same in zip(layer.weights, full.weights, strict=True):  # moving statistics too
+        np.testing.assert_allclose(weight, same, rtol=1e-5)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_unknown_batch_size(case, seeded):
     inputs = keras.Input(SHAPE)

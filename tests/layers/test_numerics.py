@@ -331,6 +331,24 @@ def test_without_weights(implementation, seeded):
 
 
 @implementations
+@pytest.mark.parametrize("operation", [name for name in OPERATIONS if name != "standardize_kernel"])
+def test_whole_numbers(implementation, operation, seeded):
+    x = seeded.integers(0, 256, SHAPE).astype("uint8")
+    weights = weights_of(operation, seeded)
+    out = OPERATIONS[operation].call(implementation, tf.constant(x), *map(tf.constant, weights))
+    assert out.dtype == tf.float32
+    expected = OPERATIONS[operation].reference(*(part.astype("float64") for part in (x, *weights)))
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:You passed `rms_scaling=True`")
+def test_whole_numbers_with_rms_scaling(seeded):
+    x = seeded.integers(0, 256, SHAPE).astype("uint8")
+    layer = LayerNormalization(rms_scaling=True)
+    np.testing.assert_allclose(layer(x), x / np.sqrt(x.var(-1, keepdims=True) + EPSILON), rtol=1e-5)
+
+
+@implementations
 @pytest.mark.parametrize("offset", [0.0, 1e4])
 def test_batch_norm_returns_the_statistics(implementation, offset, seeded):
     x = (offset + seeded.normal(size=SHAPE)).astype("float32")

@@ -197,7 +197,7 @@ class TLU(keras.layers.Layer):
     def call(self, inputs):
         """Return the larger of ``inputs`` and tau, to which alpha of them is added."""
         axis = None if self.axis is None else self.axis % len(inputs.shape)
-        return kernels().threshold(inputs, self.tau, self.alpha, axis=axis)
+        return ops.cast(kernels().threshold(inputs, self.tau, self.alpha, axis=axis), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         """Return the input shape."""

@@ -58,8 +58,8 @@ class LayerNormalization(keras.layers.LayerNormalization):
 
     def call(self, inputs):
         """Normalize ``inputs``."""
-        if self.rms_scaling:
-            return super().call(inputs)
+        if self.rms_scaling:  # Keras returns the input's dtype, and would cut whole numbers
+            return super().call(ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32")))
         outputs = kernels().layer_norm(
             inputs, self.gamma, self.beta, axes=self._axes(len(inputs.shape)), epsilon=self.epsilon
         )

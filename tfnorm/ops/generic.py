@@ -1,8 +1,8 @@
 """Norm mathematics in `keras.ops`, for every backend.
 
-Each function computes in float32 or better, whatever the input, and returns the input's dtype. Variances are taken in
-two passes, mean((x - mean(x))^2): the one-pass form E[x^2] - E[x]^2 cancels when the mean is large. The output is
-(x - mean) * scale, subtracted first, for the same reason.
+Each function computes in float32 or better, whatever the input, and returns the input's dtype; of whole numbers, the
+one that it computed in. Variances are taken in two passes, mean((x - mean(x))^2): the one-pass form E[x^2] - E[x]^2
+cancels when the mean is large. The output is (x - mean) * scale, subtracted first, for the same reason.
 """
 
 from __future__ import annotations
@@ -10,11 +10,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from keras import ops
-from keras.backend import result_type, standardize_dtype
+from keras.backend import is_float_dtype, result_type, standardize_dtype
 
 
 def _upcast(x):
     return ops.cast(x, result_type(standardize_dtype(x.dtype), "float32"))
+
+
+def _is_float(x):
+    return is_float_dtype(standardize_dtype(x.dtype))
+
+
+def _narrowed(out, x):
+    """Return ``out`` in the dtype of ``x``, unless that holds whole numbers only."""
+    return ops.cast(out, x.dtype) if _is_float(x) else out
 
 
 def _along(parameter, like, axes: Sequence[int]):
@@ -56,7 +65,7 @@ def batch_norm(x, gamma, beta, *, axis: int, epsilon: float):
     axes = [i for i in range(len(x.shape)) if i != axis]
     mean, variance = moments(wide, axes)
     out = _affine((wide - mean) * ops.rsqrt(variance + epsilon), gamma, beta, [axis])
-    return ops.cast(out, x.dtype), ops.reshape(mean, (-1,)), ops.reshape(variance, (-1,))
+    return _narrowed(out, x), ops.reshape(mean, (-1,)), ops.reshape(variance, (-1,))
 
 
 def batch_norm_inference(x, gamma, beta, mean, variance, *, axis: int, epsilon: float):
@@ -66,7 +75,7 @@ def batch_norm_inference(x, gamma, beta, mean, variance, *, axis: int, epsilon: 
     if gamma is not None:
         scale = scale * ops.cast(gamma, wide.dtype)
     out = _affine(wide - _along(mean, wide, [axis]), scale, beta, [axis])
-    return ops.cast(out, x.dtype)
+    return _narrowed(out, x)
 
 
 def layer_norm(x, gamma, beta, *, axes: Sequence[int], epsilon: float):
@@ -74,7 +83,7 @@ def layer_norm(x, gamma, beta, *, axes: Sequence[int], epsilon: float):
     wide = _upcast(x)
     mean, variance = moments(wide, axes)
     out = _affine((wide - mean) * ops.rsqrt(variance + epsilon), gamma, beta, axes)
-    return ops.cast(out, x.dtype)
+    return _narrowed(out, x)
 
 
 def group_norm(x, gamma, beta, *, groups: int, axis: int, epsilon: float):
@@ -96,14 +105,14 @@ def group_norm(x, gamma, beta, *, groups: int, axis: int, epsilon: float):
     axes = [i for i in range(1, len(x.shape) + 1) if i != axis]
     mean, variance = moments(grouped, axes)
     out = ops.reshape((grouped - mean) * ops.rsqrt(variance + epsilon), sizes)
-    return ops.cast(_affine(out, gamma, beta, [axis]), x.dtype)
+    return _narrowed(_affine(out, gamma, beta, [axis]), x)
 
 
 def rms_norm(x, scale, *, axes: Sequence[int], epsilon: float):
     """Divide by the root mean square over ``axes`` (arXiv 1910.07467); ``scale`` spans ``axes``."""
     wide = _upcast(x)
     power = ops.mean(ops.square(wide), axis=axes, keepdims=True)
-    return ops.cast(_affine(wide * ops.rsqrt(power + epsilon), scale, None, axes), x.dtype)
+    return _narrowed(_affine(wide * ops.rsqrt(power + epsilon), scale, None, axes), x)
 
 
 def filter_response_norm(x, gamma, beta, *, axis: int, epsilon):
@@ -120,7 +129,7 @@ def filter_response_norm(x, gamma, beta, *, axis: int, epsilon):
     axes = [i for i in range(1, len(x.shape)) if i != axis]
     power = ops.mean(ops.square(wide), axis=axes, keepdims=True) if axes else ops.square(wide)
     out = wide * ops.rsqrt(power + ops.cast(epsilon, wide.dtype))
-    return ops.cast(_affine(out, gamma, beta, [axis]), x.dtype)
+    return _narrowed(_affine(out, gamma, beta, [axis]), x)
 
 
 def relu(x):
@@ -138,10 +147,11 @@ def threshold(x, tau, alpha=None, *, axis: int | None):
         axis: The channel axis, counted from 0, or None.
     """
     axes = range(1, len(x.shape)) if axis is None else [axis]
-    if alpha is None:
-        return ops.maximum(x, _along(tau, x, axes))
-    wide = _upcast(x)
-    return ops.cast(ops.maximum(wide, _affine(wide, alpha, tau, axes)), x.dtype)
+    if alpha is not None:
+        wide = _upcast(x)
+        return _narrowed(ops.maximum(wide, _affine(wide, alpha, tau, axes)), x)
+    x = x if _is_float(x) else _upcast(x)
+    return ops.maximum(x, _along(tau, x, axes))
 
 
 def standardize_kernel(kernel, *, epsilon: float):
