@@ -312,6 +312,24 @@ def test_ranks(case, rank, seeded):
             np.testing.assert_allclose(outputs, np.broadcast_to(layer.beta, shape), rtol=1e-6)
 
 
+# A convolution gives other steps, and Keras's RMSNormalization takes masks away.
+MASKED = [case for case in CASES if case not in {"ws", "rms", "ln axes", "ln axes from behind", "rms axes"}]
+
+
+@pytest.mark.parametrize("case", MASKED)
+def test_masks_are_passed_on(case, seeded):
+    layer, shape = make(case, rank=3), (5, 8)
+    lstm = keras.layers.LSTM(3)
+    inputs = keras.Input(shape)
+    model = keras.Model(inputs, lstm(layer(keras.layers.Masking()(inputs))))
+    randomize(layer, seeded)
+    x = images(seeded, 4, *shape)
+    x[:, 3:] = 0
+    steps = keras.ops.convert_to_numpy(layer(x))
+    assert np.abs(lstm(steps[:, :3]) - lstm(steps)).max() > 1e-3  # without a mask, what is padded would count
+    np.testing.assert_allclose(model(x), lstm(steps[:, :3]), rtol=1e-5, atol=1e-6)
+
+
 def test_every_parent_is_that_of_its_case():
     for case, parent in PARENTS.items():
         assert isinstance(make(case), type(parent()))
@@ -325,6 +343,7 @@ def test_same_as_keras(case, seeded):
     assert [weight.name for weight in ours.weights] == [weight.name for weight in theirs.weights]
     assert [weight.shape for weight in ours.weights] == [weight.shape for weight in theirs.weights]
     assert [weight.trainable for weight in ours.weights] == [weight.trainable for weight in theirs.weights]
+    assert ours.supports_masking == theirs.supports_masking
     randomize(ours, seeded)
     theirs.set_weights(ours.get_weights())
     for training in (False, True):

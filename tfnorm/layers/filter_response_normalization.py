@@ -35,7 +35,8 @@ class FilterResponseNormalization(keras.layers.Layer):
         **kwargs: Name, dtype and the other arguments of a Keras layer.
 
     Input and output shape:
-        Any rank from 2, such as (batch, height, width, channels).
+        Any rank from 2, such as (batch, height, width, channels). A mask is passed on; the mean is over masked steps
+        too, as it is in Keras's GroupNormalization.
 
     References:
         Singh and Krishnan, 2019, arXiv 1911.09737.
@@ -70,6 +71,7 @@ class FilterResponseNormalization(keras.layers.Layer):
         self.beta_constraint = constraints.get(beta_constraint)
         self.gamma_constraint = constraints.get(gamma_constraint)
         self.learned_epsilon_constraint = constraints.get(learned_epsilon_constraint)
+        self.supports_masking = True
         self.autocast = False  # statistics are taken of the input as it is
 
     def build(self, input_shape):
@@ -169,6 +171,7 @@ class TLU(keras.layers.Layer):
         self.alpha_initializer = initializers.get(alpha_initializer)
         self.alpha_regularizer = regularizers.get(alpha_regularizer)
         self.alpha_constraint = constraints.get(alpha_constraint)
+        self.supports_masking = True
 
     def build(self, input_shape):
         """Create tau and, if it is affine, alpha."""
