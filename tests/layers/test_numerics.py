@@ -522,6 +522,73 @@ def test_masks_and_renormalization_are_those_of_keras(options, seeded):
         np.testing.assert_allclose(weight, same, rtol=1e-6)
 
 
+def test_unbiased_variance_under_a_mask(seeded):
+    x = seeded.normal(3.0, 2.0, (5, 6, 4)).astype("float32")
+    layers = {}
+    for name, seen in (("none", None), ("all", np.ones((5, 6), bool)), ("some", seeded.random((5, 6)) < 0.5)):
+        layer = layers[name] = BatchNormalization(momentum=0.25, unbiased_moving_variance=True)
+        stock = keras.layers.BatchNormalization(momentum=0.25)
+        mask = None if seen is None else tf.constant(seen)
+        outputs = layer(x, training=True, mask=mask)
+        np.testing.assert_allclose(outputs, stock(x, training=True, mask=mask), rtol=1e-5, atol=1e-5)
+        values = x.astype("float64")[np.ones((5, 6), bool) if seen is None else seen]
+        np.testing.assert_allclose(layer.moving_mean, 0.75 * values.mean(0), rtol=1e-5)
+        np.testing.assert_allclose(layer.moving_variance, 0.25 + 0.75 * values.var(0, ddof=1), rtol=1e-5)
+    np.testing.assert_allclose(layers["all"].moving_variance, layers["none"].moving_variance, rtol=1e-6)
+    assert np.abs(layers["some"].moving_variance - layers["all"].moving_variance).max() > 0.01
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_gradients_under_a_mask_are_those_of_keras(compiled, seeded):
+    x = tf.constant(seeded.normal(3.0, 2.0, (5, 6, 4)).astype("float32"))
+    weights, seen = tf.constant(seeded.normal(size=x.shape), "float32"), tf.constant(seeded.random((5, 6)) < 0.5)
+    found = []
+    for layer in (BatchNormalization(unbiased_moving_variance=True), keras.layers.BatchNormalization()):
+        layer.build(x.shape)
+
+        def gradients(x, seen, layer=layer):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                total = tf.reduce_sum(layer(x, training=True, mask=seen) * weights)
+            return tape.gradient(total, [x, layer.gamma.value, layer.beta.value])
+
+        run = tf.function(gradients) if compiled else gradients
+        found.append(run(x, seen))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_masks_of_the_first_axes_count_by_channel(training, seeded):
+    x = seeded.normal(3.0, 2.0, (5, 4, 6)).astype("float32")
+    seen = np.arange(5)[:, None] > np.arange(4)  # 4, 3, 2 and 1 of the samples of a channel
+    layer = BatchNormalization(axis=1, momentum=0.0, unbiased_moving_variance=True)
+    stock = keras.layers.BatchNormalization(axis=1, momentum=0.0)
+    for norm in (layer, stock):
+        norm.build(x.shape)
+    outputs = layer(x, training=training, mask=tf.constant(seen))
+    np.testing.assert_allclose(outputs, stock(x, training=training, mask=tf.constant(seen)), rtol=1e-5, atol=1e-5)
+    expected = [x[seen[:, c], c].astype("float64").var(ddof=1) for c in range(4)] if training else np.ones(4)
+    np.testing.assert_allclose(layer.moving_variance, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("seen", [0, 1])
+def test_unbiased_variance_of_hardly_any_value_is_finite(seen, seeded):
+    x = seeded.normal(3.0, 2.0, (1, 6, 1)).astype("float32")
+    layer = BatchNormalization(momentum=0.9, unbiased_moving_variance=True)
+    assert np.isfinite(layer(x, training=True, mask=tf.constant([[n < seen for n in range(6)]]))).all()
+    np.testing.assert_allclose(layer.moving_variance, [0.9], rtol=1e-5)
+
+
+def test_a_mask_of_too_many_axes():
+    with pytest.raises(ValueError) as caught:
+        BatchNormalization(name="norm")(np.ones((5, 6, 4), "float32"), mask=tf.ones((5, 6, 4), "bool"))
+    assert (
+        "`mask` must have one axis less than the inputs. Received: mask of shape (5, 6, 4), inputs of shape (5, 6, 4) "
+        "at layer 'norm'."
+    ) in str(caught.value)
+
+
 # Weight standardization.
 
 

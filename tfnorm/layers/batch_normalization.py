@@ -28,7 +28,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         momentum: Share of the moving statistics kept at each step, from 0 to 1, default 0.99.
         epsilon: Added to the variance, inside the root; default 1e-3.
         unbiased_moving_variance: Whether the moving variance takes n / (n - 1) times the batch variance, as in
-            PyTorch; default False, as in Keras.
+            PyTorch; default False, as in Keras. Under a mask n counts what is not masked.
         synchronized: Whether statistics are shared over all replicas at each step (TensorFlow backend).
         **kwargs: The other arguments of `keras.layers.BatchNormalization`.
 
@@ -58,20 +58,27 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs, training=None, mask=None):
         """Normalize ``inputs``; with ``training=True`` also update the moving statistics."""
-        if mask is not None or self.renorm:
+        if self.renorm:
             return super().call(inputs, training=training, mask=mask)
+        if mask is not None and len(mask.shape) != len(inputs.shape) - 1:
+            raise ValueError(
+                "`mask` must have one axis less than the inputs. "
+                f"Received: mask of shape {tuple(mask.shape)}, inputs of shape {tuple(inputs.shape)} "
+                f"at layer {self.name!r}."
+            )
         axis = self.axis % len(inputs.shape)
         if not (training and self.trainable):
             outputs = kernels().batch_norm_inference(
                 inputs, self.gamma, self.beta, self.moving_mean, self.moving_variance, axis=axis, epsilon=self.epsilon
             )
-        elif self.synchronized:
+        elif mask is not None or self.synchronized:
             wide = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
-            mean, variance = self._synchronized_moments(wide, axis)
+            moments = self._synchronized_moments(wide) if mask is None else self._moments(wide, mask)
+            mean, variance = (ops.reshape(moment, (inputs.shape[axis],)) for moment in moments)
             outputs = kernels().batch_norm_inference(
                 wide, self.gamma, self.beta, mean, variance, axis=axis, epsilon=self.epsilon
             )
-            self._update(mean, variance, inputs)
+            self._update(mean, variance, inputs, mask)
         else:
             outputs, mean, variance = kernels().batch_norm(
                 inputs, self.gamma, self.beta, axis=axis, epsilon=self.epsilon
@@ -79,21 +86,27 @@ class BatchNormalization(keras.layers.BatchNormalization):
             self._update(mean, variance, inputs)
         return ops.cast(outputs, self.compute_dtype)
 
-    def _synchronized_moments(self, wide, axis):
+    def _synchronized_moments(self, wide):
         """Return mean and biased variance over all replicas, in two passes: Keras's variance cancels."""
         mean, _ = ops.moments(wide, axes=self._reduction_axes, keepdims=True, synchronized=True)
         variance, _ = ops.moments(ops.square(wide - mean), axes=self._reduction_axes, synchronized=True)
-        return ops.reshape(mean, (wide.shape[axis],)), variance
+        return mean, variance
 
-    def _update(self, mean, variance, inputs):
+    def _update(self, mean, variance, inputs, mask=None):
         if self.unbiased_moving_variance:
-            count = ops.cast(ops.size(inputs) // inputs.shape[self.axis], variance.dtype)
-            if self.synchronized:
-                count = count * replicas_in_step()
+            count = ops.cast(self._count(inputs, mask), variance.dtype)
             variance = variance * count / ops.maximum(count - 1.0, 1.0)
         for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
             old = ops.cast(moving, new.dtype)
             moving.assign(old * self.momentum + new * (1.0 - self.momentum))
+
+    def _count(self, inputs, mask):
+        """Return how many numbers of a channel the statistics are of; those under a mask are of one replica."""
+        if mask is None:
+            count = ops.size(inputs) // inputs.shape[self.axis]
+            return count * replicas_in_step() if self.synchronized else count
+        seen = ops.broadcast_to(ops.expand_dims(ops.cast(mask, "bool"), -1), ops.shape(inputs))
+        return ops.sum(ops.cast(seen, "int32"), self._reduction_axes)
 
     def get_config(self):
         """Return the arguments, with those that Keras's own layer does not have only where they are not the default."""
