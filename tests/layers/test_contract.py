@@ -356,6 +356,19 @@ def test_same_as_keras(case, seeded):
     np.testing.assert_allclose(apply(ours, x), apply(theirs, x), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:You passed `rms_scaling=True`")
+@pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False}, {"axis": (1, 2, 3)}])
+def test_rms_scaling_has_the_weights_of_keras(options, seeded):
+    ours, theirs = (kind(rms_scaling=True, **options) for kind in (LayerNormalization, keras.layers.LayerNormalization))
+    x = images(seeded)
+    apply(ours, x), apply(theirs, x)
+    assert [weight.name for weight in ours.weights] == [weight.name for weight in theirs.weights] == ["gamma"]
+    for one, other in ((ours, theirs), (theirs, ours)):
+        randomize(one, seeded)
+        other.set_weights(one.get_weights())
+        np.testing.assert_allclose(apply(ours, x), apply(theirs, x), rtol=1e-6)
+
+
 @pytest.mark.parametrize("case", [case for case in PARENTS if case != "bn unbiased"])
 def test_keras_reads_the_configuration(case):
     ours, parent = make(case), type(PARENTS[case]())

@@ -34,10 +34,10 @@ def known_sizes(shape: Sequence[int | None], axes: Sequence[int], layer: str) ->
     return sizes  # type: ignore[return-value]
 
 
-def add_gamma_beta(layer, shape: tuple[int, ...]) -> None:
-    """Give ``layer`` the weights gamma and beta of ``shape`` as its arguments say, named as Keras names them."""
+def add_gamma_beta(layer, shape: tuple[int, ...], *, scale: bool, center: bool) -> None:
+    """Give ``layer`` the weights gamma (``scale``) and beta (``center``) of ``shape``, named as Keras names them."""
     layer.gamma = layer.beta = None
-    if layer.scale:
+    if scale:
         layer.gamma = layer.add_weight(
             name="gamma",
             shape=shape,
@@ -46,7 +46,7 @@ def add_gamma_beta(layer, shape: tuple[int, ...]) -> None:
             constraint=layer.gamma_constraint,
             autocast=False,
         )
-    if layer.center:
+    if center:
         layer.beta = layer.add_weight(
             name="beta",
             shape=shape,

@@ -81,7 +81,7 @@ class FilterResponseNormalization(keras.layers.Layer):
             raise ValueError(f"`axis` must be the channel axis, not the batch axis 0. Received: axis={self.axis}.")
         channels = known_sizes(input_shape, [axis], self.name)
         self.input_spec = keras.InputSpec(ndim=len(input_shape), axes={axis: channels[0]})
-        add_gamma_beta(self, channels)
+        add_gamma_beta(self, channels, scale=self.scale, center=self.center)
         self.learned = None
         if self.learned_epsilon:
             self.learned = self.add_weight(

@@ -72,7 +72,7 @@ class GroupNormalization(keras.layers.GroupNormalization):
                 f"at layer {self.name!r}. Use one of {', '.join(map(str, divisors(channels)))}."
             )
         self.input_spec = keras.InputSpec(ndim=len(input_shape), axes={axis: channels})
-        add_gamma_beta(self, (channels,))
+        add_gamma_beta(self, (channels,), scale=self.scale, center=self.center)
         self.built = True
 
     def groups_of(self, channels):

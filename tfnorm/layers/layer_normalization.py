@@ -48,8 +48,10 @@ class LayerNormalization(keras.layers.LayerNormalization):
                 f"`axis` must not hold the batch axis 0. Received: axis={self.axis} at layer {self.name!r}. "
                 "Use BatchNormalization for statistics over the batch."
             )
-        shape = known_sizes(input_shape, axes, self.name) if self.scale or self.center else ()
-        add_gamma_beta(self, shape)
+        # Keras's deprecated rms_scaling has a gamma, whatever scale says, and no beta.
+        scale, center = self.scale or self.rms_scaling, self.center and not self.rms_scaling
+        shape = known_sizes(input_shape, axes, self.name) if scale or center else ()
+        add_gamma_beta(self, shape, scale=scale, center=center)
         self.built = True
 
     def _axes(self, rank):
