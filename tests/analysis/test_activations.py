@@ -79,6 +79,17 @@ def test_dead_channels_after_a_norm_before_its_relu():
     assert (record["before_dead"], record["after_dead"]) == (pytest.approx(2 / 3), 0.0)
 
 
+class OwnNorm(layers.LayerNormalization):
+    pass
+
+
+@pytest.mark.parametrize("norm", [ours.InstanceNormalization, OwnNorm])
+def test_dead_channels_before_a_norm_of_a_subclass(norm):
+    record = one(norm(), layers.ReLU(), images=-np.abs(IMAGES) * [1, 1, -1])
+    assert (record["kind"], record["relu"]) == (norm.__name__, "after")
+    assert (record["before_dead"], record["after_dead"]) == (pytest.approx(2 / 3), 0.0)
+
+
 def test_one_positive_pixel_keeps_a_channel_alive():
     images = -np.ones((4, 6, 6, 3), "float32")
     images[3, 5, 0, 1] = 1e-3

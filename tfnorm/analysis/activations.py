@@ -89,7 +89,7 @@ def activation_statistics(
     for start in range(0, len(arrays[0]), batch_size):
         parts = [array[start : start + batch_size] for array in arrays]
         walk(model, [ops.convert_to_tensor(p, t.dtype) for p, t in zip(parts, model.inputs, strict=True)], visit)
-    return [_record(name, kind, relu, moments) for name, (kind, relu) in chosen.items()]
+    return [_record(name, *facts, moments) for name, facts in chosen.items()]
 
 
 def _outputs(call: Call, batch_statistics: bool) -> list[Any]:
@@ -123,8 +123,8 @@ def _fitting(x: Any, model: keras.Model) -> list[np.ndarray]:
     return arrays
 
 
-def norm_calls(model: keras.Model, names: Sequence[str] | None = None) -> dict[str, tuple[str, str | None]]:
-    """Return the calls of norms, or of the layers called ``names``, with their class and where their ReLU is."""
+def norm_calls(model: keras.Model, names: Sequence[str] | None = None) -> dict[str, tuple[str, bool, str | None]]:
+    """Return the calls of norms, or of the layers called ``names``: their class, if it is a norm, where its ReLU is."""
     check_graph(model)
     calls: list[Call] = []
 
@@ -138,12 +138,16 @@ def norm_calls(model: keras.Model, names: Sequence[str] | None = None) -> dict[s
         for name in names:
             if name not in valid:
                 raise TfnormError(unknown("layer", name, valid))
-    chosen = [call for call in calls if (isinstance(call.operation, NORMS) if names is None else call.name in names)]
+    chosen = [call for call in calls if (_is_norm(call) if names is None else call.name in names)]
     if not chosen:
         raise TfnormError(
             f"The model {model.name!r} has no normalization layers. Name the layers to look at in `layers`."
         )
-    return {call.name: (type(call.operation).__name__, _relu_beside(call, calls)) for call in chosen}
+    return {call.name: (type(call.operation).__name__, _is_norm(call), _relu_beside(call, calls)) for call in chosen}
+
+
+def _is_norm(call: Call) -> bool:
+    return isinstance(call.operation, NORMS)
 
 
 def _relu_beside(call: Call, calls: Sequence[Call]) -> str | None:
@@ -220,10 +224,11 @@ class _Moments:
         return mean, math.sqrt(variance), float(np.mean(self.greatest <= 0))
 
 
-def _record(name: str, kind: str, relu: str | None, moments: dict[tuple[str, str], _Moments]) -> dict[str, Any]:
-    norms = [norm.__name__ for norm in NORMS]
+def _record(
+    name: str, kind: str, is_norm: bool, relu: str | None, moments: dict[tuple[str, str], _Moments]
+) -> dict[str, Any]:
     known = {
-        "before": relu == "before" or (relu == "after" and kind in norms),
+        "before": relu == "before" or (relu == "after" and is_norm),
         "after": relu in ("after", "within"),
     }
     record: dict[str, Any] = {"layer": name, "kind": kind, "relu": relu}
