@@ -310,6 +310,10 @@ def test_convolutions_without_a_norm():
         ("block/conv", "inside the layer 'block' (OwnBlock)"),
         ("conv4", "in would see one number at a time, and make it constant"),
     ]
+    single = functional((8, 8, 3), lambda x: layers.Conv2D(1, 3, name="one")(layers.Conv2D(4, 3, name="four")(x)))
+    assert [(c.layer, c.note) for c in inserted(single, "ln:channel", where=["one", "four"])[1].kept] == [
+        ("one", "ln:channel would see one number at a time, and make it constant"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -253,6 +253,30 @@ def test_norms_that_stay(seeded):
     assert replaced(functional((4, 4, 6), make), "gn:2")[1].changes[-1].layer == "last"
 
 
+@pytest.mark.parametrize(
+    ("shape", "constant"),
+    [
+        ((6, 8, 1), {"ln:channel"}),
+        ((1,), {"ln:channel", "ln", "gn:1", "in"}),
+        ((1, 1, 1), {"ln:channel", "ln", "gn:1", "in"}),
+        ((1, 1, 6), {"in"}),
+        ((1, 8, 1), {"ln:channel"}),
+        ((6, 8, 6), set()),
+    ],
+)
+def test_norms_of_single_numbers_stay(shape, constant, seeded):
+    model = functional(shape, layers.BatchNormalization(name="bn"))
+    x = np.concatenate([-np.ones((1, *shape)), seeded.normal(1, 2, (3, *shape))]).astype("float32")
+    for spec in ("ln:channel", "ln", "gn:1", "in", "rms", "frn"):
+        if spec in constant:
+            with pytest.raises(
+                TfnormError, match=f"bn: .*, {spec} would see one number at a time, and make it constant"
+            ):
+                replace_norms(model, spec)
+        else:
+            assert np.ptp(replace_norms(model, spec)(x)) > 0.1, spec
+
+
 def test_report_as_frame_and_text():
     _, report = replaced(
         functional((4, 4, 12), lambda x: OwnNorm(name="own")(layers.BatchNormalization(name="bn")(x))), "gn:8"

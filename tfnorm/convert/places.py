@@ -92,7 +92,17 @@ def _check_shapes(spec: NormSpec, shapes: list[Shape], name: str) -> None:
 
 
 def _is_constant(spec: NormSpec, shape: Shape, axis: int) -> bool:
-    """Return whether a norm of ``spec`` would see a single number at a time, and give beta whatever it is."""
-    pixels = [size for place, size in enumerate(shape) if place not in (0, axis)]
-    alone = spec.kind == "in" or (spec.kind == "gn" and spec.groups_of(shape[axis]) == shape[axis])
-    return alone and all(size == 1 for size in pixels)
+    """Return whether a norm of ``spec`` would see a single number at a time, and give beta whatever it is.
+
+    Those that subtract no mean, ``rms`` and ``frn``, give the sign of a single number, which is no constant.
+    """
+    one_pixel = all(size == 1 for place, size in enumerate(shape) if place not in (0, axis))
+    channels = shape[axis]
+    match spec.kind:
+        case "in":
+            return one_pixel
+        case "gn":
+            return one_pixel and spec.groups_of(channels) == channels
+        case "ln":
+            return channels == 1 and (one_pixel or spec.per_pixel)
+    return False
