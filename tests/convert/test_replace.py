@@ -124,6 +124,28 @@ def test_penalties_constraints_and_momentum_are_carried_over():
     assert replace_norms(model, "bn:sync").get_layer("norm").momentum == 0.5
 
 
+def test_settings_that_are_written_only_where_they_are_set():
+    model = build(norm="bn", convention="torch", compile=False)
+    for spec in ("bn", "bn:sync", "bn+ws"):
+        assert replace_norms(model, spec).get_layer("conv1_norm").unbiased_moving_variance
+    biased = build(norm="bn", compile=False)
+    assert not replace_norms(biased, "bn:sync").get_layer("conv1_norm").unbiased_moving_variance
+    regularized = one_layer(layers.BatchNormalization(activity_regularizer=keras.regularizers.L2(0.5), name="norm"))
+    for spec in KINDS:
+        penalty = replace_norms(regularized, spec).get_layer("norm").activity_regularizer
+        assert isinstance(penalty, keras.regularizers.L2) and float(penalty.l2) == 0.5
+
+
+def test_settings_without_a_place_are_in_the_report():
+    settings = dict(gamma_regularizer="l1", gamma_constraint="non_neg", beta_regularizer="l2")
+    model = one_layer(layers.BatchNormalization(name="norm", **settings))
+    new, report = replaced(model, "rms")
+    assert report.changes[0].note == "its beta_regularizer is dropped, its gamma_constraint is dropped"
+    assert isinstance(new.get_layer("norm").scale_regularizer, keras.regularizers.L1)
+    for spec in ("gn:4", "ln", "frn"):
+        assert replaced(model, spec)[1].changes[0].note == ""
+
+
 def test_moving_statistics(seeded):
     model = randomize(one_layer(layers.BatchNormalization(name="norm")), seeded)
     x = images(seeded, 2, 4, 5, 12)

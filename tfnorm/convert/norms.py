@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
@@ -45,14 +46,35 @@ def make_norm(spec: NormSpec, name: str, shape: tuple[int | None, ...], axis: in
 def successor(old: Any, spec: NormSpec, shape: tuple[int | None, ...]):
     """Return a norm of ``spec`` with the name and the settings of ``old`` that it has too, without its weights."""
     new = make_norm(spec, old.name, shape, channel_axis(old, len(shape)))
-    config, settings = new.get_config(), old.get_config()
-    settings.setdefault("gamma_regularizer", settings.get("scale_regularizer"))
+    settings, taken = _settings_for(old, type(new)), _arguments(type(new)) - _OF_THE_SPEC
     if not settings["epsilon"] > 0:
         del settings["epsilon"]
-    config.update({key: value for key, value in settings.items() if key in config and key not in _OF_THE_SPEC})
-    if isinstance(new, ours.RMSNormalization) and settings["gamma_regularizer"] is not None:
-        config["scale_regularizer"] = settings["gamma_regularizer"]
+    config = new.get_config() | {key: value for key, value in settings.items() if key in taken}
     return remake(old, type(new), config)
+
+
+def lost_settings(old: Any, new: Any) -> str:
+    """Return a note about penalties and constraints on weights of ``old`` that ``new`` has no place for."""
+    settings, taken = _settings_for(old, type(new)), _arguments(type(new))
+    lost = [
+        f"its {key} is dropped"
+        for key, value in settings.items()
+        if value is not None and key.endswith(("_regularizer", "_constraint")) and key not in taken
+    ]
+    return ", ".join(lost)
+
+
+def _settings_for(old: Any, kind: type) -> dict[str, Any]:
+    """Return the configuration of ``old``, with the penalty on its gamma called as ``kind`` calls it."""
+    settings = old.get_config()
+    penalties = [settings.pop(key, None) for key in ("gamma_regularizer", "scale_regularizer")]
+    name = "scale_regularizer" if issubclass(kind, ours.RMSNormalization) else "gamma_regularizer"
+    return settings | {name: next((penalty for penalty in penalties if penalty is not None), None)}
+
+
+def _arguments(kind: type) -> set[str]:
+    """Return the names of all arguments that a layer of class ``kind`` takes."""
+    return {name for base in kind.__mro__ for name in inspect.signature(base.__init__).parameters}
 
 
 def weight_of(layer: Any, role: str) -> Any:

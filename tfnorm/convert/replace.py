@@ -11,7 +11,7 @@ from tfnorm.convert.clone import Chain, clone_with, remake
 from tfnorm.convert.graph import Network, Where
 from tfnorm.convert.kinds import BATCH_NORMS, NORMS
 from tfnorm.convert.neighbours import convolutions_before, relus_after, removal
-from tfnorm.convert.norms import NO_STATISTICS, carry_weights, channel_axis, successor
+from tfnorm.convert.norms import NO_STATISTICS, carry_weights, channel_axis, lost_settings, successor
 from tfnorm.convert.places import Place, find_places
 from tfnorm.convert.report import Change, Report
 from tfnorm.errors import TfnormError
@@ -31,8 +31,9 @@ def replace_norms(
 
     Batch, layer, group, instance, RMS and filter response normalizations, Keras's and tfnorm's, nested and shared ones
     included, become the norm of ``spec``. Each keeps its name, its epsilon, its gamma and beta (a channel's number goes
-    to each of its pixels and back, see below), their penalties and constraints, and whether it is trainable. All other
-    weights are bit for bit the same, and so is a model that was compiled, except that its optimizer starts afresh.
+    to each of its pixels and back, see below), their penalties and constraints, its activity regularizer and whether it
+    is trainable. All other weights are bit for bit the same, and so is a model that was compiled, except that its
+    optimizer starts afresh.
 
     - Where the groups asked for do not divide a layer's channels, the largest smaller number that does is taken.
     - ``ln`` has a gamma for each pixel and channel: each pixel gets the channel's. From ``ln`` to another norm the mean
@@ -104,9 +105,9 @@ def replace_norms(
     changes = []
     for key, place in places.items():
         old, new = place.layer, norms.get(key)
-        lost = "" if new is None else carry_weights(old, new, len(place.shape))
+        lost = [] if new is None else [carry_weights(old, new, len(place.shape)), lost_settings(old, new)]
         fresh = NO_STATISTICS if spec.kind == "bn" and batch is None and not isinstance(old, BATCH_NORMS) else ""
-        note = ", ".join(filter(None, (place.note, lost, fresh)))
+        note = ", ".join(filter(None, (place.note, *lost, fresh)))
         kind = "nothing" if new is None else type(new).__name__
         changes.append(network.change(old, kind, groups=place.groups, note=note))
     for others, kind in ((convolutions, "WeightStandardizedConv2D"), (units, "TLU")):
