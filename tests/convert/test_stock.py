@@ -1,5 +1,7 @@
 """Conversion to Keras's own layers: the same network, in files that open without tfnorm."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -100,6 +102,7 @@ print("read", len(sys.argv) - 2)
 """
 
 
+@pytest.mark.filterwarnings("ignore:Keras has no counterpart")
 def test_files_open_without_tfnorm(tmp_path, seeded, run_python):
     x = seeded.integers(0, 256, (2, 8, 8, 3)).astype("float32")
     logits = {}
@@ -118,6 +121,7 @@ def test_group_counts_of_the_counterparts():
     assert type(instance) is keras.layers.GroupNormalization and instance.groups == 4
 
 
+@pytest.mark.filterwarnings("ignore:Keras has no counterpart")
 def test_constants_move_with_the_layers():
     stock = to_keras(build(TINY, norm="bn", convention="torch", compile=False)).get_layer("conv1_norm")
     assert type(stock) is keras.layers.BatchNormalization
@@ -206,6 +210,18 @@ def test_penalties_without_a_counterpart_are_left_out_with_a_warning(norm, dropp
     assert stock_only(stock)
     x = seeded.integers(0, 256, (2, 8, 8, 3)).astype("float32")
     np.testing.assert_allclose(call(stock, x), call(model, x), rtol=1e-5, atol=1e-5)
+
+
+def test_an_unbiased_moving_variance_is_left_out_with_a_warning():
+    model = build(TINY, norm="bn+l2norm=1e-3", convention="torch", compile=False)
+    with pytest.warns(UserWarning) as record:
+        to_keras(model)
+    penalties, settings = [str(warning.message) for warning in record if "counterpart" in str(warning.message)]
+    assert "these penalties" in penalties and "unbiased" not in penalties
+    assert settings == "Keras has no counterpart of these settings, left out: conv1_norm.unbiased_moving_variance."
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        to_keras(build(TINY, norm="bn", compile=False))
 
 
 def test_penalties_with_a_counterpart_stay():

@@ -30,7 +30,8 @@ def to_keras(model: keras.Model) -> keras.Model:
 
     The file of the result opens without tfnorm. Weight-standardized convolutions become convolutions with the
     standardized kernel. Penalties that Keras does not have (`L2Norm`, `Sum`, any on an RMS scale) are left out, with
-    a warning: they change training, not outputs. A model that was compiled is compiled in the same way.
+    a warning, and so is `unbiased_moving_variance`: they change training, not outputs. A model that was compiled is
+    compiled in the same way.
 
     Args:
         model: A functional or sequential model; it is not changed.
@@ -59,8 +60,11 @@ def to_keras(model: keras.Model) -> keras.Model:
         )
     dropped: list[str] = []
     stock = clone_with(model, lambda layer: _stock_layer(layer, dropped), _stock_weights)
-    if dropped:
-        warnings.warn(f"Keras has no counterpart of these penalties, left out: {', '.join(dropped)}.", stacklevel=2)
+    penalties = [name for name in dropped if name.endswith("_regularizer")]
+    settings = [name for name in dropped if name not in penalties]
+    for kind, names in (("penalties", penalties), ("settings", settings)):
+        if names:
+            warnings.warn(f"Keras has no counterpart of these {kind}, left out: {', '.join(names)}.", stacklevel=2)
     return stock
 
 
@@ -106,8 +110,8 @@ def _stock_layer(layer, dropped: list[str]):
         config["groups"] = layer.groups_of(channels)
     if isinstance(layer, LayerNormalization) and isinstance(layer.axis, list):
         config["axis"] = layer.axis if max(layer.axis) < 0 else _axes(layer)  # Keras would sort -1 before 1
-    if isinstance(layer, BatchNormalization):
-        config.pop("unbiased_moving_variance", None)
+    if isinstance(layer, BatchNormalization) and config.pop("unbiased_moving_variance", False):
+        dropped.append(f"{layer.name}.unbiased_moving_variance")
     if isinstance(layer, WeightStandardizedConv2D):
         config.pop("epsilon")
     if isinstance(layer, RMSNormalization) and config.pop("scale_regularizer", None):
