@@ -13,6 +13,7 @@ from tfnorm.errors import TfnormError
 from tfnorm.layers import (
     TLU,
     BatchNormalization,
+    Conv2D,
     FilterResponseNormalization,
     GroupNormalization,
     InstanceNormalization,
@@ -21,7 +22,10 @@ from tfnorm.layers import (
     WeightStandardizedConv2D,
 )
 from tfnorm.models.architectures import ARCHITECTURES, ArchSpec, Conv, GlobalPool
+from tfnorm.regularizers import L2Norm
 from tfnorm.spec import NORMS, parse
+from tfnorm.training.losses import SmoothedCrossentropy
+from tfnorm.training.muon import Muon
 
 # All that Keras has; frn it has not.
 SPECS = ["none", "bn", "bn:sync", "ln", "ln:channel", "gn:2", "gn:size=2", "gn:2+ws", "in", "rms"]
@@ -244,6 +248,35 @@ def test_other_models_are_refused():
     )
 
 
+def test_penalties_of_layers_inside_others_are_left_out_too(tmp_path, run_python, seeded):
+    lstm = keras.layers.LSTM(2, kernel_regularizer=L2Norm(1e-3), recurrent_regularizer="l2", name="lstm")
+    model = keras.Sequential([keras.Input((5, 3)), keras.layers.Bidirectional(lstm, name="both")])
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match="no counterpart of these penalties") as record:
+        stock = to_keras(model)
+    assert str(record[0].message).endswith(
+        "left out: both.forward_lstm.kernel_regularizer, both.backward_lstm.kernel_regularizer."
+    )
+    assert isinstance(stock.layers[0].forward_layer.cell.recurrent_regularizer, keras.regularizers.L2)
+    x = seeded.normal(size=(2, 5, 3)).astype("float32")
+    np.savez(tmp_path / "expected.npz", x=x, both=call(model, x))
+    stock.save(tmp_path / "both.keras")
+    assert run_python(READ, tmp_path, "both").splitlines()[-1] == "read 1"
+
+
+def test_layers_of_tfnorm_inside_others_are_refused():
+    wrapped = keras.layers.SpectralNormalization(Conv2D(4, 3, name="conv"), name="spectral")
+    with pytest.raises(TfnormError) as caught:
+        to_keras(keras.Sequential([keras.Input((8, 8, 3)), wrapped]))
+    assert str(caught.value) == (
+        "Keras has no counterpart of these layers: conv (Conv2D inside the layer 'spectral'). "
+        "Keep the model as it is and import tfnorm before loading it."
+    )
+    rows = keras.layers.TimeDistributed(BatchNormalization(name="norm"), name="rows")
+    stock = to_keras(keras.Sequential([keras.Input((8, 3)), rows]))
+    assert type(stock.layers[0].layer) is keras.layers.BatchNormalization
+
+
 # Other shapes of model.
 
 
@@ -341,6 +374,34 @@ def test_converted_models_train(seeded):
     x, y = seeded.integers(0, 256, (8, 8, 8, 3)).astype("float32"), np.arange(8)
     losses = stock.fit(x, y, epochs=3, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"optimizer": "sgd", "loss": SmoothedCrossentropy(0.1)}, "SmoothedCrossentropy"),
+        ({"optimizer": Muon(0.1), "loss": "mse"}, "Muon"),
+        (
+            {"optimizer": keras.optimizers.LossScaleOptimizer(Muon(0.1)), "loss": {"conv2": SmoothedCrossentropy()}},
+            "Muon, SmoothedCrossentropy",
+        ),
+    ],
+)
+def test_a_loss_or_an_optimizer_of_tfnorm_leaves_the_result_uncompiled(settings, names, tmp_path, run_python):
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, GroupNormalization(4, name="conv2")(keras.layers.Conv2D(4, 3)(inputs)), name="net")
+    model.compile(**settings)
+    with pytest.warns(UserWarning, match="compiled") as record:
+        stock = to_keras(model)
+    assert str(record[0].message) == (
+        f"Keras has no counterpart of what these models are compiled with: net ({names}). The result is not compiled."
+    )
+    assert not stock.compiled and model.compiled
+    x = np.ones((2, 8, 8, 3), "float32")
+    np.savez(tmp_path / "expected.npz", x=x, net=call(model, x))
+    stock.save(tmp_path / "net.keras")
+    read = READ.replace("assert model.compiled", "assert not model.compiled")
+    assert run_python(read, tmp_path, "net").splitlines()[-1] == "read 1"
 
 
 def test_not_compiled_as_before():

@@ -59,6 +59,7 @@ def clone_with(
     weights_of: Callable[[Any], list] = lambda layer: layer.get_weights(),
     *,
     made: dict[int, tuple[Any, Any]] | None = None,
+    compiles: Callable[[keras.Model], bool] = lambda model: True,
 ) -> keras.Model:
     """Return a copy of ``model`` whose layers ``make`` made, with all of its state.
 
@@ -71,6 +72,7 @@ def clone_with(
             `Chain` of layers.
         weights_of: Returns the weights for the new layer of an old one, in the order of `get_weights`.
         made: An empty dictionary that is filled with the old and new objects by the id of the old ones.
+        compiles: Whether the copy of a compiled model is compiled too; default always.
     """
     made = {} if made is None else made
     copy = _copied(model, make, made)
@@ -83,7 +85,7 @@ def clone_with(
         if not isinstance(old, keras.Layer) or new is None:
             continue
         parts = [(old, new)]
-        if not _is_container(old):
+        if not is_container(old):
             if old.weights:
                 new.set_weights(weights_of(old))
             parts = list(zip(old._flatten_layers(), new._flatten_layers(), strict=True))
@@ -91,7 +93,7 @@ def clone_with(
         for part, new_part in parts:
             _carry_state(part, new_part)
     for old, new in made.values():
-        if isinstance(old, keras.Model) and old.compiled and has_graph(old):
+        if isinstance(old, keras.Model) and old.compiled and has_graph(old) and compiles(old):
             _compile_like(old, new, twins if same_weights else None)
     return copy
 
@@ -128,7 +130,8 @@ def has_graph(layer) -> bool:
     return isinstance(layer, Functional) and functional_like_constructor(type(layer))
 
 
-def _is_container(layer) -> bool:
+def is_container(layer) -> bool:
+    """Return whether the layers inside ``layer`` are copied one by one, rather than by its configuration."""
     return has_graph(layer) or type(layer) is keras.layers.TimeDistributed
 
 
@@ -150,7 +153,7 @@ def _copied(layer, make: Callable[[Any], Any], made: dict[int, tuple[Any, Any]])
     elif has_graph(layer):
         inputs = keras.tree.map_structure(lambda tensor: copied(tensor._keras_history.operation).output, layer.input)
         new = type(layer)(inputs, layer._run_through_graph(inputs, operation_fn=copied), name=layer.name)
-    elif _is_container(layer):
+    elif is_container(layer):
         config = layer.get_config()
         del config["layer"]
         (inner_layer,) = _parts(copied(layer.layer))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 from keras import layers
 
-from tfnorm.convert.clone import check_cloneable, clone_with, remake
+from tfnorm.convert.clone import check_cloneable, clone_with, is_container, remake
 from tfnorm.errors import TfnormError
 from tfnorm.layers import (
     Activation,
@@ -31,7 +32,7 @@ def to_keras(model: keras.Model) -> keras.Model:
     The file of the result opens without tfnorm. Weight-standardized convolutions become convolutions with the
     standardized kernel. Penalties that Keras does not have (`L2Norm`, `Sum`, any on an RMS scale) are left out, with
     a warning, and so is `unbiased_moving_variance`: they change training, not outputs. A model that was compiled is
-    compiled in the same way.
+    compiled in the same way, unless its loss, optimizer or metrics are tfnorm's: then it is not, with a warning.
 
     Args:
         model: A functional or sequential model; it is not changed.
@@ -40,7 +41,8 @@ def to_keras(model: keras.Model) -> keras.Model:
         A new model.
 
     Raises:
-        TfnormError: If a layer has no counterpart in Keras, or the model is a subclass of its own or not built yet.
+        TfnormError: If a layer has no counterpart in Keras, or is one of tfnorm inside another layer, or the model is
+            a subclass of its own or not built yet.
 
     Example:
         >>> stock = to_keras(tfnorm.build(norm="gn:2"))
@@ -48,24 +50,61 @@ def to_keras(model: keras.Model) -> keras.Model:
         'keras'
     """
     check_cloneable(model)
-    strange = [
-        f"{layer.name} ({type(layer).__name__})"
-        for layer in model._flatten_layers(include_self=False)
-        if _registered_here(type(layer)) and _stock_class(layer) is None
-    ]
+    strange = _without_counterpart(model)
     if strange:
         raise TfnormError(
             f"Keras has no counterpart of these layers: {', '.join(strange)}. "
             "Keep the model as it is and import tfnorm before loading it."
         )
     dropped: list[str] = []
-    stock = clone_with(model, lambda layer: _stock_layer(layer, dropped), _stock_weights)
+    not_compiled: list[str] = []
+
+    def compiles(part: keras.Model) -> bool:
+        ours = dict.fromkeys(_names_of_ours(part.get_compile_config()))
+        if ours:
+            not_compiled.append(f"{part.name} ({', '.join(ours)})")
+        return not ours
+
+    stock = clone_with(model, lambda layer: _stock_layer(layer, dropped), _stock_weights, compiles=compiles)
     penalties = [name for name in dropped if name.endswith("_regularizer")]
     settings = [name for name in dropped if name not in penalties]
     for kind, names in (("penalties", penalties), ("settings", settings)):
         if names:
             warnings.warn(f"Keras has no counterpart of these {kind}, left out: {', '.join(names)}.", stacklevel=2)
+    if not_compiled:
+        warnings.warn(
+            f"Keras has no counterpart of what these models are compiled with: {', '.join(not_compiled)}. "
+            "The result is not compiled.",
+            stacklevel=2,
+        )
     return stock
+
+
+def _without_counterpart(model: keras.Model) -> list[str]:
+    """Return names and classes of the layers of tfnorm that cannot become Keras's own, those inside others included."""
+    everything = list(model._flatten_layers(include_self=False))
+    holders = {
+        id(part): layer
+        for layer in everything
+        if not is_container(layer)
+        for part in layer._flatten_layers(include_self=False)
+    }
+    strange = []
+    for layer in filter(lambda layer: _registered_here(type(layer)), everything):
+        if id(layer) in holders:
+            strange.append(f"{layer.name} ({type(layer).__name__} inside the layer {holders[id(layer)].name!r})")
+        elif _stock_class(layer) is None:
+            strange.append(f"{layer.name} ({type(layer).__name__})")
+    return strange
+
+
+def _names_of_ours(config: Any) -> Iterator[str]:
+    """Yield the classes of tfnorm in a configuration."""
+    if isinstance(config, str) and config.startswith(PACKAGE):
+        yield config.removeprefix(PACKAGE)
+    elif isinstance(config, (dict, list, tuple)):
+        for value in config.values() if isinstance(config, dict) else config:
+            yield from _names_of_ours(value)
 
 
 def _registered_here(kind: type) -> bool:
@@ -119,9 +158,17 @@ def _stock_layer(layer, dropped: list[str]):
     return remake(layer, kind, config)
 
 
-def _without_own_penalties(config: dict[str, Any], name: str, dropped: list[str]) -> dict[str, Any]:
+def _without_own_penalties(config: Any, name: str, dropped: list[str]) -> Any:
+    """Return a configuration without the penalties of tfnorm, those of layers inside included."""
+    if isinstance(config, list):
+        return [_without_own_penalties(part, name, dropped) for part in config]
+    if not isinstance(config, dict):
+        return config
+    rest = {}
     for key, value in config.items():
-        if isinstance(value, dict) and str(value.get("registered_name")).startswith(PACKAGE):
-            config[key] = None
+        if str(key).endswith("_regularizer") and any(_names_of_ours(value)):
             dropped.append(f"{name}.{key}")
-    return config
+            value = None
+        inner = f"{name}.{value['name']}" if key == "config" and isinstance(value, dict) and "name" in value else name
+        rest[key] = _without_own_penalties(value, inner, dropped)
+    return rest
