@@ -357,6 +357,15 @@ def adapted(inputs):
     return bn()(x)
 
 
+def monte_carlo(inputs):
+    x = layers.Conv2D(4, 3, name="conv")(inputs)
+    return bn()(layers.Dropout(0.5, name="drop")(x, training=True))
+
+
+def monte_carlo_after(inputs):
+    return layers.Dense(3)(ours.Dropout(0.5, name="drop")(bn()(layers.ReLU(name="relu")(inputs)), training=True))
+
+
 def called_in_training(inputs):
     return bn()(layers.Conv2D(4, 3, name="conv")(inputs), training=True)
 
@@ -398,6 +407,48 @@ def test_norms_that_stay(case, seeded):
     assert taken == {}
     # Keras numbers the operations of a process.
     assert {name: re.sub(r"multiply_\d+", "multiply", note) for name, note in reasons.items()} == {"bn": reason}
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (monte_carlo, "after 'drop' (Dropout), which is called with training=True"),
+        (monte_carlo_after, "after 'relu' (ReLU)"),
+    ],
+)
+def test_dropout_that_is_always_active(make, reason):
+    # A shift after it reaches the elements that are dropped, too.
+    _, report = fold_batch_norm(functional((7, 7, 4), make), return_report=True)
+    assert not report.changes
+    assert [change.note for change in report.kept] == [reason]
+
+
+def test_models_called_in_training(seeded):
+    def make(x):
+        norm, drop = layers.BatchNormalization(name="bn"), layers.Dropout(0.5, name="drop")
+        return drop(norm(layers.Conv2D(4, 3, padding="same", name="conv")(x)))
+
+    trained, mixed, fixed, inner = (
+        functional((7, 7, 4), make, name) for name in ("trained", "mixed", "fixed", "inner")
+    )
+    outer = functional((7, 7, 4), inner, "outer")
+    inputs = keras.Input((7, 7, 4))
+    x = mixed(mixed(trained(inputs, training=True)), training=True)
+    model = keras.Model(inputs, outer(fixed(x, training=False), training=True))
+    _, report = fold_batch_norm(randomize(model, seeded), return_report=True)
+    assert [change.layer for change in report.changes] == ["fixed/bn"]
+    note = "called with training=True, and so with the statistics of the batch"
+    assert {change.layer: change.note for change in report.kept} == dict.fromkeys(
+        ["trained/bn", "mixed/bn", "outer/inner/bn"], note
+    )
+    assert_same_outputs(fold_batch_norm(fixed), fixed, seeded)
+
+
+def test_a_norm_of_a_model_called_in_training_gives_the_same(seeded):
+    inner = functional((7, 7, 4), lambda x: bn()(layers.Conv2D(4, 3)(x)), "inner")
+    inputs = keras.Input((7, 7, 4))
+    _, taken, reasons = fold(keras.Model(inputs, inner(inputs, training=True)), seeded)
+    assert taken == {} and list(reasons) == ["inner/bn"]
 
 
 def test_a_convolution_with_several_norms(seeded):

@@ -42,9 +42,10 @@ def fold_batch_norm(model: keras.Model, *, return_report: bool = False) -> keras
 
     Folded are Keras's and tfnorm's batch norms over the channels of a convolution (of one to three dimensions,
     depthwise, separable, transposed) or a dense layer that has no activation and whose outputs go nowhere else.
-    Dropout, average pooling and layers without effect may stand in between, and maximum pooling if no s is negative.
-    Weight-standardized convolutions become plain ones. What stays is in the report with the reason. Weights are
-    computed in float64, and outputs differ by rounding only. The result can be trained, but without those norms.
+    Dropout (but not called with training=True), average pooling and layers without effect may stand in between, and
+    maximum pooling if no s is negative. Weight-standardized convolutions become plain ones. What stays is in the report
+    with the reason. Weights are computed in float64, and outputs differ by rounding only. The result can be trained,
+    but without those norms.
 
     Args:
         model: A functional or sequential model, nested models and shared layers included; it is not changed.
@@ -179,7 +180,7 @@ class _Folding:
         inside = self.network.inside(norm)
         if inside:
             return inside
-        if any(node.arguments.kwargs.get("training") for _, node in self.network.calls(norm)):
+        if any(self.network.in_training(*call) for call in self.network.calls(norm)):
             return "called with training=True, and so with the statistics of the batch"
         return ""
 
@@ -203,9 +204,10 @@ class _Folding:
         if maker is None:
             return None, f"at the start of the model {graph.model.name!r}"
         layer = maker.operation
-        passes = self._passes(layer, norm)
+        passes = self._passes(graph, maker, norm)
         if not passes and type(layer) not in SCALINGS:
-            return None, f"after {layer.name!r} ({type(layer).__name__})"
+            active = ", which is called with training=True" if self._is_active(graph, maker) else ""
+            return None, f"after {layer.name!r} ({type(layer).__name__}){active}"
         others = [reader.operation.name for reader in graph.readers(tensor) if reader is not node]
         if others:
             return None, f"the output of {layer.name!r} also goes to {', '.join(map(repr, others))}"
@@ -236,17 +238,23 @@ class _Folding:
         scales = (unpadded or type(layer) is layers.Dense) and not is_adapted(layer)
         if (scales or pooled) and axis != axis_of_channels(layer, len(tensor.shape)):
             return None, ""
-        if self._passes(layer, norm):
+        if self._passes(graph, call, norm):
             return self._after(
                 graph, call, norm, axis_of_channels(layer, len(call.outputs[0].shape)) if pooled else axis
             )
         return (call if scales else None), ""
 
-    def _passes(self, layer: Any, norm: Any) -> bool:
-        """Return whether scaling and shifting the channels before ``layer`` is the same as after it."""
+    def _passes(self, graph: Graph, node: Any, norm: Any) -> bool:
+        """Return whether scaling and shifting the channels before the call ``node`` is the same as after it."""
+        layer = node.operation
         if type(layer) in MAXIMA:
             return bool((_line(norm)[0] >= 0).all())
-        return type(layer) in MEANS or is_idle(layer) or id(layer) in self.folded
+        idle = is_idle(layer) and not self._is_active(graph, node)
+        return type(layer) in MEANS or idle or id(layer) in self.folded
+
+    def _is_active(self, graph: Graph, node: Any) -> bool:
+        """Return whether a layer that is idle at inference alone is called in training."""
+        return is_idle(node.operation) and self.network.in_training(graph, node)
 
 
 def _line(norm: Any) -> tuple[np.ndarray, np.ndarray]:

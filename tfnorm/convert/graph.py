@@ -107,6 +107,12 @@ class Network:
         """Return every call of ``layer`` with its graph: none for a layer that is inside another layer."""
         return self._calls.get(id(layer), [])
 
+    def in_training(self, graph: Graph, node: Any) -> bool:
+        """Return whether a call, or one of a model that it is made in, says training=True."""
+        if node.arguments.kwargs.get("training"):  # which Keras takes by name alone
+            return True
+        return any(self.in_training(*outer) for outer in self.calls(graph.caller))
+
     def holder(self, layer: Any) -> Any:
         """Return the layer that ``layer`` is inside, or None where it is called in a graph."""
         return None if id(layer) in self._calls else self._holders.get(id(layer))
