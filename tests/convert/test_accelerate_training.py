@@ -55,6 +55,31 @@ def test_frozen_after_compiling(seeded):
     assert_same_variables(fast.optimizer.variables, model.optimizer.variables)
 
 
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("built", [False, True])
+@pytest.mark.parametrize("by", ["names", "variables"])
+def test_variables_excluded_from_weight_decay(by, built, scaled):
+    model = network()
+    optimizer = keras.optimizers.SGD(0.1, weight_decay=0.5)
+    excluded = [v for v in model.trainable_variables if v.name in ("gamma", "beta", "bias")]
+    if by == "names":
+        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    else:
+        optimizer.exclude_from_weight_decay(var_list=excluded)
+    compiled(model, keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer)
+    if built:
+        model.optimizer.build(model.trainable_variables)
+    fast = accelerate(model)
+    for m in (model, fast):
+        for variable in m.trainable_variables:
+            variable.assign(np.ones(variable.shape))
+        m.optimizer.apply([keras.ops.zeros(v.shape) for v in m.trainable_variables], m.trainable_variables)
+    assert {id(v) for v in excluded} == {id(v) for v in model.trainable_variables if array(v).min() == 1}
+    assert len(excluded) < len(model.trainable_variables)
+    for variable, same in zip(fast.trainable_variables, model.trainable_variables, strict=True):
+        np.testing.assert_array_equal(array(variable), array(same))
+
+
 # What is trainable.
 
 

@@ -94,7 +94,7 @@ def clone_with(
             _carry_state(part, new_part)
     for old, new in made.values():
         if isinstance(old, keras.Model) and old.compiled and has_graph(old) and compiles(old):
-            _compile_like(old, new, twins if same_weights else None)
+            _compile_like(old, new, twins, with_state=same_weights)
     return copy
 
 
@@ -186,10 +186,10 @@ def _carry_state(old, new) -> None:
         new.finalize_state()  # its mean is a constant, taken from the weights
 
 
-def _compile_like(old: keras.Model, new: keras.Model, twins: dict[int, Any] | None) -> None:
+def _compile_like(old: keras.Model, new: keras.Model, twins: dict[int, Any], *, with_state: bool) -> None:
     """Compile ``new`` as ``old`` is.
 
-    ``twins`` are the new variables by the id of the old ones, for the state of the optimizer; without them it has none.
+    ``twins`` are the new variables by the id of the old ones; ``with_state``, the optimizer gets the old one's state.
     """
     if type(old).compile is not keras.Model.compile:
         new.compile_from_config(old.get_compile_config())
@@ -202,7 +202,22 @@ def _compile_like(old: keras.Model, new: keras.Model, twins: dict[int, Any] | No
     optimizer = old.optimizer and remake(old.optimizer)
     scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     new.compile(**(settings | {"optimizer": optimizer}), auto_scale_loss=scaled)
-    if twins is not None and optimizer is not None and old.optimizer.built:
+    if optimizer is None:
+        return
+    pairs = [(variable, twins[id(variable)]) for variable in old.variables if id(variable) in twins]
+    _carry_exclusions(old.optimizer, new.optimizer, pairs)
+    if with_state and old.optimizer.built:
         new.optimizer.build([twins.get(id(variable), variable) for variable in old.optimizer._trainable_variables])
         for variable, new_variable in zip(old.optimizer.variables, new.optimizer.variables, strict=True):
             new_variable.assign(variable)
+
+
+def _carry_exclusions(old: Any, new: Any, pairs: list[tuple[Any, Any]]) -> None:
+    """Exclude from weight decay what ``old`` does, given old and new variables: no configuration has it."""
+    new._exclude_from_weight_decay_pattern = getattr(old, "_exclude_from_weight_decay_pattern", None)
+    excluded = getattr(old, "_exclude_from_weight_decay", ())
+    new._exclude_from_weight_decay = {
+        new._var_key(twin) for variable, twin in pairs if old._var_key(variable) in excluded
+    }
+    if isinstance(old, keras.optimizers.LossScaleOptimizer):
+        _carry_exclusions(old.inner_optimizer, new.inner_optimizer, pairs)
