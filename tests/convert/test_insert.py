@@ -246,6 +246,46 @@ def test_frozen_layers_training_and_files(seeded, tmp_path):
     np.testing.assert_array_equal(array(keras.models.load_model(tmp_path / "new.keras")(x)), array(new(x)))
 
 
+def test_losses_and_metrics_by_the_names_of_outputs(seeded, tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    outputs = [layers.Conv2D(4, 3, name="a")(inputs), layers.Conv2D(2, 3, activation="tanh", name="b")(inputs)]
+    model = keras.Model(inputs, [*outputs, layers.Flatten(name="c")(inputs)])
+    by_name = {"a": "mse", "b": "mae", "c": "mse"}
+    model.compile("sgd", by_name, metrics={"b": ["mae"]}, loss_weights={"a": 1.0, "b": 2.0, "c": 0.5})
+    new, report = inserted(model, "gn:2", where=["a", "b"])
+    assert new.output_names == ["a_norm", "b_activation", "c"]
+    assert {change.layer: change.note for change in report.changes} == {
+        "a": "the output 'a' is called 'a_norm' now",
+        "b": "the output 'b' is called 'b_activation' now",
+    }
+    x = images(seeded, 2, 8, 8, 3)
+    y = {"a_norm": np.ones((2, 6, 6, 4)), "b_activation": np.ones((2, 6, 6, 2)), "c": np.ones((2, 192))}
+    expected = [np.mean((array(out) - part) ** 2) for out, part in zip(new(x), y.values(), strict=True)]
+    expected[1] = np.mean(np.abs(array(new(x)[1]) - 1))
+    new.save(tmp_path / "new.keras")
+    for each in (new, keras.models.load_model(tmp_path / "new.keras")):
+        logs = each.evaluate(x, y, return_dict=True, verbose=0)
+        assert logs["loss"] == pytest.approx(expected[0] + 2 * expected[1] + 0.5 * expected[2], rel=1e-4)
+        assert logs["b_activation_mae"] == pytest.approx(expected[1], rel=1e-4)
+        each.fit(x, list(y.values()), verbose=0)
+    assert by_name == {"a": "mse", "b": "mae", "c": "mse"} and model.output_names == ["a", "b", "c"]
+
+
+def test_a_loss_by_the_name_of_the_one_output(seeded):
+    model = functional((8, 8, 3), layers.Conv2D(4, 3, name="a"))
+    model.compile("sgd", {"a": "mse"})
+    new, _ = inserted(model, "bn", where="a")
+    new.fit(images(seeded, 2, 8, 8, 3), np.zeros((2, 6, 6, 4)), verbose=0)
+
+
+def test_outputs_in_a_dictionary_keep_their_names(seeded):
+    model = functional((8, 8, 3), lambda x: {"a": layers.Conv2D(4, 3, name="a")(x)})
+    model.compile("sgd", {"a": "mse"})
+    new, report = inserted(model, "gn:2", where="a")
+    assert report.changes[0].note == ""
+    new.fit(images(seeded, 2, 8, 8, 3), {"a": np.zeros((2, 6, 6, 4))}, verbose=0)
+
+
 def test_precision_stays():
     conv = layers.Conv2D(4, 3, activation="relu", dtype="mixed_bfloat16", name="conv")
     model = functional((8, 8, 3), lambda x: layers.Dense(3)(conv(x)))

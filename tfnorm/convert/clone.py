@@ -130,6 +130,13 @@ def has_graph(layer) -> bool:
     return isinstance(layer, Functional) and functional_like_constructor(type(layer))
 
 
+def output_names(old: keras.Model, new: keras.Model) -> dict[str, str]:
+    """Return the names of the outputs of ``new`` by those of ``old``, of which it is a copy, if outputs go by names."""
+    if not isinstance(old, Functional) or isinstance(old._outputs_struct, dict):
+        return {}
+    return dict(zip(old.output_names, new.output_names, strict=True))
+
+
 def is_container(layer) -> bool:
     """Return whether the layers inside ``layer`` are copied one by one, rather than by its configuration."""
     return has_graph(layer) or type(layer) is keras.layers.TimeDistributed
@@ -199,6 +206,10 @@ def _compile_like(old: keras.Model, new: keras.Model, twins: dict[int, Any], *, 
         settings[key] = keras.tree.map_structure(
             lambda metric: remake(metric) if isinstance(metric, keras.metrics.Metric) else metric, settings[key]
         )
+    renamed = output_names(old, new)
+    for key in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+        if isinstance(settings[key], dict):
+            settings[key] = {renamed.get(name, name): part for name, part in settings[key].items()}
     optimizer = old.optimizer and remake(old.optimizer)
     scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     new.compile(**(settings | {"optimizer": optimizer}), auto_scale_loss=scaled)

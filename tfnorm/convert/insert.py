@@ -10,7 +10,7 @@ from keras import layers
 
 from tfnorm import layers as ours
 from tfnorm.convert.calibrate import calibrate_norms, check_batch
-from tfnorm.convert.clone import Chain, clone_with, remake
+from tfnorm.convert.clone import Chain, clone_with, output_names, remake
 from tfnorm.convert.graph import Graph, Network, Where
 from tfnorm.convert.kinds import ALL_CONVOLUTIONS, NORMS, axis_of_channels, can_standardize, is_idle, is_linear
 from tfnorm.convert.neighbours import relus_after
@@ -42,6 +42,9 @@ def insert_norms(
     The shapes of all outputs and what is trainable stay, and so does a model that was compiled, except that its
     optimizer starts afresh. Convolutions of one to three dimensions, depthwise, separable and transposed ones count,
     in nested models too; a shared convolution gets a norm that is shared likewise.
+
+    Keras calls an output by its last layer. Where ``where`` chooses "logits", which gives one, the output is called
+    "logits_norm" afterwards, and losses and metrics that the model was compiled with by name are renamed.
 
     Without ``where`` no norm comes after
 
@@ -102,9 +105,17 @@ def insert_norms(
     made: dict[int, tuple[Any, Any]] = {}
     new_model = clone_with(model, make, made=made)
     changes = []
+    renamed = {old: new for old, new in output_names(model, new_model).items() if old != new}
     for key, place in places.items():
-        classes = " + ".join(type(layer).__name__ for layer in made[key][1].layers)
-        note = NO_STATISTICS if spec.kind == "bn" and batch is None else place.note
+        inserted = made[key][1].layers
+        classes = " + ".join(type(layer).__name__ for layer in inserted)
+        output = renamed.get(place.layer.name) == inserted[-1].name
+        notes = (
+            place.note,
+            NO_STATISTICS if spec.kind == "bn" and batch is None else "",
+            f"the output {place.layer.name!r} is called {inserted[-1].name!r} now" if output else "",
+        )
+        note = ", ".join(filter(None, notes))
         changes.append(network.change(place.layer, classes, groups=place.groups, note=note))
     changes += [network.change(layer, "TLU") for layer in network.layers if id(layer) in units]
     difference = None
