@@ -167,13 +167,54 @@ def test_there_and_back(spec, seeded):
         np.testing.assert_array_equal(array(getattr(back, name)), array(getattr(model.get_layer("norm"), name)))
 
 
+def pooled_norm(x):
+    x = layers.AveragePooling2D(2, data_format="channels_first")(layers.Conv2D(8, 1)(x))
+    return layers.Flatten()(layers.ReLU()(layers.BatchNormalization(axis=1, name="norm")(x)))
+
+
+def norm_before_a_convolution(x):
+    x = layers.ReLU()(layers.BatchNormalization(axis=1, name="norm")(x))
+    return layers.Conv2D(3, 1, data_format="channels_first")(x)
+
+
+def norm_of_a_nested_model(x):
+    inner = functional((3, 8, 8), layers.BatchNormalization(axis=1, name="norm"), name="inner")
+    return layers.Conv2D(3, 1, data_format="channels_first")(inner(x))
+
+
+@pytest.mark.parametrize("make", [pooled_norm, norm_before_a_convolution, norm_of_a_nested_model])
+@pytest.mark.parametrize("spec", ["bn", "gn:3", "ln:channel"])
+def test_channels_first_there_and_back(make, spec, seeded):
+    model = randomize(functional((3, 8, 8), make), seeded)
+    back, report = replaced(replace_norms(model, "ln"), spec)
+    (norm,), (old,) = ([layer for layer in all_layers(m) if layer.name == "norm"] for m in (back, model))
+    assert norm.axis == 1
+    assert "axis" not in report.changes[0].note
+    for name in ("gamma", "beta"):
+        np.testing.assert_array_equal(array(getattr(norm, name)), array(getattr(old, name)))
+
+
+def test_channels_that_no_layer_tells_are_guessed(seeded):
+    model = randomize(
+        functional((5, 7, 3), lambda x: layers.BatchNormalization(name="norm")(layers.Conv2D(4, 1)(x))), seeded
+    )
+    assert replaced(replace_norms(model, "ln"), "bn")[1].changes[0].note == "its moving statistics are 0 and 1"
+    alone = randomize(one_layer(layers.BatchNormalization(axis=1, name="norm"), (3, 8, 8)), seeded)
+    note = replaced(replace_norms(alone, "ln"), "ln:channel")[1].changes[0].note
+    assert note.endswith("its channels are taken to be on axis 3")
+    assert replaced(replace_norms(alone, "ln"), "ln")[1].changes[0].note == ""
+
+
 def test_weights_of_pixels_become_their_mean(seeded):
     model = randomize(one_layer(layers.LayerNormalization(axis=(1, 2, 3), name="norm")), seeded)
     new, report = replaced(model, "gn:4")
     gamma, beta = map(array, model.get_layer("norm").weights)
     np.testing.assert_allclose(array(new.get_layer("norm").gamma), gamma.mean((0, 1)), rtol=1e-6)
     np.testing.assert_allclose(array(new.get_layer("norm").beta), beta.mean((0, 1)), rtol=1e-6)
-    assert report.changes[0].note == "its gamma is averaged over the pixels, its beta is averaged over the pixels"
+    assert report.changes[0].note == (
+        "its gamma is averaged over the pixels, its beta is averaged over the pixels, "
+        "its channels are taken to be on axis 3"
+    )
 
 
 def test_an_epsilon_of_zero_is_not_carried_over():

@@ -1,7 +1,8 @@
-"""What changes beside a norm: the layers right before and after it, and the place of one that is removed."""
+"""What is beside a norm: layers that change with it, the place of one that is removed, and where channels are."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import keras
 
 from tfnorm.convert.clone import Chain
 from tfnorm.convert.graph import Network
-from tfnorm.convert.kinds import can_standardize, is_relu
+from tfnorm.convert.kinds import ALL_CONVOLUTIONS, MAXIMA, MEANS, can_standardize, is_relu
 
 
 def relus_after(network: Network, axes: Mapping[int, int]) -> dict[int, int]:
@@ -48,3 +49,30 @@ def removal(network: Network, layer: Any, removed: set[int]) -> Chain:
         emptied = all(id(call.operation) in removed for call in graph.calls)
         needed |= graph.gives_out(node.outputs[0]) and (named or emptied)
     return Chain((keras.layers.Identity(name=layer.name),) if needed else ())
+
+
+def channels_first(network: Network, layer: Any) -> bool | None:
+    """Return whether the nearest convolution or pooling has the channels first, or None if no layer tells.
+
+    Args:
+        network: The model's graphs.
+        layer: A layer of the model. Where its own graph has no such layer, all others of the model are asked.
+    """
+    calls, seen = deque(network.calls(layer)), set()
+    while calls:
+        graph, node = calls.popleft()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if _data_format(node.operation):
+            return bool(_data_format(node.operation) == "channels_first")
+        beside = [graph.maker(tensor) for tensor in node.input_tensors]
+        beside += [reader for tensor in node.outputs for reader in graph.readers(tensor)]
+        calls.extend((graph, other) for other in beside if other is not None)
+    formats = set(filter(None, map(_data_format, network.everything)))
+    return formats == {"channels_first"} if len(formats) == 1 else None
+
+
+def _data_format(layer: Any) -> Any:
+    known = isinstance(layer, (*ALL_CONVOLUTIONS, *MEANS, *MAXIMA))
+    return getattr(layer, "data_format", None) if known else None

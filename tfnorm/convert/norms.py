@@ -31,11 +31,24 @@ def axes_of(layer: Any, rank: int) -> list[int]:
     return [axis % rank for axis in sorted(axes)]
 
 
-def channel_axis(layer: Any, rank: int) -> int:
-    """Return the axis of the channels, counted from the front, of a norm over one axis or several."""
+def channel_axis(layer: Any, rank: int, channels_first: bool | None = None) -> int:
+    """Return the axis of the channels, counted from the front, of a norm over one axis or several.
+
+    Args:
+        layer: The norm.
+        rank: The number of axes of its inputs.
+        channels_first: Whether the channels come first there, by default as in Keras's settings.
+    """
+    if channels_first is None:
+        channels_first = keras.config.image_data_format() == "channels_first"
     axes = axes_of(layer, rank)
-    first = keras.config.image_data_format() == "channels_first" and 1 in axes
-    return 1 if first else max(axes)
+    return 1 if channels_first and 1 in axes else max(axes)
+
+
+def could_be_either(layer: Any, rank: int) -> bool:
+    """Return whether a norm spans both the first and the last axis, of which either may be that of the channels."""
+    axes = axes_of(layer, rank)
+    return min(axes) == 1 and max(axes) > 1
 
 
 def make_norm(spec: NormSpec, name: str, shape: tuple[int | None, ...], axis: int):
@@ -43,9 +56,9 @@ def make_norm(spec: NormSpec, name: str, shape: tuple[int | None, ...], axis: in
     return norm_layer(spec, name=name, rank=len(shape), axis=-1 if axis == len(shape) - 1 else axis)
 
 
-def successor(old: Any, spec: NormSpec, shape: tuple[int | None, ...]):
+def successor(old: Any, spec: NormSpec, shape: tuple[int | None, ...], axis: int):
     """Return a norm of ``spec`` with the name and the settings of ``old`` that it has too, without its weights."""
-    new = make_norm(spec, old.name, shape, channel_axis(old, len(shape)))
+    new = make_norm(spec, old.name, shape, axis)
     settings, taken = _settings_for(old, type(new)), _arguments(type(new)) - _OF_THE_SPEC
     if not settings["epsilon"] > 0:
         del settings["epsilon"]
@@ -84,9 +97,8 @@ def weight_of(layer: Any, role: str) -> Any:
     return getattr(layer, role, None)
 
 
-def carry_weights(old: Any, new: Any, rank: int) -> str:
+def carry_weights(old: Any, new: Any, rank: int, axis: int) -> str:
     """Give ``new`` the weights of ``old`` that it has too, and return a note about what is lost."""
-    axis = channel_axis(old, rank)
     notes = []
     for role in _ROLES:
         weight, successor_weight = weight_of(old, role), weight_of(new, role)

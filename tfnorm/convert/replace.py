@@ -10,8 +10,16 @@ from tfnorm.convert.calibrate import calibrate_norms, check_batch
 from tfnorm.convert.clone import Chain, clone_with, remake
 from tfnorm.convert.graph import Network, Where
 from tfnorm.convert.kinds import BATCH_NORMS, NORMS
-from tfnorm.convert.neighbours import convolutions_before, relus_after, removal
-from tfnorm.convert.norms import NO_STATISTICS, carry_weights, channel_axis, lost_settings, successor
+from tfnorm.convert.neighbours import channels_first, convolutions_before, relus_after, removal
+from tfnorm.convert.norms import (
+    NO_STATISTICS,
+    axes_of,
+    carry_weights,
+    channel_axis,
+    could_be_either,
+    lost_settings,
+    successor,
+)
 from tfnorm.convert.places import Place, find_places
 from tfnorm.convert.report import Change, Report
 from tfnorm.errors import TfnormError
@@ -37,7 +45,9 @@ def replace_norms(
 
     - Where the groups asked for do not divide a layer's channels, the largest smaller number that does is taken.
     - ``ln`` has a gamma for each pixel and channel: each pixel gets the channel's. From ``ln`` to another norm the mean
-      over the pixels is taken, so that bn, ln, bn gives the first gammas back. RMS normalization has no beta.
+      over the pixels is taken, so that bn, ln, bn gives the first gammas back. The nearest convolution
+      or pooling tells which axis has the channels; where there is none, the report names the axis taken. RMS
+      normalization has no beta.
     - A new batch norm starts from the moving statistics 0 and 1 unless the old norm has some, or ``calibrate`` is
       given, or it sees training batches.
     - ``+ws`` makes the 2D convolutions right before the norms weight-standardized, ``frn`` the ReLUs right after them
@@ -94,7 +104,8 @@ def replace_norms(
         if id(layer) in removed:
             return removal(network, layer, removed)
         if id(layer) in places:
-            norms[id(layer)] = successor(layer, places[id(layer)].spec, places[id(layer)].shape)
+            place = places[id(layer)]
+            norms[id(layer)] = successor(layer, place.spec, place.shape, place.axis)
             return Chain((norms[id(layer)],))
         if id(layer) in units:
             return Chain((TLU(axis=units[id(layer)], name=layer.name),))
@@ -105,7 +116,7 @@ def replace_norms(
     changes = []
     for key, place in places.items():
         old, new = place.layer, norms.get(key)
-        lost = [] if new is None else [carry_weights(old, new, len(place.shape)), lost_settings(old, new)]
+        lost = [] if new is None else _carried(network, place, new)
         fresh = NO_STATISTICS if spec.kind == "bn" and batch is None and not isinstance(old, BATCH_NORMS) else ""
         note = ", ".join(filter(None, (place.note, *lost, fresh)))
         kind = "nothing" if new is None else type(new).__name__
@@ -117,6 +128,16 @@ def replace_norms(
         difference = calibrate_norms(model, made, batch, [(norms[key], axes[key]) for key in norms])
     report = Report(tuple(changes), tuple(kept), difference)
     return (new_model, report) if return_report else new_model
+
+
+def _carried(network: Network, place: Place, new: Any) -> list[str]:
+    """Give a new norm the weights of the old one, and return notes about what is lost or guessed."""
+    old, rank = place.layer, len(place.shape)
+    notes = [carry_weights(old, new, rank, place.axis), lost_settings(old, new)]
+    if could_be_either(old, rank) and axes_of(old, rank) != axes_of(new, rank):
+        if channels_first(network, old) is None:
+            notes.append(f"its channels are taken to be on axis {place.axis}")
+    return notes
 
 
 def _planned(network: Network, spec: NormSpec, where: Where) -> tuple[dict[int, Place], list[Change]]:
@@ -133,5 +154,9 @@ def _planned(network: Network, spec: NormSpec, where: Where) -> tuple[dict[int, 
         elif where is None:
             kept.append(network.change(layer, note=note))
     chosen = network.choose(candidates, where, "norm")
-    places, useless = find_places(network, spec, chosen, network.input_shapes, channel_axis)
+
+    def axis_of(layer: Any, rank: int) -> int:
+        return channel_axis(layer, rank, channels_first(network, layer) if could_be_either(layer, rank) else None)
+
+    places, useless = find_places(network, spec, chosen, network.input_shapes, axis_of)
     return places, kept + useless
