@@ -404,5 +404,15 @@ def test_a_loss_or_an_optimizer_of_tfnorm_leaves_the_result_uncompiled(settings,
     assert run_python(read, tmp_path, "net").splitlines()[-1] == "read 1"
 
 
+def test_a_loss_that_cannot_be_written_to_a_file_stays():
+    class Squares:  # no get_config
+        def __call__(self, y_true, y_pred):
+            return keras.ops.mean(keras.ops.square(y_true - y_pred))
+
+    model = build(TINY, norm="gn:2", compile=False)
+    model.compile("sgd", squares := Squares())
+    assert to_keras(model).loss is squares
+
+
 def test_not_compiled_as_before():
     assert not to_keras(build(TINY, compile=False)).compiled

@@ -60,7 +60,7 @@ def to_keras(model: keras.Model) -> keras.Model:
     not_compiled: list[str] = []
 
     def compiles(part: keras.Model) -> bool:
-        ours = dict.fromkeys(_names_of_ours(part.get_compile_config()))
+        ours = dict.fromkeys(_compiled_with(part))
         if ours:
             not_compiled.append(f"{part.name} ({', '.join(ours)})")
         return not ours
@@ -105,6 +105,15 @@ def _names_of_ours(config: Any) -> Iterator[str]:
     elif isinstance(config, (dict, list, tuple)):
         for value in config.values() if isinstance(config, dict) else config:
             yield from _names_of_ours(value)
+
+
+def _compiled_with(model: keras.Model) -> Iterator[str]:
+    """Yield the names of tfnorm's classes among the loss, the optimizer and the metrics of a compiled model."""
+    optimizer = model.optimizer
+    compiled = getattr(model, "_compile_config", None)  # not where a class compiles in its own way
+    others = keras.tree.flatten(compiled.config) if compiled else []
+    for part in (optimizer, getattr(optimizer, "inner_optimizer", None), *others):
+        yield from _names_of_ours(part if isinstance(part, str) else keras.saving.get_registered_name(type(part)))
 
 
 def _registered_here(kind: type) -> bool:
