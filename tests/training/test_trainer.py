@@ -208,6 +208,8 @@ def test_a_loss_that_is_no_number_ends_the_run_as_diverged(data, tmp_path):
     # Four steps an epoch; the first update breaks the weights, so that the second step's loss is no number.
     assert run.result["diverged_at_step"] // 4 == run.result["diverged_at_epoch"]
     assert run.result["diverged_at_step"] > 0
+    with pytest.raises(RunError, match="There is no best.keras in .*, whose run is diverged."):
+        run.load_model(best=True)
 
 
 def test_bfloat16_activations_keep_float32_weights(data, tmp_path):

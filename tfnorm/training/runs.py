@@ -316,13 +316,19 @@ class Run:
 
         Args:
             best: Whether after the epoch of the highest test accuracy, in place of the last.
+
+        Raises:
+            RunError: If the file is not there: the best one is not if the run diverged in that epoch.
         """
+        path = self.path / ("best.keras" if best else "model.keras")
+        if not path.exists():
+            raise RunError(f"There is no {path.name} in {self.path}, whose run is {self.status}.")
         import keras
 
         import tfnorm.layers
         import tfnorm.regularizers  # noqa: F401 - registers the classes in the file
 
-        return keras.models.load_model(self.path / ("best.keras" if best else "model.keras"))
+        return keras.models.load_model(path)
 
 
 def best_epoch(records: Sequence[Mapping[str, Any]]) -> int | None:
