@@ -152,7 +152,7 @@ def measured(name: str) -> dict[str, dict[str | int, str]]:
     ``halved``: accuracy on images of half the side, ``given``, compressed ``once`` and ``twice``; ``cost``: points that
     the ``first`` and the ``second`` compression of these cost and one ``more`` of the whole images, and what the first
     one of the whole images would, ``estimated`` in proportion; ``gain``, of a better recipe: norm to points more than
-    under the published one.
+    under the published one; ``small``, of C: norm to accuracy with depthwise kernels that began as small as Keras's.
     """
     seeds, jpeg, halved = (_benchmark(name) for name in (f"seeds_{name}", "jpeg", "jpeg_halved"))
     mean = {(row["quality"], row["times"]): row["mean"] for row in halved["rows"]}
@@ -167,6 +167,7 @@ def measured(name: str) -> dict[str, dict[str | int, str]]:
         "psnr": {row["quality"]: f"{row['psnr_db']:.1f}" for row in jpeg["rows"] if row["quality"]},
         "halved": {"given": f"{given:.2f}", "once": f"{once:.2f}", "twice": f"{twice:.2f}"},
         "cost": {name: f"{points:.{0 if name == 'estimated' else 1}f}" for name, points in cost.items()},
+        "small": _small_kernels(name),
         "gain": {norm: f"{points:.1f}" for norm, points in _gains(name).items()},
     }
 
@@ -177,6 +178,12 @@ def _gains(name: str) -> dict[str, float]:
         return {}
     better, published = (_by_norm(found[each]) for each in (name, name[:-1]))
     return {norm: row["measured"] - published[norm]["measured"] for norm, row in better.items() if norm in published}
+
+
+def _small_kernels(name: str) -> dict[str, str]:
+    path = RESULTS / name / "small_depthwise_kernels.json"
+    table = json.loads(path.read_text(encoding="utf-8"))["table"] if path.exists() else []
+    return {row["spec"].split("+")[0]: _number(row["last_accuracy"]) for row in table}
 
 
 def _benchmark(name: str) -> dict:
