@@ -15,7 +15,7 @@ from tfnorm.compare.grid import PlannedRun
 from tfnorm.compare.live import SweepProgress
 from tfnorm.compare.pictures import Pictures
 from tfnorm.compare.rows import run_row, summary_row
-from tfnorm.compare.settings import FINGERPRINT, Differing, differing_settings, in_common
+from tfnorm.compare.settings import FINGERPRINT, Differing, differing_settings, in_common, shared_settings
 from tfnorm.compare.statistics import Difference, mcnemar, paired_differences, verdict
 from tfnorm.errors import RunError, TfnormError, unknown
 from tfnorm.files import PAGE, check_format, write_whole
@@ -305,10 +305,10 @@ class Comparison(Pictures):
             }
             for run in self.runs
         ]
-        asked = in_common([run.config["asked"] for run in self.runs])
+        configs = [run.config for run in self.runs]
         content = {
-            "settings": {key: value for key, value in asked.items() if key not in ("norm", "seed")},
-            "data": in_common([run.config["data"] for run in self.runs]),
+            "settings": shared_settings(configs),
+            "data": in_common([config["data"] for config in configs]),
             "verdict": self.verdict,
             "table": records,
             "differences": json.loads(self.differences.to_json(orient="records")),

@@ -17,7 +17,7 @@ from tfnorm.compare.engines import check_failures, run_on, unfinished
 from tfnorm.compare.live import SweepProgress
 from tfnorm.compare.presets import Preset, load_preset
 from tfnorm.compare.rows import summary_row
-from tfnorm.compare.settings import in_common
+from tfnorm.compare.settings import in_common, shared_settings
 from tfnorm.files import write_whole
 from tfnorm.training.origin import origins
 from tfnorm.training.runs import Run, RunFolder, write_json
@@ -154,10 +154,10 @@ class Reproduction:
         self.comparison.save()
         write_whole(self.path / "reproduced.csv", self.table.to_csv().encode())
         records = [run.config for run in self.comparison.runs]
-        asked, data = (in_common([record[key] for record in records]) for key in ("asked", "data"))
+        data = in_common([record["data"] for record in records])
         content = {
             "preset": self.preset.model_dump(mode="json"),
-            "settings": {key: value for key, value in asked.items() if key not in ("norm", "seed")},
+            "settings": shared_settings(records),
             "data": {key: value for key, value in data.items() if key != "data_dir"},
             "origins": origins(records),
             "started": min(record["started"] for record in records),

@@ -117,12 +117,18 @@ def in_common(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     first, *others = records
     found: dict[str, Any] = {}
     for key, value in first.items():
-        rest = [other.get(key) for other in others]
+        rest: list[Any] = [other.get(key) for other in others]
         if isinstance(value, Mapping) and all(isinstance(each, Mapping) for each in rest):
-            found[key] = in_common([value, *(each for each in rest if each is not None)])
+            found[key] = in_common([value, *rest])
         elif all(each == value for each in rest):
             found[key] = value
     return found
+
+
+def shared_settings(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the settings, norm and seed aside, that all runs have, given their records."""
+    asked = in_common([record["asked"] for record in records])
+    return {key: value for key, value in asked.items() if key not in ("norm", "seed")}
 
 
 def telling(differing: Sequence[Differing]) -> list[Differing]:
