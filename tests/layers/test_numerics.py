@@ -1,7 +1,7 @@
 """Values and gradients against NumPy in float64, and what goes wrong at the edges of the number formats.
 
-The references are written sample by sample and channel by channel, and their gradients are central differences, so that
-they share nothing with the code under test. Tests of the mathematics take the implementation as a parameter.
+The references share nothing with the code under test, and their gradients are central differences. Tests of the
+mathematics take the implementation as a parameter.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,20 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from references import (
+    EPSILON,
+    SHAPE,
+    batch_norm,
+    batch_norm_inference,
+    filter_response_norm,
+    group_norm,
+    layer_norm_image,
+    layer_norm_pixel,
+    rms_norm_image,
+    rms_norm_pixel,
+    standardize_kernel,
+    threshold,
+)
 
 from tfnorm.layers import (
     TLU,
@@ -20,88 +34,10 @@ from tfnorm.layers import (
     InstanceNormalization,
     LayerNormalization,
     RMSNormalization,
-    WeightStandardizedConv2D,
 )
 from tfnorm.ops import generic, tensorflow
 
 IMPLEMENTATIONS = [generic, tensorflow]  # modules with the functions of `tfnorm.ops.generic`
-
-SHAPE = (3, 3, 2, 4)  # batch, height, width, channels
-EPSILON = 1e-3
-
-
-# References: x (batch, height, width, channels) in float64, weights likewise.
-
-
-def _standardized(part, epsilon):
-    return (part - part.mean()) / np.sqrt(part.var() + epsilon)
-
-
-def _scaled(part, epsilon):
-    return part / np.sqrt((part**2).mean() + epsilon)
-
-
-def batch_norm(x, gamma, beta, epsilon=EPSILON):
-    out = np.empty_like(x)
-    for c in range(x.shape[3]):
-        out[..., c] = gamma[c] * _standardized(x[..., c], epsilon) + beta[c]
-    return out
-
-
-def batch_norm_inference(x, gamma, beta, mean, variance, epsilon=EPSILON):
-    out = np.empty_like(x)
-    for c in range(x.shape[3]):
-        out[..., c] = gamma[c] * (x[..., c] - mean[c]) / np.sqrt(variance[c] + epsilon) + beta[c]
-    return out
-
-
-def layer_norm_image(x, gamma, beta, epsilon=EPSILON):
-    return np.stack([gamma * _standardized(sample, epsilon) + beta for sample in x])
-
-
-def layer_norm_pixel(x, gamma, beta, epsilon=EPSILON):
-    out = np.empty_like(x)
-    for place in np.ndindex(x.shape[:3]):
-        out[place] = gamma * _standardized(x[place], epsilon) + beta
-    return out
-
-
-def group_norm(x, gamma, beta, groups, epsilon=EPSILON):
-    out = np.empty_like(x)
-    size = x.shape[3] // groups
-    for n in range(x.shape[0]):
-        for start in range(0, x.shape[3], size):
-            group = slice(start, start + size)
-            out[n, ..., group] = gamma[group] * _standardized(x[n, ..., group], epsilon) + beta[group]
-    return out
-
-
-def rms_norm_pixel(x, scale, epsilon=EPSILON):
-    out = np.empty_like(x)
-    for place in np.ndindex(x.shape[:3]):
-        out[place] = scale * _scaled(x[place], epsilon)
-    return out
-
-
-def rms_norm_image(x, scale, epsilon=EPSILON):
-    return np.stack([scale * _scaled(sample, epsilon) for sample in x])
-
-
-def filter_response_norm(x, gamma, beta, epsilon=EPSILON):
-    out = np.empty_like(x)
-    for n in range(x.shape[0]):
-        for c in range(x.shape[3]):
-            out[n, ..., c] = gamma[c] * _scaled(x[n, ..., c], epsilon) + beta[c]
-    return out
-
-
-def threshold(x, tau, alpha=0.0):
-    other = alpha * x + tau
-    return np.where(x > other, x, other)
-
-
-def standardize_kernel(kernel, epsilon=EPSILON):
-    return np.stack([_standardized(kernel[..., o], epsilon) for o in range(kernel.shape[3])], axis=-1)
 
 
 def differences(function, arguments, index, weights):
@@ -438,195 +374,6 @@ def test_instance_normalization_is_group_normalization_of_single_channels(seeded
         np.testing.assert_array_equal(group(x), expected)
 
 
-# Moving statistics.
-
-
-def running(batches, momentum, unbiased):
-    """Return PyTorch's running mean and variance: running = (1 - 0.1) * running + 0.1 * new for momentum 0.9 here."""
-    mean, variance = np.zeros(4), np.ones(4)
-    for batch in batches:
-        count = batch.size // 4
-        batch = batch.astype("float64").reshape(-1, 4)
-        new = ((batch - batch.mean(0)) ** 2).sum(0) / (count - 1 if unbiased else count)
-        mean = momentum * mean + (1 - momentum) * batch.mean(0)
-        variance = momentum * variance + (1 - momentum) * new
-    return mean, variance
-
-
-@pytest.mark.parametrize("axis", [-1, 1])
-@pytest.mark.parametrize("synchronized", [False, True])
-@pytest.mark.parametrize("unbiased", [False, True])
-@pytest.mark.parametrize("momentum", [0.9, 0.99, 0.0, 1.0])
-def test_moving_statistics(momentum, unbiased, synchronized, axis, seeded):
-    layer = BatchNormalization(
-        axis=axis, momentum=momentum, unbiased_moving_variance=unbiased, synchronized=synchronized
-    )
-    batches = [seeded.normal(3.0, 2.0, (size, 2, 2, 4)).astype("float32") for size in (4, 2, 3)]
-    for batch in batches:
-        layer(batch if axis == -1 else batch.transpose(0, 3, 1, 2), training=True)
-    mean, variance = running(batches, momentum, unbiased)
-    np.testing.assert_allclose(layer.moving_mean, mean, rtol=1e-5)
-    np.testing.assert_allclose(layer.moving_variance, variance, rtol=1e-5)
-
-
-def test_biased_and_unbiased_differ_by_n_over_n_minus_1(seeded):
-    x = seeded.normal(size=(4, 1, 1, 4)).astype("float32")
-    layers = [BatchNormalization(momentum=0.0, unbiased_moving_variance=unbiased) for unbiased in (False, True)]
-    outputs = [layer(x, training=True) for layer in layers]
-    np.testing.assert_array_equal(*outputs)  # the outputs take the biased variance in both conventions
-    np.testing.assert_allclose(layers[1].moving_variance, layers[0].moving_variance * 4 / 3, rtol=1e-6)
-
-
-def test_unbiased_variance_of_a_single_value_is_finite():
-    layer = BatchNormalization(momentum=0.9, unbiased_moving_variance=True)
-    out = layer(np.full((1, 1, 1, 4), 7.0, "float32"), training=True)
-    np.testing.assert_array_equal(out, np.zeros((1, 1, 1, 4)))
-    np.testing.assert_allclose(layer.moving_variance, np.full(4, 0.9), rtol=1e-6)
-
-
-@pytest.mark.parametrize("unbiased", [False, True])
-def test_inference_takes_the_moving_statistics(unbiased, seeded):
-    layer = BatchNormalization(unbiased_moving_variance=unbiased)
-    x = seeded.normal(3.0, 2.0, SHAPE).astype("float32")
-    layer.build(SHAPE)
-    values = [seeded.uniform(0.5, 1.5, 4).astype("float32") for _ in range(4)]
-    layer.set_weights(values)
-    expected = batch_norm_inference(*[value.astype("float64") for value in (x, *values)])
-    for options in ({}, {"training": False}):
-        np.testing.assert_allclose(layer(x, **options), expected, rtol=1e-5, atol=1e-5)
-    for weight, value in zip(layer.weights, values, strict=True):
-        np.testing.assert_array_equal(weight, value)
-
-
-def test_frozen_batch_norm_takes_the_moving_statistics(seeded):
-    layer = BatchNormalization()
-    x = seeded.normal(3.0, 2.0, SHAPE).astype("float32")
-    layer(x, training=True)
-    before = layer.get_weights()
-    layer.trainable = False
-    assert layer.trainable_weights == []
-    np.testing.assert_array_equal(layer(x, training=True), layer(x, training=False))
-    for weight, value in zip(layer.weights, before, strict=True):
-        np.testing.assert_array_equal(weight, value)
-    layer.trainable = True
-    assert np.abs(layer(x, training=True) - layer(x, training=False)).max() > 0.1
-
-
-@pytest.mark.parametrize("options", [{"mask": True}, {"renorm": True}])
-def test_masks_and_renormalization_are_those_of_keras(options, seeded):
-    x = seeded.normal(3.0, 2.0, (5, 6, 4)).astype("float32")
-    mask = {"mask": tf.constant(seeded.random((5, 6)) < 0.5)} if options.pop("mask", False) else {}
-    ours, theirs = BatchNormalization(**options), keras.layers.BatchNormalization(**options)
-    np.testing.assert_allclose(ours(x, training=True, **mask), theirs(x, training=True, **mask), rtol=1e-6, atol=1e-6)
-    for weight, same in zip(ours.weights, theirs.weights, strict=True):
-        np.testing.assert_allclose(weight, same, rtol=1e-6)
-
-
-def test_unbiased_variance_under_a_mask(seeded):
-    x = seeded.normal(3.0, 2.0, (5, 6, 4)).astype("float32")
-    layers = {}
-    for name, seen in (("none", None), ("all", np.ones((5, 6), bool)), ("some", seeded.random((5, 6)) < 0.5)):
-        layer = layers[name] = BatchNormalization(momentum=0.25, unbiased_moving_variance=True)
-        stock = keras.layers.BatchNormalization(momentum=0.25)
-        mask = None if seen is None else tf.constant(seen)
-        outputs = layer(x, training=True, mask=mask)
-        np.testing.assert_allclose(outputs, stock(x, training=True, mask=mask), rtol=1e-5, atol=1e-5)
-        values = x.astype("float64")[np.ones((5, 6), bool) if seen is None else seen]
-        np.testing.assert_allclose(layer.moving_mean, 0.75 * values.mean(0), rtol=1e-5)
-        np.testing.assert_allclose(layer.moving_variance, 0.25 + 0.75 * values.var(0, ddof=1), rtol=1e-5)
-    np.testing.assert_allclose(layers["all"].moving_variance, layers["none"].moving_variance, rtol=1e-6)
-    assert np.abs(layers["some"].moving_variance - layers["all"].moving_variance).max() > 0.01
-
-
-@pytest.mark.parametrize("compiled", [False, True])
-def test_gradients_under_a_mask_are_those_of_keras(compiled, seeded):
-    x = tf.constant(seeded.normal(3.0, 2.0, (5, 6, 4)).astype("float32"))
-    weights, seen = tf.constant(seeded.normal(size=x.shape), "float32"), tf.constant(seeded.random((5, 6)) < 0.5)
-    found = []
-    for layer in (BatchNormalization(unbiased_moving_variance=True), keras.layers.BatchNormalization()):
-        layer.build(x.shape)
-
-        def gradients(x, seen, layer=layer):
-            with tf.GradientTape() as tape:
-                tape.watch(x)
-                total = tf.reduce_sum(layer(x, training=True, mask=seen) * weights)
-            return tape.gradient(total, [x, layer.gamma.value, layer.beta.value])
-
-        run = tf.function(gradients) if compiled else gradients
-        found.append(run(x, seen))
-    for ours, theirs in zip(*found, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("training", [False, True])
-def test_masks_of_the_first_axes_count_by_channel(training, seeded):
-    x = seeded.normal(3.0, 2.0, (5, 4, 6)).astype("float32")
-    seen = np.arange(5)[:, None] > np.arange(4)  # 4, 3, 2 and 1 of the samples of a channel
-    layer = BatchNormalization(axis=1, momentum=0.0, unbiased_moving_variance=True)
-    stock = keras.layers.BatchNormalization(axis=1, momentum=0.0)
-    for norm in (layer, stock):
-        norm.build(x.shape)
-    outputs = layer(x, training=training, mask=tf.constant(seen))
-    np.testing.assert_allclose(outputs, stock(x, training=training, mask=tf.constant(seen)), rtol=1e-5, atol=1e-5)
-    expected = [x[seen[:, c], c].astype("float64").var(ddof=1) for c in range(4)] if training else np.ones(4)
-    np.testing.assert_allclose(layer.moving_variance, expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("seen", [0, 1])
-def test_unbiased_variance_of_hardly_any_value_is_finite(seen, seeded):
-    x = seeded.normal(3.0, 2.0, (1, 6, 1)).astype("float32")
-    layer = BatchNormalization(momentum=0.9, unbiased_moving_variance=True)
-    assert np.isfinite(layer(x, training=True, mask=tf.constant([[n < seen for n in range(6)]]))).all()
-    np.testing.assert_allclose(layer.moving_variance, [0.9], rtol=1e-5)
-
-
-def test_a_mask_of_too_many_axes():
-    with pytest.raises(ValueError) as caught:
-        BatchNormalization(name="norm")(np.ones((5, 6, 4), "float32"), mask=tf.ones((5, 6, 4), "bool"))
-    assert (
-        "`mask` must have one axis less than the inputs. Received: mask of shape (5, 6, 4), inputs of shape (5, 6, 4) "
-        "at layer 'norm'."
-    ) in str(caught.value)
-
-
-# Weight standardization.
-
-
-def test_standardized_kernel_has_mean_0_and_variance_1(seeded):
-    layer = WeightStandardizedConv2D(5, 3)
-    layer.build((None, 8, 8, 4))
-    layer.kernel.assign(seeded.normal(0.3, 2.0, layer.kernel.shape))
-    kernel = keras.ops.convert_to_numpy(layer.standardized_kernel())
-    assert kernel.shape == (3, 3, 4, 5)
-    np.testing.assert_allclose(kernel.mean((0, 1, 2)), np.zeros(5), atol=1e-6)
-    np.testing.assert_allclose(kernel.var((0, 1, 2)), np.ones(5), rtol=1e-4)
-
-
-def test_weight_standardized_convolution(seeded):
-    layer = WeightStandardizedConv2D(5, 2, epsilon=EPSILON)
-    x = seeded.normal(size=(2, 4, 4, 3)).astype("float32")
-    layer(x)
-    layer.set_weights([seeded.normal(0.3, 2.0, (2, 2, 3, 5)), seeded.normal(size=5)])
-    kernel, bias = (weight.astype("float64") for weight in layer.get_weights())
-    standardized = standardize_kernel(kernel)
-    expected = np.empty((2, 3, 3, 5))
-    for n, row, column in np.ndindex(2, 3, 3):
-        window = x[n, row : row + 2, column : column + 2].astype("float64")
-        expected[n, row, column] = np.tensordot(window, standardized, 3) + bias
-    np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-4)
-
-
-def test_gradients_flow_through_weight_standardization(seeded):
-    layer = WeightStandardizedConv2D(5, 3)
-    x = seeded.normal(size=(2, 6, 6, 4)).astype("float32")
-    with tf.GradientTape() as tape:
-        total = tf.reduce_sum(tf.square(layer(x)))
-    gradient = tape.gradient(total, layer.kernel.value).numpy()
-    assert np.abs(gradient).max() > 0
-    # Adding a constant to a filter changes nothing, and so has no gradient.
-    np.testing.assert_allclose(gradient.sum((0, 1, 2)), np.zeros(5), atol=1e-3 * np.abs(gradient).max())
-
-
 def test_layers_near_overflow_in_float16(seeded):
     x = seeded.uniform(5e4, 6.5e4, (2, 3, 3, 8)).astype("float16")
     for layer in (
@@ -657,43 +404,3 @@ def test_zeros_in_give_beta_out():
     ):
         np.testing.assert_array_equal(layer(x), np.ones(SHAPE))
     np.testing.assert_array_equal(RMSNormalization()(x), x)
-
-
-REPLICAS = """
-import numpy as np, tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tfnorm.layers import BatchNormalization
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-with strategy.scope():
-    layer = BatchNormalization(momentum=0.0, synchronized=True, unbiased_moving_variance=True)
-    layer.build((None, 4))
-x = np.random.default_rng(0).normal(1e4, 1.0, (6, 4)).astype("float32")
-halves = strategy.experimental_distribute_values_from_function(
-    lambda context: tf.constant(np.split(x, 2)[context.replica_id_in_sync_group])
-)
-run = tf.function(lambda half: layer(half, training=True))
-outputs = np.concatenate(strategy.experimental_local_results(strategy.run(run, args=(halves,))))
-wide = x.astype("float64")
-np.testing.assert_allclose(outputs, (wide - wide.mean(0)) / np.sqrt(wide.var(0) + 1e-3), atol=1e-2)
-np.testing.assert_allclose(layer.moving_mean, wide.mean(0), rtol=1e-6)
-np.testing.assert_allclose(layer.moving_variance, wide.var(0, ddof=1), rtol=1e-2)
-print("same")
-"""
-
-
-def test_synchronized_statistics_are_those_of_all_replicas(run_python):
-    assert run_python(REPLICAS).splitlines()[-1] == "same"
-
-
-def test_weight_standardization_keeps_its_digits_in_bfloat16():
-    kernel = np.random.default_rng(0).normal(100.0, 1.0, (3, 3, 4, 8)).astype("float32")
-    x = np.random.default_rng(1).normal(size=(2, 6, 6, 4)).astype("float32")
-    outputs = {}
-    for policy in ("float32", "mixed_bfloat16"):
-        layer = WeightStandardizedConv2D(8, 3, use_bias=False, dtype=policy)
-        layer.build(x.shape)
-        layer.set_weights([kernel])
-        outputs[policy] = keras.ops.convert_to_numpy(keras.ops.cast(layer(x), "float32"))
-    # bfloat16 has 8 bits; a kernel rounded before its mean of 100 is taken away would be off by about 0.2 of its std.
-    assert np.abs(outputs["mixed_bfloat16"] - outputs["float32"]).max() < 0.04 * outputs["float32"].std()

@@ -69,7 +69,7 @@ def sweep(
     folder = out or default_folder(file)
     planned = load_grid(file)
     check_threads(folder, threads)
-    unfinished(planned, folder)
+    unfinished(planned, folder, threads)
     if dry_run:
         print_plan(planned, folder, jobs or default_jobs(threads), threads)
         return
@@ -158,7 +158,7 @@ def reproduce(
     if jobs is not None:
         whole_number("jobs", jobs)
     folder = out or default_folder(preset, precision=precision, epochs=epochs)
-    unfinished(planned, folder)
+    unfinished(planned, folder, 1)
     if dry_run:
         print_plan(planned, folder, jobs or default_jobs(), 1)
         return

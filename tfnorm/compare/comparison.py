@@ -94,10 +94,8 @@ def compare(
     ]
     if not resume and any(RunFolder(folder / run.folder).config_path.exists() for run in runs):
         raise RunError(f"The folder {folder} holds runs already. Choose another one, or resume.")
-    unfinished(runs, folder)
     here = jobs is None and engine == "local"
-    for run in runs:
-        RunFolder(folder / run.folder).check_threads(threads() if here else 1)
+    unfinished(runs, folder, threads() if here else 1)
     if here:
         _train_here(runs, folder, data, trackers, progress)
     else:

@@ -123,7 +123,7 @@ def prepared(
     """Return the runs that are not finished, once all is checked, and tell how many there are."""
     whole_number("threads", threads)
     runs = list(runs)
-    todo = unfinished(runs, out)
+    todo = unfinished(runs, out, threads)
     for run in runs:
         if run not in todo:
             catch_up(out / run.folder, trackers)
@@ -131,12 +131,23 @@ def prepared(
     return todo
 
 
-def unfinished(runs: Sequence[PlannedRun], out: Path) -> list[PlannedRun]:
-    """Return the runs that are not finished; raises if folders hold other runs, with a sentence for each."""
+def unfinished(runs: Sequence[PlannedRun], out: Path, threads: int | None) -> list[PlannedRun]:
+    """Return the runs that are not finished.
+
+    Args:
+        runs: All of them.
+        out: The folder that theirs are in.
+        threads: How many threads they are to be trained with; None is as many as there are cores.
+
+    Raises:
+        RunError: With a sentence for each folder that holds another run, or one of another number of threads.
+    """
     problems = []
     for run in runs:
+        folder = RunFolder(out / run.folder)
         try:
-            RunFolder(out / run.folder).check(run.config.asked())
+            folder.check(run.config.asked())
+            folder.check_threads(threads)
         except RunError as error:
             problems.append(str(error))
     if problems:

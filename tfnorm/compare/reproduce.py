@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from tfnorm.compare.claims import Finding, Measured, arrival, examine
 from tfnorm.compare.comparison import Comparison
-from tfnorm.compare.engines import check_failures, run_on, unfinished
+from tfnorm.compare.engines import check_failures, run_on
 from tfnorm.compare.live import SweepProgress
 from tfnorm.compare.presets import Preset, load_preset
 from tfnorm.compare.rows import summary_row
 from tfnorm.compare.settings import in_common, shared_settings
 from tfnorm.files import write_whole
 from tfnorm.training.origin import origins
-from tfnorm.training.runs import Run, RunFolder, write_json
+from tfnorm.training.runs import Run, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,9 +75,6 @@ def reproduce(
     planned = preset.plan(seeds=seeds, precision=precision, epochs=epochs, data_dir=data_dir)
     folder = Path(out) if out is not None else default_folder(preset, precision=precision, epochs=epochs)
     runs = [run for row in planned.values() for run in row]
-    unfinished(runs, folder)
-    for run in runs:
-        RunFolder(folder / run.folder).check_threads(1)
     check_failures(run_on("local", runs, folder, jobs=jobs, progress=progress))
     done = {label: [Run(folder / run.folder) for run in row] for label, row in planned.items()}
     reproduction = Reproduction(preset, done, folder)

@@ -103,8 +103,6 @@ def sweep(
     runs = plan_grid(grid) if isinstance(grid, Mapping) else load_grid(find_grid(grid))
     folder = Path(out) if out is not None else Path("runs/sweep") if isinstance(grid, Mapping) else default_folder(grid)
     check_threads(folder, threads)
-    for run in runs:
-        RunFolder(folder / run.folder).check_threads(threads)
     begun = Sweep(runs, folder, threads=threads)
     text = grid_text(grid) if isinstance(grid, Mapping) else find_grid(grid).read_text(encoding="utf-8")
     failures = run_on(

@@ -251,8 +251,8 @@ _add(
 )
 _add(
     "C+",
-    "for the network cifar_dilated: Muon, one cycle to 0.01, smoothed targets, flip and small shifts, no dropout",
-    **{**_MUON, "learning_rate": 0.01},
+    "for the network cifar_dilated: Muon, one cycle to 0.005, smoothed targets, flip and small shifts, no dropout",
+    **{**_MUON, "learning_rate": 0.005},
     augmentation="flip_nudge",
     label_smoothing=0.1,
 )
