@@ -145,6 +145,41 @@ def test_when_it_fails_the_statistics_are_as_before():
     assert str(caught.value) == ("There is no batch to recalibrate with. Give at least one, of two images or more.")
 
 
+@pytest.mark.parametrize("size", [2, 3, 40])
+def test_an_unbiased_variance_is_that_of_all_numbers_together(size):
+    x = RNG.normal(3.0, 2.0, (40, 5)).astype("float32")
+    model = keras.Sequential([keras.layers.Input((5,)), OURS(unbiased_moving_variance=True)])
+    recalibrate_batch_norms(model, [x[start : start + size] for start in range(0, 40, size)])
+    expected = [x.mean(0), x.astype("float64").var(0, ddof=1)]
+    np.testing.assert_allclose(np.stack(statistics(model.layers[0])), expected, rtol=1e-5)
+    assert model.layers[0].unbiased_moving_variance
+
+
+@pytest.mark.parametrize("kind", [keras.ops.convert_to_tensor, lambda x: [x[:20], x[20:]], lambda x: [(x, Y)]])
+def test_what_the_images_may_be(kind):
+    model = make_model(OURS)
+    model.fit(X, Y, verbose=0, callbacks=[BatchNormRecalibration(kind(X), batch_size=20)])
+    np.testing.assert_allclose(model.get_layer("first").moving_mean, moments(X)[0], rtol=1e-5)
+
+
+def test_images_without_an_axis_of_channels():
+    model = keras.Sequential([keras.layers.Input((4, 4, 1)), OURS(), keras.layers.Flatten(), keras.layers.Dense(2)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(X[..., 0], Y, verbose=0, callbacks=[BatchNormRecalibration(X[..., 0])])
+    np.testing.assert_allclose(model.layers[0].moving_mean, moments(X[..., :1])[0], rtol=1e-5)
+
+
+def test_images_one_by_one_are_refused_before_training():
+    model = make_model(OURS)
+    with pytest.raises(DataError) as caught:
+        model.fit(X, Y, verbose=0, callbacks=[BatchNormRecalibration(list(X))])
+    assert str(caught.value) == (
+        "A batch must have the shape (None, 4, 4, 3), as the model takes it. Received: (4, 4, 3). "
+        "Give one array of all images, or batches of them."
+    )
+    assert int(model.optimizer.iterations) == 0
+
+
 def test_nothing_to_recalibrate():
     model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)], name="plain")
     model.compile("sgd", "mse")

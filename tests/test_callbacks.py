@@ -150,6 +150,23 @@ def test_penalty_is_what_keras_added_to_the_loss():
     assert computed.records[-1]["val_penalty"] == pytest.approx(exact, rel=1e-6)
 
 
+@pytest.mark.parametrize("steps", [1, 22])
+def test_penalty_of_a_model_that_its_first_batch_builds(steps):
+    recorders = []
+    for inputs in ([keras.layers.Input((4, 4, 1))], []):
+        keras.utils.set_random_seed(0)
+        layers = [keras.layers.Flatten(), keras.layers.Dense(3, kernel_regularizer=L1)]
+        model = keras.Sequential(inputs + layers)
+        model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        recorders.append(HistoryRecorder())
+        fit(model, recorders[-1], batch_size=22 // steps, validation_data=VAL)
+    built, unbuilt = (recorder.records for recorder in recorders)
+    for one, other in zip(built, unbuilt, strict=True):
+        assert other["penalty"] == pytest.approx(one["penalty"], rel=0.02) and one["penalty"] > 0.05
+        assert other["data_loss"] == pytest.approx(other["loss"] - other["penalty"])
+        assert other["val_penalty"] == pytest.approx(one["val_penalty"], rel=1e-5)
+
+
 def test_penalty_is_zero_without_a_regularizer():
     recorder = HistoryRecorder()
     fit(make_model(None, [data_loss_metric()]), recorder, validation_data=VAL)
@@ -426,12 +443,41 @@ def test_a_diverged_model_predicts_nothing(tmp_path):
             {"path": "a.bmp"},
             "A picture's file name must end in .png, .svg or .pdf. Received: 'a.bmp'.",
         ),
+        (
+            (np.zeros((22, 4)), Y),
+            {"path": "a.png"},
+            "`images` must have the shape (images, height, width) or (images, height, width, channels). "
+            "Received: shape (22, 4).",
+        ),
     ],
 )
 def test_misclassified_arguments(arguments, options, sentence):
     with pytest.raises(DataError) as error:
         MisclassifiedImages(*arguments, **options)
     assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "sentence"),
+    [
+        (
+            Y,
+            {"class_names": ["a", "b"]},
+            "`class_names` must list one name for each of the 3 classes. Received: 2 names.",
+        ),
+        (
+            Y + 1,
+            {},
+            "The classes must lie between 0 and 2, as there are 3 logits an image. Received: classes from 1 to 3.",
+        ),
+    ],
+)
+def test_misclassified_arguments_that_do_not_fit_the_model(labels, options, sentence):
+    model = make_model()
+    with pytest.raises(DataError) as error:
+        fit(model, MisclassifiedImages(X, labels, **options))
+    assert str(error.value) == sentence
+    assert int(model.optimizer.iterations) == 0
 
 
 def test_no_result_before_training():

@@ -95,6 +95,12 @@ def test_labels_in_a_column_and_no_images():
         ),
         (([0.5], [[0.0, 1.0]]), {}, "The classes must be integers. Received: 0.5."),
         (
+            (["cat"], [[0.0, 1.0]]),
+            {},
+            "The classes must be integers. Received: an array of <U3. "
+            "Turn names into integers with np.unique(y, return_inverse=True)[1].",
+        ),
+        (
             ([2], [[0.0, 1.0]]),
             {},
             "The classes must lie between 0 and 1, as there are 2 logits an image. Received: classes from 2 to 2.",
@@ -173,6 +179,9 @@ def test_colour_grey_and_float_images():
     found = find_misclassified(LABELS[:5], LOGITS[:5] * 0)
     colour = draw_misclassified(np.repeat(IMAGES[:5], 3, axis=3), found)
     assert colour.axes[0].images[0].get_array().shape == (8, 8, 3)
+    four = np.concatenate([IMAGES[:5], 0 * np.repeat(IMAGES[:5], 3, axis=3)], axis=3)
+    mean = draw_misclassified(four, found).axes[0].images[0].get_array()
+    np.testing.assert_array_equal(mean, np.round(IMAGES[found.index[0], ..., 0] / 4))
     assert draw_misclassified(IMAGES[:5, ..., 0], found).axes[0].images[0].get_array().shape == (8, 8)
     pixels = draw_misclassified(IMAGES[:5].astype("float32"), found).axes[0].images[0].get_array()
     np.testing.assert_array_equal(pixels, IMAGES[found.index[0], ..., 0])
@@ -184,10 +193,10 @@ def test_colour_grey_and_float_images():
     ("images", "path", "sentence"),
     [
         (
-            np.zeros((5, 8, 8, 2)),
+            np.zeros((5, 8)),
             None,
-            "`images` must have the shape (images, height, width), (images, height, width, 1) or "
-            "(images, height, width, 3). Received: shape (5, 8, 8, 2).",
+            "`images` must have the shape (images, height, width) or (images, height, width, channels). "
+            "Received: shape (5, 8).",
         ),
         (IMAGES, None, "`images` must be the 5 images that were classified. Received: 60 images."),
         (IMAGES[:5], "a.gif", "A picture's file name must end in .png, .svg or .pdf. Received: 'a.gif'."),

@@ -1,5 +1,6 @@
 """The grammar of norm specs: what is read, what is written, and every sentence for what is refused."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -271,6 +272,15 @@ def test_norm_spec_refuses(arguments, sentence):
     with pytest.raises(SpecError) as caught:
         NormSpec(**arguments)
     assert str(caught.value) == sentence
+
+
+def test_numbers_of_numpy():
+    spec = NormSpec("gn", groups=np.int64(4), l1=np.float32(1e-4), l2=np.float64(0.1))
+    assert spec == parse("gn:4+l1=1e-4+l2=0.1")
+    assert format(spec) == "gn:4+l1=1e-4+l2=0.1"
+    assert type(spec.groups) is int
+    with pytest.raises(SpecError):
+        NormSpec("gn", groups=np.float64(4.0))
 
 
 def test_specs_are_values():

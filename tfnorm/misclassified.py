@@ -111,13 +111,7 @@ def find_misclassified(
     if select not in SELECTIONS:
         raise DataError(unknown("selection", select, SELECTIONS))
     scores = np.asarray(logits, dtype=np.float64)
-    if scores.ndim != 2 or scores.shape[1] < 2:
-        raise DataError(
-            f"`logits` must have the shape (images, classes), with 2 classes or more. Received: shape {scores.shape}."
-        )
-    count, classes = scores.shape
-    labels = check_labels(y_true, count, classes)
-    names = check_names(class_names, classes)
+    labels, names = check_classes(y_true, scores.shape, class_names)
 
     predicted, confidence = predictions(scores)
     wrong = np.flatnonzero(predicted != labels)
@@ -128,7 +122,7 @@ def find_misclassified(
         shown = wrong[:n]
     return Misclassified(
         total=len(wrong),
-        count=count,
+        count=len(scores),
         select=select,
         index=shown,
         true=labels[shown],
@@ -136,6 +130,17 @@ def find_misclassified(
         confidence=confidence[shown],
         names=names,
     )
+
+
+def check_classes(
+    y_true: np.ndarray, shape: tuple[int, ...], class_names: Sequence[str] | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return classes and their names, if they and logits of ``shape`` fit together; else raise a DataError."""
+    if len(shape) != 2 or shape[1] < 2:
+        raise DataError(
+            f"`logits` must have the shape (images, classes), with 2 classes or more. Received: shape {shape}."
+        )
+    return check_labels(y_true, *shape), check_names(class_names, shape[1])
 
 
 def predictions(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -172,6 +177,11 @@ def check_labels(y_true: np.ndarray, count: int, classes: int | None = None) -> 
             f"There must be one class for each image. Received: {len(labels)} classes, {count} images. "
             "Pass the classes of the same images, in the same order."
         )
+    if labels.dtype.kind not in "buif":
+        raise DataError(
+            f"The classes must be integers. Received: an array of {labels.dtype}. "
+            "Turn names into integers with np.unique(y, return_inverse=True)[1]."
+        )
     if len(labels) and not np.all(np.equal(np.mod(labels, 1), 0)):
         raise DataError(f"The classes must be integers. Received: {labels[np.mod(labels, 1) != 0][0]}.")
     labels = labels.astype(np.int64)
@@ -205,9 +215,10 @@ def draw_misclassified(
     Ten images make a matrix of 5 rows and 2 columns; with fewer, the picture has fewer rows.
 
     Args:
-        images: All the images that were classified, uint8, shape (images, height, width), (images, height, width, 1)
-            or (images, height, width, 3). Other numbers are taken for pixels if they lie within 0..255 and pass 1,
-            else each image is stretched from its darkest to its brightest value.
+        images: All the images that were classified, uint8, shape (images, height, width) or (images, height, width,
+            channels). Three channels are drawn in colour, of any other number the mean. Other numbers than uint8 are
+            taken for pixels if they lie within 0..255 and pass 1, else each image is stretched from its darkest to its
+            brightest value.
         misclassified: What `find_misclassified` returned for these images.
         title: Title of the picture; by default how many images are misclassified.
         path: Where to write the picture (.png, .svg or .pdf), or None.
@@ -300,21 +311,24 @@ def _wrap(name: str) -> str:
     return "\n".join(lines) or "(no name)"
 
 
+def check_images(images: np.ndarray, count: int) -> np.ndarray:
+    """Return images as an array, if it has a shape that can be drawn and is of ``count`` of them."""
+    images = np.asarray(images)
+    if images.ndim not in (3, 4):
+        raise DataError(
+            "`images` must have the shape (images, height, width) or (images, height, width, channels). "
+            f"Received: shape {images.shape}."
+        )
+    if len(images) != count:
+        raise DataError(f"`images` must be the {count} images that were classified. Received: {len(images)} images.")
+    return images
+
+
 def _select_pixels(images: np.ndarray, misclassified: Misclassified) -> list[np.ndarray]:
     """Return the listed images as uint8 of shape (height, width) or (height, width, 3)."""
-    images = np.asarray(images)
-    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
-        raise DataError(
-            "`images` must have the shape (images, height, width), (images, height, width, 1) or "
-            f"(images, height, width, 3). Received: shape {images.shape}."
-        )
-    if len(images) != misclassified.count:
-        raise DataError(
-            f"`images` must be the {misclassified.count} images that were classified. Received: {len(images)} images."
-        )
-    chosen = images[misclassified.index]
-    if chosen.ndim == 4 and chosen.shape[3] == 1:
-        chosen = chosen[..., 0]
+    chosen = check_images(images, misclassified.count)[misclassified.index]
+    if chosen.ndim == 4 and chosen.shape[3] != 3:
+        chosen = chosen[..., 0] if chosen.shape[3] == 1 else chosen.mean(axis=3)
     if chosen.dtype == np.uint8 or not len(chosen):
         return list(chosen)
     chosen = np.nan_to_num(chosen.astype(np.float64))

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 
 import keras
 from keras import ops
@@ -44,7 +45,7 @@ class L2Norm(keras.regularizers.Regularizer):
     """
 
     def __init__(self, l2norm=0.01):
-        if not isinstance(l2norm, (int, float)) or not math.isfinite(l2norm) or l2norm < 0:
+        if not isinstance(l2norm, Real) or not math.isfinite(l2norm) or l2norm < 0:
             raise ValueError(f"`l2norm` must be a finite number of at least 0. Received: l2norm={l2norm!r}.")
         self.l2norm = float(l2norm)
 

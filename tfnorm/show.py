@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ def print_table(comparison: Any) -> None:
     for spec, row in comparison.table.iterrows():
         best = f"{row['best_accuracy']:.2f}"
         last = f"{row['last_accuracy']:.2f}"
-        if row["seeds"] > 1:
+        if math.isfinite(row["last_accuracy_std"]):
             best += f" ± {row['best_accuracy_std']:.2f}"
             last += f" ± {row['last_accuracy_std']:.2f}"
         diverged = f" ({row['diverged']:.0f} diverged)" if row["diverged"] else ""

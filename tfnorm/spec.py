@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from numbers import Integral, Real
 
 from tfnorm.errors import SpecError, nearest
 from tfnorm.registry import Registry
@@ -120,8 +121,11 @@ class NormSpec:
                 )
             for word in ("groups", "group_size"):
                 value = getattr(self, word)
-                if value is not None and (type(value) is not int or value < 1):
+                if value is None:
+                    continue
+                if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
                     raise SpecError(f"`{word}` must be a positive whole number. Received: {word}={value!r}.")
+                object.__setattr__(self, word, int(value))
         elif self.groups is not None or self.group_size is not None:
             raise SpecError(
                 f"Only 'gn' has groups. Received: norm={self.kind!r}, groups={self.groups}, "
@@ -133,10 +137,11 @@ class NormSpec:
             raise SpecError(f"Only 'ln' has the variant 'channel'. Received: norm={self.kind!r}.")
         for word in FACTORS:
             value = getattr(self, word)
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            number = isinstance(value, Real) and not isinstance(value, bool)
             if not number or not math.isfinite(value) or value < 0:
                 raise SpecError(f"`{word}` must be a finite number of at least 0. Received: {word}={value!r}.")
-            object.__setattr__(self, word, float(value))
+            # What NumPy holds in float32 is meant in its few digits: 1e-4, not 9.999999747378752e-5.
+            object.__setattr__(self, word, float(value if isinstance(value, (int, float)) else str(value)))
 
     def __str__(self) -> str:
         return format(self)

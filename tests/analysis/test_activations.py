@@ -140,6 +140,12 @@ def test_nested_models_shared_layers_and_several_inputs():
     assert [record["layer"] for record in records] == ["inner/norm", "inner/norm (2)", "norm (3)"]
     assert [record["relu"] for record in records] == [None, None, "before"]
     assert records[0]["before_std"] == pytest.approx(IMAGES.std(), rel=1e-5) and records[1]["after_std"] == 0.0
+    # Keras finds the arrays by the names of the inputs, in whichever order those are.
+    turned = keras.Model([second, first], [norm(second), layers.LayerNormalization(name="other")(first)])
+    records = activation_statistics(turned, {"a": IMAGES + 1000, "b": IMAGES})
+    assert {record["layer"]: round(record["before_mean"] / 1000) for record in records}["other"] == 1
+    with pytest.raises(DataError, match=r"as many images for each input\. Received: \[5, 4\]"):
+        activation_statistics(turned, [IMAGES[:5], IMAGES[:4]])
     wrapped = keras.Sequential([keras.Input((6, 6, 3)), inner, layers.ReLU()])
     assert [record["relu"] for record in activation_statistics(wrapped, IMAGES)] == ["after"]
 
@@ -185,6 +191,21 @@ REFUSED = [
         lambda: one(layers.LayerNormalization(), images=[IMAGES, IMAGES]),
         DataError,
         "`x` must be one array for each of the 1 inputs. Received: 2.",
+    ),
+    (
+        lambda: one(layers.LayerNormalization(), images={"b": IMAGES}),
+        DataError,
+        "`x` must hold an array for each of the inputs ['image']. Received: ['b'].",
+    ),
+    (
+        lambda: one(layers.LayerNormalization(), batch_size=0),
+        DataError,
+        "`batch_size` must be an integer of at least 1. Received: batch_size=0.",
+    ),
+    (
+        lambda: one(layers.ReLU(name="relu"), layers="reli"),
+        TfnormError,
+        "Unknown layer 'reli'. Did you mean 'relu'? Use one of: relu.",
     ),
 ]  # fmt: skip
 

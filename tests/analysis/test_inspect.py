@@ -1,5 +1,7 @@
 """Networks by name and by file."""
 
+import zipfile
+
 import keras
 import pytest
 
@@ -55,6 +57,19 @@ def test_refused(make, sentence, tmp_path):
     with pytest.raises(TfnormError) as caught:
         make(tmp_path)
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], None])
+def test_an_archive_that_is_no_model(damage, tmp_path):
+    path = tmp_path / "model.keras"
+    if damage is None:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("readme.txt", "no model")
+    else:
+        build("mnist_7k", compile=False).save(path)
+        path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ArchitectureError, match="is no Keras model that can be opened"):
+        inspect_file(str(path))
 
 
 def test_a_file_that_is_no_model(tmp_path):

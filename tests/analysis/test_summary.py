@@ -96,6 +96,12 @@ def test_attention_is_not_known_but_its_multiply_adds_are():
     assert table.multiply_adds == 4 * 10 * 8 * 8 + 2 * 2 * 10 * 10 * 4
 
 
+def test_attention_along_one_axis():
+    image = keras.Input((3, 10, 8))
+    model = keras.Model(image, layers.MultiHeadAttention(2, 4, attention_axes=(2,))(image, image))
+    assert summary(model).multiply_adds == 3 * (4 * 10 * 8 * 8 + 2 * 2 * 10 * 10 * 4)
+
+
 def test_nested_models_and_shared_layers():
     shared = layers.Conv2D(3, 3, padding="same", name="shared")
     inner = keras.Sequential([keras.Input((None, None, 3)), shared, layers.MaxPooling2D(2, name="pool")], name="inner")

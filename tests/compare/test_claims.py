@@ -6,6 +6,7 @@ import pytest
 
 from tfnorm.compare.claims import Measured, arrival, examine
 from tfnorm.compare.presets import Claim
+from tfnorm.compare.statistics import paired_differences
 
 FLAT = {0: 1.0, 1: 1.0, 2: 1.0}
 STEP = 0.01
@@ -46,6 +47,15 @@ def test_better_speaks_of_the_first_row_alone():
     assert "b minus c" not in finding.because
 
 
+def test_only_the_pairs_of_a_claim_are_corrected_for():
+    """Of three rows, "a is better than both" makes two comparisons, and b with c none."""
+    a, b, c = seeds(99.0, 99.1, 99.2), seeds(98.9, 98.97, 99.06), seeds(98.87, 98.98, 98.99)
+    own = paired_differences({"a": a, "b": b, "c": c}, resolution=STEP, pairs=[("a", "b"), ("a", "c")])
+    every = paired_differences({"a": a, "b": b, "c": c}, resolution=STEP)
+    assert all(d.is_real() for d in own) and not every[1].is_real()
+    assert found("better", ("a", "b", "c"), a=row(a), b=row(b), c=row(c)).outcome == "holds"
+
+
 def test_a_ranking_holds_only_if_every_step_does():
     a, b, c = seeds(99.0, 99.1, 99.2), seeds(98.0, 98.12, 98.19), seeds(98.01, 98.1, 98.2)
     assert found("ranking", ("a", "b", "c"), a=row(a), b=row(b), c=row(c)).outcome == "not shown"
@@ -78,6 +88,9 @@ def test_steadiest_compares_the_ranges_of_each_seed():
     assert examine(claim.model_copy(update={"rows": wide, "others": (steady,)}), rows, resolution=STEP).outcome == (
         "contradicted"
     )
+    one_image = {name: row(seeds(99.0, 99.0)) for name in steady[:1] + wide[:1]}
+    one_image |= {"a 128": row(seeds(99.10, 99.10)), "b 128": row(seeds(99.11, 99.11))}
+    assert examine(claim, one_image, resolution=STEP).outcome == "not shown"
     rows["b 16"] = row(seeds(math.nan, math.nan, math.nan))
     assert examine(claim, rows, resolution=STEP).outcome == "not shown"
 

@@ -4,6 +4,7 @@ import re
 import shutil
 
 import pytest
+from matplotlib.text import Text
 
 from tfnorm.compare.collect import collect, report
 from tfnorm.compare.comparison import HELD_OUT
@@ -90,6 +91,14 @@ def test_held_out_images_are_said_to_be_so(fake_comparison, tmp_path, capsys, ho
     printed = capsys.readouterr().out
     assert (HELD_OUT in printed) is bool(notes)
     assert f"Pictures and tables: {tmp_path / '[bn]'}" in printed  # brackets are no markup
+
+
+@pytest.mark.parametrize(("holdout", "word", "other"), [(0.0, "test", "held-out"), (0.2, "held-out", "test")])
+def test_pictures_name_the_images_that_were_evaluated_on(fake_comparison, tmp_path, holdout, word, other):
+    found = fake_comparison(tmp_path, {"bn": [0.9, 0.8], "ln": [0.7, 0.9]}, settings={"holdout": holdout})
+    for draw in (found.plot_loss, found.plot_accuracy, found.plot_gap, found.plot_differences, found.plot_overlap):
+        texts = " ".join(text.get_text() for text in draw().findobj(Text))
+        assert word in texts and other not in texts.replace("20 % held out", ""), draw
 
 
 def test_data_that_follow_from_their_name_are_told_once(fake_comparison, tmp_path):

@@ -122,6 +122,14 @@ def test_one_seed_ranks_nothing():
     assert verdict(apart | {"ln": {1: 80.0, 2: 81.0}}).startswith("No ranking is justified by one common seed.")
 
 
+def test_seeds_that_diverged_are_not_called_missing():
+    nan = math.nan
+    assert verdict({"bn": by_seed([90.0, nan, nan]), "ln": by_seed([91.0, 91.1, 91.0])}) == (
+        "No ranking is justified by the seeds that did not diverge. Lower the learning rate, or leave out what "
+        "diverges. bn diverged in 2 of 3 seeds."
+    )
+
+
 def test_a_spec_with_one_common_seed_is_left_out_of_the_verdict():
     values = {"bn": by_seed([90.0, 90.2, 90.1]), "ln": by_seed([90.1, 90.2, 90.15])}
     said = verdict(values)

@@ -72,6 +72,11 @@ CASES = {
         {"x_test": np.zeros((0, 3, 3), "uint8"), "y_test": np.zeros(0, int)},
         "x_test must hold at least one image. Received: shape (0, 3, 3). Add images.",
     ),
+    "channels first": (
+        {"x_train": np.zeros((4, 3, 32, 32), "uint8")},
+        "x_train must have its channels last. Received: shape (4, 3, 32, 32), which looks like (images, channels, "
+        "height, width). Transpose it with x_train.transpose(0, 2, 3, 1).",
+    ),
     "no pixels": (
         {"x_train": np.zeros((4, 0, 3), "uint8")},
         "the images of x_train must have at least one pixel. Received: shape (4, 0, 3). Save the images again.",

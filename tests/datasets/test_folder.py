@@ -44,13 +44,37 @@ def test_formats(folder, suffix):
     assert len(data.x_train) == 3 and abs(int(data.x_train[1, 0, 0, 0]) - 99) <= 2
 
 
-@pytest.mark.parametrize(("mode", "color"), [("RGB", (1, 2, 3)), ("RGBA", (1, 2, 3, 9)), ("P", 0)])
+@pytest.mark.parametrize(("mode", "color"), [("RGB", (1, 2, 3)), ("RGBA", (1, 2, 3, 9))])
 def test_one_colour_picture_makes_three_channels(folder, mode, color):
     picture(folder / "test" / "dog" / "2.png", color, mode=mode)
     data = load(folder)
     assert data.input_shape == (3, 4, 3) and data.x_train[0, 0, 0].tolist() == [10, 10, 10]
-    if mode != "P":
-        assert data.x_test[2, 0, 0].tolist() == [1, 2, 3]
+    assert data.x_test[2, 0, 0].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("suffix", "mode", "channels"), [("png", "LA", 1), ("gif", "L", 1), ("gif", "RGB", 3)])
+def test_stored_with_opacity_or_a_palette(folder, suffix, mode, channels):
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
+    image = Image.fromarray(grey).convert("RGB" if mode == "RGB" else "L")
+    if mode == "RGB":
+        image.putpixel((0, 0), (200, 10, 10))
+    image = image.convert("LA") if mode == "LA" else image.quantize(16)
+    image.save(folder / "train" / "cat" / f"2.{suffix}")
+    data = load(folder)
+    assert data.input_shape == (3, 4, channels)
+    np.testing.assert_allclose(data.x_train[1, ..., -1][1:], grey[1:], atol=2)
+
+
+def test_a_photograph_is_turned_upright(folder):
+    picture(folder / "train" / "cat" / "2.jpg")
+    lying = np.zeros((8, 6), np.uint8)
+    lying[:, 3:] = 240
+    upright = Image.fromarray(np.rot90(lying))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise to look at it
+    upright.save(folder / "train" / "cat" / "2.jpg", exif=exif, quality=95)
+    data = load(folder, image_size=(8, 6))
+    np.testing.assert_allclose(data.x_train[1, ..., 0], lying, atol=12)
 
 
 def test_black_and_white_is_grey(folder):

@@ -186,6 +186,22 @@ def test_identity_shortcut_of_odd_sides(side):
     assert build(own, compile=False).output_shape == (None, 10)
 
 
+def test_identity_shortcut_of_a_side_of_one():
+    own = arch(Residual(main=(Conv(6, stride=2),)), GlobalPool(), LOGITS, shape=(1, 16, 3))
+    assert build(own, compile=False).output_shape == (None, 10)
+    assert build("resnet20", input_shape=(2, 128, 1), compile=False).output_shape == (None, 10)
+
+
+def test_one_number_for_the_statistics_of_all_channels():
+    numbers, tuples = (arch(GlobalPool(), LOGITS, mean=mean, std=std) for mean, std in ((0.5, 1), ((0.5,), (1.0,))))
+    assert numbers == tuples
+
+
+def test_numbers_of_numpy():
+    network = plan("mnist_7k", BN, num_classes=np.int64(3), dropout=np.float32(0.5))
+    assert network == plan("mnist_7k", BN, num_classes=3, dropout=0.5)
+
+
 def test_valid_padding_and_dilation():
     own = arch(Conv(4, dilation=3), Conv(4, 5), Conv(4, stride=2), GlobalPool(), LOGITS, padding="valid")
     shapes = {layer.name: layer.shape for layer in plan(own, BN).layers}
@@ -234,6 +250,14 @@ REFUSED = [
         "The architecture 'own' must end in one value a class. Its last layer 'flatten' gives 8 for 10 classes. "
         "End with Conv(None, 1) or Dense().",
     ),
+    *[
+        (
+            lambda block=block: plan(arch(Dense(), block), BN),
+            f"A {type(block).__name__} takes an image, and 'dense1' in 'own' gives 10 numbers. "
+            "Put it before the Dense.",
+        )
+        for block in (Conv(4), Pool("max", 2), GlobalPool(), Residual(main=(Conv(8),)))
+    ],
     (
         lambda: plan(arch(Residual(main=(Conv(8),), shortcut=(Conv(6),)), GlobalPool(), LOGITS), BN),
         "The two paths of 'residual1' in 'own' must give one shape. Received: main path (16, 16, 8), "

@@ -88,6 +88,14 @@ def test_mistakes_have_their_sentence():
     with pytest.raises(RunError) as caught:
         plot_activations([])
     assert str(caught.value) == "There are no activation statistics to draw. Pass the callback to model.fit first."
+    nothing = [{**record, "before_mean": None, "before_std": None, "after_mean": None, "after_std": None,
+                "before_dead": None, "after_dead": None} for record in records()]  # fmt: skip
+    for given, layers in ((nothing, None), (records(), [])):
+        with pytest.raises(RunError) as caught:
+            plot_activations(given, layers)
+        assert str(caught.value) == (
+            "There is nothing to draw: no layer is chosen, or no statistic of one is a finite number."
+        )
     with pytest.raises(RunError) as caught:
         activations_data(records(), ["conv1"])
     assert str(caught.value) == "Unknown layer 'conv1'. Did you mean 'conv1_norm'? Use one of: conv1_norm, conv2_norm."

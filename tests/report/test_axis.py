@@ -94,6 +94,11 @@ def test_mistakes_have_their_sentence():
     frame = table("batch_size", batch_size=[2, 16])
     with pytest.raises(RunError, match=r"Unknown column 'batch'\. Did you mean 'batch_size'\?"):
         axis_data(frame, "batch")
+    with pytest.raises(RunError, match=r"Unknown column 'batch'\. Did you mean 'batch_size'\?"):
+        axis_data(frame, "groups", ["batch"])
+    with pytest.raises(RunError) as caught:
+        axis_data(frame, "norm")
+    assert str(caught.value) == "An axis needs numbers. Received: the column 'norm', which holds 'gn:2'."
     with pytest.raises(RunError) as caught:
         axis_data(frame[frame["norm"] == "bn"], "groups")
     assert str(caught.value) == (

@@ -195,6 +195,9 @@ def test_a_part_that_would_lack_a_class_is_refused():
     for share in (0.1, 0.9):
         with pytest.raises(DataError, match="each of 3 classes. 'rat' has only 3."):
             few.hold_out(share)
+    for share in (0, 1, 2, None, True):
+        with pytest.raises(DataError, match="must be above 0 and below 1"):
+            few.hold_out(share)
     assert set(few.hold_out(0.4).y_test) == {0, 1, 2}
 
 

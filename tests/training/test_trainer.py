@@ -1,4 +1,6 @@
 import json
+import random
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -7,8 +9,10 @@ import pytest
 from tfnorm.callbacks.batch_norm_recalibration import recalibrate_batch_norms
 from tfnorm.datasets import load
 from tfnorm.datasets.dataset import Dataset
-from tfnorm.errors import RunError
+from tfnorm.errors import RunError, TfnormError
+from tfnorm.models.architectures import ARCHITECTURES, Conv, GlobalPool
 from tfnorm.training import trainer
+from tfnorm.training.config import TrainConfig
 from tfnorm.training.progress import Progress
 from tfnorm.training.recipes import RECIPES
 from tfnorm.training.runs import Run
@@ -212,6 +216,28 @@ def test_a_loss_that_is_no_number_ends_the_run_as_diverged(data, tmp_path):
         run.load_model(best=True)
 
 
+def test_a_last_step_that_spoils_the_weights_ends_the_run_as_diverged(data, tmp_path):
+    run = train(norm="none", epochs=1, batch_size=128, learning_rate=1e25, augmentation="none", out=tmp_path, data=data)
+    assert (run.status, run.result["diverged_at_epoch"], run.result["diverged_at_step"]) == ("diverged", 0, 1)
+
+
+def test_images_of_four_channels(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (24, 28, 28, 4)).astype("uint8"), np.arange(24) % 3
+    run = train(
+        norm="bn", epochs=1, augmentation="none", out=tmp_path, data=Dataset("four", x, y, x, y, ("a", "b", "c"))
+    )
+    assert run.status == "finished" and (tmp_path / "misclassified.png").exists()
+
+
+def test_a_run_leaves_the_random_state_of_its_caller_alone(data, tmp_path):
+    random.seed(5)
+    np.random.seed(5)
+    expected = random.Random(5).random(), np.random.RandomState(5).rand()
+    train(norm="none", epochs=1, out=tmp_path, data=data)
+    assert (random.random(), np.random.rand()) == expected
+
+
 def test_bfloat16_activations_keep_float32_weights(data, tmp_path):
     run = train(norm="ln", epochs=1, precision="bfloat16", out=tmp_path, data=data)
     model = run.load_model()
@@ -240,6 +266,23 @@ def test_runs_of_two_seeds_share_a_graph_and_nothing_else(data, tmp_path, monkey
         np.testing.assert_array_equal(a, b)
     assert shared.load_model().get_layer("conv1_dropout").seed == alone.load_model().get_layer("conv1_dropout").seed
     np.testing.assert_array_equal(shared.logits, alone.logits)
+
+
+def test_the_norm_can_be_the_first_argument(run, data):
+    again = train("gn:2+l1=1e-4", epochs=2, out=run.path, data=data)
+    assert again.result == run.result
+    with pytest.raises(TfnormError) as error:
+        train("gn:2", norm="bn", data=data)
+    assert str(error.value) == "The norm is given twice. Received: 'gn:2' and norm='bn'."
+
+
+def test_an_architecture_is_known_by_the_name_that_it_was_registered_under(monkeypatch):
+    monkeypatch.setattr(ARCHITECTURES, "_items", dict(ARCHITECTURES._items))
+    ARCHITECTURES.add(
+        "narrow", replace(ARCHITECTURES["mnist_7k"], blocks=(Conv(4), GlobalPool(), Conv(None, 1, parts=())))
+    )
+    config = TrainConfig(norm="bn", arch="narrow", dataset="digits")
+    assert config.arch == "narrow" and config.plan().trainable_parameters == 36 + 8 + 40
 
 
 def test_a_run_on_other_data_is_refused(run, data):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -32,7 +32,7 @@ def activation_statistics(
     model: keras.Model,
     x: Any,
     *,
-    layers: Sequence[str] | None = None,
+    layers: str | Sequence[str] | None = None,
     batch_size: int = 64,
     batch_statistics: bool = True,
 ) -> list[dict[str, Any]]:
@@ -74,7 +74,9 @@ def activation_statistics(
         >>> record["layer"], record["relu"], record["before_mean"], record["before_dead"]
         ('norm', 'after', -1.0, 1.0)
     """
-    chosen = norm_calls(model, layers)
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise DataError(f"`batch_size` must be an integer of at least 1. Received: batch_size={batch_size!r}.")
+    chosen = norm_calls(model, [layers] if isinstance(layers, str) else layers)
     arrays = _fitting(x, model)
     moments = {(name, side): _Moments() for name in chosen for side in ("before", "after")}
 
@@ -108,6 +110,11 @@ def _outputs(call: Call, batch_statistics: bool) -> list[Any]:
 
 def _fitting(x: Any, model: keras.Model) -> list[np.ndarray]:
     """Return one array for each input of the model, of its shape."""
+    if isinstance(x, Mapping) and not isinstance(getattr(model, "_inputs_struct", None), Mapping):
+        names = [tensor.name for tensor in model.inputs]
+        if set(x) != set(names):
+            raise DataError(f"`x` must hold an array for each of the inputs {names}. Received: {list(x)}.")
+        x = [x[name] for name in names]  # as Keras does; flattened, they would be in the order of their names
     arrays = [np.asarray(part) for part in keras.tree.flatten(x)]
     if len(arrays) != len(model.inputs):
         raise DataError(f"`x` must be one array for each of the {len(model.inputs)} inputs. Received: {len(arrays)}.")
@@ -120,6 +127,8 @@ def _fitting(x: Any, model: keras.Model) -> list[np.ndarray]:
             raise DataError(f"`x` must hold images of shape {shape}, as the model takes them. Received: {sides}.")
     if not len(arrays[0]):
         raise DataError("`x` must hold at least one image. Received: none.")
+    if len({len(array) for array in arrays}) > 1:
+        raise DataError(f"`x` must hold as many images for each input. Received: {[len(array) for array in arrays]}.")
     return arrays
 
 

@@ -89,7 +89,9 @@ def _attention(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
     steps, others = _product(inputs[0][:-1]), _product(inputs[1][:-1])
     places = {"query": steps, "key": others, "value": others, "output": steps}
     projections = sum(math.prod(getattr(layer, f"_{part}_dense").kernel.shape) * n for part, n in places.items())
-    return projections + layer.num_heads * steps * others * (layer.key_dim + layer.value_dim)
+    rank = len(inputs[1]) + 1  # axes count the batch, shapes do not
+    attended = [inputs[1][axis % rank - 1] for axis in layer._attention_axes]
+    return projections + layer.num_heads * steps * _product(attended) * (layer.key_dim + layer.value_dim)
 
 
 def _recurrent(layer: Any, inputs: Sequence[Shape], output: Shape) -> int | None:

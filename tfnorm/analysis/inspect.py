@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 from tfnorm.analysis.measure import summary
 from tfnorm.analysis.plans import plan_layers
@@ -50,7 +51,7 @@ def inspect_file(path: str, *, input_shape: str | None = None, batch_size: int =
 
     try:
         model = keras.models.load_model(path, compile=False)
-    except (ValueError, OSError, TypeError) as error:
+    except (ValueError, OSError, TypeError, KeyError, BadZipFile) as error:
         raise ArchitectureError(f"The file {path!r} is no Keras model that can be opened: {error}") from None
     shape = None if input_shape is None else parse_shape(input_shape)
     layers = summary(model, input_shape=shape, batch_size=batch_size)

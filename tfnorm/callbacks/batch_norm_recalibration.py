@@ -22,8 +22,9 @@ class BatchNormRecalibration(keras.callbacks.Callback):
     .. math:: \mu = \frac{1}{n} \sum_b n_b \mu_b, \quad
         \sigma^2 = \frac{1}{n} \sum_b n_b (\sigma_b^2 + (\mu_b - \mu)^2), \quad n = \sum_b n_b
 
-    which is exact for the first norm of a network whatever the size of the batches. No other weight changes. Frozen
-    batch norms (``trainable=False``), which use their moving statistics in training too, are left alone.
+    which is exact for the first norm of a network whatever the size of the batches. Where a norm keeps the unbiased
+    variance, it gets that of all numbers together, N / (N - 1) times the above. No other weight changes. Frozen batch
+    norms (``trainable=False``), which use their moving statistics in training too, are left alone.
 
     Args:
         x: Training images as the model takes them, shape (images, height, width, channels), or an iterable of batches,
@@ -60,6 +61,8 @@ class BatchNormRecalibration(keras.callbacks.Callback):
         for name, (value, least) in numbers.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise DataError(f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}.")
+        # What has a shape is one array, in whichever library; other than that, x is batches.
+        x = np.asarray(x) if hasattr(x, "shape") and hasattr(x, "dtype") else x
         self.x, self.batches, self.batch_size, self.every, self.seed = x, batches, batch_size, every, seed
         self.shift: dict[str, float] = {}
         self._epoch = 0
@@ -72,6 +75,8 @@ class BatchNormRecalibration(keras.callbacks.Callback):
                 f"The model {self.model.name!r} has no batch normalization that trains, so that there are no moving "
                 "statistics to recalibrate. Leave the callback out."
             )
+        if isinstance(self.x, np.ndarray | list | tuple) and len(self.x):
+            _check_shape(self.model, self.x if isinstance(self.x, np.ndarray) else _inputs_of(self.x[0]))
         self._looked_at = None
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -107,6 +112,22 @@ class BatchNormRecalibration(keras.callbacks.Callback):
             yield self.x[np.sort(order[start : start + self.batch_size])]
 
 
+def _check_shape(model: keras.Model, batch: Any) -> None:
+    """Raise a DataError unless an array fits the one input of ``model``, if it is known to have one."""
+    inputs = getattr(model, "inputs", None) if model.built else None
+    if inputs is None or len(inputs) != 1 or not hasattr(batch, "shape"):
+        return
+    wanted, given = tuple(inputs[0].shape), tuple(batch.shape)
+    # Keras adds a last axis of 1, or takes it away.
+    for shape in (given, (*given, 1), given[:-1] if given[-1:] == (1,) else given):
+        if len(shape) == len(wanted) and all(w in (None, s) for w, s in zip(wanted, shape, strict=True)):
+            return
+    raise DataError(
+        f"A batch must have the shape {wanted}, as the model takes it. Received: {given}. "
+        "Give one array of all images, or batches of them."
+    )
+
+
 def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     """Return the batch norms of ``model`` whose moving statistics training changes, nested models included."""
     return [
@@ -128,13 +149,14 @@ def recalibrate_batch_norms(model: keras.Model, batches: Iterable[Any]) -> dict[
     """
     norms = batch_norms(model)
     before = [(_values(norm.moving_mean), _values(norm.moving_variance)) for norm in norms]
-    sums: dict[int, list[Any]] = {id(norm): [0.0, 0.0, 0.0] for norm in norms}
+    sums: dict[int, list[Any]] = {id(norm): [0.0, 0.0, 0.0, 0.0] for norm in norms}
     finished = False
     try:
         with _own_statistics(norms, sums):
             for batch in batches:
+                _check_shape(model, batch)
                 model(batch, training=False)
-        if not all(count for count, _, _ in sums.values()):
+        if not all(count for count, *_ in sums.values()):
             raise DataError("There is no batch to recalibrate with. Give at least one, of two images or more.")
         finished = True
     finally:
@@ -144,9 +166,11 @@ def recalibrate_batch_norms(model: keras.Model, batches: Iterable[Any]) -> dict[
                 norm.moving_variance.assign(variance)
     shift = {}
     for norm, (old, _) in zip(norms, before, strict=True):
-        count, first, second = sums[id(norm)]
+        count, first, second, numbers = sums[id(norm)]
         mean = first / count
         variance = np.maximum(second / count - mean**2, 0.0)
+        if _unbiased(norm):
+            variance = variance * numbers / np.maximum(numbers - 1.0, 1.0)
         norm.moving_mean.assign(mean)
         norm.moving_variance.assign(variance)
         shift[norm.name] = float(np.max(np.abs(mean - old) / np.sqrt(variance + norm.epsilon)))
@@ -155,9 +179,10 @@ def recalibrate_batch_norms(model: keras.Model, batches: Iterable[Any]) -> dict[
 
 @contextmanager
 def _own_statistics(norms: Iterable[Any], sums: dict[int, list[Any]]) -> Iterator[None]:
-    """Have each norm use the statistics of its batch, and add images, means and mean squares up."""
+    """Have each norm use its batch's statistics, and add up images, means, mean squares and numbers a channel."""
     norms = list(norms)
     momenta = [norm.momentum for norm in norms]
+    unbiased = [norm for norm in norms if _unbiased(norm)]
 
     def counting(norm: Any) -> Any:
         plain = type(norm).call
@@ -172,6 +197,8 @@ def _own_statistics(norms: Iterable[Any], sums: dict[int, list[Any]]) -> Iterato
             total[0] += images
             total[1] = total[1] + images * mean
             total[2] = total[2] + images * (variance + mean**2)
+            if norm in unbiased:
+                total[3] = total[3] + keras.ops.convert_to_numpy(norm.count(inputs, mask))
             return outputs
 
         return call
@@ -180,12 +207,20 @@ def _own_statistics(norms: Iterable[Any], sums: dict[int, list[Any]]) -> Iterato
         # With a momentum of 0 the moving statistics are those of the batch, by the layer's own convention.
         norm.momentum = 0.0
         norm.__dict__["call"] = counting(norm)
+    for norm in unbiased:
+        norm.unbiased_moving_variance = False
     try:
         yield
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
             del norm.__dict__["call"]
+        for norm in unbiased:
+            norm.unbiased_moving_variance = True
+
+
+def _unbiased(norm: Any) -> bool:
+    return getattr(norm, "unbiased_moving_variance", False) and not norm.renorm
 
 
 def _values(variable: Any) -> np.ndarray:
@@ -197,4 +232,8 @@ def _inputs(batches: Iterable[Any], most: int) -> Iterator[Any]:
     for number, batch in enumerate(batches):
         if number == most:
             return
-        yield batch[0] if isinstance(batch, tuple) else batch
+        yield _inputs_of(batch)
+
+
+def _inputs_of(batch: Any) -> Any:
+    return batch[0] if isinstance(batch, tuple) else batch

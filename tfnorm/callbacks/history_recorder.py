@@ -31,8 +31,9 @@ class HistoryRecorder(keras.callbacks.Callback):
     If a metric ``data_loss`` is compiled, the penalty is the difference between the two. Otherwise it is computed:
     for validation from the weights that are validated, exactly; for training as the mean over batches, weighted by
     their number of images, of the penalty of the weights that the batch met. That is what ``loss`` contains, if
-    ``steps_per_execution`` is 1; if it is k, only the first of every k batches is seen. What layers add by ``add_loss``
-    or an activity regularizer stays in ``data_loss``, unless the metric is compiled.
+    ``steps_per_execution`` is 1; if it is k, only the first of every k batches is seen, and of a model that its first
+    batch builds not that one. What layers add by ``add_loss`` or an activity regularizer stays in ``data_loss``, unless
+    the metric is compiled.
 
     A record has the keys ``schema_version`` (1), ``epoch`` (from 0), ``loss``, ``data_loss``, ``penalty``, every other
     metric, ``val_loss``, ``val_data_loss``, ``val_penalty``, every other validation metric, ``lr`` (learning rate of
@@ -72,7 +73,7 @@ class HistoryRecorder(keras.callbacks.Callback):
         self.images_per_epoch = images_per_epoch
         self.append = append
         self.records: list[dict[str, Any]] = []
-        self._opened = False
+        self._opened = self._looked = False
         self._penalty: Callable[[], Any] | None = None
         self.on_epoch_begin(0)
 
@@ -88,9 +89,16 @@ class HistoryRecorder(keras.callbacks.Callback):
         if self.path is not None and not self._opened:
             self._open(self.path)
         self._opened = True
-        self._penalty = _penalty_function(self.model)
+        self._looked = False
+        self._regularizers()
         self._scheduled = _schedule(self.model) is not None
         self._has_data_loss = False  # known after the first epoch; until then penalties are sampled in vain
+
+    def _regularizers(self) -> Callable[[], Any] | None:
+        """Return what computes the penalty; None without regularizers, or before the model has its weights."""
+        if not self._looked:
+            self._looked, self._penalty = self.model.built, _penalty_function(self.model)
+        return self._penalty
 
     def _open(self, path: Path) -> None:
         """Read the records to keep; drop the others from the file, whole or not at all."""
@@ -115,7 +123,7 @@ class HistoryRecorder(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Start the clock."""
-        self._batches: list[tuple[Any, Any]] = []
+        self._batches: list[tuple[Any, Any]] = []  # images before it, penalty or None if that was not known yet
         self._rate = self._val_penalty = self._images = self._train_seconds = None
         self._start = time.perf_counter()
 
@@ -125,10 +133,10 @@ class HistoryRecorder(keras.callbacks.Callback):
         if not self._scheduled:  # a schedule is asked once, when the epoch ends
             rate = getattr(getattr(model, "optimizer", None), "learning_rate", None)
             self._rate = None if rate is None else _copy(rate)
-        sample = self._penalty is not None and not self._has_data_loss
-        if sample or self.images_per_epoch is None:
+        penalty = None if self._has_data_loss else self._regularizers()
+        if penalty or not self._looked or self.images_per_epoch is None:
             seen = getattr(getattr(model, "_loss_tracker", None), "count", None)
-            self._batches.append((None if seen is None else _copy(seen), self._penalty() if sample else 0.0))
+            self._batches.append((None if seen is None else _copy(seen), penalty() if penalty else None))
 
     def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Stop the clock of the training part: validation begins, and resets the metrics."""
@@ -138,7 +146,8 @@ class HistoryRecorder(keras.callbacks.Callback):
     def on_test_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Compute the penalty of the weights that are validated, which a callback may have swapped for the epoch's."""
         if self._val_penalty is None:
-            self._val_penalty = self._penalty() if self._penalty else 0.0
+            penalty = self._regularizers()
+            self._val_penalty = penalty() if penalty else 0.0
 
     def _stop_training_clock(self) -> None:
         """Set the number of images of the epoch and its training seconds."""
@@ -155,7 +164,7 @@ class HistoryRecorder(keras.callbacks.Callback):
         self._has_data_loss = "data_loss" in metrics
         record = {"schema_version": SCHEMA_VERSION, "epoch": int(epoch)}
         images, weights = self._count_images()
-        record |= self._split_loss(metrics, "", lambda: _weighted_mean([p for _, p in self._batches], weights))
+        record |= self._split_loss(metrics, "", lambda: self._mean_penalty(weights))
         record |= self._split_loss(metrics, "val_", lambda: float(self._val_penalty or 0.0))
         record |= {
             "lr": self._last_rate(),
@@ -177,6 +186,15 @@ class HistoryRecorder(keras.callbacks.Callback):
             return self.images_per_epoch, None
         return self.images_per_epoch or counts[-1], weights
 
+    def _mean_penalty(self, weights: Sequence[float] | None) -> float:
+        """Return the mean over batches of the penalty; a first batch that built the model counts as the second does."""
+        penalty = self._regularizers()
+        if penalty is None:
+            return 0.0
+        known = [float(value) for _, value in self._batches if value is not None] or [float(penalty())]
+        values = [known[0]] * (len(self._batches) - len(known)) + known
+        return float(np.average(values, weights=weights if len(values) == len(weights or values) else None))
+
     def _split_loss(self, metrics: dict[str, Any], prefix: str, compute: Callable[[], float]) -> dict[str, Any]:
         """Return the metrics with the prefix, the loss split in two."""
         chosen = {k: v for k, v in metrics.items() if k.startswith("val_") == bool(prefix)}
@@ -188,7 +206,7 @@ class HistoryRecorder(keras.callbacks.Callback):
             data_loss = loss - penalty
         else:
             # Without a regularizer the two differ by rounding only.
-            penalised = self._penalty is not None or len(self.model.losses) > 0
+            penalised = self._regularizers() is not None or len(self.model.losses) > 0
             penalty = max(loss - data_loss, 0.0) if penalised else 0.0
         return {f"{prefix}loss": loss, f"{prefix}data_loss": data_loss, f"{prefix}penalty": penalty, **chosen}
 
@@ -224,11 +242,6 @@ def _penalty_function(model: keras.Model) -> Callable[[], Any] | None:
         return sum(keras.ops.sum(keras.ops.cast(weight.regularizer(weight), "float32")) for weight in weights)
 
     return compiled(penalty)
-
-
-def _weighted_mean(values: Sequence[Any], weights: Sequence[float] | None) -> float:
-    """Return the mean of some scalars; 0 if there are none."""
-    return float(np.average([float(value) for value in values], weights=weights)) if values else 0.0
 
 
 def _plain(value: Any) -> float | list[Any]:

@@ -14,6 +14,8 @@ from tfnorm.files import check_picture_path
 from tfnorm.misclassified import (
     SELECTIONS,
     Misclassified,
+    check_classes,
+    check_images,
     check_labels,
     draw_misclassified,
     find_misclassified,
@@ -71,9 +73,17 @@ class MisclassifiedImages(keras.callbacks.Callback):
         self.y = check_labels(y, len(self.x))
         self.n, self.select, self.class_names = n, select, class_names
         self.path = None if path is None else check_picture_path(path)
+        if path is not None:
+            check_images(self.x, len(self.y))
         self.batch_size, self.every, self.from_logits, self.title = batch_size, every, from_logits, title
         self.total: int | None = None
         self.result: Misclassified | None = None
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Check before the training that classes and names fit the model, if its outputs are known."""
+        shape = getattr(self.model, "output_shape", None) if self.model.built else None
+        if isinstance(shape, tuple) and all(isinstance(side, int) for side in shape[1:]):
+            check_classes(self.y, (len(self.x), *shape[1:]), self.class_names)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Look after every ``every`` epochs."""

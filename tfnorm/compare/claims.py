@@ -69,20 +69,17 @@ def examine(claim: Claim, rows: Mapping[str, Measured], *, resolution: float) ->
         resolution: One test image in percent.
     """
     if claim.kind == "steadiest":
-        return _steadiest(claim, rows)
+        return _steadiest(claim, rows, resolution)
     what, unit, step = {
         "slower": ("epochs", "epochs", 1.0),
         "smaller_gap": ("gap", "points of gap", resolution),
     }.get(claim.kind, ("accuracy", "points", resolution))
     values = {label: getattr(rows[label], what) for label in claim.rows}
-    first = claim.rows[0]
-    pairs = list(zip(claim.rows, claim.rows[1:], strict=False)) if claim.kind == "ranking" else None
+    first, *others = claim.rows
+    ranked = claim.kind == "ranking"
+    pairs = list(zip(claim.rows, others, strict=False)) if ranked else [(first, other) for other in others]
     sign = -1 if claim.kind == "smaller_gap" else 1
-    found = []
-    for difference in paired_differences(values, resolution=step):
-        pair = (difference.first, difference.second)
-        if pair in pairs if pairs is not None else first in pair:
-            found.append(difference)
+    found = paired_differences(values, resolution=step, pairs=pairs)
     because = "; ".join(_told(difference, unit) for difference in found) + "."
     if any(d.is_real() and sign * d.mean < 0 for d in found):
         return Finding(claim.says, "contradicted", because)
@@ -98,7 +95,7 @@ def _told(difference: Difference, unit: str) -> str:
     return f"{d.first} minus {d.second}: {d.mean:+.2f} ± {d.half_width:.2f} {unit} over {d.seeds} seeds, {real}"
 
 
-def _steadiest(claim: Claim, rows: Mapping[str, Measured]) -> Finding:
+def _steadiest(claim: Claim, rows: Mapping[str, Measured], resolution: float) -> Finding:
     """Compare the ranges of mean accuracies, for each seed that all rows have; a real difference is one in all."""
     groups = [claim.rows, *claim.others]
     every = [rows[label].accuracy for group in groups for label in group]
@@ -117,10 +114,9 @@ def _steadiest(claim: Claim, rows: Mapping[str, Measured]) -> Finding:
     because = "; ".join(
         f"{label} and the like: {mean:.2f} points between most and least" for label, mean in means.items()
     )
-    first = claim.rows[0]
-    others = [group[0] for group in claim.others]
-    found = paired_differences(spreads, resolution=0.0)
-    found = [d for d in found if d.first == first and d.second in others]
+    pairs = [(claim.rows[0], group[0]) for group in claim.others]
+    # The difference of two ranges has the rounding of four accuracies, not of two.
+    found = paired_differences(spreads, resolution=math.sqrt(2) * resolution, pairs=pairs)
     if any(d.is_real() and d.mean > 0 for d in found):
         outcome = "contradicted"
     else:

@@ -50,6 +50,11 @@ class Pictures(ABC):
     def pairs(self) -> Sequence[Difference]:
         """The differences between labels, one a pair."""
 
+    @property
+    def images(self) -> str:
+        """Word for the images that were evaluated on: "test", or "held-out" for those held out from training."""
+        return "held-out" if self.runs and all(run.config["asked"].get("holdout") for run in self.runs) else "test"
+
     def title(self, what: str) -> str:
         """Return ``what`` with network, data and number of seeds."""
         networks = listed(list(dict.fromkeys(run.config["asked"]["arch"] for run in self.runs)))
@@ -61,19 +66,19 @@ class Pictures(ABC):
         """Draw training and test loss without penalty, all specs together."""
         from tfnorm.report import plot_loss
 
-        return plot_loss(self.histories, title=self.title("Loss"), path=path)
+        return plot_loss(self.histories, title=self.title("Loss"), images=self.images, path=path)
 
     def plot_accuracy(self, path: str | Path | None = None) -> Figure:
         """Draw training and test accuracy, all specs together, the best epoch marked."""
         from tfnorm.report import plot_accuracy
 
-        return plot_accuracy(self.histories, title=self.title("Accuracy"), path=path)
+        return plot_accuracy(self.histories, title=self.title("Accuracy"), images=self.images, path=path)
 
     def plot_gap(self, path: str | Path | None = None) -> Figure:
         """Draw training minus test accuracy over the epochs, all specs together."""
         from tfnorm.report import plot_gap
 
-        return plot_gap(self.histories, title=self.title("Generalization gap"), path=path)
+        return plot_gap(self.histories, title=self.title("Generalization gap"), images=self.images, path=path)
 
     def plot_differences(self, path: str | Path | None = None) -> Figure:
         """Draw the difference in test accuracy of every pair of specs with its 95 % interval, the real ones marked.
@@ -85,7 +90,7 @@ class Pictures(ABC):
             raise RunError("The runs are on different data, so that no difference between them is told.")
         from tfnorm.report import plot_differences
 
-        return plot_differences(self.pairs, title=self.title("Differences in accuracy"), path=path)
+        return plot_differences(self.pairs, title=self.title("Differences in accuracy"), images=self.images, path=path)
 
     def plot_confusion(self, path: str | Path | None = None) -> Figure:
         """Draw the confusion matrix of every spec, mean over the seeds that did not diverge.
@@ -114,7 +119,9 @@ class Pictures(ABC):
         nothing = _nothing(logits)
         seeds = dict.fromkeys(run.seed for runs in self.groups.values() for run in runs)
         seen = {label: [logits.get(label, {}).get(seed, nothing) for seed in seeds] for label in self.groups}
-        return plot_overlap(labels, seen, title=self.title("Wrong under the same models"), path=path)
+        return plot_overlap(
+            labels, seen, title=self.title("Wrong under the same models"), images=self.images, path=path
+        )
 
     @functools.cached_property
     def predicted(self) -> tuple[Predicted | None, str]:

@@ -128,7 +128,7 @@ class Reproduction:
                 "reached": self._reached(measured, said.accuracy if said else None),
                 "last_accuracy": summary["last_accuracy"],
                 "published_train": said.train_accuracy if said else None,
-                "train": _mean([100 * run.history["accuracy"].iloc[-1] for run in runs]),
+                "train": _mean([100 * run.history["accuracy"].iloc[-1] for run in runs if run.status == "finished"]),
                 "published_misclassified": said.misclassified if said else None,
                 "misclassified": summary["misclassified"],
                 "seconds": summary["seconds"],

@@ -43,8 +43,9 @@ class Difference:
         half_width: Of the 95 % interval around the mean; NaN for one seed.
         p: Two-sided p value of Student's paired test; NaN for one seed.
         p_adjusted: The same after Holm's correction over all pairs.
-        detectable: The smallest mean difference that would have counted as real, given the spread seen and the number
-            of pairs with at least 2 common seeds; NaN for one seed.
+        detectable: The smallest mean difference that counts as real whatever the other pairs show (Bonferroni), given
+            the spread seen and the number of pairs with at least 2 common seeds; NaN for one seed. Beside other real
+            differences a smaller one may do.
     """
 
     first: str
@@ -110,7 +111,12 @@ def summarize(values: Sequence[float], *, confidence: float = CONFIDENCE) -> Sum
     return Summary(n, mean, std, mean - half, mean + half)
 
 
-def paired_differences(values: Mapping[str, Mapping[int, float]], *, resolution: float = 0.0) -> list[Difference]:
+def paired_differences(
+    values: Mapping[str, Mapping[int, float]],
+    *,
+    resolution: float = 0.0,
+    pairs: Sequence[tuple[str, str]] | None = None,
+) -> list[Difference]:
     """Compare every pair of normalizations on the seeds that both have.
 
     Student's paired t test, two-sided. Assumes that the differences of seeds are independent and roughly normal. The
@@ -124,10 +130,11 @@ def paired_differences(values: Mapping[str, Mapping[int, float]], *, resolution:
     Args:
         values: Spec to seed to value, such as test accuracy in percent. Values that are not finite are left out.
         resolution: The step of the values: 100 / test images for accuracies in percent.
+        pairs: Which pairs to compare; default all.
 
     Returns:
-        One `Difference` a pair, in the order of the specs, with 95 % intervals; 5 % is the level over all pairs
-        together (Holm, 1979).
+        One `Difference` a pair, in the order of the specs or of ``pairs``, with 95 % intervals; 5 % is the level over
+        these pairs together (Holm, 1979).
 
     References:
         Student, 1908, Biometrika 6. Holm, 1979, Scandinavian Journal of Statistics 6.
@@ -135,7 +142,8 @@ def paired_differences(values: Mapping[str, Mapping[int, float]], *, resolution:
     from scipy import special  # a hundredth of the time that scipy.stats takes for a number
 
     labels = list(values)
-    pairs = [(a, b) for i, a in enumerate(labels) for b in labels[i + 1 :]]
+    if pairs is None:
+        pairs = [(a, b) for i, a in enumerate(labels) for b in labels[i + 1 :]]
     changed = []
     for first, second in pairs:
         both = [seed for seed in values[first] if seed in values[second]]
@@ -261,6 +269,10 @@ def _said(values: Mapping[str, Mapping[int, float]], unfit: set[str], resolution
 
 def _too_few(values: Mapping[str, Mapping[int, float]], differences: Sequence[Difference]) -> str:
     """Say how few seeds two specs have in common at most, and what to do."""
+    if any(not math.isfinite(value) for seeds in values.values() for value in seeds.values()):
+        shared = set.intersection(*(set(seeds) for seeds in values.values()))
+        if len(shared) > 2:
+            return "the seeds that did not diverge. Lower the learning rate, or leave out what diverges."
     if not any(d.seeds for d in differences):
         return "runs without a common seed. Train the same seeds with each spec, at least 3, as --seeds 3 does."
     common = "common seed" if any(len(seeds) > 1 for seeds in values.values()) else "seed"

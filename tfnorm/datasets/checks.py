@@ -129,6 +129,11 @@ def check_image_array(where: str, name: str, shape: tuple[int, ...], dtype: np.d
         )
     if shape[0] == 0:
         raise DataError(f"{where}: {name} must hold at least one image. Received: shape {shape}. Add images.")
+    if len(shape) == 4 and shape[1] in (1, 3) and shape[2] == shape[3] > 4:
+        raise DataError(
+            f"{where}: {name} must have its channels last. Received: shape {shape}, which looks like (images, "
+            f"channels, height, width). Transpose it with {name}.transpose(0, 2, 3, 1)."
+        )
     if 0 in shape:
         raise DataError(
             f"{where}: the images of {name} must have at least one pixel. Received: shape {shape}. "

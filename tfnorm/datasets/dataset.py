@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,8 @@ class Dataset:
         """
         from sklearn.model_selection import train_test_split
 
+        if isinstance(share, bool) or not isinstance(share, Real) or not 0 < share < 1:
+            raise DataError(f"The share to hold out must be above 0 and below 1. Received: {share!r}. Use 0.1.")
         try:
             kept, held = train_test_split(
                 np.arange(len(self.y_train)), test_size=share, stratify=self.y_train, random_state=0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,8 +12,12 @@ from tfnorm.datasets.checks import make_dataset
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.errors import DataError
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 _LAYOUT = "train/CLASS/*.png and test/CLASS/*.png"
+_ORIENTATION = 0x0112  # of EXIF; 5 to 8 are those turned by a quarter
 _WIDE_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -20,8 +25,9 @@ def load_folder(path: pathlib.Path, name: str, image_size: tuple[int, int] | Non
     """Return the data set in a folder with ``train/CLASS/*`` and ``test/CLASS/*``.
 
     Classes are the sub-folders of train, sorted by name. Hidden files and files of other kinds are passed over, links
-    are followed, of a moving GIF the first picture counts, transparency is dropped. The images have one channel if
-    every picture is grey, else three. Each is decoded straight into its place in one uint8 array.
+    are followed, of a moving GIF the first picture counts, transparency is dropped, and a photograph that a camera
+    marked as lying on its side is turned upright. The images have one channel if every picture is stored as grey
+    values or grey colours of a palette, else three. Each is decoded straight into its place in one uint8 array.
 
     Args:
         path: The folder.
@@ -87,7 +93,7 @@ def _survey(files: Sequence[pathlib.Path], image_size: tuple[int, int] | None) -
     for file in files:
         try:
             with Image.open(file) as image:
-                size, mode = (image.height, image.width), image.mode
+                size, mode, grey = _upright_size(image), image.mode, _is_grey(image)
         except Exception as error:
             raise _unreadable(file, error) from error
         if mode in _WIDE_MODES:
@@ -95,7 +101,7 @@ def _survey(files: Sequence[pathlib.Path], image_size: tuple[int, int] | None) -
                 f"{file} must have 8 bits a channel. Received: mode {mode!r}. "
                 "Convert it, choosing how its values map to 0..255."
             )
-        if mode not in ("L", "1"):
+        if not grey:
             channels = 3
         if first is None:
             first = file, size
@@ -109,11 +115,25 @@ def _survey(files: Sequence[pathlib.Path], image_size: tuple[int, int] | None) -
     return image_size or first[1], channels
 
 
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return (height, width) as the picture is meant to be looked at."""
+    sides = (image.height, image.width)
+    return sides[::-1] if image.getexif().get(_ORIENTATION, 1) > 4 else sides
+
+
+def _is_grey(image: Image.Image) -> bool:
+    if image.mode == "P":
+        palette = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
+        return bool((palette == palette[:, :1]).all())
+    return image.mode in ("1", "L", "LA")
+
+
 def _decode(file: pathlib.Path, size: tuple[int, int], channels: int) -> np.ndarray:
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(file) as image:
+            ImageOps.exif_transpose(image, in_place=True)
             picture = image.convert("L" if channels == 1 else "RGB")
     except Exception as error:
         raise _unreadable(file, error) from error

@@ -94,13 +94,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def _update(self, mean, variance, inputs, mask=None):
         if self.unbiased_moving_variance:
-            count = ops.cast(self._count(inputs, mask), variance.dtype)
+            count = ops.cast(self.count(inputs, mask), variance.dtype)
             variance = variance * count / ops.maximum(count - 1.0, 1.0)
         for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
             old = ops.cast(moving, new.dtype)
             moving.assign(old * self.momentum + new * (1.0 - self.momentum))
 
-    def _count(self, inputs, mask):
+    def count(self, inputs, mask=None):
         """Return how many numbers of a channel the statistics are of; those under a mask are of one replica."""
         if mask is None:
             count = ops.size(inputs) // inputs.shape[self.axis]

@@ -7,6 +7,7 @@ The five small networks and ResNet-20 are registered in `ARCHITECTURES`; an `Arc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 from tfnorm.errors import ArchitectureError, unknown
@@ -121,7 +122,7 @@ class ArchSpec:
         conv_bias: Whether convolutions have a bias unless they say otherwise.
         order: The order of norm, activation and dropout after a convolution.
         dropout: Default dropout rate, 0 to 1.
-        mean: Default mean of the pixels on the scale 0 to 1, one a channel (or one for all).
+        mean: Default mean of the pixels on the scale 0 to 1, one a channel or one for all.
         std: Default standard deviation, likewise.
 
     Example:
@@ -142,6 +143,9 @@ class ArchSpec:
     std: tuple[float, ...] = (0.25,)
 
     def __post_init__(self) -> None:
+        for word in ("mean", "std"):
+            if isinstance(value := getattr(self, word), Real):
+                object.__setattr__(self, word, (float(value),))
         if self.padding not in ("same", "valid"):
             raise ArchitectureError(f"`padding` must be 'same' or 'valid'. Received: {self.padding!r}.")
         if sorted(self.order) != sorted(BLOCK):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral, Real
 
 from tfnorm.errors import ArchitectureError, SpecError
 from tfnorm.models.architectures import ARCHITECTURES, ArchSpec
@@ -43,13 +44,13 @@ def plan(
     if not isinstance(arch, ArchSpec):
         arch = ARCHITECTURES[arch]
     shape = _checked_shape(input_shape if input_shape is not None else arch.input_shape)
-    if type(num_classes) is not int or num_classes < 1:
+    if isinstance(num_classes, bool) or not isinstance(num_classes, Integral) or num_classes < 1:
         raise ArchitectureError(f"`num_classes` must be a positive whole number. Received: {num_classes!r}.")
     rate = arch.dropout if dropout is None else dropout
-    if not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+    if not isinstance(rate, Real) or not 0 <= rate < 1:
         raise ArchitectureError(f"`dropout` must be a rate from 0 to below 1. Received: {rate!r}.")
     try:
-        network = Planner(arch, spec, num_classes, float(rate)).run(shape)
+        network = Planner(arch, spec, int(num_classes), float(rate)).run(shape)
     except TooSmallError as error:
         smallest = _smallest_side(arch, spec, shape, num_classes)
         mend = (

@@ -126,11 +126,16 @@ class Planner:
 
     def block(self, block: Block, source: str) -> str:
         """Add a block after ``source`` and return its last layer's name."""
+        shape = self.layers[source].shape
+        if len(shape) != 3 and not isinstance(block, Dense | Drop):
+            raise ArchitectureError(
+                f"A {type(block).__name__} takes an image, and {source!r} in {self.arch.name!r} gives {shape[0]} "
+                "numbers. Put it before the Dense."
+            )
         if isinstance(block, Conv):
             return self.conv(block, source)
         if isinstance(block, Residual):
             return self.residual(block, source)
-        shape = self.layers[source].shape
         if isinstance(block, Pool):
             name = self.numbered(f"{block.kind}_pool", block.name)
             if min(shape[:2]) < block.size:
@@ -209,7 +214,7 @@ class Planner:
     def identity(self, name: str, source: str, target: Shape) -> str:
         """Subsample and pad a shortcut with zero channels, without parameters."""
         height, width, channels = self.layers[source].shape
-        stride = -(-height // target[0])
+        stride = max(-(-height // target[0]), -(-width // target[1]))  # a side of 1 stays 1 under any stride
         if stride > 1:
             sides = (-(-height // stride), -(-width // stride))
             options = {"stride": stride}

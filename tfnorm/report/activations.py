@@ -66,6 +66,8 @@ def activations_data(records: Records, layers: Sequence[str] | None = None) -> A
     curves = pd.concat(parts, ignore_index=True)
     curves["value"] = curves["value"].astype(float) * np.where(curves["measure"] == "dead", 100.0, 1.0)
     curves = curves.dropna(subset="value").reset_index(drop=True)
+    if not len(curves):
+        raise RunError("There is nothing to draw: no layer is chosen, or no statistic of one is a finite number.")
     spread = curves.loc[curves["measure"] == "std", "value"]
     log = bool(len(spread) and spread.min() > 0 and spread.max() / spread.min() > RATIO_FOR_LOG)
     return ActivationsData(curves, tuple(chosen), log)
@@ -141,7 +143,8 @@ def plot_activations(
         if side == "before":
             axes.set_ylabel(MEASURES[measure], fontsize=11)
     figure.align_ylabels(grid[:, 0])
-    figure.suptitle(title or "Activations before and after each norm", x=0.01, ha="left", fontsize=13, weight="bold")
+    title = title or "Activations before and after each norm"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold", parse_math=False)
     shown = [names[number] for number in listed if names[number] in handles]
     legend = figure.legend(
         [handles[name] for name in shown], shown, loc="outside lower center", ncols=4, fontsize=9, frameon=False

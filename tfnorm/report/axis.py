@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -72,8 +73,9 @@ def axis_data(table: pd.DataFrame, x: str, others: Sequence[str] = ()) -> AxisDa
     Raises:
         RunError: If there is nothing to draw, or no such column.
     """
-    if x != "groups" and x not in table.columns:
-        raise RunError(unknown("column", x, ["groups", *map(str, table.columns)]))
+    for column in (x, *others):
+        if column not in table.columns and (column, x) != ("groups", "groups"):
+            raise RunError(unknown("column", column, ["groups", *map(str, table.columns)]))
     rows: list[dict[str, Any]] = []
     lost = 0
     for row in table.to_dict("records"):
@@ -83,6 +85,8 @@ def axis_data(table: pd.DataFrame, x: str, others: Sequence[str] = ()) -> AxisDa
             label = label.replace(f"gn:{value}", "gn", 1)
         if value is None or pd.isna(value):
             continue
+        if not isinstance(value, Real):
+            raise RunError(f"An axis needs numbers. Received: the column {x!r}, which holds {value!r}.")
         diverged = int(row.get("diverged", 0))
         lost += diverged
         if pd.isna(row["last_accuracy"]):

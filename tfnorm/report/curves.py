@@ -151,6 +151,7 @@ def plot_loss(
     histories: Histories,
     *,
     title: str | None = None,
+    images: str = "test",
     ax: Axes | None = None,
     path: PathLike | None = None,
 ) -> Figure:
@@ -161,6 +162,7 @@ def plot_loss(
     Args:
         histories: One table a seed for every label.
         title: Title of the plot.
+        images: Word for those that were evaluated on, "held-out" if they are not the test set.
         ax: Where to draw; by default a new figure of 8 by 4.5 inches or more.
         path: Where to write the picture (.png, .svg or .pdf), or None.
 
@@ -174,7 +176,7 @@ def plot_loss(
     data = loss_data(histories)
     names = {label: label + divergence(data.seeds[label], data.diverged[label]) for label in data.seeds}
     ax = open_axes(ax, path, height_with_legend(names))
-    set_heading(ax, title or "Loss on training and test images", _explain(data))
+    set_heading(ax, title or f"Loss on training and {images} images", _explain(data, images))
     _draw_curves(ax, data.curves, list(data.seeds))
     ax.set_ylabel("cross-entropy loss\nwithout penalty (nats)", fontsize=11)
     if data.log:
@@ -187,6 +189,7 @@ def plot_accuracy(
     histories: Histories,
     *,
     title: str | None = None,
+    images: str = "test",
     ax: Axes | None = None,
     path: PathLike | None = None,
 ) -> Figure:
@@ -199,6 +202,7 @@ def plot_accuracy(
     Args:
         histories: One table a seed for every label.
         title: Title of the plot.
+        images: Word for those that were evaluated on, "held-out" if they are not the test set.
         ax: Where to draw; by default a new figure of 8 by 4.5 inches or more.
         path: Where to write the picture (.png, .svg or .pdf), or None.
 
@@ -216,11 +220,11 @@ def plot_accuracy(
         below = ", below the axis" if accuracy < low else ""
         names[label] += f" — best {accuracy:.2f} % at epoch {epoch}{below}"
     names = {label: name + divergence(data.seeds[label], data.diverged[label]) for label, name in names.items()}
-    note = _explain(data)
+    note = _explain(data, images)
     if len(data.curves) and (data.curves["mean"] < low).any():
         note += f"; below {low:.0f} % cut off" if high - low > 5 else f"; below {low:.1f} % cut off"
     ax = open_axes(ax, path, height_with_legend(names))
-    set_heading(ax, title or "Accuracy on training and test images", note)
+    set_heading(ax, title or f"Accuracy on training and {images} images", note)
     _draw_curves(ax, data.curves, list(data.seeds))
     look = styles(data.seeds)
     for label, epoch, accuracy in data.best[data.best["accuracy"] >= low].itertuples():
@@ -234,15 +238,15 @@ def plot_accuracy(
     return finish(ax, path)
 
 
-def _explain(data: LossData | AccuracyData) -> str:
+def _explain(data: LossData | AccuracyData, images: str) -> str:
     """Return the line under the title: what the lines and bands are."""
     sets = set(data.curves["set"])
     test, train = ("filled", "hollow") if data.curves["epoch"].nunique() == 1 else ("solid", "dashed")
-    parts = [text for name, text in (("test", f"{test}: test"), ("train", f"{train}: training")) if name in sets]
+    parts = [text for name, text in (("test", f"{test}: {images}"), ("train", f"{train}: training")) if name in sets]
     if max(data.seeds.values()) > 1:
         parts.append(seeds_words(list(data.seeds.values())))
         if "test" in sets:
-            parts.append("bands: test, min to max")
+            parts.append(f"bands: {images}, min to max")
     return "; ".join(parts)
 
 

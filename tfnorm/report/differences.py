@@ -85,6 +85,7 @@ def plot_differences(
     pairs: Sequence[Pair],
     *,
     title: str | None = None,
+    images: str = "test",
     ax: Axes | None = None,
     path: PathLike | None = None,
 ) -> Figure:
@@ -97,6 +98,7 @@ def plot_differences(
     Args:
         pairs: See `differences_data`.
         title: Title of the plot.
+        images: Word for those that were evaluated on, "held-out" if they are not the test set.
         ax: Where to draw; by default a new figure 8 inches wide, as high as the pairs need.
         path: Where to write the picture (.png, .svg or .pdf), or None.
 
@@ -114,7 +116,7 @@ def plot_differences(
     if len(data) > MOST_PAIRS:
         note += f"; the {MOST_PAIRS} of them with the smallest p"
         data = data.loc[data["p_adjusted"].sort_values(kind="stable").index[:MOST_PAIRS].sort_values()]
-    heading = title or "Differences in test accuracy", note
+    heading = title or f"Differences in {images} accuracy", note
     if ax is None:
         ax = open_axes(None, path, 1.45 + 0.3 * len(data))
         set_figure_heading(ax.figure.figure, *heading)
@@ -146,7 +148,7 @@ def plot_differences(
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlim(left, right)
     ax.tick_params(axis="y", length=0)
-    ax.set_xlabel("difference in test accuracy, last epoch (percentage points)", fontsize=11)
+    ax.set_xlabel(f"difference in {images} accuracy, last epoch (percentage points)", fontsize=11)
     return finish(ax, path)
 
 

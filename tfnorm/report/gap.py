@@ -98,6 +98,7 @@ def plot_gap(
     histories: Histories,
     *,
     title: str | None = None,
+    images: str = "test",
     ax: Axes | None = None,
     path: PathLike | None = None,
 ) -> Figure:
@@ -109,6 +110,7 @@ def plot_gap(
     Args:
         histories: One table a seed for every label.
         title: Title of the plot.
+        images: Word for those that were evaluated on, "held-out" if they are not the test set.
         ax: Where to draw; by default a new figure of 8 by 4.5 inches or more.
         path: Where to write the picture (.png, .svg or .pdf), or None.
 
@@ -146,6 +148,6 @@ def plot_gap(
     set_frame(ax)
     set_epochs(ax, data.curves)
     ax.set_ylim(low, high)
-    ax.set_ylabel("training minus test accuracy\n(percentage points)", fontsize=11)
+    ax.set_ylabel(f"training minus {images} accuracy\n(percentage points)", fontsize=11)
     draw_legend_of(ax, names)
     return finish(ax, path)

@@ -110,6 +110,7 @@ def plot_overlap(
     logits: Logits,
     *,
     title: str | None = None,
+    images: str = "test",
     ax: Axes | None = None,
     path: PathLike | None = None,
 ) -> Figure:
@@ -123,6 +124,7 @@ def plot_overlap(
         labels: See `overlap_data`.
         logits: See there.
         title: Title of the plot.
+        images: Word for those that were evaluated on, "held-out" if they are not the test set.
         ax: Whose place to draw in, in a grid of axes; by default a new figure.
         path: Where to write the picture (.png, .svg or .pdf), or None.
 
@@ -148,7 +150,7 @@ def plot_overlap(
     )
     head, bars, totals, dots = (ax.figure.add_subplot(grid[row, column]) for row, column in PLACES)
     head.set_axis_off()
-    set_heading(head, title or "Images that several models get wrong", _explain(data))
+    set_heading(head, title or "Images that several models get wrong", _explain(data, images))
     if data.sets.empty:
         for axes in (bars, totals, dots):
             axes.remove()
@@ -161,9 +163,9 @@ def plot_overlap(
     return finish(ax, path)
 
 
-def _explain(data: OverlapData) -> str:
+def _explain(data: OverlapData, images: str) -> str:
     """Return the line under the title: what the numbers are, and what is left out."""
-    parts = [f"test images, {seeds_words([data.seeds])}"]
+    parts = [f"{images} images, {seeds_words([data.seeds])}"]
     rest = data.sets["images"][MOST_SETS:]
     if len(rest):
         parts.append(f"{len(rest)} smaller sets of {said(rest.sum())} images not drawn")

@@ -71,7 +71,8 @@ class TrainConfig(BaseModel):
     @field_validator("arch")
     @classmethod
     def _known(cls, value: str) -> str:
-        return ARCHITECTURES[value].name
+        ARCHITECTURES[value]  # raises for an unknown one
+        return value
 
     @field_validator("recipe", mode="before")
     @classmethod

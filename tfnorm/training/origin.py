@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from tfnorm.errors import RunError
 
 #: Keras's backends by their packages, and what they are called.
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
@@ -38,6 +41,32 @@ def machine_words(machine: Mapping[str, Any]) -> str:
     """
     cores = f"{machine['cores']} core{'' if machine['cores'] == 1 else 's'} of {machine['processor']}"
     return f"{machine['accelerator']} beside {cores}" if machine.get("accelerator") else cores
+
+
+def check_same_place(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Raise a RunError if a run was begun with other versions, threads or GPU, whose bits differ.
+
+    Args:
+        path: The run's folder.
+        there: The record of its start.
+        here: A record of now.
+    """
+    was, now = (
+        {
+            "tfnorm": record["versions"].get("tfnorm"),
+            "Keras": record["versions"].get("keras"),
+            "the backend": backend_words(record["versions"]),
+            "the accelerator": record["machine"].get("accelerator", "none"),
+            "the number of threads": record["machine"].get("threads") or "all",
+        }
+        for record in (there, here)
+    )
+    differing = [f"{name} was {was[name]} and is {now[name]}" for name in now if was[name] != now[name]]
+    if differing:
+        raise RunError(
+            f"The run in {path} was begun elsewhere: {', '.join(differing)}. "
+            "Go on with those, or delete the folder to run again."
+        )
 
 
 def seed_words(seeds: Sequence[int]) -> str:

@@ -257,7 +257,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """The word "finished", or "diverged" where the loss stopped being a number."""
+        """The word "finished", or "diverged" where the loss, or an output at the end, stopped being a number."""
         return self.result["status"]
 
     @property
@@ -269,7 +269,8 @@ class Run:
         """
         import pandas as pd
 
-        records = read_history(self.folder.history_path)
+        # A file that is gone is one without epochs.
+        records = read_history(self.folder.history_path) if self.folder.history_path.exists() else []
         epochs = self.result.get("epochs", self.config["asked"]["epochs"])
         if len(records) != epochs:
             raise RunError(

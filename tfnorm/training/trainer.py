@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,17 @@ import numpy as np
 from tfnorm.callbacks import HistoryRecorder
 from tfnorm.callbacks.batch_norm_recalibration import batch_norms
 from tfnorm.datasets import Batches, Dataset, augmentation, load
-from tfnorm.errors import RunError
+from tfnorm.errors import RunError, TfnormError
 from tfnorm.files import whole_file, write_whole
 from tfnorm.history import read_history
 from tfnorm.misclassified import draw_misclassified, find_misclassified
 from tfnorm.models.builder import build
 from tfnorm.ops import use_deterministic_operations
+from tfnorm.spec import NormSpec
 from tfnorm.training.config import TrainConfig, checked, default_name
 from tfnorm.training.lock import RunLock
 from tfnorm.training.losses import make_loss
-from tfnorm.training.origin import backend_words
+from tfnorm.training.origin import check_same_place
 from tfnorm.training.progress import Progress
 from tfnorm.training.record import describe
 from tfnorm.training.runs import Run, RunFolder, best_epoch, read_json, slug, write_json
@@ -56,7 +59,7 @@ def evaluation_batch(images: int) -> int:
 
 
 def train(
-    config: TrainConfig | Mapping[str, Any] | None = None,
+    config: TrainConfig | Mapping[str, Any] | NormSpec | str | None = None,
     *,
     out: str | Path | None = None,
     data: Dataset | None = None,
@@ -66,10 +69,11 @@ def train(
 ) -> Run:
     """Train one network under one recipe, and write all of it to a folder.
 
-    A run that was broken off goes on after its last whole epoch; a finished one is returned as it is.
+    A run that was broken off goes on after its last whole epoch; a finished one is returned as it is. TensorFlow is
+    told for the rest of the process to compute with operations that give the same bits each time.
 
     Args:
-        config: A `TrainConfig`, or a mapping of its arguments.
+        config: A norm spec such as "gn:4", a `TrainConfig`, or a mapping of its arguments.
         out: The folder; default ``runs/ARCH-DATASET/NORM/seed-SEED``.
         data: The data, if it is loaded already, whole: ``holdout`` takes its part of it.
         progress: Is told what happens.
@@ -87,6 +91,10 @@ def train(
         >>> run.status
         'finished'
     """
+    if isinstance(config, NormSpec | str):
+        if "norm" in settings:
+            raise TfnormError(f"The norm is given twice. Received: {str(config)!r} and norm={settings['norm']!r}.")
+        config = {"norm": config}
     if not isinstance(config, TrainConfig):
         config = checked(TrainConfig, {**(config or {}), **settings})
     elif settings:
@@ -114,7 +122,8 @@ def train_on(
         with RunLock(folder.path):
             folder.check(asked, data.fingerprint)  # once more: another process may have begun it meanwhile
             if not folder.finished:
-                return _Trainer(config, folder, data, progress, trackers).run(asked)
+                with _random_state_kept():
+                    return _Trainer(config, folder, data, progress, trackers).run(asked)
     catch_up(folder.path, trackers)
     progress.skipped(folder.path, config.epochs)
     return Run(folder.path)
@@ -143,6 +152,17 @@ def forget_graph() -> None:
     """Let go of the model that waits for another seed."""
     global _last_graph
     _last_graph = None
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Give Python and NumPy back the random numbers that they would have had without the seed of the run."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 class _Trainer:
@@ -187,7 +207,7 @@ class _Trainer:
         description = {"asked": asked, **describe(self.network, config, data)}
         done = self.resume(trained)
         if done:  # a run that goes on keeps the record of its start
-            self.check_same_place(description)
+            check_same_place(self.folder.path, read_json(self.folder.config_path), description)
         else:
             write_json(self.folder.config_path, description)
         self.progress.skipped(self.folder.path, done)
@@ -266,25 +286,6 @@ class _Trainer:
         restore_state(trained, state)
         return done
 
-    def check_same_place(self, now: Mapping[str, Any]) -> None:
-        """Raise a RunError if the run was begun with other versions, threads or GPU, whose bits differ."""
-        there, here = (
-            {
-                "tfnorm": record["versions"].get("tfnorm"),
-                "Keras": record["versions"].get("keras"),
-                "the backend": backend_words(record["versions"]),
-                "the accelerator": record["machine"].get("accelerator", "none"),
-                "the number of threads": record["machine"].get("threads") or "all",
-            }
-            for record in (read_json(self.folder.config_path), now)
-        )
-        differing = [f"{name} was {there[name]} and is {here[name]}" for name in here if there[name] != here[name]]
-        if differing:
-            raise RunError(
-                f"The run in {self.folder.path} was begun elsewhere: {', '.join(differing)}. "
-                "Go on with those, or delete the folder to run again."
-            )
-
     def save_network(self, name: str) -> None:
         """Write the network as it is, whole or not at all."""
         with whole_file(self.folder.path / f"{name}.keras") as temporary:
@@ -313,9 +314,12 @@ class _Trainer:
         np.savez_compressed(buffer, logits=logits, y_true=data.y_test)
         write_whole(folder.predictions_path, buffer.getvalue())
         epoch, step = watcher.diverged_at
+        finite = bool(np.isfinite(logits).all())
+        if epoch is None and not finite:  # the last step spoilt the weights for the one that would follow
+            epoch, step = len(records) - 1, -1 - int(trained.first_bad_step)
         status = "finished" if epoch is None else "diverged"
         wrong = None
-        if np.isfinite(logits).all():
+        if finite:
             found = find_misclassified(data.y_test, logits, class_names=data.class_names)
             wrong = found.total
             title = found.title(self.config.norm)
