@@ -1,3 +1,4 @@
+import os
 import re
 import subprocess
 import sys
@@ -73,6 +74,20 @@ def test_an_unknown_dataset_gets_one_sentence(capsys, monkeypatch):
     code, _, err = run(["compare", "bn", "--dataset", "mnits"], capsys, monkeypatch)
     assert code == 2
     assert "'mnits'" in err and "mnist" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("backend", "sentence"),
+    [
+        ("pytorch", "Unknown KERAS_BACKEND 'pytorch'. Did you mean 'torch'? Use one of: tensorflow, jax, torch."),
+        ("nothing", "Unknown KERAS_BACKEND 'nothing'. Use one of: tensorflow, jax, torch."),
+    ],
+)
+def test_a_backend_that_keras_does_not_have_gets_one_sentence(backend, sentence, tmp_path):
+    command = [sys.executable, "-m", "tfnorm", "train", "bn", "--dataset", "digits", "--out", str(tmp_path / "run")]
+    answer = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": backend})
+    assert (answer.returncode, answer.stderr.splitlines()[-1]) == (2, f"tfnorm: {sentence}")
+    assert "Traceback" not in answer.stderr
 
 
 def test_version(capsys, monkeypatch):
