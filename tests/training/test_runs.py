@@ -19,6 +19,11 @@ def test_a_damaged_or_foreign_file_is_refused(tmp_path):
     path.write_text('{"schema_version": 1')
     with pytest.raises(RunError, match="cannot be read: .*Delete its folder to run again."):
         read_json(path)
+    for foreign in ('{"model": "of another program"}', "[1]"):
+        path.write_text(foreign)
+        with pytest.raises(RunError) as error:
+            read_json(path)
+        assert str(error.value) == f"The file {path} is none that tfnorm wrote. Choose another folder."
     path.write_text('{"schema_version": 99}')
     with pytest.raises(RunError) as error:
         read_json(path)

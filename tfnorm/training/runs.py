@@ -55,10 +55,11 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise RunError(f"The file {path} cannot be read: {error}. {mend.capitalize()}.") from None
-    if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
-        version = content.get("schema_version") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or "schema_version" not in content:
+        raise RunError(f"The file {path} is none that tfnorm wrote. Choose another folder.")
+    if content["schema_version"] != SCHEMA_VERSION:
         raise RunError(
-            f"The file {path} has schema version {version}, and this tfnorm reads {SCHEMA_VERSION}. "
+            f"The file {path} has schema version {content['schema_version']}, and this tfnorm reads {SCHEMA_VERSION}. "
             f"Use the tfnorm that wrote it, or {mend}."
         )
     return content
