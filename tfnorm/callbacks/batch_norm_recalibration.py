@@ -182,7 +182,6 @@ def _own_statistics(norms: Iterable[Any], sums: dict[int, list[Any]]) -> Iterato
     """Have each norm use its batch's statistics, and add up images, means, mean squares and numbers a channel."""
     norms = list(norms)
     momenta = [norm.momentum for norm in norms]
-    unbiased = [norm for norm in norms if _unbiased(norm)]
 
     def counting(norm: Any) -> Any:
         plain = type(norm).call
@@ -194,11 +193,13 @@ def _own_statistics(norms: Iterable[Any], sums: dict[int, list[Any]]) -> Iterato
             images = int(inputs.shape[0])
             mean, variance = _values(norm.moving_mean), _values(norm.moving_variance)
             total = sums[id(norm)]
+            if _unbiased(norm):  # variances add up as biased ones
+                numbers = keras.ops.convert_to_numpy(norm.count(inputs, mask))
+                variance = variance * (numbers - 1.0) / np.maximum(numbers, 1)
+                total[3] = total[3] + numbers
             total[0] += images
             total[1] = total[1] + images * mean
             total[2] = total[2] + images * (variance + mean**2)
-            if norm in unbiased:
-                total[3] = total[3] + keras.ops.convert_to_numpy(norm.count(inputs, mask))
             return outputs
 
         return call
@@ -207,16 +208,12 @@ def _own_statistics(norms: Iterable[Any], sums: dict[int, list[Any]]) -> Iterato
         # With a momentum of 0 the moving statistics are those of the batch, by the layer's own convention.
         norm.momentum = 0.0
         norm.__dict__["call"] = counting(norm)
-    for norm in unbiased:
-        norm.unbiased_moving_variance = False
     try:
         yield
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
             del norm.__dict__["call"]
-        for norm in unbiased:
-            norm.unbiased_moving_variance = True
 
 
 def _unbiased(norm: Any) -> bool:
