@@ -384,7 +384,7 @@ def test_recorder_arguments(options):
     (name, value), *_ = options.items()
     with pytest.raises(RunError) as error:
         HistoryRecorder(**options)
-    assert str(error.value) == f"`{name}` must be an integer of at least 0, or None. Received: {name}={value!r}."
+    assert str(error.value) == f"`{name}` must be an integer of at least 0. Received: {name}={value!r}."
 
 
 def test_misclassified_images_of_the_trained_model(tmp_path):

@@ -69,7 +69,7 @@ def test_labels_in_a_column_and_no_images():
         (
             ([0], [[0.0, 1.0]]),
             {"n": 0},
-            "`n`, the number of images to list, must be an integer of at least 1. Received: n=0.",
+            "`n` must be an integer of at least 1. Received: n=0.",
         ),
         (
             ([0], [[0.0, 1.0]]),

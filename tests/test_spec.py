@@ -222,9 +222,9 @@ def test_mistake(text):
             "'gn' needs either a number of groups or a group size. Received: groups=2, group_size=4. "
             "Write gn:4 for 4 groups or gn:size=4 for 4 channels per group.",
         ),
-        ("gn", {"groups": 0}, "`groups` must be a positive whole number. Received: groups=0."),
-        ("gn", {"groups": True}, "`groups` must be a positive whole number. Received: groups=True."),
-        ("gn", {"group_size": 2.0}, "`group_size` must be a positive whole number. Received: group_size=2.0."),
+        ("gn", {"groups": 0}, "`groups` must be an integer of at least 1. Received: groups=0."),
+        ("gn", {"groups": True}, "`groups` must be an integer of at least 1. Received: groups=True."),
+        ("gn", {"group_size": 2.0}, "`group_size` must be an integer of at least 1. Received: group_size=2.0."),
         ("bn", {"groups": 2}, "Only 'gn' has groups. Received: norm='bn', groups=2. Leave the groups out."),
         (
             NormSpec("gn", groups=4),

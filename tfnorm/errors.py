@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 from collections.abc import Iterable
+from numbers import Integral
 
 
 class TfnormError(ValueError):
@@ -53,6 +54,21 @@ def disk_sentence(error: OSError) -> str:
         errno.EPERM: " Choose another folder, with --out, or have its rights changed.",
     }
     return f"{error.strerror or error}{where}.{mend.get(error.errno or 0, '')}"
+
+
+def whole_number(name: str, value: object, least: int = 1, *, error: type[TfnormError] = TfnormError) -> int:
+    """Return an argument as an int, or raise ``error`` unless it is a whole number of at least ``least``.
+
+    Numbers of NumPy are taken; True and 1.0 are not.
+
+    Example:
+        >>> whole_number("seeds", 0)
+        Traceback (most recent call last):
+        tfnorm.errors.TfnormError: `seeds` must be an integer of at least 1. Received: seeds=0.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise error(f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}.")
+    return int(value)
 
 
 def nearest(word: object, valid: Iterable[str]) -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfnorm.errors import DataError, unknown
+from tfnorm.errors import DataError, unknown, whole_number
 from tfnorm.files import DOTS_PER_INCH, check_picture_path, save_figure
 
 if TYPE_CHECKING:
@@ -106,8 +106,7 @@ def find_misclassified(
         >>> wrong.total, wrong.count, wrong.index.tolist(), wrong.predicted.tolist()
         (1, 3, [1], [0])
     """
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise DataError(f"`n`, the number of images to list, must be an integer of at least 1. Received: n={n!r}.")
+    n = whole_number("n", n, error=DataError)
     if select not in SELECTIONS:
         raise DataError(unknown("selection", select, SELECTIONS))
     scores = np.asarray(logits, dtype=np.float64)

@@ -18,9 +18,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from numbers import Integral, Real
+from numbers import Real
 
-from tfnorm.errors import SpecError, nearest
+from tfnorm.errors import SpecError, nearest, whole_number
 from tfnorm.registry import Registry
 
 FACTORS = ("l1", "l2", "l2norm")
@@ -123,9 +123,7 @@ class NormSpec:
                 value = getattr(self, word)
                 if value is None:
                     continue
-                if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-                    raise SpecError(f"`{word}` must be a positive whole number. Received: {word}={value!r}.")
-                object.__setattr__(self, word, int(value))
+                object.__setattr__(self, word, whole_number(word, value, error=SpecError))
         elif self.groups is not None or self.group_size is not None:
             raise SpecError(
                 f"Only 'gn' has groups. Received: norm={self.kind!r}, groups={self.groups}, "

@@ -252,8 +252,8 @@ def test_time_is_estimated_between_the_smallest_and_the_largest_batch(tmp_path, 
 
 def test_mistakes_are_told_before_anything_starts(swept, tmp_path):
     for arguments, sentence in (
-        ({"jobs": 0}, "`jobs` must be a whole number of at least 1. Received: jobs=0."),
-        ({"threads": 1.5}, "`threads` must be a whole number of at least 1. Received: threads=1.5."),
+        ({"jobs": 0}, "`jobs` must be an integer of at least 1. Received: jobs=0."),
+        ({"threads": 1.5}, "`threads` must be an integer of at least 1. Received: threads=1.5."),
         (
             {"threads": 2, "out": swept.path},
             f"The sweep in {swept.path} was begun with threads=1, and now there are 2, which changes results. "

@@ -108,7 +108,7 @@ def test_seeds_and_settings_take_the_place_of_the_preset_s(anywhere):
 def test_an_unknown_name_and_a_bad_number_are_sentences(anywhere):
     with pytest.raises(TfnormError, match="published comparison"):
         load_preset("F")
-    with pytest.raises(TfnormError, match="`seeds` must be a whole number of at least 1. Received: seeds=0"):
+    with pytest.raises(TfnormError, match="`seeds` must be an integer of at least 1. Received: seeds=0"):
         load_preset("A").plan(seeds=0, data_dir=anywhere)
 
 

@@ -69,7 +69,7 @@ def test_a_lost_node_changes_no_bit(swept, cluster, tmp_path):
 
 def test_what_the_cluster_cannot_do_is_told_before_anything_starts(cluster, tmp_path):
     for options, sentence in (
-        ({"jobs": 0}, "`jobs` must be a whole number of at least 1. Received: jobs=0."),
+        ({"jobs": 0}, "`jobs` must be an integer of at least 1. Received: jobs=0."),
         ({"address": "127.0.0.1:1"}, "There is no Ray cluster at '127.0.0.1:1' ([Errno 111] Connection refused)."),
         ({"address": "here"}, "There is no Ray cluster at 'here' (an address is HOST:PORT or ray://HOST:PORT)."),
         (

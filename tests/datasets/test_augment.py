@@ -408,7 +408,7 @@ def test_bad_arguments():
     )
     for seed in (-1, 1.5, None, True):
         assert message(augmentation, "A", seed=seed) == (
-            f"`seed` must be an integer of at least 0. Received: seed={seed!r}. Use 0."
+            f"`seed` must be an integer of at least 0. Received: seed={seed!r}."
         )
     for mean in (-1.0, 300, "x", [[1.0]], [], float("nan")):
         assert message(augmentation, "B", seed=0, mean=mean) == (
@@ -418,11 +418,9 @@ def test_bad_arguments():
     assert message(RandomAffine, rotation=-1, seed=0) == (
         "`rotation` must lie in 0..180. Received: rotation=-1. Use a number in that range."
     )
-    assert message(Cutout, size=0, seed=0) == (
-        "`size` must be an integer of at least 1. Received: size=0. Use for example 16."
-    )
+    assert message(Cutout, size=0, seed=0) == ("`size` must be an integer of at least 1. Received: size=0.")
     assert message(RandAugment, operations=0, seed=0) == (
-        "`operations` must be an integer of at least 1. Received: 0. Use 2."
+        "`operations` must be an integer of at least 1. Received: operations=0."
     )
     assert message(RandomShift, fill_mode="mirror", seed=0) == (
         "Unknown fill_mode 'mirror'. Use one of: constant, nearest, reflect."

@@ -126,7 +126,7 @@ def test_input_shape(shape):
 @pytest.mark.parametrize("classes", [0, -1, 2.0, "10", True, None])
 def test_num_classes(classes):
     assert refused(ArchitectureError, plan, "mnist_7k", BN, num_classes=classes) == (
-        f"`num_classes` must be a positive whole number. Received: {classes!r}."
+        f"`num_classes` must be an integer of at least 1. Received: num_classes={classes!r}."
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from keras import layers, ops
 
 from tfnorm.analysis.graph import Call, check_graph, walk
-from tfnorm.errors import DataError, TfnormError, unknown
+from tfnorm.errors import DataError, TfnormError, unknown, whole_number
 from tfnorm.layers import FilterResponseNormalization
 
 NORMS = (
@@ -74,8 +74,7 @@ def activation_statistics(
         >>> record["layer"], record["relu"], record["before_mean"], record["before_dead"]
         ('norm', 'after', -1.0, 1.0)
     """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise DataError(f"`batch_size` must be an integer of at least 1. Received: batch_size={batch_size!r}.")
+    batch_size = whole_number("batch_size", batch_size, error=DataError)
     chosen = norm_calls(model, [layers] if isinstance(layers, str) else layers)
     arrays = _fitting(x, model)
     moments = {(name, side): _Moments() for name in chosen for side in ("before", "after")}

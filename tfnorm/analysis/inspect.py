@@ -7,8 +7,8 @@ from zipfile import BadZipFile
 
 from tfnorm.analysis.measure import summary
 from tfnorm.analysis.plans import plan_layers
-from tfnorm.analysis.rows import Layers, check_batch_size
-from tfnorm.errors import ArchitectureError
+from tfnorm.analysis.rows import Layers
+from tfnorm.errors import ArchitectureError, whole_number
 from tfnorm.models.plan import plan
 from tfnorm.spec import parse
 
@@ -29,7 +29,7 @@ def inspect_architecture(
         >>> inspect_architecture("mnist_7k", "ln").parameters
         41874
     """
-    check_batch_size(batch_size)
+    batch_size = whole_number("batch_size", batch_size)
     shape = None if input_shape is None else parse_shape(input_shape)
     return plan_layers(plan(arch, parse(norm), input_shape=shape, num_classes=num_classes), batch_size)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfnorm.analysis.rows import Layers, check_batch_size
-from tfnorm.errors import TfnormError
+from tfnorm.analysis.rows import Layers
+from tfnorm.errors import TfnormError, whole_number
 
 if TYPE_CHECKING:
     import keras
@@ -67,7 +67,7 @@ def summary(
     References:
         Araujo, Norris and Sim, 2019, doi 10.23915/distill.00021.
     """
-    check_batch_size(batch_size)
+    batch_size = whole_number("batch_size", batch_size)
     classes = tuple(pointwise)
     if not all(isinstance(kind, type) for kind in classes):
         raise TfnormError(f"`pointwise` must hold classes of layers, such as [MyLayer]. Received: {classes!r}.")

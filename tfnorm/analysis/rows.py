@@ -101,12 +101,6 @@ def activation_bytes(shape: Shape, dtype: str) -> int | None:
     return math.prod(shape) * (int(bits[0]) // 8 if bits else 1)  # type: ignore[arg-type]
 
 
-def check_batch_size(batch_size: int) -> None:
-    """Raise a `TfnormError` unless ``batch_size`` is a positive whole number."""
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise TfnormError(f"`batch_size` must be an integer of at least 1. Received: batch_size={batch_size!r}.")
-
-
 @dataclass(frozen=True, eq=False)
 class Layers:
     """A network, layer by layer: a sequence of rows, which prints as a table.

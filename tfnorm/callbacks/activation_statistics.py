@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tfnorm.analysis.activations import activation_statistics, norm_calls
-from tfnorm.errors import DataError
+from tfnorm.errors import DataError, whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,8 +58,7 @@ class ActivationStatistics(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         for name, value in (("every", every), ("batch_size", batch_size)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise DataError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}.")
+            whole_number(name, value, error=DataError)
         self.x = keras.tree.map_structure(np.asarray, x)
         self.every = every
         self.options = {"layers": layers, "batch_size": batch_size, "batch_statistics": batch_statistics}

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfnorm.errors import DataError, TfnormError
+from tfnorm.errors import DataError, TfnormError, whole_number
 
 
 class BatchNormRecalibration(keras.callbacks.Callback):
@@ -59,8 +59,7 @@ class BatchNormRecalibration(keras.callbacks.Callback):
         super().__init__()
         numbers = {"batches": (batches, 1), "batch_size": (batch_size, 2), "every": (1 if every is None else every, 1)}
         for name, (value, least) in numbers.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise DataError(f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}.")
+            whole_number(name, value, least, error=DataError)
         # What has a shape is one array, in whichever library; other than that, x is batches.
         x = np.asarray(x) if hasattr(x, "shape") and hasattr(x, "dtype") else x
         self.x, self.batches, self.batch_size, self.every, self.seed = x, batches, batch_size, every, seed

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from tfnorm.errors import RunError
+from tfnorm.errors import RunError, whole_number
 from tfnorm.files import write_whole
 from tfnorm.history import SCHEMA_VERSION, append_line, encode_record, explain, read_history
 from tfnorm.ops import compiled
@@ -66,8 +66,8 @@ class HistoryRecorder(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         for name, value in (("initial_epoch", initial_epoch), ("images_per_epoch", images_per_epoch)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-                raise RunError(f"`{name}` must be an integer of at least 0, or None. Received: {name}={value!r}.")
+            if value is not None:
+                whole_number(name, value, 0, error=RunError)
         self.path = None if path is None else Path(path)
         self.initial_epoch = initial_epoch
         self.images_per_epoch = images_per_epoch

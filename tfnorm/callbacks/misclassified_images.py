@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from tfnorm.errors import DataError, unknown
+from tfnorm.errors import DataError, unknown, whole_number
 from tfnorm.files import check_picture_path
 from tfnorm.misclassified import (
     SELECTIONS,
@@ -67,8 +67,7 @@ class MisclassifiedImages(keras.callbacks.Callback):
         if select not in SELECTIONS:
             raise DataError(unknown("selection", select, SELECTIONS))
         for name, value in (("n", n), ("batch_size", batch_size), ("every", 1 if every is None else every)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise DataError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}.")
+            whole_number(name, value, error=DataError)
         self.x = np.asarray(x)
         self.y = check_labels(y, len(self.x))
         self.n, self.select, self.class_names = n, select, class_names

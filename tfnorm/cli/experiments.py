@@ -32,6 +32,7 @@ from tfnorm.cli.options import (
     settings_of,
     trackers_of,
 )
+from tfnorm.errors import whole_number
 from tfnorm.files import PAGE, check_format
 from tfnorm.ops import start_quietly
 from tfnorm.show import kept_on_ctrl_c, print_page, print_table
@@ -80,7 +81,7 @@ def compare(
     """
     from tfnorm.compare.comparison import compare as run
     from tfnorm.compare.configurations import configurations
-    from tfnorm.compare.engines import check_engine, whole_number
+    from tfnorm.compare.engines import check_engine
     from tfnorm.compare.live import SweepDisplay
     from tfnorm.compare.progress import LiveProgress
     from tfnorm.training.config import default_name

@@ -21,6 +21,7 @@ from tfnorm.cli.options import (
     WandBFlag,
     trackers_of,
 )
+from tfnorm.errors import whole_number
 from tfnorm.files import PAGE, check_format
 from tfnorm.show import kept_on_ctrl_c, print_page, print_plan, print_reproduction, print_sweep, print_table
 
@@ -54,7 +55,7 @@ def sweep(
 
     `tfnorm sweep grid.toml --engine ray --address 10.0.0.1:6379`
     """
-    from tfnorm.compare.engines import check_engine, default_jobs, unfinished, whole_number
+    from tfnorm.compare.engines import check_engine, default_jobs, unfinished
     from tfnorm.compare.grid import load_grid
     from tfnorm.compare.sweep import default_folder, find_grid
     from tfnorm.compare.sweep_folder import check_threads
@@ -147,7 +148,7 @@ def reproduce(
 
     `tfnorm reproduce E --data-dir ~/data --dry-run`
     """
-    from tfnorm.compare.engines import default_jobs, unfinished, whole_number
+    from tfnorm.compare.engines import default_jobs, unfinished
     from tfnorm.compare.presets import load_preset
     from tfnorm.compare.reproduce import default_folder
     from tfnorm.compare.reproduce import reproduce as run

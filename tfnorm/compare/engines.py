@@ -11,7 +11,7 @@ from typing import Any
 from tfnorm.compare.grid import PlannedRun
 from tfnorm.compare.live import SweepProgress
 from tfnorm.compare.processes import Pool, WorkerProcess
-from tfnorm.errors import FailedRunsError, RunError, TfnormError, unknown
+from tfnorm.errors import FailedRunsError, RunError, TfnormError, unknown, whole_number
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.runs import RunFolder
 from tfnorm.training.tracking import catch_up
@@ -31,13 +31,6 @@ def default_jobs(threads: int = 1) -> int:
     except (OSError, StopIteration):
         pass
     return max(1, jobs)
-
-
-def whole_number(name: str, value: Any) -> int:
-    """Return ``value``, or raise a TfnormError unless it is a whole number of at least 1."""
-    if type(value) is not int or value < 1:
-        raise TfnormError(f"`{name}` must be a whole number of at least 1. Received: {name}={value!r}.")
-    return value
 
 
 def run_local(

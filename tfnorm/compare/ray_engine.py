@@ -14,12 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tfnorm.compare.engines import BYTES_A_WORKER, prepared, whole_number
+from tfnorm.compare.engines import BYTES_A_WORKER, prepared
 from tfnorm.compare.grid import PlannedRun
 from tfnorm.compare.live import SweepProgress
 from tfnorm.compare.processes import MOST_TRIES, pass_on, thread_settings
 from tfnorm.compare.worker import Reporter, Worker
-from tfnorm.errors import LockedError, TfnormError
+from tfnorm.errors import LockedError, TfnormError, whole_number
 from tfnorm.training.lock import RunLock
 
 SECONDS_BETWEEN_LOOKS = 0.25

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfnorm.errors import DataError
+from tfnorm.errors import DataError, whole_number
 from tfnorm.registry import Registry
 
 if TYPE_CHECKING:
@@ -123,8 +123,7 @@ def augmentation(
         DataError: If the name is unknown or an argument out of range.
     """
     preset = PRESETS[name]
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise DataError(f"`seed` must be an integer of at least 0. Received: seed={seed!r}. Use 0.")
+    seed = whole_number("seed", seed, 0, error=DataError)
     fill = _check_mean(mean)
     if not preset.layers:
         return None

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfnorm.errors import DataError
+from tfnorm.errors import DataError, whole_number
 
 _LUMINANCE = (0.2989, 0.587, 0.114)
 
@@ -52,9 +52,7 @@ class RandomImageLayer(keras.layers.Layer):
     def __init__(self, *, seed: int, **kwargs: Any) -> None:
         kwargs.setdefault("dtype", "float32")
         super().__init__(trainable=kwargs.pop("trainable", False), **kwargs)
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise DataError(f"`seed` must be an integer of at least 0. Received: seed={seed!r}. Use 0.")
-        self.seed = int(seed)
+        self.seed = whole_number("seed", seed, 0, error=DataError)
         self.generator = keras.random.SeedGenerator(self.seed)
         # TensorFlow's image transform has no XLA kernel; without compilation JAX would go through each layer by itself.
         self.supports_jit = keras.backend.backend() != "tensorflow"

@@ -12,7 +12,7 @@ from keras import ops
 from tfnorm.datasets.augment_base import RandomImageLayer, change_where, check_fill_value, to_gray, within
 from tfnorm.datasets.augment_geometry import RandomAffine, RandomFlip, RandomShift
 from tfnorm.datasets.rand_augment import RandAugment
-from tfnorm.errors import DataError
+from tfnorm.errors import DataError, whole_number
 
 __all__ = ["Augmentation", "Cutout", "RandAugment", "RandomAffine", "RandomFlip", "RandomGray", "RandomShift"]
 
@@ -47,9 +47,7 @@ class Cutout(RandomImageLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(seed=seed, **kwargs)
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-            raise DataError(f"`size` must be an integer of at least 1. Received: size={size!r}. Use for example 16.")
-        self.size = int(size)
+        self.size = whole_number("size", size, error=DataError)
         self.probability = within("probability", probability, 1)
         self.fill_value = fill_value
 

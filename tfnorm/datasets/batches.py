@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfnorm.errors import DataError
+from tfnorm.errors import DataError, whole_number
 
 
 def epoch_order(n: int, seed: int | None, epoch: int) -> np.ndarray:
@@ -78,8 +78,8 @@ class Batches(keras.utils.PyDataset):
                 f"`x` and `y` must have the same length. Received: {len(x)} images and {len(y)} labels. "
                 "Give one label an image."
             )
-        self.batch_size = _whole("batch_size", batch_size, 1)
-        self.seed = None if seed is None else _whole("seed", seed, 0)
+        self.batch_size = whole_number("batch_size", batch_size, error=DataError)
+        self.seed = None if seed is None else whole_number("seed", seed, 0, error=DataError)
         self.drop_remainder = drop_remainder
         self.x, self.y = x, y
         if len(self) == 0:
@@ -98,7 +98,7 @@ class Batches(keras.utils.PyDataset):
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
-        self._epoch = _whole("epoch", epoch, 0)
+        self._epoch = whole_number("epoch", epoch, 0, error=DataError)
         self._order = epoch_order(len(self.x), self.seed, self._epoch)
 
     def __len__(self) -> int:
@@ -152,9 +152,3 @@ class Batches(keras.utils.PyDataset):
             began, self._requests = self._requests is not None, None
         if began:
             self.epoch += 1
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise DataError(f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}. Use {least}.")
-    return int(value)

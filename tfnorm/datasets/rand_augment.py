@@ -10,7 +10,7 @@ from keras import ops
 
 from tfnorm.datasets.augment_base import RandomImageLayer, change_where, to_gray, within
 from tfnorm.datasets.augment_geometry import transform_images
-from tfnorm.errors import DataError
+from tfnorm.errors import DataError, whole_number
 
 OPERATIONS = (
     "identity",
@@ -63,9 +63,7 @@ class RandAugment(RandomImageLayer):
         self, *, operations: int = 2, magnitude: float = 9, probability: float = 1.0, seed: int, **kwargs: Any
     ) -> None:
         super().__init__(seed=seed, **kwargs)
-        if isinstance(operations, bool) or not isinstance(operations, int | np.integer) or operations < 1:
-            raise DataError(f"`operations` must be an integer of at least 1. Received: {operations!r}. Use 2.")
-        self.operations = int(operations)
+        self.operations = whole_number("operations", operations, error=DataError)
         self.magnitude = within("magnitude", magnitude, _LEVELS)
         self.probability = within("probability", probability, 1)
 

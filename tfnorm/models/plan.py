@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Real
 
-from tfnorm.errors import ArchitectureError, SpecError
+from tfnorm.errors import ArchitectureError, SpecError, whole_number
 from tfnorm.models.architectures import ARCHITECTURES, ArchSpec
 from tfnorm.models.planner import NetworkPlan, Planner, Shape, TooSmallError
 from tfnorm.spec import NormSpec, divisors
@@ -44,13 +44,12 @@ def plan(
     if not isinstance(arch, ArchSpec):
         arch = ARCHITECTURES[arch]
     shape = _checked_shape(input_shape if input_shape is not None else arch.input_shape)
-    if isinstance(num_classes, bool) or not isinstance(num_classes, Integral) or num_classes < 1:
-        raise ArchitectureError(f"`num_classes` must be a positive whole number. Received: {num_classes!r}.")
+    num_classes = whole_number("num_classes", num_classes, error=ArchitectureError)
     rate = arch.dropout if dropout is None else dropout
     if not isinstance(rate, Real) or not 0 <= rate < 1:
         raise ArchitectureError(f"`dropout` must be a rate from 0 to below 1. Received: {rate!r}.")
     try:
-        network = Planner(arch, spec, int(num_classes), float(rate)).run(shape)
+        network = Planner(arch, spec, num_classes, float(rate)).run(shape)
     except TooSmallError as error:
         smallest = _smallest_side(arch, spec, shape, num_classes)
         mend = (

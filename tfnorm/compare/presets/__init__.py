@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tfnorm.compare.grid import PlannedRun
-from tfnorm.errors import TfnormError, unknown
+from tfnorm.errors import TfnormError, unknown, whole_number
 from tfnorm.spec import format, parse
 from tfnorm.training.config import TrainConfig, checked
 from tfnorm.training.runs import slug
@@ -127,8 +127,8 @@ class Preset(BaseModel):
         Raises:
             TfnormError: If a setting cannot be used.
         """
-        if seeds is not None and (isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1):
-            raise TfnormError(f"`seeds` must be a whole number of at least 1. Received: seeds={seeds!r}.")
+        if seeds is not None:
+            seeds = whole_number("seeds", seeds)
         given = {key: value for key, value in settings.items() if value is not None}
         planned = {}
         for row in self.row:
