@@ -51,6 +51,12 @@ def test_logits_that_are_not_finite():
     assert found.to_frame()["predicted_name"].tolist() == ["1", "1", "none", "none"]
 
 
+def test_the_title_names_the_images():
+    found = find_misclassified([0, 1, 1], [[2.0, 0.0], [1.0, 0.0], [0.0, 3.0]])
+    assert found.title("bn") == "bn: 1 of 3 test images misclassified"
+    assert found.title("gn:2", "held-out") == "gn:2: 1 of 3 held-out images misclassified"
+
+
 def test_frame_has_names():
     frame = find_misclassified([0], [[0.0, 1.0]], class_names=["cat", "dog"]).to_frame()
     assert frame.columns.tolist() == ["index", "true", "predicted", "true_name", "predicted_name", "confidence"]

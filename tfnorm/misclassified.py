@@ -54,9 +54,9 @@ class Misclassified:
         """Return the name of class ``label``; ``"none"`` for -1."""
         return "none" if label == NO_CLASS else self.names[label]
 
-    def title(self, label: str) -> str:
-        """Return the title of a picture of what the model called ``label`` gets wrong."""
-        return f"{label}: {self.total} of {self.count} test images misclassified"
+    def title(self, label: str, images: str = "test") -> str:
+        """Return the title of a picture of what the model called ``label`` gets wrong of these ``images``."""
+        return f"{label}: {self.total} of {self.count} {images} images misclassified"
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row an image: index, true, predicted, true_name, predicted_name, confidence."""

@@ -150,7 +150,7 @@ def train(
 
     with kept_on_ctrl_c(), LiveProgress(Console(stderr=True), config.epochs or 0) as progress:
         result = run(config, out=out, progress=progress, trackers=trackers)
-    last, images = result.history.iloc[-1], "held-out" if config.holdout else "test"
+    last, images = result.history.iloc[-1], result.images
     typer.echo(
         f"{result.label}, seed {result.seed}: {result.status} after {len(result.history)} epochs, "
         f"{images} accuracy {100 * last['val_accuracy']:.2f} %, {images} data loss {last['val_data_loss']:.4f}\n"

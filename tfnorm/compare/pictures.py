@@ -53,7 +53,7 @@ class Pictures(ABC):
     @property
     def images(self) -> str:
         """Word for the images that were evaluated on: "test", or "held-out" for those held out from training."""
-        return "held-out" if self.runs and all(run.config["asked"].get("holdout") for run in self.runs) else "test"
+        return "held-out" if self.runs and all(run.images == "held-out" for run in self.runs) else "test"
 
     def title(self, what: str) -> str:
         """Return ``what`` with network, data and number of seeds."""
@@ -188,4 +188,4 @@ def _draw_misclassified(run: Run, images: np.ndarray, path: Path) -> None:
     from tfnorm.report import misclassified_data, plot_misclassified
 
     found = misclassified_data(run.labels, run.logits, class_names=run.config["data"]["class_names"])
-    plot_misclassified(images, found, title=found.title(run.label), path=path)
+    plot_misclassified(images, found, title=found.title(run.label, run.images), path=path)

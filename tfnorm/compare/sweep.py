@@ -15,7 +15,7 @@ from tfnorm.compare.sweep_rows import Row, sweep_rows, varied
 from tfnorm.errors import RunError, unknown
 from tfnorm.files import PAGE, check_format, write_whole
 from tfnorm.spec import parse
-from tfnorm.training.runs import Run, RunFolder, check_same_data, write_json
+from tfnorm.training.runs import Run, RunFolder, check_same_data, evaluated_on, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,7 +156,7 @@ class Sweep:
     @property
     def images(self) -> str:
         """Word for the images that were evaluated on: "test", or "held-out" for those held out from training."""
-        return "held-out" if self.planned[0].config.holdout else "test"
+        return evaluated_on(self.planned[0].config.holdout)
 
     @property
     def runs(self) -> list[Run]:

@@ -257,6 +257,11 @@ class Run:
         return self.config["asked"]["seed"]
 
     @property
+    def images(self) -> str:
+        """Word for the images that were evaluated on: "test", or "held-out" for those held out from training."""
+        return evaluated_on(self.config["asked"].get("holdout", 0.0))
+
+    @property
     def status(self) -> str:
         """The word "finished", or "diverged" where the loss, or an output at the end, stopped being a number."""
         return self.result["status"]
@@ -389,6 +394,16 @@ def slug(text: str) -> str:
         'gn-2_l1-5e-4'
     """
     return "".join(c if c.isalnum() or c in "-_." else {"+": "_"}.get(c, "-") for c in text)
+
+
+def evaluated_on(holdout: float) -> str:
+    """Return the word for the images that a run is evaluated on: "test", or "held-out" for some of the training images.
+
+    Example:
+        >>> evaluated_on(0.1)
+        'held-out'
+    """
+    return "held-out" if holdout else "test"
 
 
 def fingerprint(arrays: Sequence[np.ndarray]) -> str:

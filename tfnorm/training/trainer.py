@@ -28,7 +28,7 @@ from tfnorm.training.losses import make_loss
 from tfnorm.training.origin import check_same_place
 from tfnorm.training.progress import Progress
 from tfnorm.training.record import describe
-from tfnorm.training.runs import Run, RunFolder, best_epoch, read_json, slug, write_json
+from tfnorm.training.runs import Run, RunFolder, best_epoch, evaluated_on, read_json, slug, write_json
 from tfnorm.training.tracking import TRACKERS, catch_up, check_trackers
 from tfnorm.training.watcher import (
     LastEpochRecalibration,
@@ -322,7 +322,7 @@ class _Trainer:
         if finite:
             found = find_misclassified(data.y_test, logits, class_names=data.class_names)
             wrong = found.total
-            title = found.title(self.config.norm)
+            title = found.title(self.config.norm, evaluated_on(self.config.holdout))
             draw_misclassified(data.x_test, found, title=title, path=folder.path / "misclassified.png")
         result = {
             "status": status,
