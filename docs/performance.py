@@ -63,8 +63,9 @@ def layers(record: Record) -> list[str]:
         "its input and write its output, which is 1 copy. Forward and backward it has to read the input, write the "
         "output, read the input and the output's gradient and write the input's gradient: 5 streams of the same "
         "size, 2.5 copies (dropout's gradient does without the input: 2). *Of the limit* is that least number over "
-        "the measured one. Statistics need the whole input before the first output is written, so that an input "
-        "larger than the caches is read twice forward and twice backward, and the limit is out of reach. For small "
+        "the measured one; above 100 % the layer spares what the copy pays for new memory. Statistics need the whole "
+        "input before the first output is written, so that an input larger than the caches is read twice forward and "
+        "twice backward, and the limit is out of reach. For small "
         "inputs the cost of a call, the copy's included, weighs most.",
         "",
     ]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import statistics
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from readme import README, with_table
 
+from tfnorm.compare.presets import load_preset
 from tfnorm.training.origin import backend_words, machine_words, seed_words
 from tfnorm.training.recipes import RECIPES
 
@@ -103,13 +105,15 @@ def _place(found: dict, several: bool) -> str:
 def page(name: str, content: dict) -> str:
     """Return the page of one reproduction."""
     preset = content["preset"]
-    epoch = preset["epoch"]
+    # What a better recipe is beside was published with the recipe that it replaces.
+    epoch = load_preset(name.removesuffix("+")).epoch
+    wrong = "misclassified after the last epoch" if preset["epoch"] == "best" else "misclassified"
     lines = [
         "<!-- Written by docs/reproduced.py from the files beside it; change those instead. -->",
         "",
         f"# {preset['title']}",
         "",
-        f"| row | parameters | seeds | published, {epoch} epoch | measured | difference | misclassified, published "
+        f"| row | parameters | seeds | published, {epoch} epoch | measured | difference | {wrong}, published "
         "| measured |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
         *headline(content),
@@ -120,7 +124,8 @@ def page(name: str, content: dict) -> str:
     if preset["aim"]:
         below = [row for row in content["table"] if not (row["measured"] or 0) >= preset["aim"]]
         some = f"all but {_rows(below)}" if len(below) < len(content["table"]) else "no row"
-        lines += [f"Its aim, {preset['aim']:.2f} %, is reached by {some if below else 'every row'}.", ""]
+        reached = some if below else "every row"
+        lines += [f"The aim that its preset sets, {preset['aim']:.2f} %, is reached by {reached}.", ""]
     elif below := _rows(row for row in content["table"] if row["reached"] is False):
         lines += [f"More than {preset['tolerance']} points below the published accuracy: {below}.", ""]
     remarks = RESULTS / name / "remarks.md"
@@ -152,7 +157,9 @@ def measured(name: str) -> dict[str, dict[str | int, str]]:
     ``halved``: accuracy on images of half the side, ``given``, compressed ``once`` and ``twice``; ``cost``: points that
     the ``first`` and the ``second`` compression of these cost and one ``more`` of the whole images, and what the first
     one of the whole images would, ``estimated`` in proportion; ``gain``, of a better recipe: norm to points more than
-    under the published one; ``small``, of C: norm to accuracy with depthwise kernels that began as small as Keras's.
+    under the published one; ``small``, of C: norm to accuracy with depthwise kernels that began as small as Keras's;
+    ``before``, of A+: norm to accuracy without statistics estimated again; ``tried``, of A and D: augmentation to
+    norm, and ``all``, to accuracy on held-out images.
     """
     seeds, jpeg, halved = (_benchmark(name) for name in (f"seeds_{name}", "jpeg", "jpeg_halved"))
     mean = {(row["quality"], row["times"]): row["mean"] for row in halved["rows"]}
@@ -167,7 +174,9 @@ def measured(name: str) -> dict[str, dict[str | int, str]]:
         "psnr": {row["quality"]: f"{row['psnr_db']:.1f}" for row in jpeg["rows"] if row["quality"]},
         "halved": {"given": f"{given:.2f}", "once": f"{once:.2f}", "twice": f"{twice:.2f}"},
         "cost": {name: f"{points:.{0 if name == 'estimated' else 1}f}" for name, points in cost.items()},
-        "small": _small_kernels(name),
+        "small": _earlier(name, "small_depthwise_kernels.json"),
+        "before": _earlier(name, "without_recalibration.json"),
+        "tried": _tried(name[0]),
         "gain": {norm: f"{points:.1f}" for norm, points in _gains(name).items()},
     }
 
@@ -180,8 +189,20 @@ def _gains(name: str) -> dict[str, float]:
     return {norm: row["measured"] - published[norm]["measured"] for norm, row in better.items() if norm in published}
 
 
-def _small_kernels(name: str) -> dict[str, str]:
-    path = RESULTS / name / "small_depthwise_kernels.json"
+def _tried(system: str) -> dict[str, dict[str, str]]:
+    files = [BENCHMARKS / f"recipes_{system}_{end}.json" for end in ("seeds", "more")]
+    rows = next((_benchmark(file.stem)["rows"] for file in files if file.exists()), [])
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        found.setdefault(row["change"]["augmentation"], {})[row["norm"]] = row["mean"]
+    return {
+        name: {norm: _number(mean) for norm, mean in {**means, "all": statistics.mean(means.values())}.items()}
+        for name, means in found.items()
+    }
+
+
+def _earlier(name: str, file: str) -> dict[str, str]:
+    path = RESULTS / name / file
     table = json.loads(path.read_text(encoding="utf-8"))["table"] if path.exists() else []
     return {row["spec"].split("+")[0]: _number(row["last_accuracy"]) for row in table}
 
@@ -225,7 +246,7 @@ def table_of_norms(folder: str) -> str:
             numbers = f"{_number(row['published'])} | {_measured(row)} | {beside}"
             lines.append(f"| {links} | {what} | `{row['row']}` | {numbers} |")
     picked = (
-        "Of several rows of a network with one norm, the one with the highest published accuracy is shown; the better "
+        "Of several rows of a network with one norm, the first of the highest published accuracy is shown; the better "
         "recipes are without penalties, and were chosen on held-out training images."
     )
     return "\n".join([*lines, "", f"{picked} {_circumstances(found)}"])

@@ -10,6 +10,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import performance
 import reproduced
 
 from tfnorm.training.origin import machine_words
@@ -78,7 +79,14 @@ training, both drawn by `python docs/analysis.py`.
 
 [Performance](performance.md) is written by `make bench`. Its files:
 
-{benchmarks}
+{speed}
+
+## Recipes, seeds and JPEG
+
+What the pages of the published comparisons quote, written by `benchmarks/recipes.py`, `benchmarks/seeds.py` and
+`benchmarks/jpeg.py`:
+
+{others}
 """
 
 
@@ -99,10 +107,12 @@ def accuracy_table(path: Path) -> str:
     return "\n".join(lines)
 
 
-def benchmark_list() -> str:
-    """Return a line for each file of measurements, with its date and machine."""
+def benchmark_list(speed: bool) -> str:
+    """Return a line for each file of measurements, with its date and machine: those of `make bench`, or the others."""
     lines = []
     for path in sorted(BENCHMARKS.glob("*.json")):
+        if (path.stem in performance.SECTIONS) != speed:
+            continue
         made = json.loads(path.read_text(encoding="utf-8"))
         places = made["settings"].get("trained") or [machine_words(made["machine"])]
         lines.append(f"- [{path.name}](../benchmarks/results/{path.name}): {made['time'][:10]}, {'; '.join(places)}")
@@ -122,7 +132,8 @@ def page() -> str:
     published = PUBLISHED.format(
         table=reproduced.table_of_all("results"), pages="\n".join(f"results/{name}" for name in reproduced.taken_up())
     )
-    return "\n".join((TOP, digits, groups, published, PICTURES.format(benchmarks=benchmark_list())))
+    rest = PICTURES.format(speed=benchmark_list(True), others=benchmark_list(False))
+    return "\n".join((TOP, digits, groups, published, rest))
 
 
 if __name__ == "__main__":
