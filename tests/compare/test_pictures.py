@@ -19,7 +19,7 @@ ALL = {"loss", "accuracy", "gap", "differences", "confusion", "overlap"}
 def fake(tmp_path):
     """Return a function that makes a run of a spec and a seed that gets some images wrong, or diverged for None."""
 
-    def make(label, seed, wrong):
+    def make(label, seed, wrong, images="test"):
         folder = tmp_path / f"{label}-{seed}"
         folder.mkdir()
         (folder / "misclassified.png").write_bytes(b"as it was written")
@@ -29,7 +29,7 @@ def fake(tmp_path):
         names = ("accuracy", "val_accuracy", "data_loss", "val_data_loss")
         data = {"name": "<digits>", "fingerprint": "f", "class_names": ["0", "$1", "_2"], "test_images": 30}
         return SimpleNamespace(
-            label=label, seed=seed, status="diverged" if wrong is None else "finished", labels=LABELS,
+            label=label, seed=seed, status="diverged" if wrong is None else "finished", labels=LABELS, images=images,
             logits=np.eye(3)[shown] * (np.nan if wrong is None else 1), path=folder,
             history=pd.DataFrame({name: [accuracy] for name in names}),
             config={"asked": {"arch": "mnist_7k", "norm": label}, "data": data},
@@ -53,6 +53,12 @@ def test_every_picture_is_written_in_the_format(format, fake, tmp_path, monkeypa
     copied = (tmp_path / f"misclassified-bn.{format}").read_bytes()
     assert (copied == b"as it was written") is (format == "png")
     assert format != "svg" or b"bn: 2 of 30 test images misclassified" in copied
+
+
+def test_a_picture_of_mistakes_on_held_out_images_says_so(fake, tmp_path, monkeypatch):
+    monkeypatch.setattr("tfnorm.compare.images.test_images", lambda run: (IMAGES, ""))
+    Comparison([fake("bn", 0, [1], images="held-out")], tmp_path).save_pictures("svg")
+    assert b"bn: 1 of 30 held-out images misclassified" in (tmp_path / "misclassified-bn.svg").read_bytes()
 
 
 def test_misclassified_images_that_are_gone_stay_as_they_were_drawn(fake, tmp_path, monkeypatch):
