@@ -36,7 +36,7 @@ test: $(DEV)
 
 # With small settings; the outputs in the files are those of full ones.
 notebooks: $(DEV)
-	$(BIN)/python -m pytest --nbmake notebooks
+	$(BIN)/python -m pytest --nbmake --numprocesses auto --maxprocesses 4 notebooks
 
 lint: $(DEV)
 	$(BIN)/ruff format --check .
