@@ -302,7 +302,7 @@ def test_a_file_cut_at_any_byte_is_read_and_appended_to(tmp_path):
 def test_resuming_drops_the_later_epochs(tmp_path):
     path = tmp_path / "history.jsonl"
     first = write_two(path)
-    recorder = HistoryRecorder(path, initial_epoch=1)
+    recorder = HistoryRecorder(path, initial_epoch=np.int64(1))
     fit(make_model(run_eagerly=True), recorder, epochs=3, initial_epoch=1)
     assert [record["epoch"] for record in recorder.records] == [0, 1, 2] and recorder.records[0] == first[0]
     assert read_history(path) == recorder.records

@@ -65,9 +65,10 @@ class HistoryRecorder(keras.callbacks.Callback):
         append: bool = False,
     ) -> None:
         super().__init__()
-        for name, value in (("initial_epoch", initial_epoch), ("images_per_epoch", images_per_epoch)):
-            if value is not None:
-                whole_number(name, value, 0, error=RunError)
+        if initial_epoch is not None:
+            initial_epoch = whole_number("initial_epoch", initial_epoch, 0, error=RunError)
+        if images_per_epoch is not None:
+            images_per_epoch = whole_number("images_per_epoch", images_per_epoch, 0, error=RunError)
         self.path = None if path is None else Path(path)
         self.initial_epoch = initial_epoch
         self.images_per_epoch = images_per_epoch
