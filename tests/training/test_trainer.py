@@ -135,7 +135,7 @@ class _Stop(Progress):
 
 @pytest.mark.parametrize(
     ("norm", "recipe"),
-    [("bn+l1=5e-4", "default"), ("gn:2", PLAIN_AT_THE_END), ("bn", "A+"), ("bn+l2=1e-4", RECALIBRATED)],
+    [("bn+l1=5e-4", "default"), ("gn:2", PLAIN_AT_THE_END), ("bn", "A+")],
 )
 def test_a_broken_off_run_ends_as_if_undisturbed(data, tmp_path, norm, recipe):
     settings = {"norm": norm, "recipe": recipe, "epochs": 3, "data": data}
@@ -153,11 +153,12 @@ def test_a_broken_off_run_ends_as_if_undisturbed(data, tmp_path, norm, recipe):
 
 def test_a_run_goes_on_only_with_its_backend_versions_and_accelerator(data, tmp_path, monkeypatch):
     settings = {"norm": "none", "epochs": 2, "data": data, "out": tmp_path}
-    monkeypatch.setattr("tfnorm.training.record.accelerator_name", lambda: "a GPU")
-    with pytest.raises(KeyboardInterrupt):
-        train(**settings, progress=_Stop(0))
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    with monkeypatch.context() as there:
+        there.setattr("tfnorm.training.record.accelerator_name", lambda: "a GPU")
+        with pytest.raises(KeyboardInterrupt):
+            train(**settings, progress=_Stop(0))
     assert json.loads((tmp_path / "config.json").read_text())["machine"]["accelerator"] == "a GPU"
-    monkeypatch.undo()
     with pytest.raises(RunError, match="was begun elsewhere: the accelerator was a GPU and is none. Go on with"):
         train(**settings)
     monkeypatch.setattr("tfnorm.training.record.accelerator_name", lambda: "a GPU")
