@@ -60,7 +60,6 @@ MNIST: dict[str, dict[str, Any]] = {
     "muon, nudge, smoothed": {**MNIST_SMOOTHED, "augmentation": "nudge"},
     "muon, nudge, smoothed, recalibrated": {**MNIST_SMOOTHED, "augmentation": "nudge", **AGAIN},
     "muon, sheared, smoothed, recalibrated": {**MNIST_SMOOTHED, "augmentation": "A", **AGAIN},
-    "muon, turned, smoothed, recalibrated": {**MNIST_SMOOTHED, "augmentation": "D", **AGAIN},
     "muon 0.01, smoothed": {**MNIST_SMOOTHED, "learning_rate": 0.01},
     "muon 0.04, smoothed": {**MNIST_SMOOTHED, "learning_rate": 0.04},
 }

@@ -190,8 +190,7 @@ def _gains(name: str) -> dict[str, float]:
 
 
 def _tried(system: str) -> dict[str, dict[str, str]]:
-    files = [BENCHMARKS / f"recipes_{system}_{end}.json" for end in ("seeds", "more")]
-    rows = next((_benchmark(file.stem)["rows"] for file in files if file.exists()), [])
+    rows = _benchmark(f"recipes_{system}_seeds")["rows"] or _benchmark(f"recipes_{system}_more")["rows"]
     found: dict[str, dict[str, float]] = {}
     for row in rows:
         found.setdefault(row["change"]["augmentation"], {})[row["norm"]] = row["mean"]

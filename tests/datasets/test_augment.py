@@ -418,7 +418,7 @@ def test_bad_arguments():
     assert message(RandomAffine, rotation=-1, seed=0) == (
         "`rotation` must lie in 0..180. Received: rotation=-1. Use a number in that range."
     )
-    assert message(Cutout, size=0, seed=0) == ("`size` must be an integer of at least 1. Received: size=0.")
+    assert message(Cutout, size=0, seed=0) == "`size` must be an integer of at least 1. Received: size=0."
     assert message(RandAugment, operations=0, seed=0) == (
         "`operations` must be an integer of at least 1. Received: operations=0."
     )

@@ -131,7 +131,7 @@ def test_bad_arguments():
         "`x` and `y` must have the same length. Received: 23 images and 3 labels. Give one label an image."
     )
     for size in (0, -1, 2.0, True):
-        assert message(X, Y, size) == (f"`batch_size` must be an integer of at least 1. Received: batch_size={size!r}.")
+        assert message(X, Y, size) == f"`batch_size` must be an integer of at least 1. Received: batch_size={size!r}."
     assert message(X, Y, 4, seed=-1) == "`seed` must be an integer of at least 0. Received: seed=-1."
     assert message(X, Y, 4, epoch=-1) == "`epoch` must be an integer of at least 0. Received: epoch=-1."
     assert message(X, Y, 50, drop_remainder=True) == (
