@@ -26,9 +26,10 @@ from tfnorm.compare.grid import PlannedRun
 from tfnorm.compare.presets import load_preset
 from tfnorm.spec import format, parse
 from tfnorm.training.config import TrainConfig, checked
+from tfnorm.training.folder import flat_settings
 from tfnorm.training.origin import backend_words, machine_words, origins
 from tfnorm.training.recipes import RECIPES
-from tfnorm.training.runs import Run, flat_settings, slug
+from tfnorm.training.runs import Run, slug
 
 HOLDOUT = 0.1
 # What is varied in all candidates: one cycle in place of steps, and no dropout, since the networks underfit.

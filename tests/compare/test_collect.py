@@ -10,7 +10,7 @@ from tfnorm.compare.collect import collect, report
 from tfnorm.compare.comparison import HELD_OUT
 from tfnorm.errors import RunError
 from tfnorm.show import print_table
-from tfnorm.training.runs import read_json
+from tfnorm.training.folder import read_json
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from tfnorm.compare.sweep_page import sweep_page
 from tfnorm.compare.sweep_rows import varied
 from tfnorm.errors import RunError
 from tfnorm.spec import parse
+from tfnorm.training.folder import read_json
 from tfnorm.training.recipes import RECIPES
-from tfnorm.training.runs import read_json
 
 GRID = {
     "settings": {"epochs": 2},

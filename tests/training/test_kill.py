@@ -9,7 +9,7 @@ import pytest
 
 from tfnorm.errors import RunError
 from tfnorm.history import append_line, encode_record, read_history
-from tfnorm.training.runs import RunFolder, write_json
+from tfnorm.training.folder import RunFolder, write_json
 
 place = importlib.util.spec_from_file_location("kill", Path(__file__).with_name("kill.py"))
 kill = importlib.util.module_from_spec(place)

@@ -5,7 +5,8 @@ import pytest
 
 from tfnorm.errors import RunError
 from tfnorm.history import append_line, encode_record
-from tfnorm.training.runs import RunFolder, fingerprint, read_json, write_json
+from tfnorm.training.folder import RunFolder, read_json, write_json
+from tfnorm.training.runs import fingerprint
 
 
 def test_json_round_trip_carries_the_schema_version(tmp_path):

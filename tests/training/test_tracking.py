@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tfnorm.compare.rows import run_row
 from tfnorm.errors import DataError, TfnormError
 from tfnorm.history import append_line, encode_record, read_history
-from tfnorm.training.runs import RunFolder, best_epoch
+from tfnorm.training.folder import RunFolder, best_epoch
 from tfnorm.training.tracking import TRACKERS, TensorBoard, WandB, catch_up, check_trackers
 from tfnorm.training.trainer import train
 from tfnorm.training.watcher import no_better_for

@@ -15,7 +15,8 @@ from tfnorm.compare.statistics import listed
 from tfnorm.compare.sweep_folder import is_sweep, open_sweep
 from tfnorm.errors import RunError
 from tfnorm.files import PAGE
-from tfnorm.training.runs import Run, RunFolder, read_json
+from tfnorm.training.folder import RunFolder, read_json
+from tfnorm.training.runs import Run
 
 if TYPE_CHECKING:
     from tfnorm.compare.sweep import Sweep

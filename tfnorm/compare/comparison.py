@@ -20,8 +20,9 @@ from tfnorm.compare.statistics import Difference, mcnemar, paired_differences, v
 from tfnorm.errors import RunError, TfnormError, unknown
 from tfnorm.files import PAGE, check_format, write_whole
 from tfnorm.spec import NormSpec
+from tfnorm.training.folder import RunFolder, write_json
 from tfnorm.training.origin import threads
-from tfnorm.training.runs import Run, RunFolder, check_same_data, slug, write_json
+from tfnorm.training.runs import Run, check_same_data, slug
 
 if TYPE_CHECKING:
     import pandas as pd

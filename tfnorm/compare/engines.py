@@ -13,7 +13,7 @@ from tfnorm.compare.live import SweepProgress
 from tfnorm.compare.processes import Pool, WorkerProcess
 from tfnorm.errors import FailedRunsError, RunError, TfnormError, unknown, whole_number
 from tfnorm.training.config import TrainConfig
-from tfnorm.training.runs import RunFolder
+from tfnorm.training.folder import RunFolder
 from tfnorm.training.tracking import catch_up
 
 ENGINES = ("local", "ray")

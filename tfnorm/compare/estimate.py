@@ -10,7 +10,7 @@ from tfnorm.compare.engines import measure
 from tfnorm.compare.grid import PlannedRun
 from tfnorm.history import read_history
 from tfnorm.training.config import TrainConfig
-from tfnorm.training.runs import RunFolder
+from tfnorm.training.folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from tfnorm.compare.presets import Preset, load_preset
 from tfnorm.compare.rows import summary_row
 from tfnorm.compare.settings import in_common, shared_settings
 from tfnorm.files import write_whole
+from tfnorm.training.folder import write_json
 from tfnorm.training.origin import origins
-from tfnorm.training.runs import Run, write_json
+from tfnorm.training.runs import Run
 
 if TYPE_CHECKING:
     import pandas as pd

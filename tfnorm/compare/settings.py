@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tfnorm.training.config import TrainConfig
+from tfnorm.training.folder import flat_settings
 from tfnorm.training.recipes import RECIPES, complete
-from tfnorm.training.runs import Run, flat_settings
+from tfnorm.training.runs import Run
 
 FINGERPRINT = "fingerprint of the data"
 RECIPE = "recipe name"

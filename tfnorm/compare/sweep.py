@@ -15,7 +15,8 @@ from tfnorm.compare.sweep_rows import Row, sweep_rows, varied
 from tfnorm.errors import RunError, unknown
 from tfnorm.files import PAGE, check_format, write_whole
 from tfnorm.spec import parse
-from tfnorm.training.runs import Run, RunFolder, check_same_data, evaluated_on, write_json
+from tfnorm.training.folder import RunFolder, write_json
+from tfnorm.training.runs import Run, check_same_data, evaluated_on
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,8 +12,9 @@ from tfnorm.compare.grid import AXES, PENALTIES, PlannedRun, plan_grid
 from tfnorm.errors import RunError
 from tfnorm.spec import NormSpec, parse
 from tfnorm.training.config import TrainConfig
+from tfnorm.training.folder import RunFolder, read_json
 from tfnorm.training.recipes import RECIPES, Recipe
-from tfnorm.training.runs import Run, RunFolder, read_json
+from tfnorm.training.runs import Run
 
 if TYPE_CHECKING:
     from tfnorm.compare.sweep import Sweep

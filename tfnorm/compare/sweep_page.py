@@ -143,7 +143,7 @@ def _heat(rows: Sequence[Row], axes: Sequence[str], images: str) -> dict[str, An
 
 def _unfinished(sweep: Sweep) -> dict[str, Any]:
     """Return the runs that failed, by their sentence, and those that wait."""
-    from tfnorm.training.runs import RunFolder
+    from tfnorm.training.folder import RunFolder
 
     failed: dict[str, list[str]] = {}
     for place, sentence in sweep.failures.items():

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from tfnorm.errors import TfnormError
 from tfnorm.history import read_history
 from tfnorm.registry import Registry
-from tfnorm.training.runs import read_json, write_json
+from tfnorm.training.folder import read_json, write_json
 
 NOT_MEASURED = ("schema_version", "epoch")
 

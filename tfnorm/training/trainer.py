@@ -23,12 +23,13 @@ from tfnorm.models.builder import build
 from tfnorm.ops import use_deterministic_operations
 from tfnorm.spec import NormSpec
 from tfnorm.training.config import TrainConfig, checked, default_name
+from tfnorm.training.folder import RunFolder, best_epoch, read_json, write_json
 from tfnorm.training.lock import RunLock
 from tfnorm.training.losses import make_loss
 from tfnorm.training.origin import check_same_place
 from tfnorm.training.progress import Progress
 from tfnorm.training.record import describe
-from tfnorm.training.runs import Run, RunFolder, best_epoch, evaluated_on, read_json, slug, write_json
+from tfnorm.training.runs import Run, evaluated_on, slug
 from tfnorm.training.tracking import TRACKERS, catch_up, check_trackers
 from tfnorm.training.watcher import (
     LastEpochRecalibration,
