@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from tfnorm.wording import number, with_spread
 
 
 def wide_console() -> Console:
@@ -27,19 +28,14 @@ def print_table(comparison: Any) -> None:
     table.add_column("seconds", justify="right")
     table.add_column("images/s", justify="right")
     for spec, row in comparison.table.iterrows():
-        best = f"{row['best_accuracy']:.2f}"
-        last = f"{row['last_accuracy']:.2f}"
-        if math.isfinite(row["last_accuracy_std"]):
-            best += f" ± {row['best_accuracy_std']:.2f}"
-            last += f" ± {row['last_accuracy_std']:.2f}"
         diverged = f" ({row['diverged']:.0f} diverged)" if row["diverged"] else ""
         table.add_row(
             f"{spec}{diverged}",
             f"{row['parameters']:,.0f}",
-            best,
-            last,
-            f"{row['test_data_loss']:.4f}",
-            f"{row['misclassified']:.1f}",
+            with_spread(row["best_accuracy"], row["best_accuracy_std"]),
+            with_spread(row["last_accuracy"], row["last_accuracy_std"]),
+            number(row["test_data_loss"], ".4f"),
+            number(row["misclassified"], ".1f"),
             f"{row['seconds']:.1f}",
             f"{row['images_per_second']:,.0f}",
         )
@@ -147,11 +143,11 @@ def print_sweep(result: Any, folder: Path | None = None) -> None:
             *("" if row[axis] is None or row[axis] != row[axis] else f"{row[axis]}" for axis in result.axes),
             f"{row['parameters']:,}",
             f"{row['seeds']}{diverged}",
-            f"{row['last_accuracy']:.2f}" + (f" ± {row['last_accuracy_std']:.2f}" if several else ""),
+            with_spread(row["last_accuracy"], row["last_accuracy_std"]),
             f"{row['last_accuracy_low']:.2f} to {row['last_accuracy_high']:.2f}" if several else "",
-            f"{row['test_data_loss']:.4f}",
-            f"{row['penalty']:.4f}",
-            f"{row['misclassified']:.1f}",
+            number(row["test_data_loss"], ".4f"),
+            number(row["penalty"], ".4f"),
+            number(row["misclassified"], ".1f"),
             f"{row['seconds']:.1f}",
         )
     console = wide_console()
@@ -172,16 +168,15 @@ def print_reproduction(result: Any) -> None:
     for label, row in result.table.iterrows():
         told = row["published"] == row["published"]
         diverged = f" ({row['diverged']} diverged)" if row["diverged"] else ""
-        spread = f" ± {row['std']:.2f}" if row["std"] == row["std"] else ""
         before = f" ({row['published_misclassified']:.0f} published)" if row["published_misclassified"] else ""
         table.add_row(
             f"{label}{diverged}",
             f"{row['parameters']:,}",
             f"{row['seeds']}",
             f"{row['published']:.2f}" if told else "",
-            f"{row['measured']:.2f}{spread}",
+            with_spread(row["measured"], row["std"]),
             f"{row['difference']:+.2f}" if told else "",
-            f"{row['misclassified']:.1f}{before}",
+            number(row["misclassified"], ".1f") + before,
         )
     console = wide_console()
     console.print(table)

@@ -30,3 +30,23 @@ def p_text(value: float, level: float = 0.05) -> str:
         return f"< {LEAST_P:f}".rstrip("0")
     text = f"{value:.2g}"
     return f"< {level:g}" if value < level <= float(text) else f"= {text}"
+
+
+def number(value: float, pattern: str = ".2f") -> str:
+    """Return a number in a format, or a dash if it is not finite.
+
+    Example:
+        >>> number(1234.5, ",.0f"), number(float("nan"))
+        ('1,234', '–')
+    """
+    return format(value, pattern) if math.isfinite(value) else DASH
+
+
+def with_spread(mean: float, std: float) -> str:
+    """Return mean ± standard deviation with two decimals, the latter if it is known.
+
+    Example:
+        >>> with_spread(99.414, 0.128), with_spread(99.4, float("nan"))
+        ('99.41 ± 0.13', '99.40')
+    """
+    return number(mean) + (f" ± {std:.2f}" if math.isfinite(std) else "")

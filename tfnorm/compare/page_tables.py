@@ -14,7 +14,7 @@ from tfnorm.report.html import Cell, Column, link
 from tfnorm.report.palette import Style
 from tfnorm.spec import NORMS, parse
 from tfnorm.training.runs import Run
-from tfnorm.wording import DASH, p_text, signed
+from tfnorm.wording import DASH, number, p_text, signed, with_spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,16 +36,6 @@ RESULT_COLUMNS = (
     Column("best epoch %", True, "Highest test accuracy of any epoch: chosen on the test set, it flatters"),
     Column("diverged", True, "Runs whose loss stopped being a number"),
 )
-
-
-def number(value: float, pattern: str = ".2f") -> str:
-    """Return a number in a format, or a dash if it is not finite."""
-    return format(value, pattern) if math.isfinite(value) else DASH
-
-
-def with_spread(mean: float, std: float) -> str:
-    """Return mean ± standard deviation with two decimals, the latter if it is known."""
-    return number(mean) + (f" ± {std:.2f}" if math.isfinite(std) else "")
 
 
 def norm_words(label: str) -> tuple[str, str]:
