@@ -1,114 +1,24 @@
-"""Callbacks: a contract that each one keeps, the journal of a training, and the misclassified images."""
+"""The journal of a training."""
 
-import functools
 import json
 import math
 
 import keras
 import numpy as np
 import pytest
+from watched import L1, VAL, X, Y, fit, make_model
 
-from tfnorm.callbacks import (
-    CALLBACKS,
-    ActivationStatistics,
-    BatchNormRecalibration,
-    HistoryRecorder,
-    MisclassifiedImages,
-)
-from tfnorm.errors import DataError, RunError, TfnormError
+from tfnorm.callbacks import HistoryRecorder
+from tfnorm.errors import RunError
 from tfnorm.history import read_history
-
-RNG = np.random.default_rng(0)
-X = RNG.integers(0, 256, (22, 4, 4, 1)).astype("float32")
-Y = RNG.integers(0, 3, 22)
-VAL = (X[:10], Y[:10])
-L1 = keras.regularizers.L1(0.01)
-
-
-def make_model(regularizer=None, metrics=("accuracy",), optimizer=None, softmax=False, norm=False, **options):
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [
-            keras.layers.Input((4, 4, 1)),
-            keras.layers.Rescaling(1 / 255),
-            *([keras.layers.BatchNormalization()] if norm else []),
-            keras.layers.Flatten(),
-            keras.layers.Dense(5, activation="relu", kernel_regularizer=regularizer),
-            keras.layers.Dense(3, bias_regularizer=regularizer, activation="softmax" if softmax else None),
-        ]
-    )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=not softmax)
-    model.compile(optimizer or keras.optimizers.SGD(0.1), loss, metrics=list(metrics), **options)
-    return model
-
-
-def fit(model, *callbacks, epochs=2, **options):
-    options = {"batch_size": 8, "verbose": 0, "shuffle": False} | options
-    return model.fit(X, Y, epochs=epochs, callbacks=list(callbacks), **options)
-
-
-def data_loss_metric():
-    return keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="data_loss")
-
-
-# Every callback, made so that it writes all the files that it can.
-FACTORIES = {
-    "activation_statistics": lambda folder: ActivationStatistics(X),
-    "batch_norm_recalibration": lambda folder: BatchNormRecalibration(X, batch_size=8),
-    "history_recorder": lambda folder: HistoryRecorder(folder / "history.jsonl"),
-    "misclassified_images": lambda folder: MisclassifiedImages(X, Y, path=folder / "wrong.png", every=1),
-}
-
-
-def test_every_callback_has_a_factory_here():
-    assert set(FACTORIES) == set(CALLBACKS)
-    with pytest.raises(TfnormError) as error:
-        CALLBACKS["history_record"]
-    assert str(error.value).startswith("Unknown callback 'history_record'. Did you mean 'history_recorder'?")
-
-
-OPTIONS = {
-    "no validation": {},
-    "validation": {"validation_data": VAL},
-    "seldom validated": {"validation_data": VAL, "validation_freq": 2},
-}
-
-
-@functools.cache
-def fit_plain(options):
-    model = make_model(L1, norm=True)
-    return model, fit(model, **OPTIONS[options]).history
-
-
-@pytest.mark.parametrize("name", FACTORIES)
-class TestContract:
-    @pytest.mark.parametrize("options", OPTIONS)
-    def test_leaves_training_as_it_is(self, name, options, tmp_path):
-        (plain, expected), watched = fit_plain(options), make_model(L1, norm=True)
-        callback = FACTORIES[name](tmp_path)
-        assert isinstance(callback, CALLBACKS[name]) and isinstance(callback, keras.callbacks.Callback)
-        assert fit(watched, callback, **OPTIONS[options]).history == expected
-        which = "trainable_weights" if name == "batch_norm_recalibration" else "weights"
-        for before, after in zip(getattr(plain, which), getattr(watched, which), strict=True):
-            np.testing.assert_array_equal(before, after)
-
-    def test_several_steps_in_one_call_and_a_data_set(self, name, tmp_path):
-        import tensorflow as tf
-
-        data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(4, drop_remainder=True)
-        callback = FACTORIES[name](tmp_path)
-        history = make_model(L1, norm=True, steps_per_execution=2).fit(
-            data, epochs=2, verbose=0, shuffle=False, callbacks=[callback]
-        )
-        assert len(history.history["loss"]) == 2 and all(file.stat().st_size for file in tmp_path.iterdir())
-
-    def test_documents_its_arguments(self, name):
-        assert "Args:" in CALLBACKS[name].__doc__
-
 
 KEYS = ["schema_version", "epoch", "loss", "data_loss", "penalty", "accuracy"]
 VAL_KEYS = ["val_loss", "val_data_loss", "val_penalty", "val_accuracy"]
 LAST_KEYS = ["lr", "seconds", "train_seconds", "images_per_second"]
+
+
+def data_loss_metric():
+    return keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="data_loss")
 
 
 def test_record_in_memory_and_file(tmp_path):
@@ -385,102 +295,3 @@ def test_recorder_arguments(options):
     with pytest.raises(RunError) as error:
         HistoryRecorder(**options)
     assert str(error.value) == f"`{name}` must be an integer of at least 0. Received: {name}={value!r}."
-
-
-def test_misclassified_images_of_the_trained_model(tmp_path):
-    model = make_model()
-    callback = MisclassifiedImages(X, Y, n=4, class_names=["a", "b", "c"], path=tmp_path / "wrong.png", batch_size=5)
-    fit(model, callback)
-    predicted = model.predict(X, verbose=0).argmax(axis=1)
-    assert callback.total == (predicted != Y).sum() == callback.result.total > 4
-    assert (predicted[callback.result.index] == callback.result.predicted).all() and len(callback.to_frame()) == 4
-    assert (tmp_path / "wrong.png").stat().st_size > 5000
-    assert callback.draw().texts[0].get_text() == f"{callback.total} of 22 images misclassified"
-
-
-def test_every_says_how_often_to_look(monkeypatch):
-    looks = []
-    callback = MisclassifiedImages(X, Y, every=2)
-    monkeypatch.setattr(callback, "_look", lambda: looks.append(callback.model.optimizer.iterations.numpy()))
-    fit(make_model(run_eagerly=True), callback, epochs=5)
-    assert looks == [6, 12, 15]
-
-
-def test_probabilities_give_the_confidences_of_their_logits():
-    model = make_model(softmax=True)
-    callback = MisclassifiedImages(X, Y, from_logits=False)
-    fit(model, callback, epochs=1)
-    probability = model.predict(X, verbose=0)
-    np.testing.assert_allclose(callback.result.confidence, probability[callback.result.index].max(axis=1), rtol=1e-5)
-
-
-def test_a_diverged_model_predicts_nothing(tmp_path):
-    callback = MisclassifiedImages(X, Y, path=tmp_path / "wrong.png")
-    model = make_model(run_eagerly=True)
-    model.set_weights([weight * np.nan for weight in model.get_weights()])
-    fit(model, callback, epochs=1)
-    assert callback.total == 22 and set(callback.result.predicted) == {-1}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "options", "sentence"),
-    [
-        (
-            (X, Y),
-            {"select": "last"},
-            "Unknown selection 'last'. Use one of: confident, first.",
-        ),
-        ((X, Y), {"every": 0}, "`every` must be an integer of at least 1. Received: every=0."),
-        ((X, Y), {"n": 1.5}, "`n` must be an integer of at least 1. Received: n=1.5."),
-        (
-            (X, Y[:3]),
-            {},
-            "There must be one class for each image. Received: 3 classes, 22 images. "
-            "Pass the classes of the same images, in the same order.",
-        ),
-        (
-            (X, Y),
-            {"path": "a.bmp"},
-            "A picture's file name must end in .png, .svg or .pdf. Received: 'a.bmp'.",
-        ),
-        (
-            (np.zeros((22, 4)), Y),
-            {"path": "a.png"},
-            "`images` must have the shape (images, height, width) or (images, height, width, channels). "
-            "Received: shape (22, 4).",
-        ),
-    ],
-)
-def test_misclassified_arguments(arguments, options, sentence):
-    with pytest.raises(DataError) as error:
-        MisclassifiedImages(*arguments, **options)
-    assert str(error.value) == sentence
-
-
-@pytest.mark.parametrize(
-    ("labels", "options", "sentence"),
-    [
-        (
-            Y,
-            {"class_names": ["a", "b"]},
-            "`class_names` must list one name for each of the 3 classes. Received: 2 names.",
-        ),
-        (
-            Y + 1,
-            {},
-            "The classes must lie between 0 and 2, as there are 3 logits an image. Received: classes from 1 to 3.",
-        ),
-    ],
-)
-def test_misclassified_arguments_that_do_not_fit_the_model(labels, options, sentence):
-    model = make_model()
-    with pytest.raises(DataError) as error:
-        fit(model, MisclassifiedImages(X, labels, **options))
-    assert str(error.value) == sentence
-    assert int(model.optimizer.iterations) == 0
-
-
-def test_no_result_before_training():
-    with pytest.raises(DataError) as error:
-        MisclassifiedImages(X, Y).to_frame()
-    assert str(error.value) == "There is no result yet. Pass this callback to model.fit first."
