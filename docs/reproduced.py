@@ -158,7 +158,7 @@ def measured(name: str) -> dict[str, dict[str | int, str]]:
     the ``first`` and the ``second`` compression of these cost and one ``more`` of the whole images, and what the first
     one of the whole images would, ``estimated`` in proportion; ``gain``, of a better recipe: norm to points more than
     under the published one; ``small``, of C: norm to accuracy with depthwise kernels that began as small as Keras's;
-    ``before``, of A+: norm to accuracy without statistics estimated again; ``tried``, of A and D: augmentation to
+    ``before``, of A+ and D+: norm to accuracy without statistics estimated again; ``tried``, of A and D: augmentation to
     norm, and ``all``, to accuracy on held-out images.
     """
     seeds, jpeg, halved = (_benchmark(name) for name in (f"seeds_{name}", "jpeg", "jpeg_halved"))
@@ -190,9 +190,8 @@ def _gains(name: str) -> dict[str, float]:
 
 
 def _tried(system: str) -> dict[str, dict[str, str]]:
-    rows = _benchmark(f"recipes_{system}_seeds")["rows"] or _benchmark(f"recipes_{system}_more")["rows"]
     found: dict[str, dict[str, float]] = {}
-    for row in rows:
+    for row in _benchmark(f"recipes_{system}_seeds")["rows"]:
         found.setdefault(row["change"]["augmentation"], {})[row["norm"]] = row["mean"]
     return {
         name: {norm: _number(mean) for norm, mean in {**means, "all": statistics.mean(means.values())}.items()}

@@ -259,10 +259,12 @@ _add(
 )
 _add(
     "D+",
-    "for the network mnist_layered: Muon, one cycle to 0.02, smoothed targets, gentle shifts, no dropout, 25 epochs",
+    "for the network mnist_layered: Muon, one cycle to 0.02, smoothed targets, gentle shifts, no dropout, recalibrated, "
+    "25 epochs",
     **_MUON,
     augmentation="shift",
     label_smoothing=0.1,
+    recalibrate=True,
     batch_size=64,
     epochs=25,
 )
