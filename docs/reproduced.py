@@ -158,8 +158,8 @@ def measured(name: str) -> dict[str, dict[str | int, str]]:
     the ``first`` and the ``second`` compression of these cost and one ``more`` of the whole images, and what the first
     one of the whole images would, ``estimated`` in proportion; ``gain``, of a better recipe: norm to points more than
     under the published one; ``small``, of C: norm to accuracy with depthwise kernels that began as small as Keras's;
-    ``before``, of A+ and D+: norm to accuracy without statistics estimated again; ``tried``, of A and D: augmentation to
-    norm, and ``all``, to accuracy on held-out images.
+    ``before``, of A+ and D+: norm to accuracy without statistics estimated again; ``tried``, of A and D: augmentation
+    to norm, and ``all``, to accuracy on held-out images.
     """
     seeds, jpeg, halved = (_benchmark(name) for name in (f"seeds_{name}", "jpeg", "jpeg_halved"))
     mean = {(row["quality"], row["times"]): row["mean"] for row in halved["rows"]}

@@ -259,8 +259,8 @@ _add(
 )
 _add(
     "D+",
-    "for the network mnist_layered: Muon, one cycle to 0.02, smoothed targets, gentle shifts, no dropout, recalibrated, "
-    "25 epochs",
+    "for the network mnist_layered: Muon, one cycle to 0.02, smoothed targets, gentle shifts, no dropout, "
+    "recalibrated, 25 epochs",
     **_MUON,
     augmentation="shift",
     label_smoothing=0.1,
