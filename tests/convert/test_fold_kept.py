@@ -1,0 +1,183 @@
+"""Batch norms that cannot be folded: they stay, with a reason."""
+
+import re
+
+import keras
+import pytest
+from folding import assert_same_outputs, bn, fold, randomize
+from keras import layers
+from tiny import functional
+
+from tfnorm import layers as ours
+from tfnorm.convert import fold_batch_norm
+from tfnorm.errors import TfnormError
+
+
+class OwnNorm(layers.BatchNormalization):
+    pass
+
+
+class OwnBlock(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.conv, self.norm = layers.Conv2D(4, 1), bn("norm")
+
+    def build(self, shape):
+        self.conv.build(shape)
+        self.norm.build((*shape[:-1], 4))
+
+    def call(self, x):
+        return self.norm(self.conv(x))
+
+
+def two_readers(inputs):
+    x = layers.Conv2D(4, 3, padding="same", name="conv")(inputs)
+    return layers.Add(name="add")([x, bn()(x)])
+
+
+def also_an_output(inputs):
+    x = layers.Conv2D(4, 3, padding="same", name="conv")(inputs)
+    return [x, bn()(x)]
+
+
+def shared_convolution(inputs):
+    conv = layers.Conv2D(4, 3, padding="same", name="conv")
+    return [layers.ReLU()(bn("bn1")(conv(inputs))), layers.ReLU()(bn("bn2")(conv(conv(inputs))))]
+
+
+def shared_norm(inputs):
+    norm = bn()
+    return norm(layers.Dense(4, name="b")(layers.ReLU()(norm(layers.Dense(4, name="a")(inputs)))))
+
+
+def adapted(inputs):
+    layer = layers.Dense(4, name="dense")
+    x = layer(inputs)
+    layer.enable_lora(2)
+    return bn()(x)
+
+
+def monte_carlo(inputs):
+    x = layers.Conv2D(4, 3, name="conv")(inputs)
+    return bn()(layers.Dropout(0.5, name="drop")(x, training=True))
+
+
+def monte_carlo_after(inputs):
+    return layers.Dense(3)(ours.Dropout(0.5, name="drop")(bn()(layers.ReLU(name="relu")(inputs)), training=True))
+
+
+def called_in_training(inputs):
+    return bn()(layers.Conv2D(4, 3, name="conv")(inputs), training=True)
+
+
+KEPT = {
+    "a relu": (lambda x: bn()(layers.ReLU(name="relu")(x)), "after 'relu' (ReLU)"),
+    "an activation": (
+        lambda x: bn()(layers.Conv2D(4, 3, activation="relu", name="conv")(x)),
+        "after the activation of 'conv'",
+    ),
+    "the input": (lambda x: bn()(x), "at the start of the model 'net'"),
+    "padding": (
+        lambda x: bn()(layers.ZeroPadding2D(1, name="pad")(layers.Conv2D(4, 3)(x))),
+        "after 'pad' (ZeroPadding2D)",
+    ),
+    "a padded convolution after it": (
+        lambda x: layers.Conv2D(4, 3, padding="same")(bn()(x)),
+        "at the start of the model 'net'",
+    ),
+    "another axis": (lambda x: bn(axis=1)(layers.Conv2D(7, 1, name="conv")(x)), "not over the channels of 'conv'"),
+    "another axis of a pool": (
+        lambda x: bn()(layers.AveragePooling2D(2, data_format="channels_first", name="pool")(layers.Dense(4)(x))),
+        "not over the channels of 'pool'",
+    ),
+    "two readers": (two_readers, "the output of 'conv' also goes to 'add'"),
+    "an output": (also_an_output, "the output of 'conv' is an output of the model 'net' too"),
+    "several calls": (shared_norm, "'a' is called several times, and not always with this norm"),
+    "an operation": (lambda x: bn()(layers.Dense(4)(x) * 2.0), "after 'multiply' (Multiply)"),
+    "training": (called_in_training, "called with training=True, and so with the statistics of the batch"),
+    "LoRA": (adapted, "'dense' is quantized or has LoRA weights"),
+    "a class": (lambda x: OwnNorm(name="bn")(layers.Dense(4)(x)), "a class of its own"),
+}
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_norms_that_stay(case, seeded):
+    make, reason = KEPT[case]
+    _, taken, reasons = fold(functional((7, 7, 4), make), seeded)
+    assert taken == {}
+    # Keras numbers the operations of a process.
+    assert {name: re.sub(r"multiply_\d+", "multiply", note) for name, note in reasons.items()} == {"bn": reason}
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (monte_carlo, "after 'drop' (Dropout), which is called with training=True"),
+        (monte_carlo_after, "after 'relu' (ReLU)"),
+    ],
+)
+def test_dropout_that_is_always_active(make, reason):
+    # A shift after it reaches the elements that are dropped, too.
+    _, report = fold_batch_norm(functional((7, 7, 4), make), return_report=True)
+    assert not report.changes
+    assert [change.note for change in report.kept] == [reason]
+
+
+def test_models_called_in_training(seeded):
+    def make(x):
+        norm, drop = layers.BatchNormalization(name="bn"), layers.Dropout(0.5, name="drop")
+        return drop(norm(layers.Conv2D(4, 3, padding="same", name="conv")(x)))
+
+    trained, mixed, fixed, inner = (
+        functional((7, 7, 4), make, name) for name in ("trained", "mixed", "fixed", "inner")
+    )
+    outer = functional((7, 7, 4), inner, "outer")
+    inputs = keras.Input((7, 7, 4))
+    x = mixed(mixed(trained(inputs, training=True)), training=True)
+    model = keras.Model(inputs, outer(fixed(x, training=False), training=True))
+    _, report = fold_batch_norm(randomize(model, seeded), return_report=True)
+    assert [change.layer for change in report.changes] == ["fixed/bn"]
+    note = "called with training=True, and so with the statistics of the batch"
+    assert {change.layer: change.note for change in report.kept} == dict.fromkeys(
+        ["trained/bn", "mixed/bn", "outer/inner/bn"], note
+    )
+    assert_same_outputs(fold_batch_norm(fixed), fixed, seeded)
+
+
+def test_a_norm_of_a_model_called_in_training_gives_the_same(seeded):
+    inner = functional((7, 7, 4), lambda x: bn()(layers.Conv2D(4, 3)(x)), "inner")
+    inputs = keras.Input((7, 7, 4))
+    _, taken, reasons = fold(keras.Model(inputs, inner(inputs, training=True)), seeded)
+    assert taken == {} and list(reasons) == ["inner/bn"]
+
+
+def test_a_convolution_with_several_norms(seeded):
+    _, taken, reasons = fold(functional((7, 7, 4), shared_convolution), seeded)
+    assert taken == {}
+    assert reasons == {
+        "bn1": "'conv' is called several times, and not always with this norm",
+        "bn2": "'conv' is called several times, and not always with this norm",
+    }
+
+
+def test_norms_inside_layers(seeded):
+    model = functional((7, 4, 4), lambda x: layers.TimeDistributed(bn(), name="rows")(OwnBlock(name="own")(x)))
+    _, taken, reasons = fold(model, seeded)
+    assert taken == {}
+    assert reasons == {
+        "own/norm": "inside the layer 'own' (OwnBlock)",
+        "rows/bn": "inside the layer 'rows' (TimeDistributed)",
+    }
+
+
+def test_other_models_are_refused():
+    class Own(keras.Model):
+        def call(self, x):
+            return x
+
+    with pytest.raises(TfnormError) as caught:
+        fold_batch_norm(Own(name="mine"))
+    assert str(caught.value) == (
+        "Only functional and sequential models can be converted. Received: Own 'mine'. "
+        "Build it with keras.Input and keras.Model(inputs, outputs)."
+    )
