@@ -62,11 +62,14 @@ def run_local(
         Folder to sentence, for each run that failed; the others are finished.
 
     Raises:
-        TfnormError: If a number is out of range, or a folder holds another run, before anything starts.
+        TfnormError: If a number is out of range, or a folder holds another run or one on other data, before anything
+            starts.
     """
     jobs = default_jobs(whole_number("threads", threads)) if jobs is None else whole_number("jobs", jobs)
     out, progress = Path(out), progress or SweepProgress()
+    runs = list(runs)
     todo = prepared(runs, out, threads, trackers, progress)
+    check_data(runs, out)
     if before is not None:
         before()
     if not todo:
@@ -146,6 +149,38 @@ def unfinished(runs: Sequence[PlannedRun], out: Path, threads: int | None) -> li
     if problems:
         raise RunError("\n".join(problems))
     return [run for run in runs if not RunFolder(out / run.folder).finished]
+
+
+def check_data(runs: Sequence[PlannedRun], out: Path) -> None:
+    """Raise a RunError if runs in the folder were trained on other data than those that are found now.
+
+    Data that cannot be loaded here are passed over: finished runs do without them.
+
+    Args:
+        runs: All of them.
+        out: The folder that theirs are in.
+    """
+    begun = [run for run in runs if RunFolder(out / run.folder).config_path.exists()]
+    if not begun:
+        return
+    from tfnorm.training.data import load_data, place_of
+
+    fingerprints: dict[tuple[object, ...], str | None] = {}
+    problems = []
+    for run in begun:
+        config = run.config.resolved()
+        place = place_of(config)
+        if place not in fingerprints:
+            try:
+                fingerprints[place] = load_data(config).fingerprint
+            except TfnormError:
+                fingerprints[place] = None
+        try:
+            RunFolder(out / run.folder).check(config.asked(), fingerprints[place])
+        except RunError as error:
+            problems.append(str(error))
+    if problems:
+        raise RunError("\n".join(problems))
 
 
 def measure(configs: Sequence[TrainConfig], *, threads: int = 1) -> list[tuple[float, float] | None]:

@@ -25,6 +25,7 @@ from typing import IO, Any
 from tfnorm.errors import TfnormError, disk_sentence
 from tfnorm.ops import start_quietly
 from tfnorm.training.config import TrainConfig
+from tfnorm.training.data import load_data, place_of
 from tfnorm.training.progress import Progress
 
 SECONDS_BETWEEN_STEPS = 0.2
@@ -116,10 +117,7 @@ class Worker:
 
     def data(self, config: TrainConfig) -> Any:
         """Return the data of ``config``."""
-        from tfnorm.training.trainer import load_data
-
-        arch = config.dataset == "digits" and config.arch
-        key = (config.dataset, config.data_dir, config.image_size, arch, config.holdout)
+        key = place_of(config)
         if self._data is None or self._data[0] != key:
             self._data = None
             self._data = key, load_data(config)

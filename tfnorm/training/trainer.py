@@ -14,7 +14,7 @@ import numpy as np
 
 from tfnorm.callbacks import HistoryRecorder
 from tfnorm.callbacks.batch_norm_recalibration import batch_norms
-from tfnorm.datasets import Batches, Dataset, augmentation, load
+from tfnorm.datasets import Batches, Dataset, augmentation
 from tfnorm.errors import RunError, TfnormError
 from tfnorm.files import whole_file, write_whole
 from tfnorm.history import read_history
@@ -23,6 +23,7 @@ from tfnorm.models.builder import build
 from tfnorm.ops import use_deterministic_operations
 from tfnorm.spec import NormSpec
 from tfnorm.training.config import TrainConfig, checked, default_name
+from tfnorm.training.data import load_data
 from tfnorm.training.folder import RunFolder, best_epoch, read_json, write_json
 from tfnorm.training.lock import RunLock
 from tfnorm.training.losses import make_loss
@@ -96,6 +97,10 @@ def train(
         if "norm" in settings:
             raise TfnormError(f"The norm is given twice. Received: {str(config)!r} and norm={settings['norm']!r}.")
         config = {"norm": config}
+    if not isinstance(config, TrainConfig | Mapping | None):
+        raise TfnormError(
+            f"The configuration must be a norm spec such as 'gn:4', a TrainConfig or a mapping. Received: {config!r}."
+        )
     if not isinstance(config, TrainConfig):
         config = checked(TrainConfig, {**(config or {}), **settings})
     elif settings:
@@ -128,25 +133,6 @@ def train_on(
     catch_up(folder.path, trackers)
     progress.skipped(folder.path, config.epochs)
     return Run(folder.path)
-
-
-def load_data(config: TrainConfig, data: Dataset | None = None) -> Dataset:
-    """Return what a run of ``config`` is trained and evaluated on.
-
-    Digits are resized to the network's input, and a part of the training images takes the place of the test set if one
-    is held out.
-
-    Args:
-        config: The configuration.
-        data: The data, if it is loaded already, with images of the right size.
-    """
-    if data is None:
-        side = config.image_size
-        size = (side, side) if side else None
-        if size is None and config.dataset == "digits":
-            size = config.plan().arch.input_shape[:2]
-        data = load(config.dataset, data_dir=config.data_dir, image_size=size)
-    return data.hold_out(config.holdout) if config.holdout else data
 
 
 def forget_graph() -> None:
