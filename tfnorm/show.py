@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tfnorm.wording import number, with_spread
+from tfnorm.wording import interval, number, with_spread
 
 
 def wide_console() -> Console:
@@ -130,7 +130,8 @@ def _duration(seconds: float) -> str:
 
 def print_sweep(result: Any, folder: Path | None = None) -> None:
     """Print the table of a sweep, and where its files are: in ``folder``, by default its own."""
-    table = Table(title=f"Test results: {len(result.runs)} of {len(result.planned)} runs in {result.path}")
+    of_runs = f"{len(result.runs)} of {len(result.planned)} runs in {result.path}"
+    table = Table(title=f"{result.images.capitalize()} results: {of_runs}")
     for axis in result.axes:
         table.add_column(axis, justify="left" if axis == "norm" else "right")
     for heading in ("parameters", "seeds", "last accuracy %", "95 % interval", "data loss", "penalty", "misclassified"):
@@ -144,7 +145,7 @@ def print_sweep(result: Any, folder: Path | None = None) -> None:
             f"{row['parameters']:,}",
             f"{row['seeds']}{diverged}",
             with_spread(row["last_accuracy"], row["last_accuracy_std"]),
-            f"{row['last_accuracy_low']:.2f} to {row['last_accuracy_high']:.2f}" if several else "",
+            interval(row["last_accuracy_low"], row["last_accuracy_high"], " to ") if several else "",
             number(row["test_data_loss"], ".4f"),
             number(row["penalty"], ".4f"),
             number(row["misclassified"], ".1f"),

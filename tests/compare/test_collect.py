@@ -7,7 +7,7 @@ import pytest
 from matplotlib.text import Text
 
 from tfnorm.compare.collect import collect, report
-from tfnorm.compare.comparison import HELD_OUT
+from tfnorm.compare.comparison import HELD_OUT, SOME_HELD_OUT
 from tfnorm.errors import RunError
 from tfnorm.show import print_table
 from tfnorm.training.folder import read_json
@@ -164,3 +164,10 @@ def test_a_sweep_gets_the_page_of_a_sweep(fake_sweep, tmp_path):
     assert type(sweep).__name__ == "Sweep" and page == tmp_path / "report.html"
     _, elsewhere = report([tmp_path], out=tmp_path / "out")
     assert elsewhere == tmp_path / "out" / "report.html" and elsewhere.exists()
+
+
+def test_runs_on_held_out_and_on_test_images_are_not_all_said_to_be_held_out(fake_comparison, tmp_path):
+    fake_comparison(tmp_path / "a", {"bn": [0.9]})
+    fake_comparison(tmp_path / "b", {"bn": [0.8]}, settings={"holdout": 0.3})
+    found = collect([tmp_path / "a", tmp_path / "b"], anyway=True)
+    assert SOME_HELD_OUT in found.notes and HELD_OUT not in found.notes

@@ -85,6 +85,7 @@ def compare(
     from tfnorm.compare.live import SweepDisplay
     from tfnorm.compare.progress import LiveProgress
     from tfnorm.training.config import default_name
+    from tfnorm.training.runs import evaluated_on
 
     settings = settings_of(
         locals(), "specs", "seeds", "out", "resume", "jobs", "engine", "address", "format", "tensorboard", "wandb"
@@ -99,7 +100,9 @@ def compare(
     folder = out or Path("runs") / default_name(planned[0])
     start_quietly()
     console, epochs = Console(stderr=True), sum(config.epochs or 0 for config in planned)
-    with kept_on_ctrl_c(), LiveProgress(console, epochs) if here else SweepDisplay(console, folder) as progress:
+    images = evaluated_on(planned[0].holdout)
+    display = LiveProgress(console, epochs, images) if here else SweepDisplay(console, folder, images)
+    with kept_on_ctrl_c(), display as progress:
         comparison = run(
             specs or None, seeds=seeds, out=folder, resume=resume, progress=progress,
             jobs=jobs, engine=engine, address=address, trackers=trackers, format=format, **settings,

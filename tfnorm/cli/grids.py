@@ -76,8 +76,10 @@ def sweep(
         return
     from tfnorm.compare.live import SweepDisplay
     from tfnorm.compare.sweep import sweep as run
+    from tfnorm.training.runs import evaluated_on
 
-    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder) as progress:
+    images = evaluated_on(planned[0].config.holdout)
+    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder, images) as progress:
         result = run(
             file, out=folder, jobs=jobs, threads=threads, engine=engine, address=address, gpus=gpus,
             trackers=trackers, progress=progress, format=format,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tfnorm.datasets import Dataset
     from tfnorm.training.progress import Progress
 
+SOME_HELD_OUT = "What is called test here are for some of the runs training images that were held out."
 HELD_OUT = "What is called test here are training images that were held out; the test set was left alone."
 
 
@@ -152,8 +153,9 @@ class Comparison(Pictures):
         self.runs = list(runs)
         self.path = Path(path)
         self.notes = list(notes)
-        if any(run.config["asked"].get("holdout") for run in self.runs):
-            self.notes.append(HELD_OUT)
+        held_out = [bool(run.config["asked"].get("holdout")) for run in self.runs]
+        if any(held_out):
+            self.notes.append(HELD_OUT if all(held_out) else SOME_HELD_OUT)
         self._given = groups
 
     def __repr__(self) -> str:

@@ -57,10 +57,11 @@ class SweepDisplay(SweepProgress):
     Args:
         console: Where to draw.
         root: The sweep's folder, which names of runs leave out.
+        images: Word for the images that are evaluated on, see `tfnorm.training.runs.evaluated_on`.
     """
 
-    def __init__(self, console: Console, root: Path) -> None:
-        self.console, self.root = console, root
+    def __init__(self, console: Console, root: Path, images: str = "test") -> None:
+        self.console, self.root, self.images = console, root, images
         self.at_work: dict[Path, _AtWork] = {}
         self.waiting = self.finished_runs = self.failed_runs = 0
         self.best: tuple[float, str] | None = None
@@ -90,7 +91,7 @@ class SweepDisplay(SweepProgress):
             f"{self.failed_runs} failed{best}{self._time_left()}"
         )
         table = Table()
-        for heading in ("run", "epoch", "", "test accuracy %", "seconds"):
+        for heading in ("run", "epoch", "", f"{self.images} accuracy %", "seconds"):
             table.add_column(heading, justify="right" if "%" in heading or heading == "seconds" else "left")
         for path, run in list(self.at_work.items()):
             epoch = f"{min(run.epoch + 1, run.epochs)} of {run.epochs}" if run.epochs else run.state
@@ -152,7 +153,7 @@ class SweepDisplay(SweepProgress):
             self.best = accuracy, self._name(run)
         if not self.console.is_terminal:
             total = self.waiting + len(self.at_work) + self.finished_runs + self.failed_runs
-            said = f"test accuracy {accuracy:.2f} %" if result["status"] == "finished" else result["status"]
+            said = f"{self.images} accuracy {accuracy:.2f} %" if result["status"] == "finished" else result["status"]
             self._say(f"{self.finished_runs} of {total} finished: {self._name(run)}, {said}")
 
     def interrupted(self, run: Path, sentence: str) -> None:

@@ -20,9 +20,11 @@ class LiveProgress(Progress):
     Args:
         console: Where to draw; one that is no terminal stays quiet.
         epochs: Epochs of all runs together.
+        images: Word for the images that are evaluated on, see `tfnorm.training.runs.evaluated_on`.
     """
 
-    def __init__(self, console: Console, epochs: int) -> None:
+    def __init__(self, console: Console, epochs: int, images: str = "test") -> None:
+        self._images = images
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -68,4 +70,4 @@ class LiveProgress(Progress):
         """Tell the history record of an epoch."""
         self._bars.advance(self._all)
         accuracy = 100 * record.get("val_accuracy", float("nan"))
-        self._bars.update(self._all, note=f"test accuracy {accuracy:.2f} %")
+        self._bars.update(self._all, note=f"{self._images} accuracy {accuracy:.2f} %")
