@@ -381,3 +381,18 @@ def test_200_runs_take_little_memory(fake_sweep, measure_python, tmp_path):
     printed, peak = measure_python(code, tmp_path)
     size, keras = printed.split()
     assert int(size) < 6e6 and peak < 2e9 and keras == "False"
+
+
+def test_values_that_agree_in_many_digits_are_told_apart(fake_sweep, tmp_path):
+    reached = {0.1: 0.9, 0.1000001: 0.4}
+    grid = {"grid": {"norm": ["bn"], "learning_rate": list(reached), "seeds": 1}}
+    page = sweep_page(fake_sweep(tmp_path, grid, lambda config: reached[config.learning_rate]))
+    assert [row[:2] for row in table(page, "best")[1:]] == [["bn", "0.1"]]
+    assert "90.00" in " ".join(table(page, "best")[1]) and "0.1000001" in words(page)
+
+
+def test_values_that_no_text_tells_apart_keep_their_accuracies(fake_sweep, tmp_path):
+    reached = {0.1: 0.9, 0.1 + 1e-15: 0.4}
+    grid = {"grid": {"norm": ["bn"], "learning_rate": list(reached), "seeds": 1}}
+    page = sweep_page(fake_sweep(tmp_path, grid, lambda config: reached[config.learning_rate]))
+    assert "90.00" in " ".join(table(page, "best")[1])

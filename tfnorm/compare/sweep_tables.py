@@ -68,7 +68,6 @@ class Tables:
         """Return the table of the best combination of each norm."""
         from tfnorm.report.html import Cell, Column
 
-        rows_of = {row.combination.label: row for row in rows}
         columns = [
             *self._axis_columns(rows),
             Column(self._name(MEASURES[0][1]), True, MEASURES[0][3]),
@@ -78,7 +77,9 @@ class Tables:
         ]
         cells = []
         for combination in best.chosen:
-            row, among = rows_of[combination.label], best.among[combination.norm]
+            # Labels may be alike: values are written with a dozen digits.
+            row = next(row for row in rows if row.combination is combination)
+            among = best.among[combination.norm]
             low, high = interval(row)
             said = f"{low:.2f} to {high:.2f}" if math.isfinite(low) else "one seed"
             beyond = row.measures["last_accuracy_low"] < low or row.measures["last_accuracy_high"] > high

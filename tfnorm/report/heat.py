@@ -258,12 +258,12 @@ def tick(value: Any) -> str:
     """Return a value of an axis as it is written beside it.
 
     Example:
-        >>> tick(64.0), tick(0.05), tick(2.5e-4), tick("gn:2")
-        ('64', '0.05', '2.5e-4', 'gn:2')
+        >>> tick(64.0), tick(0.1 + 0.2), tick(0.1000001), tick(2.5e-4), tick("gn:2")
+        ('64', '0.3', '0.1000001', '2.5e-4', 'gn:2')
     """
     if not isinstance(value, int | float) or isinstance(value, bool):
         return str(value)
     if value and abs(value) < 0.01:
         digits, exponent = f"{value:.9e}".split("e")
-        return f"{float(digits):g}e{int(exponent)}"
-    return f"{value:g}"
+        return f"{float(digits):.10g}e{int(exponent)}"
+    return f"{value:.12g}"
