@@ -1,6 +1,7 @@
 """The statistics against published examples, and by simulation."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -186,3 +187,21 @@ def test_a_spec_that_diverged_wins_nothing_and_is_named():
     worse = {0: 90.0, 1: 90.1, 2: 89.9, 3: 90.05, 4: nan}
     said = verdict({"none": worse, "gn:2": steady}, resolution=0.01)
     assert said.startswith("gn:2 beats none by 7.") and said.endswith(". none diverged in 1 of 5 seeds.")
+
+
+def test_each_number_of_seeds_detects_its_own_differences():
+    alike = {seed: 99 + 0.1 * (seed % 3) for seed in range(10)}
+    other = {seed: 99 + 0.1 * (seed % 2) for seed in range(10)}
+    said = verdict({"bn": alike, "gn:2": other, "ln": {0: 98.0, 1: 99.5}})
+    pairs = {d.seeds: d for d in paired_differences({"bn": alike, "gn:2": other})}
+    assert re.fullmatch(
+        "No difference shown between bn, gn:2 and ln: 10 seeds detect only differences over "
+        r"0\.\d\d points, 2 seeds detect only differences over [12]\d\.\d\d points\.",
+        said,
+    )
+    assert pairs[10].detectable < 0.3
+
+
+def test_two_seeds_far_apart_detect_nothing():
+    said = verdict({"bn": {0: 10.0, 1: 90.0}, "ln": {0: 80.0, 1: 30.0}})
+    assert said == "No difference shown between bn and ln: 2 seeds that spread so far detect no difference at all."

@@ -289,8 +289,7 @@ def _of_pairs(kept: Sequence[str], best: str, differences: Sequence[Difference],
         return ["No ranking is justified: what is better in the mean diverged with other seeds.", *rest]
     if not real:
         return [
-            f"No difference shown between {listed(kept)}: {min(d.seeds for d in tested)} seeds detect only differences "
-            f"over {max(d.detectable for d in tested):.2f} points.",
+            f"No difference shown between {listed(kept)}: {_detected(tested)}.",
             *rest,
         ]
     equal = [label for label in kept for d in tested if {best, label} == {d.first, d.second} and not d.is_real()]
@@ -298,6 +297,19 @@ def _of_pairs(kept: Sequence[str], best: str, differences: Sequence[Difference],
     if equal:
         sentences.append(f"No difference shown between {best}, the best in the mean, and {listed(equal)}.")
     return [*sentences, *rest]
+
+
+def _detected(tested: Sequence[Difference]) -> str:
+    """Say which differences so many seeds detect, for each number of seeds that two specs have in common."""
+    least: dict[int, float] = {}
+    for d in tested:
+        least[d.seeds] = max(least.get(d.seeds, 0.0), d.detectable)
+    return ", ".join(
+        f"{seeds} seeds detect only differences over {least[seeds]:.2f} points"
+        if least[seeds] < 100
+        else f"{seeds} seeds that spread so far detect no difference at all"
+        for seeds in sorted(least, reverse=True)
+    )
 
 
 def without_partner(labels: Sequence[str], differences: Sequence[Difference]) -> list[str]:
