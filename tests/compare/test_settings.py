@@ -3,6 +3,7 @@ import shlex
 import pytest
 
 from tfnorm.compare.configurations import configurations
+from tfnorm.compare.page import comparison_page
 from tfnorm.compare.settings import differing_settings, reproduction
 from tfnorm.training.recipes import RECIPES, Recipe
 
@@ -106,3 +107,22 @@ def test_what_differs_between_runs(fake_comparison, tmp_path):
         f"epochs is 20 in {first[0].path} and 3 in {second[0].path} and 1 more",
         f"fingerprint of the data is f in {first[0].path} and 0123456789ab… in {second[0].path} and 1 more",
     ]
+
+
+def test_threads_are_set_as_they_were(fake_comparison, tmp_path):
+    machine = {"platform": "", "processor": "", "cores": 4, "threads": 2}
+    runs = fake_comparison(tmp_path, ACCURACY, machine=machine).runs
+    assert reproduction(runs).text == "TF_NUM_INTRAOP_THREADS=2 tfnorm compare bn gn:2+l1=1e-4 --seeds 2"
+    assert reproduction(runs[1:]).text.splitlines()[:3] == [
+        "import os",
+        "",
+        'os.environ["TF_NUM_INTRAOP_THREADS"] = "2"',
+    ]
+
+
+def test_data_given_to_python_are_no_command(fake_comparison, tmp_path):
+    comparison = fake_comparison(tmp_path, ACCURACY, data={"name": "mine"})
+    found = reproduction(comparison.runs)
+    assert found.language == "python" and "seeds=2, data=data)" in found.text and "jobs" not in found.text
+    assert found.note == "The data 'mine' were given to Python: make the same tfnorm.datasets.Dataset again, as data."
+    assert "mine, given to Python" in comparison_page(comparison, comparison.path)

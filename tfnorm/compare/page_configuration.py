@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfnorm.compare.settings import FINGERPRINT, settings_of
+from tfnorm.compare.settings import FINGERPRINT, given_data, settings_of
 from tfnorm.training.runs import Run
 from tfnorm.wording import DASH
 
@@ -46,6 +46,7 @@ def _facts(run: Run) -> dict[str, str]:
         "variables with a penalty": len(config["regularized"]),
         **{key: value for key, value in settings.items() if not key.startswith("recipe ") and key != FINGERPRINT},
         **{key: value for key, value in settings.items() if key.startswith("recipe ")},
+        **({"dataset": f"{given}, given to Python"} if (given := given_data(config)) else {}),
         "training images": f"{data['train_images']:,}",
         "test images": f"{data['test_images']:,}",
         "image": " × ".join(map(str, data["input_shape"])),

@@ -200,25 +200,34 @@ def reproduction(runs: Sequence[Run]) -> Reproduction:
         if usual.dropout == asked["dropout"]:
             settings.pop("dropout", None)
     counted = all(seeds == tuple(range(len(seeds))) for seeds in groups)
-    note = _note(asked["dataset"], config["data"].get("data_dir"), len(groups))
-    if config["machine"].get("threads") == 1:
+    given = given_data(config)
+    note = _note(asked["dataset"], config["data"].get("data_dir"), len(groups), given)
+    environment = {}
+    if (backend := config["versions"]["backend"]) != "tensorflow":
+        environment["KERAS_BACKEND"] = backend
+    threads = config["machine"].get("threads")
+    if threads == 1 and not given:
         settings["jobs"] = config["machine"]["cores"] or 1
-    backend = config["versions"]["backend"]
-    if named and counted:
+    elif threads is not None:
+        environment["TF_NUM_INTRAOP_THREADS"] = str(threads)
+    if given:
+        settings["data"] = _Word("data")
+    elif named and counted:
         options = [word for key, value in settings.items() for word in (f"--{key.replace('_', '-')}", str(value))]
-        prefix = "" if backend == "tensorflow" else f"KERAS_BACKEND={backend} "
+        prefix = "".join(f"{key}={value} " for key, value in environment.items())
         lines = [
             prefix + shlex.join(["tfnorm", "compare", *specs, "--seeds", str(len(seeds)), *options])
             for seeds, specs in groups.items()
         ]
         return Reproduction("\n".join(lines), "shell", note)
     imports = ["import tfnorm"]
-    if backend != "tensorflow":
-        imports = ["import os", "", f'os.environ["KERAS_BACKEND"] = "{backend}"', "", *imports]
+    if environment:
+        lines = [f'os.environ["{key}"] = "{value}"' for key, value in environment.items()]
+        imports = ["import os", "", *lines, "", *imports]
     if not named:
         imports.append("from tfnorm.training.recipes import Recipe")
-        given = {key: value for key, value in recipe.items() if value is not None}
-        settings = {**settings, "recipe": _Call("Recipe", given)}
+        known = {key: value for key, value in recipe.items() if value is not None}
+        settings = {**settings, "recipe": _Call("Recipe", known)}
     calls = [
         repr(_Call("tfnorm.compare", {"seeds": len(seeds) if counted else list(seeds), **settings})).replace(
             "(", f"({specs!r}, ", 1
@@ -228,11 +237,24 @@ def reproduction(runs: Sequence[Run]) -> Reproduction:
     return Reproduction("\n".join([*imports, *calls]), "python", note)
 
 
-def _note(dataset: str, data_dir: str | None, commands: int) -> str:
+def given_data(config: Mapping[str, Any]) -> str:
+    """Return the name of data that were given to Python, "" if they were found by that of a data set or a file.
+
+    The configuration has the default data set then; data of the same name cannot be told from it here.
+    """
+    from tfnorm.datasets import list_datasets
+
+    name, dataset = config["data"]["name"], config["asked"]["dataset"]
+    return name if dataset in list_datasets() and name != dataset else ""
+
+
+def _note(dataset: str, data_dir: str | None, commands: int, given: str) -> str:
     """Return what to know before commands are run elsewhere."""
     from tfnorm.datasets import list_datasets
 
     notes = []
+    if given:
+        notes.append(f"The data {given!r} were given to Python: make the same tfnorm.datasets.Dataset again, as data.")
     if data_dir:
         notes.append(f"{data_dir} is a folder of the machine that trained them: put your own in its place.")
     if dataset not in list_datasets():
@@ -240,6 +262,13 @@ def _note(dataset: str, data_dir: str | None, commands: int) -> str:
     if commands > 1:
         notes.append("Each set of seeds has a command of its own; tfnorm report then puts them on one page.")
     return " ".join(notes)
+
+
+class _Word(str):
+    """A name, as Python writes it."""
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 class _Call:
