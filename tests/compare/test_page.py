@@ -223,3 +223,9 @@ def test_two_hundred_runs_fit_into_two_gigabytes(fake_comparison, tmp_path, meas
     )
     size, peak = measure_python(code, tmp_path)
     assert int(size) < 12e6 and peak < 2e9
+
+
+def test_epochs_that_patience_may_save_are_at_most(fake_comparison, tmp_path):
+    for settings, said in (({"patience": 2}, "1 run of at most 20 epochs"), ({}, "1 run of 20 epochs")):
+        found = fake_comparison(tmp_path / f"{len(settings)}", {"bn": [0.9]}, settings=settings)
+        assert said in comparison_page(found, found.path)

@@ -144,9 +144,10 @@ def _subtitle(comparison: Comparison) -> str:
     asked, data = ([run.config[part] for run in comparison.runs] for part in ("asked", "data"))
     tested = {"held-out training images" if each.get("holdout") else "test images" for each in asked}
     recipes = list(dict.fromkeys(each["recipe"]["name"] for each in asked))
+    most = "at most " if any(each.get("patience") for each in asked) else ""
     return (
         f"{counted([len(comparison.groups)], 'spec')}, {counted([len(asked)], 'run')} of "
-        f"{counted([each['epochs'] for each in asked], 'epoch')}, recipe{'s' if len(recipes) > 1 else ''} "
+        f"{most}{counted([each['epochs'] for each in asked], 'epoch')}, recipe{'s' if len(recipes) > 1 else ''} "
         f"{listed(recipes)}; {ranged(each['train_images'] for each in data)} training and "
         f"{ranged(each['test_images'] for each in data)} {' or '.join(sorted(tested))}"
     )
