@@ -191,3 +191,11 @@ def test_inspect_refuses_what_is_no_network(tmp_path, capsys, monkeypatch):
     path.write_text("nothing")
     code, _, err = run(["inspect", str(path)], capsys, monkeypatch)
     assert code == 2 and "is no Keras model that can be opened" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("option", "value"), [("--norm", "ln"), ("--classes", "3")])
+def test_inspect_refuses_options_of_architectures_for_a_file(option, value, tmp_path, capsys, monkeypatch):
+    code, _, err = run(["inspect", str(tmp_path / "a.keras"), option, value], capsys, monkeypatch)
+    assert code == 2 and err.startswith(
+        f"tfnorm: {option} belongs to an architecture, and {tmp_path}/a.keras is a file."
+    )

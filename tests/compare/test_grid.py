@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from tfnorm.compare.grid import MOST_RUNS, load_grid, plan_grid
@@ -241,3 +242,16 @@ def test_planning_imports_no_keras(run_python):
         "print(sorted({'keras', 'tensorflow', 'pandas', 'matplotlib', 'scipy'} & set(sys.modules)))"
     )
     assert run_python(code) == "[]"
+
+
+def test_a_folder_of_the_name_of_a_study_hides_it_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "groups").mkdir()
+    assert find_grid("groups").suffix == ".toml"
+
+
+def test_values_can_be_tuples_and_arrays():
+    planned = plan_grid({"grid": {"norm": ("bn", "ln"), "batch_size": np.array([16, 32]), "seeds": 1}})
+    assert [(run.config.norm, run.config.batch_size) for run in planned] == [
+        ("bn", 16), ("bn", 32), ("ln", 16), ("ln", 32),
+    ]  # fmt: skip

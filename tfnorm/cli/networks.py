@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from tfnorm.cli._app import app
+from tfnorm.errors import TfnormError
 from tfnorm.ops import start_quietly
 from tfnorm.show import print_conversion, print_layers, wide_console
 
@@ -62,11 +63,11 @@ def convert(
 @app.command()
 def inspect(
     network: Annotated[str, typer.Argument(help="An architecture, or a .keras file.")],
-    norm: Annotated[str, typer.Option(help="Norm spec, for an architecture.")] = "bn",
+    norm: Annotated[str | None, typer.Option(help="Norm spec, for an architecture. [default: bn]")] = None,
     input_shape: Annotated[
         str | None, typer.Option(help="HEIGHTxWIDTHxCHANNELS, for an architecture or a model that leaves it open.")
     ] = None,
-    classes: Annotated[int, typer.Option(help="Number of classes, for an architecture.")] = 10,
+    classes: Annotated[int | None, typer.Option(help="Number of classes, for an architecture. [default: 10]")] = None,
     batch_size: Annotated[int, typer.Option(help="Images a step, for the memory of activations.")] = 1,
 ) -> None:
     """Show a network layer by layer: sizes, receptive fields, parameters, multiply-adds, activation memory.
@@ -80,11 +81,18 @@ def inspect(
     from tfnorm.analysis.inspect import inspect_architecture, inspect_file
 
     if network.endswith((".keras", ".h5")) or Path(network).is_file():
+        for option, value in (("norm", norm), ("classes", classes)):
+            if value is not None:
+                raise TfnormError(f"--{option} belongs to an architecture, and {network} is a file. Leave it out.")
         start_quietly()
         layers = inspect_file(network, input_shape=input_shape, batch_size=batch_size)
     else:
         layers = inspect_architecture(
-            network, norm, input_shape=input_shape, num_classes=classes, batch_size=batch_size
+            network,
+            norm or "bn",
+            input_shape=input_shape,
+            num_classes=10 if classes is None else classes,
+            batch_size=batch_size,
         )
     print_layers(layers)
 

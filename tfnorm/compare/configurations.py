@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -50,13 +51,19 @@ def configurations(
         raise TfnormError(" ".join(dict.fromkeys(problems)))
     if not labels:
         raise TfnormError("There is nothing to compare. Give at least one norm spec, such as 'bn'.")
-    if isinstance(seeds, (bool, str, float)) or (isinstance(seeds, int) and seeds < 1):
+    asked: Any = seeds
+    if isinstance(asked, numbers.Integral) and not isinstance(asked, bool) and int(asked) > 0:
+        chosen = list(range(int(asked)))
+    elif isinstance(asked, Iterable) and not isinstance(asked, str):
+        chosen = [
+            seed.__index__() if hasattr(seed, "__index__") and not isinstance(seed, bool) else seed for seed in asked
+        ]
+    else:
         raise TfnormError(f"`seeds` must be at least 1, or a list of seeds. Received: seeds={seeds!r}.")
-    numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not numbers or len(set(numbers)) < len(numbers):
-        raise TfnormError(f"`seeds` must be different numbers, at least one. Received: seeds={numbers}.")
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise TfnormError(f"`seeds` must be different numbers, at least one. Received: seeds={chosen}.")
     return [
         checked(TrainConfig, {**settings, "norm": label, "seed": seed}).resolved()
         for label in labels
-        for seed in numbers
+        for seed in chosen
     ]

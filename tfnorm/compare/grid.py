@@ -247,9 +247,12 @@ def _values(key: str, value: Any, problems: list[str]) -> list[Any]:
                 message = message[0].lower() + message[1:]
                 problems.append(f"[grid] `{key}{'.' * bool(place)}{place}`: {message}. Received: {value!r}.")
             return []
-    if value == []:
+    if hasattr(value, "tolist"):
+        value = value.tolist()  # NumPy's
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    if not values:
         problems.append(f"[grid] `{key}` is an empty list. Give at least one value.")
-    return value if isinstance(value, list) else [value]
+    return values
 
 
 def _points(word: str, content: Mapping[str, Any], problems: list[str]) -> list[dict[str, Any]]:

@@ -45,7 +45,7 @@ def find_grid(name: str | Path) -> Path:
         RunError: If it is neither.
     """
     path = Path(name)
-    if path.exists():
+    if path.is_file():
         return path
     if str(name) in list_studies():
         return STUDIES / f"{name}.toml"
