@@ -54,14 +54,53 @@ print(json.dumps({
 }))
 """
 
+CONVERSIONS = """
+import json
+import keras
+import numpy as np
+from keras import layers
+from tfnorm import convert
+
+keras.utils.set_random_seed(0)
+x, y = np.random.default_rng(0).normal(size=(16, 2, 2, 3)).astype("float32"), np.zeros((16, 2), "float32")
+parts = [layers.Conv2D(4, 1), layers.BatchNormalization(), layers.ReLU(), layers.Dropout(0.5), layers.Flatten()]
+model = keras.Sequential([keras.Input((2, 2, 3)), *parts, layers.Dense(2)])
+model.compile("adam", "mse")
+model.fit(x, y, verbose=0)
+functions = {
+    "accelerate": convert.accelerate,
+    "to_keras": convert.to_keras,
+    "replace_norms": lambda model: convert.replace_norms(model, "gn:2"),
+    "fold_batch_norm": convert.fold_batch_norm,
+}
+
+def values(model):
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in model.variables + model.optimizer.variables]
+
+def kept(trained, other):
+    before = values(other)
+    trained.fit(x, y, verbose=0)
+    return all(map(np.array_equal, before, values(other)))
+
+said = {}
+for name, function in functions.items():
+    new = function(model)
+    said[name] = [kept(new, model), kept(model, new), kept(new, model)]
+print(json.dumps(said))
+"""
+
+
+def on_jax(program, *words):
+    """Run a program on JAX and return the JSON of its last line."""
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", program, *words], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
 
 @pytest.fixture(scope="module")
 def jax(tmp_path_factory):
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    words = [sys.executable, "-c", PROGRAM, str(tmp_path_factory.mktemp("jax"))]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return on_jax(PROGRAM, str(tmp_path_factory.mktemp("jax")))
 
 
 def test_runs_on_jax_learn_go_on_where_they_were_broken_off_and_share_graphs(jax):
@@ -85,3 +124,8 @@ def test_a_run_on_jax_says_so_and_needs_no_tensorflow(jax):
 def test_divergence_is_found_at_its_step(jax):
     status, epoch, step = jax["diverged"]
     assert status == "diverged" and step // 4 == epoch and step > 0
+
+
+def test_a_converted_model_and_the_one_it_is_from_are_trained_in_turn():
+    for conversion, unchanged in on_jax(CONVERSIONS).items():
+        assert unchanged == [True, True, True], conversion

@@ -185,12 +185,17 @@ def _carry_state(old, new) -> None:
     # The setters would reach into the layers inside, which may differ from their model.
     new._trainable = old._trainable
     for part, new_part in zip(old._seed_generators, new._seed_generators, strict=True):
-        new_part.state.assign(part.state)
+        _copy_value(part.state, new_part.state)
     own, new_own = (part._trainable_variables + part._non_trainable_variables for part in (old, new))
     for variable, new_variable in zip(own, new_own, strict=True):
         new_variable.trainable = variable.trainable
     if isinstance(new, keras.layers.Normalization):
         new.finalize_state()  # its mean is a constant, taken from the weights
+
+
+def _copy_value(old: Any, new: Any) -> None:
+    """Set the variable ``new`` to a copy of ``old``: JAX would share the array, which training deletes."""
+    new.assign(keras.ops.convert_to_numpy(old))
 
 
 def _compile_like(old: keras.Model, new: keras.Model, twins: dict[int, Any], *, with_state: bool) -> None:
@@ -220,7 +225,7 @@ def _compile_like(old: keras.Model, new: keras.Model, twins: dict[int, Any], *, 
     if with_state and old.optimizer.built:
         new.optimizer.build([twins.get(id(variable), variable) for variable in old.optimizer._trainable_variables])
         for variable, new_variable in zip(old.optimizer.variables, new.optimizer.variables, strict=True):
-            new_variable.assign(variable)
+            _copy_value(variable, new_variable)
 
 
 def _carry_exclusions(old: Any, new: Any, pairs: list[tuple[Any, Any]]) -> None:
