@@ -77,6 +77,47 @@ def test_batches_of_unequal_size_give_the_first_norm_the_exact_statistics(kind):
     np.testing.assert_allclose(np.stack(statistics(model.get_layer("first"))), moments(X), rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [OURS, STOCK])
+def test_batches_of_images_of_unequal_size_give_the_first_norm_the_exact_statistics(kind):
+    large, small = X[:3].reshape(1, 12, 12, 1).repeat(2, 0), X[3:5, ..., :1] + 5
+    model = keras.Sequential([keras.layers.Input((None, None, 1)), kind()])
+    recalibrate_batch_norms(model, [large, small])
+    expected = moments(np.concatenate([large.reshape(-1, 1), small.reshape(-1, 1)]))
+    np.testing.assert_allclose(np.stack(statistics(model.layers[0])), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [OURS, STOCK, lambda: OURS(unbiased_moving_variance=True)])
+def test_what_is_masked_does_not_count(kind):
+    x = RNG.normal(3.0, 1.0, (12, 6, 4)).astype("float32")
+    x[:4] += 4
+    x[:4, 1:] = 0
+    x[8:] = 0  # a batch that is masked whole
+    model = keras.Sequential([keras.layers.Input((6, 4)), keras.layers.Masking(), kind(), keras.layers.LSTM(2)])
+    recalibrate_batch_norms(model, [x[:4], x[4:8], x[8:]])
+    seen = x[(x != 0).any(-1)].astype("float64")
+    expected = [seen.mean(0), seen.var(0, ddof=int(getattr(model.layers[1], "unbiased_moving_variance", False)))]
+    np.testing.assert_allclose(np.stack(statistics(model.layers[1])), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [OURS, STOCK])
+def test_nothing_but_masked_numbers_is_refused(kind):
+    model = keras.Sequential([keras.layers.Input((6, 4)), keras.layers.Masking(), kind()])
+    with pytest.raises(DataError, match="no batch to recalibrate with"):
+        recalibrate_batch_norms(model, [np.zeros((4, 6, 4), "float32")])
+    np.testing.assert_array_equal(np.stack(statistics(model.layers[1])), [np.zeros(4), np.ones(4)])
+
+
+def test_a_channel_that_is_masked_whole_keeps_its_statistics():
+    inputs, mask = keras.Input((3, 5)), keras.Input((3,), dtype="bool")
+    norm = OURS(axis=1)
+    model = keras.Model([inputs, mask], norm(inputs, mask=mask))
+    norm.moving_mean.assign([7.0, 7.0, 7.0])
+    x = RNG.normal(3.0, 1.0, (4, 3, 5)).astype("float32")
+    recalibrate_batch_norms(model, [[x, np.array([[True, True, False]] * 4)]])
+    np.testing.assert_allclose(norm.moving_mean, [*x.mean((0, 2))[:2], 7.0], rtol=1e-5)
+    np.testing.assert_allclose(norm.moving_variance, [*x.var((0, 2))[:2], 1.0], rtol=1e-5)
+
+
 def test_a_large_mean_costs_no_digits():
     model = make_model(OURS)
     recalibrate_batch_norms(model, [X[:20] + 1e4, X[20:] + 1e4])

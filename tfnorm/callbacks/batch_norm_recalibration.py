@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tfnorm.errors import DataError, TfnormError, whole_number
+from tfnorm.layers import BatchNormalization
 
 
 class BatchNormRecalibration(keras.callbacks.Callback):
@@ -17,14 +18,16 @@ class BatchNormRecalibration(keras.callbacks.Callback):
 
     The moving averages lag behind weights that change quickly and are noisy for small batches. Here some batches pass
     through the network as in training (each norm uses its batch's own statistics, while dropout and all other layers
-    do as at inference), and each norm takes, over batches of :math:`n_b` images,
+    do as at inference), and each norm takes, over batches of :math:`n_b` numbers of a channel, without those under a
+    mask,
 
     .. math:: \mu = \frac{1}{n} \sum_b n_b \mu_b, \quad
         \sigma^2 = \frac{1}{n} \sum_b n_b (\sigma_b^2 + (\mu_b - \mu)^2), \quad n = \sum_b n_b
 
-    which is exact for the first norm of a network whatever the size of the batches. Where a norm keeps the unbiased
-    variance, it gets that of all numbers together, N / (N - 1) times the above. No other weight changes. Frozen batch
-    norms (``trainable=False``), which use their moving statistics in training too, are left alone.
+    which is exact for the first norm of a network whatever the size of the batches and of their images. Where a norm
+    keeps the unbiased variance, it gets that of all numbers together, n / (n - 1) times the above. No other weight
+    changes. Frozen batch norms (``trainable=False``), which use their moving statistics in training too, are left
+    alone.
 
     Args:
         x: Training images as the model takes them, shape (images, height, width, channels), or an iterable of batches,
@@ -148,14 +151,14 @@ def recalibrate_batch_norms(model: keras.Model, batches: Iterable[Any]) -> dict[
     """
     norms = batch_norms(model)
     before = [(_values(norm.moving_mean), _values(norm.moving_variance)) for norm in norms]
-    sums: dict[int, list[Any]] = {id(norm): [0.0, 0.0, 0.0, 0.0] for norm in norms}
+    sums: dict[int, list[Any]] = {id(norm): [0.0, 0.0, 0.0] for norm in norms}
     finished = False
     try:
         with _own_statistics(norms, sums):
             for batch in batches:
                 _check_shape(model, batch)
                 model(batch, training=False)
-        if not all(count for count, *_ in sums.values()):
+        if not all(np.any(count) for count, *_ in sums.values()):
             raise DataError("There is no batch to recalibrate with. Give at least one, of two images or more.")
         finished = True
     finally:
@@ -164,12 +167,15 @@ def recalibrate_batch_norms(model: keras.Model, batches: Iterable[Any]) -> dict[
                 norm.moving_mean.assign(mean)
                 norm.moving_variance.assign(variance)
     shift = {}
-    for norm, (old, _) in zip(norms, before, strict=True):
-        count, first, second, numbers = sums[id(norm)]
-        mean = first / count
-        variance = np.maximum(second / count - mean**2, 0.0)
+    for norm, (old, old_variance) in zip(norms, before, strict=True):
+        count, first, second = sums[id(norm)]
+        some = np.maximum(count, 1.0)
+        mean = first / some
+        variance = np.maximum(second / some - mean**2, 0.0)
         if _unbiased(norm):
-            variance = variance * numbers / np.maximum(numbers - 1.0, 1.0)
+            variance = variance * count / np.maximum(count - 1.0, 1.0)
+        # A channel that was masked throughout stays as it is.
+        mean, variance = np.where(count > 0, mean, old), np.where(count > 0, variance, old_variance)
         norm.moving_mean.assign(mean)
         norm.moving_variance.assign(variance)
         shift[norm.name] = float(np.max(np.abs(mean - old) / np.sqrt(variance + norm.epsilon)))
@@ -178,7 +184,7 @@ def recalibrate_batch_norms(model: keras.Model, batches: Iterable[Any]) -> dict[
 
 @contextmanager
 def _own_statistics(norms: Iterable[Any], sums: dict[int, list[Any]]) -> Iterator[None]:
-    """Have each norm use its batch's statistics, and add up images, means, mean squares and numbers a channel."""
+    """Have each norm use its batch's statistics, and add up numbers a channel, sums and sums of squares."""
     norms = list(norms)
     momenta = [norm.momentum for norm in norms]
 
@@ -189,16 +195,14 @@ def _own_statistics(norms: Iterable[Any], sums: dict[int, list[Any]]) -> Iterato
             norm.moving_mean.assign(keras.ops.zeros(norm.moving_mean.shape))  # 0 times infinity would be no number
             norm.moving_variance.assign(keras.ops.ones(norm.moving_variance.shape))
             outputs = plain(norm, inputs, training=True, mask=mask)
-            images = int(inputs.shape[0])
+            count = _count(norm, inputs, mask)
             mean, variance = _values(norm.moving_mean), _values(norm.moving_variance)
-            total = sums[id(norm)]
             if _unbiased(norm):  # variances add up as biased ones
-                numbers = keras.ops.convert_to_numpy(norm.count(inputs, mask))
-                variance = variance * (numbers - 1.0) / np.maximum(numbers, 1)
-                total[3] = total[3] + numbers
-            total[0] += images
-            total[1] = total[1] + images * mean
-            total[2] = total[2] + images * (variance + mean**2)
+                variance = variance * (count - 1.0) / np.maximum(count, 1.0)
+            total = sums[id(norm)]
+            total[0] = total[0] + count
+            total[1] = total[1] + count * mean
+            total[2] = total[2] + count * (variance + mean**2)
             return outputs
 
         return call
@@ -217,6 +221,12 @@ def _own_statistics(norms: Iterable[Any], sums: dict[int, list[Any]]) -> Iterato
 
 def _unbiased(norm: Any) -> bool:
     return getattr(norm, "unbiased_moving_variance", False) and not norm.renorm
+
+
+def _count(norm: Any, inputs: Any, mask: Any) -> np.ndarray:
+    """Return how many numbers of a channel the statistics of a call are of, one for each channel under a mask."""
+    # Keras's own layer has all that this method of ours reads.
+    return np.asarray(keras.ops.convert_to_numpy(BatchNormalization.count(norm, inputs, mask)), "float64")
 
 
 def _values(variable: Any) -> np.ndarray:
