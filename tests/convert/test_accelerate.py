@@ -10,6 +10,7 @@ from tiny import array, images, one_layer
 from tfnorm import build
 from tfnorm import layers as ours
 from tfnorm.convert import accelerate, to_keras
+from tfnorm.errors import TfnormError
 
 NORMS = [kind for kind in KINDS if kind.__name__.endswith("Normalization")]
 
@@ -204,3 +205,28 @@ def test_applications(name, seeded):
     assert_close(fast(x, training=True), model(x, training=True), 1e-3)
     for weight, same in zip(fast.weights, model.weights, strict=True):
         assert_close(array(weight) + 1, array(same) + 1, 1e-3)  # means of 0 are noise
+
+
+# Layers that cannot be made again.
+
+
+class NoConfig(layers.Layer):
+    def __init__(self):
+        super().__init__()
+
+
+class NoGetConfig(layers.Layer):
+    def __init__(self, function, **kwargs):
+        super().__init__(**kwargs)
+        self.function = function
+
+
+@pytest.mark.parametrize("layer", [NoConfig(), NoGetConfig(object())])
+def test_a_layer_that_cannot_be_made_again_is_refused(layer):
+    layer.name = "odd"
+    with pytest.raises(TfnormError) as caught:
+        accelerate(keras.Sequential([keras.Input((4,)), layer]))
+    assert str(caught.value) == (
+        f"{type(layer).__name__} 'odd' cannot be made again from its configuration. Give the class a get_config that "
+        "returns the arguments of its __init__, and the __init__ **kwargs that it passes on."
+    )

@@ -105,14 +105,26 @@ def remake(layer, kind: type | None = None, config: dict[str, Any] | None = None
         layer: A layer, an operation or a metric.
         kind: The class, default the layer's own.
         config: The configuration, default the layer's own.
+
+    Raises:
+        TfnormError: The class cannot be made from its configuration.
     """
+    try:
+        return _remade(layer, kind or type(layer), layer.get_config() if config is None else config)
+    except (NotImplementedError, TypeError) as error:
+        raise TfnormError(
+            f"{type(layer).__name__} {layer.name!r} cannot be made again from its configuration. Give the class a "
+            "get_config that returns the arguments of its __init__, and the __init__ **kwargs that it passes on."
+        ) from error
+
+
+def _remade(layer: Any, kind: type, config: dict[str, Any]):
     functions = {key: value for key, value in vars(layer).items() if isinstance(value, FunctionType)}
-    config = layer.get_config() if config is None else config
     if functions.get("activation", remake).__name__ == "<lambda>":
         config = {**config, "activation": None}  # which Keras writes, but cannot read
     # Functions are in the configuration by name only and lambdas as code, without the module they are from.
     with keras.saving.custom_object_scope({f.__name__: f for f in functions.values()}), SafeModeScope(False):
-        new = (kind or type(layer)).from_config(config)
+        new = kind.from_config(config)
     for key, function in functions.items():
         if function.__name__ == "<lambda>":
             setattr(new, key, function)
