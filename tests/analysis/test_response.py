@@ -165,6 +165,19 @@ def test_interpolations(interpolation, side):
     assert check(keras.Model(image, layers.Resizing(side, side, interpolation=interpolation)(image)), least=1e-6) > 10
 
 
+@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize("side", [90, 30, 25, 45])
+def test_the_mean_of_an_area(side, antialias):
+    image = keras.Input((60, 60, 1))
+    layer = layers.Resizing(side, side, interpolation="area", antialias=antialias)
+    assert check(keras.Model(image, layer(image))) == 2 * side
+
+
+def test_enlarging_by_areas():
+    image = keras.Input((5, 6, 1))
+    assert check(keras.Model(image, layers.UpSampling2D((2, 3), interpolation="area")(image))) == 28
+
+
 @pytest.mark.parametrize("side", [20, 25, 90])
 def test_antialiasing_widens_the_kernel(side):
     image = keras.Input((60, 60, 1))

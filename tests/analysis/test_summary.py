@@ -324,6 +324,14 @@ def test_where_padding_depends_on_the_size_of_the_image():
     assert (unknown.receptive_field, unknown.start, unknown.padding) == ((3, 3), (None, None), (None, None))
 
 
+@pytest.mark.parametrize("kind", [layers.Resizing, layers.UpSampling2D])
+def test_an_interpolation_that_is_not_known(kind):
+    sizes = (4, 4) if kind is layers.Resizing else (2,)
+    table = summary(chain(kind(*sizes, interpolation="gaussian", name="odd")))
+    assert table["odd"].trace.unknown == "what its interpolation 'gaussian' reads is not known"
+    assert f"From 'odd' ({kind.__name__}) on, the receptive field is not known" in str(table)
+
+
 def test_an_open_input():
     model = chain(
         layers.Conv2D(4, 3, 2, padding="same", name="conv"), layers.GlobalAveragePooling2D(), shape=(None, None, 3)

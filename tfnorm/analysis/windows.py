@@ -92,10 +92,11 @@ def reduced(trace: Trace, shape: Shape, axes: Sequence[int], kept: bool) -> Trac
 
 
 def _adaptive_pool(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
-    def taps(unit: int, old: int, new: int) -> range:
-        return range(unit * old // new, -(-(unit + 1) * old // new))
+    return _resampled(layer, inputs, shape, _area)
 
-    return _resampled(layer, inputs, shape, taps)
+
+def _area(unit: int, old: int, new: int) -> range:
+    return range(unit * old // new, -(-(unit + 1) * old // new))
 
 
 def _resampled(layer: Any, inputs: Sequence[Trace], shape: Shape, taps: Callable[[int, int, int], range]) -> Trace:
@@ -117,7 +118,13 @@ def _resampled(layer: Any, inputs: Sequence[Trace], shape: Shape, taps: Callable
 RADII = {"bilinear": 1, "bicubic": 2, "lanczos3": 3, "lanczos5": 5}
 
 
-def _interpolated(interpolation: str, antialias: bool = False) -> Callable[[int, int, int], range]:
+def _interpolated(interpolation: str, antialias: bool = False) -> Callable[[int, int, int], range] | None:
+    """Return what each pixel of an enlarged or reduced image reads; None if the interpolation is not known."""
+    if interpolation == "area":
+        return _area
+    if interpolation != "nearest" and interpolation not in RADII:
+        return None
+
     def taps(unit: int, old: int, new: int) -> range:
         if interpolation == "nearest":
             nearest = (2 * unit + 1) * old // (2 * new)
@@ -136,13 +143,22 @@ def _interpolated(interpolation: str, antialias: bool = False) -> Callable[[int,
 def _resizing(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
     if layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio:
         return replace(inputs[0], shape=shape, unknown="it keeps the aspect ratio, which is not followed")
-    return _resampled(layer, inputs, shape, _interpolated(layer.interpolation, layer.antialias))
+    taps = _interpolated(layer.interpolation, layer.antialias)
+    if taps is None:
+        return _not_followed(layer, inputs, shape)
+    return _resampled(layer, inputs, shape, taps)
+
+
+def _not_followed(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
+    return replace(inputs[0], shape=shape, unknown=f"what its interpolation {layer.interpolation!r} reads is not known")
 
 
 def _up_sampling(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
     (trace,) = inputs
     factors = (layer.size,) if isinstance(layer.size, int) else layer.size
     taps = _interpolated(getattr(layer, "interpolation", "nearest"))
+    if taps is None:
+        return _not_followed(layer, inputs, shape)
 
     def change(place: int, field: Field) -> Field:
         index = _dimension(layer, place, trace.shape)
