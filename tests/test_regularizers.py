@@ -51,7 +51,7 @@ def test_value_and_gradient(regularizer, value, gradient, scale):
     np.testing.assert_allclose(slope.ravel(), gradient(exact), rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("shape", [(), (1,), (5,), (3, 3, 2, 4)])
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (3, 3, 2, 4), (0, 3)])
 def test_l2norm_at_zero(shape):
     value, gradient = value_and_gradient(L2Norm(0.5), np.zeros(shape))
     assert value == 0

@@ -53,7 +53,7 @@ class L2Norm(keras.regularizers.Regularizer):
         """Return the penalty of the tensor ``x``, a scalar."""
         # Scaled by the largest element, so that squares neither vanish nor overflow; it cancels, so no gradient
         # flows through it. A tensor of zeros is divided by 1.
-        largest = ops.stop_gradient(ops.max(ops.abs(x)))
+        largest = ops.stop_gradient(ops.max(ops.abs(x), initial=0.0))
         safe = ops.where(largest > 0, largest, ops.ones_like(largest))
         total = ops.sum(ops.square(x / safe))
         zero = ops.equal(total, 0)
