@@ -52,6 +52,13 @@ def test_unbiased_variance_of_a_single_value_is_finite():
     np.testing.assert_allclose(layer.moving_variance, np.full(4, 0.9), rtol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(0, 4, 4, 3), (0, 3), (2, 0, 4, 3)])
+def test_a_batch_without_numbers_leaves_the_moving_statistics(shape):
+    layer = BatchNormalization()
+    assert layer(np.zeros(shape, "float32"), training=True).shape == shape
+    np.testing.assert_array_equal([layer.moving_mean, layer.moving_variance], [np.zeros(3), np.ones(3)])
+
+
 @pytest.mark.parametrize("unbiased", [False, True])
 def test_inference_takes_the_moving_statistics(unbiased, seeded):
     layer = BatchNormalization(unbiased_moving_variance=unbiased)

@@ -67,7 +67,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 f"at layer {self.name!r}."
             )
         axis = self.axis % len(inputs.shape)
-        if not (training and self.trainable):
+        # A batch without images has no statistics, but other replicas wait for those of a synchronized norm.
+        empty = 0 in inputs.shape and not self.synchronized
+        if empty or not (training and self.trainable):
             outputs = kernels().batch_norm_inference(
                 inputs, self.gamma, self.beta, self.moving_mean, self.moving_variance, axis=axis, epsilon=self.epsilon
             )
