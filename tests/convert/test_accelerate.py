@@ -221,11 +221,12 @@ class NoGetConfig(layers.Layer):
         self.function = function
 
 
+@pytest.mark.parametrize("convert", [accelerate, to_keras])
 @pytest.mark.parametrize("layer", [NoConfig(), NoGetConfig(object())])
-def test_a_layer_that_cannot_be_made_again_is_refused(layer):
+def test_a_layer_that_cannot_be_made_again_is_refused(layer, convert):
     layer.name = "odd"
     with pytest.raises(TfnormError) as caught:
-        accelerate(keras.Sequential([keras.Input((4,)), layer]))
+        convert(keras.Sequential([keras.Input((4,)), layer]))
     assert str(caught.value) == (
         f"{type(layer).__name__} 'odd' cannot be made again from its configuration. Give the class a get_config that "
         "returns the arguments of its __init__, and the __init__ **kwargs that it passes on."

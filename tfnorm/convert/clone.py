@@ -10,6 +10,7 @@ from types import FunctionType
 from typing import Any
 
 import keras
+import numpy as np
 from keras.src.models.functional import Functional, functional_like_constructor
 from keras.src.saving.serialization_lib import SafeModeScope
 
@@ -109,13 +110,26 @@ def remake(layer, kind: type | None = None, config: dict[str, Any] | None = None
     Raises:
         TfnormError: The class cannot be made from its configuration.
     """
+    config = config_of(layer) if config is None else config
     try:
-        return _remade(layer, kind or type(layer), layer.get_config() if config is None else config)
-    except (NotImplementedError, TypeError) as error:
-        raise TfnormError(
-            f"{type(layer).__name__} {layer.name!r} cannot be made again from its configuration. Give the class a "
-            "get_config that returns the arguments of its __init__, and the __init__ **kwargs that it passes on."
-        ) from error
+        return _remade(layer, kind or type(layer), config)
+    except TypeError as error:
+        raise _not_remade(layer) from error
+
+
+def config_of(layer) -> dict[str, Any]:
+    """Return the configuration of ``layer``, or raise a `TfnormError` that says what it needs."""
+    try:
+        return layer.get_config()
+    except NotImplementedError as error:
+        raise _not_remade(layer) from error
+
+
+def _not_remade(layer: Any) -> TfnormError:
+    return TfnormError(
+        f"{type(layer).__name__} {layer.name!r} cannot be made again from its configuration. Give the class a "
+        "get_config that returns the arguments of its __init__, and the __init__ **kwargs that it passes on."
+    )
 
 
 def _remade(layer: Any, kind: type, config: dict[str, Any]):
@@ -207,7 +221,7 @@ def _carry_state(old, new) -> None:
 
 def _copy_value(old: Any, new: Any) -> None:
     """Set the variable ``new`` to a copy of ``old``: JAX would share the array, which training deletes."""
-    new.assign(keras.ops.convert_to_numpy(old))
+    new.assign(np.array(old.numpy()))
 
 
 def _compile_like(old: keras.Model, new: keras.Model, twins: dict[int, Any], *, with_state: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfnorm.convert.clone import check_cloneable, clone_with, is_container, remake
+from tfnorm.convert.clone import check_cloneable, clone_with, config_of, is_container, remake
 from tfnorm.errors import TfnormError
 from tfnorm.layers import (
     Activation,
@@ -151,7 +151,7 @@ def _stock_weights(layer) -> list:
 
 def _stock_layer(layer, dropped: list[str]):
     kind = _stock_class(layer) or type(layer)
-    config = _without_own_penalties(layer.get_config(), layer.name, dropped)
+    config = _without_own_penalties(config_of(layer), layer.name, dropped)
     if isinstance(layer, GroupNormalization):
         config.pop("group_size", None)
         (channels,) = layer.input_spec.axes.values()
