@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tfnorm.compare.configurations import configurations
 from tfnorm.compare.engines import run_local
 from tfnorm.compare.grid import plan_grid
 from tfnorm.datasets import load
 from tfnorm.errors import RunError
+from tfnorm.training.data import fingerprints
 
 
 def write(path, images):
@@ -32,3 +34,17 @@ def test_runs_on_data_that_have_changed_are_refused_before_anything_is_trained(f
     assert str(Path("out") / done.folder) in str(error.value) and not begun
     file.unlink()
     assert run_local([done], tmp_path / "out") == {}, "finished runs do without their data"
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_data_are_loaded_once_and_never_downloaded(cached, tmp_path, monkeypatch):
+    loads = []
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr("tfnorm.training.data.load_data", lambda config: loads.append(config) or load("digits"))
+    if cached:
+        (tmp_path / "datasets").mkdir()
+        (tmp_path / "datasets" / "mnist.npz").touch()
+    fingerprint = fingerprints()
+    configs = configurations(["bn", "ln"], seeds=2, dataset="mnist")
+    assert {fingerprint(config) for config in configs} == {load("digits").fingerprint if cached else None}
+    assert len(loads) == cached

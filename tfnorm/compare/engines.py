@@ -65,11 +65,11 @@ def run_local(
         TfnormError: If a number is out of range, or a folder holds another run or one on other data, before anything
             starts.
     """
+    from tfnorm.training.data import fingerprints
+
     jobs = default_jobs(whole_number("threads", threads)) if jobs is None else whole_number("jobs", jobs)
     out, progress = Path(out), progress or SweepProgress()
-    runs = list(runs)
-    todo = prepared(runs, out, threads, trackers, progress)
-    check_data(runs, out)
+    todo = prepared(runs, out, threads, trackers, progress, fingerprints())
     if before is not None:
         before()
     if not todo:
@@ -114,12 +114,17 @@ def check_failures(failures: Mapping[Path, str]) -> None:
 
 
 def prepared(
-    runs: Iterable[PlannedRun], out: Path, threads: int, trackers: Sequence[str], progress: SweepProgress
+    runs: Iterable[PlannedRun],
+    out: Path,
+    threads: int,
+    trackers: Sequence[str],
+    progress: SweepProgress,
+    data: Callable[[TrainConfig], str | None] | None = None,
 ) -> list[PlannedRun]:
     """Return the runs that are not finished, once all is checked, and tell how many there are."""
     whole_number("threads", threads)
     runs = list(runs)
-    todo = unfinished(runs, out, threads)
+    todo = unfinished(runs, out, threads, data)
     for run in runs:
         if run not in todo:
             catch_up(out / run.folder, trackers)
@@ -127,60 +132,37 @@ def prepared(
     return todo
 
 
-def unfinished(runs: Sequence[PlannedRun], out: Path, threads: int | None) -> list[PlannedRun]:
+def unfinished(
+    runs: Sequence[PlannedRun],
+    out: Path,
+    threads: int | None,
+    data: Callable[[TrainConfig], str | None] | None = None,
+) -> list[PlannedRun]:
     """Return the runs that are not finished.
 
     Args:
         runs: All of them.
         out: The folder that theirs are in.
         threads: How many threads they are to be trained with; None is as many as there are cores.
+        data: Returns the fingerprint of a configuration's data, see `tfnorm.training.data.fingerprints`; asked only
+            about folders that hold a run. None leaves the data to whoever trains.
 
     Raises:
-        RunError: With a sentence for each folder that holds another run, or one of another number of threads.
+        RunError: With a sentence for each folder that holds another run, one on other data, or one of another number
+            of threads.
     """
     problems = []
     for run in runs:
         folder = RunFolder(out / run.folder)
         try:
-            folder.check(run.config.asked())
+            found = data(run.config) if data is not None and folder.config_path.exists() else None
+            folder.check(run.config.asked(), found)
             folder.check_threads(threads)
         except RunError as error:
             problems.append(str(error))
     if problems:
         raise RunError("\n".join(problems))
     return [run for run in runs if not RunFolder(out / run.folder).finished]
-
-
-def check_data(runs: Sequence[PlannedRun], out: Path) -> None:
-    """Raise a RunError if runs in the folder were trained on other data than those that are found now.
-
-    Data that cannot be loaded here are passed over: finished runs do without them.
-
-    Args:
-        runs: All of them.
-        out: The folder that theirs are in.
-    """
-    begun = [run for run in runs if RunFolder(out / run.folder).config_path.exists()]
-    if not begun:
-        return
-    from tfnorm.training.data import load_data, place_of
-
-    fingerprints: dict[tuple[object, ...], str | None] = {}
-    problems = []
-    for run in begun:
-        config = run.config.resolved()
-        place = place_of(config)
-        if place not in fingerprints:
-            try:
-                fingerprints[place] = load_data(config).fingerprint
-            except TfnormError:
-                fingerprints[place] = None
-        try:
-            RunFolder(out / run.folder).check(config.asked(), fingerprints[place])
-        except RunError as error:
-            problems.append(str(error))
-    if problems:
-        raise RunError("\n".join(problems))
 
 
 def measure(configs: Sequence[TrainConfig], *, threads: int = 1) -> list[tuple[float, float] | None]:
