@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tfnorm.wording import interval, number, with_spread
+from tfnorm.wording import interval_text, number, with_spread
 
 
 def wide_console() -> Console:
@@ -145,7 +145,7 @@ def print_sweep(result: Any, folder: Path | None = None) -> None:
             f"{row['parameters']:,}",
             f"{row['seeds']}{diverged}",
             with_spread(row["last_accuracy"], row["last_accuracy_std"]),
-            interval(row["last_accuracy_low"], row["last_accuracy_high"], " to ") if several else "",
+            interval_text(row["last_accuracy_low"], row["last_accuracy_high"], " to ") if several else "",
             number(row["test_data_loss"], ".4f"),
             number(row["penalty"], ".4f"),
             number(row["misclassified"], ".1f"),

@@ -42,14 +42,20 @@ def number(value: float, pattern: str = ".2f") -> str:
     return format(value, pattern) if math.isfinite(value) else DASH
 
 
-def interval(low: float, high: float, between: str = DASH) -> str:
-    """Return the ends of an interval of accuracies in percent, cut at 0 and 100, or a dash if there is none.
+def cut(low: float, high: float) -> tuple[float, float]:
+    """Return the ends of an interval of accuracies in percent, cut at 0 and 100; NaN where there is none."""
+    return (max(low, 0.0), min(high, 100.0)) if math.isfinite(low) else (math.nan, math.nan)
+
+
+def interval_text(low: float, high: float, between: str = DASH) -> str:
+    """Return what `cut` leaves of an interval, or a dash if there is none.
 
     Example:
-        >>> interval(97.5, 101.2), interval(-3.0, 40.0, " to "), interval(float("nan"), float("nan"))
+        >>> interval_text(97.5, 101.2), interval_text(-3.0, 40.0, " to "), interval_text(float("nan"), float("nan"))
         ('97.50–100.00', '0.00 to 40.00', '–')
     """
-    return f"{max(low, 0.0):.2f}{between}{min(high, 100.0):.2f}" if math.isfinite(low) else DASH
+    low, high = cut(low, high)
+    return f"{low:.2f}{between}{high:.2f}" if math.isfinite(low) else DASH
 
 
 def with_spread(mean: float, std: float) -> str:

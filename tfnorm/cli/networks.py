@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -80,20 +80,18 @@ def inspect(
     """
     from tfnorm.analysis.inspect import inspect_architecture, inspect_file
 
+    given: dict[str, Any] = {
+        key: value for key, value in {"norm": norm, "num_classes": classes}.items() if value is not None
+    }
     if network.endswith((".keras", ".h5")) or Path(network).is_file():
-        for option, value in (("norm", norm), ("classes", classes)):
-            if value is not None:
-                raise TfnormError(f"--{option} belongs to an architecture, and {network} is a file. Leave it out.")
+        for option in given:
+            raise TfnormError(
+                f"--{option.removeprefix('num_')} belongs to an architecture, and {network} is a file. Leave it out."
+            )
         start_quietly()
         layers = inspect_file(network, input_shape=input_shape, batch_size=batch_size)
     else:
-        layers = inspect_architecture(
-            network,
-            norm or "bn",
-            input_shape=input_shape,
-            num_classes=10 if classes is None else classes,
-            batch_size=batch_size,
-        )
+        layers = inspect_architecture(network, input_shape=input_shape, batch_size=batch_size, **given)
     print_layers(layers)
 
 

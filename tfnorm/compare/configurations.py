@@ -55,9 +55,7 @@ def configurations(
     if isinstance(asked, numbers.Integral) and not isinstance(asked, bool) and int(asked) > 0:
         chosen = list(range(int(asked)))
     elif isinstance(asked, Iterable) and not isinstance(asked, str):
-        chosen = [
-            seed.__index__() if hasattr(seed, "__index__") and not isinstance(seed, bool) else seed for seed in asked
-        ]
+        chosen = list(asked)
     else:
         raise TfnormError(f"`seeds` must be at least 1, or a list of seeds. Received: seeds={seeds!r}.")
     if not chosen or len(set(chosen)) < len(chosen):

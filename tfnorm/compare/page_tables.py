@@ -14,7 +14,7 @@ from tfnorm.report.html import Cell, Column, link
 from tfnorm.report.palette import Style
 from tfnorm.spec import NORMS, parse
 from tfnorm.training.runs import Run
-from tfnorm.wording import DASH, interval, number, p_text, signed, with_spread
+from tfnorm.wording import DASH, interval_text, number, p_text, signed, with_spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +96,7 @@ def results(
                 Cell(penalty or DASH),
                 Cell(f"{row['parameters']:,.0f}", float(row["parameters"])),
                 Cell(with_spread(row["last_accuracy"], row["last_accuracy_std"]), float(row["last_accuracy"])),
-                Cell(interval(low, high), float(low)),
+                Cell(interval_text(low, high), float(low)),
                 _cell(row["test_data_loss"], ".4f"),
                 _cell(row["penalty"], ".4f"),
                 _cell(row["misclassified"], ",.0f" if len(runs) == 1 else ",.1f"),

@@ -288,10 +288,7 @@ def _of_pairs(kept: Sequence[str], best: str, differences: Sequence[Difference],
     if not real and any(d.is_real() for d in tested):
         return ["No ranking is justified: what is better in the mean diverged with other seeds.", *rest]
     if not real:
-        return [
-            f"No difference shown between {listed(kept)}: {_detected(tested)}.",
-            *rest,
-        ]
+        return [f"No difference shown between {listed(kept)}: {_detected(tested)}.", *rest]
     equal = [label for label in kept for d in tested if {best, label} == {d.first, d.second} and not d.is_real()]
     sentences = [f"{d}." for d in real]
     if equal:

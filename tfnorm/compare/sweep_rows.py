@@ -13,6 +13,7 @@ from tfnorm.compare.rows import run_row
 from tfnorm.compare.sweep_best import Combination
 from tfnorm.spec import FACTORS, format, parse
 from tfnorm.training.runs import Run
+from tfnorm.wording import cut
 
 if TYPE_CHECKING:
     from tfnorm.compare.grid import PlannedRun
@@ -118,8 +119,7 @@ def said(values: Mapping[str, Any], axes: Sequence[str]) -> list[str]:
 
 def interval(row: Row) -> tuple[float, float]:
     """Return the ends of the 95 % interval of the accuracy in percent, cut at 0 and 100; NaN for one seed."""
-    low, high = float(row.measures["last_accuracy_low"]), float(row.measures["last_accuracy_high"])
-    return (max(low, 0.0), min(high, 100.0)) if math.isfinite(low) else (math.nan, math.nan)
+    return cut(float(row.measures["last_accuracy_low"]), float(row.measures["last_accuracy_high"]))
 
 
 def _gap(run: Run) -> float:

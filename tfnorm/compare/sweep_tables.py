@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tfnorm.compare.statistics import Difference
 from tfnorm.compare.sweep_best import Best
 from tfnorm.compare.sweep_rows import SHORT, Ended, Row, interval
-from tfnorm.wording import DASH, p_text, signed
+from tfnorm.wording import DASH, interval_text, p_text, signed
 
 if TYPE_CHECKING:
     from tfnorm.compare.sweep import Sweep
@@ -81,7 +81,7 @@ class Tables:
             row = next(row for row in rows if row.combination is combination)
             among = best.among[combination.norm]
             low, high = interval(row)
-            said = f"{low:.2f} to {high:.2f}" if math.isfinite(low) else "one seed"
+            said = interval_text(low, high, " to ") if math.isfinite(low) else "one seed"
             beyond = row.measures["last_accuracy_low"] < low or row.measures["last_accuracy_high"] > high
             seeds = len(combination.finite)
             cells.append(
