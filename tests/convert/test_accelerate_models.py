@@ -241,29 +241,6 @@ def test_the_model_is_not_changed(seeded):
 # What is refused.
 
 
-def test_other_models_are_refused():
-    class Own(keras.Model):
-        def call(self, x):
-            return x
-
-    class Wide(keras.Model):
-        def __init__(self, width):
-            inputs = keras.Input((6,))
-            super().__init__(inputs, layers.Dense(width)(inputs), name="wide")
-
-    class Chain(keras.Sequential):
-        def __init__(self):
-            super().__init__([keras.Input((6,)), layers.Dense(2)], name="chain")
-
-    for model, words in ((Own(name="mine"), "Own 'mine'"), (Wide(3), "Wide 'wide'"), (Chain(), "Chain 'chain'")):
-        with pytest.raises(TfnormError) as caught:
-            accelerate(model)
-        assert str(caught.value) == (
-            f"Only functional and sequential models can be converted. Received: {words}. "
-            "Build it with keras.Input and keras.Model(inputs, outputs)."
-        )
-
-
 def test_a_model_without_weights_yet_is_refused():
     with pytest.raises(TfnormError) as caught:
         accelerate(keras.Sequential([layers.BatchNormalization()], name="mine"))

@@ -10,7 +10,6 @@ from tiny import functional
 
 from tfnorm import layers as ours
 from tfnorm.convert import fold_batch_norm
-from tfnorm.errors import TfnormError
 
 
 class OwnNorm(layers.BatchNormalization):
@@ -168,16 +167,3 @@ def test_norms_inside_layers(seeded):
         "own/norm": "inside the layer 'own' (OwnBlock)",
         "rows/bn": "inside the layer 'rows' (TimeDistributed)",
     }
-
-
-def test_other_models_are_refused():
-    class Own(keras.Model):
-        def call(self, x):
-            return x
-
-    with pytest.raises(TfnormError) as caught:
-        fold_batch_norm(Own(name="mine"))
-    assert str(caught.value) == (
-        "Only functional and sequential models can be converted. Received: Own 'mine'. "
-        "Build it with keras.Input and keras.Model(inputs, outputs)."
-    )

@@ -235,19 +235,6 @@ def test_penalties_with_a_counterpart_stay():
     assert len(stock.losses) == len(model.trainable_variables)
 
 
-def test_other_models_are_refused():
-    class Own(keras.Model):
-        def call(self, x):
-            return x
-
-    with pytest.raises(TfnormError) as caught:
-        to_keras(Own(name="mine"))
-    assert str(caught.value) == (
-        "Only functional and sequential models can be converted. Received: Own 'mine'. "
-        "Build it with keras.Input and keras.Model(inputs, outputs)."
-    )
-
-
 def test_penalties_of_layers_inside_others_are_left_out_too(tmp_path, run_python, seeded):
     lstm = keras.layers.LSTM(2, kernel_regularizer=L2Norm(1e-3), recurrent_regularizer="l2", name="lstm")
     model = keras.Sequential([keras.Input((5, 3)), keras.layers.Bidirectional(lstm, name="both")])

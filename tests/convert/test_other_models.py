@@ -1,0 +1,43 @@
+"""Models that no conversion can follow."""
+
+import keras
+import pytest
+from keras import layers
+
+from tfnorm.convert import accelerate, fold_batch_norm, replace_norms, to_keras
+from tfnorm.errors import TfnormError
+
+
+class Own(keras.Model):
+    def call(self, x):
+        return x
+
+
+class Wide(keras.Model):
+    def __init__(self, width):
+        inputs = keras.Input((6,))
+        super().__init__(inputs, layers.Dense(width)(inputs), name="wide")
+
+
+class Chain(keras.Sequential):
+    def __init__(self):
+        super().__init__([keras.Input((6,)), layers.Dense(2)], name="chain")
+
+
+CONVERSIONS = {
+    "accelerate": accelerate,
+    "fold_batch_norm": fold_batch_norm,
+    "replace_norms": lambda model: replace_norms(model, "gn:8"),
+    "to_keras": to_keras,
+}
+
+
+@pytest.mark.parametrize("conversion", CONVERSIONS)
+def test_other_models_are_refused(conversion):
+    for model, words in ((Own(name="mine"), "Own 'mine'"), (Wide(3), "Wide 'wide'"), (Chain(), "Chain 'chain'")):
+        with pytest.raises(TfnormError) as caught:
+            CONVERSIONS[conversion](model)
+        assert str(caught.value) == (
+            f"Only functional and sequential models can be converted. Received: {words}. "
+            "Build it with keras.Input and keras.Model(inputs, outputs)."
+        )
