@@ -167,17 +167,45 @@ def test_batch_moments():
         np.testing.assert_allclose(variance, wide.var((0, 1, 2)), rtol=1e-5)
 
 
-def test_batch_moments_have_no_gradient():
-    x = tf.ones([2, 3, 8])
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        _, mean, _ = fast.batch_norm(x, None, None, axis=2, epsilon=EPSILON)
-    with pytest.raises(ValueError) as caught:
-        tape.gradient(mean, x)
-    assert str(caught.value) == (
-        "The batch mean and variance that `batch_norm` returns have no gradient: they are for moving averages. "
-        "Use tfnorm.ops.generic.batch_norm to differentiate them."
-    )
+def test_gradients_of_batch_moments():
+    x, upstream, *_ = draw((3, 4, 5, 8), "bn", offset=5.0)
+
+    def gradients(module, dtype):
+        source, weight = tf.cast(x, dtype), tf.cast(upstream, dtype)
+        with tf.GradientTape() as outer:
+            outer.watch(source)
+            with tf.GradientTape() as tape:
+                tape.watch(source)
+                y, mean, variance = module.batch_norm(source, None, None, axis=3, epsilon=EPSILON)
+                total = tf.reduce_sum(y * weight * tf.exp(mean - 5) * variance)
+            first = tape.gradient(total, source)
+        return [first, outer.gradient(first, source, weight)]
+
+    assert_close(gradients(fast, "float32"), gradients(generic, "float64"), 1e-4)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("norm", NORMS)
+def test_forward_mode(norm, compiled):
+    """The derivative along a direction is that of the generic function, for which TensorFlow needs no gradient of ours.
+
+    With the moments of a batch, which a layer asks for too.
+    """
+    values = draw((2, 3, 3, 8), norm)
+
+    def along(module, dtype):
+        x, tangent, gamma, beta = (tf.cast(a, dtype) for a in values)
+
+        def directional(x, tangent, gamma, beta):
+            with tf.autodiff.ForwardAccumulator([x, gamma], [tangent, 2 * gamma]) as accumulator:
+                y = function(module, norm, 4)(x, gamma, beta)
+                y = tf.nn.relu(y) * y
+            return accumulator.jvp(y)
+
+        run = tf.function(directional, autograph=False) if compiled else directional
+        return [run(x, tangent, gamma, beta)]
+
+    assert_close(along(fast, "float32"), along(generic, "float64"), 1e-4)
 
 
 def test_inference_gradients_of_the_statistics():

@@ -59,8 +59,8 @@ def passes(function: Callable) -> Callable:
 def with_gradient(output, backward: Callable, reference: Callable, tensors):
     """Return ``output`` as a function of ``tensors`` with a gradient written by hand.
 
-    Only the first derivative is written by hand. Higher ones are those of ``reference``, by automatic
-    differentiation.
+    Only the first derivative is written by hand. Higher ones, and those of forward mode, are those of ``reference``, by
+    automatic differentiation.
 
     Args:
         output: Computed from ``tensors`` behind `tf.stop_gradient`.
@@ -69,28 +69,53 @@ def with_gradient(output, backward: Callable, reference: Callable, tensors):
         tensors: The arguments that have gradients.
     """
 
+    def slow_gradient(upstream, *tensors):
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            result = reference(*tensors)
+        return tape.gradient(result, tensors, upstream, unconnected_gradients="zero")
+
+    def gradient(upstream):
+        sources = [upstream, *tensors]
+
+        def second(*upstreams):
+            with tf.GradientTape() as tape:
+                tape.watch(sources)
+                gradients = slow_gradient(*sources)
+            return tape.gradient(gradients, sources, upstreams, unconnected_gradients="zero")
+
+        return unless_forward(lambda: backward(*sources), second, slow_gradient, sources)
+
+    return unless_forward(lambda: tf.identity(output), gradient, reference, tensors)
+
+
+def unless_forward(function: Callable, gradient: Callable, plain: Callable, tensors):
+    """Return what ``function`` returns, with a gradient of its own; in forward mode what ``plain`` does.
+
+    Forward mode does not take such a gradient for what it is: in a graph it follows the operations of ``function``.
+
+    Args:
+        function: Computes results from ``tensors``, without arguments.
+        gradient: From a gradient for each result to one for each of ``tensors``.
+        plain: The same function, of ``tensors``, in operations that have derivatives.
+        tensors: What the results depend on.
+    """
+    running, forward = True, False
+
     @tf.custom_gradient
     def run(*tensors):
-        def gradient(upstream):
-            @tf.custom_gradient
-            def first(upstream, *tensors):
-                def second(*upstreams):
-                    sources = [upstream, *tensors]
-                    with tf.GradientTape() as outer:
-                        outer.watch(sources)
-                        with tf.GradientTape() as inner:
-                            inner.watch(tensors)
-                            result = reference(*tensors)
-                        gradients = inner.gradient(result, tensors, upstream, unconnected_gradients="zero")
-                    return outer.gradient(gradients, sources, upstreams, unconnected_gradients="zero")
+        def ask(*upstreams):
+            nonlocal forward
+            if not running:
+                return gradient(*upstreams)
+            forward = True  # which asks at once, before anything can go back
+            return [tf.zeros_like(tensor) for tensor in tensors]
 
-                return backward(upstream, *tensors), second
+        return function(), ask
 
-            return first(upstream, *tensors)
-
-        return tf.identity(output), gradient
-
-    return run(*tensors)
+    result = run(*tensors)
+    running = False
+    return plain(*tensors) if forward else result
 
 
 def shaped_like(y, x):

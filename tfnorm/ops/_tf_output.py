@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfnorm.ops._tf_compile import one_pass, shaped_like, wide
+from tfnorm.ops._tf_compile import one_pass, shaped_like, unless_forward, wide
 
 _MADE = "_tfnorm_made"
 _DROPPED = "_tfnorm_dropped"
@@ -59,11 +59,10 @@ def relu(x):
         upstream, seed, rate = getattr(upstream, _DROPPED, (upstream, _no_seed(), 0.0))
         return _masked(made, upstream, seed, rate)
 
-    @tf.custom_gradient
-    def run(x):
-        return shaped_like(_finish(*made.still(), _no_seed(), relu=True, rate=0.0), x), gradient
+    def run():
+        return shaped_like(_finish(*made.still(), _no_seed(), relu=True, rate=0.0), x)
 
-    return remember(run(x), made)
+    return remember(unless_forward(run, gradient, tf.nn.relu, [x]), made)
 
 
 def dropout(x, seed, *, rate: float):
@@ -96,11 +95,10 @@ def dropout(x, seed, *, rate: float):
             setattr(dropped, _DROPPED, (upstream, seed, rate))
         return dropped
 
-    @tf.custom_gradient
-    def run(x):
-        return shaped_like(_finish(*made.still(), seed, relu=made.relu, rate=rate), x), gradient
+    def run():
+        return shaped_like(_finish(*made.still(), seed, relu=made.relu, rate=rate), x)
 
-    return run(x)
+    return unless_forward(run, gradient, masked, [x])
 
 
 def _masked(made: Made, upstream, seed, rate: float):

@@ -98,24 +98,8 @@ def _rows(x, gamma, beta, epsilon, reference, *, centered: bool):
     return with_gradient(normalize(made), backward, reference, [x, gamma, beta]), made
 
 
-@tf.custom_gradient
-def _moving_only(statistic, x):
-    """Return a ``statistic`` of ``x``, and refuse to differentiate it: it feeds moving averages."""
-
-    def refuse(upstream):
-        raise ValueError(
-            "The batch mean and variance that `batch_norm` returns have no gradient: they are for moving averages. "
-            "Use tfnorm.ops.generic.batch_norm to differentiate them."
-        )
-
-    return tf.identity(statistic), refuse
-
-
 def batch_norm(x, gamma, beta, *, axis: int, epsilon: float):
-    """Normalize with the statistics of the batch; see `tfnorm.ops.generic.batch_norm`.
-
-    The mean and variance that are returned refuse to be differentiated.
-    """
+    """Normalize with the statistics of the batch; see `tfnorm.ops.generic.batch_norm`."""
     if not _covered(x, [axis]):
         return generic.batch_norm(x, gamma, beta, axis=axis, epsilon=epsilon)
     gamma, beta = _weight(gamma, 1, x.shape[axis:]), _weight(beta, 0, x.shape[axis:])
@@ -123,12 +107,29 @@ def batch_norm(x, gamma, beta, *, axis: int, epsilon: float):
     def reference(x, gamma, beta, epsilon):
         return generic.batch_norm(x, gamma, beta, axis=2, epsilon=epsilon)[0]
 
-    y, made, mean, variance = _columns(
-        _as_columns(x, batch=True), gamma, beta, tf.constant(epsilon), reference, groups=columns.BATCH
+    samples = _as_columns(x, batch=True)
+    y, made, mean, variance = _columns(samples, gamma, beta, tf.constant(epsilon), reference, groups=columns.BATCH)
+    moments = _moments(samples, *(tf.reshape(moment[0], x.shape[axis:]) for moment in (mean, variance)))
+    return remember(shaped_like(y, x), made), *moments
+
+
+def _moments(x, mean, variance):
+    """Return the batch's mean and variance, (channels,) each, as functions of ``x`` (samples, pixels, channels)."""
+    count = tf.cast(tf.size(x) // x.shape[2], tf.float32)
+
+    def of_mean(upstream, x):
+        return [tf.cast(tf.broadcast_to(upstream / count, tf.shape(x)), x.dtype)]
+
+    def of_variance(upstream, x):
+        return [tf.cast((wide(x) - mean) * (2 * upstream / count), x.dtype)]
+
+    def reference(index):
+        return lambda x: tf.reshape(generic.moments(wide(x), [0, 1])[index], [-1])
+
+    return (
+        with_gradient(mean, of_mean, reference(0), [x]),
+        with_gradient(variance, of_variance, reference(1), [x]),
     )
-    channels = x.shape[axis]
-    mean, variance = (_moving_only(tf.reshape(statistic[0], [channels]), x) for statistic in (mean, variance))
-    return remember(shaped_like(y, x), made), mean, variance
 
 
 def batch_norm_inference(x, gamma, beta, mean, variance, *, axis: int, epsilon: float):
