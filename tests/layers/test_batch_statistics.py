@@ -57,6 +57,13 @@ def test_a_batch_without_numbers_leaves_the_moving_statistics(shape):
     layer = BatchNormalization()
     assert layer(np.zeros(shape, "float32"), training=True).shape == shape
     np.testing.assert_array_equal([layer.moving_mean, layer.moving_variance], [np.zeros(3), np.ones(3)])
+    train = tf.function(
+        lambda x: layer(x, training=True), input_signature=[tf.TensorSpec([None] * (len(shape) - 1) + [3])]
+    )
+    assert train(np.zeros(shape, "float32")).shape == shape
+    np.testing.assert_array_equal([layer.moving_mean, layer.moving_variance], [np.zeros(3), np.ones(3)])
+    train(np.ones((2, *shape[1:]), "float32") if shape[1] else np.ones((2, 1, *shape[2:]), "float32"))
+    np.testing.assert_allclose(layer.moving_mean, np.full(3, 0.01), rtol=1e-5)
 
 
 @pytest.mark.parametrize("unbiased", [False, True])

@@ -40,8 +40,8 @@ def _pixels(x):
 @one_pass
 def _mean(x, *, groups: int):
     # Summed from each sample's first pixel, so that a large mean does not round the sum.
-    first = wide(x[:, :1])
-    return _shared(first[:, 0] + total(lambda part: part - first, x, axis=1) / _pixels(x), groups)
+    first = wide(x[:, :1])  # without pixels, none
+    return _shared(tf.reduce_sum(first, 1) + total(lambda part: part - first, x, axis=1) / _pixels(x), groups)
 
 
 @one_pass
@@ -54,7 +54,7 @@ def _variance(x, mean, epsilon, *, groups: int):
 @passes
 def statistics(x, epsilon, *, groups: int, centered: bool):
     """Return mean, variance and r."""
-    mean = _mean(x, groups=groups) if centered else tf.zeros_like(x[:, 0], tf.float32)
+    mean = _mean(x, groups=groups) if centered else tf.zeros(tf.gather(tf.shape(x), [0, 2]))
     return mean, *_variance(x, mean, epsilon, groups=groups)
 
 

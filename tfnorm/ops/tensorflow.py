@@ -39,7 +39,7 @@ def _covered(x, axes: Sequence[int]) -> bool:
     """Return whether the passes serve an ``x`` whose weights span ``axes``: the last ones, of known size."""
     last = list(range(len(x.shape) - len(axes), len(x.shape)))
     known = None not in [x.shape[axis] for axis in axes]
-    return x.dtype in _DTYPES and list(axes) == last and 0 not in axes and known and compiles()
+    return x.dtype in _DTYPES and list(axes) == last and 0 not in axes and known and 0 not in x.shape and compiles()
 
 
 def _weight(weight, default: float, sizes: Sequence[int]):
@@ -109,7 +109,8 @@ def batch_norm(x, gamma, beta, *, axis: int, epsilon: float):
 
     samples = _as_columns(x, batch=True)
     y, made, mean, variance = _columns(samples, gamma, beta, tf.constant(epsilon), reference, groups=columns.BATCH)
-    moments = _moments(samples, *(tf.reshape(moment[0], x.shape[axis:]) for moment in (mean, variance)))
+    # Alike in all samples, of which there may be none.
+    moments = _moments(samples, *(tf.reduce_sum(moment[:1], 0) for moment in (mean, variance)))
     return remember(shaped_like(y, x), made), *moments
 
 
