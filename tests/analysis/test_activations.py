@@ -223,3 +223,15 @@ def test_dropout_and_augmentation_are_left_out():
     model = model_of(layers.RandomContrast(0.9), layers.Dropout(0.9), layers.LayerNormalization())
     (record,) = activation_statistics(model, IMAGES)
     assert record["before_std"] == pytest.approx(IMAGES.std(), rel=1e-5)
+
+
+def test_inputs_of_a_model_inside_go_by_their_names():
+    first, second = keras.Input((6, 6, 3), name="z"), keras.Input((6, 6, 3), name="a")
+    outputs = [layers.LayerNormalization(name="of_z")(first), layers.LayerNormalization(name="of_a")(second)]
+    inner = keras.Model([first, second], outputs, name="inner")
+    image = keras.Input((6, 6, 3))
+    model = keras.Model(image, inner({"z": image, "a": 5 * image}))
+    of_z, of_a = activation_statistics(model, IMAGES)
+    assert (of_z["layer"], of_a["layer"]) == ("inner/of_z", "inner/of_a")
+    assert [of_z["before_mean"], of_z["before_std"]] == moments(IMAGES)
+    assert [of_a["before_mean"], of_a["before_std"]] == moments(5 * IMAGES)

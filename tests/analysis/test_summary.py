@@ -87,6 +87,20 @@ def test_an_unknown_layer_makes_unknown_what_follows_it_and_nothing_else():
     assert known["sum"].receptive_field == (3, 3) and not known.notes and known["odd"].multiply_adds == 0
 
 
+def test_what_a_subclass_computes_is_not_known():
+    class Own(layers.Conv2D):
+        def call(self, inputs):
+            return super().call(inputs) + keras.ops.mean(inputs)
+
+    class Renamed(layers.Conv2D):
+        """Has other defaults."""
+
+    table = summary(chain(Own(4, 3, name="own"), Renamed(4, 3, name="renamed")))
+    notes = (UNKNOWN.format(name="own", kind="Own"), UNCOUNTED.format(name="own", kind="Own"))
+    assert not table["own"].fields and table.notes == notes
+    assert summary(chain(Renamed(4, 3, name="renamed")))["renamed"].receptive_field == (3, 3)
+
+
 def test_attention_is_not_known_but_its_multiply_adds_are():
     steps = keras.Input((10, 8), name="steps")
     model = keras.Model(steps, layers.MultiHeadAttention(2, 4, name="attention")(steps, steps))

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from tfnorm.analysis.graph import Call, check_graph, walk
+from tfnorm.analysis.graph import Call, check_graph, graph_of, in_order, walk
 from tfnorm.errors import DataError, TfnormError, unknown, whole_number
 from tfnorm.layers import FilterResponseNormalization
 
@@ -109,12 +109,12 @@ def _outputs(call: Call, batch_statistics: bool) -> list[Any]:
 
 def _fitting(x: Any, model: keras.Model) -> list[np.ndarray]:
     """Return one array for each input of the model, of its shape."""
-    if isinstance(x, Mapping) and not isinstance(getattr(model, "_inputs_struct", None), Mapping):
+    graph = graph_of(model)
+    try:
+        arrays = [np.asarray(part) for part in in_order(x, graph)]
+    except KeyError:
         names = [tensor.name for tensor in model.inputs]
-        if set(x) != set(names):
-            raise DataError(f"`x` must hold an array for each of the inputs {names}. Received: {list(x)}.")
-        x = [x[name] for name in names]  # as Keras does; flattened, they would be in the order of their names
-    arrays = [np.asarray(part) for part in keras.tree.flatten(x)]
+        raise DataError(f"`x` must hold an array for each of the inputs {names}. Received: {list(x)}.") from None
     if len(arrays) != len(model.inputs):
         raise DataError(f"`x` must be one array for each of the {len(model.inputs)} inputs. Received: {len(arrays)}.")
     for number, tensor in enumerate(model.inputs):

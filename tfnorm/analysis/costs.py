@@ -13,7 +13,7 @@ from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
 from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
 from keras.src.layers.convolutional.base_separable_conv import BaseSeparableConv
 
-from tfnorm.analysis.graph import Call, graph_of, walk
+from tfnorm.analysis.graph import Call, graph_of, has_known_call, walk
 from tfnorm.analysis.reading import read_call, reader_of
 from tfnorm.analysis.trace import Shape, Trace
 
@@ -35,7 +35,7 @@ def multiply_adds_of(layer: Any, inputs: Sequence[Shape], output: Shape) -> int 
         if graph_of(layer) is not None:
             return _of_model(layer, inputs)
         for kinds, cost in COSTS:
-            if isinstance(layer, kinds):
+            if isinstance(layer, kinds) and has_known_call(layer):
                 return cost(layer, inputs, output)
     except OpenShapeError:
         return None

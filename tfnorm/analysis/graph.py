@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,23 @@ def graph_of(layer: Any) -> Functional | None:
     return layer if isinstance(layer, Functional) and type(layer).call is Functional.call else None
 
 
+def has_known_call(layer: Any) -> bool:
+    """Return whether a layer computes what Keras or tfnorm wrote, not what a subclass of theirs makes of it."""
+    definer = next((kind for kind in type(layer).__mro__ if "call" in vars(kind)), type(layer))
+    return definer.__module__.split(".")[0] in ("keras", "tfnorm")
+
+
+def in_order(given: Any, model: Any) -> list[Any]:
+    """Return what a functional model is called with in the order of its inputs, to which Keras assigns it.
+
+    Raises:
+        KeyError: If it is a dictionary that lacks the name of an input.
+    """
+    if isinstance(given, Mapping) and not isinstance(model._inputs_struct, Mapping):
+        return [given[tensor.name] for tensor in model.inputs]  # flattened, they would be in the order of their names
+    return list(keras.tree.flatten(given))
+
+
 def walk(model: Any, values: Sequence[Any], visit: Callable[[Call], Sequence[Any]]) -> list[Any]:
     """Pass values through a model, and return those at its outputs.
 
@@ -88,8 +105,8 @@ def _walk(graph: Any, values: Sequence[Any], visit: Callable[..., Any], path: st
         name = f"{path}{operation.name}"
         inner = graph_of(operation)
         if inner is not None:
-            first = keras.tree.flatten(args[0] if args else kwargs["inputs"])
-            outputs = _walk(inner, first, visit, f"{name}/", calls)
+            given = in_order(args[0] if args else kwargs["inputs"], inner)
+            outputs = _walk(inner, given, visit, f"{name}/", calls)
         else:
             inputs = [known[id(tensor)] for tensor in node.input_tensors]
             number = calls[id(operation)] = calls.get(id(operation), 0) + 1

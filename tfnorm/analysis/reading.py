@@ -12,7 +12,7 @@ from keras.src.applications.convnext import LayerScale, StochasticDepth
 from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 from keras.src.layers.merging.base_merge import Merge
 
-from tfnorm.analysis.graph import Call, graph_of, walk
+from tfnorm.analysis.graph import Call, graph_of, has_known_call, walk
 from tfnorm.analysis.trace import Shape, Trace, along, joined, mixed, renumbered, reshaped
 from tfnorm.analysis.windows import WINDOW_READERS, Reader, reduced
 from tfnorm.layers import TLU, FilterResponseNormalization
@@ -42,7 +42,7 @@ def read(layer: Any, inputs: Sequence[Trace], shape: Shape, pointwise: tuple[typ
 def reader_of(layer: Any) -> Reader | None:
     """Return the function that reads a layer's input; None if how it does is not known."""
     found = next((reader for kinds, reader in READERS if isinstance(layer, kinds)), _unknown)
-    return None if found is _unknown else found
+    return None if found is _unknown or not has_known_call(layer) else found
 
 
 def read_call(call: Call, pointwise: tuple[type, ...] = ()) -> list[Trace]:
