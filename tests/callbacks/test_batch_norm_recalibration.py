@@ -221,6 +221,39 @@ def test_images_one_by_one_are_refused_before_training():
     assert int(model.optimizer.iterations) == 0
 
 
+def two_inputs():
+    first, second = keras.Input((4, 4, 3), name="a"), keras.Input((4, 4, 3), name="b")
+    outputs = keras.layers.Flatten()(keras.layers.Add()([OURS(name="norm")(first), second]))
+    model = keras.Model({"a": first, "b": second}, keras.layers.Dense(3)(outputs))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+@pytest.mark.parametrize("kind", [lambda x: x, lambda x: [x], lambda x: [(x, Y)]])
+def test_several_inputs(kind):
+    model, inputs = two_inputs(), {"a": X, "b": 2 * X}
+    model.fit(inputs, Y, verbose=0, callbacks=[BatchNormRecalibration(kind(inputs), batch_size=11)])
+    np.testing.assert_allclose(model.get_layer("norm").moving_mean, moments(X)[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("x", "sentence"),
+    [
+        (X, "A batch must have an array for each of the 2 inputs of the model. Received: 1."),
+        (
+            X.tolist(),
+            "A batch must be an array, or one for each input of the model. Received: float. Make it one with np.asarray.",
+        ),
+    ],
+)
+def test_what_is_no_batch_of_all_inputs_is_refused_before_training(x, sentence):
+    model = two_inputs()
+    with pytest.raises(DataError) as caught:
+        model.fit({"a": X, "b": X}, Y, verbose=0, callbacks=[BatchNormRecalibration(x)])
+    assert str(caught.value) == sentence
+    assert int(model.optimizer.iterations) == 0
+
+
 def test_nothing_to_recalibrate():
     model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)], name="plain")
     model.compile("sgd", "mse")

@@ -127,6 +127,13 @@ class Evaluates(keras.callbacks.Callback):
     """Resets the metrics of the model before the recorder sees the end of the epoch."""
 
     def on_epoch_end(self, epoch, logs=None):
+        self.model.evaluate(X[:20], Y[:20], verbose=0)
+
+
+class EvaluatesBetween(keras.callbacks.Callback):
+    """Resets the metrics between two batches."""
+
+    def on_train_batch_end(self, batch, logs=None):
         self.model.evaluate(X[:4], Y[:4], verbose=0)
 
 
@@ -140,9 +147,18 @@ def test_images_per_second():
 
     assert run() == run(model=make_model()) == 22
     assert run(images_per_epoch=44) == 44
-    assert run(Evaluates()) is None
-    assert run(Evaluates(), images_per_epoch=22) == 22
+    assert run(Evaluates()) == 22
+    assert run(EvaluatesBetween()) is None
+    assert run(EvaluatesBetween(), images_per_epoch=22) == 22
     assert run(model=make_model(steps_per_execution=3)) == 22
+
+
+def test_penalty_where_another_callback_has_evaluated():
+    undisturbed, recorder = HistoryRecorder(), HistoryRecorder()
+    fit(make_model(L1), undisturbed)
+    fit(make_model(L1), Evaluates(), recorder)
+    for one, other in zip(undisturbed.records, recorder.records, strict=True):
+        assert one["data_loss"] == pytest.approx(other["data_loss"], abs=1e-6)
 
 
 def nan_record(path):

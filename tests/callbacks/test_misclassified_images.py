@@ -1,5 +1,6 @@
 """The callback that finds misclassified images."""
 
+import keras
 import numpy as np
 import pytest
 from watched import X, Y, fit, make_model
@@ -51,6 +52,12 @@ def test_a_diverged_model_predicts_nothing(tmp_path):
             {"select": "last"},
             "Unknown selection 'last'. Use one of: confident, first.",
         ),
+        (
+            ({"image": X}, Y),
+            {},
+            "`x` must be one array of images. Received: a dictionary of 'image'. "
+            "The callback is for models with one input and one output.",
+        ),
         ((X, Y), {"every": 0}, "`every` must be an integer of at least 1. Received: every=0."),
         ((X, Y), {"n": 1.5}, "`n` must be an integer of at least 1. Received: n=1.5."),
         (
@@ -98,6 +105,22 @@ def test_misclassified_arguments_that_do_not_fit_the_model(labels, options, sent
     with pytest.raises(DataError) as error:
         fit(model, MisclassifiedImages(X, labels, **options))
     assert str(error.value) == sentence
+    assert int(model.optimizer.iterations) == 0
+
+
+@pytest.mark.parametrize("kind", ["inputs", "outputs"])
+def test_models_with_several_inputs_or_outputs_are_refused_before_training(kind):
+    first, second = keras.Input((4, 4, 3), name="a"), keras.Input((4, 4, 3), name="b")
+    dense = keras.layers.Dense(3)(keras.layers.Flatten()(first))
+    ends = {"inputs": ([first, second], dense), "outputs": (first, {"a": dense, "b": dense + 1})}
+    model = keras.Model(*ends[kind])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with pytest.raises(DataError) as error:
+        model.fit([X, X] if kind == "inputs" else X, Y, verbose=0, callbacks=[MisclassifiedImages(X, Y)])
+    assert str(error.value) == (
+        f"The model must have one input and one output, the logits. Received: 2 {kind}. "
+        "Find its misclassified images with tfnorm.find_misclassified and the logits of one output."
+    )
     assert int(model.optimizer.iterations) == 0
 
 

@@ -30,13 +30,14 @@ class BatchNormRecalibration(keras.callbacks.Callback):
     alone.
 
     Args:
-        x: Training images as the model takes them, shape (images, height, width, channels), or an iterable of batches,
-            each an array or a tuple that starts with one; it is read once at each recalibration.
+        x: Training images as the model takes them, shape (images, height, width, channels), or a dictionary of arrays
+            for a model of several inputs; or an iterable of batches, each of these or a tuple that starts with one,
+            which is read once at each recalibration.
         batches: At most how many batches, at least 1; default 200.
-        batch_size: Images a batch if ``x`` is an array, at least 2; default 64.
+        batch_size: Images a batch if ``x`` is no batches, at least 2; default 64.
         every: Recalibrate before the validation of every so many epochs too, in 1..; None at the end only. Training
             goes on from these statistics.
-        seed: Of the choice of images if ``x`` is an array; default 0.
+        seed: Of the choice of images if ``x`` is no batches; default 0.
 
     Attributes:
         shift: Layer to the largest change of a channel's mean in the last recalibration, in standard deviations of
@@ -63,8 +64,9 @@ class BatchNormRecalibration(keras.callbacks.Callback):
         numbers = {"batches": (batches, 1), "batch_size": (batch_size, 2), "every": (1 if every is None else every, 1)}
         for name, (value, least) in numbers.items():
             whole_number(name, value, least, error=DataError)
-        # What has a shape is one array, in whichever library; other than that, x is batches.
-        x = np.asarray(x) if hasattr(x, "shape") and hasattr(x, "dtype") else x
+        # What has a shape is one array, in whichever library; other than that and a dictionary, x is batches.
+        self._whole = isinstance(x, Mapping) or (hasattr(x, "shape") and hasattr(x, "dtype"))
+        x = keras.tree.map_structure(np.asarray, x) if self._whole else x
         self.x, self.batches, self.batch_size, self.every, self.seed = x, batches, batch_size, every, seed
         self.shift: dict[str, float] = {}
         self._epoch = 0
@@ -77,8 +79,10 @@ class BatchNormRecalibration(keras.callbacks.Callback):
                 f"The model {self.model.name!r} has no batch normalization that trains, so that there are no moving "
                 "statistics to recalibrate. Leave the callback out."
             )
-        if isinstance(self.x, np.ndarray | list | tuple) and len(self.x):
-            _check_shape(self.model, self.x if isinstance(self.x, np.ndarray) else _inputs_of(self.x[0]))
+        if self._whole:
+            _check_batch(self.model, self.x)
+        elif isinstance(self.x, list | tuple) and len(self.x):
+            _check_batch(self.model, _inputs_of(self.x[0]))
         self._looked_at = None
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -103,20 +107,32 @@ class BatchNormRecalibration(keras.callbacks.Callback):
             self._recalibrate()
 
     def _recalibrate(self) -> None:
-        images = self._batches() if isinstance(self.x, np.ndarray) else _inputs(self.x, self.batches)
+        images = self._batches() if self._whole else _inputs(self.x, self.batches)
         self.shift = recalibrate_batch_norms(self.model, images)
 
-    def _batches(self) -> Iterator[np.ndarray]:
-        order = np.random.default_rng(self.seed).permutation(len(self.x))
+    def _batches(self) -> Iterator[Any]:
+        order = np.random.default_rng(self.seed).permutation(len(keras.tree.flatten(self.x)[0]))
         # A last batch of one image has no variance.
         starts = [start for start in range(0, len(order), self.batch_size) if len(order) - start > 1]
         for start in starts[: self.batches]:
-            yield self.x[np.sort(order[start : start + self.batch_size])]
+            chosen = np.sort(order[start : start + self.batch_size])
+            yield keras.tree.map_structure(lambda array, chosen=chosen: array[chosen], self.x)
 
 
-def _check_shape(model: keras.Model, batch: Any) -> None:
-    """Raise a DataError unless an array fits the one input of ``model``, if it is known to have one."""
+def _check_batch(model: keras.Model, batch: Any) -> None:
+    """Raise a DataError unless a batch is of arrays, one for each input that ``model`` is known to have."""
+    parts = keras.tree.flatten(batch)
+    kinds = {type(part).__name__ for part in parts if not hasattr(part, "shape")}
+    if kinds:
+        raise DataError(
+            f"A batch must be an array, or one for each input of the model. Received: {', '.join(sorted(kinds))}. "
+            "Make it one with np.asarray."
+        )
     inputs = getattr(model, "inputs", None) if model.built else None
+    if inputs is not None and len(parts) < len(inputs):
+        raise DataError(
+            f"A batch must have an array for each of the {len(inputs)} inputs of the model. Received: {len(parts)}."
+        )
     if inputs is None or len(inputs) != 1 or not hasattr(batch, "shape"):
         return
     wanted, given = tuple(inputs[0].shape), tuple(batch.shape)
@@ -156,7 +172,7 @@ def recalibrate_batch_norms(model: keras.Model, batches: Iterable[Any]) -> dict[
     try:
         with _own_statistics(norms, sums):
             for batch in batches:
-                _check_shape(model, batch)
+                _check_batch(model, batch)
                 model(batch, training=False)
         if not all(np.any(count) for count, *_ in sums.values()):
             raise DataError("There is no batch to recalibrate with. Give at least one, of two images or more.")

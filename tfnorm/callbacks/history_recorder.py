@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -124,20 +123,25 @@ class HistoryRecorder(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Start the clock."""
-        self._batches: list[tuple[Any, Any]] = []  # images before it, penalty or None if that was not known yet
-        self._rate = self._val_penalty = self._images = self._train_seconds = None
+        self._penalties: list[Any] = []  # of each batch, None if it was not known yet
+        self._counts: list[Any] = []  # of images, after each batch
+        self._rate = self._val_penalty = self._train_seconds = None
         self._start = time.perf_counter()
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Note learning rate, images so far and penalty: tensors, which are waited for at the end of the epoch."""
+        """Note learning rate and penalty: tensors, which are waited for at the end of the epoch."""
         model = self.model
         if not self._scheduled:  # a schedule is asked once, when the epoch ends
             rate = getattr(getattr(model, "optimizer", None), "learning_rate", None)
             self._rate = None if rate is None else _copy(rate)
         penalty = None if self._has_data_loss else self._regularizers()
-        if penalty or not self._looked or self.images_per_epoch is None:
-            seen = getattr(getattr(model, "_loss_tracker", None), "count", None)
-            self._batches.append((None if seen is None else _copy(seen), penalty() if penalty else None))
+        self._penalties.append(penalty() if penalty else None)
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Note the images so far, unless nobody will ask: once the epoch is over, another callback may evaluate."""
+        if self._penalties[-1] is not None or not self._looked or self.images_per_epoch is None:
+            seen = getattr(getattr(self.model, "_loss_tracker", None), "count", None)
+            self._counts.append(None if seen is None else _copy(seen))
 
     def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Stop the clock of the training part: validation begins, and resets the metrics."""
@@ -151,9 +155,9 @@ class HistoryRecorder(keras.callbacks.Callback):
             self._val_penalty = penalty() if penalty else 0.0
 
     def _stop_training_clock(self) -> None:
-        """Set the number of images of the epoch and its training seconds."""
-        tracker = getattr(self.model, "_loss_tracker", None)
-        self._images = None if tracker is None else float(tracker.count)  # waits for the last step on a GPU
+        """Set the training seconds of the epoch."""
+        if self._counts and self._counts[-1] is not None:
+            float(self._counts[-1])  # waits for the last step on a GPU
         self._train_seconds = time.perf_counter() - self._start
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -178,12 +182,12 @@ class HistoryRecorder(keras.callbacks.Callback):
             append_line(self.path, encode_record(record))
 
     def _count_images(self) -> tuple[float | None, list[float] | None]:
-        """Return the images of the epoch, and those of each batch; None if another callback evaluated the model."""
-        counts = [None if seen is None else float(seen) for seen, _ in self._batches] + [self._images]
-        if None in counts or len(counts) < 2:
+        """Return the images of the epoch, and those of each batch; None if another callback evaluated between two."""
+        if None in self._counts or not self._counts:
             return self.images_per_epoch, None
-        weights = list(np.diff(np.asarray(counts, dtype=float)))
-        if min(weights) <= 0 or weights[-1] > max(weights[:-1], default=math.inf):
+        counts = [float(seen) for seen in self._counts]
+        weights = list(np.diff(np.asarray([0.0, *counts])))
+        if min(weights) <= 0:
             return self.images_per_epoch, None
         return self.images_per_epoch or counts[-1], weights
 
@@ -192,8 +196,8 @@ class HistoryRecorder(keras.callbacks.Callback):
         penalty = self._regularizers()
         if penalty is None:
             return 0.0
-        known = [float(value) for _, value in self._batches if value is not None] or [float(penalty())]
-        values = [known[0]] * (len(self._batches) - len(known)) + known
+        known = [float(value) for value in self._penalties if value is not None] or [float(penalty())]
+        values = [known[0]] * (len(self._penalties) - len(known)) + known
         return float(np.average(values, weights=weights if len(values) == len(weights or values) else None))
 
     def _split_loss(self, metrics: dict[str, Any], prefix: str, compute: Callable[[], float]) -> dict[str, Any]:

@@ -68,6 +68,11 @@ class MisclassifiedImages(keras.callbacks.Callback):
             raise DataError(unknown("selection", select, SELECTIONS))
         for name, value in (("n", n), ("batch_size", batch_size), ("every", 1 if every is None else every)):
             whole_number(name, value, error=DataError)
+        if isinstance(x, Mapping):
+            raise DataError(
+                f"`x` must be one array of images. Received: a dictionary of {', '.join(map(repr, x))}. "
+                "The callback is for models with one input and one output."
+            )
         self.x = np.asarray(x)
         self.y = check_labels(y, len(self.x))
         self.n, self.select, self.class_names = n, select, class_names
@@ -80,6 +85,13 @@ class MisclassifiedImages(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Check before the training that classes and names fit the model, if its outputs are known."""
+        for kind in ("inputs", "outputs"):
+            tensors = getattr(self.model, kind, None) or [None]  # not known of a subclass
+            if len(tensors) > 1:
+                raise DataError(
+                    f"The model must have one input and one output, the logits. Received: {len(tensors)} {kind}. "
+                    "Find its misclassified images with tfnorm.find_misclassified and the logits of one output."
+                )
         shape = getattr(self.model, "output_shape", None) if self.model.built else None
         if isinstance(shape, tuple) and all(isinstance(side, int) for side in shape[1:]):
             check_classes(self.y, (len(self.x), *shape[1:]), self.class_names)
