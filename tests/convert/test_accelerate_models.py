@@ -175,6 +175,13 @@ def test_seeds_of_all_layers(seeded):
     np.testing.assert_array_equal(call(accelerate(model), x, training=True), call(model, x, training=True))
 
 
+def test_a_dropout_that_was_switched_off(seeded):
+    model = keras.Sequential([keras.Input((6,)), layers.BatchNormalization(), layers.Dropout(0.5, name="drop")])
+    model.get_layer("drop").rate = 0.0
+    x = images(seeded, 4, 6)
+    np.testing.assert_allclose(accelerate(model)(x, training=True), model(x, training=True), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_precision(policy, seeded):
     before = keras.config.dtype_policy()

@@ -24,6 +24,19 @@ class Chain(keras.Sequential):
         super().__init__([keras.Input((6,)), layers.Dense(2)], name="chain")
 
 
+class Distilled(keras.Model):
+    """Keras takes it for one that can be made again from inputs and outputs alone."""
+
+    def __init__(self, *args, temperature=1.0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.temperature = temperature
+
+
+def distilled():
+    inputs = keras.Input((6,))
+    return Distilled(inputs, layers.Dense(2)(inputs), temperature=7.0, name="student")
+
+
 CONVERSIONS = {
     "accelerate": accelerate,
     "fold_batch_norm": fold_batch_norm,
@@ -34,7 +47,9 @@ CONVERSIONS = {
 
 @pytest.mark.parametrize("conversion", CONVERSIONS)
 def test_other_models_are_refused(conversion):
-    for model, words in ((Own(name="mine"), "Own 'mine'"), (Wide(3), "Wide 'wide'"), (Chain(), "Chain 'chain'")):
+    models = {"Own 'mine'": Own(name="mine"), "Wide 'wide'": Wide(3), "Chain 'chain'": Chain()}
+    models["Distilled 'student'"] = distilled()
+    for words, model in models.items():
         with pytest.raises(TfnormError) as caught:
             CONVERSIONS[conversion](model)
         assert str(caught.value) == (

@@ -136,6 +136,16 @@ def test_settings_that_are_written_only_where_they_are_set():
         assert isinstance(penalty, keras.regularizers.L2) and float(penalty.l2) == 0.5
 
 
+@pytest.mark.parametrize("masking", [layers.Masking(), None])
+def test_masks_that_end_are_in_the_report(masking):
+    def make(inputs):
+        return layers.BatchNormalization(name="norm")(inputs if masking is None else masking(inputs))
+
+    for spec, note in (("rms", "masks go no further"), ("gn:4", "")):
+        _, report = replaced(functional((6, 8), make), spec)
+        assert report.changes[0].note == (note if masking else "")
+
+
 def test_settings_without_a_place_are_in_the_report():
     settings = dict(gamma_regularizer="l1", gamma_constraint="non_neg", beta_regularizer="l2")
     model = one_layer(layers.BatchNormalization(name="norm", **settings))

@@ -90,7 +90,7 @@ def clone_with(
             if old.weights:
                 new.set_weights(weights_of(old))
             parts = list(zip(old._flatten_layers(), new._flatten_layers(), strict=True))
-            twins.update((id(variable), twin) for variable, twin in zip(old.variables, new.variables, strict=True))
+            twins.update((id(variable), twin) for variable, twin in zip(old.weights, new.weights, strict=True))
         for part, new_part in parts:
             _carry_state(part, new_part)
     for old, new in made.values():
@@ -153,7 +153,9 @@ def has_graph(layer) -> bool:
     """Return whether ``layer`` is a model whose class can be called again on layers or tensors of our own."""
     if isinstance(layer, keras.Sequential):
         return type(layer).__init__ is keras.Sequential.__init__
-    return isinstance(layer, Functional) and functional_like_constructor(type(layer))
+    # Which does not look at arguments that are given by name alone; they would be lost.
+    own = inspect.getfullargspec(type(layer).__init__).kwonlyargs
+    return isinstance(layer, Functional) and functional_like_constructor(type(layer)) and not own
 
 
 def output_names(old: keras.Model, new: keras.Model) -> dict[str, str]:
@@ -210,7 +212,8 @@ def _carry_state(old, new) -> None:
     """Give ``new`` what ``old`` has besides weights."""
     # The setters would reach into the layers inside, which may differ from their model.
     new._trainable = old._trainable
-    for part, new_part in zip(old._seed_generators, new._seed_generators, strict=True):
+    # A dropout whose rate was set to 0 after it was made is made again without the seed that it no longer needs.
+    for part, new_part in zip(old._seed_generators, new._seed_generators, strict=False):
         _copy_value(part.state, new_part.state)
     own, new_own = (part._trainable_variables + part._non_trainable_variables for part in (old, new))
     for variable, new_variable in zip(own, new_own, strict=True):

@@ -41,7 +41,8 @@ def fold_batch_norm(model: keras.Model, *, return_report: bool = False) -> keras
     before it can, a dense layer or a convolution without padding right after it does, over its input channels.
 
     Folded are Keras's and tfnorm's batch norms over the channels of a convolution (of one to three dimensions,
-    depthwise, separable, transposed) or a dense layer that has no activation and whose outputs go nowhere else.
+    depthwise, separable, transposed) or a dense layer that has no activation and whose outputs go nowhere else. What is
+    penalized by an activity regularizer stays as it is.
     Dropout (but not called with training=True), average pooling and layers without effect may stand in between, and
     maximum pooling if no s is negative. Weight-standardized convolutions become plain ones. What stays is in the report
     with the reason. Weights are computed in float64, and outputs differ by rounding only. The result can be trained,
@@ -180,6 +181,8 @@ class _Folding:
         inside = self.network.inside(norm)
         if inside:
             return inside
+        if _penalized(norm):
+            return "its outputs are penalized"
         if any(self.network.in_training(*call) for call in self.network.calls(norm)):
             return "called with training=True, and so with the statistics of the batch"
         return ""
@@ -204,6 +207,8 @@ class _Folding:
         if maker is None:
             return None, f"at the start of the model {graph.model.name!r}"
         layer = maker.operation
+        if _penalized(layer):
+            return None, f"the outputs of {layer.name!r} are penalized"
         passes = self._passes(graph, maker, norm)
         if not passes and type(layer) not in SCALINGS:
             active = ", which is called with training=True" if self._is_active(graph, maker) else ""
@@ -232,7 +237,7 @@ class _Folding:
         if len(readers) != 1 or graph.gives_out(tensor):
             return None, ""
         call, layer = readers[0], readers[0].operation
-        pooled = type(layer) in (*MEANS, *MAXIMA)
+        pooled = type(layer) in (*MEANS, *MAXIMA) and not _penalized(layer)
         # Zeros that a convolution adds around its input would have to become -t / s.
         unpadded = type(layer) in CONVOLUTIONS and (layer.padding == "valid" or math.prod(layer.kernel_size) == 1)
         scales = (unpadded or type(layer) is layers.Dense) and not is_adapted(layer)
@@ -249,12 +254,16 @@ class _Folding:
         layer = node.operation
         if type(layer) in MAXIMA:
             return bool((_line(norm)[0] >= 0).all())
-        idle = is_idle(layer) and not self._is_active(graph, node)
+        idle = is_idle(layer) and not self._is_active(graph, node) and not _penalized(layer)
         return type(layer) in MEANS or idle or id(layer) in self.folded
 
     def _is_active(self, graph: Graph, node: Any) -> bool:
         """Return whether a layer that is idle at inference alone is called in training."""
         return is_idle(node.operation) and self.network.in_training(graph, node)
+
+
+def _penalized(layer: Any) -> bool:
+    return getattr(layer, "activity_regularizer", None) is not None
 
 
 def _line(norm: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from tfnorm.convert.calibrate import calibrate_norms, check_batch
 from tfnorm.convert.clone import Chain, clone_with, output_names, remake
 from tfnorm.convert.graph import Graph, Network, Where
 from tfnorm.convert.kinds import ALL_CONVOLUTIONS, NORMS, axis_of_channels, can_standardize, is_idle, is_linear
-from tfnorm.convert.neighbours import relus_after
+from tfnorm.convert.neighbours import relus_after, thresholded
 from tfnorm.convert.norms import NO_STATISTICS, make_norm
 from tfnorm.convert.places import Place, find_places
 from tfnorm.convert.report import Change, Report
@@ -38,7 +38,7 @@ def insert_norms(
     """Return the same network with a norm after each convolution, before its activation.
 
     A convolution "conv1" is followed by the norm "conv1_norm"; if it has an activation of its own, that becomes the
-    layer "conv1_activation" after the norm. All weights that there were are bit for bit the same, biases included.
+    layer "conv1_activation" after the norm, which gets its activity regularizer. All weights that there were are bit for bit the same, biases included.
     The shapes of all outputs and what is trainable stay, and so does a model that was compiled, except that its
     optimizer starts afresh. Convolutions of one to three dimensions, depthwise, separable and transposed ones count,
     in nested models too; a shared convolution gets a norm that is shared likewise.
@@ -99,7 +99,7 @@ def insert_norms(
         if id(layer) in places:
             return _normalized(places[id(layer)], taken)
         if id(layer) in units:
-            return Chain((ours.TLU(axis=units[id(layer)], name=layer.name),))
+            return Chain((thresholded(layer, units[id(layer)]),))
         return remake(layer)
 
     made: dict[int, tuple[Any, Any]] = {}
@@ -151,12 +151,14 @@ def _normalized(place: Place, taken: set[str]) -> Chain:
     standardized = place.spec.weight_standardization and can_standardize(place.layer)
     twin = remake(place.layer, ours.WeightStandardizedConv2D if standardized else None)
     norm = make_norm(place.spec, _unused(f"{twin.name}_norm", taken), place.shape, place.axis)
+    norm.activity_regularizer, twin.activity_regularizer = twin.activity_regularizer, None
     if is_linear(place.layer):
         return Chain((twin, norm), twin=twin)
     twin.activation = keras.activations.linear
     name, activation = _unused(f"{twin.name}_activation", taken), place.layer.activation
-    thresholded = place.spec.kind == "frn" and activation is keras.activations.relu
-    last = ours.TLU(axis=place.axis, name=name) if thresholded else ours.Activation(activation, name=name)
+    relu = place.spec.kind == "frn" and activation is keras.activations.relu
+    last = ours.TLU(axis=place.axis, name=name) if relu else ours.Activation(activation, name=name)
+    last.activity_regularizer, norm.activity_regularizer = norm.activity_regularizer, None
     return Chain((twin, norm, last), twin=twin)
 
 

@@ -75,6 +75,11 @@ def is_relu(layer: Any) -> bool:
     return type(layer) in _ACTIVATIONS and layer.activation is keras.activations.relu
 
 
+def makes_masks(layer: Any) -> bool:
+    """Return whether ``layer`` marks steps that do not count."""
+    return isinstance(layer, layers.Masking) or getattr(layer, "mask_zero", False) is True
+
+
 def is_idle(layer: Any) -> bool:
     """Return whether ``layer`` gives its input at inference."""
     return type(layer) in _IDLE or (type(layer) in _ACTIVATIONS and is_linear(layer))

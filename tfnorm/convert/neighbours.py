@@ -11,6 +11,7 @@ import keras
 from tfnorm.convert.clone import Chain
 from tfnorm.convert.graph import Network
 from tfnorm.convert.kinds import ALL_CONVOLUTIONS, MAXIMA, MEANS, can_standardize, is_relu
+from tfnorm.layers import TLU
 
 
 def relus_after(network: Network, axes: Mapping[int, int]) -> dict[int, int]:
@@ -28,6 +29,11 @@ def relus_after(network: Network, axes: Mapping[int, int]) -> dict[int, int]:
     return found
 
 
+def thresholded(relu: Any, axis: int) -> TLU:
+    """Return the thresholded unit that starts as the ReLU whose place it takes."""
+    return TLU(axis=axis, activity_regularizer=relu.activity_regularizer, name=relu.name)
+
+
 def convolutions_before(network: Network, norms: Collection[int]) -> set[int]:
     """Return the ids of 2D convolutions whose outputs go right into norms, given by their ids, and nowhere else."""
     found = set()
@@ -41,14 +47,17 @@ def convolutions_before(network: Network, norms: Collection[int]) -> set[int]:
 def removal(network: Network, layer: Any, removed: set[int]) -> Chain:
     """Return what stands for a layer that is removed: nothing, or `keras.layers.Identity` where one is needed.
 
-    One keeps the name of an output of the model, and one stays where a model or a wrapper would be left empty.
+    One keeps the name of an output of the model, one what penalizes activities, and one stays where a model or a
+    wrapper would be left empty.
     """
-    needed = not network.calls(layer)
+    needed = not network.calls(layer) or layer.activity_regularizer is not None
     for graph, node in network.calls(layer):
         named = graph is network.graphs[0] and graph.functional is graph.model
         emptied = all(id(call.operation) in removed for call in graph.calls)
         needed |= graph.gives_out(node.outputs[0]) and (named or emptied)
-    return Chain((keras.layers.Identity(name=layer.name),) if needed else ())
+    if not needed:
+        return Chain(())
+    return Chain((keras.layers.Identity(activity_regularizer=layer.activity_regularizer, name=layer.name),))
 
 
 def channels_first(network: Network, layer: Any) -> bool | None:

@@ -9,8 +9,8 @@ import keras
 from tfnorm.convert.calibrate import calibrate_norms, check_batch
 from tfnorm.convert.clone import Chain, clone_with, remake
 from tfnorm.convert.graph import Network, Where
-from tfnorm.convert.kinds import BATCH_NORMS, NORMS
-from tfnorm.convert.neighbours import channels_first, convolutions_before, relus_after, removal
+from tfnorm.convert.kinds import BATCH_NORMS, NORMS, makes_masks
+from tfnorm.convert.neighbours import channels_first, convolutions_before, relus_after, removal, thresholded
 from tfnorm.convert.norms import (
     NO_STATISTICS,
     axes_of,
@@ -23,7 +23,7 @@ from tfnorm.convert.norms import (
 from tfnorm.convert.places import Place, find_places
 from tfnorm.convert.report import Change, Report
 from tfnorm.errors import TfnormError
-from tfnorm.layers import TLU, WeightStandardizedConv2D
+from tfnorm.layers import WeightStandardizedConv2D
 from tfnorm.spec import NormSpec, parse_norm
 
 
@@ -108,7 +108,7 @@ def replace_norms(
             norms[id(layer)] = successor(layer, place.spec, place.shape, place.axis)
             return Chain((norms[id(layer)],))
         if id(layer) in units:
-            return Chain((TLU(axis=units[id(layer)], name=layer.name),))
+            return Chain((thresholded(layer, units[id(layer)]),))
         return remake(layer, WeightStandardizedConv2D if id(layer) in convolutions else None)
 
     made: dict[int, tuple[Any, Any]] = {}
@@ -137,6 +137,8 @@ def _carried(network: Network, place: Place, new: Any) -> list[str]:
     if could_be_either(old, rank) and axes_of(old, rank) != axes_of(new, rank):
         if channels_first(network, old) is None:
             notes.append(f"its channels are taken to be on axis {place.axis}")
+    if not new.supports_masking and any(map(makes_masks, network.everything)):
+        notes.append("masks go no further")
     return notes
 
 
