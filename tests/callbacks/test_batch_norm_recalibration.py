@@ -242,7 +242,8 @@ def test_several_inputs(kind):
         (X, "A batch must have an array for each of the 2 inputs of the model. Received: 1."),
         (
             X.tolist(),
-            "A batch must be an array, or one for each input of the model. Received: float. Make it one with np.asarray.",
+            "A batch must be an array, or one for each input of the model. Received: float. "
+            "Make it one with np.asarray.",
         ),
     ],
 )
