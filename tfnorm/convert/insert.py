@@ -39,9 +39,10 @@ def insert_norms(
 
     A convolution "conv1" is followed by the norm "conv1_norm"; if it has an activation of its own, that becomes the
     layer "conv1_activation" after the norm. Its activity regularizer moves to the last of these layers. All weights
-    that there were are bit for bit the same, biases included. The shapes of all outputs and what is trainable stay, and so does a model that was compiled, except that its
-    optimizer starts afresh. Convolutions of one to three dimensions, depthwise, separable and transposed ones count,
-    in nested models too; a shared convolution gets a norm that is shared likewise.
+    that there were are bit for bit the same, biases included. The shapes of all outputs and what is trainable stay, and
+    so does a model that was compiled, except that its optimizer starts afresh. Convolutions of one to three dimensions,
+    depthwise, separable and transposed ones count, in nested models too; a shared convolution gets a norm that is
+    shared likewise.
 
     Keras calls an output by its last layer. Where ``where`` chooses "logits", which gives one, the output is called
     "logits_norm" afterwards, and losses and metrics that the model was compiled with by name are renamed.
