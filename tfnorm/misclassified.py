@@ -230,6 +230,11 @@ def draw_misclassified(
     """
     from matplotlib.figure import Figure
 
+    if not isinstance(misclassified, Misclassified):
+        raise DataError(
+            f"What is misclassified must be a result of tfnorm.report.misclassified_data(labels, logits). "
+            f"Received: {type(misclassified).__name__}."
+        )
     if path is not None:
         check_picture_path(path)
     pixels = _select_pixels(images, misclassified)

@@ -200,6 +200,13 @@ def test_batches_that_do_not_fit():
     )
     with pytest.raises(TfnormError, match="^`calibrate` must be a batch of inputs of the model 'net'. Invalid input"):
         replace_norms(model, "gn:2", calibrate=np.ones((2, 5)))
+    for batch, sentence in (
+        (np.ones((2, 4, 4, 6)).tolist(), "`calibrate` must be an array, or one for each input. Received: list."),
+        (np.ones((0, 4, 4, 6)), "`calibrate` must hold at least one image. Received: none."),
+    ):
+        with pytest.raises(TfnormError) as caught:
+            replace_norms(model, "gn:2", calibrate=batch)
+        assert str(caught.value) == sentence
 
 
 def test_removed_norms_have_nothing_to_calibrate():

@@ -56,3 +56,18 @@ def test_other_models_are_refused(conversion):
             f"Only functional and sequential models can be converted. Received: {words}. "
             "Build it with keras.Input and keras.Model(inputs, outputs)."
         )
+
+
+@pytest.mark.parametrize("conversion", CONVERSIONS)
+def test_what_is_no_model_is_refused(conversion):
+    for given, sentence in (
+        ("net.keras", "A model is needed. Received: 'net.keras'. Open a file with keras.models.load_model."),
+        (
+            None,
+            "Only functional and sequential models can be converted. Received: NoneType. "
+            "Build it with keras.Input and keras.Model(inputs, outputs).",
+        ),
+    ):
+        with pytest.raises(TfnormError) as caught:
+            CONVERSIONS[conversion](given)
+        assert str(caught.value) == sentence

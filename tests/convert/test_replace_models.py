@@ -200,8 +200,10 @@ def test_where(where, chosen):
             "`where` must be true of at least one norm layer. Received: a function that is false for all 4 of the "
             "model 'net'.",
         ),
+        ([], "`where` must be a name, several of them, or a function that is true of a layer. Received: []."),
+        (3, "`where` must be a name, several of them, or a function that is true of a layer. Received: 3."),
     ],
-    ids=["name", "function"],
+    ids=["name", "function", "none", "number"],
 )
 def test_where_that_fits_nothing(where, sentence):
     with pytest.raises(TfnormError) as caught:

@@ -188,6 +188,13 @@ BUILDS = [
 ]
 
 
+@pytest.mark.parametrize("kind", [GroupNormalization, FilterResponseNormalization])
+def test_several_axes_where_one_is_needed(kind):
+    with pytest.raises(ValueError) as caught:
+        kind(axis=[1, 2], name="norm").build((None, 6, 5, 8))
+    assert str(caught.value) == "`axis` must be one integer, the channel axis. Received: axis=[1, 2] at layer 'norm'."
+
+
 @pytest.mark.parametrize(("layer", "shape", "sentence"), BUILDS)
 def test_build(layer, shape, sentence):
     with pytest.raises(ValueError) as caught:

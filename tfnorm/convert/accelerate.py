@@ -36,7 +36,7 @@ def accelerate(model: keras.Model) -> keras.Model:
             layers included; it is not changed.
 
     Returns:
-        A new model. Its file opens where tfnorm is imported.
+        A new model. Its file opens where `tfnorm.layers` is imported.
 
     Raises:
         TfnormError: If the model is a subclass of its own or not built yet.

@@ -29,6 +29,11 @@ def check_batch(model: keras.Model, batch: Any) -> list[Any] | None:
     if batch is None:
         return None
     functional = Graph(model).functional
+    parts = keras.tree.flatten(batch)
+    if any(part is not None and not hasattr(part, "shape") for part in parts):
+        raise TfnormError(f"`calibrate` must be an array, or one for each input. Received: {type(batch).__name__}.")
+    if any(part is not None and 0 in part.shape for part in parts):
+        raise TfnormError("`calibrate` must hold at least one image. Received: none.")
     try:
         tensors = functional._standardize_inputs(batch)
     except (ValueError, TypeError) as error:

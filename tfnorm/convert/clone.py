@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +20,12 @@ from tfnorm.errors import TfnormError
 
 def check_cloneable(model: keras.Model) -> None:
     """Raise a `TfnormError` unless ``model`` is a functional or sequential model with weights."""
+    if isinstance(model, str | os.PathLike):
+        raise TfnormError(f"A model is needed. Received: {str(model)!r}. Open a file with keras.models.load_model.")
     if not has_graph(model):
+        name = f" {model.name!r}" if hasattr(model, "name") else ""
         raise TfnormError(
-            f"Only functional and sequential models can be converted. Received: {type(model).__name__} {model.name!r}. "
+            f"Only functional and sequential models can be converted. Received: {type(model).__name__}{name}. "
             "Build it with keras.Input and keras.Model(inputs, outputs)."
         )
     if not model.built:

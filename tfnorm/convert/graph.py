@@ -167,8 +167,13 @@ class Network:
                     f"{len(layers)} of the model {self.model.name!r}."
                 )
             return chosen
+        patterns = [where] if isinstance(where, str) else list(where) if isinstance(where, Iterable) else []
+        if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
+            raise TfnormError(
+                f"`where` must be a name, several of them, or a function that is true of a layer. Received: {where!r}."
+            )
         fitting: dict[int, Any] = {}
-        for pattern in [where] if isinstance(where, str) else list(where):
+        for pattern in patterns:
             found = [layer for layer in layers if self._fits(layer, pattern)]
             if not found:
                 guess = nearest(pattern, [self.path(layer) for layer in layers])

@@ -66,8 +66,8 @@ def replace_norms(
         return_report: Whether to return the report too.
 
     Returns:
-        A new model; with ``return_report`` the pair (model, `Report`). Its file opens where tfnorm is imported, and
-        that of `to_keras` of it everywhere.
+        A new model; with ``return_report`` the pair (model, `Report`). Its file opens where `tfnorm.layers` is
+        imported, and that of `to_keras` of it everywhere.
 
     Raises:
         SpecError: For a spec that cannot be read, has penalties or does not fit.

@@ -54,7 +54,7 @@ def to_keras(model: keras.Model) -> keras.Model:
     if strange:
         raise TfnormError(
             f"Keras has no counterpart of these layers: {', '.join(strange)}. "
-            "Keep the model as it is and import tfnorm before loading it."
+            "Keep the model as it is and import tfnorm.layers before loading it."
         )
     dropped: list[str] = []
     not_compiled: list[str] = []

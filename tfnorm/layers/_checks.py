@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 
 def positive_epsilon(epsilon: float) -> float:
@@ -14,6 +15,8 @@ def positive_epsilon(epsilon: float) -> float:
 
 def axis_from_front(axis: int, rank: int, layer: str) -> int:
     """Return ``axis`` counted from 0, for an input of ``rank`` axes."""
+    if not isinstance(axis, Integral):
+        raise ValueError(f"`axis` must be one integer, the channel axis. Received: axis={axis} at layer {layer!r}.")
     if not -rank <= axis < rank:
         raise ValueError(
             f"`axis` must be from {-rank} to {rank - 1} for an input of {rank} axes. "
