@@ -81,6 +81,7 @@ def test_an_unknown_dataset_gets_one_sentence(capsys, monkeypatch):
     [
         ("pytorch", "Unknown KERAS_BACKEND 'pytorch'. Did you mean 'torch'? Use one of: tensorflow, jax, torch."),
         ("nothing", "Unknown KERAS_BACKEND 'nothing'. Use one of: tensorflow, jax, torch."),
+        ("numpy", "Unknown KERAS_BACKEND 'numpy'. Use one of: tensorflow, jax, torch."),
     ],
 )
 def test_a_backend_that_keras_does_not_have_gets_one_sentence(backend, sentence, tmp_path):
@@ -163,11 +164,22 @@ def test_ctrl_c_exits_130_and_keeps_what_was_done(tmp_path, capsys, monkeypatch)
     assert code == 0 and "BatchNormalization" in out and "6,986" in out
 
 
-def test_a_folder_that_cannot_be_written_exits_1(tmp_path, capsys, monkeypatch):
+def test_a_folder_that_cannot_be_made_or_written(tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("")
-    code, _, err = run(["train", "bn", "--epochs", "1", "--out", str(tmp_path / "file" / "x")], capsys, monkeypatch)
-    assert code == 1
-    assert err.startswith("tfnorm: ") and "Not a directory" in err and "Traceback" not in err
+    arguments = ["train", "bn", "--epochs", "1", "--out"]
+    code, _, err = run([*arguments, str(tmp_path / "file" / "x")], capsys, monkeypatch)
+    assert (code, err) == (
+        2,
+        f"tfnorm: Results need a folder. Received: {tmp_path / 'file'}, which is a file. Choose another place.\n",
+    )
+
+    def refuse(path, content):
+        raise PermissionError(13, "Permission denied", "runs/bn")
+
+    monkeypatch.setattr("tfnorm.training.folder.write_whole", refuse)
+    code, _, err = run([*arguments, str(tmp_path / "new")], capsys, monkeypatch)
+    sentence = "Permission denied: 'runs/bn'. Choose another folder, or have its rights changed."
+    assert (code, err.splitlines()[-1]) == (1, f"tfnorm: {sentence}")
 
 
 def test_inspect_shows_fields_and_costs(capsys, monkeypatch):

@@ -41,7 +41,7 @@ def disk_sentence(error: OSError) -> str:
 
     Example:
         >>> print(disk_sentence(OSError(30, "Read-only file system", "runs/bn")))
-        Read-only file system: 'runs/bn'. Choose another folder, with --out.
+        Read-only file system: 'runs/bn'. Choose another folder.
     """
     where = f": {str(error.filename)!r}" if error.filename else ""
     earlier = "the same command goes on from what is written."
@@ -49,9 +49,11 @@ def disk_sentence(error: OSError) -> str:
         errno.ENOSPC: f" Free some space there; {earlier}",
         errno.EDQUOT: f" Free some space there; {earlier}",
         errno.EFBIG: f" Free some space there; {earlier}",
-        errno.EROFS: " Choose another folder, with --out.",
-        errno.EACCES: " Choose another folder, with --out, or have its rights changed.",
-        errno.EPERM: " Choose another folder, with --out, or have its rights changed.",
+        errno.ENOTDIR: " Choose another folder.",
+        errno.EEXIST: " Choose another folder.",
+        errno.EROFS: " Choose another folder.",
+        errno.EACCES: " Choose another folder, or have its rights changed.",
+        errno.EPERM: " Choose another folder, or have its rights changed.",
     }
     return f"{error.strerror or error}{where}.{mend.get(error.errno or 0, '')}"
 

@@ -109,7 +109,7 @@ def print_plan(planned: Any, folder: Path, jobs: int, threads: int) -> None:
     with kept_on_ctrl_c(), Console(stderr=True).status("measuring a few steps of each kind of run"):
         seconds, unknown = estimate_seconds(rows, jobs=jobs, threads=threads)
     if unknown == left:
-        console.print("How long they take could not be measured.")
+        console.print("How long they take could not be measured. The data must be here for it; see --data-dir.")
         return
     without = f", {unknown} of them not counted because they could not be measured" if unknown else ""
     console.print(

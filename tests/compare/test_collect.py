@@ -128,6 +128,22 @@ def test_what_is_not_finished_is_left_out_and_named(fake_comparison, tmp_path):
     assert str(error.value) == (f"No run in {tmp_path}/ln is finished. The command that began them goes on with them.")
 
 
+@pytest.mark.parametrize("how", ["damaged", "gone"])
+def test_a_run_whose_configuration_is_lost_is_named(how, fake_comparison, tmp_path):
+    fake_comparison(tmp_path, {"bn": [0.9, 0.8], "ln": [0.7]}).save()
+    config = tmp_path / "bn" / "seed-0" / "config.json"
+    config.write_text("{") if how == "damaged" else config.unlink()
+    found, _ = report(str(tmp_path))
+    assert names(found) == {"bn": [1], "ln": [0]}
+    assert found.notes == [f"Without a configuration that can be read, and left out: {config.parent}."]
+
+
+def test_no_folder_at_all():
+    with pytest.raises(RunError) as error:
+        report([])
+    assert str(error.value) == ("There is no folder to report on. Give one of a run, of a comparison or of many runs.")
+
+
 @pytest.mark.parametrize("name", ["nowhere", "empty", "file"])
 def test_a_folder_without_runs(name, tmp_path):
     (tmp_path / "empty").mkdir()

@@ -255,3 +255,6 @@ def test_values_can_be_tuples_and_arrays():
     assert [(run.config.norm, run.config.batch_size) for run in planned] == [
         ("bn", 16), ("bn", 32), ("ln", 16), ("ln", 32),
     ]  # fmt: skip
+    for seeds in (np.int64(2), (0, 1), range(2), np.arange(2)):
+        planned = plan_grid({"grid": {"norm": "bn", "seeds": seeds}})
+        assert [run.config.seed for run in planned] == [0, 1]

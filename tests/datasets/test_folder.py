@@ -105,7 +105,7 @@ def test_mixed_sizes(folder):
     first, other = folder / "train" / "cat" / "1.png", picture(folder / "test" / "dog" / "2.png", size=(9, 8))
     assert message(folder) == (
         f"All pictures must have one size. Received: {first} is 3x4 and {other} is 8x9 (height x width). "
-        "Pass image_size=(height, width) to resize them."
+        "Give a size to resize them to, for example image_size=32 (--image-size 32)."
     )
 
 

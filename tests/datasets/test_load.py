@@ -353,6 +353,6 @@ def test_unknown_names_and_paths(tmp_path, monkeypatch):
 @pytest.mark.parametrize("size", [0, -1, (3,), (3, 4, 5), (3, 0), 2.5, "32", True, (True, 3)])
 def test_image_size_must_be_a_pair(size):
     assert message("digits", image_size=size) == (
-        f"`image_size` must be a pair (height, width) of positive integers. Received: image_size={size!r}. "
-        "Use for example (32, 32)."
+        f"`image_size` must be a positive integer or a pair (height, width) of them. Received: image_size={size!r}. "
+        "Use for example 32, or (32, 24)."
     )

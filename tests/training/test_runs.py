@@ -6,13 +6,33 @@ import pytest
 from tfnorm.errors import RunError
 from tfnorm.history import append_line, encode_record
 from tfnorm.training.folder import RunFolder, read_json, write_json
-from tfnorm.training.runs import fingerprint
+from tfnorm.training.runs import Run, fingerprint
 
 
 def test_json_round_trip_carries_the_schema_version(tmp_path):
     write_json(tmp_path / "a" / "x.json", {"one": 1})
     assert read_json(tmp_path / "a" / "x.json") == {"schema_version": 1, "one": 1}
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["x.json"]
+
+
+def test_what_is_no_run_or_not_finished_is_told_as_it_is(tmp_path):
+    with pytest.raises(RunError) as error:
+        Run(tmp_path)
+    assert str(error.value) == f"There is no run in {tmp_path}. Give the folder of one, which has a config.json."
+    write_json(tmp_path / "config.json", {"asked": {}})
+    with pytest.raises(RunError) as error:
+        Run(tmp_path)
+    assert str(error.value) == f"The run in {tmp_path} is not finished. The command that began it goes on with it."
+
+
+@pytest.mark.parametrize("inside", [".", "bn/seed-0"])
+def test_a_file_in_the_place_of_a_folder(inside, tmp_path):
+    (tmp_path / "data.npz").touch()
+    with pytest.raises(RunError) as error:
+        RunFolder(tmp_path / "data.npz" / inside).check({})
+    assert str(error.value) == (
+        f"Results need a folder. Received: {tmp_path / 'data.npz'}, which is a file. Choose another place."
+    )
 
 
 def test_a_damaged_or_foreign_file_is_refused(tmp_path):

@@ -31,10 +31,12 @@ class Found:
     Args:
         runs: The finished runs, those that a comparison lists in its order.
         unfinished: The folders of the others.
+        lost: The folders of what was a run, but has no configuration that can be read.
     """
 
     runs: Sequence[Run]
     unfinished: Sequence[Path]
+    lost: Sequence[Path]
 
 
 def find_runs(folders: Iterable[str | Path]) -> Found:
@@ -44,32 +46,37 @@ def find_runs(folders: Iterable[str | Path]) -> Found:
         RunError: If a folder does not exist or holds no run.
     """
     found: dict[Path, Path] = {}
+    lost: list[Path] = []
     for folder in map(Path, folders):
         if not folder.is_dir():
             what = f"{folder} is a file." if folder.exists() else f"There is no folder {folder}."
             raise RunError(f"{what} Give the folder of a run, of a comparison or of many runs.")
-        runs = _run_folders(folder)
+        runs, gone = _run_folders(folder)
+        lost += [path for path in gone if path not in lost]
         if not runs:
             raise RunError(f"There is no run in {folder}. Give the folder of a run, of a comparison or of many runs.")
         for run in runs:
             found.setdefault(run.resolve(), run)
     finished = [path for path in found.values() if RunFolder(path).finished]
-    return Found([Run(path) for path in finished], [path for path in found.values() if path not in finished])
+    return Found([Run(path) for path in finished], [path for path in found.values() if path not in finished], lost)
 
 
-def _run_folders(folder: Path) -> list[Path]:
-    """Return the folders of runs in a folder or at it, those that its comparison lists first."""
-    found = []
+def _run_folders(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the folders of runs in a folder, those that its comparison lists first, and those of lost runs."""
+    found, lost = [], []
     for place, names, files in os.walk(folder):
         names.sort(key=_natural)
         # Other programs write files of this name too.
         if "config.json" in files and b'"asked"' in (Path(place) / "config.json").read_bytes():
             found.append(Path(place))
             names.clear()
+        elif {"config.json", "history.jsonl"} <= set(files):
+            lost.append(Path(place))
     listing = folder / "comparison.json"
     listed_first = [folder / run["path"] for run in read_json(listing)["runs"]] if listing.exists() else []
     order = {path: place for place, path in enumerate(listed_first)}
-    return sorted(found, key=lambda path: order.get(path, len(order)))
+    lost += [path for path in listed_first if path not in found and path not in lost]
+    return sorted(found, key=lambda path: order.get(path, len(order))), lost
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -90,6 +97,8 @@ def collect(folders: Sequence[str | Path], *, out: str | Path | None = None, any
             another setting and ``anyway`` is not set; the sentence says in what.
     """
     found = find_runs(folders)
+    if not folders:
+        raise RunError("There is no folder to report on. Give one of a run, of a comparison or of many runs.")
     if not found.runs:
         raise RunError(
             f"No run in {listed([str(folder) for folder in folders])} is finished. "
@@ -103,6 +112,8 @@ def collect(folders: Sequence[str | Path], *, out: str | Path | None = None, any
         )
     groups = _groups(found.runs, differing)
     notes = [f"Not finished, and left out: {_named(found.unfinished)}."] if found.unfinished else []
+    if found.lost:
+        notes.append(f"Without a configuration that can be read, and left out: {_named(found.lost)}.")
     folder = Path(out) if out is not None else Path(folders[0]) if len(folders) == 1 else Path("runs/report")
     ordered = [run for runs in groups.values() for run in runs]
     return Comparison(ordered, folder, groups=groups, notes=notes)
@@ -144,12 +155,13 @@ def _check_seeds(runs: Sequence[Run]) -> None:
 
 
 def report(
-    folders: Sequence[str | Path], *, out: str | Path | None = None, anyway: bool = False
+    folders: str | Path | Sequence[str | Path], *, out: str | Path | None = None, anyway: bool = False
 ) -> tuple[Comparison | Sweep, Path]:
     """Write the page of runs that are on disk, with its tables and pictures, without training anything.
 
     Args:
-        folders: Of runs, of comparisons, of sweeps or of many of them. One sweep alone gets the page of a sweep.
+        folders: One or several, of runs, of comparisons, of sweeps or of many of them. One sweep alone gets the page of
+            a sweep.
         out: The folder to write to; default the folder itself if it is one, else ``runs/report``.
         anyway: Whether runs may differ in more than norm and seed.
 
@@ -159,6 +171,7 @@ def report(
     Raises:
         RunError: See `find_runs` and `collect`.
     """
+    folders = [folders] if isinstance(folders, str | Path) else list(folders)
     if len(folders) == 1 and is_sweep(folders[0]):
         sweep = open_sweep(folders[0])
         return sweep, sweep.export(out)

@@ -210,8 +210,10 @@ def _good(where: str, key: str, value: Any, problems: list[str], **others: Any) 
 
 
 def _seeds(value: Any, problems: list[str]) -> list[int]:
-    numbers = list(range(min(value, MOST_RUNS + 1))) if type(value) is int and value > 0 else value
-    if not isinstance(numbers, list) or not numbers or any(type(n) is not int or not 0 <= n < 2**31 for n in numbers):
+    plain = value.tolist() if hasattr(value, "tolist") else value  # of NumPy
+    numbers = range(min(plain, MOST_RUNS + 1)) if type(plain) is int and plain > 0 else plain
+    good = isinstance(numbers, list | tuple | range) and all(type(n) is int and 0 <= n < 2**31 for n in numbers)
+    if not good or not numbers:
         problems.append(f"[grid] `seeds` must be a number of at least 1, or a list of seeds. Received: {value!r}.")
         return []
     return list(dict.fromkeys(numbers))

@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from tfnorm.errors import TfnormError, disk_sentence
 from tfnorm.ops import start_quietly
-from tfnorm.training.config import TrainConfig
+from tfnorm.training.config import TrainConfig, checked
 from tfnorm.training.data import load_data, place_of
 from tfnorm.training.progress import Progress
 
@@ -86,7 +86,7 @@ class Worker:
         """Do one task; whatever goes wrong is reported, and the next task can be done."""
         self.reporter.task = task["task"]
         try:
-            config = TrainConfig(**task["config"])
+            config = checked(TrainConfig, task["config"])
             self.tidy(config)
             if task["kind"] == "measure":
                 self.reporter.send("measured", **self.measure(config))

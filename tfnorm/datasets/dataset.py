@@ -47,8 +47,8 @@ def check_image_size(size: Any) -> tuple[int, int]:
     )
     if not valid:
         raise DataError(
-            f"`image_size` must be a pair (height, width) of positive integers. Received: image_size={size!r}. "
-            "Use for example (32, 32)."
+            f"`image_size` must be a positive integer or a pair (height, width) of them. "
+            f"Received: image_size={size!r}. Use for example 32, or (32, 24)."
         )
     return int(pair[0]), int(pair[1])
 

@@ -108,7 +108,8 @@ def _survey(files: Sequence[pathlib.Path], image_size: tuple[int, int] | None) -
         elif image_size is None and size != first[1]:
             raise DataError(
                 f"All pictures must have one size. Received: {first[0]} is {first[1][0]}x{first[1][1]} and {file} is "
-                f"{size[0]}x{size[1]} (height x width). Pass image_size=(height, width) to resize them."
+                f"{size[0]}x{size[1]} (height x width). Give a size to resize them to, for example image_size=32 "
+                "(--image-size 32)."
             )
     if first is None:
         raise DataError(f"There must be at least one picture. Received none. Lay them out as {_LAYOUT}.")

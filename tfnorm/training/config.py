@@ -68,6 +68,11 @@ class TrainConfig(BaseModel):
     def _canonical(cls, value: Any) -> str:
         return format(parse(value))
 
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _written(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, Path) else value
+
     @field_validator("arch")
     @classmethod
     def _known(cls, value: str) -> str:

@@ -61,6 +61,15 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def check_place(folder: str | Path) -> None:
+    """Raise a `RunError` if a folder cannot be made because a file is in its place."""
+    for path in (Path(folder), *Path(folder).parents):
+        if path.exists():
+            if not path.is_dir():
+                raise RunError(f"Results need a folder. Received: {path}, which is a file. Choose another place.")
+            return
+
+
 class RunFolder:
     """The files of one run.
 
@@ -103,6 +112,7 @@ class RunFolder:
             asked: The configuration.
             data: The fingerprint of the data, if they are loaded.
         """
+        check_place(self.path)
         if not self.config_path.exists():
             return
         config = read_json(self.config_path)

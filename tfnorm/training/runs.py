@@ -31,7 +31,11 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.folder = RunFolder(path)
         self.path = self.folder.path
+        if not self.folder.config_path.exists():
+            raise RunError(f"There is no run in {self.path}. Give the folder of one, which has a config.json.")
         self.config = read_json(self.folder.config_path)
+        if not self.folder.result_path.exists():
+            raise RunError(f"The run in {self.path} is not finished. The command that began it goes on with it.")
         self.result = read_json(self.folder.result_path)
 
     def __repr__(self) -> str:
