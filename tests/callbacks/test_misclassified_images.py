@@ -119,7 +119,7 @@ def test_models_with_several_inputs_or_outputs_are_refused_before_training(kind)
         model.fit([X, X] if kind == "inputs" else X, Y, verbose=0, callbacks=[MisclassifiedImages(X, Y)])
     assert str(error.value) == (
         f"The model must have one input and one output, the logits. Received: 2 {kind}. "
-        "Find its misclassified images with tfnorm.find_misclassified and the logits of one output."
+        "Give the logits of one output to tfnorm.report.misclassified_data."
     )
     assert int(model.optimizer.iterations) == 0
 

@@ -90,7 +90,7 @@ class MisclassifiedImages(keras.callbacks.Callback):
             if len(tensors) > 1:
                 raise DataError(
                     f"The model must have one input and one output, the logits. Received: {len(tensors)} {kind}. "
-                    "Find its misclassified images with tfnorm.find_misclassified and the logits of one output."
+                    "Give the logits of one output to tfnorm.report.misclassified_data."
                 )
         shape = getattr(self.model, "output_shape", None) if self.model.built else None
         if isinstance(shape, tuple) and all(isinstance(side, int) for side in shape[1:]):
