@@ -111,6 +111,30 @@ def test_a_step_that_is_read_twice_has_the_sum_of_its_gradients():
     agree(tf.function(twice)(*data()), alone, 2e-5)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_forward_mode(compiled):
+    """The derivative along a direction, times a gradient, is the gradient times the direction."""
+    chain = Chain("gn")
+
+    def along(x, tangent):
+        with tf.autodiff.ForwardAccumulator(x, tangent) as accumulator:
+            outputs = chain.outputs(x)
+        return [accumulator.jvp(output) for output in outputs]
+
+    def back(x, upstream):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            outputs = chain.outputs(x)
+        return [tape.gradient(output, x, upstream) for output in outputs]
+
+    (x, upstream), (tangent, _) = data(), data(seed=1)
+    forward = (tf.function(along, autograph=False) if compiled else along)(x, tangent)
+    chain.again()
+    for there, here in zip(forward, back(x, upstream), strict=True):
+        product = float(tf.reduce_sum(there * upstream))
+        assert product == pytest.approx(float(tf.reduce_sum(here * tangent)), rel=1e-4) and abs(product) > 0.1
+
+
 def test_second_derivatives():
     chain = Chain("gn")
 
