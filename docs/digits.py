@@ -49,7 +49,9 @@ def readme_table() -> str:
     lines += [
         "",
         f"Mean ± standard deviation over {table['seeds'].iloc[0]} seeds, 20 epochs, network `mnist_7k`, 1,347 training "
-        f"and 450 test images; written by `make compare` on {origin['machine']} ({versions}). Its verdict:",
+        f"and 450 test images; written by `make compare` on {origin['machine']} ({versions}). The "
+        "same machine gives the same numbers again; another kind of processor rounds differently, which turns single "
+        "images. Its verdict:",
         "",
         f"> {json.loads((RESULTS / 'comparison.json').read_text())['verdict']}",
     ]
