@@ -105,7 +105,7 @@ def test_keras_alone(files, tmp_path, capsys, monkeypatch):
         2,
         "tfnorm: Keras has no counterpart of these layers: bn1 (FilterResponseNormalization), relu1 (TLU), "
         "bn2 (FilterResponseNormalization), relu2 (TLU), last (FilterResponseNormalization). "
-        "Keep the model as it is and import tfnorm before loading it.\n",
+        "Keep the model as it is and import tfnorm.layers before loading it.\n",
     )
     assert not (tmp_path / "frn.keras").exists()
 

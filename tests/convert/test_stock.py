@@ -159,7 +159,7 @@ def test_filter_response_normalization_is_refused():
         to_keras(build(TINY, norm="frn", compile=False))
     assert str(caught.value) == (
         "Keras has no counterpart of these layers: conv1_norm (FilterResponseNormalization), conv1_tlu (TLU). "
-        "Keep the model as it is and import tfnorm before loading it."
+        "Keep the model as it is and import tfnorm.layers before loading it."
     )
 
 
@@ -257,7 +257,7 @@ def test_layers_of_tfnorm_inside_others_are_refused():
         to_keras(keras.Sequential([keras.Input((8, 8, 3)), wrapped]))
     assert str(caught.value) == (
         "Keras has no counterpart of these layers: conv (Conv2D inside the layer 'spectral'). "
-        "Keep the model as it is and import tfnorm before loading it."
+        "Keep the model as it is and import tfnorm.layers before loading it."
     )
     rows = keras.layers.TimeDistributed(BatchNormalization(name="norm"), name="rows")
     stock = to_keras(keras.Sequential([keras.Input((8, 3)), rows]))

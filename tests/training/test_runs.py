@@ -5,7 +5,7 @@ import pytest
 
 from tfnorm.errors import RunError
 from tfnorm.history import append_line, encode_record
-from tfnorm.training.folder import RunFolder, read_json, write_json
+from tfnorm.training.folder import RunFolder, check_place, read_json, write_json
 from tfnorm.training.runs import Run, fingerprint
 
 
@@ -29,7 +29,7 @@ def test_what_is_no_run_or_not_finished_is_told_as_it_is(tmp_path):
 def test_a_file_in_the_place_of_a_folder(inside, tmp_path):
     (tmp_path / "data.npz").touch()
     with pytest.raises(RunError) as error:
-        RunFolder(tmp_path / "data.npz" / inside).check({})
+        check_place(tmp_path / "data.npz" / inside)
     assert str(error.value) == (
         f"Results need a folder. Received: {tmp_path / 'data.npz'}, which is a file. Choose another place."
     )

@@ -13,7 +13,7 @@ from tfnorm.compare.live import SweepProgress
 from tfnorm.compare.processes import Pool, WorkerProcess
 from tfnorm.errors import FailedRunsError, RunError, TfnormError, unknown, whole_number
 from tfnorm.training.config import TrainConfig
-from tfnorm.training.folder import RunFolder
+from tfnorm.training.folder import RunFolder, check_place
 from tfnorm.training.tracking import catch_up
 
 ENGINES = ("local", "ray")
@@ -148,9 +148,10 @@ def unfinished(
             about folders that hold a run. None leaves the data to whoever trains.
 
     Raises:
-        RunError: With a sentence for each folder that holds another run, one on other data, or one of another number
-            of threads.
+        RunError: If a file is in the place of ``out``; with a sentence for each folder that holds another run, one on
+            other data, or one of another number of threads.
     """
+    check_place(out)
     problems = []
     for run in runs:
         folder = RunFolder(out / run.folder)

@@ -112,7 +112,6 @@ class RunFolder:
             asked: The configuration.
             data: The fingerprint of the data, if they are loaded.
         """
-        check_place(self.path)
         if not self.config_path.exists():
             return
         config = read_json(self.config_path)

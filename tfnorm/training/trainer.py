@@ -24,7 +24,7 @@ from tfnorm.ops import use_deterministic_operations
 from tfnorm.spec import NormSpec
 from tfnorm.training.config import TrainConfig, checked, default_name
 from tfnorm.training.data import load_data
-from tfnorm.training.folder import RunFolder, best_epoch, read_json, write_json
+from tfnorm.training.folder import RunFolder, best_epoch, check_place, read_json, write_json
 from tfnorm.training.lock import RunLock
 from tfnorm.training.losses import make_loss
 from tfnorm.training.origin import check_same_place
@@ -109,6 +109,7 @@ def train(
     config.plan()
     trackers = check_trackers(trackers)
     out = Path(out or Path("runs") / default_name(config) / slug(config.norm) / f"seed-{config.seed}")
+    check_place(out)
     RunFolder(out).check(config.asked())
     return train_on(load_data(config, data), config, out, progress=progress, trackers=trackers)
 
