@@ -75,6 +75,11 @@ def after_it(inputs):
     return layers.Dense(2)(layers.ActivityRegularization(0.01)(x))
 
 
+def after_pooling(inputs):
+    x = layers.BatchNormalization(name="norm")(layers.ReLU(name="relu")(inputs))
+    return layers.Dense(2)(layers.AveragePooling2D(2, activity_regularizer=PENALTY)(x))
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
@@ -82,6 +87,7 @@ def after_it(inputs):
         (of_the_norm, "its outputs are penalized"),
         (in_between, "the outputs of 'between' are penalized"),
         (after_it, "after 'relu' (ReLU)"),
+        (after_pooling, "after 'relu' (ReLU)"),
     ],
 )
 def test_norms_with_penalized_outputs_beside_them_are_not_folded(make, reason, seeded):

@@ -237,7 +237,7 @@ class _Folding:
         if len(readers) != 1 or graph.gives_out(tensor):
             return None, ""
         call, layer = readers[0], readers[0].operation
-        pooled = type(layer) in (*MEANS, *MAXIMA) and not _penalized(layer)
+        pooled = type(layer) in (*MEANS, *MAXIMA)
         # Zeros that a convolution adds around its input would have to become -t / s.
         unpadded = type(layer) in CONVOLUTIONS and (layer.padding == "valid" or math.prod(layer.kernel_size) == 1)
         scales = (unpadded or type(layer) is layers.Dense) and not is_adapted(layer)
@@ -252,9 +252,11 @@ class _Folding:
     def _passes(self, graph: Graph, node: Any, norm: Any) -> bool:
         """Return whether scaling and shifting the channels before the call ``node`` is the same as after it."""
         layer = node.operation
+        if _penalized(layer):
+            return False
         if type(layer) in MAXIMA:
             return bool((_line(norm)[0] >= 0).all())
-        idle = is_idle(layer) and not self._is_active(graph, node) and not _penalized(layer)
+        idle = is_idle(layer) and not self._is_active(graph, node)
         return type(layer) in MEANS or idle or id(layer) in self.folded
 
     def _is_active(self, graph: Graph, node: Any) -> bool:
