@@ -39,7 +39,7 @@ def main() -> None:
     except OSError as error:
         print(f"tfnorm: {disk_sentence(error)}", file=sys.stderr)
         raise SystemExit(1) from None
-    except (ImportError, ValueError, NotImplementedError) as error:
+    except (ImportError, ValueError) as error:
         if sentence := _about_backend(error):
             print(f"tfnorm: {sentence}", file=sys.stderr)
             raise SystemExit(2) from None
@@ -51,7 +51,6 @@ def _about_backend(error: Exception) -> str | None:
     asked = os.environ.get("KERAS_BACKEND", "")
     if asked and isinstance(error, ImportError) and error.name == asked:
         return f"KERAS_BACKEND asks for {asked!r}, which is not installed. Install it, or leave the variable unset."
-    untrained = asked and asked not in BACKENDS and isinstance(error, NotImplementedError)
-    if untrained or str(error).startswith("Unable to import backend"):
+    if str(error).startswith("Unable to import backend"):
         return unknown("KERAS_BACKEND", asked, BACKENDS)
     return None

@@ -15,7 +15,7 @@ import numpy as np
 from tfnorm.callbacks import HistoryRecorder
 from tfnorm.callbacks.batch_norm_recalibration import batch_norms
 from tfnorm.datasets import Batches, Dataset, augmentation
-from tfnorm.errors import RunError, TfnormError
+from tfnorm.errors import RunError, TfnormError, unknown
 from tfnorm.files import whole_file, write_whole
 from tfnorm.history import read_history
 from tfnorm.misclassified import draw_misclassified, find_misclassified
@@ -27,7 +27,7 @@ from tfnorm.training.data import load_data
 from tfnorm.training.folder import RunFolder, best_epoch, check_place, read_json, write_json
 from tfnorm.training.lock import RunLock
 from tfnorm.training.losses import make_loss
-from tfnorm.training.origin import check_same_place
+from tfnorm.training.origin import BACKENDS, check_same_place
 from tfnorm.training.progress import Progress
 from tfnorm.training.record import describe
 from tfnorm.training.runs import Run, evaluated_on, slug
@@ -126,6 +126,8 @@ def train_on(
     folder, asked, progress = RunFolder(out), config.asked(), progress or Progress()
     folder.check(asked, data.fingerprint)
     if not folder.finished:
+        if keras.backend.backend() not in BACKENDS:  # such as "numpy", which is for inference
+            raise TfnormError(unknown("KERAS_BACKEND", keras.backend.backend(), BACKENDS))
         with RunLock(folder.path):
             folder.check(asked, data.fingerprint)  # once more: another process may have begun it meanwhile
             if not folder.finished:
