@@ -232,7 +232,7 @@ def draw_misclassified(
 
     if not isinstance(misclassified, Misclassified):
         raise DataError(
-            f"What is misclassified must be a result of tfnorm.report.misclassified_data(labels, logits). "
+            "What is misclassified must be a result of tfnorm.report.misclassified_data(labels, logits). "
             f"Received: {type(misclassified).__name__}."
         )
     if path is not None:

@@ -84,7 +84,9 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def collect(folders: Sequence[str | Path], *, out: str | Path | None = None, anyway: bool = False) -> Comparison:
+def collect(
+    folders: str | Path | Sequence[str | Path], *, out: str | Path | None = None, anyway: bool = False
+) -> Comparison:
     """Return the comparison of all finished runs in folders.
 
     Args:
@@ -96,6 +98,7 @@ def collect(folders: Sequence[str | Path], *, out: str | Path | None = None, any
         RunError: If no run is finished, if one stands there twice, or if runs differ in data, network, recipe or
             another setting and ``anyway`` is not set; the sentence says in what.
     """
+    folders = _several(folders)
     found = find_runs(folders)
     if not folders:
         raise RunError("There is no folder to report on. Give one of a run, of a comparison or of many runs.")
@@ -117,6 +120,10 @@ def collect(folders: Sequence[str | Path], *, out: str | Path | None = None, any
     folder = Path(out) if out is not None else Path(folders[0]) if len(folders) == 1 else Path("runs/report")
     ordered = [run for runs in groups.values() for run in runs]
     return Comparison(ordered, folder, groups=groups, notes=notes)
+
+
+def _several(folders: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
+    return [folders] if isinstance(folders, str | Path) else list(folders)
 
 
 def _named(paths: Sequence[Path]) -> str:
@@ -171,7 +178,7 @@ def report(
     Raises:
         RunError: See `find_runs` and `collect`.
     """
-    folders = [folders] if isinstance(folders, str | Path) else list(folders)
+    folders = _several(folders)
     if len(folders) == 1 and is_sweep(folders[0]):
         sweep = open_sweep(folders[0])
         return sweep, sweep.export(out)

@@ -15,7 +15,7 @@ from tfnorm.compare.sweep_rows import Row, sweep_rows, varied
 from tfnorm.errors import RunError, unknown
 from tfnorm.files import PAGE, check_format, write_whole
 from tfnorm.spec import parse
-from tfnorm.training.folder import RunFolder, check_place, write_json
+from tfnorm.training.folder import RunFolder, write_json
 from tfnorm.training.runs import Run, check_same_data, evaluated_on
 
 if TYPE_CHECKING:
@@ -103,7 +103,6 @@ def sweep(
     check_engine(engine, address=address, gpus=gpus)
     runs = plan_grid(grid) if isinstance(grid, Mapping) else load_grid(find_grid(grid))
     folder = Path(out) if out is not None else Path("runs/sweep") if isinstance(grid, Mapping) else default_folder(grid)
-    check_place(folder)
     check_threads(folder, threads)
     begun = Sweep(runs, folder, threads=threads)
     text = grid_text(grid) if isinstance(grid, Mapping) else find_grid(grid).read_text(encoding="utf-8")

@@ -152,15 +152,14 @@ def _normalized(place: Place, taken: set[str]) -> Chain:
     standardized = place.spec.weight_standardization and can_standardize(place.layer)
     twin = remake(place.layer, ours.WeightStandardizedConv2D if standardized else None)
     norm = make_norm(place.spec, _unused(f"{twin.name}_norm", taken), place.shape, place.axis)
-    norm.activity_regularizer, twin.activity_regularizer = twin.activity_regularizer, None
-    if is_linear(place.layer):
-        return Chain((twin, norm), twin=twin)
-    twin.activation = keras.activations.linear
-    name, activation = _unused(f"{twin.name}_activation", taken), place.layer.activation
-    relu = place.spec.kind == "frn" and activation is keras.activations.relu
-    last = ours.TLU(axis=place.axis, name=name) if relu else ours.Activation(activation, name=name)
-    last.activity_regularizer, norm.activity_regularizer = norm.activity_regularizer, None
-    return Chain((twin, norm, last), twin=twin)
+    parts = [twin, norm]
+    if not is_linear(place.layer):
+        twin.activation = keras.activations.linear
+        name, activation = _unused(f"{twin.name}_activation", taken), place.layer.activation
+        relu = place.spec.kind == "frn" and activation is keras.activations.relu
+        parts.append(ours.TLU(axis=place.axis, name=name) if relu else ours.Activation(activation, name=name))
+    parts[-1].activity_regularizer, twin.activity_regularizer = twin.activity_regularizer, None
+    return Chain(tuple(parts), twin=twin)
 
 
 def _unused(name: str, taken: set[str]) -> str:

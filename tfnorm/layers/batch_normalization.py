@@ -98,11 +98,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if self.unbiased_moving_variance:
             count = ops.cast(self.count(inputs, mask), variance.dtype)
             variance = variance * count / ops.maximum(count - 1.0, 1.0)
-        some = None not in inputs.shape or ops.size(inputs) > 0
         for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
             old = ops.cast(moving, new.dtype)
             moved = old * self.momentum + new * (1.0 - self.momentum)
-            moving.assign(moved if some is True else ops.where(some, moved, old))
+            if None in inputs.shape:  # perhaps no number at all
+                moved = ops.where(ops.size(inputs) > 0, moved, old)
+            moving.assign(moved)
 
     def count(self, inputs, mask=None):
         """Return how many numbers of a channel the statistics are of; those under a mask are of one replica."""

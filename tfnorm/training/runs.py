@@ -34,7 +34,7 @@ class Run:
         if not self.folder.config_path.exists():
             raise RunError(f"There is no run in {self.path}. Give the folder of one, which has a config.json.")
         self.config = read_json(self.folder.config_path)
-        if not self.folder.result_path.exists():
+        if not self.folder.finished:
             raise RunError(f"The run in {self.path} is not finished. The command that began it goes on with it.")
         self.result = read_json(self.folder.result_path)
 
