@@ -2,8 +2,9 @@
 
 Run ``python benchmarks/recipes.py SYSTEM --data-dir DIR`` from the repository, SYSTEM one of A to E; ``--help`` lists
 the choices. Each candidate is a change of the system's own recipe. A tenth of the training images is held out and
-evaluated on; the test images are not looked at. What is finished stands in ``--out``, is not trained again, and is part
-of the table.
+evaluated on; the test images are not looked at. A candidate that is "taught" has the teacher of the system's better
+recipe, which is trained first, without those images too. What is finished stands in ``--out``, is not trained again,
+and is part of the table.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ CIFAR_NUDGED = {**CIFAR_MUON, "augmentation": "flip_nudge"}
 CIFAR_DECAYED = {**CIFAR_NUDGED, "weight_decay": 0.1}
 SMOOTHED = {"label_smoothing": 0.1}
 AGAIN = {"recalibrate": True}
+TAUGHT = "taught, "
 MNIST_SMOOTHED = {**MNIST_MUON, **SMOOTHED}
 MNIST: dict[str, dict[str, Any]] = {
     "published": {},
@@ -61,6 +63,7 @@ MNIST: dict[str, dict[str, Any]] = {
     "muon, nudge, smoothed": {**MNIST_SMOOTHED, "augmentation": "nudge"},
     "muon, nudge, smoothed, recalibrated": {**MNIST_SMOOTHED, "augmentation": "nudge", **AGAIN},
     "muon, sheared, smoothed, recalibrated": {**MNIST_SMOOTHED, "augmentation": "A", **AGAIN},
+    f"{TAUGHT}muon, smoothed, recalibrated": {**MNIST_SMOOTHED, **AGAIN},
     "muon 0.01, smoothed": {**MNIST_SMOOTHED, "learning_rate": 0.01},
     "muon 0.04, smoothed": {**MNIST_SMOOTHED, "learning_rate": 0.04},
 }
@@ -113,11 +116,28 @@ def plan(system: str, candidate: str, norm: str, seed: int, chosen: argparse.Nam
     """Return one run."""
     settings = load_preset(system).settings
     recipe = {**RECIPES[system].model_dump(), **CANDIDATES[system][candidate], "name": candidate}
-    values = {**settings, "recipe": recipe, "norm": norm, "seed": seed, "holdout": HOLDOUT}
-    values |= {"epochs": chosen.epochs, "precision": chosen.precision, "data_dir": chosen.data_dir}
+    values = {**settings, "recipe": recipe, "norm": norm, "seed": seed}
+    values |= shared(chosen)
+    if candidate.startswith(TAUGHT):
+        values["teacher"] = folder_of(chosen) / "teacher"
     return PlannedRun(
         Path(slug(candidate)) / slug(norm) / f"seed-{seed}", checked(TrainConfig, values).resolved(), {"norm": norm}
     )
+
+
+def shared(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that all runs have, a teacher's too."""
+    return {
+        "epochs": chosen.epochs,
+        "precision": chosen.precision,
+        "data_dir": chosen.data_dir,
+        "holdout": HOLDOUT,
+    }
+
+
+def folder_of(chosen: argparse.Namespace) -> Path:
+    """Return where the runs go."""
+    return Path(chosen.out or f"runs/recipes-{chosen.system}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -138,14 +158,16 @@ def main(arguments: list[str] | None = None) -> None:
     if wrong := [name for name in chosen.candidates or () if name not in known]:
         parser.error(f"There is no candidate {wrong[0]!r} for {chosen.system}. Use one of: {', '.join(known)}.")
     _measure.at_least(parser, chosen, "seeds", 1)
-    norms = [format(parse(norm)) for norm in chosen.norms]
+    norms, out = [format(parse(norm)) for norm in chosen.norms], folder_of(chosen)
+    if any(candidate.startswith(TAUGHT) for candidate in chosen.candidates or known):
+        teacher = load_preset(f"{chosen.system}+").plan_teacher(**shared(chosen))
+        check_failures(run_on("local", [teacher], out, jobs=1))
     planned = [
         plan(chosen.system, candidate, norm, seed, chosen)
         for candidate in chosen.candidates or known
         for norm in norms
         for seed in range(chosen.seeds)
     ]
-    out = Path(chosen.out or f"runs/recipes-{chosen.system}")
     check_failures(run_on("local", planned, out, jobs=chosen.jobs))
     runs = runs_of(out, chosen)
     rows = rows_of(runs, chosen)
@@ -165,7 +187,9 @@ def runs_of(out: Path, chosen: argparse.Namespace) -> list[Run]:
     for path in sorted(out.glob("*/*/seed-*/result.json")):
         run = Run(path.parent)
         name = run.config["asked"]["recipe"]["name"]
-        if name in CANDIDATES[chosen.system]:
+        if name in CANDIDATES[chosen.system] and (
+            not name.startswith(TAUGHT) or (out / "teacher" / "result.json").exists()
+        ):
             now = plan(chosen.system, name, run.label, run.seed, chosen).config.asked()
             if flat_settings(run.config["asked"]) == flat_settings(now):
                 found.append(run)

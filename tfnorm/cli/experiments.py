@@ -27,6 +27,7 @@ from tfnorm.cli.options import (
     Precision,
     RecipeName,
     Regularize,
+    Teacher,
     TensorBoardFlag,
     WandBFlag,
     settings_of,
@@ -56,6 +57,7 @@ def compare(
     precision: Precision = "float32",
     holdout: Holdout = 0.0,
     patience: Patience = None,
+    teacher: Teacher = None,
     out: Annotated[Path | None, typer.Option(help="Folder for all files. [default: in runs/]")] = None,
     resume: Annotated[bool, typer.Option(help="Take up the runs in the folder, or refuse one that holds any.")] = True,
     jobs: Annotated[
@@ -129,6 +131,7 @@ def train(
     precision: Precision = "float32",
     holdout: Holdout = 0.0,
     patience: Patience = None,
+    teacher: Teacher = None,
     out: Annotated[Path | None, typer.Option(help="Folder. [default: runs/ARCH-DATASET/SPEC/seed-SEED]")] = None,
     tensorboard: TensorBoardFlag = False,
     wandb: WandBFlag = False,

@@ -152,18 +152,21 @@ def reproduce(
     """
     from tfnorm.compare.engines import default_jobs, unfinished
     from tfnorm.compare.presets import load_preset
-    from tfnorm.compare.reproduce import default_folder
+    from tfnorm.compare.reproduce import default_folder, plan_in
     from tfnorm.compare.reproduce import reproduce as run
 
     settings: dict[str, Any] = {"seeds": seeds, "precision": precision, "epochs": epochs, "data_dir": data_dir}
     preset = load_preset(name)
-    planned = [run for row in preset.plan(**settings).values() for run in row]
     if jobs is not None:
         whole_number("jobs", jobs)
     folder = out or default_folder(preset, precision=precision, epochs=epochs)
-    unfinished(planned, folder, 1)
+    rows, teacher = plan_in(folder, preset, **settings)
+    planned = [run for row in rows.values() for run in row]
+    first = [] if teacher is None else [teacher]
+    if not unfinished(first, folder, 1):  # else there is nothing yet that its pupils could be checked against
+        unfinished(planned, folder, 1)
     if dry_run:
-        print_plan(planned, folder, jobs or default_jobs(), 1)
+        print_plan([*first, *planned], folder, jobs or default_jobs(), 1)
         return
     from tfnorm.compare.live import SweepDisplay
 

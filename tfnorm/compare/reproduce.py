@@ -9,17 +9,18 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfnorm.compare.claims import Finding, Measured, arrival, examine
 from tfnorm.compare.comparison import Comparison
 from tfnorm.compare.engines import check_failures, run_on
+from tfnorm.compare.grid import PlannedRun
 from tfnorm.compare.live import SweepProgress
 from tfnorm.compare.presets import Preset, load_preset
 from tfnorm.compare.rows import summary_row
 from tfnorm.compare.settings import in_common, shared_settings
 from tfnorm.files import write_whole
-from tfnorm.training.folder import write_json
+from tfnorm.training.folder import RunFolder, write_json
 from tfnorm.training.origin import origins
 from tfnorm.training.runs import Run
 
@@ -38,6 +39,19 @@ def default_folder(preset: Preset, *, precision: str | None = None, epochs: int 
     return Path("runs") / "-".join(["reproduce", preset.name, *marks])
 
 
+def plan_in(
+    folder: Path, preset: Preset, *, seeds: int | None = None, **settings: Any
+) -> tuple[dict[str, list[PlannedRun]], PlannedRun | None]:
+    """Return label to runs, and the run of the teacher, or None if the preset has none.
+
+    Before the teacher of ``folder`` is trained, the others are planned as if there was none.
+    """
+    teacher = preset.plan_teacher(**settings)
+    if teacher is not None and RunFolder(folder / teacher.folder).finished:
+        settings = {**settings, "teacher": folder / teacher.folder}
+    return preset.plan(seeds=seeds, **settings), teacher
+
+
 def reproduce(
     name: str,
     *,
@@ -52,7 +66,8 @@ def reproduce(
     """Train a published comparison again with its own recipe, and write what became of its numbers and claims.
 
     Runs are processes of one thread each, so that ``jobs`` has no part in any result. What is finished in the folder is
-    not trained again, and what was broken off goes on.
+    not trained again, and what was broken off goes on. Where the preset has a teacher, it is trained first, in the
+    folder ``teacher``.
 
     Args:
         name: "A" to "E", or "A+" and so on under a better recipe; see `tfnorm.compare.presets.list_presets`.
@@ -73,8 +88,12 @@ def reproduce(
         FailedRunsError: If runs could not be trained; the others are kept.
     """
     preset = load_preset(name)
-    planned = preset.plan(seeds=seeds, precision=precision, epochs=epochs, data_dir=data_dir)
+    settings = {"precision": precision, "epochs": epochs, "data_dir": data_dir}
     folder = Path(out) if out is not None else default_folder(preset, precision=precision, epochs=epochs)
+    planned, teacher = plan_in(folder, preset, seeds=seeds, **settings)
+    if teacher is not None:
+        check_failures(run_on("local", [teacher], folder, jobs=1, progress=progress))
+        planned, _ = plan_in(folder, preset, seeds=seeds, **settings)
     runs = [run for row in planned.values() for run in row]
     check_failures(run_on("local", runs, folder, jobs=jobs, progress=progress))
     done = {label: [Run(folder / run.folder) for run in row] for label, row in planned.items()}

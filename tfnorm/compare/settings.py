@@ -190,6 +190,8 @@ def reproduction(runs: Sequence[Run]) -> Reproduction:
     usual = RECIPES[recipe["name"]] if recipe["name"] in RECIPES else None
     fields = TrainConfig.model_fields
     settings = {key: asked[key] for key in OPTIONS if asked.get(key) != fields[key].default}
+    if config.get("teacher"):
+        settings["teacher"] = config["teacher"]
     if config["data"].get("data_dir"):
         settings["data_dir"] = config["data"]["data_dir"]
     named = usual is not None and _same_but_replaced(usual.model_dump(mode="json"), recipe)
@@ -201,7 +203,7 @@ def reproduction(runs: Sequence[Run]) -> Reproduction:
             settings.pop("dropout", None)
     counted = all(seeds == tuple(range(len(seeds))) for seeds in groups)
     given = given_data(config)
-    note = _note(asked["dataset"], config["data"].get("data_dir"), len(groups), given)
+    note = _note(asked["dataset"], config["data"].get("data_dir"), len(groups), given, config.get("teacher"))
     environment = {}
     if (backend := config["versions"]["backend"]) != "tensorflow":
         environment["KERAS_BACKEND"] = backend
@@ -248,7 +250,7 @@ def given_data(config: Mapping[str, Any]) -> str:
     return name if dataset in list_datasets() and name != dataset else ""
 
 
-def _note(dataset: str, data_dir: str | None, commands: int, given: str) -> str:
+def _note(dataset: str, data_dir: str | None, commands: int, given: str, teacher: str | None) -> str:
     """Return what to know before commands are run elsewhere."""
     from tfnorm.datasets import list_datasets
 
@@ -257,6 +259,10 @@ def _note(dataset: str, data_dir: str | None, commands: int, given: str) -> str:
         notes.append(f"The data {given!r} were given to Python: make the same tfnorm.datasets.Dataset again, as data.")
     if data_dir:
         notes.append(f"{data_dir} is a folder of the machine that trained them: put your own in its place.")
+    if teacher:
+        notes.append(
+            f"{teacher} is the teacher's file on that machine{'' if Path(teacher).is_absolute() else NOT_ABSOLUTE}."
+        )
     if dataset not in list_datasets():
         notes.append(f"{dataset} is a path on that machine{'' if Path(dataset).is_absolute() else NOT_ABSOLUTE}.")
     if commands > 1:

@@ -1,7 +1,7 @@
 """Networks as data: each is a table of blocks that the one builder reads. Imports no Keras.
 
-The five small networks and ResNet-20 are registered in `ARCHITECTURES`; an `ArchSpec` of your own goes to
-`tfnorm.build(arch=...)` as it is, or into the registry with ``ARCHITECTURES.add(name, spec)``.
+The five small networks, ResNet-20 and a wider network for MNIST are registered in `ARCHITECTURES`; an `ArchSpec` of
+your own goes to `tfnorm.build(arch=...)` as it is, or into the registry with ``ARCHITECTURES.add(name, spec)``.
 """
 
 from __future__ import annotations
@@ -327,5 +327,22 @@ ARCHITECTURES.add(
         blocks=_resnet(20),
         mean=CIFAR10_MEAN,
         std=CIFAR10_STD,
+    ),
+)
+
+ARCHITECTURES.add(
+    "mnist_vgg",
+    ArchSpec(
+        name="mnist_vgg",
+        title="72,000 parameters: three pairs of 3x3 convolutions, 16 to 64 channels, global pool",
+        input_shape=(28, 28, 1),
+        mean=MNIST_MEAN,
+        std=MNIST_STD,
+        blocks=(
+            *(Conv(16), Conv(16), Pool("max", 2)),
+            *(Conv(32), Conv(32), Pool("max", 2)),
+            *(Conv(64), Conv(64), GlobalPool()),
+            LOGITS,
+        ),
     ),
 )

@@ -16,6 +16,7 @@ from tfnorm.models.planner import NetworkPlan
 from tfnorm.spec import format, parse
 from tfnorm.training.recipes import RECIPES, Recipe, known_augmentation
 from tfnorm.training.runs import slug
+from tfnorm.training.teacher import teacher_file, teacher_fingerprint
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -42,6 +43,9 @@ class TrainConfig(BaseModel):
             for choosing anything, an epoch among them. 0 evaluates on the test set.
         patience: Stop when the test accuracy was last exceeded this many epochs ago; default never. A schedule that
             falls over all epochs is cut off before its end.
+        teacher: A trained network that this one learns to answer like, image by image, in place of the labels: a
+            ``.keras`` file whose model returns logits, or the folder of a finished run. The network that it is stays as
+            it is. See `tfnorm.training.teacher`. Default None: it learns from the labels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -62,6 +66,7 @@ class TrainConfig(BaseModel):
     precision: Literal["float32", "bfloat16"] = "float32"
     holdout: float = Field(0.0, ge=0, lt=1)
     patience: int | None = Field(None, ge=1)
+    teacher: Path | None = None
 
     @field_validator("norm", mode="before")
     @classmethod
@@ -88,6 +93,11 @@ class TrainConfig(BaseModel):
     @classmethod
     def _augmentation_known(cls, value: str | None) -> str | None:
         return None if value is None else known_augmentation(value)
+
+    @field_validator("teacher")
+    @classmethod
+    def _teacher_there(cls, value: Path | None) -> Path | None:
+        return None if value is None else teacher_file(value)
 
     @model_validator(mode="after")
     def _data_there(self) -> TrainConfig:
@@ -119,8 +129,9 @@ class TrainConfig(BaseModel):
         )
 
     def asked(self) -> dict[str, Any]:
-        """Return what makes a run this run, as JSON; where the data lies is not part of it."""
-        return self.resolved().model_dump(mode="json", exclude={"data_dir"})
+        """Return what makes a run this run, as JSON; where the data lie is not part of it, nor where a teacher does."""
+        asked = self.resolved().model_dump(mode="json", exclude={"data_dir", "teacher"})
+        return asked if self.teacher is None else {**asked, "teacher": teacher_fingerprint(self.teacher)}
 
     def plan(self) -> NetworkPlan:
         """Return the network's plan for its default input; raises if the spec does not fit the architecture."""

@@ -62,7 +62,8 @@ class Recipe(BaseModel):
         kernel_initializer: In place of the convention's.
         dropout: In place of the architecture's rate.
         label_smoothing: Share of the target that is spread evenly over all classes (arXiv 1512.00567), in the loss
-            that is minimized and in ``data_loss``.
+            that is minimized and in ``data_loss``. It has no part in a run with a teacher, see ``TrainConfig``.
+        temperature: What logits of teacher and network are divided by in a run with a teacher (arXiv 1503.02531).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -90,6 +91,7 @@ class Recipe(BaseModel):
     kernel_initializer: Initializer | None = None
     dropout: float | None = Field(None, ge=0, lt=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    temperature: float = Field(2.0, gt=0)
 
     @field_validator("augmentation")
     @classmethod
@@ -273,4 +275,10 @@ _add(
     "for the network cifar_residual: Muon, one cycle to 0.02, flip and small shifts, no dropout",
     **_MUON,
     augmentation="flip_nudge",
+)
+_add(
+    "mnist_vgg",
+    "for the network mnist_vgg: Muon, one cycle to 0.02, gentle shifts",
+    **_MUON,
+    augmentation="shift",
 )

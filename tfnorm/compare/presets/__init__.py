@@ -90,6 +90,8 @@ class Preset(BaseModel):
         tolerance: By how many points a faithful mean may stay below the published accuracy.
         aim: Accuracy in percent that the mean of each row is to reach besides, of a recipe made to be better.
         settings: Arguments of `tfnorm.training.config.TrainConfig` that all rows share.
+        teacher: Arguments of the run whose network teaches all rows; what is not among them is as in ``settings``. None
+            if they learn from the labels.
         row: The rows.
         claim: The claims.
     """
@@ -102,6 +104,7 @@ class Preset(BaseModel):
     tolerance: float = Field(0.0, ge=0)
     aim: float | None = None
     settings: dict[str, Any]
+    teacher: dict[str, Any] | None = None
     row: tuple[Row, ...] = Field(min_length=1)
     claim: tuple[Claim, ...] = ()
 
@@ -117,12 +120,21 @@ class Preset(BaseModel):
             raise ValueError(f"two rows have one label, among {labels}")
         return self
 
+    def plan_teacher(self, **settings: Any) -> PlannedRun | None:
+        """Return the run whose network teaches the others, or None if there is none; arguments as for `plan`."""
+        if self.teacher is None:
+            return None
+        given = {key: value for key, value in settings.items() if value is not None}
+        config = checked(TrainConfig, {**self.settings, **self.teacher, **given}).resolved()
+        config.plan()
+        return PlannedRun(Path("teacher"), config, {"norm": config.norm})
+
     def plan(self, *, seeds: int | None = None, **settings: Any) -> dict[str, list[PlannedRun]]:
         """Return label to runs, all of them checked.
 
         Args:
             seeds: In place of each row's number.
-            **settings: In place of the preset's, such as precision or data_dir; None leaves the preset's.
+            **settings: In place of the preset's, such as precision, data_dir or teacher; None leaves the preset's.
 
         Raises:
             TfnormError: If a setting cannot be used.
