@@ -121,6 +121,15 @@ def page(name: str, content: dict) -> str:
         origin(content),
         "",
     ]
+    if teacher := content.get("teacher"):
+        lines += [
+            f"All rows were taught: in place of the labels they learned the answers of `{teacher['arch']}` with "
+            f"`{teacher['norm']}` ({teacher['parameters']:,} parameters, {teacher['epochs']} epochs of the recipe "
+            f"`{teacher['recipe']}`, seed {teacher['seed']}, itself right about {teacher['accuracy']:.2f} % of the "
+            "test images), which the same command trains first, on the same training images. See "
+            "[a teacher](../experiments.md#a-teacher).",
+            "",
+        ]
     if preset["aim"]:
         below = [row for row in content["table"] if not (row["measured"] or 0) >= preset["aim"]]
         some = f"all but {_rows(below)}" if len(below) < len(content["table"]) else "no row"
@@ -158,8 +167,9 @@ def measured(name: str) -> dict[str, dict[str | int, str]]:
     the ``first`` and the ``second`` compression of these cost and one ``more`` of the whole images, and what the first
     one of the whole images would, ``estimated`` in proportion; ``gain``, of a better recipe: norm to points more than
     under the published one; ``small``, of C: norm to accuracy with depthwise kernels that began as small as Keras's;
-    ``before``, of A+ and D+: norm to accuracy without statistics estimated again; ``tried``, of A and D: augmentation
-    to norm, and ``all``, to accuracy on held-out images.
+    ``before``, of A+ and D+: norm to accuracy without statistics estimated again; ``untaught``: without a teacher;
+    ``taught``: norm to accuracy with one on held-out images; ``tried``, of A and D: augmentation to norm, and ``all``,
+    to accuracy on held-out images.
     """
     seeds, jpeg, halved = (_benchmark(name) for name in (f"seeds_{name}", "jpeg", "jpeg_halved"))
     mean = {(row["quality"], row["times"]): row["mean"] for row in halved["rows"]}
@@ -176,6 +186,8 @@ def measured(name: str) -> dict[str, dict[str | int, str]]:
         "cost": {name: f"{points:.{0 if name == 'estimated' else 1}f}" for name, points in cost.items()},
         "small": _earlier(name, "small_depthwise_kernels.json"),
         "before": _earlier(name, "without_recalibration.json"),
+        "untaught": _earlier(name, "without_teacher.json"),
+        "taught": _held_out(f"recipes_{name[0]}_taught"),
         "tried": _tried(name[0]),
         "gain": {norm: f"{points:.1f}" for norm, points in _gains(name).items()},
     }
@@ -197,6 +209,10 @@ def _tried(system: str) -> dict[str, dict[str, str]]:
         name: {norm: _number(mean) for norm, mean in {**means, "all": statistics.mean(means.values())}.items()}
         for name, means in found.items()
     }
+
+
+def _held_out(benchmark: str) -> dict[str, str]:
+    return {row["norm"]: _number(row["mean"]) for row in _benchmark(benchmark)["rows"]}
 
 
 def _earlier(name: str, file: str) -> dict[str, str]:
@@ -240,14 +256,16 @@ def table_of_norms(folder: str) -> str:
         what = _what(content) + ("" if other == precision else f" (better recipe: {other})")
         links = ", ".join(f"[{one}]({folder}/{one}.md)" for one in (name, f"{name}+") if one in found)
         for norm, row in _by_norm(content).items():
-            beside = _measured(better[norm]) if norm in better else ""
+            beside = _measured(better[norm]) + (", taught" if "teacher" in plus else "") if norm in better else ""
             numbers = f"{_number(row['published'])} | {_measured(row)} | {beside}"
             lines.append(f"| {links} | {what} | `{row['row']}` | {numbers} |")
+    any_taught = any("teacher" in content for content in found.values())
+    taught = "Taught: by a wider network that is trained first. " if any_taught else ""
     picked = (
         "Of several rows of a network with one norm, the first of the highest published accuracy is shown; the better "
         "recipes are without penalties, and were chosen on held-out training images."
     )
-    return "\n".join([*lines, "", f"{picked} {_circumstances(found)}"])
+    return "\n".join([*lines, "", f"{picked} {taught}{_circumstances(found)}"])
 
 
 def _by_norm(content: dict) -> dict[str, dict]:

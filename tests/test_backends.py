@@ -42,10 +42,12 @@ moving = train(**{**settings, "recipe": {**recipe, "recalibrate": False}}, out=o
 second = train(**settings, seed=1, out=out / "second")  # in the graph of the first
 forget_graph()
 alone = train(**settings, seed=1, out=out / "alone")
+taught = train(**settings, teacher=whole.path, out=out / "taught")
 wild = train(norm="none", epochs=4, learning_rate=1e38, augmentation="none", out=out / "wild", data=data)
 print(json.dumps({
     "losses": [run.history["loss"].tolist() for run in (whole, resumed)],
     "same": [bool(np.array_equal(a.logits, b.logits)) for a, b in ((whole, resumed), (second, alone))],
+    "taught": taught.history[["loss", "penalty", "val_loss", "val_penalty", "val_data_loss"]].values.tolist(),
     "validation losses": [run.history["val_loss"].tolist() for run in (whole, moving)],
     "seeds differ": not np.array_equal(whole.logits, second.logits),
     "loaded": bool(np.allclose(whole.load_model().predict(data.x_test, verbose=0), whole.logits, atol=1e-3)),
@@ -108,6 +110,13 @@ def test_runs_on_jax_learn_go_on_where_they_were_broken_off_and_share_graphs(jax
     assert resumed == whole and whole[2] < whole[1] < whole[0]
     assert jax["same"] == [True, True] and jax["seeds differ"]
     assert jax["loaded"]
+
+
+def test_a_run_on_jax_learns_from_a_teacher(jax):
+    losses = [loss - penalty for loss, penalty, *_ in jax["taught"]]
+    assert losses == sorted(losses, reverse=True) and losses[-1] > 0
+    for _, penalty, val_loss, val_penalty, val_data_loss in jax["taught"]:
+        assert penalty > 0 and abs(val_loss - val_penalty - val_data_loss) < 1e-5
 
 
 def test_the_last_epoch_on_jax_is_evaluated_with_statistics_estimated_again(jax):

@@ -224,6 +224,18 @@ def test_recipes_are_tried_on_held_out_training_images_and_go_on(script, images,
     assert "There is no candidate 'sdg' for A. Use one of: published, sgd" in capsys.readouterr().err
 
 
+def test_a_recipe_that_is_taught_is_tried_with_a_teacher_that_saw_no_held_out_image(script, images):
+    name = "taught, muon, smoothed, recalibrated"
+    words = f"A --epochs 1 --jobs 1 --data-dir {images} --out {images / 'runs'} --candidates".split()
+    script("recipes").main([*words, name])
+    (row,) = json.loads((images / "recipes_A.json").read_text())["rows"]
+    assert (row["candidate"], row["norm"], len(row["held_out"])) == (name, "bn", 1)
+    teacher = json.loads((images / "runs" / "teacher" / "config.json").read_text())
+    assert teacher["asked"]["holdout"] == 0.1 and teacher["data"]["test_images"] == 12
+    (pupil,) = (images / "runs").glob("taught*/*/seed-0/config.json")
+    assert json.loads(pupil.read_text())["teacher"] == str(images / "runs" / "teacher" / "model.keras")
+
+
 def test_jpeg_compresses_training_and_test_images_alike(script, monkeypatch, tmp_path, capsys):
     from tfnorm.datasets import load
 

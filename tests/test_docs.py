@@ -169,6 +169,15 @@ def files_of(words):
     return files[:1] + files[2:] if words[0] == "convert" else files
 
 
+def write_teacher(folder):
+    """Write what the folder of a finished run has of a network, as far as it is looked at before training."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "result.json").touch()
+    with zipfile.ZipFile(folder / "model.keras", "w") as archive:
+        for name in ("config.json", "model.weights.h5"):
+            archive.writestr(name, "")
+
+
 def check_other_command(words):
     """Fail for a command whose target, extra or script there is not."""
     program, *rest = words
@@ -200,6 +209,8 @@ def test_commands_of_a_page_are_understood(page, tmp_path, monkeypatch, tfnorm_c
         for file in files_of(words[1:]):
             Path(file).parent.mkdir(parents=True, exist_ok=True)
             Path(file).touch()
+        if "--teacher" in words:
+            write_teacher(Path(words[words.index("--teacher") + 1]))
         tfnorm_command(words[1:])
 
 

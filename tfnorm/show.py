@@ -182,6 +182,9 @@ def print_reproduction(result: Any) -> None:
     console = wide_console()
     console.print(table)
     console.print("published: one run each; measured: mean ± standard deviation over seeds", style="dim")
+    if result.teacher is not None:
+        taught = f"all rows learned from {result.teacher.config['asked']['arch']} in {result.teacher.path}"
+        console.print(taught, style="dim", soft_wrap=True)
     for finding in result.findings:
         console.print(f"{finding.outcome.upper()}: {finding.says} {finding.because}", soft_wrap=True)
     console.print(f"Pictures and tables: {result.path}", soft_wrap=True)

@@ -9,9 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from tfnorm.cli import app
+from tfnorm.compare.collect import collect
 from tfnorm.compare.presets import load_preset
 from tfnorm.compare.reproduce import Reproduction, default_folder
 from tfnorm.errors import TfnormError
+from tfnorm.training.teacher import teacher_fingerprint
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +93,34 @@ def test_it_shows_itself_as_a_table(trained):
     preset = load_preset("A")
     alone = Reproduction(preset.model_copy(update={"row": preset.row[:1], "claim": ()}), groups, folder)
     assert "98.52" in repr(alone) and "<table" in alone._repr_html_()
+
+
+@pytest.fixture(scope="module")
+def taught(images, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "A+"
+    words = ["reproduce", "A+", "--seeds", "1", "--epochs", "1", "--data-dir", images, "--out", folder, "--jobs", "1"]
+    words = list(map(str, words))
+    plan = CliRunner().invoke(app, [*words, "--dry-run"])
+    assert plan.exit_code == 0 and "4 runs in" in plan.output and "teacher" in plan.output
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    return folder, words, done.output
+
+
+def test_a_teacher_is_trained_first_and_teaches_every_row(taught):
+    folder, _, output = taught
+    content = json.loads((folder / "reproduced.json").read_text())
+    assert content["teacher"]["arch"] == "mnist_vgg" and content["teacher"]["parameters"] == 72_656
+    assert content["settings"]["teacher"] == teacher_fingerprint(folder / "teacher" / "model.keras")
+    assert [row["row"] for row in content["table"]] == ["gn:2", "ln", "bn"], "the teacher is no row"
+    assert "all rows learned from mnist_vgg" in output
+    assert "teacher" not in json.loads((folder / "teacher" / "config.json").read_text())["asked"]
+
+
+def test_what_was_taught_is_not_trained_again_and_has_a_report_without_the_teacher(taught):
+    folder, words, _ = taught
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("history.jsonl")}
+    assert len(before) == 4
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("history.jsonl")} == before
+    assert set(collect(folder).groups) == {"gn:2", "ln", "bn"}

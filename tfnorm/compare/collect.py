@@ -17,6 +17,7 @@ from tfnorm.errors import RunError
 from tfnorm.files import PAGE
 from tfnorm.training.folder import RunFolder, read_json
 from tfnorm.training.runs import Run
+from tfnorm.training.teacher import MODEL, teacher_fingerprint
 
 if TYPE_CHECKING:
     from tfnorm.compare.sweep import Sweep
@@ -87,7 +88,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 def collect(
     folders: str | Path | Sequence[str | Path], *, out: str | Path | None = None, anyway: bool = False
 ) -> Comparison:
-    """Return the comparison of all finished runs in folders.
+    """Return the comparison of all finished runs in folders, but for those whose networks taught others of them.
 
     Args:
         folders: See `find_runs`.
@@ -107,19 +108,28 @@ def collect(
             f"No run in {listed([str(folder) for folder in folders])} is finished. "
             "The command that began them goes on with them."
         )
-    differing = differing_settings(found.runs)
+    runs = _without_teachers(found.runs)
+    differing = differing_settings(runs)
     if differing and not anyway:
         raise RunError(
             f"These runs differ in more than norm and seed: {'; '.join(map(str, telling(differing)))}. "
             "Give runs that differ in nothing else, or compare them anyway, with --anyway."
         )
-    groups = _groups(found.runs, differing)
+    groups = _groups(runs, differing)
     notes = [f"Not finished, and left out: {_named(found.unfinished)}."] if found.unfinished else []
     if found.lost:
         notes.append(f"Without a configuration that can be read, and left out: {_named(found.lost)}.")
     folder = Path(out) if out is not None else Path(folders[0]) if len(folders) == 1 else Path("runs/report")
     ordered = [run for runs in groups.values() for run in runs]
     return Comparison(ordered, folder, groups=groups, notes=notes)
+
+
+def _without_teachers(runs: Sequence[Run]) -> Sequence[Run]:
+    """Return the runs without those whose networks taught others of them."""
+    teachers = {run.config["asked"].get("teacher") for run in runs} - {None}
+    if not teachers:
+        return runs
+    return [run for run in runs if teacher_fingerprint(run.path / MODEL) not in teachers]
 
 
 def _several(folders: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:

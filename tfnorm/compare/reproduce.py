@@ -16,7 +16,7 @@ from tfnorm.compare.comparison import Comparison
 from tfnorm.compare.engines import check_failures, run_on
 from tfnorm.compare.grid import PlannedRun
 from tfnorm.compare.live import SweepProgress
-from tfnorm.compare.presets import Preset, load_preset
+from tfnorm.compare.presets import TEACHER, Preset, load_preset
 from tfnorm.compare.rows import summary_row
 from tfnorm.compare.settings import in_common, shared_settings
 from tfnorm.files import write_whole
@@ -161,6 +161,11 @@ class Reproduction:
         return all(measured >= bar for bar in given) if given else None
 
     @functools.cached_property
+    def teacher(self) -> Run | None:
+        """The run whose network taught all others, None if they learned from the labels."""
+        return None if self.preset.teacher is None else Run(self.path / TEACHER)
+
+    @functools.cached_property
     def findings(self) -> Sequence[Finding]:
         """What became of each claim."""
         rows = {label: _measured(runs, self.preset.epoch) for label, runs in self.comparison.groups.items()}
@@ -176,6 +181,7 @@ class Reproduction:
             "preset": self.preset.model_dump(mode="json"),
             "settings": shared_settings(records),
             "data": {key: value for key, value in data.items() if key != "data_dir"},
+            **({"teacher": _taught_by(self.teacher)} if self.teacher else {}),
             "origins": origins(records),
             "started": min(record["started"] for record in records),
             "table": json.loads(self.table.reset_index().to_json(orient="records")),
@@ -196,6 +202,16 @@ def _measured(runs: Sequence[Run], epoch: str) -> Measured:
         gap[run.seed] = float(100 * history["accuracy"].iloc[-1] - test.iloc[-1]) if ended else math.nan
         epochs[run.seed] = float(arrival(list(test))) if ended else math.nan
     return Measured(accuracy, gap, epochs)
+
+
+def _taught_by(teacher: Run) -> dict[str, Any]:
+    asked = teacher.config["asked"]
+    return {
+        **{key: asked[key] for key in ("arch", "norm", "epochs", "seed")},
+        "recipe": asked["recipe"]["name"],
+        "parameters": teacher.config["trainable_parameters"],
+        "accuracy": 100 * float(teacher.history["val_accuracy"].iloc[-1]),
+    }
 
 
 def _mean(values: Sequence[float]) -> float:

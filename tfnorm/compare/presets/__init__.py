@@ -17,6 +17,7 @@ from tfnorm.training.config import TrainConfig, checked
 from tfnorm.training.runs import slug
 
 FOLDER = Path(__file__).parent
+TEACHER = "teacher"
 
 
 class Published(BaseModel):
@@ -121,13 +122,17 @@ class Preset(BaseModel):
         return self
 
     def plan_teacher(self, **settings: Any) -> PlannedRun | None:
-        """Return the run whose network teaches the others, or None if there is none; arguments as for `plan`."""
+        """Return the run whose network teaches the others, in the folder ``TEACHER``, or None if there is none.
+
+        Args:
+            **settings: As for `plan`.
+        """
         if self.teacher is None:
             return None
         given = {key: value for key, value in settings.items() if value is not None}
         config = checked(TrainConfig, {**self.settings, **self.teacher, **given}).resolved()
         config.plan()
-        return PlannedRun(Path("teacher"), config, {"norm": config.norm})
+        return PlannedRun(Path(TEACHER), config, {"norm": config.norm})
 
     def plan(self, *, seeds: int | None = None, **settings: Any) -> dict[str, list[PlannedRun]]:
         """Return label to runs, all of them checked.
