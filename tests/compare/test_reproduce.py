@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -123,4 +124,23 @@ def test_what_was_taught_is_not_trained_again_and_has_a_report_without_the_teach
     assert len(before) == 4
     assert CliRunner().invoke(app, words).exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("history.jsonl")} == before
-    assert set(collect(folder).groups) == {"gn:2", "ln", "bn"}
+    found = collect(folder)
+    assert set(found.groups) == {"gn:2", "ln", "bn"}
+    assert found.notes == [f"A teacher of the others, and left out: {folder / 'teacher'}."]
+    assert len(collect([folder / "teacher", folder], anyway=True).runs) == 4
+
+
+def test_a_teacher_that_was_lost_is_trained_again_to_the_same(taught):
+    folder, words, _ = taught
+    (folder / "teacher" / "result.json").unlink()
+    assert CliRunner().invoke(app, words).exit_code == 0
+
+
+def test_runs_that_had_no_teacher_are_refused_before_it_is_trained(trained, images):
+    untaught, _ = trained
+    (untaught / "bn" / "seed-0").mkdir(parents=True)
+    shutil.copy(untaught / "ln" / "seed-0" / "config.json", untaught / "bn" / "seed-0")
+    words = ["reproduce", "A+", "--epochs", "1", "--data-dir", images, "--out", untaught]
+    result = CliRunner().invoke(app, list(map(str, words)))
+    assert "had no teacher, and those of A+ have one now" in str(result.exception)
+    assert not (untaught / "teacher").exists()

@@ -22,7 +22,7 @@ from tfnorm.training.progress import Progress
 from tfnorm.training.recipes import RECIPES
 from tfnorm.training.runs import Run, outcome
 from tfnorm.training.teacher import teacher_fingerprint
-from tfnorm.training.trainer import train
+from tfnorm.training.trainer import forget_graph, train
 
 
 @pytest.fixture(scope="module")
@@ -136,14 +136,17 @@ def test_another_teacher_makes_another_run_and_another_place_does_not(pupil, tea
         train(**settings)
 
 
-def test_the_fingerprint_is_that_of_the_network_and_not_of_the_time(teacher, tmp_path):
-    model = keras.saving.load_model(teacher.path / "model.keras", compile=False)
-    model.save(tmp_path / "again.keras")
-    with zipfile.ZipFile(tmp_path / "again.keras") as archive:
-        assert json.loads(archive.read("metadata.json"))["date_saved"]
-    known = teacher_fingerprint(tmp_path / "again.keras")
-    model.save(tmp_path / "later.keras")
-    assert teacher_fingerprint(tmp_path / "later.keras") == known
+def test_the_fingerprint_is_that_of_the_network_and_not_of_the_file(data, tmp_path):
+    settings = {"norm": "bn", "epochs": 1, "data": data}
+    first = train(**settings, out=tmp_path / "first").path / "model.keras"
+    keras.optimizers.SGD()  # names are numbered through
+    forget_graph()
+    second = train(**settings, out=tmp_path / "second").path / "model.keras"
+    known = teacher_fingerprint(first)
+    assert first.read_bytes() != second.read_bytes() and teacher_fingerprint(second) == known
+    other = train(**settings, seed=1, out=tmp_path / "other").path / "model.keras"
+    assert teacher_fingerprint(other) != known
+    model = keras.saving.load_model(first, compile=False)
     model.weights[-1].assign_add(model.weights[-1] + 1)
     model.save(tmp_path / "changed.keras")
     assert teacher_fingerprint(tmp_path / "changed.keras") != known
@@ -163,7 +166,7 @@ def test_what_is_no_teacher_is_refused_before_anything_is_written(data, tmp_path
     with zipfile.ZipFile(tmp_path / "empty.keras", "w") as archive:
         archive.writestr("config.json", "{}")
         archive.writestr("model.weights.h5", "")
-    assert "cannot be opened" in refused(tmp_path / "empty.keras")
+    assert "cannot be read as a .keras file" in refused(tmp_path / "empty.keras", RunError)
     build("mnist_layered", norm="bn", num_classes=3, compile=False).save(tmp_path / "three.keras")
     assert "returns (None, 3). A teacher for these data must take (None, 28, 28, 1)" in refused(
         tmp_path / "three.keras"
@@ -172,7 +175,33 @@ def test_what_is_no_teacher_is_refused_before_anything_is_written(data, tmp_path
     assert "takes (None, 32, 32, 3)" in refused(tmp_path / "colour.keras")
     layers = [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")]
     keras.Sequential(layers).save(tmp_path / "sure.keras")
-    assert "ends in a softmax" in refused(tmp_path / "sure.keras")
+    assert "as probabilities are. A teacher must return logits" in refused(tmp_path / "sure.keras")
+    diverged = train(norm="none", epochs=1, learning_rate=1e38, augmentation="none", data=data, out=tmp_path / "wild")
+    assert "a run that diverged" in refused(diverged)
+    assert "values that are no numbers" in refused(diverged.path / "model.keras")
+    assert "There is no teacher at ~nobody-here/a" in refused("~nobody-here/a")
+
+
+def test_a_run_whose_model_is_gone_is_no_teacher(teacher, tmp_path):
+    shutil.copytree(teacher.path, tmp_path / "run")
+    (tmp_path / "run" / "model.keras").unlink()
+    with pytest.raises(TfnormError, match="is finished, but its model.keras is gone. Train it again."):
+        checked(TrainConfig, {"norm": "bn", "teacher": tmp_path / "run"})
+
+
+def test_a_teacher_that_saw_held_out_images_is_refused(teacher):
+    with pytest.raises(TfnormError, match="was trained with holdout=0.0, so that it has seen images that holdout=0.2"):
+        checked(TrainConfig, {"norm": "bn", "teacher": teacher, "holdout": 0.2})
+
+
+def test_the_next_seed_learns_from_the_file_as_it_is_then(teacher, data, tmp_path):
+    shutil.copy(teacher.path / "model.keras", tmp_path / "teacher.keras")
+    settings = {"norm": "bn", "epochs": 1, "data": data, "teacher": tmp_path / "teacher.keras"}
+    train(**settings, out=tmp_path / "0")
+    build("mnist_layered", norm="bn", compile=False).save(tmp_path / "teacher.keras")
+    second = train(**settings, seed=1, out=tmp_path / "1")
+    forget_graph()
+    assert outcome(second.path) == outcome(train(**settings, seed=1, out=tmp_path / "alone").path)
 
 
 def test_a_comparison_with_a_teacher_says_how_to_repeat_it(fake_comparison, teacher, tmp_path):

@@ -27,12 +27,11 @@ class HistoryRecorder(keras.callbacks.Callback):
 
         data_loss = loss - penalty,  penalty = \sum_w regularizer(w) over the trainable weights
 
-    If a metric ``data_loss`` is compiled, the penalty is the difference between the two. If the model has a metric
-    ``penalty`` as well, that one is taken, and ``data_loss`` too is as the metric says: where training minimizes
-    something else, such as the distance from a teacher's answers, it is ``loss`` - ``penalty``. Otherwise it is
-    computed:
-    for validation from the weights that are validated, exactly; for training as the mean over batches, weighted by
-    their number of images, of the penalty of the weights that the batch met. That is what ``loss`` contains, if
+    If a metric ``data_loss`` is compiled, the penalty is the difference between the two, or the metric ``penalty`` if
+    the model has that as well: what training minimizes besides, ``loss`` - ``penalty``, may then be something else than
+    ``data_loss``, such as the distance from a teacher's answers. Without the metric the penalty is computed: for
+    validation from the weights that are validated, exactly; for training as the mean over batches, weighted by their
+    number of images, of the penalty of the weights that the batch met. That is what ``loss`` contains, if
     ``steps_per_execution`` is 1; if it is k, only the first of every k batches is seen, and of a model that its first
     batch builds not that one. What layers add by ``add_loss`` or an activity regularizer stays in ``data_loss``, unless
     the metric is compiled.
@@ -212,8 +211,6 @@ class HistoryRecorder(keras.callbacks.Callback):
         if data_loss is None:
             penalty = compute()
             data_loss = loss - penalty
-        elif f"{prefix}penalty" in chosen:
-            penalty = chosen.pop(f"{prefix}penalty")
         else:
             # Without a regularizer the two differ by rounding only.
             penalised = self._regularizers() is not None or len(self.model.losses) > 0

@@ -167,6 +167,8 @@ def reproduce(
         unfinished(planned, folder, 1)
     if dry_run:
         print_plan([*first, *planned], folder, jobs or default_jobs(), 1)
+        if first and planned[0].config.teacher is None:
+            print("The teacher is not trained yet: with it each step of the others takes longer than was measured.")
         return
     from tfnorm.compare.live import SweepDisplay
 

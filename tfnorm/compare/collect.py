@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfnorm.compare.comparison import Comparison
+from tfnorm.compare.presets import TEACHER
 from tfnorm.compare.settings import Differing, differing_settings, name_of, settings_of, shown, telling
 from tfnorm.compare.statistics import listed
 from tfnorm.compare.sweep_folder import is_sweep, open_sweep
@@ -17,7 +18,6 @@ from tfnorm.errors import RunError
 from tfnorm.files import PAGE
 from tfnorm.training.folder import RunFolder, read_json
 from tfnorm.training.runs import Run
-from tfnorm.training.teacher import MODEL, teacher_fingerprint
 
 if TYPE_CHECKING:
     from tfnorm.compare.sweep import Sweep
@@ -88,7 +88,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 def collect(
     folders: str | Path | Sequence[str | Path], *, out: str | Path | None = None, anyway: bool = False
 ) -> Comparison:
-    """Return the comparison of all finished runs in folders, but for those whose networks taught others of them.
+    """Return the comparison of all finished runs in folders, but for the teachers that `reproduce` put beside theirs.
 
     Args:
         folders: See `find_runs`.
@@ -108,7 +108,9 @@ def collect(
             f"No run in {listed([str(folder) for folder in folders])} is finished. "
             "The command that began them goes on with them."
         )
-    runs = _without_teachers(found.runs)
+    given = [Path(folder).resolve() for folder in folders]
+    teachers = [run for run in found.runs if run.path.name == TEACHER and run.path.resolve() not in given]
+    runs = [run for run in found.runs if run not in teachers]
     differing = differing_settings(runs)
     if differing and not anyway:
         raise RunError(
@@ -117,19 +119,13 @@ def collect(
         )
     groups = _groups(runs, differing)
     notes = [f"Not finished, and left out: {_named(found.unfinished)}."] if found.unfinished else []
+    if teachers:
+        notes.append(f"A teacher of the others, and left out: {_named([run.path for run in teachers])}.")
     if found.lost:
         notes.append(f"Without a configuration that can be read, and left out: {_named(found.lost)}.")
     folder = Path(out) if out is not None else Path(folders[0]) if len(folders) == 1 else Path("runs/report")
     ordered = [run for runs in groups.values() for run in runs]
     return Comparison(ordered, folder, groups=groups, notes=notes)
-
-
-def _without_teachers(runs: Sequence[Run]) -> Sequence[Run]:
-    """Return the runs without those whose networks taught others of them."""
-    teachers = {run.config["asked"].get("teacher") for run in runs} - {None}
-    if not teachers:
-        return runs
-    return [run for run in runs if teacher_fingerprint(run.path / MODEL) not in teachers]
 
 
 def _several(folders: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:

@@ -115,6 +115,7 @@ class SweepDisplay(SweepProgress):
     def planned(self, waiting: int, finished: int, epochs: int) -> None:
         """Tell how many runs wait, how many are finished already, and the epochs of those that wait."""
         self.waiting, self.finished_runs, self.epochs_left = waiting, finished, epochs
+        self.best, self._epochs_done, self._began = None, 0, time.monotonic()
         if finished:
             self._say(f"{finished} of {waiting + finished} runs are finished already")
 

@@ -19,8 +19,9 @@ from tfnorm.compare.live import SweepProgress
 from tfnorm.compare.presets import TEACHER, Preset, load_preset
 from tfnorm.compare.rows import summary_row
 from tfnorm.compare.settings import in_common, shared_settings
+from tfnorm.errors import RunError
 from tfnorm.files import write_whole
-from tfnorm.training.folder import RunFolder, write_json
+from tfnorm.training.folder import RunFolder, read_json, write_json
 from tfnorm.training.origin import origins
 from tfnorm.training.runs import Run
 
@@ -45,11 +46,23 @@ def plan_in(
     """Return label to runs, and the run of the teacher, or None if the preset has none.
 
     Before the teacher of ``folder`` is trained, the others are planned as if there was none.
+
+    Raises:
+        RunError: If the folder has runs that were not taught, and the preset has a teacher.
     """
     teacher = preset.plan_teacher(**settings)
     if teacher is not None and RunFolder(folder / teacher.folder).finished:
         settings = {**settings, "teacher": folder / teacher.folder}
-    return preset.plan(seeds=seeds, **settings), teacher
+    planned = preset.plan(seeds=seeds, **settings)
+    if teacher is not None:
+        for run in (run for row in planned.values() for run in row):
+            config = RunFolder(folder / run.folder).config_path
+            if config.exists() and "teacher" not in read_json(config)["asked"]:
+                raise RunError(
+                    f"The run in {config.parent} had no teacher, and those of {preset.name} have one now. "
+                    "Choose another output folder, or delete that one."
+                )
+    return planned, teacher
 
 
 def reproduce(

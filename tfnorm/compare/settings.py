@@ -89,7 +89,7 @@ def _places(runs: Sequence[Run]) -> str:
 
 def settings_of(run: Run) -> dict[str, Any]:
     """Return what was asked of a run, flat, but for norm and seed; and what data it had."""
-    settings = flat_settings(run.config["asked"])
+    settings = {"teacher": "none", **flat_settings(run.config["asked"])}
     return {key: value for key, value in settings.items() if key not in ("norm", "seed", "recipe")} | {
         FINGERPRINT: run.config["data"]["fingerprint"]
     }

@@ -15,8 +15,8 @@ from tfnorm.models.plan import plan
 from tfnorm.models.planner import NetworkPlan
 from tfnorm.spec import format, parse
 from tfnorm.training.recipes import RECIPES, Recipe, known_augmentation
-from tfnorm.training.runs import slug
-from tfnorm.training.teacher import teacher_file, teacher_fingerprint
+from tfnorm.training.runs import Run, slug
+from tfnorm.training.teacher import check_holdout, teacher_file, teacher_fingerprint
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -44,8 +44,8 @@ class TrainConfig(BaseModel):
         patience: Stop when the test accuracy was last exceeded this many epochs ago; default never. A schedule that
             falls over all epochs is cut off before its end.
         teacher: A trained network that this one learns to answer like, image by image, in place of the labels: a
-            ``.keras`` file whose model returns logits, or the folder of a finished run. The network that it is stays as
-            it is. See `tfnorm.training.teacher`. Default None: it learns from the labels.
+            ``.keras`` file whose model returns logits for raw pixels, or a finished `Run` or its folder. See
+            `tfnorm.training.teacher`. Default None: it learns from the labels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -94,10 +94,21 @@ class TrainConfig(BaseModel):
     def _augmentation_known(cls, value: str | None) -> str | None:
         return None if value is None else known_augmentation(value)
 
+    @field_validator("teacher", mode="before")
+    @classmethod
+    def _folder(cls, value: Any) -> Any:
+        return value.path if isinstance(value, Run) else value
+
     @field_validator("teacher")
     @classmethod
     def _teacher_there(cls, value: Path | None) -> Path | None:
         return None if value is None else teacher_file(value)
+
+    @model_validator(mode="after")
+    def _nothing_held_out_was_taught(self) -> TrainConfig:
+        if self.teacher is not None:
+            check_holdout(self.teacher, dataset=self.dataset, holdout=self.holdout)
+        return self
 
     @model_validator(mode="after")
     def _data_there(self) -> TrainConfig:

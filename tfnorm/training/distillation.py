@@ -6,25 +6,30 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 import tfnorm.layers  # noqa: F401  so that a teacher with norms of tfnorm opens
+from tfnorm.datasets import Dataset
 from tfnorm.errors import TfnormError
 from tfnorm.training.losses import distillation_loss
 from tfnorm.training.watcher import Trained
 
+LOOKED_AT = 64
 
-def load_teacher(path: Path, *, input_shape: tuple[int, ...], num_classes: int) -> keras.Model:
+
+def load_teacher(path: Path, data: Dataset) -> keras.Model:
     """Open a teacher for inference.
 
     Args:
         path: Its ``.keras`` file.
-        input_shape: (height, width, channels) of the images, raw pixels 0..255.
-        num_classes: How many logits it must return.
+        data: What it is to teach; it answers a few of the training images, to be looked at.
 
     Raises:
-        TfnormError: If it cannot be opened, or is for other images or classes, or returns probabilities.
+        TfnormError: If it cannot be opened, or is for other images or classes, or returns probabilities, or values that
+            are no numbers.
     """
+    input_shape, num_classes = data.input_shape, data.num_classes
     try:
         teacher = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever the file's classes do
@@ -37,9 +42,16 @@ def load_teacher(path: Path, *, input_shape: tuple[int, ...], num_classes: int) 
             f"The teacher {path} takes {shapes[0]} and returns {shapes[1]}. A teacher for these data must take "
             f"{(None, *input_shape)} and return {(None, num_classes)}."
         )
-    last = getattr(getattr(teacher.layers[-1], "activation", None), "__name__", "")
-    if last in ("softmax", "sigmoid"):
-        raise TfnormError(f"The teacher {path} ends in a {last}. Save it without: a teacher must return logits.")
+    answers = ops.convert_to_numpy(teacher(data.x_train[:LOOKED_AT].astype("float32"), training=False))
+    if not np.isfinite(answers).all():
+        raise TfnormError(
+            f"The teacher {path} answers with values that are no numbers. Give a network that was trained."
+        )
+    if answers.min() >= 0 and answers.max() <= 1:
+        raise TfnormError(
+            f"The teacher {path} answers with values from 0 to 1, as probabilities are. A teacher must return logits: "
+            "save the model without its last softmax or sigmoid."
+        )
     teacher.trainable = False
     return teacher
 
@@ -78,10 +90,9 @@ class Taught(Trained):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Return the loss of a step, and note its penalties."""
-        lesson = self.get_layer("teaching").losses if training else []
-        penalties = [loss for loss in self.losses if not any(loss is part for part in lesson)]
+        penalties = [w.regularizer(w) for w in self.trainable_variables if w.regularizer is not None]
         penalty = ops.cast(sum(penalties), "float32") if penalties else ops.zeros(())
         self.penalty.update_state(penalty, sample_weight=ops.shape(y)[0])
         if not training:
             return super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
-        return self.noted(sum(lesson) + penalty)
+        return self.noted(sum(self.losses))  # what ``teaching`` added, and the penalties

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
+import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from tfnorm.errors import RunError, TfnormError
+from tfnorm.training.folder import RunFolder, read_json
 
 MODEL = "model.keras"
-# The files in a .keras file that say what is computed; the third has the time at which it was saved.
-PARTS = ("config.json", "model.weights.h5")
 
 
 def teacher_file(path: Path) -> Path:
@@ -27,27 +29,54 @@ def teacher_file(path: Path) -> Path:
         path: That file, or the folder of a finished run.
 
     Raises:
-        TfnormError: If there is no such file.
+        TfnormError: If there is no such file, or the run has not finished well.
     """
-    path = path.expanduser()
+    try:
+        path = path.expanduser()
+    except RuntimeError as error:
+        raise TfnormError(f"There is no teacher at {path}: {error}") from None
     if path.is_dir():
-        if not (path / "result.json").exists():
+        folder = RunFolder(path)
+        status = read_json(folder.result_path).get("status") if folder.finished else "not finished"
+        if status != "finished":
+            found = "a run that diverged" if status == "diverged" else "a folder without a finished run"
             raise TfnormError(
-                f"A teacher is a trained network. Received: teacher={str(path)!r}, a folder without a finished run. "
-                f"Give the folder of one, which has a {MODEL}, or a .keras file."
+                f"A teacher is a trained network. Received: teacher={str(path)!r}, {found}. "
+                f"Give the folder of a finished run, which has a {MODEL}, or a .keras file."
             )
         path = path / MODEL
+        if not path.is_file():
+            raise TfnormError(f"The run in {path.parent} is finished, but its {MODEL} is gone. Train it again.")
     if not path.is_file():
         raise TfnormError(f"There is no teacher at {path}. Give a .keras file, or the folder of a finished run.")
     return path
 
 
+def check_holdout(path: Path, *, dataset: str, holdout: float) -> None:
+    """Raise a `TfnormError` if images are held out that a teacher was trained on, as far as its run tells.
+
+    Args:
+        path: Its file.
+        dataset: Of the network that learns.
+        holdout: The share of it that is held out.
+    """
+    record = RunFolder(path.parent).config_path
+    if not holdout or path.name != MODEL or not record.exists():
+        return
+    asked = read_json(record)["asked"]
+    if asked["dataset"] == dataset and asked["holdout"] != holdout:
+        raise TfnormError(
+            f"The teacher {path} was trained with holdout={asked['holdout']}, so that it has seen images that "
+            f"holdout={holdout} holds out. Train one with the same holdout."
+        )
+
+
 def teacher_fingerprint(path: Path) -> str:
-    """Return a hash of the network in a ``.keras`` file and of its weights, whenever it was saved."""
+    """Return a hash of the network in a ``.keras`` file and of its weights: of what it computes, not of the file."""
     try:
         status = path.stat()
         return _fingerprint(path, status.st_mtime_ns, status.st_size)
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, LookupError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise RunError(
             f"The teacher {path} cannot be read as a .keras file: {error}. Give one that model.save(...) wrote."
         ) from None
@@ -55,8 +84,25 @@ def teacher_fingerprint(path: Path) -> str:
 
 @functools.lru_cache(maxsize=32)
 def _fingerprint(path: Path, changed: int, size: int) -> str:
+    import h5py
+
     digest = hashlib.sha256()
+
+    def add(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer/"):
+            digest.update(f"{name} {item.dtype} {item.shape}".encode())
+            digest.update(item[()].tobytes())
+
     with zipfile.ZipFile(path) as archive:
-        for part in PARTS:
-            digest.update(archive.read(part))
+        network = json.loads(archive.read("config.json"))["config"]
+        digest.update(json.dumps(_lasting(network), sort_keys=True).encode())
+        with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as weights:
+            weights.visititems(add)
     return digest.hexdigest()[:16]
+
+
+def _lasting(config: Any) -> Any:
+    """Return a configuration without the addresses in memory that Keras writes into it."""
+    if isinstance(config, dict):
+        return {key: _lasting(value) for key, value in config.items() if key != "shared_object_id"}
+    return [_lasting(value) for value in config] if isinstance(config, list) else config

@@ -169,7 +169,7 @@ class _Trainer:
     def run(self, asked: dict[str, Any]) -> Run:
         config, data = self.config, self.data
         if config.teacher is not None:
-            self.teacher = load_teacher(config.teacher, input_shape=data.input_shape, num_classes=data.num_classes)
+            self.teacher = load_teacher(config.teacher, data)
         self.folder.sweep()
         keras.utils.set_random_seed(config.seed)
         use_deterministic_operations()
@@ -217,7 +217,7 @@ class _Trainer:
             callbacks.append(
                 LastEpochRecalibration(data.x_train, batch_size=EVALUATION_BATCH, every=config.epochs, seed=config.seed)
             )
-        at_work = self.with_graph(trained)
+        at_work = self.with_graph(trained, asked)
         at_work.fit(
             batches.stream(),
             epochs=done if no_better_for(config.patience, earlier) else config.epochs,
@@ -231,18 +231,18 @@ class _Trainer:
             restore_state(trained, state_of(at_work))
         return self.finish(trained, watcher)
 
-    def with_graph(self, trained: keras.Model) -> keras.Model:
+    def with_graph(self, trained: keras.Model, asked: Mapping[str, Any]) -> keras.Model:
         """Return a model in the state of ``trained`` whose graph is traced already, or ``trained`` if there is none.
 
         Runs that differ in their seed alone have one graph: everything that the seed decides is in the state. Tracing
         takes as long as several epochs on a small data set.
         """
         global _last_graph
-        asked = f"{self.config.model_dump_json(exclude={'seed'})} {self.data.fingerprint} {self.data.num_classes}"
-        if _last_graph is not None and _last_graph[0] == asked:
+        kind = repr(({**asked, "seed": None}, self.data.fingerprint, self.data.num_classes))
+        if _last_graph is not None and _last_graph[0] == kind:
             restore_state(_last_graph[1], state_of(trained))
             return _last_graph[1]
-        _last_graph = (asked, trained)
+        _last_graph = (kind, trained)
         return trained
 
     def with_augmentation(self, steps: int) -> keras.Model:
