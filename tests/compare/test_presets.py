@@ -83,6 +83,16 @@ def test_a_better_recipe_changes_neither_network_nor_data_and_takes_no_more_epoc
     assert chosen == recipe.model_dump(exclude=unused) and recipe.schedule != "step"
 
 
+def test_the_teacher_was_better_on_held_out_images_than_any_recipe_without():
+    assert load_preset("A+").teacher == load_preset("D+").teacher
+    taught, alone = (json.loads((BENCHMARKS / f"recipes_A_{name}.json").read_text()) for name in ("taught", "seeds"))
+    assert taught["settings"]["holdout"] == alone["settings"]["holdout"] == 0.1
+    (found,) = taught["rows"]
+    unused = {"name", "title", "step_epochs", "step_factor"}
+    assert {**RECIPES["A"].model_dump(exclude=unused), **found["change"]} == RECIPES["A+"].model_dump(exclude=unused)
+    assert found["mean"] > max(row["mean"] for row in alone["rows"] if row["norm"] == found["norm"] == "bn")
+
+
 def test_published_numbers_are_those_of_the_sources():
     def published(name):
         return [row.published.accuracy for row in load_preset(name).row if row.published]
