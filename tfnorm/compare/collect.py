@@ -103,14 +103,14 @@ def collect(
     found = find_runs(folders)
     if not folders:
         raise RunError("There is no folder to report on. Give one of a run, of a comparison or of many runs.")
-    if not found.runs:
+    given = [Path(folder).resolve() for folder in folders]
+    teachers = [run for run in found.runs if run.path.name == TEACHER and run.path.resolve() not in given]
+    runs = [run for run in found.runs if run not in teachers]
+    if not runs:
         raise RunError(
             f"No run in {listed([str(folder) for folder in folders])} is finished. "
             "The command that began them goes on with them."
         )
-    given = [Path(folder).resolve() for folder in folders]
-    teachers = [run for run in found.runs if run.path.name == TEACHER and run.path.resolve() not in given]
-    runs = [run for run in found.runs if run not in teachers]
     differing = differing_settings(runs)
     if differing and not anyway:
         raise RunError(
