@@ -13,7 +13,7 @@ from tfnorm.cli import app
 from tfnorm.compare.collect import collect
 from tfnorm.compare.presets import load_preset
 from tfnorm.compare.reproduce import Reproduction, default_folder
-from tfnorm.errors import TfnormError
+from tfnorm.errors import RunError, TfnormError
 from tfnorm.training.teacher import teacher_fingerprint
 
 
@@ -128,6 +128,13 @@ def test_what_was_taught_is_not_trained_again_and_has_a_report_without_the_teach
     assert set(found.groups) == {"gn:2", "ln", "bn"}
     assert found.notes == [f"A teacher of the others, and left out: {folder / 'teacher'}."]
     assert len(collect([folder / "teacher", folder], anyway=True).runs) == 4
+
+
+def test_a_folder_with_a_teacher_alone_has_nothing_to_report(taught, tmp_path):
+    folder, *_ = taught
+    shutil.copytree(folder / "teacher", tmp_path / "teacher")
+    with pytest.raises(RunError, match="No run in .* is finished"):
+        collect(tmp_path)
 
 
 def test_a_teacher_that_was_lost_is_trained_again_to_the_same(taught):

@@ -101,7 +101,10 @@ def test_every_initializer_of_a_recipe_makes_kernels(name):
         ({"norm": "bn", "epochs": 0}, "`epochs`: input should be greater than or equal to 1. Received: 0."),
         ({"norm": "bn", "epoch": 1}, "Unknown setting 'epoch'. Did you mean 'epochs'?"),
         ({"norm": "bn", "arch": "mnist_7"}, "Unknown architecture 'mnist_7'. Did you mean 'mnist_7k'?"),
-        ({"norm": "bn", "recipe": "F"}, "Unknown recipe 'F'. Use one of: default, A, B, C, D, E, A+, B+, C+, D+, E+."),
+        (
+            {"norm": "bn", "recipe": "F"},
+            "Unknown recipe 'F'. Use one of: default, A, B, C, D, E, A+, B+, C+, D+, E+, mnist_vgg.",
+        ),
         ({"norm": "bn", "augmentation": "shft"}, "Unknown augmentation 'shft'. Did you mean 'shift'?"),
         ({"norm": "bn", "precision": "float8"}, "`precision`: input should be 'float32' or 'bfloat16'."),
         ({"norm": "bn", "learning_rate": math.inf}, "`learning_rate`: input should be a finite number. Received: inf."),
