@@ -24,10 +24,10 @@ import _measure
 
 from tfnorm.compare.engines import check_failures, run_on
 from tfnorm.compare.grid import PlannedRun
-from tfnorm.compare.presets import load_preset
+from tfnorm.compare.presets import TEACHER, load_preset
 from tfnorm.spec import format, parse
 from tfnorm.training.config import TrainConfig, checked
-from tfnorm.training.folder import flat_settings
+from tfnorm.training.folder import RunFolder, flat_settings
 from tfnorm.training.origin import backend_words, machine_words, origins
 from tfnorm.training.recipes import RECIPES
 from tfnorm.training.runs import Run, slug
@@ -119,7 +119,7 @@ def plan(system: str, candidate: str, norm: str, seed: int, chosen: argparse.Nam
     values = {**settings, "recipe": recipe, "norm": norm, "seed": seed}
     values |= shared(chosen)
     if candidate.startswith(TAUGHT):
-        values["teacher"] = folder_of(chosen) / "teacher"
+        values["teacher"] = folder_of(chosen) / TEACHER
     return PlannedRun(
         Path(slug(candidate)) / slug(norm) / f"seed-{seed}", checked(TrainConfig, values).resolved(), {"norm": norm}
     )
@@ -187,9 +187,7 @@ def runs_of(out: Path, chosen: argparse.Namespace) -> list[Run]:
     for path in sorted(out.glob("*/*/seed-*/result.json")):
         run = Run(path.parent)
         name = run.config["asked"]["recipe"]["name"]
-        if name in CANDIDATES[chosen.system] and (
-            not name.startswith(TAUGHT) or (out / "teacher" / "result.json").exists()
-        ):
+        if name in CANDIDATES[chosen.system] and (not name.startswith(TAUGHT) or RunFolder(out / TEACHER).finished):
             now = plan(chosen.system, name, run.label, run.seed, chosen).config.asked()
             if flat_settings(run.config["asked"]) == flat_settings(now):
                 found.append(run)

@@ -11,7 +11,6 @@ from keras.distillation import LogitsDistillation
 
 from tfnorm.compare.configurations import configurations
 from tfnorm.compare.settings import reproduction
-from tfnorm.datasets import load
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.errors import RunError, TfnormError
 from tfnorm.models.builder import build
@@ -26,17 +25,9 @@ from tfnorm.training.trainer import forget_graph, train
 
 
 @pytest.fixture(scope="module")
-def data():
+def data(few_digits):
     """Digits, enlarged to what mnist_7k takes."""
-    full = load("digits", image_size=28)
-    return Dataset(
-        name="digits",
-        x_train=full.x_train[:512],
-        y_train=full.y_train[:512],
-        x_test=full.x_test[:64],
-        y_test=full.y_test[:64],
-        class_names=full.class_names,
-    )
+    return few_digits(512, 64)
 
 
 @pytest.fixture(scope="module")

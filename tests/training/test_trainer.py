@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from tfnorm.callbacks.batch_norm_recalibration import recalibrate_batch_norms
-from tfnorm.datasets import load
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.errors import RunError, TfnormError
 from tfnorm.models.architectures import ARCHITECTURES, Conv, GlobalPool
@@ -35,17 +34,9 @@ TIMES = ["seconds", "train_seconds", "images_per_second"]
 
 
 @pytest.fixture(scope="module")
-def data():
+def data(few_digits):
     """A hundred and sixty digits, enlarged to what mnist_7k takes."""
-    full = load("digits", image_size=28)
-    return Dataset(
-        name="digits",
-        x_train=full.x_train[:128],
-        y_train=full.y_train[:128],
-        x_test=full.x_test[:32],
-        y_test=full.y_test[:32],
-        class_names=full.class_names,
-    )
+    return few_digits(128, 32)
 
 
 class Recorder(Progress):
