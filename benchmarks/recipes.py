@@ -109,7 +109,8 @@ OF_D = {
     for name, change in MNIST.items()
     if "muon" in name and "batch" not in name
 }
-CANDIDATES = {"A": MNIST, "B": CIFAR, "C": CIFAR, "D": MNIST | OF_D, "E": CIFAR}
+OF_B = {f"{TAUGHT}muon, nudge, smoothed": {**CIFAR_NUDGED, **SMOOTHED, "temperature": 4.0}}
+CANDIDATES = {"A": MNIST, "B": CIFAR | OF_B, "C": CIFAR, "D": MNIST | OF_D, "E": CIFAR}
 
 
 def plan(system: str, candidate: str, norm: str, seed: int, chosen: argparse.Namespace) -> PlannedRun:

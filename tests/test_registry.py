@@ -70,5 +70,6 @@ def test_public_lists_are_the_registries():
         "cifar_residual",
         "resnet20",
         "mnist_vgg",
+        "cifar_vgg",
     }
     assert {"digits", "mnist", "fashion_mnist", "cifar10", "cifar100"} <= set(tfnorm.list_datasets())

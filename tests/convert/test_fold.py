@@ -177,6 +177,7 @@ COUNTS = {
     "cifar_residual": (6, 2),
     "resnet20": (19, 0),
     "mnist_vgg": (6, 0),
+    "cifar_vgg": (6, 0),
 }
 
 

@@ -251,6 +251,7 @@ _add(
     **_MUON,
     augmentation="flip_nudge",
     label_smoothing=0.1,
+    temperature=4.0,
 )
 _add(
     "C+",
@@ -281,4 +282,10 @@ _add(
     "for the network mnist_vgg: Muon, one cycle to 0.02, gentle shifts",
     **_MUON,
     augmentation="shift",
+)
+_add(
+    "cifar_vgg",
+    "for the network cifar_vgg: Muon, one cycle to 0.02, flip and small shifts",
+    **_MUON,
+    augmentation="flip_nudge",
 )
