@@ -238,6 +238,13 @@ def test_bfloat16_activations_keep_float32_weights(data, tmp_path):
     assert run.logits.dtype == np.float32
 
 
+def test_bfloat16_predictions_are_those_that_the_history_evaluated(data, tmp_path):
+    run = train(norm="bn", arch="cifar_residual", epochs=1, precision="bfloat16", out=tmp_path, data=data)
+    logits = run.logits.astype("float64")
+    loss = np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(logits)), run.labels])
+    assert loss == pytest.approx(run.history["val_data_loss"].iloc[-1], rel=1e-6)
+
+
 def test_slug_is_safe_for_shells():
     assert slug("gn:2+l1=5e-4") == "gn-2_l1-5e-4"
     assert json.dumps(slug("a/b c")) == '"a-b-c"'

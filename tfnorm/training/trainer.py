@@ -229,7 +229,7 @@ class _Trainer:
         )
         if at_work is not trained:
             restore_state(trained, state_of(at_work))
-        return self.finish(trained, watcher)
+        return self.finish(trained, at_work, watcher)
 
     def with_graph(self, trained: keras.Model, asked: Mapping[str, Any]) -> keras.Model:
         """Return a model in the state of ``trained`` whose graph is traced already, or ``trained`` if there is none.
@@ -288,8 +288,12 @@ class _Trainer:
         with whole_file(self.folder.path / f"{name}.keras") as temporary:
             self.network.save(temporary)
 
-    def finish(self, trained: keras.Model, watcher: Watcher) -> Run:
-        """Write the models, the predictions and the result."""
+    def finish(self, trained: keras.Model, at_work: keras.Model, watcher: Watcher) -> Run:
+        """Write the models, the predictions and the result.
+
+        Predictions are those of ``at_work``, in the state of ``trained``: its compiled graph evaluated the epochs, and
+        in 16 bits operations one by one round to other answers.
+        """
         folder, data = self.folder, self.data
         self.save_network("model")
         records = read_history(folder.history_path)
@@ -301,12 +305,8 @@ class _Trainer:
             self.save_network("best")
             assign(trained.variables, last)
         size = evaluation_batch(len(data.x_test))
-        logits = np.concatenate(
-            [
-                keras.ops.convert_to_numpy(self.network(data.x_test[i : i + size], training=False))
-                for i in range(0, len(data.x_test), size)
-            ]
-        ).astype("float32")
+        batches = (data.x_test[i : i + size] for i in range(0, len(data.x_test), size))
+        logits = np.concatenate([at_work.predict_on_batch(batch) for batch in batches]).astype("float32")
         buffer = io.BytesIO()
         np.savez_compressed(buffer, logits=logits, y_true=data.y_test)
         write_whole(folder.predictions_path, buffer.getvalue())
