@@ -19,11 +19,12 @@ What profiles of these cases show (TensorFlow's profiler, the same machine):
 
 - **Whole steps gain less than layers.** Convolutions are the same oneDNN calls on both sides and take most of a step;
   norms, ReLU and dropout are what is left to gain from. At batch 16 the fixed cost of some 250 operations a step weighs
-  as much as their work, and PyTorch, which spends less on each, all but draws level on the smallest network.
+  as much as their work, and PyTorch, which spends less on each, all but draws level on the smallest network with batch
+  and group norm.
 - **Steps in bfloat16 are slower than in float32 here.** This processor has neither AVX512_BF16 nor AMX. Stock Keras
   and PyTorch convolve in emulated bfloat16, which takes about twice the time of float32; tfnorm widens activations once
-  and convolves in float32, so that it beats both, but not its own float32: the casts are passes over memory that
-  float32 does not have. Processors with the instructions were not measured.
+  and convolves in float32, so that it beats both, but with one exception not its own float32: the casts are passes over
+  memory that float32 does not have. Processors with the instructions were not measured.
 - **PyTorch's native kernels win more than half of the single layers forward**, as the tables above show. They keep a
   group of a sample in the cache between the statistics and the output. The compiled passes here read the input three
   times, for the mean, for the variance around it, and for the output, which is what keeps a mean of 1e4 exact. Forward

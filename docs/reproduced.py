@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import statistics
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,21 +19,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from readme import README, with_table
+from reproduced_remarks import RESULTS, by_norm, earlier, measured, number, taken_up
 
 from tfnorm.compare.presets import load_preset
 from tfnorm.training.origin import backend_words, machine_words, seed_words
 from tfnorm.training.recipes import RECIPES
 
-DOCS = Path(__file__).resolve().parent
-RESULTS = DOCS / "results"
-BENCHMARKS = DOCS.parent / "benchmarks" / "results"
 PICTURES = ("accuracy.png", "loss.png")
-
-
-def taken_up() -> dict[str, dict]:
-    """Return name to content of every reproduction in the results."""
-    files = sorted(RESULTS.glob("*/reproduced.json"))
-    return {file.parent.name: json.loads(file.read_text(encoding="utf-8")) for file in files}
 
 
 def headline(content: dict) -> list[str]:
@@ -43,22 +34,18 @@ def headline(content: dict) -> list[str]:
     for row in content["table"]:
         difference = "" if row["difference"] is None else f"{row['difference']:+.2f}"
         written = f"<br>{row['as_written']}" if row["as_written"] else ""
-        wrong = f"{_number(row['published_misclassified'], 0)} | {_number(row['misclassified'], 0)}"
+        wrong = f"{number(row['published_misclassified'], 0)} | {number(row['misclassified'], 0)}"
         lines.append(
-            f"| `{row['row']}`{written} | {row['parameters']:,} | {row['seeds']} | {_number(row['published'])} "
+            f"| `{row['row']}`{written} | {row['parameters']:,} | {row['seeds']} | {number(row['published'])} "
             f"| {_measured(row)} | {difference} | {wrong} |"
         )
     return lines
 
 
-def _number(value: float | None, digits: int = 2) -> str:
-    return "—" if value is None else f"{value:,.{digits}f}"
-
-
 def _measured(row: dict) -> str:
     std = "" if row["std"] is None else f" ± {row['std']:.2f}"
     diverged = f" ({row['diverged']} diverged)" if row["diverged"] else ""
-    return f"{_number(row['measured'])}{std}{diverged}"
+    return f"{number(row['measured'])}{std}{diverged}"
 
 
 def command(content: dict) -> str:
@@ -86,11 +73,23 @@ def origin(content: dict) -> str:
     several = f"Mean ± standard deviation over {' or '.join(map(str, seeds))} seeds, counted from 0"
     epochs = f"the {content['preset']['epoch']} of {settings['epochs']} epochs, {settings['precision']}"
     note = f" {content['note']}" if content.get("note") else ""
+    if counted_apart(content):
+        note += (
+            " What is misclassified was counted in another pass than the accuracy; that one computed operation by "
+            f"operation, which rounds differently in {settings['precision']}."
+        )
     places = "; and ".join(_place(each, several=len(found) > 1) for each in found)
     return (
         f"{several if seeds[-1] > 1 else 'One seed, 0'}. Test accuracy in percent after {epochs}. "
         f"Written by `{command(content)}` (begun {content['started'][:10]}) {places}.{note}"
     )
+
+
+def counted_apart(content: dict) -> bool:
+    """Return whether the misclassified images of a row are not those that its accuracy leaves."""
+    images = content["data"]["test_images"]
+    rows = [row for row in content["table"] if row["last_accuracy"] is not None and row["misclassified"] is not None]
+    return any(abs(row["misclassified"] - images * (1 - row["last_accuracy"] / 100)) > 0.5 for row in rows)
 
 
 def _place(found: dict, several: bool) -> str:
@@ -150,80 +149,15 @@ def page(name: str, content: dict) -> str:
         lines += [f"![{picture.removesuffix('.png').capitalize()} of all rows]({name}/{picture})", ""]
     for picture in sorted((RESULTS / name).glob("misclassified-*.png")):
         lines += [f"![Misclassified images]({name}/{picture.name})", ""]
+    for file, before in earlier(name).items():
+        places = "; and ".join(_place(each, several=len(before["origins"]) > 1) for each in before["origins"])
+        lines += [f"The runs of [{file}]({name}/{file}) were begun {before['started'][:10]} {places}.", ""]
     files = " · ".join(f"[{file}]({name}/{file})" for file in ("reproduced.csv", "reproduced.json", "comparison.json"))
     return "\n".join([*lines, f"Files: {files}", ""])
 
 
 def _rows(rows: Iterable[dict]) -> str:
     return ", ".join(f"`{row['row']}`" for row in rows)
-
-
-def measured(name: str) -> dict[str, dict[str | int, str]]:
-    """Return what the remarks about a reproduction may quote of benchmarks.
-
-    ``seeds``: library to mean and standard deviation over many seeds, and ``number`` to how many; ``jpeg``: JPEG
-    quality, or ``given``, to accuracy; ``psnr``: quality to how far its images are from the given ones, in dB;
-    ``halved``: accuracy on images of half the side, ``given``, compressed ``once`` and ``twice``; ``cost``: points that
-    the ``first`` and the ``second`` compression of these cost and one ``more`` of the whole images, and what the first
-    one of the whole images would, ``estimated`` in proportion; ``gain``, of a better recipe: norm to points more than
-    under the published one; ``small``, of C: norm to accuracy with depthwise kernels that began as small as Keras's;
-    ``before``, of A+ and D+: norm to accuracy without statistics estimated again; ``untaught``: without a teacher;
-    ``taught``: norm to accuracy with one on held-out images; ``tried``, of A and D: augmentation to norm, and ``all``,
-    to accuracy on held-out images.
-    """
-    seeds, jpeg, halved = (_benchmark(name) for name in (f"seeds_{name}", "jpeg", "jpeg_halved"))
-    mean = {(row["quality"], row["times"]): row["mean"] for row in halved["rows"]}
-    given, once, twice = mean[None, 0], mean[75, 1], mean[75, 2]
-    whole = {row["quality"]: row["mean"] for row in jpeg["rows"]}
-    cost = {"first": given - once, "second": once - twice, "more": whole[None] - whole[75]}
-    cost["estimated"] = cost["more"] * cost["first"] / cost["second"]
-    of_seeds = {row["library"]: f"{row['mean']:.2f} ± {row['std']:.2f}" for row in seeds["rows"]}
-    return {
-        "seeds": {**of_seeds, "number": str(seeds["settings"].get("seeds", ""))},
-        "jpeg": {row["quality"] or "given": f"{row['mean']:.2f}" for row in jpeg["rows"]},
-        "psnr": {row["quality"]: f"{row['psnr_db']:.1f}" for row in jpeg["rows"] if row["quality"]},
-        "halved": {"given": f"{given:.2f}", "once": f"{once:.2f}", "twice": f"{twice:.2f}"},
-        "cost": {name: f"{points:.{0 if name == 'estimated' else 1}f}" for name, points in cost.items()},
-        "small": _earlier(name, "small_depthwise_kernels.json"),
-        "before": _earlier(name, "without_recalibration.json"),
-        "untaught": _earlier(name, "without_teacher.json"),
-        "taught": _held_out(f"recipes_{name[0]}_taught"),
-        "tried": _tried(name[0]),
-        "gain": {norm: f"{points:.1f}" for norm, points in _gains(name).items()},
-    }
-
-
-def _gains(name: str) -> dict[str, float]:
-    found = taken_up()
-    if not name.endswith("+") or name[:-1] not in found:
-        return {}
-    better, published = (_by_norm(found[each]) for each in (name, name[:-1]))
-    return {norm: row["measured"] - published[norm]["measured"] for norm, row in better.items() if norm in published}
-
-
-def _tried(system: str) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, float]] = {}
-    for row in _benchmark(f"recipes_{system}_seeds")["rows"]:
-        found.setdefault(row["change"]["augmentation"], {})[row["norm"]] = row["mean"]
-    return {
-        name: {norm: _number(mean) for norm, mean in {**means, "all": statistics.mean(means.values())}.items()}
-        for name, means in found.items()
-    }
-
-
-def _held_out(benchmark: str) -> dict[str, str]:
-    return {row["norm"]: _number(row["mean"]) for row in _benchmark(benchmark)["rows"]}
-
-
-def _earlier(name: str, file: str) -> dict[str, str]:
-    path = RESULTS / name / file
-    table = json.loads(path.read_text(encoding="utf-8"))["table"] if path.exists() else []
-    return {row["spec"].split("+")[0]: _number(row["last_accuracy"]) for row in table}
-
-
-def _benchmark(name: str) -> dict:
-    path = BENCHMARKS / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": [], "settings": {}}
 
 
 def table_of_all(folder: str) -> str:
@@ -235,7 +169,7 @@ def table_of_all(folder: str) -> str:
     found = taken_up()
     for name, content in found.items():
         for row in content["table"]:
-            numbers = f"{row['seeds']} | {_number(row['published'])} | {_measured(row)}"
+            numbers = f"{row['seeds']} | {number(row['published'])} | {_measured(row)}"
             lines.append(f"| [{name}]({folder}/{name}.md) | {_what(content)} | `{row['row']}` | {numbers} |")
     return "\n".join([*lines, "", _circumstances(found)])
 
@@ -251,31 +185,21 @@ def table_of_norms(folder: str) -> str:
         if name.endswith("+"):
             continue
         plus = found.get(f"{name}+", content)
-        better = {} if plus is content else _by_norm(plus)
+        better = {} if plus is content else by_norm(plus)
         precision, other = (each["settings"]["precision"] for each in (content, plus))
         what = _what(content) + ("" if other == precision else f" (better recipe: {other})")
         links = ", ".join(f"[{one}]({folder}/{one}.md)" for one in (name, f"{name}+") if one in found)
-        for norm, row in _by_norm(content).items():
+        for norm, row in by_norm(content).items():
             beside = _measured(better[norm]) + (", taught" if "teacher" in plus else "") if norm in better else ""
-            numbers = f"{_number(row['published'])} | {_measured(row)} | {beside}"
+            numbers = f"{number(row['published'])} | {_measured(row)} | {beside}"
             lines.append(f"| {links} | {what} | `{row['row']}` | {numbers} |")
     any_taught = any("teacher" in content for content in found.values())
     taught = "Taught: by a wider network that is trained first. " if any_taught else ""
     picked = (
         "Of several rows of a network with one norm, the first of the highest published accuracy is shown; the better "
-        "recipes are without penalties, and were chosen on held-out training images."
+        "recipes are without penalties, and were chosen on held-out training images, but for what their pages say."
     )
     return "\n".join([*lines, "", f"{picked} {taught}{_circumstances(found)}"])
-
-
-def _by_norm(content: dict) -> dict[str, dict]:
-    """Return norm, without penalties, to that of its rows which was published with the highest accuracy."""
-    rows: dict[str, dict] = {}
-    for asked, row in zip(content["preset"]["row"], content["table"], strict=True):
-        norm = asked["norm"].split("+")[0]
-        if norm not in rows or (row["published"] or 0) > (rows[norm]["published"] or 0):
-            rows[norm] = row
-    return rows
 
 
 def _what(content: dict) -> str:

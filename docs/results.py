@@ -77,7 +77,8 @@ training, both drawn by `python docs/analysis.py`.
 
 ## Speed and memory
 
-[Performance](performance.md) is written by `make bench`. Its files:
+[Performance](performance.md) is written by `make bench` from these files, all but `accuracy_mnist.json` measured by it
+(that one by `python benchmarks/accuracy.py --dataset mnist --epochs 3 --name accuracy_mnist --data-dir DIR`):
 
 {speed}
 

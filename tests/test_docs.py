@@ -287,6 +287,28 @@ def test_tables_of_reproductions_follow_from_every_epoch_of_their_runs():
         assert not [text for text in texts if '"data_dir": "' in text]  # a path of the machine that trained
 
 
+def test_results_are_those_of_the_presets_and_recipes_that_there_are():
+    from tfnorm.compare.presets import load_preset
+    from tfnorm.training.recipes import RECIPES, complete
+
+    for name, content in module("reproduced").taken_up().items():
+        preset = load_preset(name)
+        assert {"teacher": None, **content["preset"]} == preset.model_dump(mode="json"), f"train {name} again"
+        words, of_rows = {"title"}, {"batch_size"} if any(row.batch_size for row in preset.row) else set()
+        recorded = complete(content["settings"]["recipe"])
+        now = RECIPES[preset.settings["recipe"]].model_dump(mode="json", exclude=words | of_rows)
+        assert {key: recorded[key] for key in now} == now, f"train {name} again"
+
+
+def test_results_from_before_say_where_they_were_trained():
+    remarks = module("reproduced_remarks")
+    found = [content for name in remarks.taken_up() for content in remarks.earlier(name).values()]
+    assert len(found) > 5
+    for content in found:
+        seeds = sorted(seed for place in content["origins"] for seed in place["seeds"])
+        assert seeds == sorted({run["seed"] for run in content["runs"]}) and content["started"]
+
+
 def test_pictures_of_the_docs_are_small():
     pictures = [p for p in (ROOT / "docs").rglob("*") if p.suffix in (".png", ".svg", ".jpg")]
     assert pictures
