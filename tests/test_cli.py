@@ -203,6 +203,7 @@ def test_inspect_refuses_what_is_no_network(tmp_path, capsys, monkeypatch):
     path.write_text("nothing")
     code, _, err = run(["inspect", str(path)], capsys, monkeypatch)
     assert code == 2 and "is no Keras model that can be opened" in err and err.count("\n") == 1
+    assert f"`tfnorm convert {path} OUT.keras --from-tfa`" in err
 
 
 @pytest.mark.parametrize(("option", "value"), [("--norm", "ln"), ("--classes", "3")])

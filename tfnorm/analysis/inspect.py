@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -52,7 +53,11 @@ def inspect_file(path: str, *, input_shape: str | None = None, batch_size: int =
     try:
         model = keras.models.load_model(path, compile=False)
     except (ValueError, OSError, TypeError, KeyError, BadZipFile) as error:
-        raise ArchitectureError(f"The file {path!r} is no Keras model that can be opened: {error}") from None
+        reason = (str(error).strip().split("\n")[0] or type(error).__name__).rstrip(".")
+        raise ArchitectureError(
+            f"The file {path!r} is no Keras model that can be opened: {reason}. If tensorflow-addons wrote it, inspect "
+            f"what `tfnorm convert {shlex.quote(path)} OUT.keras --from-tfa` writes."
+        ) from None
     shape = None if input_shape is None else parse_shape(input_shape)
     layers = summary(model, input_shape=shape, batch_size=batch_size)
     return Layers(f"{model.name} ({path})", layers.rows, batch_size)
