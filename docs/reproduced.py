@@ -68,20 +68,19 @@ def origins_of(content: dict) -> list[dict]:
 
 def origin(content: dict) -> str:
     """Return in a paragraph how the numbers came about."""
-    settings, found = content["settings"], origins_of(content)
+    settings = content["settings"]
     seeds = sorted({row["seeds"] for row in content["table"]})
     several = f"Mean ± standard deviation over {' or '.join(map(str, seeds))} seeds, counted from 0"
     epochs = f"the {content['preset']['epoch']} of {settings['epochs']} epochs, {settings['precision']}"
     note = f" {content['note']}" if content.get("note") else ""
     if counted_apart(content):
         note += (
-            " What is misclassified was counted in another pass than the accuracy; that one computed operation by "
-            f"operation, which rounds differently in {settings['precision']}."
+            " What is misclassified was counted in a second pass, operation by operation, which in "
+            f"{settings['precision']} rounds differently from the compiled one that the accuracy is from."
         )
-    places = "; and ".join(_place(each, several=len(found) > 1) for each in found)
     return (
         f"{several if seeds[-1] > 1 else 'One seed, 0'}. Test accuracy in percent after {epochs}. "
-        f"Written by `{command(content)}` (begun {content['started'][:10]}) {places}.{note}"
+        f"Written by `{command(content)}` (begun {content['started'][:10]}) {_places(origins_of(content))}.{note}"
     )
 
 
@@ -90,6 +89,10 @@ def counted_apart(content: dict) -> bool:
     images = content["data"]["test_images"]
     rows = [row for row in content["table"] if row["last_accuracy"] is not None and row["misclassified"] is not None]
     return any(abs(row["misclassified"] - images * (1 - row["last_accuracy"] / 100)) > 0.5 for row in rows)
+
+
+def _places(found: list[dict]) -> str:
+    return "; and ".join(_place(each, several=len(found) > 1) for each in found)
 
 
 def _place(found: dict, several: bool) -> str:
@@ -150,8 +153,8 @@ def page(name: str, content: dict) -> str:
     for picture in sorted((RESULTS / name).glob("misclassified-*.png")):
         lines += [f"![Misclassified images]({name}/{picture.name})", ""]
     for file, before in earlier(name).items():
-        places = "; and ".join(_place(each, several=len(before["origins"]) > 1) for each in before["origins"])
-        lines += [f"The runs of [{file}]({name}/{file}) were begun {before['started'][:10]} {places}.", ""]
+        where = f"(begun {before['started'][:10]}) {_places(before['origins'])}"
+        lines += [f"What the rows were before is in [{file}]({name}/{file}) {where}.", ""]
     files = " · ".join(f"[{file}]({name}/{file})" for file in ("reproduced.csv", "reproduced.json", "comparison.json"))
     return "\n".join([*lines, f"Files: {files}", ""])
 

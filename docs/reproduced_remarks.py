@@ -9,6 +9,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS / "results"
 BENCHMARKS = DOCS.parent / "benchmarks" / "results"
+NOW = ("reproduced.json", "comparison.json")
 
 
 def taken_up() -> dict[str, dict]:
@@ -92,7 +93,7 @@ def _held_out(benchmark: str) -> dict[str, str]:
 
 def earlier(name: str) -> dict[str, dict]:
     """Return file to content of what rows were before they were trained otherwise: comparisons with their origins."""
-    files = sorted(file for kind in ("without", "small") for file in (RESULTS / name).glob(f"{kind}_*.json"))
+    files = sorted({*(RESULTS / name).glob("*.json")} - {RESULTS / name / now for now in NOW})
     return {file.name: json.loads(file.read_text(encoding="utf-8")) for file in files}
 
 

@@ -12,12 +12,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import performance
 import reproduced
+from reproduced_remarks import BENCHMARKS, DOCS, RESULTS
 
 from tfnorm.training.origin import machine_words
 
-DOCS = Path(__file__).resolve().parent
-RESULTS = DOCS / "results"
-BENCHMARKS = DOCS.parent / "benchmarks" / "results"
 PAGE = DOCS / "results.md"
 
 TOP = """<!-- Written by docs/results.py from docs/results and benchmarks/results; change those instead. -->

@@ -294,10 +294,30 @@ def test_results_are_those_of_the_presets_and_recipes_that_there_are():
     for name, content in module("reproduced").taken_up().items():
         preset = load_preset(name)
         assert {"teacher": None, **content["preset"]} == preset.model_dump(mode="json"), f"train {name} again"
-        words, of_rows = {"title"}, {"batch_size"} if any(row.batch_size for row in preset.row) else set()
+        apart = {"title"} | ({"batch_size"} if any(row.batch_size for row in preset.row) else set())
         recorded = complete(content["settings"]["recipe"])
-        now = RECIPES[preset.settings["recipe"]].model_dump(mode="json", exclude=words | of_rows)
+        now = RECIPES[preset.settings["recipe"]].model_dump(mode="json", exclude=apart)
         assert {key: recorded[key] for key in now} == now, f"train {name} again"
+        if preset.teacher is not None:
+            planned = preset.plan_teacher().config
+            facts = planned.arch, planned.norm, planned.recipe.name, planned.epochs, planned.plan().trainable_parameters
+            keys = ("arch", "norm", "recipe", "epochs", "parameters")
+            assert tuple(content["teacher"][key] for key in keys) == facts, f"train {name} again"
+
+
+def test_pages_say_where_mistakes_and_accuracy_are_of_two_passes():
+    reproduced = module("reproduced")
+    for name, content in reproduced.taken_up().items():
+        apart = any(
+            round(
+                row["seeds"]
+                * (row["misclassified"] - content["data"]["test_images"] * (1 - row["last_accuracy"] / 100))
+            )
+            for row in content["table"]
+            if row["last_accuracy"] is not None
+        )
+        page = (ROOT / "docs" / "results" / f"{name}.md").read_text()
+        assert ("counted in a second pass" in page) == apart == (name in ("E", "E+")), name
 
 
 def test_results_from_before_say_where_they_were_trained():

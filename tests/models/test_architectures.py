@@ -137,6 +137,7 @@ def order_after(model, conv):
         ("cifar_residual", "residual1", ["shortcut", "add", "norm", "relu", "dropout"], 0.02),
         ("resnet20", "conv1", ["norm", "relu"], None),
         ("mnist_vgg", "conv6", ["norm", "relu"], None),
+        ("cifar_vgg", "conv6", ["norm", "relu"], None),
         ("resnet20", "residual4", ["subsample", "pad", "add", "relu"], None),
     ],
 )

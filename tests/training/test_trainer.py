@@ -1,4 +1,5 @@
 import json
+import logging.handlers
 import random
 from dataclasses import replace
 
@@ -243,6 +244,16 @@ def test_bfloat16_predictions_are_those_that_the_history_evaluated(data, tmp_pat
     logits = run.logits.astype("float64")
     loss = np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(logits)), run.labels])
     assert loss == pytest.approx(run.history["val_data_loss"].iloc[-1], rel=1e-6)
+
+
+def test_nothing_is_said_of_graphs_that_several_kinds_of_runs_trace(few_digits, tmp_path):
+    said = logging.handlers.BufferingHandler(1000)
+    logging.getLogger("tensorflow").addHandler(said)
+    few = few_digits(64, 301)  # test images in two batches of other sizes
+    for norm in ("none", "bn", "gn:2", "gn:4"):
+        train(norm=norm, epochs=1, out=tmp_path / norm[-1], data=few)
+    logging.getLogger("tensorflow").removeHandler(said)
+    assert not [record.getMessage() for record in said.buffer if "retracing" in record.getMessage()]
 
 
 def test_slug_is_safe_for_shells():

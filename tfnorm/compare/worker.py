@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
-import logging
 import os
 import queue
 import signal
@@ -182,7 +181,6 @@ def main() -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     start_quietly()
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # of several kinds of runs it says that they are traced
     worker = Worker(Reporter(channel))
     while True:
         worker.do(json.loads(tasks.get()))

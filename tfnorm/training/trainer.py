@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import random
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from tfnorm.misclassified import draw_misclassified, find_misclassified
 from tfnorm.models.builder import build
 from tfnorm.ops import use_deterministic_operations
 from tfnorm.spec import NormSpec
+from tfnorm.training.caller import random_state_kept, retracing_unmentioned
 from tfnorm.training.config import TrainConfig, checked, default_name
 from tfnorm.training.data import load_data
 from tfnorm.training.distillation import Taught, Teaching, load_teacher
@@ -132,7 +131,7 @@ def train_on(
         with RunLock(folder.path):
             folder.check(asked, data.fingerprint)  # once more: another process may have begun it meanwhile
             if not folder.finished:
-                with _random_state_kept():
+                with random_state_kept(), retracing_unmentioned():
                     return _Trainer(config, folder, data, progress, trackers).run(asked)
     catch_up(folder.path, trackers)
     progress.skipped(folder.path, config.epochs)
@@ -143,17 +142,6 @@ def forget_graph() -> None:
     """Let go of the model that waits for another seed."""
     global _last_graph
     _last_graph = None
-
-
-@contextmanager
-def _random_state_kept() -> Iterator[None]:
-    """Give Python and NumPy back the random numbers that they would have had without the seed of the run."""
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
 
 
 class _Trainer:
@@ -291,8 +279,8 @@ class _Trainer:
     def finish(self, trained: keras.Model, at_work: keras.Model, watcher: Watcher) -> Run:
         """Write the models, the predictions and the result.
 
-        Predictions are those of ``at_work``, in the state of ``trained``: its compiled graph evaluated the epochs, and
-        in 16 bits operations one by one round to other answers.
+        ``at_work``, in the state of ``trained``, predicts compiled, as it was evaluated: in 16 bits, operations one by
+        one round to other answers.
         """
         folder, data = self.folder, self.data
         self.save_network("model")
