@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfnorm.errors import DataError, TfnormError
+from tfnorm.errors import DataError, TfnormError, first_line
 from tfnorm.files import whole_file
 from tfnorm.spec import NormSpec, parse_norm
 
@@ -148,8 +148,8 @@ def open_model(path: Path) -> keras.Model:
         try:
             return keras.models.load_model(path, compile=compiled)
         except Exception as error:  # a file may be wrong in any way
-            reason = str(error).strip().split("\n")[0] or type(error).__name__
+            reason = first_line(error)
     raise DataError(
-        f"The file {str(path)!r} is no Keras model that can be opened ({reason.rstrip('.')}). "
+        f"The file {str(path)!r} is no Keras model that can be opened ({reason}). "
         "Give a model saved by Keras, and --from-tfa for one of tensorflow-addons."
     )

@@ -58,6 +58,16 @@ def disk_sentence(error: OSError) -> str:
     return f"{error.strerror or error}{where}.{mend.get(error.errno or 0, '')}"
 
 
+def first_line(error: Exception) -> str:
+    r"""Return what an error of another library says first, without its full stop, to be quoted within a sentence.
+
+    Example:
+        >>> first_line(ValueError("No such layer.\nStack: ...")), first_line(KeyError())
+        ('No such layer', 'KeyError')
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
 def whole_number(name: str, value: object, least: int = 1, *, error: type[TfnormError] = TfnormError) -> int:
     """Return an argument as an int, or raise ``error`` unless it is a whole number of at least ``least``.
 

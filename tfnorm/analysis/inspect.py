@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 from tfnorm.analysis.measure import summary
 from tfnorm.analysis.plans import plan_layers
 from tfnorm.analysis.rows import Layers
-from tfnorm.errors import ArchitectureError, whole_number
+from tfnorm.errors import ArchitectureError, first_line, whole_number
 from tfnorm.models.plan import plan
 from tfnorm.spec import parse
 
@@ -53,10 +53,10 @@ def inspect_file(path: str, *, input_shape: str | None = None, batch_size: int =
     try:
         model = keras.models.load_model(path, compile=False)
     except (ValueError, OSError, TypeError, KeyError, BadZipFile) as error:
-        reason = (str(error).strip().split("\n")[0] or type(error).__name__).rstrip(".")
         raise ArchitectureError(
-            f"The file {path!r} is no Keras model that can be opened: {reason}. If tensorflow-addons wrote it, inspect "
-            f"what `tfnorm convert {shlex.quote(path)} OUT.keras --from-tfa` writes."
+            f"The file {path!r} is no Keras model that can be opened: {first_line(error)}. "
+            "If tensorflow-addons wrote it, inspect what "
+            f"`tfnorm convert {shlex.quote(path)} OUT.keras --from-tfa` writes."
         ) from None
     shape = None if input_shape is None else parse_shape(input_shape)
     layers = summary(model, input_shape=shape, batch_size=batch_size)

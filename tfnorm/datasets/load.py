@@ -16,7 +16,7 @@ from tfnorm.datasets.class_names import CIFAR10, CIFAR100, FASHION_MNIST
 from tfnorm.datasets.dataset import Dataset, check_image_size, row_chunks
 from tfnorm.datasets.folder import load_folder
 from tfnorm.datasets.npz import load_npz
-from tfnorm.errors import DataError, unknown
+from tfnorm.errors import DataError, first_line, unknown
 from tfnorm.registry import Registry
 
 DATASETS: Registry[str] = Registry("data set", DataError)
@@ -199,10 +199,10 @@ def _load_keras(name: str) -> Dataset:
     try:
         train, test = load_data()
     except Exception as error:  # Keras raises bare Exception when a download fails, and much else when a file is bad.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise DataError(
-            f"{name} could not be read from Keras's cache nor downloaded ({reason}). Put {name}.npz, with the arrays "
-            f"x_train, y_train, x_test, y_test, in a folder DIR and pass data_dir=DIR (--data-dir DIR), or put Keras's "
+            f"{name} could not be read from Keras's cache nor downloaded ({first_line(error)}). "
+            f"Put {name}.npz, with the arrays x_train, y_train, x_test, y_test, in a folder DIR and "
+            f"pass data_dir=DIR (--data-dir DIR), or put Keras's "
             f"own file at {_cache_sentence(name)}."
         ) from error
     finally:
