@@ -3,8 +3,8 @@
 Run ``python benchmarks/recipes.py SYSTEM --data-dir DIR`` from the repository, SYSTEM one of A to E; ``--help`` lists
 the choices. Each candidate is a change of the system's own recipe. A tenth of the training images is held out and
 evaluated on; the test images are not looked at. A candidate that is "taught" has the teacher of the system's better
-recipe, which is trained first, without those images too. What is finished stands in ``--out``, is not trained again,
-and is part of the table.
+recipe, which is trained first, without those images too and for its own number of epochs. What is finished stands in
+``--out``, is not trained again, and is part of the table.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def main(arguments: list[str] | None = None) -> None:
     _measure.at_least(parser, chosen, "seeds", 1)
     norms, out = [format(parse(norm)) for norm in chosen.norms], folder_of(chosen)
     if any(candidate.startswith(TAUGHT) for candidate in chosen.candidates or known):
-        teacher = load_preset(f"{chosen.system}+").plan_teacher(**shared(chosen))
+        teacher = load_preset(f"{chosen.system}+").plan_teacher(**{**shared(chosen), "epochs": None})
         check_failures(run_on("local", [teacher], out, jobs=1))
     planned = [
         plan(chosen.system, candidate, norm, seed, chosen)
