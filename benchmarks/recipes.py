@@ -26,7 +26,9 @@ from tfnorm.compare.engines import check_failures, run_on
 from tfnorm.compare.grid import PlannedRun
 from tfnorm.compare.presets import TEACHER, load_preset
 from tfnorm.spec import format, parse
+from tfnorm.training.answers import VIEWS, accuracy_of_views
 from tfnorm.training.config import TrainConfig, checked
+from tfnorm.training.data import load_data
 from tfnorm.training.folder import RunFolder, flat_settings
 from tfnorm.training.origin import backend_words, machine_words, origins
 from tfnorm.training.recipes import RECIPES
@@ -152,6 +154,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--data-dir")
     parser.add_argument("--jobs", type=int)
+    parser.add_argument("--views", action="store_true", help="test the networks with answers averaged over views too")
     parser.add_argument("--out", help="folder of the runs; default runs/recipes-SYSTEM")
     parser.add_argument("--name", help="name of the file under results/; default recipes_SYSTEM")
     chosen = parser.parse_args(arguments)
@@ -175,6 +178,8 @@ def main(arguments: list[str] | None = None) -> None:
     for row in rows:
         found = ", ".join(f"{value:.2f}" for value in row["held_out"])
         print(f"{row['candidate']:<42}{row['norm']:<12}{row['mean']:.2f}  {found}")
+        for views, values in row.get("views", {}).items():
+            print(f"    {views:<50}{statistics.mean(values):.2f}  {', '.join(f'{value:.2f}' for value in values)}")
     name = chosen.name or f"recipes_{chosen.system}"
     settings = {"epochs": planned[0].config.epochs, "precision": chosen.precision, "holdout": HOLDOUT}
     places = origins(run.config for run in runs)
@@ -196,16 +201,23 @@ def runs_of(out: Path, chosen: argparse.Namespace) -> list[Run]:
 
 
 def rows_of(runs: list[Run], chosen: argparse.Namespace) -> list[dict]:
-    """Return candidate, norm and accuracies on the held-out images, in percent after the last epoch, one a seed."""
-    found: dict[tuple[str, str], list[float]] = {}
+    """Return candidate, norm and accuracies on the held-out images, in percent after the last epoch, one a seed.
+
+    Of views too, if it is asked.
+    """
+    found: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        name = run.config["asked"]["recipe"]["name"]
-        found.setdefault((name, run.label), []).append(_measure.last_accuracy(run))
-    known = CANDIDATES[chosen.system]
-    return [
-        {"candidate": name, "change": known[name], "norm": norm, "held_out": values, "mean": statistics.mean(values)}
-        for (name, norm), values in found.items()
-    ]
+        found.setdefault((run.config["asked"]["recipe"]["name"], run.label), []).append(run)
+    known, data, rows = CANDIDATES[chosen.system], None, []
+    for (name, norm), of in found.items():
+        values = [_measure.last_accuracy(run) for run in of]
+        row = {"candidate": name, "change": known[name], "norm": norm, "held_out": values}
+        row["mean"] = statistics.mean(values)
+        if chosen.views:
+            data = data or load_data(plan(chosen.system, name, norm, 0, chosen).config)
+            row["views"] = {views: [accuracy_of_views(run, views, data) for run in of] for views in VIEWS}
+        rows.append(row)
+    return rows
 
 
 if __name__ == "__main__":

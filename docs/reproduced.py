@@ -29,23 +29,39 @@ PICTURES = ("accuracy.png", "loss.png")
 
 
 def headline(content: dict) -> list[str]:
-    """Return a table's rows: configuration, parameters, seeds, published, measured, difference, misclassified."""
-    lines = []
+    """Return a table: configuration, parameters, seeds, published, measured, of views, difference, misclassified."""
+    preset, views = content["preset"], content.get("views")
+    # What a better recipe is beside was published with the recipe that it replaces.
+    epoch = load_preset(preset["name"].removesuffix("+")).epoch
+    wrong = "misclassified after the last epoch" if preset["epoch"] == "best" else "misclassified"
+    of_views = f" of {views['number']} views |" if views else ""
+    lines = [
+        f"| row | parameters | seeds | published, {epoch} epoch | measured |{of_views} difference | {wrong}, published "
+        "| measured |",
+        f"|---|---:|---:|---:|---:|{'---:|' if views else ''}---:|---:|---:|",
+    ]
     for row in content["table"]:
         difference = "" if row["difference"] is None else f"{row['difference']:+.2f}"
         written = f"<br>{row['as_written']}" if row["as_written"] else ""
         wrong = f"{number(row['published_misclassified'], 0)} | {number(row['misclassified'], 0)}"
         lines.append(
             f"| `{row['row']}`{written} | {row['parameters']:,} | {row['seeds']} | {number(row['published'])} "
-            f"| {_measured(row)} | {difference} | {wrong} |"
+            f"| {_measured(row)} |{f' {_of_views(row)} |' if views else ''} {difference} | {wrong} |"
         )
     return lines
 
 
 def _measured(row: dict) -> str:
-    std = "" if row["std"] is None else f" ± {row['std']:.2f}"
     diverged = f" ({row['diverged']} diverged)" if row["diverged"] else ""
-    return f"{number(row['measured'])}{std}{diverged}"
+    return f"{_with_spread(row['measured'], row['std'])}{diverged}"
+
+
+def _of_views(row: dict) -> str:
+    return _with_spread(row["of_views"], row["of_views_std"])
+
+
+def _with_spread(mean: float | None, std: float | None) -> str:
+    return number(mean) + ("" if std is None else f" ± {std:.2f}")
 
 
 def command(content: dict) -> str:
@@ -107,17 +123,11 @@ def _place(found: dict, several: bool) -> str:
 def page(name: str, content: dict) -> str:
     """Return the page of one reproduction."""
     preset = content["preset"]
-    # What a better recipe is beside was published with the recipe that it replaces.
-    epoch = load_preset(name.removesuffix("+")).epoch
-    wrong = "misclassified after the last epoch" if preset["epoch"] == "best" else "misclassified"
     lines = [
         "<!-- Written by docs/reproduced.py from the files beside it; change those instead. -->",
         "",
         f"# {preset['title']}",
         "",
-        f"| row | parameters | seeds | published, {epoch} epoch | measured | difference | {wrong}, published "
-        "| measured |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
         *headline(content),
         "",
         origin(content),
@@ -132,10 +142,15 @@ def page(name: str, content: dict) -> str:
             "[a teacher](../experiments.md#a-teacher).",
             "",
         ]
+    if views := content.get("views"):
+        lines += [
+            f"Of {views['number']} views: the same networks, their logits averaged over {views['of']} (test-time "
+            "augmentation, see [views](../experiments.md#views)). All else on this page is of the images as they are.",
+            "",
+        ]
     if preset["aim"]:
-        below = [row for row in content["table"] if not (row["measured"] or 0) >= preset["aim"]]
-        some = f"all but {_rows(below)}" if len(below) < len(content["table"]) else "no row"
-        reached = some if below else "every row"
+        alone = _reaching(content, "measured")
+        reached = f"{_reaching(content, 'of_views')} with views and {alone} without" if views else alone
         lines += [f"The aim that its preset sets, {preset['aim']:.2f} %, is reached by {reached}.", ""]
     elif below := _rows(row for row in content["table"] if row["reached"] is False):
         lines += [f"More than {preset['tolerance']} points below the published accuracy: {below}.", ""]
@@ -157,6 +172,13 @@ def page(name: str, content: dict) -> str:
         lines += [f"What the rows were before is in [{file}]({name}/{file}) {where}.", ""]
     files = " · ".join(f"[{file}]({name}/{file})" for file in ("reproduced.csv", "reproduced.json", "comparison.json"))
     return "\n".join([*lines, f"Files: {files}", ""])
+
+
+def _reaching(content: dict, column: str) -> str:
+    """Return in words which rows reach the preset's aim in a column of the table."""
+    below = [row for row in content["table"] if not (row[column] or 0) >= content["preset"]["aim"]]
+    some = f"all but {_rows(below)}" if len(below) < len(content["table"]) else "no row"
+    return some if below else "every row"
 
 
 def _rows(rows: Iterable[dict]) -> str:
@@ -193,16 +215,25 @@ def table_of_norms(folder: str) -> str:
         what = _what(content) + ("" if other == precision else f" (better recipe: {other})")
         links = ", ".join(f"[{one}]({folder}/{one}.md)" for one in (name, f"{name}+") if one in found)
         for norm, row in by_norm(content).items():
-            beside = _measured(better[norm]) + (", taught" if "teacher" in plus else "") if norm in better else ""
+            beside = _better(better[norm], plus) if norm in better else ""
             numbers = f"{number(row['published'])} | {_measured(row)} | {beside}"
             lines.append(f"| {links} | {what} | `{row['row']}` | {numbers} |")
     any_taught = any("teacher" in content for content in found.values())
     taught = "Taught: by a wider network that is trained first. " if any_taught else ""
+    if any("views" in content for content in found.values()):
+        taught += "Of views: the same networks, answers averaged over mirrored and moved copies of each test image. "
     picked = (
         "Of several rows of a network with one norm, the first of the highest published accuracy is shown; the better "
         "recipes are without penalties, and were chosen on held-out training images, but for what their pages say."
     )
     return "\n".join([*lines, "", f"{picked} {taught}{_circumstances(found)}"])
+
+
+def _better(row: dict, content: dict) -> str:
+    """Return what a better recipe measured of a row, and how."""
+    taught = ", taught" if "teacher" in content else ""
+    views = content.get("views")
+    return _measured(row) + taught + (f"; {_of_views(row)} of {views['number']} views" if views else "")
 
 
 def _what(content: dict) -> str:

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import pytest
 
+from tfnorm.training.answers import VIEWS
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 TINY = {
     "layers": "--norms bn dropout --shapes 2x4x4x8 --dtypes bfloat16 --directions both --rounds 2",
@@ -234,6 +236,16 @@ def test_a_recipe_that_is_taught_is_tried_with_a_teacher_that_saw_no_held_out_im
     assert teacher["asked"]["holdout"] == 0.1 and teacher["data"]["test_images"] == 12
     (pupil,) = (images / "runs").glob("taught*/*/seed-0/config.json")
     assert json.loads(pupil.read_text())["teacher"] == str(images / "runs" / "teacher" / "model.keras")
+    assert "views" not in row
+
+
+def test_networks_under_a_recipe_are_looked_at_with_all_views_if_it_is_asked(script, images):
+    words = f"A --candidates sgd --epochs 1 --jobs 1 --data-dir {images} --out {images / 'runs'} --views".split()
+    script("recipes").main(words)
+    (row,) = json.loads((images / "recipes_A.json").read_text())["rows"]
+    kept = json.loads(next((images / "runs").rglob("views.json")).read_text())["accuracy"]
+    assert row["views"] == {name: [accuracy] for name, accuracy in kept.items()} and set(kept) == set(VIEWS)
+    assert {round(12 * accuracy / 100, 6) % 1 for accuracy in kept.values()} == {0.0}, "of the 12 held-out images"
 
 
 def test_jpeg_compresses_training_and_test_images_alike(script, monkeypatch, tmp_path, capsys):

@@ -14,6 +14,9 @@ from tfnorm.compare.collect import collect
 from tfnorm.compare.presets import load_preset
 from tfnorm.compare.reproduce import Reproduction, default_folder
 from tfnorm.errors import RunError, TfnormError
+from tfnorm.show import print_reproduction
+from tfnorm.training.folder import write_json
+from tfnorm.training.runs import Run, fingerprint
 from tfnorm.training.teacher import teacher_fingerprint
 
 
@@ -87,13 +90,57 @@ def test_folders_of_other_settings_differ():
 
 
 def test_it_shows_itself_as_a_table(trained):
-    from tfnorm.training.runs import Run
-
     folder, _ = trained
     groups = {"gn:2": [Run(folder / "gn-2" / "seed-0")]}
     preset = load_preset("A")
     alone = Reproduction(preset.model_copy(update={"row": preset.row[:1], "claim": ()}), groups, folder)
     assert "98.52" in repr(alone) and "<table" in alone._repr_html_()
+
+
+def test_networks_are_tested_with_the_views_of_the_preset_too(trained, images, monkeypatch, capsys):
+    from tfnorm.compare import reproduce as module
+    from tfnorm.compare.live import SweepProgress
+    from tfnorm.datasets import load
+    from tfnorm.training.answers import answers
+
+    folder, _ = trained
+    preset = load_preset("A")
+    of = {"row": preset.row[:1], "claim": (), "aim": 12.0, "views": "flip_nudge"}
+    monkeypatch.setattr(module, "load_preset", lambda name: preset.model_copy(update=of))
+    told = []
+    progress = SweepProgress()
+    progress.seen = lambda *words: told.append(words)
+    result = module.reproduce("A", seeds=1, epochs=1, data_dir=images, out=folder, progress=progress)
+    run, data = result.comparison.runs[0], load("mnist", data_dir=images)
+    expected = 100 * np.mean(answers(run.load_model(), data.x_test, "flip_nudge").argmax(-1) == data.y_test)
+    row = result.table.loc["gn:2"]
+    assert row["of_views"] == pytest.approx(expected) and math.isnan(row["of_views_std"])
+    assert row["measured"] == pytest.approx(100 * run.history["val_accuracy"].iloc[-1]), "one view, as ever"
+    assert told == [(run.path, 10, row["of_views"])]
+    written = json.loads((folder / "reproduced.json").read_text())
+    assert written["views"]["accuracies"] == {"gn:2": [row["of_views"]]} and written["views"]["number"] == 10
+    print_reproduction(result)
+    shown = capsys.readouterr().out
+    assert f"{expected:.2f}" in shown and "of 10 views" in shown and "mirror image" in shown
+    assert pd.read_csv(folder / "reproduced.csv")["of_views"].tolist() == [pytest.approx(expected)]
+
+
+def test_the_aim_is_held_against_the_accuracy_of_the_views(trained):
+    folder, _ = trained
+    run = Run(folder / "gn-2" / "seed-0")
+    measured = 100 * run.history["val_accuracy"].iloc[-1]
+
+    def reached(of_views, aim, views="flip"):
+        known = {} if of_views is None else {"flip": of_views}
+        write_json(run.path / "views.json", {"predictions": fingerprint([run.logits]), "accuracy": known})
+        published = preset.row[0].model_copy(update={"published": None})
+        now = preset.model_copy(update={"row": (published,), "claim": (), "aim": aim, "views": views})
+        return Reproduction(now, {"gn:2": [run]}, folder).table.loc["gn:2", "reached"]
+
+    preset = load_preset("A")
+    assert reached(measured + 2, measured + 1) and not reached(measured - 2, measured - 1)
+    assert not reached(measured + 2, measured + 1, views=None)
+    assert not reached(None, measured - 1), "what was not looked at has reached nothing"
 
 
 @pytest.fixture(scope="module")

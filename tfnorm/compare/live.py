@@ -34,6 +34,9 @@ class SweepProgress(Progress):
     def failed(self, run: Path, sentence: str) -> None:
         """Tell that a run failed, and why."""
 
+    def seen(self, run: Path, views: int, accuracy: float) -> None:
+        """Tell the accuracy in percent of a finished run's network with answers averaged over views."""
+
 
 @dataclass
 class _AtWork:
@@ -170,3 +173,7 @@ class SweepDisplay(SweepProgress):
         self.epochs_left -= stopped.epochs - stopped.epoch
         self.failed_runs += 1
         self._say(f"failed: {self._name(run)}. {sentence}")
+
+    def seen(self, run: Path, views: int, accuracy: float) -> None:
+        """Tell the accuracy in percent of a finished run's network with answers averaged over views."""
+        self._say(f"{self._name(run)}: {self.images} accuracy {accuracy:.2f} % of {views} views")

@@ -21,6 +21,8 @@ from tfnorm.compare.rows import summary_row
 from tfnorm.compare.settings import in_common, shared_settings
 from tfnorm.errors import RunError
 from tfnorm.files import write_whole
+from tfnorm.training.answers import VIEWS, Views, accuracy_of_views, recorded_accuracies
+from tfnorm.training.data import load_data
 from tfnorm.training.folder import RunFolder, read_json, write_json
 from tfnorm.training.origin import origins
 from tfnorm.training.runs import Run
@@ -80,7 +82,7 @@ def reproduce(
 
     Runs are processes of one thread each, so that ``jobs`` has no part in any result. What is finished in the folder is
     not trained again, and what was broken off goes on. Where the preset has a teacher, it is trained first, in the
-    folder ``teacher``.
+    folder ``teacher``; where it has views, all networks are tested with these too, last.
 
     Args:
         name: "A" to "E", or "A+" and so on under a better recipe; see `tfnorm.compare.presets.list_presets`.
@@ -111,6 +113,12 @@ def reproduce(
     check_failures(run_on("local", runs, folder, jobs=jobs, progress=progress))
     done = {label: [Run(folder / run.folder) for run in row] for label, row in planned.items()}
     reproduction = Reproduction(preset, done, folder)
+    if reproduction.views is not None:
+        data = load_data(runs[0].config)
+        for run in (run for run in reproduction.comparison.runs if run.status == "finished"):
+            accuracy = accuracy_of_views(run, str(preset.views), data)
+            if progress is not None:
+                progress.seen(run.path, len(reproduction.views), accuracy)
     reproduction.save()
     return reproduction
 
@@ -141,6 +149,8 @@ class Reproduction:
         Accuracies are test accuracies in percent of the epoch that was published, last or best, ``measured`` the mean
         and ``std`` the standard deviation (n - 1) over seeds; ``difference`` is measured minus published, in points,
         and ``reached`` whether it is at least minus the preset's tolerance, and the aim reached if the preset has one.
+        If it has views, ``of_views`` and ``of_views_std`` are the test accuracy with answers averaged over these, after
+        the last epoch, which is then held against the aim.
         """
         import pandas as pd
 
@@ -149,6 +159,7 @@ class Reproduction:
             runs = self.comparison.groups[row.label]
             summary, said = summary_row(runs), row.published
             measured = summary[f"{self.preset.epoch}_accuracy"]
+            of_views = self._of_views(runs)
             rows[row.label] = {
                 "as_written": said.as_written if said else None,
                 "parameters": summary["parameters"],
@@ -158,7 +169,8 @@ class Reproduction:
                 "measured": measured,
                 "std": summary[f"{self.preset.epoch}_accuracy_std"],
                 "difference": measured - said.accuracy if said else math.nan,
-                "reached": self._reached(measured, said.accuracy if said else None),
+                "reached": self._reached(measured, said.accuracy if said else None, of_views.get("of_views")),
+                **of_views,
                 "last_accuracy": summary["last_accuracy"],
                 "published_train": said.train_accuracy if said else None,
                 "train": _mean([100 * run.history["accuracy"].iloc[-1] for run in runs if run.status == "finished"]),
@@ -168,15 +180,39 @@ class Reproduction:
             }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("row")
 
-    def _reached(self, measured: float, published: float | None) -> bool | None:
-        bars = [self.preset.aim, None if published is None else published - self.preset.tolerance]
-        given = [bar for bar in bars if bar is not None]
-        return all(measured >= bar for bar in given) if given else None
+    def _of_views(self, runs: Sequence[Run]) -> dict[str, float]:
+        import pandas as pd
+
+        if self.preset.views is None:
+            return {}
+        found = pd.Series(self._seen(runs), dtype="float64")
+        return {"of_views": found.mean(skipna=False), "of_views_std": found.std(skipna=False)}
+
+    def _seen(self, runs: Sequence[Run]) -> list[float | None]:
+        """Return the accuracy of the preset's views, one a finished run; None where it was not computed."""
+        return [recorded_accuracies(run).get(self.preset.views or "") for run in runs if run.status == "finished"]
+
+    def _of_each_seed(self, views: Views) -> dict[str, Any]:
+        accuracies = {label: self._seen(runs) for label, runs in self.comparison.groups.items()}
+        return {"number": len(views), "of": views.description, "accuracies": accuracies}
+
+    def _reached(self, measured: float, published: float | None, of_views: float | None) -> bool | None:
+        bars = [
+            (measured if of_views is None else of_views, self.preset.aim),
+            (measured, None if published is None else published - self.preset.tolerance),
+        ]
+        given = [(accuracy, bar) for accuracy, bar in bars if bar is not None]
+        return all(accuracy >= bar for accuracy, bar in given) if given else None
 
     @functools.cached_property
     def teacher(self) -> Run | None:
         """The run whose network taught all others, None if they learned from the labels."""
         return None if self.preset.teacher is None else Run(self.path / TEACHER)
+
+    @property
+    def views(self) -> Views | None:
+        """How the networks were looked at once more, None if they were not."""
+        return None if self.preset.views is None else VIEWS[self.preset.views]
 
     @functools.cached_property
     def findings(self) -> Sequence[Finding]:
@@ -195,6 +231,7 @@ class Reproduction:
             "settings": shared_settings(records),
             "data": {key: value for key, value in data.items() if key != "data_dir"},
             **({"teacher": _taught_by(self.teacher)} if self.teacher else {}),
+            **({} if self.views is None else {"views": self._of_each_seed(self.views)}),
             "origins": origins(records),
             "started": min(record["started"] for record in records),
             "table": json.loads(self.table.reset_index().to_json(orient="records")),

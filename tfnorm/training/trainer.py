@@ -20,6 +20,7 @@ from tfnorm.misclassified import draw_misclassified, find_misclassified
 from tfnorm.models.builder import build
 from tfnorm.ops import use_deterministic_operations
 from tfnorm.spec import NormSpec
+from tfnorm.training.answers import EVALUATION_BATCH, answers, evaluation_batch
 from tfnorm.training.caller import random_state_kept, retracing_unmentioned
 from tfnorm.training.config import TrainConfig, checked, default_name
 from tfnorm.training.data import load_data
@@ -43,21 +44,10 @@ from tfnorm.training.watcher import (
     state_of,
 )
 
-EVALUATION_BATCH = 256
 STEPS_AT_ONCE = 8
 
 # The model of the last run, with its graph, under what it was asked for.
 _last_graph: tuple[str, keras.Model] | None = None
-
-
-def evaluation_batch(images: int) -> int:
-    """Return a batch size that cuts ``images`` into parts as equal as can be, since each new size costs a compilation.
-
-    Example:
-        >>> evaluation_batch(450), evaluation_batch(10_000)
-        (225, 250)
-    """
-    return -(-images // -(-images // EVALUATION_BATCH))
 
 
 def train(
@@ -279,8 +269,7 @@ class _Trainer:
     def finish(self, trained: keras.Model, at_work: keras.Model, watcher: Watcher) -> Run:
         """Write the models, the predictions and the result.
 
-        ``at_work``, in the state of ``trained``, predicts compiled, as it was evaluated: in 16 bits, operations one by
-        one round to other answers.
+        ``at_work``, in the state of ``trained``, has the compiled graph that it was evaluated with.
         """
         folder, data = self.folder, self.data
         self.save_network("model")
@@ -292,9 +281,7 @@ class _Trainer:
             assign(trained.variables, weights)
             self.save_network("best")
             assign(trained.variables, last)
-        size = evaluation_batch(len(data.x_test))
-        batches = (data.x_test[i : i + size] for i in range(0, len(data.x_test), size))
-        logits = np.concatenate([at_work.predict_on_batch(batch) for batch in batches]).astype("float32")
+        logits = answers(at_work, data.x_test)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, logits=logits, y_true=data.y_test)
         write_whole(folder.predictions_path, buffer.getvalue())

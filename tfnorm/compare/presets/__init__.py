@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tfnorm.compare.grid import PlannedRun
 from tfnorm.errors import TfnormError, unknown, whole_number
 from tfnorm.spec import format, parse
+from tfnorm.training.answers import VIEWS
 from tfnorm.training.config import TrainConfig, checked
 from tfnorm.training.runs import slug
 
@@ -89,7 +90,10 @@ class Preset(BaseModel):
         title: One line.
         epoch: Which epoch's test accuracy was published: "last", or "best", chosen on the test set.
         tolerance: By how many points a faithful mean may stay below the published accuracy.
-        aim: Accuracy in percent that the mean of each row is to reach besides, of a recipe made to be better.
+        aim: Accuracy in percent that the mean of each row is to reach besides, of a recipe made to be better; with its
+            ``views`` if it has any.
+        views: A name of `tfnorm.training.answers.VIEWS`: the trained networks are tested once more with their answers
+            averaged over these views of each image (test-time augmentation). None for the images as they are alone.
         settings: Arguments of `tfnorm.training.config.TrainConfig` that all rows share.
         teacher: Arguments of the run whose network teaches all rows; what is not among them is as in ``settings``. None
             if they learn from the labels.
@@ -104,6 +108,7 @@ class Preset(BaseModel):
     epoch: Literal["last", "best"] = "last"
     tolerance: float = Field(0.0, ge=0)
     aim: float | None = None
+    views: str | None = None
     settings: dict[str, Any]
     teacher: dict[str, Any] | None = None
     row: tuple[Row, ...] = Field(min_length=1)
@@ -119,6 +124,8 @@ class Preset(BaseModel):
             raise ValueError("a preset needs a tolerance, or an aim")
         if len(set(labels)) < len(labels):
             raise ValueError(f"two rows have one label, among {labels}")
+        if self.views is not None:
+            VIEWS[self.views]
         return self
 
     def plan_teacher(self, **settings: Any) -> PlannedRun | None:
