@@ -85,6 +85,14 @@ def draw_report(folder: Path) -> bytes:
     return picture
 
 
+def write_origin(folder: Path, results: Path) -> None:
+    """Write where and when the first of the runs in ``folder`` was trained to origin.json in ``results``."""
+    config = json.loads(next(folder.glob("*/seed-0/config.json")).read_text())
+    machine = machine_words(config["machine"])
+    origin = {"versions": config["versions"], "machine": machine, "started": config["started"]}
+    (results / "origin.json").write_text(json.dumps(origin, indent=2) + "\n")
+
+
 def main(folder: Path) -> None:
     """Copy the results of ``folder``, draw its page and rewrite the README between its marks."""
     picture = draw_report(folder)
@@ -92,10 +100,7 @@ def main(folder: Path) -> None:
     for name in ("table.csv", "comparison.json", *PICTURES):
         shutil.copy(folder / name, RESULTS / name)
     (RESULTS / "report.png").write_bytes(picture)
-    config = json.loads(next(folder.glob("*/seed-0/config.json")).read_text())
-    machine = machine_words(config["machine"])
-    origin = {"versions": config["versions"], "machine": machine, "started": config["started"]}
-    (RESULTS / "origin.json").write_text(json.dumps(origin, indent=2) + "\n")
+    write_origin(folder, RESULTS)
     README.write_text(with_table("digits", readme_table()), encoding="utf-8")
 
 

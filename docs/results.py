@@ -1,8 +1,14 @@
-"""Write docs/results.md from the committed results: ``python docs/results.py``."""
+"""Write docs/results.md from the committed results.
+
+Usage: python docs/results.py [FOLDER]
+
+FOLDER is that of a finished `tfnorm sweep groups`, which is taken up first.
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +16,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import digits
 import performance
 import reproduced
 from reproduced_remarks import BENCHMARKS, DOCS, RESULTS
@@ -36,7 +43,7 @@ DIGITS = """## The standard comparison
 
 > {verdict}
 
-On {machine}, {versions}.
+On {origin}.
 Files: [table.csv](results/digits/table.csv), [comparison.json](results/digits/comparison.json) with every epoch of
 every run, [origin.json](results/digits/origin.json).
 
@@ -47,9 +54,13 @@ every run, [origin.json](results/digits/origin.json).
 
 GROUPS = """## How many groups
 
-`tfnorm sweep groups --jobs 2`: the same network and data, 10 epochs. File: [table.csv](results/groups/table.csv).
+`tfnorm sweep groups --jobs 2`: the same network and data, 10 epochs.
 
 {table}
+
+On {origin}.
+Files: [table.csv](results/groups/table.csv), [runs.csv](results/groups/runs.csv) with each seed,
+[origin.json](results/groups/origin.json).
 
 ![Test accuracy against the number of groups, with 95 % intervals](results/groups/groups.png)
 """
@@ -106,6 +117,22 @@ def accuracy_table(path: Path) -> str:
     return "\n".join(lines)
 
 
+def origin_words(name: str) -> str:
+    """Return machine, versions and date of results."""
+    origin = json.loads((RESULTS / name / "origin.json").read_text(encoding="utf-8"))
+    versions = ", ".join(f"{name} {origin['versions'][name]}" for name in ("python", "tensorflow", "keras"))
+    return f"{origin['machine']}, {versions}, {origin['started'][:10]}"
+
+
+def take_up_groups(folder: Path) -> None:
+    """Copy the tables and the picture of a finished study of groups into the results."""
+    for name in ("table.csv", "groups.png"):
+        shutil.copy(folder / name, RESULTS / "groups" / name)
+    runs = pd.read_csv(folder / "runs.csv").drop(columns="record")  # a path of the machine that trained
+    runs.to_csv(RESULTS / "groups" / "runs.csv", index=False)
+    digits.write_origin(folder, RESULTS / "groups")
+
+
 def benchmark_list(speed: bool) -> str:
     """Return a line for each file of measurements, with its date and machine: those of `make bench`, or the others."""
     lines = []
@@ -120,20 +147,22 @@ def benchmark_list(speed: bool) -> str:
 
 def page() -> str:
     """Return the text of docs/results.md."""
-    origin = json.loads((RESULTS / "digits" / "origin.json").read_text(encoding="utf-8"))
-    digits = DIGITS.format(
+    standard = DIGITS.format(
         table=accuracy_table(RESULTS / "digits" / "table.csv"),
         verdict=json.loads((RESULTS / "digits" / "comparison.json").read_text(encoding="utf-8"))["verdict"],
-        machine=origin["machine"],
-        versions=", ".join(f"{name} {origin['versions'][name]}" for name in ("python", "tensorflow", "keras")),
+        origin=origin_words("digits"),
     )
-    groups = GROUPS.format(table=accuracy_table(RESULTS / "groups" / "table.csv"))
+    groups = GROUPS.format(table=accuracy_table(RESULTS / "groups" / "table.csv"), origin=origin_words("groups"))
     published = PUBLISHED.format(
         table=reproduced.table_of_all("results"), pages="\n".join(f"results/{name}" for name in reproduced.taken_up())
     )
     rest = PICTURES.format(speed=benchmark_list(True), others=benchmark_list(False))
-    return "\n".join((TOP, digits, groups, published, rest))
+    return "\n".join((TOP, standard, groups, published, rest))
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        sys.exit(__doc__)
+    for folder in sys.argv[1:]:
+        take_up_groups(Path(folder))
     PAGE.write_text(page(), encoding="utf-8")
