@@ -26,11 +26,11 @@ from tfnorm.compare.engines import check_failures, run_on
 from tfnorm.compare.grid import PlannedRun
 from tfnorm.compare.presets import TEACHER, load_preset
 from tfnorm.spec import format, parse
-from tfnorm.training.answers import VIEWS, accuracy_of_views
 from tfnorm.training.config import TrainConfig, checked
 from tfnorm.training.data import load_data
 from tfnorm.training.folder import RunFolder, flat_settings
 from tfnorm.training.origin import backend_words, machine_words, origins
+from tfnorm.training.predict import VIEWS, views_accuracy
 from tfnorm.training.recipes import RECIPES
 from tfnorm.training.runs import Run, slug
 
@@ -154,7 +154,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--data-dir")
     parser.add_argument("--jobs", type=int)
-    parser.add_argument("--views", action="store_true", help="test the networks with answers averaged over views too")
+    parser.add_argument("--views", action="store_true", help="test the networks with logits averaged over views too")
     parser.add_argument("--out", help="folder of the runs; default runs/recipes-SYSTEM")
     parser.add_argument("--name", help="name of the file under results/; default recipes_SYSTEM")
     chosen = parser.parse_args(arguments)
@@ -215,7 +215,8 @@ def rows_of(runs: list[Run], chosen: argparse.Namespace) -> list[dict]:
         row["mean"] = statistics.mean(values)
         if chosen.views:
             data = data or load_data(plan(chosen.system, name, norm, 0, chosen).config)
-            row["views"] = {views: [accuracy_of_views(run, views, data) for run in of] for views in VIEWS}
+            ended = [run for run in of if run.status == "finished"]
+            row["views"] = {views: [views_accuracy(run, views, data) for run in ended] for views in VIEWS}
         rows.append(row)
     return rows
 

@@ -87,7 +87,7 @@ def draw_report(folder: Path) -> bytes:
 
 def write_origin(folder: Path, results: Path) -> None:
     """Write where and when the first of the runs in ``folder`` was trained to origin.json in ``results``."""
-    config = json.loads(next(folder.glob("*/seed-0/config.json")).read_text())
+    config = json.loads(min(folder.glob("*/seed-0/config.json")).read_text())
     machine = machine_words(config["machine"])
     origin = {"versions": config["versions"], "machine": machine, "started": config["started"]}
     (results / "origin.json").write_text(json.dumps(origin, indent=2) + "\n")

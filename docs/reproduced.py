@@ -34,10 +34,10 @@ def headline(content: dict) -> list[str]:
     # What a better recipe is beside was published with the recipe that it replaces.
     epoch = load_preset(preset["name"].removesuffix("+")).epoch
     wrong = "misclassified after the last epoch" if preset["epoch"] == "best" else "misclassified"
-    of_views = f" of {views['number']} views |" if views else ""
+    with_views = f" over {views['number']} views |" if views else ""
     lines = [
-        f"| row | parameters | seeds | published, {epoch} epoch | measured |{of_views} difference | {wrong}, published "
-        "| measured |",
+        f"| row | parameters | seeds | published, {epoch} epoch | measured |{with_views} difference "
+        f"| {wrong}, published | measured |",
         f"|---|---:|---:|---:|---:|{'---:|' if views else ''}---:|---:|---:|",
     ]
     for row in content["table"]:
@@ -46,7 +46,7 @@ def headline(content: dict) -> list[str]:
         wrong = f"{number(row['published_misclassified'], 0)} | {number(row['misclassified'], 0)}"
         lines.append(
             f"| `{row['row']}`{written} | {row['parameters']:,} | {row['seeds']} | {number(row['published'])} "
-            f"| {_measured(row)} |{f' {_of_views(row)} |' if views else ''} {difference} | {wrong} |"
+            f"| {_measured(row)} |{f' {_with_views(row)} |' if views else ''} {difference} | {wrong} |"
         )
     return lines
 
@@ -56,8 +56,8 @@ def _measured(row: dict) -> str:
     return f"{_with_spread(row['measured'], row['std'])}{diverged}"
 
 
-def _of_views(row: dict) -> str:
-    return _with_spread(row["of_views"], row["of_views_std"])
+def _with_views(row: dict) -> str:
+    return _with_spread(row["views_accuracy"], row["views_accuracy_std"])
 
 
 def _with_spread(mean: float | None, std: float | None) -> str:
@@ -144,13 +144,13 @@ def page(name: str, content: dict) -> str:
         ]
     if views := content.get("views"):
         lines += [
-            f"Of {views['number']} views: the same networks, their logits averaged over {views['of']} (test-time "
-            "augmentation, see [views](../experiments.md#views)). All else on this page is of the images as they are.",
+            f"Over {views['number']} views: the same networks, their logits averaged over {views['of']} (test-time "
+            "augmentation, see [views](../experiments.md#views)). All else is of the images as they are.",
             "",
         ]
     if preset["aim"]:
         alone = _reaching(content, "measured")
-        reached = f"{_reaching(content, 'of_views')} with views and {alone} without" if views else alone
+        reached = f"{_reaching(content, 'views_accuracy')} with views and {alone} without" if views else alone
         lines += [f"The aim that its preset sets, {preset['aim']:.2f} %, is reached by {reached}.", ""]
     elif below := _rows(row for row in content["table"] if row["reached"] is False):
         lines += [f"More than {preset['tolerance']} points below the published accuracy: {below}.", ""]
@@ -220,20 +220,21 @@ def table_of_norms(folder: str) -> str:
             lines.append(f"| {links} | {what} | `{row['row']}` | {numbers} |")
     any_taught = any("teacher" in content for content in found.values())
     taught = "Taught: by a wider network that is trained first. " if any_taught else ""
-    if any("views" in content for content in found.values()):
-        taught += "Of views: the same networks, answers averaged over mirrored and moved copies of each test image. "
+    any_views = any("views" in content for content in found.values())
+    views = "Over views: the same networks, logits averaged over mirrored and moved copies of each image. "
+    words = taught + (views if any_views else "")
     picked = (
         "Of several rows of a network with one norm, the first of the highest published accuracy is shown; the better "
         "recipes are without penalties, and were chosen on held-out training images, but for what their pages say."
     )
-    return "\n".join([*lines, "", f"{picked} {taught}{_circumstances(found)}"])
+    return "\n".join([*lines, "", f"{picked} {words}{_circumstances(found)}"])
 
 
 def _better(row: dict, content: dict) -> str:
     """Return what a better recipe measured of a row, and how."""
     taught = ", taught" if "teacher" in content else ""
     views = content.get("views")
-    return _measured(row) + taught + (f"; {_of_views(row)} of {views['number']} views" if views else "")
+    return _measured(row) + taught + (f"; {_with_views(row)} over {views['number']} views" if views else "")
 
 
 def _what(content: dict) -> str:

@@ -126,6 +126,8 @@ def origin_words(name: str) -> str:
 
 def take_up_groups(folder: Path) -> None:
     """Copy the tables and the picture of a finished study of groups into the results."""
+    if not (folder / "groups.png").exists():
+        sys.exit(f"There is no groups.png in {folder}. Give the folder of a finished `tfnorm sweep groups`.")
     for name in ("table.csv", "groups.png"):
         shutil.copy(folder / name, RESULTS / "groups" / name)
     runs = pd.read_csv(folder / "runs.csv").drop(columns="record")  # a path of the machine that trained

@@ -254,6 +254,29 @@ def test_pages_of_reproductions_say_what_their_files_say():
         assert path.read_text() == text, path
 
 
+def test_a_page_says_what_rows_reach_over_views_and_without():
+    reproduced = module("reproduced")
+    content = reproduced.taken_up()["A+"]
+    content["preset"]["aim"] = 99.5
+    content["views"] = {"number": 5, "of": "the image, moved", "accuracies": {}}
+    measured, over_views = (99.6, 99.4, None), (99.7, 99.55, None)
+    for row, alone, over in zip(content["table"], measured, over_views, strict=True):
+        row |= {"measured": alone, "std": None, "views_accuracy": over, "views_accuracy_std": over and 0.1}
+    _, second, third = (row["row"] for row in content["table"])
+    page = reproduced.page("A+", content)
+    assert "| measured | over 5 views | difference |" in page
+    table = [[cell.strip() for cell in line.split("|")] for line in page.splitlines() if line.startswith("|")]
+    assert {len(line) for line in table} == {len(table[0])}
+    assert [(line[5], line[6]) for line in table[2:]] == [
+        ("99.60", "99.70 ± 0.10"),
+        ("99.40", "99.55 ± 0.10"),
+        ("—", "—"),
+    ]
+    assert "logits averaged over the image, moved (test-time augmentation" in page
+    with_views, without = f"all but `{third}`", f"all but `{second}`, `{third}`"
+    assert f"99.50 %, is reached by {with_views} with views and {without} without." in page
+
+
 def test_readme_shows_the_row_of_each_norm_that_was_published_as_best():
     reproduced = module("reproduced")
     lines = reproduced.table_of_norms("docs/results").splitlines()

@@ -166,7 +166,7 @@ def print_reproduction(result: Any) -> None:
     headings = ["parameters", "seeds", f"published, {epoch} epoch %", "measured %", "difference", "misclassified"]
     views = result.views
     if views is not None:
-        headings.append(f"of {len(views)} views %")
+        headings.append(f"over {len(views)} views %")
     for heading in headings:
         table.add_column(heading, justify="right")
     for label, row in result.table.iterrows():
@@ -181,13 +181,13 @@ def print_reproduction(result: Any) -> None:
             with_spread(row["measured"], row["std"]),
             f"{row['difference']:+.2f}" if told else "",
             number(row["misclassified"], ".1f") + before,
-            *([] if views is None else [with_spread(row["of_views"], row["of_views_std"])]),
+            *([] if views is None else [with_spread(row["views_accuracy"], row["views_accuracy_std"])]),
         )
     console = wide_console()
     console.print(table)
     console.print("published: one run each; measured: mean ± standard deviation over seeds", style="dim")
     if views is not None:
-        console.print(f"of {len(views)} views: answers averaged over {views.description}", style="dim", soft_wrap=True)
+        console.print(f"over {len(views)} views: logits averaged over {views.description}", style="dim", soft_wrap=True)
     if result.teacher is not None:
         taught = f"all rows learned from {result.teacher.config['asked']['arch']} in {result.teacher.path}"
         console.print(taught, style="dim", soft_wrap=True)

@@ -101,7 +101,7 @@ def test_networks_are_tested_with_the_views_of_the_preset_too(trained, images, m
     from tfnorm.compare import reproduce as module
     from tfnorm.compare.live import SweepProgress
     from tfnorm.datasets import load
-    from tfnorm.training.answers import answers
+    from tfnorm.training.predict import predict_logits
 
     folder, _ = trained
     preset = load_preset("A")
@@ -109,30 +109,30 @@ def test_networks_are_tested_with_the_views_of_the_preset_too(trained, images, m
     monkeypatch.setattr(module, "load_preset", lambda name: preset.model_copy(update=of))
     told = []
     progress = SweepProgress()
-    progress.seen = lambda *words: told.append(words)
+    progress.tested_with_views = lambda *words: told.append(words)
     result = module.reproduce("A", seeds=1, epochs=1, data_dir=images, out=folder, progress=progress)
     run, data = result.comparison.runs[0], load("mnist", data_dir=images)
-    expected = 100 * np.mean(answers(run.load_model(), data.x_test, "flip_nudge").argmax(-1) == data.y_test)
+    expected = 100 * np.mean(predict_logits(run.load_model(), data.x_test, "flip_nudge").argmax(-1) == data.y_test)
     row = result.table.loc["gn:2"]
-    assert row["of_views"] == pytest.approx(expected) and math.isnan(row["of_views_std"])
+    assert row["views_accuracy"] == pytest.approx(expected) and math.isnan(row["views_accuracy_std"])
     assert row["measured"] == pytest.approx(100 * run.history["val_accuracy"].iloc[-1]), "one view, as ever"
-    assert told == [(run.path, 10, row["of_views"])]
+    assert told == [(run.path, 10, row["views_accuracy"])]
     written = json.loads((folder / "reproduced.json").read_text())
-    assert written["views"]["accuracies"] == {"gn:2": [row["of_views"]]} and written["views"]["number"] == 10
+    assert written["views"]["accuracies"] == {"gn:2": [row["views_accuracy"]]} and written["views"]["number"] == 10
     print_reproduction(result)
     shown = capsys.readouterr().out
-    assert f"{expected:.2f}" in shown and "of 10 views" in shown and "mirror image" in shown
-    assert pd.read_csv(folder / "reproduced.csv")["of_views"].tolist() == [pytest.approx(expected)]
+    assert f"{expected:.2f}" in shown and "over 10 views" in shown and "mirror image" in shown
+    assert pd.read_csv(folder / "reproduced.csv")["views_accuracy"].tolist() == [pytest.approx(expected)]
 
 
-def test_the_aim_is_held_against_the_accuracy_of_the_views(trained):
-    folder, _ = trained
+def test_the_aim_is_held_against_the_accuracy_over_the_views(trained, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "A")
     run = Run(folder / "gn-2" / "seed-0")
     measured = 100 * run.history["val_accuracy"].iloc[-1]
 
-    def reached(of_views, aim, views="flip"):
-        known = {} if of_views is None else {"flip": of_views}
-        write_json(run.path / "views.json", {"predictions": fingerprint([run.logits]), "accuracy": known})
+    def reached(accuracy, aim, views="flip"):
+        known = {} if accuracy is None else {"flip": {"accuracy": accuracy, "flip": True, "shifts": [[0, 0]]}}
+        write_json(run.path / "views.json", {"predictions": fingerprint([run.logits]), "views": known})
         published = preset.row[0].model_copy(update={"published": None})
         now = preset.model_copy(update={"row": (published,), "claim": (), "aim": aim, "views": views})
         return Reproduction(now, {"gn:2": [run]}, folder).table.loc["gn:2", "reached"]
@@ -140,7 +140,22 @@ def test_the_aim_is_held_against_the_accuracy_of_the_views(trained):
     preset = load_preset("A")
     assert reached(measured + 2, measured + 1) and not reached(measured - 2, measured - 1)
     assert not reached(measured + 2, measured + 1, views=None)
-    assert not reached(None, measured - 1), "what was not looked at has reached nothing"
+    assert not reached(None, measured - 1), "what was not computed has reached nothing"
+
+
+def test_tables_are_there_though_the_views_failed(trained, images, monkeypatch, tmp_path):
+    from tfnorm.compare import reproduce as module
+
+    folder = shutil.copytree(trained[0], tmp_path / "A")
+    for made in ("table.csv", "comparison.json"):
+        (folder / made).unlink()
+    (folder / "gn-2" / "seed-0" / "model.keras").unlink()
+    preset = load_preset("A")
+    of = {"row": preset.row[:1], "claim": (), "views": "nudge"}
+    monkeypatch.setattr(module, "load_preset", lambda name: preset.model_copy(update=of))
+    with pytest.raises(RunError, match="no model.keras"):
+        module.reproduce("A", seeds=1, epochs=1, data_dir=images, out=folder)
+    assert (folder / "table.csv").exists() and (folder / "comparison.json").exists()
 
 
 @pytest.fixture(scope="module")

@@ -34,8 +34,8 @@ class SweepProgress(Progress):
     def failed(self, run: Path, sentence: str) -> None:
         """Tell that a run failed, and why."""
 
-    def seen(self, run: Path, views: int, accuracy: float) -> None:
-        """Tell the accuracy in percent of a finished run's network with answers averaged over views."""
+    def tested_with_views(self, run: Path, views: int, accuracy: float) -> None:
+        """Tell the accuracy in percent of a finished run's network with logits averaged over views."""
 
 
 @dataclass
@@ -174,6 +174,6 @@ class SweepDisplay(SweepProgress):
         self.failed_runs += 1
         self._say(f"failed: {self._name(run)}. {sentence}")
 
-    def seen(self, run: Path, views: int, accuracy: float) -> None:
-        """Tell the accuracy in percent of a finished run's network with answers averaged over views."""
-        self._say(f"{self._name(run)}: {self.images} accuracy {accuracy:.2f} % of {views} views")
+    def tested_with_views(self, run: Path, views: int, accuracy: float) -> None:
+        """Tell the accuracy in percent of a finished run's network with logits averaged over views."""
+        self._say(f"{self._name(run)}: {self.images} accuracy {accuracy:.2f} % over {views} views")

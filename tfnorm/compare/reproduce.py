@@ -21,10 +21,12 @@ from tfnorm.compare.rows import summary_row
 from tfnorm.compare.settings import in_common, shared_settings
 from tfnorm.errors import RunError
 from tfnorm.files import write_whole
-from tfnorm.training.answers import VIEWS, Views, accuracy_of_views, recorded_accuracies
+from tfnorm.ops import start_quietly, use_deterministic_operations
+from tfnorm.training.config import TrainConfig
 from tfnorm.training.data import load_data
 from tfnorm.training.folder import RunFolder, read_json, write_json
 from tfnorm.training.origin import origins
+from tfnorm.training.predict import VIEWS, Views, recorded_accuracy, views_accuracy
 from tfnorm.training.runs import Run
 
 if TYPE_CHECKING:
@@ -113,14 +115,22 @@ def reproduce(
     check_failures(run_on("local", runs, folder, jobs=jobs, progress=progress))
     done = {label: [Run(folder / run.folder) for run in row] for label, row in planned.items()}
     reproduction = Reproduction(preset, done, folder)
-    if reproduction.views is not None:
-        data = load_data(runs[0].config)
-        for run in (run for run in reproduction.comparison.runs if run.status == "finished"):
-            accuracy = accuracy_of_views(run, str(preset.views), data)
-            if progress is not None:
-                progress.seen(run.path, len(reproduction.views), accuracy)
+    reproduction.comparison.save()  # it needs no data, and is kept whatever becomes of the views
+    if preset.views is not None:
+        _test_with_views(reproduction.comparison.runs, preset.views, runs[0].config, progress or SweepProgress())
     reproduction.save()
     return reproduction
+
+
+def _test_with_views(runs: Sequence[Run], views: str, config: TrainConfig, progress: SweepProgress) -> None:
+    """Have the accuracy with views of all finished runs on record; ``config`` says where the data are."""
+    missing = [run for run in runs if run.status == "finished" and recorded_accuracy(run, views) is None]
+    if missing:
+        start_quietly()
+        use_deterministic_operations()
+        data = load_data(config)
+        for run in missing:
+            progress.tested_with_views(run.path, len(VIEWS[views]), views_accuracy(run, views, data))
 
 
 class Reproduction:
@@ -149,8 +159,8 @@ class Reproduction:
         Accuracies are test accuracies in percent of the epoch that was published, last or best, ``measured`` the mean
         and ``std`` the standard deviation (n - 1) over seeds; ``difference`` is measured minus published, in points,
         and ``reached`` whether it is at least minus the preset's tolerance, and the aim reached if the preset has one.
-        If it has views, ``of_views`` and ``of_views_std`` are the test accuracy with answers averaged over these, after
-        the last epoch, which is then held against the aim.
+        If it has views, ``views_accuracy`` and ``views_accuracy_std`` are the test accuracy with logits averaged over
+        these, after the last epoch, which is then what is held against the aim.
         """
         import pandas as pd
 
@@ -159,7 +169,7 @@ class Reproduction:
             runs = self.comparison.groups[row.label]
             summary, said = summary_row(runs), row.published
             measured = summary[f"{self.preset.epoch}_accuracy"]
-            of_views = self._of_views(runs)
+            with_views = self._with_views(runs)
             rows[row.label] = {
                 "as_written": said.as_written if said else None,
                 "parameters": summary["parameters"],
@@ -169,8 +179,8 @@ class Reproduction:
                 "measured": measured,
                 "std": summary[f"{self.preset.epoch}_accuracy_std"],
                 "difference": measured - said.accuracy if said else math.nan,
-                "reached": self._reached(measured, said.accuracy if said else None, of_views.get("of_views")),
-                **of_views,
+                "reached": self._reached(measured, said.accuracy if said else None, with_views.get("views_accuracy")),
+                **with_views,
                 "last_accuracy": summary["last_accuracy"],
                 "published_train": said.train_accuracy if said else None,
                 "train": _mean([100 * run.history["accuracy"].iloc[-1] for run in runs if run.status == "finished"]),
@@ -180,25 +190,22 @@ class Reproduction:
             }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("row")
 
-    def _of_views(self, runs: Sequence[Run]) -> dict[str, float]:
+    def _with_views(self, runs: Sequence[Run]) -> dict[str, float]:
         import pandas as pd
 
         if self.preset.views is None:
             return {}
-        found = pd.Series(self._seen(runs), dtype="float64")
-        return {"of_views": found.mean(skipna=False), "of_views_std": found.std(skipna=False)}
-
-    def _seen(self, runs: Sequence[Run]) -> list[float | None]:
-        """Return the accuracy of the preset's views, one a finished run; None where it was not computed."""
-        return [recorded_accuracies(run).get(self.preset.views or "") for run in runs if run.status == "finished"]
+        found = pd.Series(_accuracies_with(self.preset.views, runs), dtype="float64")
+        return {"views_accuracy": found.mean(skipna=False), "views_accuracy_std": found.std(skipna=False)}
 
     def _of_each_seed(self, views: Views) -> dict[str, Any]:
-        accuracies = {label: self._seen(runs) for label, runs in self.comparison.groups.items()}
+        groups = self.comparison.groups.items()
+        accuracies = {label: _accuracies_with(str(self.preset.views), runs) for label, runs in groups}
         return {"number": len(views), "of": views.description, "accuracies": accuracies}
 
-    def _reached(self, measured: float, published: float | None, of_views: float | None) -> bool | None:
+    def _reached(self, measured: float, published: float | None, with_views: float | None) -> bool | None:
         bars = [
-            (measured if of_views is None else of_views, self.preset.aim),
+            (measured if with_views is None else with_views, self.preset.aim),
             (measured, None if published is None else published - self.preset.tolerance),
         ]
         given = [(accuracy, bar) for accuracy, bar in bars if bar is not None]
@@ -221,8 +228,7 @@ class Reproduction:
         return [examine(claim, rows, resolution=self.comparison.one_image) for claim in self.preset.claim]
 
     def save(self) -> None:
-        """Write reproduced.csv, reproduced.json, and all that `Comparison.save` writes."""
-        self.comparison.save()
+        """Write reproduced.csv and reproduced.json, beside what `Comparison.save` writes."""
         write_whole(self.path / "reproduced.csv", self.table.to_csv().encode())
         records = [run.config for run in self.comparison.runs]
         data = in_common([record["data"] for record in records])
@@ -239,6 +245,11 @@ class Reproduction:
             "verdict": self.comparison.verdict,
         }
         write_json(self.path / "reproduced.json", content)
+
+
+def _accuracies_with(views: str, runs: Sequence[Run]) -> list[float | None]:
+    """Return the accuracy with views, one a finished run; None where it was not computed."""
+    return [recorded_accuracy(run, views) for run in runs if run.status == "finished"]
 
 
 def _measured(runs: Sequence[Run], epoch: str) -> Measured:

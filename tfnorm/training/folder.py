@@ -8,6 +8,7 @@
     model.keras       the trained network, without augmentation
     best.keras        the network after the epoch of the highest test accuracy
     predictions.npz   logits of the test set
+    views.json        accuracy over several views of each image, where it was asked for
     misclassified.png
     result.json       written last: a run that has it is finished
 

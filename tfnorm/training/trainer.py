@@ -20,7 +20,6 @@ from tfnorm.misclassified import draw_misclassified, find_misclassified
 from tfnorm.models.builder import build
 from tfnorm.ops import use_deterministic_operations
 from tfnorm.spec import NormSpec
-from tfnorm.training.answers import EVALUATION_BATCH, answers, evaluation_batch
 from tfnorm.training.caller import random_state_kept, retracing_unmentioned
 from tfnorm.training.config import TrainConfig, checked, default_name
 from tfnorm.training.data import load_data
@@ -29,6 +28,7 @@ from tfnorm.training.folder import RunFolder, best_epoch, check_place, read_json
 from tfnorm.training.lock import RunLock
 from tfnorm.training.losses import make_loss
 from tfnorm.training.origin import BACKENDS, check_same_place
+from tfnorm.training.predict import EVALUATION_BATCH, evaluation_batch, predict_logits
 from tfnorm.training.progress import Progress
 from tfnorm.training.record import describe
 from tfnorm.training.runs import Run, evaluated_on, slug
@@ -281,7 +281,7 @@ class _Trainer:
             assign(trained.variables, weights)
             self.save_network("best")
             assign(trained.variables, last)
-        logits = answers(at_work, data.x_test)
+        logits = predict_logits(at_work, data.x_test)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, logits=logits, y_true=data.y_test)
         write_whole(folder.predictions_path, buffer.getvalue())

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tfnorm.compare.grid import PlannedRun
 from tfnorm.errors import TfnormError, unknown, whole_number
 from tfnorm.spec import format, parse
-from tfnorm.training.answers import VIEWS
 from tfnorm.training.config import TrainConfig, checked
+from tfnorm.training.predict import VIEWS
 from tfnorm.training.runs import slug
 
 FOLDER = Path(__file__).parent
@@ -92,8 +92,9 @@ class Preset(BaseModel):
         tolerance: By how many points a faithful mean may stay below the published accuracy.
         aim: Accuracy in percent that the mean of each row is to reach besides, of a recipe made to be better; with its
             ``views`` if it has any.
-        views: A name of `tfnorm.training.answers.VIEWS`: the trained networks are tested once more with their answers
-            averaged over these views of each image (test-time augmentation). None for the images as they are alone.
+        views: A name of `tfnorm.training.predict.VIEWS`: the networks after their last epoch are tested once more with
+            logits averaged over these views of each image (test-time augmentation). None for the images as they are
+            alone.
         settings: Arguments of `tfnorm.training.config.TrainConfig` that all rows share.
         teacher: Arguments of the run whose network teaches all rows; what is not among them is as in ``settings``. None
             if they learn from the labels.
@@ -126,6 +127,8 @@ class Preset(BaseModel):
             raise ValueError(f"two rows have one label, among {labels}")
         if self.views is not None:
             VIEWS[self.views]
+            if self.epoch != "last":
+                raise ValueError(f"views are of the last epoch, and the accuracies are of the {self.epoch}")
         return self
 
     def plan_teacher(self, **settings: Any) -> PlannedRun | None:
