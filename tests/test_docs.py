@@ -309,6 +309,10 @@ def test_tables_of_reproductions_follow_from_every_epoch_of_their_runs():
             assert not found or np.mean(found) == pytest.approx(row["measured"]), (name, row["row"])
             assert len(found) < 2 or np.std(found, ddof=1) == pytest.approx(row["std"], abs=1e-6)
             assert {len(curve) for curve in curves} == {content["settings"]["epochs"]}
+            if "views" in content:
+                over_views = content["views"]["accuracies"][row["row"]]
+                assert len(over_views) == len(found) and np.mean(over_views) == pytest.approx(row["views_accuracy"])
+                assert np.std(over_views, ddof=1) == pytest.approx(row["views_accuracy_std"])
         texts = [file.read_text() for file in folder.iterdir() if file.suffix != ".png"]
         assert not [text for text in texts if '"data_dir": "' in text]  # a path of the machine that trained
 
