@@ -29,16 +29,16 @@ PICTURES = ("accuracy.png", "loss.png")
 
 
 def headline(content: dict) -> list[str]:
-    """Return a table: configuration, parameters, seeds, published, measured, of views, difference, misclassified."""
+    """Return a table: configuration, parameters, seeds, published, measured, difference, misclassified, over views."""
     preset, views = content["preset"], content.get("views")
     # What a better recipe is beside was published with the recipe that it replaces.
     epoch = load_preset(preset["name"].removesuffix("+")).epoch
     wrong = "misclassified after the last epoch" if preset["epoch"] == "best" else "misclassified"
-    with_views = f" over {views['number']} views |" if views else ""
+    with_views = f" over {views['number']} views (TTA) |" if views else ""
     lines = [
-        f"| row | parameters | seeds | published, {epoch} epoch | measured |{with_views} difference "
-        f"| {wrong}, published | measured |",
-        f"|---|---:|---:|---:|---:|{'---:|' if views else ''}---:|---:|---:|",
+        f"| row | parameters | seeds | published, {epoch} epoch | measured | difference | {wrong}, published "
+        f"| measured |{with_views}",
+        f"|---|---:|---:|---:|---:|---:|---:|---:|{'---:|' if views else ''}",
     ]
     for row in content["table"]:
         difference = "" if row["difference"] is None else f"{row['difference']:+.2f}"
@@ -46,7 +46,7 @@ def headline(content: dict) -> list[str]:
         wrong = f"{number(row['published_misclassified'], 0)} | {number(row['misclassified'], 0)}"
         lines.append(
             f"| `{row['row']}`{written} | {row['parameters']:,} | {row['seeds']} | {number(row['published'])} "
-            f"| {_measured(row)} |{f' {_with_views(row)} |' if views else ''} {difference} | {wrong} |"
+            f"| {_measured(row)} | {difference} | {wrong} |{f' {_with_views(row)} |' if views else ''}"
         )
     return lines
 
@@ -145,13 +145,12 @@ def page(name: str, content: dict) -> str:
     if views := content.get("views"):
         lines += [
             f"Over {views['number']} views: the same networks, their logits averaged over {views['of']} (test-time "
-            "augmentation, see [views](../experiments.md#views)). All else is of the images as they are.",
+            "augmentation, see [views](../experiments.md#views)), computed by the same command on "
+            f"{views['started'][:10]} {_places(views['origins'])}. All else is of the images as they are.",
             "",
         ]
     if preset["aim"]:
-        alone = _reaching(content, "measured")
-        reached = f"{_reaching(content, 'views_accuracy')} with views and {alone} without" if views else alone
-        lines += [f"The aim that its preset sets, {preset['aim']:.2f} %, is reached by {reached}.", ""]
+        lines += [f"The aim that its preset sets, {preset['aim']:.2f} %, is reached by {_reached(content)}.", ""]
     elif below := _rows(row for row in content["table"] if row["reached"] is False):
         lines += [f"More than {preset['tolerance']} points below the published accuracy: {below}.", ""]
     remarks = RESULTS / name / "remarks.md"
@@ -174,8 +173,13 @@ def page(name: str, content: dict) -> str:
     return "\n".join([*lines, f"Files: {files}", ""])
 
 
+def _reached(content: dict) -> str:
+    """Return in words which rows reach the preset's aim."""
+    alone = _reaching(content, "measured")
+    return f"{_reaching(content, 'views_accuracy')} with views and {alone} without" if "views" in content else alone
+
+
 def _reaching(content: dict, column: str) -> str:
-    """Return in words which rows reach the preset's aim in a column of the table."""
     below = [row for row in content["table"] if not (row[column] or 0) >= content["preset"]["aim"]]
     some = f"all but {_rows(below)}" if len(below) < len(content["table"]) else "no row"
     return some if below else "every row"
@@ -194,9 +198,9 @@ def table_of_all(folder: str) -> str:
     found = taken_up()
     for name, content in found.items():
         for row in content["table"]:
-            numbers = f"{row['seeds']} | {number(row['published'])} | {_measured(row)}"
+            numbers = f"{row['seeds']} | {number(row['published'])} | {_found(row, content)}"
             lines.append(f"| [{name}]({folder}/{name}.md) | {_what(content)} | `{row['row']}` | {numbers} |")
-    return "\n".join([*lines, "", _circumstances(found)])
+    return "\n".join([*lines, "", f"{_legend(found)}{_circumstances(found)}"])
 
 
 def table_of_norms(folder: str) -> str:
@@ -215,23 +219,32 @@ def table_of_norms(folder: str) -> str:
         what = _what(content) + ("" if other == precision else f" (better recipe: {other})")
         links = ", ".join(f"[{one}]({folder}/{one}.md)" for one in (name, f"{name}+") if one in found)
         for norm, row in by_norm(content).items():
-            beside = _better(better[norm], plus) if norm in better else ""
+            beside = _found(better[norm], plus) if norm in better else ""
             numbers = f"{number(row['published'])} | {_measured(row)} | {beside}"
             lines.append(f"| {links} | {what} | `{row['row']}` | {numbers} |")
-    any_taught = any("teacher" in content for content in found.values())
-    taught = "Taught: by a wider network that is trained first. " if any_taught else ""
-    any_views = any("views" in content for content in found.values())
-    views = "Over views: the same networks, logits averaged over mirrored and moved copies of each image. "
-    words = taught + (views if any_views else "")
     picked = (
         "Of several rows of a network with one norm, the first of the highest published accuracy is shown; the better "
         "recipes are without penalties, and were chosen on held-out training images, but for what their pages say."
     )
-    return "\n".join([*lines, "", f"{picked} {words}{_circumstances(found)}"])
+    return "\n".join([*lines, "", f"{picked} {_legend(found)}{_circumstances(found)}"])
 
 
-def _better(row: dict, content: dict) -> str:
-    """Return what a better recipe measured of a row, and how."""
+def _legend(found: dict[str, dict]) -> str:
+    """Return what words beside the numbers of a table mean."""
+    taught = "Taught: by a wider network that is trained first. "
+    words = taught if any("teacher" in content for content in found.values()) else ""
+    for name, content in found.items():
+        if "views" in content:
+            views, aim = content["views"], content["preset"]["aim"]
+            words += (
+                f"Over {views['number']} views: the same networks, logits averaged over mirrored and moved copies of each "
+                f"test image (test-time augmentation); the aim of {name}, {aim:.0f} %, is reached by {_reached(content)}. "
+            )
+    return words
+
+
+def _found(row: dict, content: dict) -> str:
+    """Return what was measured of a row, and how."""
     taught = ", taught" if "teacher" in content else ""
     views = content.get("views")
     return _measured(row) + taught + (f"; {_with_views(row)} over {views['number']} views" if views else "")

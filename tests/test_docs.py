@@ -12,6 +12,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -258,16 +259,17 @@ def test_a_page_says_what_rows_reach_over_views_and_without():
     reproduced = module("reproduced")
     content = reproduced.taken_up()["A+"]
     content["preset"]["aim"] = 99.5
-    content["views"] = {"number": 5, "of": "the image, moved", "accuracies": {}}
+    of = {"number": 5, "of": "the image, moved", "origins": content["origins"], "started": "2020-02-03T04:05:06Z"}
+    content["views"] = of
     measured, over_views = (99.6, 99.4, None), (99.7, 99.55, None)
     for row, alone, over in zip(content["table"], measured, over_views, strict=True):
         row |= {"measured": alone, "std": None, "views_accuracy": over, "views_accuracy_std": over and 0.1}
     _, second, third = (row["row"] for row in content["table"])
     page = reproduced.page("A+", content)
-    assert "| measured | over 5 views | difference |" in page
+    assert "| measured | over 5 views (TTA) |" in page and "computed by the same command on 2020-02-03" in page
     table = [[cell.strip() for cell in line.split("|")] for line in page.splitlines() if line.startswith("|")]
     assert {len(line) for line in table} == {len(table[0])}
-    assert [(line[5], line[6]) for line in table[2:]] == [
+    assert [(line[5], line[9]) for line in table[2:]] == [
         ("99.60", "99.70 ± 0.10"),
         ("99.40", "99.55 ± 0.10"),
         ("—", "—"),
@@ -313,6 +315,10 @@ def test_tables_of_reproductions_follow_from_every_epoch_of_their_runs():
                 over_views = content["views"]["accuracies"][row["row"]]
                 assert len(over_views) == len(found) and np.mean(over_views) == pytest.approx(row["views_accuracy"])
                 assert np.std(over_views, ddof=1) == pytest.approx(row["views_accuracy_std"])
+        csv = pd.read_csv(folder / "reproduced.csv").astype(object)
+        assert json.loads(csv.where(csv.notna(), None).to_json(orient="records")) == [
+            pytest.approx(row) for row in content["table"]
+        ], name
         texts = [file.read_text() for file in folder.iterdir() if file.suffix != ".png"]
         assert not [text for text in texts if '"data_dir": "' in text]  # a path of the machine that trained
 

@@ -118,6 +118,9 @@ def test_networks_are_tested_with_the_views_of_the_preset_too(trained, images, m
     assert row["measured"] == pytest.approx(100 * run.history["val_accuracy"].iloc[-1]), "one view, as ever"
     assert told == [(run.path, 10, row["views_accuracy"])]
     written = json.loads((folder / "reproduced.json").read_text())
+    (origin,) = written["views"]["origins"]
+    assert origin["seeds"] == [0] and origin["versions"] == run.config["versions"]
+    assert written["views"]["started"] >= written["started"]
     assert written["views"]["accuracies"] == {"gn:2": [row["views_accuracy"]]} and written["views"]["number"] == 10
     print_reproduction(result)
     shown = capsys.readouterr().out
@@ -125,22 +128,26 @@ def test_networks_are_tested_with_the_views_of_the_preset_too(trained, images, m
     assert pd.read_csv(folder / "reproduced.csv")["views_accuracy"].tolist() == [pytest.approx(expected)]
 
 
-def test_the_aim_is_held_against_the_accuracy_over_the_views(trained, tmp_path):
+def test_the_aim_is_held_against_the_accuracies_with_and_without_views(trained, tmp_path):
     folder = shutil.copytree(trained[0], tmp_path / "A")
     run = Run(folder / "gn-2" / "seed-0")
     measured = 100 * run.history["val_accuracy"].iloc[-1]
 
     def reached(accuracy, aim, views="flip"):
-        known = {} if accuracy is None else {"flip": {"accuracy": accuracy, "flip": True, "shifts": [[0, 0]]}}
+        of = {"accuracy": accuracy, "flip": True, "shifts": [[0, 0]]}
+        known = {} if accuracy is None else {"flip": of}
         write_json(run.path / "views.json", {"predictions": fingerprint([run.logits]), "views": known})
         published = preset.row[0].model_copy(update={"published": None})
         now = preset.model_copy(update={"row": (published,), "claim": (), "aim": aim, "views": views})
-        return Reproduction(now, {"gn:2": [run]}, folder).table.loc["gn:2", "reached"]
+        row = Reproduction(now, {"gn:2": [run]}, folder).table.loc["gn:2"]
+        return row["reached"], row.get("views_reached")
 
     preset = load_preset("A")
-    assert reached(measured + 2, measured + 1) and not reached(measured - 2, measured - 1)
-    assert not reached(measured + 2, measured + 1, views=None)
-    assert not reached(None, measured - 1), "what was not computed has reached nothing"
+    assert reached(measured + 2, measured + 1) == (False, True)
+    assert reached(measured - 2, measured - 1) == (True, False)
+    assert reached(measured + 2, measured + 1, views=None) == (False, None)
+    assert reached(None, measured - 1) == (True, False), "what was not computed has reached nothing"
+    assert reached(measured, None) == (None, None)
 
 
 def test_tables_are_there_though_the_views_failed(trained, images, monkeypatch, tmp_path):

@@ -8,7 +8,7 @@ from tfnorm.datasets import augment_layers, load
 from tfnorm.errors import RunError, TfnormError
 from tfnorm.training import predict
 from tfnorm.training.folder import read_json, write_json
-from tfnorm.training.predict import VIEWS, Views, moved, predict_logits, recorded_accuracy, views_accuracy
+from tfnorm.training.predict import VIEWS, Views, moved, predict_logits, recorded_views, views_accuracy
 from tfnorm.training.runs import Run
 from tfnorm.training.trainer import train
 
@@ -102,7 +102,7 @@ def test_the_opened_network_predicts_what_the_run_recorded(trained, data):
 
 
 def test_the_accuracy_over_views_is_that_of_their_logits_and_is_kept(trained, data, monkeypatch):
-    assert recorded_accuracy(trained, "nudge") is None
+    assert recorded_views(trained, "nudge") is None
     found = views_accuracy(trained, "nudge", data)
     of = [trained.load_model().predict_on_batch(shifted(data.x_test, *shift)).astype("float64") for shift in SHIFTS]
     assert found == pytest.approx(100 * np.mean(np.mean(of, axis=0).argmax(-1) == data.y_test))
@@ -110,13 +110,17 @@ def test_the_accuracy_over_views_is_that_of_their_logits_and_is_kept(trained, da
     assert flipped != found
     monkeypatch.setattr(Run, "load_model", refused)
     for name, accuracy in (("nudge", found), ("flip", flipped)):
-        assert views_accuracy(trained, name, data) == recorded_accuracy(trained, name) == accuracy
+        kept = recorded_views(trained, name)
+        assert views_accuracy(trained, name, data) == kept["accuracy"] == accuracy
+        assert kept["versions"] == trained.config["versions"]
+        assert kept["machine"]["processor"] == trained.config["machine"]["processor"]
+        assert kept["started"] >= trained.config["started"]
 
 
 def test_what_was_kept_of_other_views_is_computed_again(trained, data, monkeypatch):
     before = views_accuracy(trained, "flip", data)
     monkeypatch.setitem(predict.VIEWS._items, "flip", Views("the image, moved down", shifts=((1, 0),)))
-    assert recorded_accuracy(trained, "flip") is None
+    assert recorded_views(trained, "flip") is None
     assert views_accuracy(trained, "flip", data) != before
 
 
@@ -124,7 +128,7 @@ def test_what_was_kept_of_other_views_is_computed_again(trained, data, monkeypat
 def test_a_damaged_record_is_written_again(trained, data, content):
     found = views_accuracy(trained, "nudge", data)
     (trained.path / "views.json").write_text(content)
-    assert recorded_accuracy(trained, "nudge") is None
+    assert recorded_views(trained, "nudge") is None
     assert views_accuracy(trained, "nudge", data) == found
     assert read_json(trained.path / "views.json")["views"]["nudge"]["accuracy"] == found
 
@@ -133,7 +137,7 @@ def test_what_was_kept_of_a_network_before_it_was_trained_again_is_none_of_its_o
     run = train("ln", dataset="digits", epochs=1, out=tmp_path / "ln")
     views_accuracy(run, "nudge", data)
     write_json(trained.path / "views.json", read_json(run.path / "views.json"))
-    assert recorded_accuracy(run, "nudge") is not None and recorded_accuracy(trained, "nudge") is None
+    assert recorded_views(run, "nudge") is not None and recorded_views(trained, "nudge") is None
     (trained.path / "views.json").unlink()
 
 

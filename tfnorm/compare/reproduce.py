@@ -26,7 +26,7 @@ from tfnorm.training.config import TrainConfig
 from tfnorm.training.data import load_data
 from tfnorm.training.folder import RunFolder, read_json, write_json
 from tfnorm.training.origin import origins
-from tfnorm.training.predict import VIEWS, Views, recorded_accuracy, views_accuracy
+from tfnorm.training.predict import VIEWS, Views, recorded_views, views_accuracy
 from tfnorm.training.runs import Run
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def reproduce(
 
 def _test_with_views(runs: Sequence[Run], views: str, config: TrainConfig, progress: SweepProgress) -> None:
     """Have the accuracy with views of all finished runs on record; ``config`` says where the data are."""
-    missing = [run for run in runs if run.status == "finished" and recorded_accuracy(run, views) is None]
+    missing = [run for run in runs if run.status == "finished" and recorded_views(run, views) is None]
     if missing:
         start_quietly()
         use_deterministic_operations()
@@ -160,7 +160,7 @@ class Reproduction:
         and ``std`` the standard deviation (n - 1) over seeds; ``difference`` is measured minus published, in points,
         and ``reached`` whether it is at least minus the preset's tolerance, and the aim reached if the preset has one.
         If it has views, ``views_accuracy`` and ``views_accuracy_std`` are the test accuracy with logits averaged over
-        these, after the last epoch, which is then what is held against the aim.
+        these, after the last epoch, and ``views_reached`` whether that reaches the aim.
         """
         import pandas as pd
 
@@ -169,7 +169,6 @@ class Reproduction:
             runs = self.comparison.groups[row.label]
             summary, said = summary_row(runs), row.published
             measured = summary[f"{self.preset.epoch}_accuracy"]
-            with_views = self._with_views(runs)
             rows[row.label] = {
                 "as_written": said.as_written if said else None,
                 "parameters": summary["parameters"],
@@ -179,8 +178,8 @@ class Reproduction:
                 "measured": measured,
                 "std": summary[f"{self.preset.epoch}_accuracy_std"],
                 "difference": measured - said.accuracy if said else math.nan,
-                "reached": self._reached(measured, said.accuracy if said else None, with_views.get("views_accuracy")),
-                **with_views,
+                "reached": self._reached(measured, said.accuracy if said else None),
+                **self._with_views(runs),
                 "last_accuracy": summary["last_accuracy"],
                 "published_train": said.train_accuracy if said else None,
                 "train": _mean([100 * run.history["accuracy"].iloc[-1] for run in runs if run.status == "finished"]),
@@ -190,26 +189,36 @@ class Reproduction:
             }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("row")
 
-    def _with_views(self, runs: Sequence[Run]) -> dict[str, float]:
+    def _with_views(self, runs: Sequence[Run]) -> dict[str, Any]:
         import pandas as pd
 
         if self.preset.views is None:
             return {}
-        found = pd.Series(_accuracies_with(self.preset.views, runs), dtype="float64")
-        return {"views_accuracy": found.mean(skipna=False), "views_accuracy_std": found.std(skipna=False)}
+        found = pd.Series(_accuracies(_seen(self.preset.views, runs)), dtype="float64")
+        mean, std = found.mean(skipna=False), found.std(skipna=False)
+        aim = self.preset.aim
+        return {
+            "views_accuracy": mean,
+            "views_accuracy_std": std,
+            "views_reached": None if aim is None else bool(mean >= aim),
+        }
 
-    def _of_each_seed(self, views: Views) -> dict[str, Any]:
-        groups = self.comparison.groups.items()
-        accuracies = {label: _accuracies_with(str(self.preset.views), runs) for label, runs in groups}
-        return {"number": len(views), "of": views.description, "accuracies": accuracies}
+    def _views_record(self, name: str) -> dict[str, Any]:
+        """Return what the views are, the accuracy with each seed, and by what, on what and when they were computed."""
+        seen = {label: _seen(name, runs) for label, runs in self.comparison.groups.items()}
+        records = [record for row in seen.values() for record in row if record is not None]
+        return {
+            "number": len(VIEWS[name]),
+            "of": VIEWS[name].description,
+            "accuracies": {label: _accuracies(row) for label, row in seen.items()},
+            "origins": origins(records),
+            "started": min((record["started"] for record in records), default=None),
+        }
 
-    def _reached(self, measured: float, published: float | None, with_views: float | None) -> bool | None:
-        bars = [
-            (measured if with_views is None else with_views, self.preset.aim),
-            (measured, None if published is None else published - self.preset.tolerance),
-        ]
-        given = [(accuracy, bar) for accuracy, bar in bars if bar is not None]
-        return all(accuracy >= bar for accuracy, bar in given) if given else None
+    def _reached(self, measured: float, published: float | None) -> bool | None:
+        bars = [self.preset.aim, None if published is None else published - self.preset.tolerance]
+        given = [bar for bar in bars if bar is not None]
+        return all(measured >= bar for bar in given) if given else None
 
     @functools.cached_property
     def teacher(self) -> Run | None:
@@ -237,7 +246,7 @@ class Reproduction:
             "settings": shared_settings(records),
             "data": {key: value for key, value in data.items() if key != "data_dir"},
             **({"teacher": _taught_by(self.teacher)} if self.teacher else {}),
-            **({} if self.views is None else {"views": self._of_each_seed(self.views)}),
+            **({} if self.preset.views is None else {"views": self._views_record(self.preset.views)}),
             "origins": origins(records),
             "started": min(record["started"] for record in records),
             "table": json.loads(self.table.reset_index().to_json(orient="records")),
@@ -247,9 +256,14 @@ class Reproduction:
         write_json(self.path / "reproduced.json", content)
 
 
-def _accuracies_with(views: str, runs: Sequence[Run]) -> list[float | None]:
-    """Return the accuracy with views, one a finished run; None where it was not computed."""
-    return [recorded_accuracy(run, views) for run in runs if run.status == "finished"]
+def _seen(views: str, runs: Sequence[Run]) -> list[dict[str, Any] | None]:
+    """Return the record with views and seed, one a finished run; None where it was not computed."""
+    found = [(run.seed, recorded_views(run, views)) for run in runs if run.status == "finished"]
+    return [None if record is None else {**record, "asked": {"seed": seed}} for seed, record in found]
+
+
+def _accuracies(records: Sequence[dict[str, Any] | None]) -> list[float | None]:
+    return [None if record is None else record["accuracy"] for record in records]
 
 
 def _measured(runs: Sequence[Run], epoch: str) -> Measured:

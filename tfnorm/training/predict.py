@@ -146,23 +146,28 @@ def views_accuracy(run: Run, views: str, data: Dataset) -> float:
         )
     if data.fingerprint != run.config["data"]["fingerprint"]:
         raise RunError(f"The run in {run.path} was trained on other data. Give the data that it was trained on.")
-    known = recorded_accuracy(run, views)
+    known = recorded_views(run, views)
     if known is None:
+        from tfnorm.training.record import origin
+
+        began = origin()
         with retracing_unmentioned():
             right = predict_logits(run.load_model(), data.x_test, views).argmax(-1) == data.y_test
-        known = 100 * float(right.mean())
-        recorded = {**_recorded(run), views: {"accuracy": known, **_made_of(views)}}
-        write_json(_path(run), {"predictions": _trained(run), "views": recorded})
-    return known
+        known = {"accuracy": 100 * float(right.mean()), **_made_of(views), **began}
+        write_json(_path(run), {"predictions": _trained(run), "views": {**_recorded(run), views: known}})
+    return float(known["accuracy"])
 
 
-def recorded_accuracy(run: Run, views: str) -> float | None:
-    """Return what `views_accuracy` computed for the network of a run, None if it did not."""
-    recorded = _recorded(run).get(views, {})
-    return recorded.get("accuracy") if {**recorded, **_made_of(views)} == recorded else None
+def recorded_views(run: Run, views: str) -> dict[str, Any] | None:
+    """Return what `views_accuracy` recorded for the network of a run, None if it was not asked.
+
+    ``accuracy`` in percent, and ``versions``, ``machine`` and ``started`` as in the run's own record.
+    """
+    recorded = _recorded(run).get(views)
+    return recorded if recorded is not None and {**recorded, **_made_of(views)} == recorded else None
 
 
-def _recorded(run: Run) -> dict[str, Any]:
+def _recorded(run: Run) -> dict[str, dict[str, Any]]:
     """Return what is recorded of the network that the run has now."""
     try:
         content = read_json(_path(run))

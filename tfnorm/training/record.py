@@ -35,6 +35,13 @@ def describe(network: keras.Model, config: TrainConfig, data: Dataset) -> dict[s
         "initial_weights": fingerprint([keras.ops.convert_to_numpy(weight) for weight in weights]),
         "data": {**data.describe(), "data_dir": config.data_dir and str(config.data_dir)},
         **({"teacher": str(config.teacher)} if config.teacher else {}),
+        **origin(),
+    }
+
+
+def origin() -> dict[str, Any]:
+    """Return by what, on what and when something is computed."""
+    return {
         "versions": {
             "tfnorm": __version__,
             "python": platform.python_version(),
