@@ -237,8 +237,9 @@ def _legend(found: dict[str, dict]) -> str:
         if "views" in content:
             views, aim = content["views"], content["preset"]["aim"]
             words += (
-                f"Over {views['number']} views: the same networks, logits averaged over mirrored and moved copies of each "
-                f"test image (test-time augmentation); the aim of {name}, {aim:.0f} %, is reached by {_reached(content)}. "
+                f"Over {views['number']} views: the same networks, logits averaged over mirrored and moved copies of "
+                f"each test image (test-time augmentation); the aim of {name}, {aim:.0f} %, is reached by "
+                f"{_reached(content)}. "
             )
     return words
 

@@ -114,7 +114,7 @@ def test_how_the_recipe_of_b_was_chosen():
     says("B+", "The aim lies two points above the best of the published ones.")
     content = json.loads((RESULTS / "B+" / "reproduced.json").read_text())
     assert round(content["preset"]["aim"] - max(row["published"] for row in table("B+").values())) == 2
-    says("B+", "which, of three sets, was chosen on the held-out images")
+    says("B+", "Which, of three sets, was chosen on the held-out images")
     taught, longer = (json.loads((BENCHMARKS / f"recipes_B_{name}.json").read_text()) for name in ("taught", "60"))
     assert all(len(row["views"]) == 3 and len(row["held_out"]) == 1 for row in taught["rows"])
     says(
