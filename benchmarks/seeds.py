@@ -28,7 +28,7 @@ import _measure
 from tfnorm.compare.presets import load_preset
 from tfnorm.datasets import Dataset, augmentation, load
 from tfnorm.models.plan import plan
-from tfnorm.spec import parse
+from tfnorm.spec import format, parse
 from tfnorm.training.recipes import RECIPES
 
 
@@ -49,19 +49,19 @@ SYSTEMS = {
 }
 
 
-def train_tfnorm(name: str, data: Dataset, seed: int, epochs: int) -> float:
+def train_tfnorm(name: str, norm: str, data: Dataset, seed: int, epochs: int) -> float:
     """Return the test accuracy in percent."""
     settings = load_preset(name).settings
-    return _measure.train_for_accuracy(**settings, norm=SYSTEMS[name].norm, seed=seed, epochs=epochs, data=data)
+    return _measure.train_for_accuracy(**settings, norm=norm, seed=seed, epochs=epochs, data=data)
 
 
-def train_torch(name: str, data: Dataset, seed: int, epochs: int) -> float:
+def train_torch(name: str, norm: str, data: Dataset, seed: int, epochs: int) -> float:
     """Return the test accuracy in percent of the same network, recipe and augmentation in PyTorch."""
     import torch
     from _torch_net import torch_network
     from torch.nn import functional
 
-    system, recipe, spec = SYSTEMS[name], RECIPES[name], parse(SYSTEMS[name].norm)
+    system, recipe, spec = SYSTEMS[name], RECIPES[name], parse(norm)
     torch.manual_seed(seed)
     network = torch_network(plan(load_preset(name).settings["arch"], spec))
     images, tests = (torch.tensor(x).permute(0, 3, 1, 2).float() for x in (data.x_train, data.x_test))
@@ -127,6 +127,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Train, print, and write JSON after each seed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--system", default="A", choices=SYSTEMS)
+    norms = ", ".join(f"{system.norm} of {name}" for name, system in SYSTEMS.items())
+    parser.add_argument("--norm", help=f"a row's spec; default: {norms}")
     parser.add_argument("--data-dir")
     parser.add_argument("--libraries", nargs="+", default=list(LIBRARIES), choices=LIBRARIES)
     defaults = ", ".join(f"{system.epochs} of {name}" for name, system in SYSTEMS.items())
@@ -138,11 +140,15 @@ def main(arguments: list[str] | None = None) -> None:
     system, settings = SYSTEMS[chosen.system], load_preset(chosen.system).settings
     epochs = chosen.epochs or system.epochs
     data = load(settings["dataset"], data_dir=chosen.data_dir)
-    named = {"norm": system.norm, "arch": settings["arch"], "recipe": chosen.system}
+    spec = parse(chosen.norm or system.norm)
+    if "torch" in chosen.libraries and (spec.l1 or spec.l2norm):
+        parser.error(f"PyTorch is trained without penalties other than L2. Received: {chosen.norm}.")
+    norm = format(spec)
+    named = {"norm": norm, "arch": settings["arch"], "recipe": chosen.system}
     rows: list[dict] = [{"library": name, **named, "accuracies": []} for name in chosen.libraries]
     for seed in range(chosen.seeds):
         for row in rows:
-            row["accuracies"].append(LIBRARIES[row["library"]](chosen.system, data, seed, epochs))
+            row["accuracies"].append(LIBRARIES[row["library"]](chosen.system, norm, data, seed, epochs))
         if not seed:
             continue
         for row in rows:

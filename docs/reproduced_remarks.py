@@ -36,7 +36,8 @@ def by_norm(content: dict) -> dict[str, dict]:
 def measured(name: str) -> dict[str, dict[str | int, str]]:
     """Return what the remarks about a reproduction may quote of benchmarks.
 
-    ``seeds``: library to mean and standard deviation over many seeds, and ``number`` to how many; ``jpeg``: JPEG
+    ``seeds``: library to mean and standard deviation over many seeds, library and norm to those of another row, and
+    ``number`` to how many; ``jpeg``: JPEG
     quality, or ``given``, to accuracy; ``psnr``: quality to how far its images are from the given ones, in dB;
     ``halved``: accuracy on images of half the side, ``given``, compressed ``once`` and ``twice``; ``cost``: points that
     the ``first`` and the ``second`` compression of these cost and one ``more`` of the whole images, and what the first
@@ -55,6 +56,9 @@ def measured(name: str) -> dict[str, dict[str | int, str]]:
     cost["estimated"] = cost["more"] * cost["first"] / cost["second"]
     before = earlier(name)
     of_seeds = {row["library"]: f"{row['mean']:.2f} ± {row['std']:.2f}" for row in seeds["rows"]}
+    for file in sorted(BENCHMARKS.glob(f"seeds_{name}_*.json")):
+        for row in _benchmark(file.stem)["rows"]:
+            of_seeds[f"{row['library']} {row['norm']}"] = f"{row['mean']:.2f} ± {row['std']:.2f}"
     return {
         "seeds": {**of_seeds, "number": str(seeds["settings"].get("seeds", ""))},
         "jpeg": {row["quality"] or "given": f"{row['mean']:.2f}" for row in jpeg["rows"]},

@@ -307,11 +307,11 @@ def test_jpeg_halves_images_and_compresses_them_once_and_twice(script, monkeypat
 
 
 @pytest.mark.parametrize(("system", "epochs"), [("A", 5), ("E", 10)])
-def test_seeds_of_both_libraries_are_written(script, images, monkeypatch, system, epochs):
+def test_seeds_of_both_libraries_are_written(script, images, monkeypatch, capsys, system, epochs):
     seeds, asked = script("seeds"), []
 
-    def train(name, data, seed, epochs):
-        asked.append((name, len(data.x_train), epochs))
+    def train(name, norm, data, seed, epochs):
+        asked.append((name, norm, len(data.x_train), epochs))
         return 90.0 + seed
 
     monkeypatch.setattr(seeds, "LIBRARIES", {"tfnorm": train, "torch": train})
@@ -320,9 +320,15 @@ def test_seeds_of_both_libraries_are_written(script, images, monkeypatch, system
     assert [row["library"] for row in record["rows"]] == ["tfnorm", "torch"]
     for row in record["rows"]:
         assert (row["accuracies"], row["mean"], row["std"]) == ([90.0, 91.0], 90.5, pytest.approx(0.5**0.5))
-    assert record["settings"] == {"seeds": 2, "epochs": epochs} and set(asked) == {(system, 120, epochs)}
-    seeds.main(["--libraries", "torch", "--data-dir", str(images), "--seeds", "2", "--name", "alone"])
-    assert [row["library"] for row in json.loads((images / "alone.json").read_text())["rows"]] == ["torch"]
+    assert record["settings"] == {"seeds": 2, "epochs": epochs} and set(asked) == {
+        (system, seeds.SYSTEMS[system].norm, 120, epochs)
+    }
+    seeds.main(["--libraries", "torch", "--data-dir", str(images), "--seeds", "2", "--name", "alone", "--norm", "LN"])
+    (row,) = json.loads((images / "alone.json").read_text())["rows"]
+    assert (row["library"], row["norm"], asked[-1][1]) == ("torch", "ln", "ln")
+    with pytest.raises(SystemExit):
+        seeds.main(["--data-dir", str(images), "--norm", "bn+l1=1e-4"])
+    assert "without penalties other than L2. Received: bn+l1=1e-4" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("library", ["tfnorm", "torch"])
@@ -334,8 +340,10 @@ def test_each_library_trains_every_system(script, images, system, library):
         pytest.importorskip("torch")
     seeds = script("seeds")
     data, train = load(seeds.load_preset(system).settings["dataset"], data_dir=images), seeds.LIBRARIES[library]
-    first = train(system, data, 0, 1)
-    assert 0 <= first <= 100 and first == train(system, data, 0, 1)
+    norms = ["gn:1+l2=1e-5"] if system == "D" else ["gn:size=4", "ln"] if system == "B" else []
+    for norm in [seeds.SYSTEMS[system].norm, *norms]:
+        first = train(system, norm, data, 0, 1)
+        assert 0 <= first <= 100 and first == train(system, norm, data, 0, 1)
 
 
 def test_pytorch_gets_the_images_of_e_from_the_same_layer(script, images):
