@@ -92,6 +92,12 @@ def test_b():
     says("B", f"bn beats gn:size=4 by {rows['bn']['measured'] - rows['gn:size=4']['measured']:.2f}")
     says("B", f"gn:size=4 beats ln by {rows['gn:size=4']['measured'] - rows['ln']['measured']:.2f}")
     assert all(2 <= -row["difference"] < 3.5 for row in rows.values())
+    says("B", "ends where it does here or lower, with 2 seeds each")
+    for file, norm in (("seeds_B", "bn"), ("seeds_B_gn", "gn:size=4"), ("seeds_B_ln", "ln")):
+        record = json.loads((BENCHMARKS / f"{file}.json").read_text())
+        (there,) = record["rows"]
+        assert record["settings"] == {"epochs": 20, "seeds": 2} and (there["library"], there["norm"]) == ("torch", norm)
+        assert there["mean"] < rows[norm]["measured"] + rows[norm]["std"]
     says("B", "Training accuracy, measured on augmented images, is lower still")
     assert max(overfitted("B").values()) < 0
 
