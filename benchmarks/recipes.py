@@ -211,8 +211,8 @@ def rows_of(runs: list[Run], chosen: argparse.Namespace) -> list[dict]:
     known, data, rows = CANDIDATES[chosen.system], None, []
     for (name, norm), of in found.items():
         values = [_measure.last_accuracy(run) for run in of]
-        row = {"candidate": name, "change": known[name], "norm": norm, "held_out": values}
-        row["mean"] = statistics.mean(values)
+        mean = statistics.mean(values)
+        row = {"candidate": name, "change": known[name], "norm": norm, "held_out": values, "mean": mean}
         if chosen.views:
             data = data or load_data(plan(chosen.system, name, norm, 0, chosen).config)
             ended = [run for run in of if run.status == "finished"]

@@ -45,17 +45,21 @@ def readme_table() -> str:
             f"| `{spec}` | {int(row['parameters']):,} | {row['last_accuracy']:.2f} ± {row['last_accuracy_std']:.2f} % "
             f"| {row['test_data_loss']:.3f} | {row['misclassified']:.1f} |"
         )
-    versions = ", ".join(f"{name} {origin['versions'][name]}" for name in ("python", "tensorflow", "keras"))
     lines += [
         "",
         f"Mean ± standard deviation over {table['seeds'].iloc[0]} seeds, 20 epochs, network `mnist_7k`, 1,347 training "
-        f"and 450 test images; written by `make compare` on {origin['machine']} ({versions}). The "
+        f"and 450 test images; written by `make compare` on {origin['machine']} ({version_words(origin)}). The "
         "same machine gives the same numbers again; another kind of processor rounds differently, which turns single "
         "images. Its verdict:",
         "",
         f"> {json.loads((RESULTS / 'comparison.json').read_text())['verdict']}",
     ]
     return "\n".join(lines)
+
+
+def version_words(origin: dict) -> str:
+    """Return the versions of an origin.json that `write_origin` wrote."""
+    return ", ".join(f"{name} {origin['versions'][name]}" for name in ("python", "tensorflow", "keras"))
 
 
 def open_browser(play: Playwright) -> Browser:

@@ -120,8 +120,7 @@ def accuracy_table(path: Path) -> str:
 def origin_words(name: str) -> str:
     """Return machine, versions and date of results."""
     origin = json.loads((RESULTS / name / "origin.json").read_text(encoding="utf-8"))
-    versions = ", ".join(f"{name} {origin['versions'][name]}" for name in ("python", "tensorflow", "keras"))
-    return f"{origin['machine']}, {versions}, {origin['started'][:10]}"
+    return f"{origin['machine']}, {digits.version_words(origin)}, {origin['started'][:10]}"
 
 
 def take_up_groups(folder: Path) -> None:
