@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: compare test notebooks lint bench docs clean
+.PHONY: compare test test-matrix notebooks lint bench docs clean
 .DELETE_ON_ERROR:
 
 # The stamps make a second call install nothing.
@@ -33,6 +33,10 @@ compare: $(RUN)
 
 test: $(DEV)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+# The whole products of cases, of which `make test` runs a cut along each axis.
+test-matrix: $(DEV)
+	$(BIN)/python -m pytest -m matrix --numprocesses auto --maxprocesses 4
 
 # With small settings; the outputs in the files are those of full ones.
 notebooks: $(DEV)
