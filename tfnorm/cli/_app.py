@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
 
 from tfnorm._version import __version__
+from tfnorm.datasets import DataWarning
 from tfnorm.errors import FailedRunsError, TfnormError, disk_sentence, unknown
 from tfnorm.training.origin import BACKENDS
 
@@ -24,6 +26,7 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    warnings.filterwarnings("ignore", category=DataWarning)  # the commands say the same sentences themselves
     if version:
         typer.echo(f"tfnorm {__version__}")
         raise typer.Exit

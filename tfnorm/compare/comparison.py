@@ -123,8 +123,10 @@ def _train_here(
     from tfnorm.training.trainer import forget_graph, load_data, train_on
 
     data = load_data(runs[0].config, data)
+    if progress is not None:
+        progress.read(data.sentences)
     for run in runs:
-        RunFolder(folder / run.folder).check(run.config.asked(), data.fingerprint)
+        RunFolder(folder / run.folder).check(run.config.asked(), data.fingerprint, data.class_names)
     try:
         for run in runs:
             train_on(data, run.config, folder / run.folder, progress=progress, trackers=trackers)

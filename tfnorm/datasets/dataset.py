@@ -101,6 +101,11 @@ class Dataset:
         )
 
     @property
+    def sentences(self) -> list[str]:
+        """What was read from a file or a folder, and what may be a mistake there."""
+        return self.reading.sentences if self.reading else []
+
+    @property
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)

@@ -13,7 +13,7 @@ from tfnorm.training.config import TrainConfig
 def place_of(config: TrainConfig) -> tuple[object, ...]:
     """Return what decides which data `load_data` returns, so that configurations that share them can do so."""
     arch = config.dataset == "digits" and config.arch
-    return config.dataset, config.data_dir, config.image_size, arch, config.holdout
+    return config.dataset, config.data_dir, config.image_size, arch, config.holdout, config.skip_damaged
 
 
 def load_data(config: TrainConfig, data: Dataset | None = None) -> Dataset:
@@ -31,7 +31,7 @@ def load_data(config: TrainConfig, data: Dataset | None = None) -> Dataset:
         size = (side, side) if side else None
         if size is None and config.dataset == "digits":
             size = config.plan().arch.input_shape[:2]
-        data = load(config.dataset, data_dir=config.data_dir, image_size=size)
+        data = load(config.dataset, data_dir=config.data_dir, image_size=size, skip_damaged=config.skip_damaged)
     return data.hold_out(config.holdout) if config.holdout else data
 
 

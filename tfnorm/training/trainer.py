@@ -100,8 +100,11 @@ def train(
     trackers = check_trackers(trackers)
     out = Path(out or Path("runs") / default_name(config) / slug(config.norm) / f"seed-{config.seed}")
     check_place(out)
-    RunFolder(out).check(config.asked())
-    return train_on(load_data(config, data), config, out, progress=progress, trackers=trackers)
+    if data is None:
+        RunFolder(out).check(config.asked(), early=True)
+    data = load_data(config, data)
+    (progress or Progress()).read(data.sentences)
+    return train_on(data, config, out, progress=progress, trackers=trackers)
 
 
 def train_on(
@@ -114,12 +117,14 @@ def train_on(
 ) -> Run:
     """Do as `train` with a resolved configuration and the data that `load_data` returned for it."""
     folder, asked, progress = RunFolder(out), config.asked(), progress or Progress()
-    folder.check(asked, data.fingerprint)
+    folder.check(asked, data.fingerprint, data.class_names)
     if not folder.finished:
         if keras.backend.backend() not in BACKENDS:  # such as "numpy", which is for inference
             raise TfnormError(unknown("KERAS_BACKEND", keras.backend.backend(), BACKENDS))
         with RunLock(folder.path):
-            folder.check(asked, data.fingerprint)  # once more: another process may have begun it meanwhile
+            folder.check(
+                asked, data.fingerprint, data.class_names
+            )  # once more: another process may have begun it meanwhile
             if not folder.finished:
                 with random_state_kept(), retracing_unmentioned():
                     return _Trainer(config, folder, data, progress, trackers).run(asked)
