@@ -39,6 +39,13 @@ def main() -> None:
     except TfnormError as error:
         print("\n".join(f"tfnorm: {line}" for line in str(error).splitlines()), file=sys.stderr)
         raise SystemExit(1 if isinstance(error, FailedRunsError) else 2) from None
+    except MemoryError as error:
+        print(
+            f"tfnorm: Memory ran out{f' ({error})' if str(error) else ''}. Use fewer or smaller images (--image-size), "
+            "smaller batches (--batch-size), or free some memory.",
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from None
     except OSError as error:
         print(f"tfnorm: {disk_sentence(error)}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfnorm.compare.settings import asked_of
 from tfnorm.compare.sweep_best import best_of_each, warning
 from tfnorm.compare.sweep_curves import curves
 from tfnorm.compare.sweep_folder import GRID
@@ -161,7 +162,7 @@ def _unfinished(sweep: Sweep) -> dict[str, Any]:
 
 def _shared(configs: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[tuple[str, str]]:
     """Return the settings that all finished runs share, as they were used."""
-    first, *others = map(_used, configs) if configs else [{}]
+    first, *others = [_used({**config, "asked": asked_of(config, configs)}) for config in configs] or [{}]
     return [
         (key, str(value))
         for key, value in first.items()

@@ -134,7 +134,7 @@ class RunFolder:
         there, now = flat_settings(config.get("asked", {})), flat_settings(asked)
         if data is not None:
             there["fingerprint of the data"], now["fingerprint of the data"] = config["data"]["fingerprint"], data
-        if early or data == there.get("fingerprint of the data"):
+        if early or (data is not None and data == config["data"]["fingerprint"]):
             known = early and {there.get("dataset"), now.get("dataset")} <= {*list_datasets()}
             for key in SPELLING[1:] if known else SPELLING:
                 there.pop(key, None)
