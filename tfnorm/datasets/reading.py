@@ -53,7 +53,13 @@ def readable(name: Any) -> str:
         >>> readable(b"caf\xc3\xa9"), readable(b"caf\xe9"), readable("caf\udce9"), readable(3)
         ('café', 'caf\\xe9', 'caf\\xe9', '3')
     """
-    raw = bytes(name) if isinstance(name, bytes) else str(name).encode("utf-8", "surrogateescape")
+    if isinstance(name, bytes):
+        raw = name
+    else:
+        try:
+            raw = str(name).encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:  # half of a character, which no system writes
+            raw = str(name).encode("utf-8", "backslashreplace")
     return raw.decode("utf-8", "backslashreplace")
 
 

@@ -48,8 +48,8 @@ def memory_in_words(config: TrainConfig, data: Dataset, path: Path) -> Iterator[
         free = available_memory()
         room = "" if free is None else f" {size_text(free)} are free now."
         raise RunError(
-            f"Memory ran out in {path} while {config.arch} with {config.norm} was trained on batches of "
-            f"{config.batch_size} images of {'x'.join(map(str, data.input_shape))} ({first_line(error)[:200]}).{room} "
+            f"Out of memory in {path}: {config.arch} with {config.norm} was trained on batches of {config.batch_size} "
+            f"images of {'x'.join(map(str, data.input_shape))} ({first_line(error)[:200]}).{room} "
             "Use a smaller batch_size (--batch-size) or image_size (--image-size) and another output folder, or free "
             "some memory and repeat the command: it goes on after the last whole epoch."
         ) from error
