@@ -17,6 +17,7 @@ from PIL import Image
 from tfnorm.datasets import DATASETS, Batches, Dataset, DataWarning, list_datasets, load
 from tfnorm.datasets import load as load_function
 from tfnorm.datasets.load import _channels_last
+from tfnorm.datasets.memory import available_memory
 from tfnorm.errors import DataError
 
 
@@ -194,6 +195,25 @@ def test_images_that_do_not_fit_into_memory_are_refused_before_they_are_read(tmp
     assert "4 images of 224x224x1 need" in text and "--image-size), such as 100" in text
     monkeypatch.setattr("tfnorm.datasets.memory.available_memory", lambda: None)
     assert len(load(tmp_path / "f").x_train) == 2, "a system that does not tell has room"
+
+
+def test_what_a_container_may_use_counts_and_what_it_keeps_of_files_does_not(tmp_path, monkeypatch):
+    monkeypatch.setattr("tfnorm.datasets.memory._CONTAINERS", [(tmp_path, "memory.max", "memory.current")])
+    everything = available_memory()
+    for name, content in (("max", "1000"), ("current", "900"), ("stat", "anon 7\ninactive_file 200\nactive_file 30\n")):
+        (tmp_path / f"memory.{name}").write_text(content)
+    assert available_memory() == 330
+    (tmp_path / "memory.max").write_text("max\n")
+    assert (available_memory() is None) == (everything is None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others do not tell")
+def test_what_ulimit_leaves_counts(run_python):
+    code = (
+        "import resource; from tfnorm.datasets.memory import available_memory\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2 * 2**30, resource.RLIM_INFINITY)); print(available_memory())"
+    )
+    assert 0 < int(run_python(code)) < 2 * 2**30
 
 
 @pytest.mark.parametrize("reader", ["load_npz", "load_folder"])

@@ -51,7 +51,7 @@ class LiveProgress(Progress):
     def read(self, sentences: Sequence[str]) -> None:
         """Tell what was read as data, and what may be a mistake there."""
         for sentence in sentences:
-            self._bars.console.print(f"tfnorm: {sentence}", soft_wrap=True, highlight=False, markup=False)
+            self._bars.console.print(sentence, soft_wrap=True, highlight=False, markup=False)
 
     def skipped(self, run: Path, epochs: int) -> None:
         """Tell that ``epochs`` epochs were on disk already."""

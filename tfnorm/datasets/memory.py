@@ -9,9 +9,9 @@ from pathlib import Path
 from tfnorm.errors import DataError
 
 # Where Linux says how much memory a container may use, and how much it uses: version 2, then version 1.
-_LIMITS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+_CONTAINERS = (
+    (Path("/sys/fs/cgroup"), "memory.max", "memory.current"),
+    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
 
 
@@ -30,11 +30,15 @@ def _of_machine() -> int | None:
 
 
 def _of_container() -> int | None:
-    for limit, usage in _LIMITS:
+    for folder, limit, usage in _CONTAINERS:
         try:
-            return max(0, int(Path(limit).read_text()) - int(Path(usage).read_text()))
+            most, used = (int((folder / name).read_text()) for name in (limit, usage))
+            lines = (folder / "memory.stat").read_text().splitlines()
         except (OSError, ValueError):  # no such file, or "max"
             continue
+        # Files that were read stay in memory until it is needed for something else.
+        cached = sum(int(line.split()[1]) for line in lines if line.startswith(("inactive_file ", "active_file ")))
+        return max(0, most - used + cached)
     return None
 
 
