@@ -226,3 +226,13 @@ def test_skipped_pictures_are_a_setting_that_older_runs_do_not_have(pets, traine
     record = json.loads((pets / "run/config.json").read_text())["data"]
     assert record["reading"]["skipped"] == [os.path.join("train", "class0", "zzz.png")]
     assert record["fingerprint"] == load("pets.npz").fingerprint
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no names that are not text")
+def test_results_are_written_whatever_bytes_a_name_has(fake_comparison, tmp_path):
+    place = tmp_path / os.fsdecode(b"caf\xe9")
+    found = fake_comparison(place / "runs", {"bn": [0.5, 0.6], "ln": [0.5, 0.4]}, settings={"dataset": "digits"})
+    for run in found.runs:
+        run.config["asked"]["dataset"] = str(place)
+    found.save()
+    assert b"caf\\udce9" in (place / "runs/report.html").read_bytes() and (place / "runs/runs.csv").exists()

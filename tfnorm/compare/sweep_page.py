@@ -13,7 +13,7 @@ from tfnorm.compare.sweep_curves import curves
 from tfnorm.compare.sweep_folder import GRID
 from tfnorm.compare.sweep_rows import SHORT, Row, varied
 from tfnorm.compare.sweep_tables import Tables, pair_table
-from tfnorm.files import PAGE, write_whole
+from tfnorm.files import PAGE, write_text
 from tfnorm.training.origin import origin_words
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def write_sweep_page(sweep: Sweep, path: str | Path | None = None) -> Path:
         path: The file; default ``report.html`` in the sweep's folder.
     """
     path = Path(path) if path is not None else sweep.path / PAGE
-    write_whole(path, sweep_page(sweep, path.parent).encode())
+    write_text(path, sweep_page(sweep, path.parent))
     return path
 
 
