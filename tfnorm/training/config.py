@@ -19,6 +19,8 @@ from tfnorm.training.runs import Run, slug
 from tfnorm.training.teacher import check_holdout, teacher_file, teacher_fingerprint
 
 Model = TypeVar("Model", bound=BaseModel)
+# Where runs go unless told.
+RUNS = Path("runs")
 
 
 class TrainConfig(BaseModel):
@@ -172,8 +174,14 @@ def default_name(config: TrainConfig) -> str:
     if asked == usual.asked():
         return name
     changed = config.resolved().recipe.model_dump(mode="json", exclude_defaults=True, exclude={"title"})
-    mark = json.dumps({**asked, "dataset": data.name, "norm": None, "recipe": changed}, sort_keys=True)
-    return f"{name}-{zlib.crc32(mark.encode()):08x}"
+
+    def marked(dataset: str) -> str:
+        mark = json.dumps({**asked, "dataset": dataset, "norm": None, "recipe": changed}, sort_keys=True)
+        return f"{name}-{zlib.crc32(mark.encode()):08x}"
+
+    # Earlier versions made the mark of the path as it was written; what they trained goes on where it is.
+    earlier = marked(config.dataset)
+    return earlier if (RUNS / earlier).is_dir() else marked(data.name)
 
 
 def checked(kind: type[Model], values: dict[str, Any]) -> Model:
