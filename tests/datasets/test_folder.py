@@ -202,6 +202,7 @@ def test_what_is_left_out_is_counted_and_said(folder):
     cat = folder / "train" / "cat"
     for name in ("1.heic", "2.HEIC", "notes.txt", "README", ".hidden.png"):
         (cat / name).write_text("x")
+    (cat / "gone.png").symlink_to(folder / "nowhere.png")
     picture(cat / "more" / "1.png")
     picture(cat / "more" / "deep" / "2.png")
     picture(folder / "test" / "dog" / "again" / "3.jpg")
@@ -210,7 +211,7 @@ def test_what_is_left_out_is_counted_and_said(folder):
     with pytest.warns(DataWarning, match="^Left out: ") as caught:
         data = load(folder)
     expected = {
-        "in sub-folders of classes": 3, ".heic": 2, ".txt": 1, "without extension": 1, "hidden": 1,
+        "in sub-folders of classes": 3, ".heic": 2, ".txt": 1, "without extension": 1, "hidden": 1, "broken links": 1,
         "in train/ itself": 1, "in val/": 1,
     }  # fmt: skip
     assert data.reading.left_out == expected and len(data.x_train) == 2

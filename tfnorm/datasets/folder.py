@@ -245,7 +245,9 @@ def _why_left_out(entry: pathlib.Path) -> dict[str, int]:
     if entry.is_dir():
         inside = sum(_is_picture(file) for file in entry.rglob("*"))
         return {"in sub-folders of classes": inside} if inside else {}
-    return {entry.suffix.lower() or "without extension": 1}
+    if not entry.exists():
+        return {"broken links": 1}
+    return {readable(entry.suffix.lower()) or "without extension": 1}
 
 
 def _beside(path: pathlib.Path) -> Mapping[str, int]:
