@@ -69,7 +69,7 @@ def compare(
         format: Of the pictures: "png", "svg" or "pdf".
         **settings: Arguments of `tfnorm.training.config.TrainConfig` that all runs share: arch, dataset, data_dir,
             image_size, epochs, batch_size, recipe, augmentation, learning_rate, dropout, regularize, precision,
-            holdout, patience.
+            holdout, patience, skip_damaged.
 
     Returns:
         The `Comparison`.
