@@ -1,9 +1,13 @@
+import json
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from tfnorm import __version__
@@ -68,6 +72,46 @@ def test_an_unknown_norm_gets_one_sentence(capsys, monkeypatch):
         "tfnorm: Unknown norm 'nope' at character 1 of 'nope'. Did you mean 'none'? "
         "Use one of: none, bn, ln, gn, in, rms, frn.\n"
     )
+
+
+@pytest.fixture
+def icons(tmp_path):
+    """Write pictures of two classes, of which one is damaged and one is of a kind that is not read."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 16), ("test", 4)):
+        for label in "ab":
+            folder = tmp_path / "icons" / part / label
+            folder.mkdir(parents=True)
+            for index in range(count):
+                Image.fromarray(rng.integers(0, 256, (28, 28), np.uint8)).save(folder / f"{index:02}.png")
+    (tmp_path / "icons/train/a/03.png").write_bytes(b"x")
+    (tmp_path / "icons/test/b/1.heic").write_bytes(b"x")
+    return tmp_path / "icons"
+
+
+def test_damaged_pictures_are_named_or_skipped_and_what_was_read_is_said_once(icons, capsys, monkeypatch):
+    monkeypatch.chdir(icons.parent)
+    given = ["train", "gn:2", "--dataset", "icons/", "--epochs", "1", "--augmentation", "none", "--out", "out"]
+    code, out, err = run(given, capsys, monkeypatch)
+    assert code == 2 and not out and "icons/train/a/03.png cannot be read" in err and "--skip-damaged" in err
+    code, out, err = run([*given, "--skip-damaged"], capsys, monkeypatch)
+    assert code == 0 and "finished after 1 epochs" in out
+    for fact in ("Read 31 training and 8 test images (39 PNG)", "28x28 pixels", str(icons), "1 .heic", "03.png"):
+        assert err.count(fact) == 1, err
+    record = json.loads(Path("out/config.json").read_text())["data"]
+    assert record["reading"]["skipped"] == ["train/a/03.png"] and record["reading"]["left_out"] == {".heic": 1}
+    (icons / "train/a/03.png").unlink()
+    code, again, _ = run([*given[:3], str(icons), *given[4:]], capsys, monkeypatch)
+    assert (code, again) == (0, out), "the same data without the damaged picture, and the run is finished"
+
+
+def test_memory_that_runs_out_anywhere_is_one_sentence(capsys, monkeypatch):
+    def full(*_, **__):
+        raise MemoryError("Unable to allocate 4 GiB")
+
+    monkeypatch.setattr("tfnorm.training.trainer.train", full)
+    code, _, err = run(["train", "gn:2"], capsys, monkeypatch)
+    assert code == 2 and err.startswith("tfnorm: ") and "Unable to allocate 4 GiB" in err and "--batch-size" in err
 
 
 def test_an_unknown_dataset_gets_one_sentence(capsys, monkeypatch):

@@ -3,9 +3,12 @@
 import io
 import math
 
+import pytest
 from rich.console import Console
 
 from tfnorm.compare.live import SweepDisplay
+from tfnorm.compare.processes import pass_on
+from tfnorm.compare.progress import LiveProgress
 from tfnorm.show import print_sweep, print_table
 
 
@@ -25,6 +28,19 @@ def test_a_sweep_on_held_out_images_says_so_and_cuts_its_intervals(fake_sweep, t
     printed = capsys.readouterr().out
     assert "Held-out results: 4 of 4 runs" in printed and "nan" not in printed
     assert "0.00 to 100.00" in printed
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("display", ["sweep", "run"])
+def test_what_was_read_is_shown_as_it_is_written(display, terminal, tmp_path):
+    console = Console(file=io.StringIO(), width=60, force_terminal=terminal)
+    sentence = "Read 3 images of [bold]cats[/bold] from /a/very/long/path/that/is/wider/than/the/terminal/is."
+    with SweepDisplay(console, tmp_path) if display == "sweep" else LiveProgress(console, 1) as shown:
+        shown.read([sentence])
+        if display == "sweep":  # each process reads the data, and tells it
+            pass_on(shown, tmp_path / "bn", {"event": "read", "sentences": [sentence, "Left out: 1 .txt."]})
+    written = console.file.getvalue()
+    assert written.count(sentence) == 1 and ("Left out: 1 .txt." in written) == (display == "sweep")
 
 
 def test_the_display_names_the_images_that_are_evaluated_on(tmp_path):

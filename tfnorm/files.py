@@ -26,6 +26,11 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write text in UTF-8 with `write_whole`; parts of names that are not UTF-8 are escaped, not an error."""
+    write_whole(path, text.encode("utf-8", "backslashreplace"))
+
+
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give the name of a file to write, which takes the place of ``path`` at the end, or is deleted if that fails.

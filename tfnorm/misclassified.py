@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfnorm.datasets.reading import readable
 from tfnorm.errors import DataError, unknown, whole_number
 from tfnorm.files import DOTS_PER_INCH, check_picture_path, save_figure
 
@@ -199,7 +200,7 @@ def check_names(class_names: Sequence[str] | None, classes: int) -> tuple[str, .
     if isinstance(class_names, str) or len(class_names) != classes:
         received = repr(class_names) if isinstance(class_names, str) else f"{len(class_names)} names"
         raise DataError(f"`class_names` must list one name for each of the {classes} classes. Received: {received}.")
-    return tuple(str(name) for name in class_names)
+    return tuple(readable(name) for name in class_names)
 
 
 def draw_misclassified(

@@ -6,6 +6,9 @@ import pytest
 from tfnorm.datasets import load
 from tfnorm.errors import DataError
 
+# Most of these images have one colour.
+pytestmark = pytest.mark.filterwarnings("ignore::tfnorm.datasets.DataWarning")
+
 BASE = {
     "x_train": np.zeros((4, 3, 3), "uint8"),
     "y_train": np.array([0, 1, 0, 1]),
@@ -181,6 +184,53 @@ def test_each_broken_rule_has_its_sentence(tmp_path, case):
     with pytest.raises(DataError) as caught:
         load(path)
     assert str(caught.value) == f"{path}: {sentence}"
+
+
+SHAPES = {
+    "looks like channels first": [
+        (3, 32, 48),
+        (1, 28, 20),
+        (1, 28, 28),
+        (3, 5, 5),
+        (4, 64, 32),
+        (2, 16, 8),
+        (3, 224, 224),
+    ],
+    "channels last, or either": [
+        (32, 48, 3),
+        (28, 28, 1),
+        (3, 3, 1),
+        (4, 4, 4),
+        (3, 3, 200),
+        (1, 128, 6),
+        (16, 32, 48),
+    ],
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES["looks like channels first"])
+@pytest.mark.parametrize("part", ["x_train", "x_test"])
+def test_channels_that_come_first_are_refused_whatever_the_sides(tmp_path, part, shape):
+    other = "x_test" if part == "x_train" else "x_train"
+    images = {part: shape, other: (*shape[1:], shape[0])}
+    arrays = {key: np.zeros((len(BASE[key]), *sides), "uint8") for key, sides in images.items()}
+    np.savez(tmp_path / "a.npz", **{**BASE, **arrays})
+    text = refusal(tmp_path / "a.npz")
+    assert f"{part}.transpose(0, 2, 3, 1)" in text and str((len(BASE[part]), *shape)) in text
+
+
+@pytest.mark.parametrize("shape", SHAPES["channels last, or either"])
+def test_what_may_be_channels_last_is_taken_as_such(tmp_path, shape):
+    arrays = {key: np.zeros((len(BASE[key]), *shape), "uint8") for key in ("x_train", "x_test")}
+    np.savez(tmp_path / "a.npz", **{**BASE, **arrays})
+    data = load(tmp_path / "a.npz")
+    assert data.input_shape == shape and f"{shape[2]} channel" in data.reading.summary
+
+
+def test_a_part_that_was_scaled_alone_is_said(tmp_path):
+    x_test = np.eye(3)[None].repeat(2, 0)
+    np.savez(tmp_path / "a.npz", **{**BASE, "x_train": floats(255), "x_test": x_test})
+    assert any("reach 255 and the test images 1" in note for note in load(tmp_path / "a.npz").reading.notes)
 
 
 def test_base_case_is_accepted(tmp_path):

@@ -1,5 +1,6 @@
 import gzip
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -11,10 +12,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
-from tfnorm.datasets import DATASETS, Batches, Dataset, list_datasets, load
+from tfnorm.datasets import DATASETS, Batches, Dataset, DataWarning, list_datasets, load
 from tfnorm.datasets import load as load_function
 from tfnorm.datasets.load import _channels_last
+from tfnorm.datasets.memory import available_memory
 from tfnorm.errors import DataError
 
 
@@ -131,6 +134,96 @@ def test_npz_floats_in_0_1_are_scaled_with_a_warning(tmp_path):
     ]
     assert np.array_equal(data.x_train[..., 0], stored["x_train"])
     assert np.array_equal(data.x_test[..., 0], stored["x_test"])
+
+
+@pytest.mark.parametrize(
+    ("names", "read"),
+    [
+        (np.array(["café".encode(), b"dog"]), ("café", "dog")),
+        (np.array([b"caf\xe9", b"dog"]), ("caf\\xe9", "dog")),
+        (np.array(["日本", "a$b_{$"]), ("日本", "a$b_{$")),
+    ],
+)
+def test_npz_class_names_in_bytes_are_utf8_and_never_in_the_way(tmp_path, names, read):
+    data = load(save(tmp_path / "a.npz", class_names=names))
+    assert data.class_names == read and json.loads(json.dumps(data.describe()))["class_names"] == list(read)
+    "".join(data.class_names).encode()
+
+
+def test_class_names_given_to_python_are_text_too():
+    x, y = np.zeros((2, 2, 2, 1), "uint8"), np.array([0, 1])
+    assert Dataset("a", x, y, x, y, (b"caf\xc3\xa9", 7)).class_names == ("café", "7")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no names that are not text")
+def test_a_folder_whose_name_is_not_utf8_is_a_class_all_the_same(tmp_path):
+    for part in ("train", "test"):
+        for label in (b"caf\xe9", "thé".encode()):
+            place = os.path.join(os.fsencode(tmp_path), part.encode(), label)
+            os.makedirs(place)
+            seed = len(part + str(label))
+            Image.fromarray(np.random.default_rng(seed).integers(0, 256, (3, 4), np.uint8)).save(
+                os.path.join(os.fsdecode(place), "1.png")
+            )
+    data = load(tmp_path)
+    assert data.class_names == ("caf\\xe9", "thé")
+    json.dumps(data.describe(), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("how", ["cwd", "data_dir"])
+def test_a_known_name_is_taken_over_a_folder_and_that_is_said(tmp_path, monkeypatch, how):
+    (tmp_path / "digits").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(DataWarning, match="digits' is a data set that tfnorm knows") as caught:
+        data = load("digits", data_dir=tmp_path if how == "data_dir" else None)
+    other = tmp_path / "digits" if how == "data_dir" else "./digits"
+    assert f"write {other} to read it" in str(caught[0].message) and data.name == "digits" and len(data.x_test) == 450
+    with pytest.raises(DataError, match="train/ is missing"):
+        load("./digits")
+
+
+def test_images_that_do_not_fit_into_memory_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.npz")
+    monkeypatch.setattr("tfnorm.datasets.memory.available_memory", lambda: 50)
+    assert "10 images of 4x5 need" in message(path) and "are free" in message(path)
+    for part in ("train", "test"):
+        for label in "ab":
+            (tmp_path / "f" / part / label).mkdir(parents=True)
+            Image.new("L", (224, 224)).save(tmp_path / "f" / part / label / "1.png")
+    monkeypatch.setattr("tfnorm.datasets.memory.available_memory", lambda: 50_000)
+    text = message(tmp_path / "f")
+    assert "4 images of 224x224x1 need" in text and "--image-size), such as 100" in text
+    monkeypatch.setattr("tfnorm.datasets.memory.available_memory", lambda: None)
+    assert len(load(tmp_path / "f").x_train) == 2, "a system that does not tell has room"
+
+
+def test_what_a_container_may_use_counts_and_what_it_keeps_of_files_does_not(tmp_path, monkeypatch):
+    monkeypatch.setattr("tfnorm.datasets.memory._CONTAINERS", [(tmp_path, "memory.max", "memory.current")])
+    everything = available_memory()
+    for name, content in (("max", "1000"), ("current", "900"), ("stat", "anon 7\ninactive_file 200\nactive_file 30\n")):
+        (tmp_path / f"memory.{name}").write_text(content)
+    assert available_memory() == 330
+    (tmp_path / "memory.max").write_text("max\n")
+    assert (available_memory() is None) == (everything is None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others do not tell")
+def test_what_ulimit_leaves_counts(run_python):
+    code = (
+        "import resource; from tfnorm.datasets.memory import available_memory\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2 * 2**30, resource.RLIM_INFINITY)); print(available_memory())"
+    )
+    assert 0 < int(run_python(code)) < 2 * 2**30
+
+
+@pytest.mark.parametrize("reader", ["load_npz", "load_folder"])
+def test_memory_that_runs_out_while_images_are_read_is_one_sentence(tmp_path, monkeypatch, reader):
+    def full(*_, **__):
+        raise MemoryError("Unable to allocate 4.21 GiB")
+
+    monkeypatch.setattr(sys.modules["tfnorm.datasets.load"], reader, full)
+    text = message(tmp_path if reader == "load_folder" else save(tmp_path / "a.npz"))
+    assert "Unable to allocate 4.21 GiB" in text and "--image-size" in text
 
 
 def test_npz_labels_in_a_column_and_as_whole_floats(tmp_path):

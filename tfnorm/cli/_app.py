@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
 
 from tfnorm._version import __version__
+from tfnorm.datasets import DataWarning
 from tfnorm.errors import FailedRunsError, TfnormError, disk_sentence, unknown
 from tfnorm.training.origin import BACKENDS
 
@@ -24,6 +26,7 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    warnings.filterwarnings("ignore", category=DataWarning)  # the commands say the same sentences themselves
     if version:
         typer.echo(f"tfnorm {__version__}")
         raise typer.Exit
@@ -36,6 +39,13 @@ def main() -> None:
     except TfnormError as error:
         print("\n".join(f"tfnorm: {line}" for line in str(error).splitlines()), file=sys.stderr)
         raise SystemExit(1 if isinstance(error, FailedRunsError) else 2) from None
+    except MemoryError as error:
+        print(
+            f"tfnorm: Memory ran out{f' ({error})' if str(error) else ''}. Use fewer or smaller images (--image-size), "
+            "smaller batches (--batch-size), or free some memory.",
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from None
     except OSError as error:
         print(f"tfnorm: {disk_sentence(error)}", file=sys.stderr)
         raise SystemExit(1) from None

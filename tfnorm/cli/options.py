@@ -21,6 +21,9 @@ Regularize = Annotated[str, typer.Option(help="What penalties reach: all trainab
 Precision = Annotated[str, typer.Option(help="Of activations: float32 or bfloat16.")]
 Holdout = Annotated[float, typer.Option(help="Share of the training images to evaluate on, in place of the test set.")]
 Patience = Annotated[int | None, typer.Option(help="Stop after so many epochs without a better one. [default: never]")]
+SkipDamaged = Annotated[
+    bool, typer.Option("--skip-damaged", help="Leave out damaged pictures of a folder, and say so.")
+]
 Teacher = Annotated[
     Path | None, typer.Option(help="Learn to answer like this .keras file, or the network in this run's folder.")
 ]

@@ -141,18 +141,18 @@ def _groups(runs: Sequence[Run], differing: Sequence[Differing]) -> dict[str, li
     """Return the runs that differ in the seed alone, by spec and, where settings differ, what tells them apart."""
     alike: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        alike.setdefault((run.label, repr(settings_of(run))), []).append(run)
+        alike.setdefault((run.label, repr(sorted(settings_of(run, runs).items()))), []).append(run)
     groups = {}
     for (label, _), members in alike.items():
         _check_seeds(members)
-        name = f"{label} ({_mark(members[0], differing)})" if differing else label
+        name = f"{label} ({_mark(members[0], runs, differing)})" if differing else label
         groups[name if name not in groups else f"{name} in {members[0].path}"] = members
     return groups
 
 
-def _mark(run: Run, differing: Sequence[Differing]) -> str:
+def _mark(run: Run, runs: Sequence[Run], differing: Sequence[Differing]) -> str:
     """Return in what a run differs from others, in a few words."""
-    settings = settings_of(run)
+    settings = settings_of(run, runs)
     return ", ".join(f"{name_of(each.key)} {shown(settings.get(each.key))}" for each in telling(differing))
 
 

@@ -18,7 +18,7 @@ from tfnorm.compare.rows import run_row, summary_row
 from tfnorm.compare.settings import FINGERPRINT, Differing, differing_settings, in_common, shared_settings
 from tfnorm.compare.statistics import Difference, mcnemar, paired_differences, verdict
 from tfnorm.errors import RunError, TfnormError, unknown
-from tfnorm.files import PAGE, check_format, write_whole
+from tfnorm.files import PAGE, check_format, write_text
 from tfnorm.spec import NormSpec
 from tfnorm.training.folder import RunFolder, write_json
 from tfnorm.training.origin import threads
@@ -69,7 +69,7 @@ def compare(
         format: Of the pictures: "png", "svg" or "pdf".
         **settings: Arguments of `tfnorm.training.config.TrainConfig` that all runs share: arch, dataset, data_dir,
             image_size, epochs, batch_size, recipe, augmentation, learning_rate, dropout, regularize, precision,
-            holdout, patience.
+            holdout, patience, skip_damaged.
 
     Returns:
         The `Comparison`.
@@ -123,8 +123,10 @@ def _train_here(
     from tfnorm.training.trainer import forget_graph, load_data, train_on
 
     data = load_data(runs[0].config, data)
+    if progress is not None:
+        progress.read(data.sentences)
     for run in runs:
-        RunFolder(folder / run.folder).check(run.config.asked(), data.fingerprint)
+        RunFolder(folder / run.folder).check(run.config.asked(), data.fingerprint, data.class_names)
     try:
         for run in runs:
             train_on(data, run.config, folder / run.folder, progress=progress, trackers=trackers)
@@ -289,8 +291,8 @@ class Comparison(Pictures):
 
         check_format(format)
         self.path.mkdir(parents=True, exist_ok=True)
-        write_whole(self.path / "table.csv", self.table.to_csv().encode())
-        write_whole(self.path / "runs.csv", pd.DataFrame(map(run_row, self.runs)).to_csv(index=False).encode())
+        write_text(self.path / "table.csv", self.table.to_csv())
+        write_text(self.path / "runs.csv", pd.DataFrame(map(run_row, self.runs)).to_csv(index=False))
         records = json.loads(self.table.reset_index().to_json(orient="records"))
         runs = [
             {
@@ -328,5 +330,5 @@ class Comparison(Pictures):
         from tfnorm.compare.page import comparison_page
 
         path = self.path / PAGE if path is None else Path(path)
-        write_whole(path, comparison_page(self, path.parent).encode())
+        write_text(path, comparison_page(self, path.parent))
         return path

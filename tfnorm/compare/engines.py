@@ -145,7 +145,7 @@ def unfinished(
         out: The folder that theirs are in.
         threads: How many threads they are to be trained with; None is as many as there are cores.
         data: Returns the fingerprint of a configuration's data, see `tfnorm.training.data.fingerprints`; asked only
-            about folders that hold a run. None leaves the data to whoever trains.
+            about folders that hold a run. None leaves the data to a later call, or to whoever trains.
 
     Raises:
         RunError: If a file is in the place of ``out``; with a sentence for each folder that holds another run, one on
@@ -157,7 +157,7 @@ def unfinished(
         folder = RunFolder(out / run.folder)
         try:
             found = data(run.config) if data is not None and folder.config_path.exists() else None
-            folder.check(run.config.asked(), found)
+            folder.check(run.config.asked(), found, early=data is None)
             folder.check_threads(threads)
         except RunError as error:
             problems.append(str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 from tfnorm.errors import TfnormError
@@ -23,17 +24,31 @@ def test_images(run: Run) -> tuple[np.ndarray | None, str]:
     Returns:
         The images and "", or None and a sentence.
     """
+    from tfnorm.datasets import DataWarning
     from tfnorm.datasets.load import is_here, load
 
     asked, data = run.config["asked"], run.config["data"]
     height, width, _ = data["input_shape"]
-    try:
-        if not is_here(asked["dataset"], data_dir=data.get("data_dir")):
-            return None, f"{asked['dataset']} is not on this machine."
-        found = load(asked["dataset"], data_dir=data.get("data_dir"), image_size=(height, width))
-        found = found.hold_out(asked["holdout"]) if asked.get("holdout") else found
-    except (TfnormError, OSError) as error:
-        return None, str(error)
-    if found.fingerprint != data["fingerprint"]:
-        return None, f"The data found as {asked['dataset']} are not those that the runs had."
-    return found.x_test, ""
+    why = []
+    # The name may be a path seen from another folder than this one.
+    for source in filter(None, dict.fromkeys([asked["dataset"], data.get("reading", {}).get("path")])):
+        try:
+            if not is_here(source, data_dir=data.get("data_dir")):
+                why.append(f"{source} is not on this machine.")
+                continue
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DataWarning)
+                found = load(
+                    source,
+                    data_dir=data.get("data_dir"),
+                    image_size=(height, width),
+                    skip_damaged=asked.get("skip_damaged", False),
+                )
+            found = found.hold_out(asked["holdout"]) if asked.get("holdout") else found
+        except (TfnormError, OSError) as error:
+            why.append(str(error))
+            continue
+        if found.fingerprint == data["fingerprint"]:
+            return found.x_test, ""
+        why.append(f"The data found as {source} are not those that the runs had.")
+    return None, why[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -70,6 +70,7 @@ class SweepDisplay(SweepProgress):
         self.best: tuple[float, str] | None = None
         self.epochs_left = 0
         self._epochs_done = 0
+        self._read: set[str] = set()
         self._began = time.monotonic()
         self._live = Live(
             get_renderable=self.render, console=console, transient=True, refresh_per_second=4, auto_refresh=True
@@ -114,6 +115,13 @@ class SweepDisplay(SweepProgress):
 
     def _say(self, text: str) -> None:
         self.console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    def read(self, sentences: Sequence[str]) -> None:
+        """Tell what was read as data, and what may be a mistake there; each process tells it, and it is said once."""
+        for sentence in sentences:
+            if sentence not in self._read:
+                self._read.add(sentence)
+                self._say(sentence)
 
     def planned(self, waiting: int, finished: int, epochs: int) -> None:
         """Tell how many runs wait, how many are finished already, and the epochs of those that wait."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfnorm.compare.settings import FINGERPRINT, given_data, settings_of
+from tfnorm.compare.settings import CLASSES, FINGERPRINT, given_data, settings_of
 from tfnorm.training.runs import Run
 from tfnorm.wording import DASH
 
@@ -14,7 +14,7 @@ from tfnorm.wording import DASH
 def configuration(groups: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
     """Return what all specs share and what differs between them, and everything of the first run of each."""
     first = {label: runs[0] for label, runs in groups.items()}
-    settings = {label: _facts(run) for label, run in first.items()}
+    settings = {label: _facts(run, list(first.values())) for label, run in first.items()}
     keys = list(dict.fromkeys(key for facts in settings.values() for key in facts))
     shared, differing = [], []
     for key in keys:
@@ -36,15 +36,16 @@ def configuration(groups: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
     }
 
 
-def _facts(run: Run) -> dict[str, str]:
-    """Return everything that was set or found for a run, name to value, but for its layers."""
+def _facts(run: Run, runs: Sequence[Run]) -> dict[str, str]:
+    """Return everything that was set or found for a run among others, name to value, but for its layers."""
     config = run.config
-    settings, data, versions = settings_of(run), config["data"], config["versions"]
+    settings, data, versions = settings_of(run, runs), config["data"], config["versions"]
+    settings = {key: value for key, value in settings.items() if key not in (FINGERPRINT, CLASSES)}
     facts: dict[str, Any] = {
         "trainable parameters": f"{config['trainable_parameters']:,}",
         "norm layers": _norm_layers(run),
         "variables with a penalty": len(config["regularized"]),
-        **{key: value for key, value in settings.items() if not key.startswith("recipe ") and key != FINGERPRINT},
+        **{key: value for key, value in settings.items() if not key.startswith("recipe ")},
         **{key: value for key, value in settings.items() if key.startswith("recipe ")},
         **({"dataset": f"{given}, given to Python"} if (given := given_data(config)) else {}),
         "training images": f"{data['train_images']:,}",

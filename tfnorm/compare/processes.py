@@ -115,6 +115,8 @@ def thread_settings(threads: int) -> dict[str, str]:
 def pass_on(progress: SweepProgress, place: Path, event: Mapping[str, Any]) -> None:
     """Tell ``progress`` what the run in ``place`` does."""
     match event["event"]:
+        case "read":
+            progress.read(event["sentences"])
         case "skipped":
             progress.skipped(place, event["epochs"])
         case "started":
@@ -223,7 +225,7 @@ class Pool:
             self.progress.interrupted(self.out / run.folder, f"Its process {how}; it goes on in another one.")
             self.waiting[_kind(run)].appendleft(run)
         else:
-            hint = " Perhaps memory ran out: use fewer jobs." if _signal(-code) == "SIGKILL" else ""
+            hint = " Perhaps memory ran out: use fewer jobs." if _signal(-code) in ("SIGKILL", "SIGABRT") else ""
             self.fail(run, f"Its process {how}, in the last of {MOST_TRIES} tries.{hint} See {self.out / LOG_NAME}.")
         self.hire()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -47,6 +47,11 @@ class LiveProgress(Progress):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bars.stop()
+
+    def read(self, sentences: Sequence[str]) -> None:
+        """Tell what was read as data, and what may be a mistake there."""
+        for sentence in sentences:
+            self._bars.console.print(sentence, soft_wrap=True, highlight=False, markup=False)
 
     def skipped(self, run: Path, epochs: int) -> None:
         """Tell that ``epochs`` epochs were on disk already."""

@@ -20,6 +20,7 @@ from tfnorm.compare.live import SweepProgress
 from tfnorm.compare.processes import MOST_TRIES, pass_on, thread_settings
 from tfnorm.compare.worker import Reporter, Worker
 from tfnorm.errors import LockedError, TfnormError, whole_number
+from tfnorm.training.data import fingerprints
 from tfnorm.training.lock import RunLock
 
 SECONDS_BETWEEN_LOOKS = 0.25
@@ -65,13 +66,13 @@ def run_ray(
 
     Raises:
         TfnormError: If Ray is not installed, there is no cluster, no node is large enough, a number is out of range, or
-            a folder holds another run, before anything starts.
+            a folder holds another run or one on other data, before anything starts.
     """
     check_ray()
     if jobs is not None:
         whole_number("jobs", jobs)
     out, progress = Path(out).resolve(), progress or SweepProgress()
-    todo = prepared(runs, out, threads, trackers, progress)
+    todo = prepared(runs, out, threads, trackers, progress, fingerprints())
     import ray
 
     joined = not ray.is_initialized()

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from tfnorm.training.config import TrainConfig
-from tfnorm.training.folder import flat_settings
+from tfnorm.training.folder import SPELLING, flat_settings
 from tfnorm.training.recipes import RECIPES, complete
 from tfnorm.training.runs import Run
 
 FINGERPRINT = "fingerprint of the data"
+CLASSES = "names of the classes"
 RECIPE = "recipe name"
 # What decides which data a run has.
-DATA = ("dataset", "image_size", "holdout")
+DATA = (*SPELLING, "holdout")
 # What `tfnorm compare` takes, but for those that the recipe has too.
-OPTIONS = ("arch", "dataset", "image_size", "dropout", "regularize", "precision", "holdout", "patience")
+OPTIONS = (
+    "arch", "dataset", "image_size", "dropout", "regularize", "precision", "holdout", "patience", "skip_damaged",
+)  # fmt: skip
 REPLACED = ("epochs", "batch_size", "augmentation", "learning_rate")
 NOT_ABSOLUTE = ", seen from the folder where the command was given"
 
@@ -87,17 +90,45 @@ def _places(runs: Sequence[Run]) -> str:
     return str(runs[0].path) + (f" and {len(runs) - 1} more" if len(runs) > 1 else "")
 
 
-def settings_of(run: Run) -> dict[str, Any]:
-    """Return what was asked of a run, flat, but for norm and seed; and what data it had."""
-    settings = {"teacher": "none", **flat_settings(run.config["asked"])}
+def asked_of(record: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what was asked of a run, its data called what the first of ``others`` with the same data calls them.
+
+    The same data can be called ``pics``, ``pics/`` or ``/home/me/pics``, and lie in several places.
+
+    Args:
+        record: The run's record.
+        others: Those of the runs that it stands beside.
+
+    Example:
+        >>> data = {"fingerprint": "f"}
+        >>> first, other = ({"asked": {"dataset": name}, "data": data} for name in ("pics", "./pics/"))
+        >>> asked_of(other, [first, other])
+        {'dataset': 'pics'}
+    """
+    asked, mark = record["asked"], record["data"]["fingerprint"]
+    first = next((other["asked"] for other in others if other["data"]["fingerprint"] == mark), asked)
+    kept = {key: value for key, value in asked.items() if key not in SPELLING or key in first}
+    return {**kept, **{key: first[key] for key in SPELLING if key in first}}
+
+
+def settings_of(run: Run, others: Sequence[Run] = ()) -> dict[str, Any]:
+    """Return what was asked of a run, flat, but for norm and seed; and what data it had.
+
+    Args:
+        run: The run.
+        others: The runs that it is compared with, see `asked_of`.
+    """
+    asked = asked_of(run.config, (other.config for other in others))
+    settings = {"teacher": "none", **flat_settings(asked)}
     return {key: value for key, value in settings.items() if key not in ("norm", "seed", "recipe")} | {
-        FINGERPRINT: run.config["data"]["fingerprint"]
+        FINGERPRINT: run.config["data"]["fingerprint"],
+        CLASSES: ", ".join(run.config["data"].get("class_names", ())),
     }
 
 
 def differing_settings(runs: Sequence[Run]) -> list[Differing]:
     """Return the settings, norm and seed aside, and the data in which runs differ."""
-    each = [(run, settings_of(run)) for run in runs]
+    each = [(run, settings_of(run, runs)) for run in runs]
     found = []
     for key in dict.fromkeys(key for _, settings in each for key in settings):
         values: dict[str, tuple[Any, list[Run]]] = {}
@@ -128,7 +159,7 @@ def in_common(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def shared_settings(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the settings, norm and seed aside, that all runs have, given their records."""
-    asked = in_common([record["asked"] for record in records])
+    asked = in_common([asked_of(record, records) for record in records])
     return {key: value for key, value in asked.items() if key not in ("norm", "seed")}
 
 
@@ -142,15 +173,16 @@ def telling(differing: Sequence[Differing]) -> list[Differing]:
 
     def follows(each: Differing, causes: Sequence[str]) -> bool:
         found: dict[tuple[str, ...], set[str]] = {}
-        for run in (run for _, runs in each.values for run in runs):
-            settings = settings_of(run)
+        all_runs = [run for _, runs in each.values for run in runs]
+        for run in all_runs:
+            settings = settings_of(run, all_runs)
             cause = tuple(repr(settings.get(key)) for key in causes)
             found.setdefault(cause, set()).add(repr(settings.get(each.key)))
         return bool(keys.intersection(causes)) and all(len(values) == 1 for values in found.values())
 
     def is_news(each: Differing) -> bool:
-        if each.key == FINGERPRINT:
-            return not follows(each, DATA)
+        if each.key in (FINGERPRINT, CLASSES):
+            return not follows(each, DATA if each.key == FINGERPRINT else (*DATA, FINGERPRINT))
         of_recipe = each.key in (*REPLACED, "dropout") or each.key.startswith("recipe ")
         return each.key == RECIPE or not (of_recipe and follows(each, [RECIPE]))
 
@@ -189,7 +221,7 @@ def reproduction(runs: Sequence[Run]) -> Reproduction:
     recipe = complete(asked["recipe"])
     usual = RECIPES[recipe["name"]] if recipe["name"] in RECIPES else None
     fields = TrainConfig.model_fields
-    settings = {key: asked[key] for key in OPTIONS if asked.get(key) != fields[key].default}
+    settings = {key: asked[key] for key in OPTIONS if asked.get(key, fields[key].default) != fields[key].default}
     if config.get("teacher"):
         settings["teacher"] = config["teacher"]
     if config["data"].get("data_dir"):
@@ -215,7 +247,7 @@ def reproduction(runs: Sequence[Run]) -> Reproduction:
     if given:
         settings["data"] = _Word("data")
     elif named and counted:
-        options = [word for key, value in settings.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+        options = [word for key, value in settings.items() for word in _option(key, value)]
         prefix = "".join(f"{key}={value} " for key, value in environment.items())
         lines = [
             prefix + shlex.join(["tfnorm", "compare", *specs, "--seeds", str(len(seeds)), *options])
@@ -237,6 +269,11 @@ def reproduction(runs: Sequence[Run]) -> Reproduction:
         for seeds, specs in groups.items()
     ]
     return Reproduction("\n".join([*imports, *calls]), "python", note)
+
+
+def _option(key: str, value: Any) -> list[str]:
+    """Return an option of the command line; a truth has no value."""
+    return [f"--{key.replace('_', '-')}", *([] if value is True else [str(value)])]
 
 
 def given_data(config: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from tfnorm.compare.rows import run_row, summary_row
 from tfnorm.compare.sweep_folder import GRID, check_threads, grid_text, run_states
 from tfnorm.compare.sweep_rows import Row, sweep_rows, varied
 from tfnorm.errors import RunError, unknown
-from tfnorm.files import PAGE, check_format, write_whole
+from tfnorm.files import PAGE, check_format, write_text
 from tfnorm.spec import parse
 from tfnorm.training.folder import RunFolder, write_json
 from tfnorm.training.runs import Run, check_same_data, evaluated_on
@@ -207,7 +207,7 @@ class Sweep:
 
     def begin(self, grid: str) -> None:
         """Note the runs, the number of threads and the text of the grid before the first run."""
-        write_whole(self.path / GRID, grid.encode())
+        write_text(self.path / GRID, grid)
         self._note()
 
     def _note(self, **more: Any) -> None:
@@ -244,9 +244,9 @@ class Sweep:
 
         check_format(format)
         folder = self.path if folder is None else Path(folder)
-        write_whole(folder / "table.csv", self.table.to_csv(index=False).encode())
+        write_text(folder / "table.csv", self.table.to_csv(index=False))
         rows = [{**self.values(planned), **run_row(run)} for planned, group in self._groups() for run in group]
-        write_whole(folder / "runs.csv", pd.DataFrame(rows).to_csv(index=False).encode())
+        write_text(folder / "runs.csv", pd.DataFrame(rows).to_csv(index=False))
         for axis in self.plotted_axes:
             self.plot(axis, folder / f"{axis}.{format}")
         for x, y in self.heat_axes:

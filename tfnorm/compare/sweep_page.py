@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfnorm.compare.settings import asked_of
 from tfnorm.compare.sweep_best import best_of_each, warning
 from tfnorm.compare.sweep_curves import curves
 from tfnorm.compare.sweep_folder import GRID
 from tfnorm.compare.sweep_rows import SHORT, Row, varied
 from tfnorm.compare.sweep_tables import Tables, pair_table
-from tfnorm.files import PAGE, write_whole
+from tfnorm.files import PAGE, write_text
 from tfnorm.training.origin import origin_words
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def write_sweep_page(sweep: Sweep, path: str | Path | None = None) -> Path:
         path: The file; default ``report.html`` in the sweep's folder.
     """
     path = Path(path) if path is not None else sweep.path / PAGE
-    write_whole(path, sweep_page(sweep, path.parent).encode())
+    write_text(path, sweep_page(sweep, path.parent))
     return path
 
 
@@ -161,7 +162,7 @@ def _unfinished(sweep: Sweep) -> dict[str, Any]:
 
 def _shared(configs: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[tuple[str, str]]:
     """Return the settings that all finished runs share, as they were used."""
-    first, *others = map(_used, configs) if configs else [{}]
+    first, *others = [_used({**config, "asked": asked_of(config, configs)}) for config in configs] or [{}]
     return [
         (key, str(value))
         for key, value in first.items()

@@ -17,10 +17,12 @@ import tempfile
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from tfnorm.datasets import DataWarning
 from tfnorm.errors import TfnormError, disk_sentence
 from tfnorm.ops import start_quietly
 from tfnorm.training.config import TrainConfig, checked
@@ -48,6 +50,10 @@ class Reporter(Progress):
         """Write an event of the task at work."""
         self._channel.write(json.dumps({"event": event, "task": self.task, **values}, default=float) + "\n")
         self._channel.flush()
+
+    def read(self, sentences: Sequence[str]) -> None:
+        """Tell what was read as data, and what may be a mistake there."""
+        self.send("read", sentences=list(sentences))
 
     def skipped(self, run: Path, epochs: int) -> None:
         """Tell that ``epochs`` epochs were on disk already."""
@@ -119,7 +125,11 @@ class Worker:
         key = place_of(config)
         if self._data is None or self._data[0] != key:
             self._data = None
-            self._data = key, load_data(config)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DataWarning)  # the same sentences are told
+                data = load_data(config)
+            self.reporter.read(data.sentences)
+            self._data = key, data
         return self._data[1]
 
     def train(self, config: TrainConfig, folder: str, trackers: Sequence[str]) -> None:

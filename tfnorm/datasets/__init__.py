@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tfnorm.datasets.augment import AUGMENTATIONS, augmentation
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.datasets.load import DATASETS, list_datasets, load
+from tfnorm.datasets.reading import DataWarning
 
 if TYPE_CHECKING:
     from tfnorm.datasets.batches import Batches, epoch_order
@@ -19,6 +20,7 @@ __all__ = [
     "AUGMENTATIONS",
     "DATASETS",
     "Batches",
+    "DataWarning",
     "Dataset",
     "augmentation",
     "epoch_order",

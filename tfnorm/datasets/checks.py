@@ -6,7 +6,6 @@ another dtype than uint8.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tfnorm.datasets.dataset import Dataset
+from tfnorm.datasets.reading import readable
 from tfnorm.errors import DataError
 
 
@@ -42,11 +42,11 @@ class _PixelRange:
     fraction: float | None
 
 
-def read_pixels(where: str, sources: Sequence[ImageSource]) -> list[np.ndarray]:
-    """Return the images of all ``sources`` as uint8 (images, height, width, channels).
+def read_pixels(where: str, sources: Sequence[ImageSource]) -> tuple[list[np.ndarray], list[str]]:
+    """Return the images of all ``sources`` as uint8 (images, height, width, channels), and what to say about that.
 
     uint8 is kept as it is. Other integers, and floats that are whole numbers, must lie in 0..255. Floats in 0..1, in
-    every source, are multiplied by 255 and rounded, with a warning.
+    every source, are multiplied by 255 and rounded, which is said.
 
     Args:
         where: The file, for the messages.
@@ -60,15 +60,14 @@ def read_pixels(where: str, sources: Sequence[ImageSource]) -> list[np.ndarray]:
     ranges = {source.name: _measure(where, source) for source in sources if source.dtype != np.uint8}
     floats = [source for source in sources if source.dtype.kind == "f"]
     unit = len(floats) == len(sources) and all(0 <= r.low and r.high <= 1 for r in ranges.values())
+    notes = []
     if unit:
         names = " and ".join(source.name for source in sources)
-        warnings.warn(
-            f"{where}: {names} are floats in 0..1; they were multiplied by 255 and rounded to uint8.", stacklevel=4
-        )
+        notes.append(f"{where}: {names} are floats in 0..1; they were multiplied by 255 and rounded to uint8.")
     else:
         for name, measured in ranges.items():
             _check_range(where, name, measured)
-    return [_with_channels(_to_uint8(source, 255 if unit else 1)) for source in sources]
+    return [_with_channels(_to_uint8(source, 255 if unit else 1)) for source in sources], notes
 
 
 def _to_uint8(source: ImageSource, scale: int) -> np.ndarray:
@@ -129,10 +128,17 @@ def check_image_array(where: str, name: str, shape: tuple[int, ...], dtype: np.d
         )
     if shape[0] == 0:
         raise DataError(f"{where}: {name} must hold at least one image. Received: shape {shape}. Add images.")
-    if len(shape) == 4 and shape[1] in (1, 3) and shape[2] == shape[3] > 4:
+    # One to four channels come first, and what would be channels is a side of a picture; images of so few rows may
+    # have up to seven channels.
+    if len(shape) == 4 and shape[1] <= 4 < shape[2] and (shape[3] > 7 or shape[2] == shape[3]):
+        really = (
+            f" If they are images of {shape[1]} rows, {shape[2]} columns and {shape[3]} channels, exchange rows and "
+            f"columns with {name}.transpose(0, 2, 1, 3)."
+        )
         raise DataError(
             f"{where}: {name} must have its channels last. Received: shape {shape}, which looks like (images, "
             f"channels, height, width). Transpose it with {name}.transpose(0, 2, 3, 1)."
+            + ("" if shape[2] == shape[3] else really)
         )
     if 0 in shape:
         raise DataError(
@@ -225,7 +231,7 @@ def _check_classes(
 ) -> tuple[str, ...]:
     present = np.unique(y_train)
     highest = int(present[-1])
-    names = None if class_names is None else tuple(str(name) for name in class_names)
+    names = None if class_names is None else tuple(readable(name) for name in class_names)
     if names is not None and highest >= len(names):
         raise DataError(
             f"{where}: class_names must name every class. Received: {len(names)} names and the label {highest}. "

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tfnorm.datasets.reading import Reading, readable
 from tfnorm.errors import DataError
 
 # Large enough to be fast, small beside any data set worth measuring.
@@ -66,6 +67,7 @@ class Dataset:
         x_test: Test images, as ``x_train``.
         y_test: Test labels, as ``y_train``.
         class_names: One name a class, in the order of the labels.
+        reading: What is known of the file or folder that was read, or None.
 
     Example:
         >>> import numpy as np
@@ -81,9 +83,11 @@ class Dataset:
     x_test: np.ndarray
     y_test: np.ndarray
     class_names: tuple[str, ...]
+    reading: Reading | None = None
 
     def __post_init__(self) -> None:
-        """Replace the arrays by read-only views of themselves."""
+        """Replace the arrays by read-only views of themselves, and names of classes by plain text."""
+        object.__setattr__(self, "class_names", tuple(readable(name) for name in self.class_names))
         for field in ("x_train", "y_train", "x_test", "y_test"):
             view = getattr(self, field).view()
             view.flags.writeable = False
@@ -95,6 +99,11 @@ class Dataset:
             f"Dataset({self.name!r}, train={len(self.x_train)}, test={len(self.x_test)}, "
             f"input_shape={self.input_shape}, num_classes={self.num_classes})"
         )
+
+    @property
+    def sentences(self) -> list[str]:
+        """What was read from a file or a folder, and what may be a mistake there."""
+        return self.reading.sentences if self.reading else []
 
     @property
     def num_classes(self) -> int:
@@ -190,7 +199,14 @@ class Dataset:
         lacking = set(y.tolist()) - (set(y[kept].tolist()) & set(y[held].tolist()))
         if lacking:
             raise self._unsplit(share, f"{self.class_names[min(lacking)]!r} has only {sum(y == min(lacking))}.")
-        return Dataset(f"{self.name}, {100 * share:g} % held out", x[kept], y[kept], x[held], y[held], self.class_names)
+        return replace(
+            self,
+            name=f"{self.name}, {100 * share:g} % held out",
+            x_train=x[kept],
+            y_train=y[kept],
+            x_test=x[held],
+            y_test=y[held],
+        )
 
     def _unsplit(self, share: float, reason: str) -> DataError:
         return DataError(
@@ -210,6 +226,7 @@ class Dataset:
             "mean": self.mean.tolist(),
             "std": self.std.tolist(),
             "fingerprint": self.fingerprint,
+            **({"reading": self.reading.describe()} if self.reading else {}),
         }
 
 

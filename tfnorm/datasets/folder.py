@@ -3,39 +3,99 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfnorm.datasets.checks import make_dataset
 from tfnorm.datasets.dataset import Dataset
+from tfnorm.datasets.memory import check_memory
+from tfnorm.datasets.reading import Reading, counted, plural, readable, remarks
 from tfnorm.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+MOST_NAMED = 20
 _LAYOUT = "train/CLASS/*.png and test/CLASS/*.png"
+_OTHER_NAMES = {
+    "train": ("training", "trainset", "train_set", "train_images"),
+    "test": ("testing", "testset", "test_set", "test_images", "val", "valid", "validation", "dev", "eval"),
+}
+# Pillow opens these, but cannot read them by itself: it starts other programs, or looks for plugins that draw them.
+_NOT_READ = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
 _ORIENTATION = 0x0112  # of EXIF; 5 to 8 are those turned by a quarter
-_WIDE_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_BITS_PER_SAMPLE = 258  # of TIFF
+_DEEP_MODES = ("I", "F")
+# What Pillow calls values of 16 bits that it cuts to 8; "BGR;16", without a byte order, has 5 or 6 bits a colour.
+_DEEP_RAW = re.compile(r";16[BLN]$")
+_HEADER_BYTES = 1 << 20
 
 
-def load_folder(path: pathlib.Path, name: str, image_size: tuple[int, int] | None = None) -> Dataset:
+@dataclass(frozen=True)
+class _Picture:
+    """A file that is to be read.
+
+    Args:
+        file: Where it is.
+        part: "train" or "test".
+        label: Its class's folder.
+    """
+
+    file: pathlib.Path
+    part: str
+    label: str
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a picture's header says: (height, width) as it is looked at, whether it is grey, and its format."""
+
+    size: tuple[int, int]
+    grey: bool
+    format: str
+    several: bool
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Why a picture cannot be read, whether it may be skipped for that, and whether it has too many bits."""
+
+    reason: str
+    skippable: bool = True
+    deep: bool = False
+
+
+def load_folder(
+    path: pathlib.Path,
+    name: str,
+    image_size: tuple[int, int] | None = None,
+    *,
+    skip_damaged: bool = False,
+) -> Dataset:
     """Return the data set in a folder with ``train/CLASS/*`` and ``test/CLASS/*``.
 
-    Classes are the sub-folders of train, sorted by name. Hidden files and files of other kinds are passed over, links
-    are followed, of a moving GIF the first picture counts, transparency is dropped, and a photograph that a camera
-    marked as lying on its side is turned upright. The images have one channel if every picture is stored as grey
-    values or grey colours of a palette, else three. Each is decoded straight into its place in one uint8 array.
+    Classes are the sub-folders of train, sorted by name. Every format that Pillow reads by itself is read, links are
+    followed, and hidden files, files of other kinds and sub-folders of classes are left out and counted. Of several
+    frames the first counts. Transparent pictures are laid on white. A photograph that a camera marked as lying on its
+    side is turned upright. Pictures with more than 8 bits a channel are refused. The images have one channel if every
+    picture is stored as grey values or grey colours of a palette, else three. Each is decoded straight into its place
+    in one uint8 array.
 
     Args:
         path: The folder.
         name: Name of the data set.
         image_size: (height, width) to resize to; by default all pictures must have one size.
+        skip_damaged: Whether pictures that cannot be read are left out, in place of an error that names them.
 
     Raises:
-        DataError: If a folder, a class or a picture is missing, unreadable or does not fit.
+        DataError: If a folder, a class or a picture is missing, unreadable or does not fit, or if memory is too small.
     """
     classes = _class_folders(path, "train")
     tested = _class_folders(path, "test")
@@ -44,76 +104,219 @@ def load_folder(path: pathlib.Path, name: str, image_size: tuple[int, int] | Non
             f"{path / 'test'} must hold classes of {path / 'train'} only. Received: {strange[0]!r}, which has no "
             "training images. Remove it or add training images."
         )
-    parts = {"train": _list_files(path, "train", classes), "test": _list_files(path, "test", tested)}
-    size, channels = _survey([file for files in parts.values() for file, _ in files], image_size)
-    arrays = {}
-    for part, files in parts.items():
-        images = np.empty((len(files), *size, channels), np.uint8)
-        for index, (file, _) in enumerate(files):
-            images[index] = _decode(file, size, channels)
-        labels = np.array([classes.index(label) for _, label in files], np.int64)
-        arrays[part] = images, labels
-    return make_dataset(name, str(path), arrays["train"], arrays["test"], classes)
+    left_out: Counter[str] = Counter()
+    pictures = _list_pictures(path, "train", classes, left_out) + _list_pictures(path, "test", tested, left_out)
+    left_out.update(_beside(path))
+    with _pillow_quiet():
+        headers, problems = _survey(pictures)
+        _check_depth(path, problems)
+        size, channels = _common(headers, image_size) if headers else ((1, 1), 1)
+        check_memory(str(path), len(headers), (*size, channels), resizable=True)
+        counts = Counter(picture.part for picture in headers)
+        arrays = {part: np.empty((counts[part], *size, channels), np.uint8) for part in ("train", "test")}
+        read: dict[str, list[_Picture]] = {"train": [], "test": []}
+        transparent = 0
+        for picture in headers:
+            done = read[picture.part]
+            try:
+                arrays[picture.part][len(done)], laid = _decode(picture.file, size, channels)
+            except Exception as error:
+                problems[picture] = _problem(picture.file, error)
+                continue
+            done.append(picture)
+            transparent += laid
+    skipped = _skip(path, pictures, problems, skip_damaged)
+    for part, labels in (("train", classes), ("test", tested)):
+        if gone := sorted(set(labels) - {picture.label for picture in read[part]}):
+            raise DataError(
+                f"{path / part / gone[0]} holds no picture that can be read. Replace the damaged ones, or remove the "
+                "class."
+            )
+    # Images that were skipped leave their places empty at the end.
+    images = {part: arrays[part][: len(read[part])] for part in arrays}
+    labels = {
+        part: np.array([classes.index(picture.label) for picture in done], np.int64) for part, done in read.items()
+    }
+    several = sum(headers[picture].several for done in read.values() for picture in done)
+    reading = Reading(
+        path=readable(path.resolve()),
+        formats=dict(Counter(headers[picture].format for done in read.values() for picture in done)),
+        left_out=dict(left_out),
+        skipped=tuple(readable(file.relative_to(path)) for file in skipped),
+        notes=(
+            *_notes(left_out, skipped, transparent, several),
+            *remarks(
+                (images["train"], labels["train"]),
+                (images["test"], labels["test"]),
+                lambda part, index: readable(read[part][index].file),
+            ),
+        ),
+    )
+    dataset = make_dataset(
+        name, str(path), (images["train"], labels["train"]), (images["test"], labels["test"]), classes
+    )
+    return replace(dataset, reading=reading)
 
 
 def _class_folders(path: pathlib.Path, part: str) -> list[str]:
     folder = path / part
     if not folder.is_dir():
-        raise DataError(f"{path} must hold the pictures as {_LAYOUT}. The folder {part}/ is missing. Create it.")
+        raise DataError(
+            f"{path} must hold the pictures as {_LAYOUT}. The folder {part}/ is missing. {_layout_hint(path, part)}"
+        )
     classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
         raise DataError(f"{folder} must hold one folder a class. Received none. Lay the pictures out as {_LAYOUT}.")
     return classes
 
 
-def _list_files(path: pathlib.Path, part: str, classes: Sequence[str]) -> list[tuple[pathlib.Path, str]]:
-    found = []
+def _layout_hint(path: pathlib.Path, part: str) -> str:
+    """Return how to make a missing part out of what is there."""
+    folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    others = [folder.name for folder in folders if folder.name not in _OTHER_NAMES]
+    words = (part, *_OTHER_NAMES[part])
+    if alike := [name for name in others if name.lower() in words]:
+        nearest = min(alike, key=lambda name: words.index(name.lower()))
+        return f"There is {nearest}/. Rename it to {part}/ if it holds the {part} pictures."
+    if inner := [folder for folder in folders if (folder / part).is_dir()]:
+        return f"There is one in {inner[0]}. Give that folder."
+    if part == "train" and (classes := [folder.name for folder in folders if _holds_pictures(folder)]):
+        first = classes[0]
+        return (
+            f"It holds {', '.join(f'{name}/' for name in classes[:3])}{' and more' if classes[3:] else ''}, which "
+            f"look like classes: move most pictures of each to train/CLASS/ (such as train/{first}/), and the rest, "
+            f"perhaps a fifth, to test/CLASS/ (such as test/{first}/)."
+        )
+    if part == "test" and not others:
+        return "Move a part of each class, perhaps a fifth, from train/CLASS/ to test/CLASS/."
+    return "Create it."
+
+
+def _holds_pictures(folder: pathlib.Path) -> bool:
+    return any(_is_picture(entry) for entry in folder.iterdir())
+
+
+def _extensions() -> frozenset[str]:
+    """Return the endings of files that are read."""
+    from PIL import Image
+
+    known = Image.registered_extensions()
+    return frozenset(ending for ending, kind in known.items() if kind in Image.OPEN and kind not in _NOT_READ)
+
+
+def _formats() -> tuple[str, ...]:
+    from PIL import Image
+
+    Image.init()
+    return tuple(kind for kind in Image.OPEN if kind not in _NOT_READ)
+
+
+def _is_picture(entry: pathlib.Path) -> bool:
+    return entry.suffix.lower() in _extensions() and not entry.name.startswith(".") and entry.is_file()
+
+
+def _list_pictures(path: pathlib.Path, part: str, classes: Sequence[str], left_out: Counter[str]) -> list[_Picture]:
+    """Return the pictures of a part, class by class, and count what is beside them."""
+    found: list[_Picture] = []
     for label in classes:
         folder = path / part / label
-        files = sorted(
-            entry
-            for entry in folder.iterdir()
-            if entry.suffix.lower() in EXTENSIONS and not entry.name.startswith(".") and entry.is_file()
-        )
+        beside: Counter[str] = Counter()
+        files = []
+        for entry in sorted(folder.iterdir()):
+            if _is_picture(entry):
+                files.append(_Picture(entry, part, label))
+            else:
+                beside.update(_why_left_out(entry))
         if not files:
+            received = counted(beside) or "none"
             raise DataError(
-                f"{folder} must hold at least one picture ({', '.join(EXTENSIONS)}). Received none. "
-                "Add pictures or remove the class."
+                f"{folder} must hold at least one picture (.png, .jpg, or another format that Pillow reads). "
+                f"Received: {received}. Add pictures or remove the class."
             )
-        found += [(file, label) for file in files]
+        found += files
+        left_out.update(beside)
     return found
 
 
-def _survey(files: Sequence[pathlib.Path], image_size: tuple[int, int] | None) -> tuple[tuple[int, int], int]:
-    """Return the common (height, width) and the number of channels, from the headers alone."""
+def _why_left_out(entry: pathlib.Path) -> dict[str, int]:
+    """Return why a file or folder inside a class is not read, and how many files that are."""
+    if entry.name.startswith("."):
+        return {"hidden": 1}
+    if entry.is_dir():
+        inside = sum(_is_picture(file) for file in entry.rglob("*"))
+        return {"in sub-folders of classes": inside} if inside else {}
+    if not entry.exists():
+        return {"broken links": 1}
+    return {readable(entry.suffix.lower()) or "without extension": 1}
+
+
+def _beside(path: pathlib.Path) -> Mapping[str, int]:
+    """Return how many pictures lie outside of the classes, by where."""
+    found: dict[str, int] = {}
+    for part in ("train", "test"):
+        found[f"in {part}/ itself"] = sum(_is_picture(entry) for entry in (path / part).iterdir())
+    for folder in path.iterdir():
+        if folder.name.lower() in (*_OTHER_NAMES["train"], *_OTHER_NAMES["test"]) and folder.is_dir():
+            found[f"in {folder.name}/"] = sum(_is_picture(entry) for entry in folder.rglob("*"))
+    return {place: count for place, count in found.items() if count}
+
+
+@contextmanager
+def _pillow_quiet() -> Iterator[None]:
+    """Keep what Pillow warns of to itself: sizes and broken metadata of pictures that are read all the same."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
+def _survey(pictures: Sequence[_Picture]) -> tuple[dict[_Picture, _Header], dict[_Picture, _Problem]]:
+    """Return what the headers of pictures say, and which of them cannot be read."""
     from PIL import Image
 
-    first: tuple[pathlib.Path, tuple[int, int]] | None = None
-    channels = 1
-    for file in files:
+    headers, problems = {}, {}
+    for picture in pictures:
         try:
-            with Image.open(file) as image:
-                size, mode, grey = _upright_size(image), image.mode, _is_grey(image)
+            with Image.open(picture.file, formats=_formats()) as image:
+                if _is_deep(image, picture.file):
+                    problems[picture] = _Problem(_depth_words(image), skippable=False, deep=True)
+                    continue
+                several = image.format != "MPO" and bool(getattr(image, "is_animated", False))
+                headers[picture] = _Header(_upright_size(image), _is_grey(image), image.format or "?", several)
         except Exception as error:
-            raise _unreadable(file, error) from error
-        if mode in _WIDE_MODES:
-            raise DataError(
-                f"{file} must have 8 bits a channel. Received: mode {mode!r}. "
-                "Convert it, choosing how its values map to 0..255."
-            )
-        if not grey:
-            channels = 3
-        if first is None:
-            first = file, size
-        elif image_size is None and size != first[1]:
-            raise DataError(
-                f"All pictures must have one size. Received: {first[0]} is {first[1][0]}x{first[1][1]} and {file} is "
-                f"{size[0]}x{size[1]} (height x width). Give a size to resize them to, for example image_size=32 "
-                "(--image-size 32)."
-            )
-    if first is None:
-        raise DataError(f"There must be at least one picture. Received none. Lay them out as {_LAYOUT}.")
-    return image_size or first[1], channels
+            problems[picture] = _problem(picture.file, error)
+    return headers, problems
+
+
+def _is_deep(image: Image.Image, file: pathlib.Path) -> bool:
+    """Return whether a picture has more than 8 bits a channel, which Pillow cuts to 8 in colour."""
+    if image.mode in _DEEP_MODES or image.mode.startswith("I;"):
+        return True
+    if image.format == "TIFF":  # its planes may be stored apart, which Pillow misreads
+        bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, 8)
+        return max(bits if isinstance(bits, tuple) else (bits,)) > 8
+    if image.format in ("JPEG2000", "AVIF"):
+        with file.open("rb") as opened:
+            return _coded_bits(opened.read(_HEADER_BYTES)) > 8
+    for codec, _, _, arguments, *_ in getattr(image, "tile", ()):
+        raw, *others = arguments if isinstance(arguments, tuple) else (arguments,)
+        if codec == "SGI16" or _DEEP_RAW.search(str(raw)):
+            return True
+        if codec in ("ppm", "ppm_plain") and others and others[0] > 255:
+            return True
+    return False
+
+
+def _depth_words(image: Image.Image) -> str:
+    wide = image.mode in _DEEP_MODES or image.mode.startswith("I;")
+    return f"mode {image.mode!r}" if wide else f"more, which Pillow would cut off ({image.format}, mode {image.mode!r})"
+
+
+def _coded_bits(data: bytes) -> int:
+    """Return the bits a channel of JPEG 2000, from its marker of the image's size, or of AVIF, from its settings."""
+    size, settings = data.find(b"\xff\x4f\xff\x51") + 42, data.find(b"av1C") + 6
+    if 42 <= size < len(data):
+        return 1 + (data[size] & 0x7F)
+    return 10 if 6 <= settings < len(data) and data[settings] & 0x40 else 8
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
@@ -126,24 +329,115 @@ def _is_grey(image: Image.Image) -> bool:
     if image.mode == "P":
         palette = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
         return bool((palette == palette[:, :1]).all())
-    return image.mode in ("1", "L", "LA")
+    return image.mode in ("1", "L", "LA", "La")
 
 
-def _decode(file: pathlib.Path, size: tuple[int, int], channels: int) -> np.ndarray:
+def _problem(file: pathlib.Path, error: Exception) -> _Problem:
+    """Return in a few words why a picture cannot be read."""
+    from PIL import Image
+
+    if isinstance(error, PermissionError):
+        return _Problem("permission denied", skippable=False)
+    if isinstance(error, MemoryError):
+        raise error
+    if isinstance(error, ValueError) and "conversion" in str(error):
+        return _Problem(f"Pillow cannot turn its colours into RGB ({error})", skippable=False)
+    if isinstance(error, Image.DecompressionBombError):
+        pixels = re.search(r"(\d+) pixels", str(error))
+        size = f" ({int(pixels[1]) / 1e6:,.0f} megapixels)" if pixels else ""
+        return _Problem(f"too large{size}; Pillow reads up to {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:,.0f}")
+    # Pillow names the path again, or an object's address, which no test could compare.
+    try:
+        empty = not file.stat().st_size
+    except OSError:
+        empty = False
+    return _Problem("it is empty" if empty else "it is damaged or of another kind")
+
+
+def _check_depth(path: pathlib.Path, problems: Mapping[_Picture, _Problem]) -> None:
+    """Raise a DataError that counts the pictures with more than 8 bits a channel."""
+    deep = [(picture.file, problem) for picture, problem in problems.items() if problem.deep]
+    if deep:
+        file, problem = deep[0]
+        others = f" The same holds for {plural(len(deep) - 1, 'other picture')} in {path}." if deep[1:] else ""
+        raise DataError(
+            f"{file} must have 8 bits a channel. Received: {problem.reason}.{others} "
+            f"Convert {'them' if others else 'it'}, choosing how {'their' if others else 'its'} values map to 0..255."
+        )
+
+
+def _common(headers: Mapping[_Picture, _Header], image_size: tuple[int, int] | None) -> tuple[tuple[int, int], int]:
+    """Return the common (height, width) and the number of channels."""
+    first, size = next((picture.file, header.size) for picture, header in headers.items())
+    if image_size is None:
+        for picture, header in headers.items():
+            if header.size != size:
+                raise DataError(
+                    f"All pictures must have one size. Received: {first} is {size[0]}x{size[1]} and {picture.file} is "
+                    f"{header.size[0]}x{header.size[1]} (height x width). Give a size to resize them to, for example "
+                    "image_size=32 (--image-size 32)."
+                )
+    return image_size or size, 1 if all(header.grey for header in headers.values()) else 3
+
+
+def _decode(file: pathlib.Path, size: tuple[int, int], channels: int) -> tuple[np.ndarray, bool]:
+    """Return a picture (height, width, channels), and whether it was transparent and laid on white."""
     from PIL import Image, ImageOps
 
-    try:
-        with Image.open(file) as image:
-            ImageOps.exif_transpose(image, in_place=True)
-            picture = image.convert("L" if channels == 1 else "RGB")
-    except Exception as error:
-        raise _unreadable(file, error) from error
+    with Image.open(file, formats=_formats()) as image:
+        ImageOps.exif_transpose(image, in_place=True)
+        mode, laid = "L" if channels == 1 else "RGB", False
+        if image.has_transparency_data:
+            clear = image.convert("RGBA")
+            laid = clear.getextrema()[3][0] < 255
+        if laid:
+            picture = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert(mode)
+        else:
+            picture = image.convert(mode)
     if (picture.height, picture.width) != size:
         picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.asarray(picture).reshape(*size, channels)
+    return np.asarray(picture).reshape(*size, channels), laid
 
 
-def _unreadable(file: pathlib.Path, error: Exception) -> DataError:
-    # Pillow names the path again, or an object's address, which no test could compare.
-    reason = "permission denied" if isinstance(error, PermissionError) else "it is damaged or of another kind"
-    return DataError(f"{file} cannot be read as a picture: {reason}. Replace or remove it.")
+def _skip(
+    path: pathlib.Path, pictures: Sequence[_Picture], problems: Mapping[_Picture, _Problem], skip_damaged: bool
+) -> list[pathlib.Path]:
+    """Return the pictures to leave out, or raise a DataError that names all that cannot be read."""
+    ordered = [(picture.file, problems[picture]) for picture in pictures if picture in problems]
+    refused = [(file, each) for file, each in ordered if not (skip_damaged and each.skippable)]
+    if not refused:
+        return [file for file, _ in ordered]
+    words = "Or leave out what is damaged with skip_damaged=True (--skip-damaged)."
+    leave = f" {words}" if not skip_damaged and any(problem.skippable for _, problem in refused) else ""
+    if len(refused) == 1:
+        file, problem = refused[0]
+        raise DataError(f"{file} cannot be read as a picture: {problem.reason}. Replace or remove it.{leave}")
+    lines = [f"{file}: {problem.reason}" for file, problem in refused[:MOST_NAMED]]
+    if refused[MOST_NAMED:]:
+        lines.append(f"and {len(refused) - MOST_NAMED:,} more")
+    first = f"{len(refused):,} of {len(pictures):,} pictures in {path} cannot be read. Replace or remove them.{leave}"
+    raise DataError("\n".join([first, *lines]))
+
+
+def _notes(left_out: Mapping[str, int], skipped: Sequence[pathlib.Path], transparent: int, several: int) -> list[str]:
+    """Return sentences about how pictures were read."""
+    notes = []
+    if set(left_out) - {"hidden"}:
+        notes.append(
+            f"Left out: {counted(left_out)}. Convert or move what should be read: pictures lie in train/CLASS/ and "
+            "test/CLASS/, in a format that Pillow reads."
+        )
+    if skipped:
+        names = ", ".join(readable(file) for file in skipped[:3])
+        notes.append(
+            f"Skipped because they cannot be read: {plural(len(skipped), 'picture')}, {names}"
+            f"{' and more' if skipped[3:] else ''}."
+        )
+    if transparent:
+        notes.append(
+            f"Laid on white because of transparent places: {plural(transparent, 'picture')}. If white hides what they "
+            "show, lay them on another colour yourself."
+        )
+    if several:
+        notes.append(f"Several frames, of which the first was read: {plural(several, 'picture')}.")
+    return notes

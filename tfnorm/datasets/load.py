@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import pathlib
 import socket
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -15,7 +17,9 @@ from tfnorm.datasets.checks import make_dataset
 from tfnorm.datasets.class_names import CIFAR10, CIFAR100, FASHION_MNIST
 from tfnorm.datasets.dataset import Dataset, check_image_size, row_chunks
 from tfnorm.datasets.folder import load_folder
+from tfnorm.datasets.memory import available_memory, size_text
 from tfnorm.datasets.npz import load_npz
+from tfnorm.datasets.reading import DataWarning, Reading, counted, plural, readable
 from tfnorm.errors import DataError, first_line, unknown
 from tfnorm.registry import Registry
 
@@ -61,8 +65,12 @@ def load(
     *,
     data_dir: str | os.PathLike[str] | None = None,
     image_size: tuple[int, int] | int | None = None,
+    skip_damaged: bool = False,
 ) -> Dataset:
     """Load a data set.
+
+    What was read from a file or a folder is in ``Dataset.reading``. What may be a mistake there is warned of: files
+    that were left out, images of one colour, images that are there twice.
 
     ``digits`` comes with scikit-learn: values 0..16 are scaled to 0..255 as round(x*255/16), and the 1,797 images are
     split, stratified and always alike (``random_state=0``), into 1,347 for training and 450 for testing.
@@ -77,12 +85,14 @@ def load(
             relative path is looked for in the working directory, then in ``data_dir``.
         data_dir: Folder that holds the data sets.
         image_size: (height, width) in pixels to resize to, or one integer for a square; default: as they are.
+        skip_damaged: If `True`, pictures of a folder that are damaged are left out and counted. Defaults to `False`:
+            an error names all of them.
 
     Returns:
         The data set, its images uint8 (images, height, width, channels).
 
     Raises:
-        DataError: If the data is missing, malformed or cannot be downloaded.
+        DataError: If the data is missing, malformed, too large for the memory or cannot be downloaded.
 
     Example:
         >>> load("digits")
@@ -90,11 +100,46 @@ def load(
     """
     size = None if image_size is None else check_image_size(image_size)
     folder = _check_data_dir(data_dir)
-    if isinstance(name_or_path, str) and name_or_path in DATASETS:
-        dataset = _load_named(name_or_path, folder, size)
-    else:
-        dataset = _load_path(name_or_path, folder, size)
-    return dataset if size is None else dataset.resize(size)
+    try:
+        if isinstance(name_or_path, str) and name_or_path in DATASETS:
+            dataset = _load_named(name_or_path, folder, size, skip_damaged)
+        else:
+            dataset = _load_path(name_or_path, folder, size, skip_damaged)
+        dataset = dataset if size is None else dataset.resize(size)
+    except MemoryError as error:
+        free = available_memory()
+        room = "" if free is None else f" {size_text(free)} are free now."
+        raise DataError(
+            f"{name_or_path} does not fit into memory ({first_line(error)}).{room} Use fewer or smaller images "
+            "(--image-size), or free some memory."
+        ) from None
+    reading = dataset.reading
+    if reading is not None:
+        reading = replace(reading, summary=_summary(dataset, reading))
+    elif passed_over := _passed_over(name_or_path, folder):
+        reading = Reading(notes=(passed_over,))
+    for note in reading.notes if reading else ():
+        warnings.warn(note, DataWarning, stacklevel=2)
+    return replace(dataset, reading=reading)
+
+
+def _passed_over(name: str | os.PathLike[str], folder: pathlib.Path | None) -> str:
+    """Return a sentence if a folder has the name of a known data set, which was loaded in its place."""
+    place = pathlib.Path(name) if folder is None else folder / name
+    if not place.is_dir():
+        return ""
+    other = place if place.is_absolute() else f"./{place}"
+    return f"{str(name)!r} is a data set that tfnorm knows. The folder {place} is not read: write {other} to read it."
+
+
+def _summary(dataset: Dataset, reading: Reading) -> str:
+    height, width, channels = dataset.input_shape
+    formats = f" ({counted(reading.formats)})" if reading.formats else ""
+    return (
+        f"Read {len(dataset.x_train):,} training and {len(dataset.x_test):,} test images{formats} of {height}x{width} "
+        f"pixels with {plural(channels, 'channel')}, in {dataset.num_classes} classes, from "
+        f"{reading.path}."
+    )
 
 
 def _check_data_dir(data_dir: str | os.PathLike[str] | None) -> pathlib.Path | None:
@@ -148,20 +193,22 @@ def _locate(name_or_path: str | os.PathLike[str], folder: pathlib.Path | None) -
 
 
 def _load_path(
-    name_or_path: str | os.PathLike[str], folder: pathlib.Path | None, size: tuple[int, int] | None
+    name_or_path: str | os.PathLike[str], folder: pathlib.Path | None, size: tuple[int, int] | None, skip_damaged: bool
 ) -> Dataset:
     path = _locate(name_or_path, folder)
-    return load_folder(path, path.resolve().name, size) if path.is_dir() else load_npz(path, path.stem)
+    if path.is_dir():
+        return load_folder(path, readable(path.resolve().name), size, skip_damaged=skip_damaged)
+    return load_npz(path, readable(path.stem))
 
 
-def _load_named(name: str, folder: pathlib.Path | None, size: tuple[int, int] | None) -> Dataset:
+def _load_named(name: str, folder: pathlib.Path | None, size: tuple[int, int] | None, skip_damaged: bool) -> Dataset:
     if name == "digits":
         return _load_digits()
     if folder is not None:
         if (folder / f"{name}.npz").is_file():
             return _named(load_npz(folder / f"{name}.npz", name))
         if (folder / name).is_dir():
-            return load_folder(folder / name, name, size)
+            return load_folder(folder / name, name, size, skip_damaged=skip_damaged)
         if not all(path.is_file() for path in _cached_files(name)):
             raise DataError(
                 f"{folder} must hold {name}.npz (arrays x_train, y_train, x_test, y_test) or a folder {name}/ "
@@ -177,7 +224,7 @@ def _named(dataset: Dataset) -> Dataset:
     numbered = dataset.class_names == tuple(str(label) for label in range(dataset.num_classes))
     if names is None or len(names) != dataset.num_classes or not numbered:
         return dataset
-    return Dataset(dataset.name, dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test, names)
+    return replace(dataset, class_names=names)
 
 
 def _load_digits() -> Dataset:

@@ -7,11 +7,14 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 
 from tfnorm.datasets.checks import make_dataset, read_pixels
 from tfnorm.datasets.dataset import Dataset, row_chunks
+from tfnorm.datasets.memory import check_memory
+from tfnorm.datasets.reading import Reading, readable, remarks
 from tfnorm.errors import DataError
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -21,7 +24,7 @@ def load_npz(path: pathlib.Path, name: str) -> Dataset:
     """Return the data set in an .npz archive with the arrays x_train, y_train, x_test, y_test.
 
     Images are (images, height, width) or (images, height, width, channels), best uint8; an optional array of strings
-    ``class_names`` names the classes. Pickled objects are never loaded.
+    ``class_names``, of text or of bytes in UTF-8, names the classes. Pickled objects are never loaded.
 
     Args:
         path: The archive.
@@ -40,7 +43,9 @@ def load_npz(path: pathlib.Path, name: str) -> Dataset:
                 "x_test=..., y_test=...)."
             )
         stored = {key: StoredArray(where, archive, key) for key in (*ARRAYS, "class_names") if key in found}
-        x_train, x_test = read_pixels(where, [stored["x_train"], stored["x_test"]])
+        images = sum(stored[key].shape[0] for key in ("x_train", "x_test") if stored[key].shape)
+        check_memory(where, images, stored["x_train"].shape[1:])
+        (x_train, x_test), notes = read_pixels(where, [stored["x_train"], stored["x_test"]])
         y_train, y_test = stored["y_train"].read(), stored["y_test"].read()
         names = stored["class_names"].read() if "class_names" in stored else None
     if names is not None:
@@ -49,8 +54,14 @@ def load_npz(path: pathlib.Path, name: str) -> Dataset:
                 f"{where}: class_names must be a list of strings. Received: dtype {names.dtype}, shape {names.shape}. "
                 "Save numpy.array([...names...])."
             )
-        names = names.astype(str)
-    return make_dataset(name, where, (x_train, y_train), (x_test, y_test), names)
+        names = names.tolist()
+    dataset = make_dataset(name, where, (x_train, y_train), (x_test, y_test), names)
+    notes += remarks(
+        (dataset.x_train, dataset.y_train),
+        (dataset.x_test, dataset.y_test),
+        lambda part, index: f"x_{part}[{index}]",
+    )
+    return replace(dataset, reading=Reading(readable(path.resolve()), notes=tuple(notes)))
 
 
 @contextmanager

@@ -19,6 +19,8 @@ from tfnorm.training.runs import Run, slug
 from tfnorm.training.teacher import check_holdout, teacher_file, teacher_fingerprint
 
 Model = TypeVar("Model", bound=BaseModel)
+# Where runs go unless told.
+RUNS = Path("runs")
 
 
 class TrainConfig(BaseModel):
@@ -43,6 +45,7 @@ class TrainConfig(BaseModel):
             for choosing anything, an epoch among them. 0 evaluates on the test set.
         patience: Stop when the test accuracy was last exceeded this many epochs ago; default never. A schedule that
             falls over all epochs is cut off before its end.
+        skip_damaged: If `True`, damaged pictures of a folder are left out, counted and named in the run's record.
         teacher: A trained network that this one learns to answer like, image by image, in place of the labels: a
             ``.keras`` file whose model returns logits for raw pixels, or a finished `Run` or its folder. See
             `tfnorm.training.teacher`. Default None: it learns from the labels.
@@ -66,6 +69,7 @@ class TrainConfig(BaseModel):
     precision: Literal["float32", "bfloat16"] = "float32"
     holdout: float = Field(0.0, ge=0, lt=1)
     patience: int | None = Field(None, ge=1)
+    skip_damaged: bool = False
     teacher: Path | None = None
 
     @field_validator("norm", mode="before")
@@ -140,8 +144,13 @@ class TrainConfig(BaseModel):
         )
 
     def asked(self) -> dict[str, Any]:
-        """Return what makes a run this run, as JSON; where the data lie is not part of it, nor where a teacher does."""
-        asked = self.resolved().model_dump(mode="json", exclude={"data_dir", "teacher"})
+        """Return what makes a run this run, as JSON; where the data lie is not part of it, nor where a teacher does.
+
+        Two runs that differ in `SPELLING` alone are the same if their data are, see `RunFolder.check`.
+        """
+        # Runs from before there was such a setting have none.
+        without = {"data_dir", "teacher"} if self.skip_damaged else {"data_dir", "teacher", "skip_damaged"}
+        asked = self.resolved().model_dump(mode="json", exclude=without)
         return asked if self.teacher is None else {**asked, "teacher": teacher_fingerprint(self.teacher)}
 
     def plan(self) -> NetworkPlan:
@@ -157,13 +166,22 @@ def default_name(config: TrainConfig) -> str:
         ('mnist_7k-digits', 'mnist_7k-digits-...')
     """
     usual = config.model_validate(config.model_dump(include={"norm", "arch", "dataset", "data_dir"}))
+    # However a path is written, ``pics``, ``pics/`` and ``/data/pics`` have one name.
+    path = Path(config.dataset).expanduser()
+    data = path if path.name not in ("", "..") else path.resolve()
     asked = {**config.asked(), "seed": usual.seed}
-    name = f"{config.arch}-{slug(Path(config.dataset).stem)}"
+    name = f"{config.arch}-{slug(data.stem)}"
     if asked == usual.asked():
         return name
     changed = config.resolved().recipe.model_dump(mode="json", exclude_defaults=True, exclude={"title"})
-    mark = json.dumps({**asked, "norm": None, "recipe": changed}, sort_keys=True)
-    return f"{name}-{zlib.crc32(mark.encode()):08x}"
+
+    def marked(dataset: str) -> str:
+        mark = json.dumps({**asked, "dataset": dataset, "norm": None, "recipe": changed}, sort_keys=True)
+        return f"{name}-{zlib.crc32(mark.encode()):08x}"
+
+    # Earlier versions made the mark of the path as it was written; what they trained goes on where it is.
+    earlier = marked(config.dataset)
+    return earlier if (RUNS / earlier).is_dir() else marked(data.name)
 
 
 def checked(kind: type[Model], values: dict[str, Any]) -> Model:

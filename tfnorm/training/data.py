@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tfnorm.datasets import Dataset, load
+from tfnorm.datasets.checks import check_image_array
 from tfnorm.datasets.load import is_here
-from tfnorm.errors import TfnormError
+from tfnorm.errors import DataError, TfnormError
 from tfnorm.training.config import TrainConfig
 
 
 def place_of(config: TrainConfig) -> tuple[object, ...]:
     """Return what decides which data `load_data` returns, so that configurations that share them can do so."""
     arch = config.dataset == "digits" and config.arch
-    return config.dataset, config.data_dir, config.image_size, arch, config.holdout
+    return config.dataset, config.data_dir, config.image_size, arch, config.holdout, config.skip_damaged
 
 
 def load_data(config: TrainConfig, data: Dataset | None = None) -> Dataset:
@@ -25,14 +26,32 @@ def load_data(config: TrainConfig, data: Dataset | None = None) -> Dataset:
     Args:
         config: The configuration.
         data: The data, if it is loaded already, with images of the right size.
+
+    Raises:
+        DataError: If the data cannot be read, or if those given are not uint8 with channels last.
     """
-    if data is None:
+    if data is not None:
+        _check_given(data)
+    else:
         side = config.image_size
         size = (side, side) if side else None
         if size is None and config.dataset == "digits":
             size = config.plan().arch.input_shape[:2]
-        data = load(config.dataset, data_dir=config.data_dir, image_size=size)
+        data = load(config.dataset, data_dir=config.data_dir, image_size=size, skip_damaged=config.skip_damaged)
     return data.hold_out(config.holdout) if config.holdout else data
+
+
+def _check_given(data: Dataset) -> None:
+    """Raise a DataError if images that were put into a `Dataset` by hand are none that a network is trained on."""
+    for name in ("x_train", "x_test"):
+        images = getattr(data, name)
+        check_image_array(f"data {data.name!r}", name, images.shape, images.dtype)
+        if images.dtype != "uint8" or images.ndim != 4:
+            raise DataError(
+                f"data {data.name!r}: {name} must be uint8 of shape (images, height, width, channels). Received: "
+                f"{images.dtype} of shape {images.shape}. Save the arrays with numpy.savez and load that file with "
+                "tfnorm.datasets.load, which converts them."
+            )
 
 
 def fingerprints() -> Callable[[TrainConfig], str | None]:

@@ -25,6 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfnorm.datasets import list_datasets
 from tfnorm.errors import RunError
 from tfnorm.files import write_whole
 from tfnorm.history import read_history
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 KEPT_CHECKPOINTS = 2
+# Settings that decide which data a run has and nothing else: what the data are called, then how they are read.
+SPELLING = ("dataset", "image_size", "skip_damaged")
 # Without these a run is nothing.
 NEEDED = ("config.json", "result.json")
 
@@ -106,12 +109,24 @@ class RunFolder:
         """Whether the run has ended, well or diverged."""
         return self.result_path.exists()
 
-    def check(self, asked: Mapping[str, Any], data: str | None = None) -> None:
+    def check(
+        self,
+        asked: Mapping[str, Any],
+        data: str | None = None,
+        classes: Sequence[str] | None = None,
+        *,
+        early: bool = False,
+    ) -> None:
         """Raise a `RunError` if the folder holds a run of another configuration, or on other data.
+
+        Data are the same if their fingerprints are, whatever they are called and wherever they lie.
 
         Args:
             asked: The configuration.
             data: The fingerprint of the data, if they are loaded.
+            classes: The names of their classes, if they are loaded.
+            early: If `True`, whether the data are the same is left for when they are loaded, as far as files and
+                folders are concerned.
         """
         if not self.config_path.exists():
             return
@@ -119,6 +134,14 @@ class RunFolder:
         there, now = flat_settings(config.get("asked", {})), flat_settings(asked)
         if data is not None:
             there["fingerprint of the data"], now["fingerprint of the data"] = config["data"]["fingerprint"], data
+        if early or (data is not None and data == config["data"]["fingerprint"]):
+            known = early and {there.get("dataset"), now.get("dataset")} <= {*list_datasets()}
+            for key in SPELLING[1:] if known else SPELLING:
+                there.pop(key, None)
+                now.pop(key, None)
+        names = config.get("data", {}).get("class_names", classes)
+        for number, (was, named) in enumerate(zip(names or (), classes or (), strict=False)):
+            there[f"class {number}"], now[f"class {number}"] = was, named
         differing = [
             f"{key} is {there.get(key)!r} there and {now.get(key)!r} now"
             for key in sorted({*there, *now})

@@ -57,14 +57,21 @@ VIEWS.add(
 )
 
 
-def evaluation_batch(images: int) -> int:
+def evaluation_batch(images: int, pixels: int = 0) -> int:
     """Return a batch size that cuts ``images`` into parts as equal as can be, since each new size costs a compilation.
 
+    Images of more than 64x64 pixels come in smaller batches, so that evaluation needs no more memory than training.
+
+    Args:
+        images: How many.
+        pixels: Of each.
+
     Example:
-        >>> evaluation_batch(450), evaluation_batch(10_000)
-        (225, 250)
+        >>> evaluation_batch(450), evaluation_batch(10_000), evaluation_batch(450, pixels=224 * 224)
+        (225, 250, 20)
     """
-    return -(-images // -(-images // EVALUATION_BATCH))
+    most = max(1, min(EVALUATION_BATCH, EVALUATION_BATCH * 64 * 64 // max(pixels, 1)))
+    return -(-images // -(-images // most))
 
 
 def predict_logits(model: keras.Model, images: np.ndarray, views: str | None = None) -> np.ndarray:
@@ -107,7 +114,7 @@ def predict_logits(model: keras.Model, images: np.ndarray, views: str | None = N
 
 def _predict_batches(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Return logits computed by a compiled graph: in 16 bits, operations one by one round to other values."""
-    size = evaluation_batch(len(images))
+    size = evaluation_batch(len(images), images[0, ..., 0].size)
     return np.concatenate([model.predict_on_batch(images[i : i + size]) for i in range(0, len(images), size)])
 
 

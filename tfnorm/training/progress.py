@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 
 class Progress:
     """What a run tells whoever watches it; this one says nothing."""
+
+    def read(self, sentences: Sequence[str]) -> None:
+        """Tell what was read as data, and what may be a mistake there."""
 
     def skipped(self, run: Path, epochs: int) -> None:
         """Tell that ``epochs`` epochs were on disk already."""

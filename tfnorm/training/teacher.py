@@ -61,10 +61,11 @@ def check_holdout(path: Path, *, dataset: str, holdout: float) -> None:
         holdout: The share of it that is held out.
     """
     record = RunFolder(path.parent).config_path
-    if not holdout or path.name != MODEL or not record.exists():
+    if not holdout or path.name not in (MODEL, "best.keras") or not record.exists():
         return
     asked = read_json(record)["asked"]
-    if asked["dataset"] == dataset and asked["holdout"] != holdout:
+    same = asked["dataset"] == dataset or Path(asked["dataset"]).resolve() == Path(dataset).resolve()
+    if same and asked["holdout"] != holdout:
         raise TfnormError(
             f"The teacher {path} was trained with holdout={asked['holdout']}, so that it has seen images that "
             f"holdout={holdout} holds out. Train one with the same holdout."

@@ -27,6 +27,7 @@ from tfnorm.training.distillation import Taught, Teaching, load_teacher
 from tfnorm.training.folder import RunFolder, best_epoch, check_place, read_json, write_json
 from tfnorm.training.lock import RunLock
 from tfnorm.training.losses import make_loss
+from tfnorm.training.memory import memory_in_words
 from tfnorm.training.origin import BACKENDS, check_same_place
 from tfnorm.training.predict import EVALUATION_BATCH, evaluation_batch, predict_logits
 from tfnorm.training.progress import Progress
@@ -100,8 +101,11 @@ def train(
     trackers = check_trackers(trackers)
     out = Path(out or Path("runs") / default_name(config) / slug(config.norm) / f"seed-{config.seed}")
     check_place(out)
-    RunFolder(out).check(config.asked())
-    return train_on(load_data(config, data), config, out, progress=progress, trackers=trackers)
+    if data is None:
+        RunFolder(out).check(config.asked(), early=True)
+    data = load_data(config, data)
+    (progress or Progress()).read(data.sentences)
+    return train_on(data, config, out, progress=progress, trackers=trackers)
 
 
 def train_on(
@@ -114,14 +118,16 @@ def train_on(
 ) -> Run:
     """Do as `train` with a resolved configuration and the data that `load_data` returned for it."""
     folder, asked, progress = RunFolder(out), config.asked(), progress or Progress()
-    folder.check(asked, data.fingerprint)
+    folder.check(asked, data.fingerprint, data.class_names)
     if not folder.finished:
         if keras.backend.backend() not in BACKENDS:  # such as "numpy", which is for inference
             raise TfnormError(unknown("KERAS_BACKEND", keras.backend.backend(), BACKENDS))
         with RunLock(folder.path):
-            folder.check(asked, data.fingerprint)  # once more: another process may have begun it meanwhile
+            folder.check(
+                asked, data.fingerprint, data.class_names
+            )  # once more: another process may have begun it meanwhile
             if not folder.finished:
-                with random_state_kept(), retracing_unmentioned():
+                with random_state_kept(), retracing_unmentioned(), memory_in_words(config, data, folder.path):
                     return _Trainer(config, folder, data, progress, trackers).run(asked)
     catch_up(folder.path, trackers)
     progress.skipped(folder.path, config.epochs)
@@ -185,6 +191,7 @@ class _Trainer:
         self.progress.skipped(self.folder.path, done)
         self.progress.started(self.folder.path, config.epochs, len(batches))
         images = min(len(batches) * config.batch_size, len(data.x_train))
+        tested = evaluation_batch(len(data.x_test), data.x_test[0, ..., 0].size)
         recorder = HistoryRecorder(self.folder.history_path, initial_epoch=done, images_per_epoch=images)
         earlier = read_history(self.folder.history_path)[:done] if done else []
         trackers = [TRACKERS[name].start(self.folder.path, description, earlier) for name in self.trackers]
@@ -200,7 +207,7 @@ class _Trainer:
             batches.stream(),
             epochs=done if no_better_for(config.patience, earlier) else config.epochs,
             initial_epoch=done,
-            validation_data=Batches(data.x_test, data.y_test, evaluation_batch(len(data.x_test))).stream(),
+            validation_data=Batches(data.x_test, data.y_test, tested).stream(),
             callbacks=callbacks,
             shuffle=False,
             verbose=0,

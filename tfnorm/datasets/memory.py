@@ -1,0 +1,94 @@
+"""Whether images fit into memory, asked before they are read."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from tfnorm.errors import DataError
+
+# Where Linux says how much memory a container may use, and how much it uses: version 2, then version 1.
+_CONTAINERS = (
+    (Path("/sys/fs/cgroup"), "memory.max", "memory.current"),
+    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes"),
+)
+
+
+def available_memory() -> int | None:
+    """Return how many bytes this process can still take, as far as the system tells, else None."""
+    return min((room for room in (_of_machine(), _of_container(), _of_process()) if room is not None), default=None)
+
+
+def _of_machine() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        kilobytes = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+        return 1024 * (kilobytes["MemAvailable"] + kilobytes.get("SwapFree", 0))
+    except (OSError, ValueError, LookupError):
+        return None
+
+
+def _of_container() -> int | None:
+    for folder, limit, usage in _CONTAINERS:
+        try:
+            most, used = (int((folder / name).read_text()) for name in (limit, usage))
+            lines = (folder / "memory.stat").read_text().splitlines()
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+        # Files that were read stay in memory until it is needed for something else.
+        cached = sum(int(line.split()[1]) for line in lines if line.startswith(("inactive_file ", "active_file ")))
+        return max(0, most - used + cached)
+    return None
+
+
+def _of_process() -> int | None:
+    """Return what `ulimit -v` leaves."""
+    try:
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit == resource.RLIM_INFINITY:
+            return None
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        return max(0, limit - pages * os.sysconf("SC_PAGE_SIZE"))
+    except (ImportError, OSError, ValueError, AttributeError):
+        return None
+
+
+def size_text(count: float) -> str:
+    """Return a number of bytes as a person reads it.
+
+    Example:
+        >>> size_text(4_515_840_000), size_text(300_000)
+        ('4.2 GiB', '0.3 MiB')
+    """
+    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.1f} MiB"
+
+
+def memory_error(where: str, images: int, shape: tuple[int, ...], *, resizable: bool) -> DataError:
+    """Return the error that says how much memory images need, how much there is, and what to do.
+
+    Args:
+        where: The file or folder.
+        images: How many.
+        shape: Of one.
+        resizable: Whether they are resized while they are read, so that a smaller size needs less.
+    """
+    needed, free = images * math.prod(shape), available_memory()
+    there = "" if free is None else f", of which {size_text(free)} are free"
+    side = math.isqrt(int(0.8 * (free or 0) / (images * shape[-1] or 1)))
+    mend = "Use fewer or smaller images, or free some memory."
+    if resizable:
+        such = f", such as {side}" if 8 <= side < min(shape[:2]) else ""
+        mend = f"Give a smaller image_size (--image-size){such}, use fewer images, or free some memory."
+    return DataError(
+        f"{where}: {images:,} images of {'x'.join(map(str, shape))} need {size_text(needed)} of memory{there}. {mend}"
+    )
+
+
+def check_memory(where: str, images: int, shape: tuple[int, ...], *, resizable: bool = False) -> None:
+    """Raise a DataError if images plainly do not fit into memory; see `memory_error`."""
+    free = available_memory()
+    if free is not None and images * math.prod(shape) > free:
+        raise memory_error(where, images, shape, resizable=resizable)
