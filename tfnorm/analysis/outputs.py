@@ -85,7 +85,7 @@ MATRICES = (layers.Dense, layers.EinsumDense, layers.Conv1D, layers.Conv2D, laye
 PASSING = (
     layers.Identity, layers.Dropout, layers.Average, layers.Flatten, layers.Reshape, layers.GlobalAveragePooling1D,
     layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D, layers.ActivityRegularization,
-    keras.src.ops.core.Cast, keras.src.ops.numpy.Average, keras.src.ops.numpy.Copy, keras.src.ops.numpy.Reshape,
+    keras.src.ops.core.Cast, keras.src.ops.numpy.Copy, keras.src.ops.numpy.Reshape,
     keras.src.ops.numpy.Squeeze,
 )  # fmt: skip
 
