@@ -20,6 +20,17 @@ from tfnorm.analysis.trace import Shape, Trace
 Cost = Callable[[Any, Sequence[Shape], Shape], int | None]
 
 
+def multiply_adds_of_call(call: Call, output: Shape) -> int | None:
+    """Return the multiply-adds of a call for one image, given the shape of its output; None if they are not known."""
+    product = next((cost for kind, cost in PRODUCTS_OF_ARGUMENTS if isinstance(call.operation, kind)), None)
+    if product is None:
+        return multiply_adds_of(call.operation, [one.shape for one in call.inputs], output)
+    try:
+        return product(call, output)
+    except OpenShapeError:
+        return None
+
+
 def multiply_adds_of(layer: Any, inputs: Sequence[Shape], output: Shape) -> int | None:
     """Return the multiply-adds of a layer for one image; None if they are not known.
 
@@ -162,17 +173,36 @@ def _of_model(model: Any, inputs: Sequence[Shape]) -> int | None:
 
     def visit(call: Call) -> list[Trace]:
         outputs = read_call(call)
-        costs.append(multiply_adds_of(call.operation, [trace.shape for trace in call.inputs], outputs[0].shape))
+        costs.append(multiply_adds_of_call(call, outputs[0].shape))
         return outputs
 
     walk(model, [Trace(shape) for shape in inputs], visit)
     return None if None in costs else sum(costs)
 
 
-def _matmul(operation: Any, inputs: Sequence[Shape], output: Shape) -> int:
-    return _product(output) * _product(inputs[0][-1:])
+def _matmul(call: Call, output: Shape) -> int:
+    first = (*call.args, *call.kwargs.values())[0]  # either may be a constant
+    return _product(output) * _product(first.shape[-1:])
 
 
+def _einsum_of_arguments(call: Call, output: Shape) -> int | None:
+    terms, _, result = call.operation.subscripts.replace(" ", "").partition("->")
+    operands = terms.split(",")
+    if len(operands) == 1:
+        return 0
+    if "." in terms or not result or len(operands) > 2:  # of more, it depends on their order
+        return None
+    sizes: dict[str, int | None] = {}
+    for labels, operand in zip(operands, call.args, strict=True):
+        sizes |= zip(labels[isinstance(operand, Trace) :], operand.shape, strict=True)
+    sizes.pop(result[0], None)  # the batch
+    return _product(list(sizes.values())) if set(sizes) - set(result) else 0
+
+
+PRODUCTS_OF_ARGUMENTS = (
+    (keras.src.ops.numpy.Matmul, _matmul),
+    (keras.src.ops.numpy.Einsum, _einsum_of_arguments),
+)
 COSTS: tuple[tuple[tuple[type, ...], Cost], ...] = (
     ((BaseConv, BaseDepthwiseConv), _convolution),
     ((BaseSeparableConv,), _separable),
@@ -188,5 +218,4 @@ COSTS: tuple[tuple[tuple[type, ...], Cost], ...] = (
     ((layers.Bidirectional,), _bidirectional),
     ((layers.TimeDistributed,), _time_distributed),
     ((layers.SpectralNormalization,), lambda layer, inputs, output: multiply_adds_of(layer.layer, inputs, output)),
-    ((keras.src.ops.numpy.Matmul,), _matmul),
 )
