@@ -158,7 +158,7 @@ def _repeated(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
         along(
             trace,
             shapes[0],
-            lambda place, field: field.resampled(1, int(times), lambda unit: (0,)) if place == axis else field,
+            lambda place, field: field.resampled(1, times, lambda unit: (unit // times,)) if place == axis else field,
         )
     ]
 
