@@ -30,8 +30,11 @@ def responses(model, least):
     return moved[:height].any(axis=(2, 3)), moved[height:].any(axis=(1, 3))
 
 
-def check(model, least=1e-12):
-    """Compare every unit's field with its response; return how many units have a field inside the image."""
+def check(model, least=1e-12, ends=0):
+    """Compare every unit's field with its response; return how many units have a field inside the image.
+
+    So many units at the ``ends`` may read less: what lies beyond the edge of a part of the image is padding.
+    """
     row, inside = receptive_field(model)[-1], 0
     assert not row.trace.unknown
     # Where images were cropped, a later layer's padding lies inside the image.
@@ -48,7 +51,7 @@ def check(model, least=1e-12):
                 continue
             first, last = span
             sizes.append(last - first + 1)
-            if margin <= first and last < pixels - margin:
+            if margin <= first and last < pixels - margin and ends <= unit < units - ends:
                 inside += 1
                 assert (found[0], found[-1]) == (first, last)
             elif len(found):  # what lies beyond the edge is padding, or was cut off
@@ -301,7 +304,7 @@ def test_functions_one_after_the_other(first, second):
     turns = sum(name in ("einsum turned", "swapped") for name in (first, second))
     tensor = ops.swapaxes(tensor, 1, 2) if turns == 1 else tensor
     model = keras.Model(image, layers.Conv2D(1, (2, 3), **ONES)(tensor))
-    check(model, 1e-5)
+    check(model, 1e-5, ends=6)
 
 
 def gradient_box(model, layer):

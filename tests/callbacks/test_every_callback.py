@@ -133,6 +133,13 @@ def watch(callback, model):
     return said(callback)
 
 
+@pytest.mark.parametrize("data", [3, "images.npz", None])
+@pytest.mark.parametrize("name", OF_DATA)
+def test_what_holds_no_images_is_refused_when_given(name, data):
+    with pytest.raises(TfnormError, match=f"{type(data).__name__}.*tf.data.Dataset"):
+        OF_DATA[name](data, Y)
+
+
 @pytest.mark.matrix
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", OF_DATA)

@@ -162,6 +162,15 @@ def test_what_is_said_goes_before_what_is_read_with_a_warning():
     np.testing.assert_allclose(result.confidence, expected, rtol=1e-5)
 
 
+def test_an_output_with_a_name():
+    plain = classifier(dense(activation="softmax"))
+    named = keras.Model(plain.input, {"classes": plain.output})
+    named.compile("sgd", "sparse_categorical_crossentropy")
+    found, expected = (look(model, MisclassifiedImages(X, Y)) for model in (named, plain))
+    assert found.index.tolist() == expected.index.tolist()
+    np.testing.assert_allclose(found.confidence, expected.confidence, rtol=1e-6)
+
+
 def test_a_softmax_that_is_trained():
     model = make_model(softmax=True)
     callback = MisclassifiedImages(X, Y)

@@ -226,16 +226,32 @@ def _matmul(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
     return [joined(moved, shape)]
 
 
+ATTENTIONS = (layers.Attention, layers.MultiHeadAttention, layers.GroupQueryAttention)
+
+
+def attention_inputs(call: Call) -> list[Trace]:
+    """Return query, value and key of a call of an attention layer, however they were given."""
+    if isinstance(call.operation, layers.Attention):
+        query, value, *keys = call.args[0] if call.args else call.kwargs["inputs"]
+        key = keys[0] if keys else None
+    else:
+        given = {**dict(zip(("query", "value", "key"), call.args, strict=False)), **call.kwargs}
+        query, value, key = given["query"], given["value"], given.get("key")
+    found = [query, value, value if key is None else key]
+    return [one if isinstance(one, Trace) else Trace(tuple(one.shape[1:])) for one in found]
+
+
 def _attending(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
     """Return the trace of queries that each read all values: their reach."""
-    layer, (query, *others) = call.operation, call.inputs
-    limited = call.kwargs.get("use_causal_mask") or getattr(layer, "sliding_window", None)
-    if limited or any(len(trace.shape) != len(query.shape) for trace in others):
-        return _unknown(query, shapes, "which of the values a mask lets it read is not followed")
+    layer, (query, *others) = call.operation, attention_inputs(call)
+    masked = call.kwargs.get("use_causal_mask") or getattr(layer, "sliding_window", None)
+    masks = [trace for trace in call.inputs if not any(trace is one for one in (query, *others))]
+    if masked or any(trace.fields for trace in masks) or any(len(one.shape) != len(query.shape) for one in others):
+        return _unknown(call.inputs[0], shapes, "which of the values a mask lets it read is not followed")
     rank = len(query.shape)
     given = getattr(layer, "_attention_axes", None) or range(1, rank)
     attended = [_axis(axis, rank) for axis in given]
-    sources = [mixed(trace, trace.shape, [*attended, rank - 1]) for trace in others or [query]]
+    sources = [mixed(trace, trace.shape, [*attended, rank - 1]) for trace in others]
     first = joined([mixed(query, query.shape, [rank - 1]), *sources], shapes[0])
     return [first, *(mixed(first, shape, range(len(shapes[0]))) for shape in shapes[1:])]
 
@@ -251,8 +267,5 @@ READERS: tuple[tuple[tuple[type, ...], CallReader], ...] = (
     ((OPS.Einsum,), _einsum),
     ((OPS.Matmul,), _matmul),
     ((layers.Dot,), _dotted),
-    (
-        (layers.Attention, layers.AdditiveAttention, layers.MultiHeadAttention, layers.GroupQueryAttention),
-        _attending,
-    ),
+    (ATTENTIONS, _attending),
 )

@@ -13,6 +13,7 @@ from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
 from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
 from keras.src.layers.convolutional.base_separable_conv import BaseSeparableConv
 
+from tfnorm.analysis.calls import ATTENTIONS, attention_inputs
 from tfnorm.analysis.graph import Call, graph_of, has_known_call, walk
 from tfnorm.analysis.reading import is_known, read_call
 from tfnorm.analysis.trace import Shape, Trace
@@ -24,7 +25,8 @@ def multiply_adds_of_call(call: Call, output: Shape) -> int | None:
     """Return the multiply-adds of a call for one image, given the shape of its output; None if they are not known."""
     product = next((cost for kind, cost in PRODUCTS_OF_ARGUMENTS if isinstance(call.operation, kind)), None)
     if product is None:
-        return multiply_adds_of(call.operation, [one.shape for one in call.inputs], output)
+        inputs = attention_inputs(call) if isinstance(call.operation, ATTENTIONS) else call.inputs
+        return multiply_adds_of(call.operation, [one.shape for one in inputs], output)
     try:
         return product(call, output)
     except OpenShapeError:

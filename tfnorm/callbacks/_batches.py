@@ -42,8 +42,7 @@ class Source:
     def __init__(self, x: Any, batches: int | None = None) -> None:
         if batches is not None:
             whole_number("batches", batches, error=DataError)
-        if isinstance(x, str | bytes) or not (isinstance(x, Iterable) or hasattr(x, "__getitem__")):
-            raise DataError(f"`x` must hold images. Received: {type(x).__name__}. {FORMS}")
+        check_iterable(x)
         self.batches = batches
         if batches is None and _is_endless(x):
             raise DataError("The batches have no end. Say how many to read, such as batches=10.")
@@ -57,6 +56,12 @@ class Source:
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made of."""
         return {**self.__dict__, "_batches": portable(self._batches, self.batches)}
+
+
+def check_iterable(x: Any) -> None:
+    """Raise a DataError unless batches can be read from ``x``."""
+    if isinstance(x, str | bytes) or not (isinstance(x, Iterable) or hasattr(x, "__getitem__")):
+        raise DataError(f"`x` must hold images. Received: {type(x).__name__}. {FORMS}")
 
 
 def split(batch: Any, batches: Any) -> tuple[Any, Any]:

@@ -10,7 +10,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfnorm.callbacks._batches import TravellingCallback, check_batch, is_array, portable, split, to_array
+from tfnorm.callbacks._batches import (
+    TravellingCallback,
+    check_batch,
+    check_iterable,
+    is_array,
+    portable,
+    split,
+    to_array,
+)
 from tfnorm.errors import DataError, TfnormError, whole_number
 from tfnorm.layers import BatchNormalization
 
@@ -68,6 +76,8 @@ class BatchNormRecalibration(TravellingCallback):
             whole_number(name, value, least, error=DataError)
         # What has a shape is one array, in whichever library; other than that and a dictionary, x is batches.
         self._whole = isinstance(x, Mapping) or is_array(x)
+        if not self._whole:
+            check_iterable(x)
         x = keras.tree.map_structure(to_array, x) if self._whole else x
         self.x, self.batches, self.batch_size, self.every, self.seed = x, batches, batch_size, every, seed
         self.shift: dict[str, float] = {}

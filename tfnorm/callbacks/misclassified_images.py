@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 
 from tfnorm.analysis.outputs import Outputs, outputs_of
@@ -117,8 +118,9 @@ class MisclassifiedImages(TravellingCallback):
                 )
         check_batch(self.model, self.data.first)
         known = outputs_of(self.model)
-        shape = getattr(self.model, "output_shape", None) if self.model.built else None
-        if isinstance(shape, tuple) and all(isinstance(side, int) for side in shape[1:]):
+        outputs = getattr(self.model, "outputs", None) if self.model.built else None
+        shape = tuple(outputs[0].shape) if outputs else None
+        if shape is not None and all(isinstance(side, int) for side in shape[1:]):
             one = shape[1:] in ((), (1,))
             labels = self.data.first_labels if self.data.labels is None else self.data.labels
             check_classes(labels, (len(labels), *(shape[1:] or (1,))), self.class_names)
@@ -167,7 +169,8 @@ class MisclassifiedImages(TravellingCallback):
         kept: dict[int, np.ndarray] = {}
         for images, classes in self.data.chunks():
             start = sum(map(len, labels))
-            returned = np.asarray(self.model.predict(images, batch_size=self.batch_size, verbose=0), np.float64)
+            (returned,) = keras.tree.flatten(self.model.predict(images, batch_size=self.batch_size, verbose=0))
+            returned = np.asarray(returned, np.float64)
             returned = returned[:, np.newaxis] if returned.ndim == 1 else returned
             check_classes(classes, returned.shape, self.class_names)
             link = link or self._link(known, returned)
