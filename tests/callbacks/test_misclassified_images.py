@@ -1,5 +1,7 @@
 """The callback that finds misclassified images."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -140,6 +142,21 @@ def test_one_output_of_which_nothing_is_known_is_refused_before_training():
     with pytest.raises(DataError, match="Pass from_logits=True or from_logits=False"):
         look(model, MisclassifiedImages(X, Y % 2))
     assert look(model, MisclassifiedImages(X, Y % 2, from_logits=True)).count == 22
+
+
+@pytest.mark.parametrize("units", [1, 3])
+def test_what_nothing_tells_of_is_said(units):
+    model = classifier(dense(units, "sigmoid"), loss="mse", kind="subclass")
+    labels = Y if units > 1 else Y % 2
+    with pytest.warns(UserWarning, match="cannot tell.*taken for logits.*Pass from_logits=True or from_logits=False"):
+        look(model, MisclassifiedImages(X, labels))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        result = look(model, MisclassifiedImages(X, labels, from_logits=False, n=22))
+    probability = model.predict(X, verbose=0).astype("float64")
+    if units == 1:
+        probability = np.concatenate([1 - probability, probability], axis=1)
+    np.testing.assert_allclose(result.confidence, probability[result.index].max(axis=1), rtol=1e-6)
 
 
 def test_several_classes_of_an_image_are_refused():

@@ -154,6 +154,7 @@ class MisclassifiedImages(TravellingCallback):
         if decided != link:  # the first images looked otherwise than all of them
             link, found = self._pass(known, decided)
         scores, labels, images = found
+        self._warn_of_doubt(known, scores)
         labels, names = check_classes(labels, scores.shape, self.class_names)
         self.result = listed(labels, *predictions(scores, link), names, n=self.n, select=self.select)
         self._shown = [images[index] for index in self.result.index]
@@ -184,16 +185,7 @@ class MisclassifiedImages(TravellingCallback):
         """Return what makes probabilities of outputs: "softmax", "sigmoid", or "none" if they are such already."""
         by_numbers = are_logits(scores)
         if self.from_logits is not None:
-            logits = self.from_logits
-            if not logits and by_numbers:
-                logits = True
-                finite = scores[np.isfinite(scores)]
-                warnings.warn(
-                    "MisclassifiedImages was given from_logits=False, but probabilities lie between 0 and 1. Received: "
-                    f"values from {finite.min():g} to {finite.max():g}. They are taken for logits. Leave out "
-                    "`from_logits`.",
-                    stacklevel=2,
-                )
+            logits = self.from_logits or bool(by_numbers)
         elif known.ending is not None:
             logits = known.ending == "logits"
         elif by_numbers is not None:
@@ -203,6 +195,27 @@ class MisclassifiedImages(TravellingCallback):
         if not logits:
             return "none"
         return "sigmoid" if known.independent else "softmax"
+
+    def _warn_of_doubt(self, known: Outputs, scores: np.ndarray) -> None:
+        """Warn if the outputs contradict ``from_logits``, or nothing tells what they are."""
+        finite = scores[np.isfinite(scores)]
+        if not finite.size:
+            return
+        span = f"values from {finite.min():g} to {finite.max():g}"
+        by_numbers = are_logits(scores)
+        if self.from_logits is False and by_numbers:
+            warnings.warn(
+                "MisclassifiedImages was given from_logits=False, but probabilities lie between 0 and 1. Received: "
+                f"{span}. They are taken for logits. Leave out `from_logits`.",
+                stacklevel=2,
+            )
+        elif self.from_logits is known.ending is known.from_logits is by_numbers is None:
+            warnings.warn(
+                f"MisclassifiedImages cannot tell whether the model {self.model.name!r} returns logits or "
+                f"probabilities. Received: {span}. They are taken for logits. Pass from_logits=True or "
+                "from_logits=False.",
+                stacklevel=2,
+            )
 
     def _looked(self) -> Misclassified:
         """Return the result, or raise an error before the first look."""
