@@ -120,7 +120,7 @@ def _parted(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
             taken(field, trace.shape[axis], part) if place == axis else field
             for field, place in zip(trace.fields, trace.places, strict=True)
         ]
-        traces.append(renumbered(replace(trace, fields=tuple(fields)), shape, number))  # type: ignore[arg-type]
+        traces.append(renumbered(replace(trace, fields=tuple(fields)), shape, number))
         start += size
     return traces
 
@@ -135,7 +135,7 @@ def _flipped(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
         return _unknown(trace, shapes, OPEN)
 
     def change(place: int, field: Field) -> Field:
-        return taken(field, trace.shape[place], slice(None, None, -1)) if place in axes else field  # type: ignore
+        return taken(field, trace.shape[place], slice(None, None, -1)) if place in axes else field
 
     return [along(trace, shapes[0], change)]
 
