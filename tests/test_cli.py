@@ -235,6 +235,19 @@ def test_inspect_shows_fields_and_costs(capsys, monkeypatch):
     assert total.split()[1:4] == ["49,808", "0", "10,133,824"]
 
 
+def test_inspect_takes_the_shape_of_a_sequence(tmp_path, capsys, monkeypatch):
+    import keras
+
+    path = tmp_path / "x.keras"
+    image = keras.Input((None, 16))
+    keras.Model(image, keras.layers.Conv1D(4, 3, name="conv")(image)).save(path)
+    code, out, _ = run(["inspect", str(path), "--input-shape", "128x16"], capsys, monkeypatch)
+    (line,) = [line for line in out.splitlines() if line.split()[:1] == ["conv"]]
+    assert code == 0 and line.split()[:8] == "conv Conv1D 126 x 4 3 1 196".split()
+    code, _, err = run(["inspect", str(path), "--input-shape", "128-16"], capsys, monkeypatch)
+    assert code == 2 and "128x16 for sequences" in err and "'128-16'" in err and err.count("\n") == 1
+
+
 def test_inspect_refuses_what_is_no_network(tmp_path, capsys, monkeypatch):
     assert run(["inspect", "mnist"], capsys, monkeypatch)[2].startswith("tfnorm: Unknown architecture 'mnist'.")
     assert run(["inspect", "mnist_7k", "--input-shape", "28"], capsys, monkeypatch)[2] == (

@@ -51,6 +51,38 @@ def test_logits_that_are_not_finite():
     assert found.to_frame()["predicted_name"].tolist() == ["1", "1", "none", "none"]
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("from_logits", [None, False])
+def test_probabilities_are_taken_as_they_are(dtype, from_logits):
+    probability = softmax(LOGITS).astype(dtype)
+    found = find_misclassified(LABELS, probability, n=60, from_logits=from_logits)
+    expected = find_misclassified(LABELS, LOGITS, n=60)
+    assert found.total == expected.total and sorted(found.index) == sorted(expected.index)
+    np.testing.assert_array_equal(found.confidence, probability[found.index].max(axis=1).astype("float64"))
+    assert (np.diff(found.confidence) <= 0).all()
+
+
+def test_probabilities_may_be_said_to_be_logits():
+    found = find_misclassified([0], [[0.25, 0.75]], from_logits=True)
+    np.testing.assert_allclose(found.confidence, 1 / (1 + np.exp(-0.5)))
+
+
+def test_probabilities_of_independent_classes():
+    found = find_misclassified([0, 0], [[0.25, 0.9], [0.8, 0.9]], from_logits=False)
+    assert found.confidence.tolist() == [0.9, 0.9]
+
+
+def test_one_output_tells_two_classes_apart():
+    labels, logits = [1, 1, 0, 0, 1], np.array([[2.0], [-2.0], [1.0], [np.nan], [0.0]])
+    found = find_misclassified(labels, logits, from_logits=True, class_names=["no", "yes"])
+    assert found.index.tolist() == [1, 2, 4, 3] and found.predicted.tolist() == [0, 1, 0, -1]
+    np.testing.assert_allclose(found.confidence, [1 / (1 + np.exp(-2)), 1 / (1 + np.exp(-1)), 0.5, np.nan])
+    with np.errstate(invalid="ignore"):
+        again = find_misclassified(labels, 1 / (1 + np.exp(-logits)), from_logits=False)
+    assert again.index.tolist() == found.index.tolist() and again.predicted.tolist() == found.predicted.tolist()
+    np.testing.assert_allclose(again.confidence, found.confidence)
+
+
 def test_the_title_names_the_images():
     found = find_misclassified([0, 1, 1], [[2.0, 0.0], [1.0, 0.0], [0.0, 3.0]])
     assert found.title("bn") == "bn: 1 of 3 test images misclassified"
@@ -63,7 +95,9 @@ def test_frame_has_names():
     assert frame.iloc[0].tolist()[:5] == [0, 0, 1, "cat", "dog"]
 
 
-def test_labels_in_a_column_and_no_images():
+def test_labels_in_a_column_or_one_hot_and_no_images():
+    one_hot = np.eye(4, dtype="float32")[LABELS]
+    assert find_misclassified(one_hot, LOGITS).index.tolist() == find_misclassified(LABELS, LOGITS).index.tolist()
     assert find_misclassified(LABELS[:, None], LOGITS).total == find_misclassified(LABELS, LOGITS).total
     none = find_misclassified(np.zeros(0), np.zeros((0, 3)))
     assert (none.total, none.count, len(none.to_frame())) == (0, 0, 0)
@@ -85,13 +119,36 @@ def test_labels_in_a_column_and_no_images():
         (
             ([0], [0.0, 1.0]),
             {},
-            "`logits` must have the shape (images, classes), with 2 classes or more. Received: shape (2,).",
+            "`logits` must have the shape (images, classes), or (images, 1) with two classes. Received: shape (2,).",
         ),
         (
-            ([[1, 0]], [[0.0, 1.0]]),
+            ([[[1, 0]]], [[0.0, 1.0]]),
             {},
-            "The classes must be integers of shape (images,). Received: shape (1, 2). "
-            "Turn one-hot rows into integers with y.argmax(axis=1).",
+            "The classes must be integers of shape (images,), or one-hot rows of shape (images, classes). "
+            "Received: shape (1, 1, 2).",
+        ),
+        (
+            ([[1, 1]], [[0.0, 1.0]]),
+            {},
+            "Each image must have one class: an integer, or a row with a single 1. Received: [1, 1] for image 0. "
+            "Images of several classes at a time (multi-label) and soft labels are not taken. "
+            "Of soft labels you can give y.argmax(axis=1).",
+        ),
+        (
+            ([[1, 0, 0]], [[0.0, 1.0]]),
+            {},
+            "One-hot rows must have a column for each of the 2 classes. Received: 3 columns.",
+        ),
+        (
+            ([0, 1], [[0.2], [0.7]]),
+            {},
+            "One output an image may be a logit or a probability. Pass from_logits=True or from_logits=False.",
+        ),
+        (
+            ([0], [[-2.0, 3.0]]),
+            {"from_logits": False},
+            "Probabilities must lie between 0 and 1, and from_logits=False says that these are such. "
+            "Received: values from -2 to 3. Pass from_logits=True.",
         ),
         (
             ([1, 0], [[0.0, 1.0]]),
@@ -109,7 +166,7 @@ def test_labels_in_a_column_and_no_images():
         (
             ([2], [[0.0, 1.0]]),
             {},
-            "The classes must lie between 0 and 1, as there are 2 logits an image. Received: classes from 2 to 2.",
+            "The classes must lie between 0 and 1, as the model tells 2 classes apart. Received: classes from 2 to 2.",
         ),
         (
             ([0], [[0.0, 1.0]]),

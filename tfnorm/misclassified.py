@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SELECTIONS = ("confident", "first")
 NO_CLASS = -1
+# Softmax in 16 bits adds up to 1 within half a percent.
+TOLERANCE = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +34,8 @@ class Misclassified:
         select: ``"confident"`` or ``"first"``: which of them the arrays below hold, and in what order.
         index: Position of each image in the data set, int64, shape (shown,), shown <= total.
         true: Its class, int64, shape (shown,).
-        predicted: The class with the largest logit, int64, shape (shown,); -1 where the logits are not numbers.
-        confidence: Softmax probability of the predicted class, float64 in 0..1, shape (shown,); NaN where
+        predicted: The class with the largest output, int64, shape (shown,); -1 where the outputs are not numbers.
+        confidence: The model's probability of the predicted class, float64 in 0..1, shape (shown,); NaN where
             ``predicted`` is -1.
         names: The name of every class.
     """
@@ -82,47 +84,73 @@ def find_misclassified(
     n: int = 10,
     select: str = "confident",
     class_names: Sequence[str] | None = None,
+    from_logits: bool | None = None,
 ) -> Misclassified:
-    r"""Return the images whose largest logit is not that of their class.
+    r"""Return the images whose largest logit, or probability, is not that of their class.
 
-    The confidence is ``max_k softmax(logits)_k = 1 / sum_k exp(logits_k - max_j logits_j)``, computed in float64.
-    A row of logits with a NaN predicts no class and therefore counts as misclassified.
+    The confidence is the probability of the predicted class. Of logits it is
+    ``max_k softmax(logits)_k = 1 / sum_k exp(logits_k - max_j logits_j)``, computed in float64; probabilities are taken
+    as they are. A row with a NaN predicts no class and therefore counts as misclassified.
 
     Args:
-        y_true: Classes as integers 0..classes-1, shape (images,) or (images, 1).
-        logits: Logits, not probabilities, shape (images, classes).
+        y_true: Classes as integers 0..classes-1, shape (images,) or (images, 1), or one-hot rows (images, classes).
+        logits: What the model returns for the images, logits or probabilities, shape (images, classes). With two
+            classes it may be one column, of the logit or the probability of class 1.
         n: How many of the misclassified images to list, at most; at least 1.
         select: ``"confident"`` lists the ``n`` most confident mistakes, the most confident first, ties by index;
             ``"first"`` lists the first ``n`` by index.
         class_names: The name of every class; by default its number.
+        from_logits: Whether ``logits`` are logits. If ``False``, they are probabilities. By default they are
+            probabilities if all lie in 0..1 and each row adds up to 1. For one column you must say which.
 
     Returns:
         The misclassified images.
 
     Raises:
-        DataError: If shapes, classes or names do not fit together.
+        DataError: If shapes, classes or names do not fit together, or probabilities lie outside of 0..1.
 
     Example:
         >>> wrong = find_misclassified([0, 1, 1], [[2.0, 0.0], [1.0, 0.0], [0.0, 3.0]])
         >>> wrong.total, wrong.count, wrong.index.tolist(), wrong.predicted.tolist()
         (1, 3, [1], [0])
+        >>> find_misclassified([1], [[0.75, 0.25]]).confidence
+        array([0.75])
     """
     n = whole_number("n", n, error=DataError)
     if select not in SELECTIONS:
         raise DataError(unknown("selection", select, SELECTIONS))
     scores = np.asarray(logits, dtype=np.float64)
     labels, names = check_classes(y_true, scores.shape, class_names)
+    if from_logits is None:
+        if scores.shape[1] == 1:
+            raise DataError(
+                "One output an image may be a logit or a probability. Pass from_logits=True or from_logits=False."
+            )
+        from_logits = are_logits(scores) is not False
+    elif not from_logits and are_logits(scores):
+        finite = scores[np.isfinite(scores)]
+        raise DataError(
+            "Probabilities must lie between 0 and 1, and from_logits=False says that these are such. "
+            f"Received: values from {finite.min():g} to {finite.max():g}. Pass from_logits=True."
+        )
+    predicted, confidence = predictions(scores, "softmax" if from_logits else "none")
+    return listed(labels, predicted, confidence, names, n=n, select=select)
 
-    predicted, confidence = predictions(scores)
-    wrong = np.flatnonzero(predicted != labels)
-    if select == "confident":
-        rank = np.where(np.isnan(confidence[wrong]), -1.0, confidence[wrong])
-        shown = wrong[np.argsort(-rank, kind="stable")][:n]
-    else:
-        shown = wrong[:n]
+
+def listed(
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    confidence: np.ndarray,
+    names: tuple[str, ...],
+    *,
+    n: int,
+    select: str,
+) -> Misclassified:
+    """Return the misclassified images of which the class, the predicted class and the confidence are known."""
+    shown, total = first_wrong(labels, predicted, confidence, n=n, select=select)
     return Misclassified(
-        total=len(wrong),
-        count=len(scores),
+        total=total,
+        count=len(labels),
         select=select,
         index=shown,
         true=labels[shown],
@@ -132,45 +160,92 @@ def find_misclassified(
     )
 
 
+def first_wrong(
+    labels: np.ndarray, predicted: np.ndarray, confidence: np.ndarray, *, n: int, select: str
+) -> tuple[np.ndarray, int]:
+    """Return the positions of the misclassified images to list, in their order, and how many there are in all."""
+    wrong = np.flatnonzero(predicted != labels)
+    if select == "confident":
+        rank = np.where(np.isnan(confidence[wrong]), -1.0, confidence[wrong])
+        return wrong[np.argsort(-rank, kind="stable")][:n], len(wrong)
+    return wrong[:n], len(wrong)
+
+
+def are_logits(scores: np.ndarray) -> bool | None:
+    """Return whether outputs (images, classes) are logits and no probabilities; None if they may be either.
+
+    Rows from 0 to 1 that add up to 1 are probabilities. Of rows from 0 to 1 that do not, nobody can tell.
+    """
+    rows = scores[np.isfinite(scores).all(axis=1)]
+    if not rows.size:
+        return None
+    if rows.min() < 0 or rows.max() > 1 + TOLERANCE:
+        return True
+    alike = scores.shape[1] > 1 and np.abs(rows.sum(axis=1) - 1).max() <= TOLERANCE
+    return False if alike else None
+
+
 def check_classes(
     y_true: np.ndarray, shape: tuple[int, ...], class_names: Sequence[str] | None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return classes and their names, if they and logits of ``shape`` fit together; else raise a DataError."""
-    if len(shape) != 2 or shape[1] < 2:
+    """Return classes and their names, if they and outputs of ``shape`` fit together; else raise a DataError."""
+    if len(shape) != 2 or shape[1] < 1:
         raise DataError(
-            f"`logits` must have the shape (images, classes), with 2 classes or more. Received: shape {shape}."
+            f"`logits` must have the shape (images, classes), or (images, 1) with two classes. Received: shape {shape}."
         )
-    return check_labels(y_true, *shape), check_names(class_names, shape[1])
+    count, classes = shape[0], max(shape[1], 2)  # one output tells two classes apart
+    return check_labels(y_true, count, classes), check_names(class_names, classes)
 
 
-def predictions(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the class with the largest logit and its softmax probability; see `find_misclassified`.
+def predictions(scores: np.ndarray, link: str = "softmax") -> tuple[np.ndarray, np.ndarray]:
+    """Return the class with the largest output and its probability; see `find_misclassified`.
 
     Args:
-        logits: Shape (images, classes).
+        scores: What the model returns, shape (images, classes), or (images, 1) of two classes.
+        link: What makes probabilities of it: "softmax", "sigmoid" if each output is a logit by itself, "none" if they
+            are probabilities.
 
     Returns:
         Classes, int64, -1 for a row with a NaN, and probabilities, float64, NaN there; each (images,).
     """
-    scores = np.asarray(logits, dtype=np.float64)
-    infinite = np.isposinf(scores)
-    scores = np.where(infinite.any(axis=1, keepdims=True), np.where(infinite, 0.0, -np.inf), scores)
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.shape[1] == 1:
+        scores = np.concatenate([1 - scores if link == "none" else np.zeros_like(scores), scores], axis=1)
+        link = "none" if link == "none" else "softmax"
     highest = scores.max(axis=1)
-    valid = np.isfinite(highest)
-    shifted = scores - np.where(valid, highest, np.nan)[:, np.newaxis]
-    confidence = 1.0 / np.exp(shifted).sum(axis=1)
-    return np.where(valid, scores.argmax(axis=1), NO_CLASS).astype(np.int64), confidence
+    if link == "none":
+        valid, confidence = np.isfinite(highest), np.minimum(highest, 1.0)
+    elif link == "sigmoid":
+        valid = ~np.isnan(highest)
+        confidence = 0.5 * (1.0 + np.tanh(highest / 2))
+    else:
+        infinite = np.isposinf(scores)
+        scores = np.where(infinite.any(axis=1, keepdims=True), np.where(infinite, 0.0, -np.inf), scores)
+        highest = scores.max(axis=1)
+        valid = np.isfinite(highest)
+        shifted = scores - np.where(valid, highest, np.nan)[:, np.newaxis]
+        confidence = 1.0 / np.exp(shifted).sum(axis=1)
+    predicted = np.where(valid, scores.argmax(axis=1), NO_CLASS).astype(np.int64)
+    return predicted, np.where(valid, confidence, np.nan)
 
 
 def check_labels(y_true: np.ndarray, count: int, classes: int | None = None) -> np.ndarray:
-    """Return ``y_true`` as int64 of shape (count,), or raise a DataError that says what is wrong with it."""
+    """Return ``y_true`` as int64 of shape (count,), or raise a DataError that says what is wrong with it.
+
+    Args:
+        y_true: Integers, shape (images,) or (images, 1), or one-hot rows.
+        count: Number of images.
+        classes: Number of classes, or None if it is not known.
+    """
     labels = np.asarray(y_true)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
+    elif labels.ndim == 2 and labels.shape[1] > 1 and labels.dtype.kind in "buif":
+        labels = _from_one_hot(labels, classes)
     if labels.ndim != 1:
         raise DataError(
-            f"The classes must be integers of shape (images,). Received: shape {labels.shape}. "
-            "Turn one-hot rows into integers with y.argmax(axis=1)."
+            "The classes must be integers of shape (images,), or one-hot rows of shape (images, classes). "
+            f"Received: shape {labels.shape}."
         )
     if len(labels) != count:
         raise DataError(
@@ -187,10 +262,26 @@ def check_labels(y_true: np.ndarray, count: int, classes: int | None = None) -> 
     labels = labels.astype(np.int64)
     if classes is not None and len(labels) and (labels.min() < 0 or labels.max() >= classes):
         raise DataError(
-            f"The classes must lie between 0 and {classes - 1}, as there are {classes} logits an image. "
+            f"The classes must lie between 0 and {classes - 1}, as the model tells {classes} classes apart. "
             f"Received: classes from {labels.min()} to {labels.max()}."
         )
     return labels
+
+
+def _from_one_hot(rows: np.ndarray, classes: int | None) -> np.ndarray:
+    """Return the class of each one-hot row."""
+    if classes is not None and rows.shape[1] != classes:
+        raise DataError(
+            f"One-hot rows must have a column for each of the {classes} classes. Received: {rows.shape[1]} columns."
+        )
+    odd = np.flatnonzero((np.count_nonzero(rows, axis=1) != 1) | (rows.max(axis=1) != 1))
+    if len(odd):
+        raise DataError(
+            "Each image must have one class: an integer, or a row with a single 1. "
+            f"Received: {rows[odd[0]].tolist()} for image {odd[0]}. Images of several classes at a time (multi-label) "
+            "and soft labels are not taken. Of soft labels you can give y.argmax(axis=1)."
+        )
+    return rows.argmax(axis=1)
 
 
 def check_names(class_names: Sequence[str] | None, classes: int) -> tuple[str, ...]:
@@ -229,8 +320,6 @@ def draw_misclassified(
     Raises:
         DataError: If the images have another shape, there are too few of them, or the file type is unknown.
     """
-    from matplotlib.figure import Figure
-
     if not isinstance(misclassified, Misclassified):
         raise DataError(
             "What is misclassified must be a result of tfnorm.report.misclassified_data(labels, logits). "
@@ -238,7 +327,23 @@ def draw_misclassified(
         )
     if path is not None:
         check_picture_path(path)
-    pixels = _select_pixels(images, misclassified)
+    chosen = check_images(images, misclassified.count)[misclassified.index]
+    return draw_chosen(chosen, misclassified, title=title, path=path)
+
+
+def draw_chosen(
+    images: Sequence[np.ndarray],
+    misclassified: Misclassified,
+    *,
+    title: str | None = None,
+    path: str | os.PathLike[str] | None = None,
+) -> Figure:
+    """Draw as `draw_misclassified` does, given only the images that are listed, in the order of the list."""
+    from matplotlib.figure import Figure
+
+    if path is not None:
+        check_picture_path(path)
+    pixels = _pixels(images)
     width, cell_height, side = 8.0, 1.45, 1.25
     if title is None:
         title = f"{misclassified.total:,} of {misclassified.count:,} images misclassified"
@@ -329,16 +434,19 @@ def check_images(images: np.ndarray, count: int) -> np.ndarray:
     return images
 
 
-def _select_pixels(images: np.ndarray, misclassified: Misclassified) -> list[np.ndarray]:
-    """Return the listed images as uint8 of shape (height, width) or (height, width, 3)."""
-    chosen = check_images(images, misclassified.count)[misclassified.index]
-    if chosen.ndim == 4 and chosen.shape[3] != 3:
-        chosen = chosen[..., 0] if chosen.shape[3] == 1 else chosen.mean(axis=3)
-    if chosen.dtype == np.uint8 or not len(chosen):
-        return list(chosen)
-    chosen = np.nan_to_num(chosen.astype(np.float64))
-    if chosen.min() < 0 or chosen.max() > 255 or chosen.max() <= 1:
-        axes = tuple(range(1, chosen.ndim))
-        low = chosen.min(axis=axes, keepdims=True)
-        chosen = 255 * (chosen - low) / np.maximum(chosen.max(axis=axes, keepdims=True) - low, 1e-12)
-    return list(np.round(chosen).astype(np.uint8))
+def _pixels(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return images as uint8 of shape (height, width) or (height, width, 3)."""
+    flat = [_without_channels(image) for image in images]
+    if all(image.dtype == np.uint8 for image in flat):
+        return flat
+    flat = [np.nan_to_num(image.astype(np.float64)) for image in flat]
+    low, high = min(image.min() for image in flat), max(image.max() for image in flat)
+    if low < 0 or high > 255 or high <= 1:
+        flat = [255 * (image - image.min()) / max(np.ptp(image), 1e-12) for image in flat]
+    return [np.round(image).astype(np.uint8) for image in flat]
+
+
+def _without_channels(image: np.ndarray) -> np.ndarray:
+    if image.ndim == 3 and image.shape[2] != 3:
+        return image[..., 0] if image.shape[2] == 1 else image.mean(axis=2)
+    return image

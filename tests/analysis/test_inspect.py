@@ -1,5 +1,7 @@
 """Networks by name and by file."""
 
+import math
+import re
 import zipfile
 
 import keras
@@ -34,6 +36,34 @@ def test_a_file_with_an_open_input(tmp_path):
     keras.Model(image, keras.layers.Conv2D(4, 3)(image)).save(path)
     assert inspect_file(path, input_shape="10x12x3").multiply_adds == 8 * 10 * 27 * 4
     assert inspect_file(path).multiply_adds == 0
+
+
+@pytest.mark.parametrize(
+    ("open_shape", "given", "axes", "fields"),
+    [
+        ((None, 16), "128x16", ("steps",), [(1,), (3,), (128,)]),
+        ((None, None, 3), "24x32x3", ("height", "width"), [(1, 1), (3, 3), (24, 32)]),
+        ((None, None, None, 1), "16x24x32X1", ("depth", "height", "width"), [(1, 1, 1), (3, 3, 3), (16, 24, 32)]),
+    ],
+)
+def test_files_of_every_number_of_axes(open_shape, given, axes, fields, tmp_path):
+    rank = len(axes)
+    image = keras.Input(open_shape)
+    tensor = getattr(keras.layers, f"Conv{rank}D")(4, 3)(image)
+    path = str(tmp_path / "model.keras")
+    keras.Model(image, getattr(keras.layers, f"GlobalAveragePooling{rank}D")()(tensor)).save(path)
+    table = inspect_file(path, input_shape=given)
+    assert table.axes == axes and [row.receptive_field for row in table] == fields and not table.notes
+    sides = [int(side) for side in given.lower().split("x")]
+    assert table.multiply_adds == math.prod(side - 2 for side in sides[:-1]) * 3**rank * sides[-1] * 4
+    opened = inspect_file(path)
+    assert opened[1].receptive_field == fields[1] and "input_shape" in opened.notes[0]
+    for wrong in ("28x28x28x28x1", "7"):
+        with pytest.raises(TfnormError, match=re.escape(str(open_shape))):
+            inspect_file(path, input_shape=wrong)
+    for wrong in ("axb", "0x16", "12x", "-3x16", "2.5x16"):
+        with pytest.raises(ArchitectureError, match=f"128x16.*{wrong}"):
+            inspect_file(path, input_shape=wrong)
 
 
 @pytest.mark.parametrize(

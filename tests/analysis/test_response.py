@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from keras import layers
+from keras import layers, ops
 
 from tfnorm import build
 from tfnorm.analysis import receptive_field
@@ -30,8 +30,11 @@ def responses(model, least):
     return moved[:height].any(axis=(2, 3)), moved[height:].any(axis=(1, 3))
 
 
-def check(model, least=1e-12):
-    """Compare every unit's field with its response; return how many units have a field inside the image."""
+def check(model, least=1e-12, ends=0):
+    """Compare every unit's field with its response; return how many units have a field inside the image.
+
+    So many units at the ``ends`` may read less: what lies beyond the edge of a part of the image is padding.
+    """
     row, inside = receptive_field(model)[-1], 0
     assert not row.trace.unknown
     # Where images were cropped, a later layer's padding lies inside the image.
@@ -48,7 +51,7 @@ def check(model, least=1e-12):
                 continue
             first, last = span
             sizes.append(last - first + 1)
-            if margin <= first and last < pixels - margin:
+            if margin <= first and last < pixels - margin and ends <= unit < units - ends:
                 inside += 1
                 assert (found[0], found[-1]) == (first, last)
             elif len(found):  # what lies beyond the edge is padding, or was cut off
@@ -232,6 +235,80 @@ def test_causal_convolutions_read_the_past():
         found = np.flatnonzero(impulses[:, unit])
         assert (found[0], found[-1]) == field.at(unit)
     assert field.size == 10
+
+
+def channels_stacked(x):
+    return ops.stack([x[..., 0], x[..., -1]], axis=-1)
+
+
+def even(x):
+    return x[:, : x.shape[1] // 2 * 2, : x.shape[2] // 2 * 2]
+
+
+# Functions of images, between two convolutions.
+FUNCTIONS = {
+    "every second row": lambda x: x[:, ::2],
+    "a window": lambda x: x[:, 3:-2, 1::3],
+    "from the end": lambda x: x[:, -20:, :40],
+    "backwards": lambda x: x[:, ::-1],
+    "backwards in steps": lambda x: x[:, 30:4:-2, ::-3],
+    "ellipsis": lambda x: x[:, 2:, ..., ::-1],
+    "a new axis": lambda x: x[:, None, 4:][:, 0],
+    "channels": lambda x: channels_stacked(x),
+    "rows stacked": lambda x: ops.stack([even(x)[:, 0::2, ..., 0], even(x)[:, 1::2, ..., 0]], axis=-1)[:, :, 1:],
+    "focus": lambda x: ops.concatenate([even(x)[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=-1),
+    "split channels": lambda x: ops.split(x, 2, axis=-1)[1],
+    "split rows": lambda x: ops.split(x, [4, x.shape[1] - 1], axis=1)[1],
+    "unstack": lambda x: ops.stack(ops.unstack(x, axis=-1), axis=-1),
+    "flip rows": lambda x: ops.flip(x, axis=1),
+    "flip both": lambda x: ops.flip(x, axis=(1, 2)),
+    "flip channels": lambda x: ops.flip(x, axis=-1),
+    "roll channels": lambda x: ops.roll(x, 1, axis=-1),
+    "resize": lambda x: ops.image.resize(x, (50, 21)),
+    "resize nearest": lambda x: ops.image.resize(x, (17, 61), interpolation="nearest"),
+    "resize smoothly": lambda x: ops.image.resize(x, (17, 20), antialias=True),
+    "repeat": lambda x: ops.repeat(x, 2, axis=2),
+    "einsum": lambda x: ops.einsum("bhwc,cd->bhwd", x, np.ones((x.shape[-1], 3), "float32")),
+    "einsum turned": lambda x: ops.einsum("bhwc->bwhc", x),
+    "matmul": lambda x: ops.matmul(x, np.ones((x.shape[-1], 3), "float32")),
+    "swapped": lambda x: ops.swapaxes(x, 1, 2),
+    "moved": lambda x: ops.moveaxis(ops.moveaxis(x, -1, 1), 1, 3),
+    "functions": lambda x: ops.sqrt(ops.maximum(ops.square(x), 0.0)) + ops.log1p(ops.relu(x)),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_of_images(name):
+    image = keras.Input((HEIGHT, WIDTH, 1))
+    tensor = FUNCTIONS[name](layers.Conv2D(2, 3, **ONES)(image))
+    model = keras.Model(image, layers.Conv2D(1, (2, 3), **ONES)(tensor))
+    turned = name in ("einsum turned", "swapped")
+    if turned:  # height and width of the image stay its first and second axis
+        model = keras.Model(image, ops.swapaxes(model.output, 1, 2))
+    assert check(model, 1e-5 if "smoothly" in name else 1e-12) > 10
+
+
+def test_repeated_units_of_fields_that_differ():
+    image = keras.Input((HEIGHT, WIDTH, 1))
+    tensor = layers.Conv2D(1, 2, **ONES)(layers.UpSampling2D(3)(image))
+    assert check(keras.Model(image, layers.Conv2D(1, 2, **ONES)(ops.repeat(tensor, 2, axis=1)))) > 100
+
+
+# Rounding gives the smooth change of size taps of 1e-7 besides its own, which sums after it would show.
+EXACT = [name for name in FUNCTIONS if name != "resize smoothly"]
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("first", EXACT)
+@pytest.mark.parametrize("second", EXACT)
+def test_functions_one_after_the_other(first, second):
+    image = keras.Input((HEIGHT, WIDTH, 1))
+    tensor = FUNCTIONS[first](layers.Conv2D(2, 3, 2, **ONES)(layers.UpSampling2D(3)(image)))
+    tensor = FUNCTIONS[second](layers.Conv2D(2, 2, **ONES)(tensor))
+    turns = sum(name in ("einsum turned", "swapped") for name in (first, second))
+    tensor = ops.swapaxes(tensor, 1, 2) if turns == 1 else tensor
+    model = keras.Model(image, layers.Conv2D(1, (2, 3), **ONES)(tensor))
+    check(model, 1e-5, ends=6)
 
 
 def gradient_box(model, layer):

@@ -1,11 +1,14 @@
 """A contract that every callback keeps."""
 
+import copy
 import functools
+import pickle
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
-from watched import L1, VAL, X, Y, fit, make_model
+from watched import FORMS, L1, VAL, X, Y, fit, in_form, make_model
 
 from tfnorm.callbacks import (
     CALLBACKS,
@@ -39,6 +42,13 @@ OPTIONS = {
 }
 
 
+COPIES = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda callback: pickle.loads(pickle.dumps(callback)),
+}
+
+
 @functools.cache
 def fit_plain(options):
     model = make_model(L1, norm=True)
@@ -69,3 +79,92 @@ class TestContract:
 
     def test_documents_its_arguments(self, name):
         assert "Args:" in CALLBACKS[name].__doc__
+
+    @pytest.mark.parametrize("how", COPIES)
+    def test_a_copy_before_training_does_as_the_original(self, name, how, tmp_path):
+        original = FACTORIES[name](tmp_path)
+        told = []
+        for callback in (COPIES[how](original), original):
+            for file in tmp_path.iterdir():
+                file.unlink()
+            fit(make_model(L1, norm=True), callback, epochs=1)
+            told.append(said(callback))
+        assert told[0] == told[1]
+
+    @pytest.mark.parametrize("how", COPIES)
+    def test_a_copy_after_training_knows_what_the_original_knows_without_the_model(self, name, how, tmp_path):
+        original = FACTORIES[name](tmp_path)
+        fit(make_model(L1, norm=True), original, epochs=1)
+        known = said(original)
+        duplicate = COPIES[how](original)
+        assert said(duplicate) == known and duplicate.model is None and original.model is not None
+        if name == "history_recorder":
+            (tmp_path / "history.jsonl").unlink()
+            duplicate.path = None
+        fit(make_model(L1, norm=True), duplicate, epochs=1)
+        assert said(original) == known
+
+
+# What takes data, made of it; the history takes none.
+OF_DATA = {
+    "activation_statistics": lambda *data: ActivationStatistics(*data[:1]),
+    "batch_norm_recalibration": lambda *data: BatchNormRecalibration(*data[:1], batch_size=8),
+    "misclassified_images": lambda *data: MisclassifiedImages(*data, n=4),
+}
+
+
+def said(callback):
+    """Return what a callback found, without what depends on the clock."""
+    if isinstance(callback, HistoryRecorder):
+        return [{k: v for k, v in record.items() if "second" not in k} for record in callback.records]
+    if isinstance(callback, BatchNormRecalibration):
+        return [dict(enumerate(callback.shift.values()))]  # names of layers differ from model to model
+    if isinstance(callback, ActivationStatistics):
+        return callback.records
+    return callback.to_frame().to_dict("list")
+
+
+def watch(callback, model):
+    callback.set_model(model)
+    callback.on_train_begin()
+    callback.on_epoch_begin(0)
+    callback.on_epoch_end(0)
+    callback.on_train_end()
+    return said(callback)
+
+
+@pytest.mark.parametrize("data", [3, "images.npz", None])
+@pytest.mark.parametrize("name", OF_DATA)
+def test_what_holds_no_images_is_refused_when_given(name, data):
+    with pytest.raises(TfnormError, match=f"{type(data).__name__}.*tf.data.Dataset"):
+        OF_DATA[name](data, Y)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", OF_DATA)
+@pytest.mark.parametrize("how", [None, *COPIES])
+def test_every_form_of_the_data_tells_what_arrays_tell(name, form, how):
+    model = make_model(norm=True)
+    weights = model.get_weights()
+    arrays = (X, Y) if name == "misclassified_images" else ([X[i : i + 6] for i in range(0, 22, 6)],)
+    if name == "activation_statistics":
+        arrays = (X,)
+    expected = watch(OF_DATA[name](*arrays), model)
+    model.set_weights(weights)
+    data = in_form(form)
+    if name != "misclassified_images":
+        data = data[:1]
+        if form in ("arrays", "tuple", "tuple with weights", "one-hot arrays", "tensors"):
+            data = arrays
+    elif form == "one-hot arrays":
+        assert data[1].ndim == 2
+    callback = OF_DATA[name](*data)
+    if how:
+        if name == "batch_norm_recalibration" and form == "generator":
+            with pytest.raises(TfnormError, match="cannot be copied or pickled"):
+                COPIES[how](callback)
+            return
+        callback = COPIES[how](callback)
+    found = watch(callback, model)
+    pd.testing.assert_frame_equal(pd.DataFrame(found), pd.DataFrame(expected), rtol=1e-5)

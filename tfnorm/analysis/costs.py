@@ -13,11 +13,24 @@ from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
 from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
 from keras.src.layers.convolutional.base_separable_conv import BaseSeparableConv
 
+from tfnorm.analysis.calls import ATTENTIONS, attention_inputs
 from tfnorm.analysis.graph import Call, graph_of, has_known_call, walk
-from tfnorm.analysis.reading import read_call, reader_of
+from tfnorm.analysis.reading import is_known, read_call
 from tfnorm.analysis.trace import Shape, Trace
 
 Cost = Callable[[Any, Sequence[Shape], Shape], int | None]
+
+
+def multiply_adds_of_call(call: Call, output: Shape) -> int | None:
+    """Return the multiply-adds of a call for one image, given the shape of its output; None if they are not known."""
+    product = next((cost for kind, cost in PRODUCTS_OF_ARGUMENTS if isinstance(call.operation, kind)), None)
+    if product is None:
+        inputs = attention_inputs(call) if isinstance(call.operation, ATTENTIONS) else call.inputs
+        return multiply_adds_of(call.operation, [one.shape for one in inputs], output)
+    try:
+        return product(call, output)
+    except OpenShapeError:
+        return None
 
 
 def multiply_adds_of(layer: Any, inputs: Sequence[Shape], output: Shape) -> int | None:
@@ -39,7 +52,22 @@ def multiply_adds_of(layer: Any, inputs: Sequence[Shape], output: Shape) -> int 
                 return cost(layer, inputs, output)
     except OpenShapeError:
         return None
-    return None if reader_of(layer) is None else 0
+    return 0 if is_known(layer) or _multiplies_nothing(layer) else None
+
+
+def _multiplies_nothing(operation: Any) -> bool:
+    """Return whether an operation is one of Keras's functions that multiply no matrices."""
+    module, name = type(operation).__module__, type(operation).__name__
+    functions = [f"keras.src.ops.{part}" for part in ("core", "image", "math", "nn", "numpy")]
+    return module in functions and name not in PRODUCTS
+
+
+# Of matrices, or with kernels, or of functions that Keras does not know.
+PRODUCTS = frozenset(
+    "AssociativeScan BatchNorm CDist Cond Conv ConvTranspose Correlate Cross DepthwiseConv Dot DotProductAttention "
+    "Einsum ElasticTransform FFT FFT2 ForiLoop GaussianBlur IFFT2 IRFFT ISTFT Inner Kron Map Matmul Outer RFFT STFT "
+    "SSIM Scan SeparableConv SobelEdges Switch Tensordot VectorizedMap Vdot WhileLoop".split()
+)
 
 
 class OpenShapeError(Exception):
@@ -86,12 +114,42 @@ def _einsum(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
 
 
 def _attention(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
+    inputs = inputs if len(inputs) > 1 else [inputs[0], inputs[0]]
     steps, others = _product(inputs[0][:-1]), _product(inputs[1][:-1])
     places = {"query": steps, "key": others, "value": others, "output": steps}
     projections = sum(math.prod(getattr(layer, f"_{part}_dense").kernel.shape) * n for part, n in places.items())
     rank = len(inputs[1]) + 1  # axes count the batch, shapes do not
     attended = [inputs[1][axis % rank - 1] for axis in layer._attention_axes]
     return projections + layer.num_heads * steps * _product(attended) * (layer.key_dim + layer.value_dim)
+
+
+def _plain_attention(layer: Any, inputs: Sequence[Shape], output: Shape) -> int | None:
+    query, value = inputs[0], inputs[1 if len(inputs) > 1 else 0]
+    key = inputs[2] if len(inputs) > 2 else value
+    pairs = _product(query[:1]) * _product(value[:1])
+    if isinstance(layer, layers.AdditiveAttention) or layer.score_mode != "dot":
+        return None
+    return pairs * (_product(key[-1:]) + _product(value[-1:]))
+
+
+def _grouped_attention(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
+    steps, others = _product(inputs[0][:1]), _product(inputs[1 if len(inputs) > 1 else 0][:1])
+    places = {"query": steps, "key": others, "value": others, "output": steps}
+    if getattr(layer, "use_gate", False):
+        places["gate"] = steps
+    projections = sum(math.prod(getattr(layer, f"_{part}_dense").kernel.shape) * n for part, n in places.items())
+    return projections + 2 * layer.num_query_heads * steps * others * layer.head_dim
+
+
+def _convolutional_recurrent(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
+    kernels = math.prod(layer.cell.kernel.shape) + math.prod(layer.cell.recurrent_kernel.shape)
+    state = output[1:] if layer.return_sequences else output
+    return kernels * _product(inputs[0][:1]) * _places(layer.cell, state)
+
+
+def _dot(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
+    axis = layer.axes if isinstance(layer.axes, int) else layer.axes[0]
+    return _product(output) * _product([inputs[0][axis % (len(inputs[0]) + 1) - 1]])
 
 
 def _recurrent(layer: Any, inputs: Sequence[Shape], output: Shape) -> int | None:
@@ -117,17 +175,36 @@ def _of_model(model: Any, inputs: Sequence[Shape]) -> int | None:
 
     def visit(call: Call) -> list[Trace]:
         outputs = read_call(call)
-        costs.append(multiply_adds_of(call.operation, [trace.shape for trace in call.inputs], outputs[0].shape))
+        costs.append(multiply_adds_of_call(call, outputs[0].shape))
         return outputs
 
     walk(model, [Trace(shape) for shape in inputs], visit)
     return None if None in costs else sum(costs)
 
 
-def _matmul(operation: Any, inputs: Sequence[Shape], output: Shape) -> int:
-    return _product(output) * _product(inputs[0][-1:])
+def _matmul(call: Call, output: Shape) -> int:
+    first = (*call.args, *call.kwargs.values())[0]  # either may be a constant
+    return _product(output) * _product(first.shape[-1:])
 
 
+def _einsum_of_arguments(call: Call, output: Shape) -> int | None:
+    terms, _, result = call.operation.subscripts.replace(" ", "").partition("->")
+    operands = terms.split(",")
+    if len(operands) == 1:
+        return 0
+    if "." in terms or not result or len(operands) > 2:  # of more, it depends on their order
+        return None
+    sizes: dict[str, int | None] = {}
+    for labels, operand in zip(operands, call.args, strict=True):
+        sizes |= zip(labels[isinstance(operand, Trace) :], operand.shape, strict=True)
+    sizes.pop(result[0], None)  # the batch
+    return _product(list(sizes.values())) if set(sizes) - set(result) else 0
+
+
+PRODUCTS_OF_ARGUMENTS = (
+    (keras.src.ops.numpy.Matmul, _matmul),
+    (keras.src.ops.numpy.Einsum, _einsum_of_arguments),
+)
 COSTS: tuple[tuple[tuple[type, ...], Cost], ...] = (
     ((BaseConv, BaseDepthwiseConv), _convolution),
     ((BaseSeparableConv,), _separable),
@@ -135,9 +212,12 @@ COSTS: tuple[tuple[tuple[type, ...], Cost], ...] = (
     ((layers.Dense,), _dense),
     ((layers.EinsumDense,), _einsum),
     ((layers.MultiHeadAttention,), _attention),
+    ((layers.GroupQueryAttention,), _grouped_attention),
+    ((layers.Attention,), _plain_attention),
+    ((layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D), _convolutional_recurrent),
+    ((layers.Dot,), _dot),
     ((layers.RNN,), _recurrent),
     ((layers.Bidirectional,), _bidirectional),
     ((layers.TimeDistributed,), _time_distributed),
     ((layers.SpectralNormalization,), lambda layer, inputs, output: multiply_adds_of(layer.layer, inputs, output)),
-    ((keras.src.ops.numpy.Matmul,), _matmul),
 )

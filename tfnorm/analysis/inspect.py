@@ -32,6 +32,8 @@ def inspect_architecture(
     """
     batch_size = whole_number("batch_size", batch_size)
     shape = None if input_shape is None else parse_shape(input_shape)
+    if shape is not None and len(shape) != 3:
+        raise ArchitectureError(f"The input shape must look like 28x28x1. Received: {input_shape!r}.")
     return plan_layers(plan(arch, parse(norm), input_shape=shape, num_classes=num_classes), batch_size)
 
 
@@ -40,7 +42,8 @@ def inspect_file(path: str, *, input_shape: str | None = None, batch_size: int =
 
     Args:
         path: A .keras or .h5 file.
-        input_shape: Such as "224x224x3", for a model that leaves it open.
+        input_shape: Such as "224x224x3", "128x16" for sequences or "16x64x64x1" for volumes, for a model that leaves it
+            open.
         batch_size: Images a step, for the memory of activations.
     """
     if not Path(path).is_file():
@@ -63,15 +66,17 @@ def inspect_file(path: str, *, input_shape: str | None = None, batch_size: int =
     return Layers(f"{model.name} ({path})", layers.rows, batch_size)
 
 
-def parse_shape(text: str) -> tuple[int, int, int]:
-    """Return a shape given as "28x28x1".
+def parse_shape(text: str) -> tuple[int, ...]:
+    """Return a shape given as "28x28x1", with any number of sides.
 
     Example:
-        >>> parse_shape("28x28x1")
-        (28, 28, 1)
+        >>> parse_shape("28x28x1"), parse_shape("128x16")
+        ((28, 28, 1), (128, 16))
     """
-    try:
-        height, width, channels = (int(side) for side in text.lower().split("x"))
-    except ValueError:
-        raise ArchitectureError(f"The input shape must look like 28x28x1. Received: {text!r}.") from None
-    return height, width, channels
+    sides = text.lower().split("x")
+    if not all(side.strip().isdecimal() and int(side) > 0 for side in sides):
+        raise ArchitectureError(
+            "The input shape must be whole numbers with x between them, such as 28x28x1 for images, 128x16 for "
+            f"sequences or 16x64x64x1 for volumes. Received: {text!r}."
+        )
+    return tuple(int(side) for side in sides)

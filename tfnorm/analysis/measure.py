@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -27,16 +28,17 @@ def summary(
 
     .. math:: r \leftarrow r + d (k - 1) j, \quad j \leftarrow j s
 
-    from r = j = 1 for the pixels, with j the jump from one unit's field to the next. It is followed exactly through
-    any graph: branches that meet again count from the first to the last pixel that one of them reads (as a rule the
-    largest path), transposed convolutions and upsampling divide the jump, and where fields then differ from place to
-    place the largest counts. Padding counts as pixels, so that a field may be larger than the image. Global pooling
-    reads all units, as does everything after it. Convolutions are followed whatever their weights are.
+    from r = j = 1 for the pixels, with j the jump from one unit's field to the next, which is negative in a mirror
+    image. It is followed exactly through any graph: branches that meet again count from the first to the last pixel
+    that one of them reads (as a rule the largest path), transposed convolutions and upsampling divide the jump, and
+    where fields then differ from place to place the largest counts. Padding counts as pixels, so that a field may be
+    larger than the image. Global pooling reads all units, as does everything after it. Convolutions are followed
+    whatever their weights are.
 
     As in the literature the statistics of norms do not count, though with layer, group, instance and filter response
     normalization over the image each unit depends on all of it; such rows are marked. Batch norm is taken as at
-    inference, where its statistics are constants. Layers that are not known, attention among them, are listed in
-    ``notes``, and after them the field is unknown.
+    inference, where its statistics are constants. Attention lets each unit read all units that it attends to. Layers
+    that are not known are listed in ``notes``, and after them the field is unknown; all others are counted still.
 
     Multiply-adds are those of products of matrices (convolutions, dense, recurrent and attention layers) for one image,
     as papers count them, often under the name of FLOPs. Activation memory adds up the outputs of all layers, in their
@@ -113,7 +115,8 @@ def multiply_adds(
 ) -> int:
     """Return the multiply-adds of a model for one image: one multiplication and one addition each.
 
-    What counts is said at `summary`.
+    What counts is said at `summary`. If a layer's multiply-adds are not known, a warning names it, and the result is
+    the sum of all others.
 
     Args:
         model: See `summary`.
@@ -121,7 +124,8 @@ def multiply_adds(
         pointwise: See `summary`.
 
     Raises:
-        TfnormError: If a layer's multiply-adds are not known, or see `summary`.
+        TfnormError: If the model leaves the shape of its images open and ``input_shape`` is not given; see also
+            `summary`.
 
     Example:
         >>> multiply_adds(tfnorm.build("mnist_7k"))
@@ -129,9 +133,14 @@ def multiply_adds(
     """
     table = summary(model, input_shape=input_shape, pointwise=pointwise)
     uncounted = [row for row in table if row.multiply_adds is None]
+    notes = " ".join(dict.fromkeys(row.notes[-1] for row in uncounted))  # the one on the field, if any, comes first
+    if any(None in row.shape for row in uncounted):
+        raise TfnormError(notes)
     if uncounted:
-        notes = dict.fromkeys(row.notes[-1] for row in uncounted)  # the one on the field, if any, comes first
-        raise TfnormError(" ".join(notes))
+        warnings.warn(
+            f"{notes} The result is the sum of all other layers. Name layers that multiply nothing in `pointwise`.",
+            stacklevel=2,
+        )
     return table.multiply_adds
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from tfnorm.analysis.costs import multiply_adds_of
+from tfnorm.analysis.costs import multiply_adds_of_call
 from tfnorm.analysis.graph import Call, check_graph, walk
 from tfnorm.analysis.reading import VIEWS, read_call
 from tfnorm.analysis.rows import Row, activation_bytes
@@ -52,7 +52,7 @@ def _row(call: Call, outputs: list[Trace], pointwise: tuple[type, ...]) -> Row:
     notes = []
     if trace.unknown and not any(one.unknown for one in call.inputs):
         notes.append(f"From {call.name!r} ({kind}) on, the receptive field is not known: {trace.unknown}.")
-    multiply_adds = multiply_adds_of(layer, [one.shape for one in call.inputs], trace.shape)
+    multiply_adds = multiply_adds_of_call(call, trace.shape)
     if multiply_adds is None and isinstance(layer, pointwise):
         multiply_adds = 0
     if multiply_adds is None and any(None in one.shape for one in (*call.inputs, trace)):

@@ -12,6 +12,7 @@ from keras.src.applications.convnext import LayerScale, StochasticDepth
 from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 from keras.src.layers.merging.base_merge import Merge
 
+from tfnorm.analysis.calls import is_read, read_arguments
 from tfnorm.analysis.graph import Call, graph_of, has_known_call, walk
 from tfnorm.analysis.trace import Shape, Trace, along, joined, mixed, renumbered, reshaped
 from tfnorm.analysis.windows import WINDOW_READERS, Reader, reduced
@@ -45,14 +46,28 @@ def reader_of(layer: Any) -> Reader | None:
     return None if found is _unknown or not has_known_call(layer) else found
 
 
+def is_known(layer: Any) -> bool:
+    """Return whether how a layer or operation reads its input is known, at least by its arguments."""
+    return reader_of(layer) is not None or (is_read(layer) and has_known_call(layer))
+
+
 def read_call(call: Call, pointwise: tuple[type, ...] = ()) -> list[Trace]:
     """Return the traces of a call's outputs."""
     specs = _output_specs(call)
-    first, *others = [spec.shape[1:] for spec in specs]
+    traces = _read_outputs(call, [spec.shape[1:] for spec in specs], pointwise)
+    return [replace(one, dtype=str(spec.dtype)) for one, spec in zip(traces, specs, strict=True)]
+
+
+def _read_outputs(call: Call, shapes: Sequence[Shape], pointwise: tuple[type, ...]) -> list[Trace]:
+    known = has_known_call(call.operation) and not isinstance(call.operation, pointwise)
+    if known and any(trace.fields for trace in call.inputs) and not any(trace.unknown for trace in call.inputs):
+        traces = read_arguments(call, shapes)
+        if traces is not None:
+            return traces
+    first, *others = shapes
     trace = read(call.operation, call.inputs, first, pointwise)
     # Further outputs, such as the state of a recurrent layer, have no place for the image's axes.
-    traces = [trace, *(mixed(trace, shape, range(len(first))) for shape in others)]
-    return [replace(one, dtype=str(spec.dtype)) for one, spec in zip(traces, specs, strict=True)]
+    return [trace, *(mixed(trace, shape, range(len(first))) for shape in others)]
 
 
 def _output_specs(call: Call) -> list[Any]:
@@ -155,9 +170,9 @@ def _time_distributed(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trac
 
 
 def _reduction(operation: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
-    (trace,) = inputs
+    trace = inputs[0]  # beside it an average may have weights
     axes = range(len(trace.shape)) if operation.axis is None else sorted(_axes(operation.axis, trace.shape))
-    return reduced(trace, shape, list(axes), operation.keepdims)
+    return reduced(trace, shape, list(axes), getattr(operation, "keepdims", False))
 
 
 def _transpose(operation: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
@@ -168,29 +183,37 @@ def _transpose(operation: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
 
 
 def _padded(operation: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
+    if operation.mode == "wrap":
+        return replace(inputs[0], shape=shape, unknown="it pads with pixels of the other side of the image")
     widths = operation.pad_width
     one = len(widths) == 1  # for all axes
     return along(inputs[0], shape, lambda place, field: field.window(1, before=widths[0 if one else place + 1][0]))
 
 
 def _operations(module: Any, names: str) -> tuple[type, ...]:
-    return tuple(getattr(module, name) for name in names.split())
+    # Keras has more of them from version to version.
+    return tuple(getattr(module, name) for name in names.split() if hasattr(module, name))
 
 
+CORE, IMAGE, MATH = keras.src.ops.core, keras.src.ops.image, keras.src.ops.math
 OPS, NN = keras.src.ops.numpy, keras.src.ops.nn
 ELEMENTWISE = (
     *_operations(
         OPS,
-        "Absolute Add Average Clip Copy Cos Divide Equal Exp Expm1 Floor Greater GreaterEqual Less LessEqual Log Log1p "
-        "LogicalAnd LogicalNot LogicalOr Maximum Minimum Mod Multiply Negative NotEqual Power Reciprocal Round Sign "
-        "Sin Sqrt Square Subtract Tanh TrueDivide Where",
+        "Abs Absolute Add Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Cbrt Ceil Clip Copy Cos Cosh Divide "
+        "DivideNoNan Equal Exp Exp2 Expm1 Floor FloorDivide Fmax Fmin Fmod Greater GreaterEqual Heaviside Hypot "
+        "Isfinite Isinf Isnan Less LessEqual Log Log10 Log1p Log2 Logaddexp Logaddexp2 LogicalAnd LogicalNot LogicalOr "
+        "LogicalXor Maximum Minimum Mod Multiply NanToNum Negative NotEqual OnesLike Power Reciprocal Round Sign "
+        "Signbit Sin Sinc Sinh Sqrt Square Subtract Tan Tanh TrueDivide Trunc Where ZerosLike",
     ),
     *_operations(
         NN,
-        "Celu Elu Gelu HardSigmoid HardSilu HardTanh LeakyRelu LogSigmoid Relu Relu6 Selu Sigmoid Silu Softplus "
-        "Softsign",
+        "Celu Elu Gelu HardShrink HardSigmoid HardSilu HardTanh LeakyRelu LogSigmoid Relu Relu6 Selu Sigmoid Silu "
+        "SoftShrink Softplus Softsign SparsePlus SparseSigmoid Squareplus TanhShrink Threshold",
     ),
-    keras.src.ops.core.Cast,
+    *_operations(MATH, "Erf Erfc Erfinv Rsqrt"),
+    *_operations(CORE, "Cast ConvertToTensor SaturateCast StopGradient"),
+    *_operations(IMAGE, "HSVToRGB RGBToGrayscale RGBToHSV"),
 )
 NORMS_OF_AXES = (layers.LayerNormalization, layers.RMSNormalization, layers.UnitNormalization)
 NORMS_OF_IMAGES = (layers.GroupNormalization, FilterResponseNormalization)
@@ -211,9 +234,9 @@ VIEWS = (layers.Flatten, layers.Reshape, OPS.Reshape, OPS.Squeeze, OPS.ExpandDim
 # The first that a layer is an instance of is its reader.
 READERS: tuple[tuple[tuple[type, ...], Reader], ...] = (
     *WINDOW_READERS,
-    ((layers.RandomCrop, layers.Dot, layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D), _unknown),
+    ((layers.RandomCrop, layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D), _unknown),
     ((layers.Concatenate, OPS.Concatenate), _concatenated),
-    ((layers.Softmax, NN.Softmax), _softmax),
+    ((layers.Softmax, NN.Softmax, NN.LogSoftmax), _softmax),
     (NORMS_OF_AXES, _normalized),
     (NORMS_OF_IMAGES, _normalized_over_image),
     ((Merge, *AUGMENTATION, *POINTWISE, *ELEMENTWISE), _pointwise),
@@ -224,7 +247,7 @@ READERS: tuple[tuple[tuple[type, ...], Reader], ...] = (
     ((layers.Permute,), _permuted),
     ((OPS.Transpose,), _transpose),
     ((OPS.Pad,), _padded),
-    (_operations(OPS, "Amax Amin Max Mean Min Prod Std Sum Var"), _reduction),
+    (_operations(OPS, "Amax Amin Argmax Argmin Average Max Mean Min Prod Std Sum Var"), _reduction),
     ((layers.RNN, layers.Bidirectional), _recurrent),
     ((layers.SpectralNormalization,), _wrapped),
     ((layers.TimeDistributed,), _time_distributed),

@@ -122,6 +122,8 @@ def joined(traces: Sequence[Trace], shape: Shape) -> Trace:
         along_axis = {p for p, part in zip(found, parts, strict=True) if p is not None and part.length != 1}
         if len(along_axis) > 1:
             return replace(traces[0], shape=shape, unknown="its inputs have the axes of the image in other places")
+        if len({part.jump > 0 for part in parts if part.length != 1 and part.size}) > 1:
+            return replace(traces[0], shape=shape, unknown="it joins an image with its mirror image")
         place = next(iter(along_axis or {p for p in found if p is not None}), None)
         places.append(None if place is None else place + len(shape))
         fields.append(merged(parts))

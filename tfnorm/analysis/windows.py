@@ -8,6 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+import keras
 from keras import layers
 from keras.src.layers.convolutional.base_conv import BaseConv
 from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
@@ -199,7 +200,7 @@ WINDOW_READERS: tuple[tuple[tuple[type, ...], Reader], ...] = (
     ((BaseConvTranspose,), _transposed),
     ((BaseGlobalPooling,), _global_pool),
     ((BaseAdaptivePooling,), _adaptive_pool),
-    ((layers.Resizing,), _resizing),
+    ((layers.Resizing, keras.src.ops.image.Resize), _resizing),
     ((layers.CenterCrop,), _center_crop),
     ((layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D), _up_sampling),
     ((layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D), _moved(1, "padding")),

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import keras
-import numpy as np
-
 from tfnorm.analysis.activations import activation_statistics, norm_calls
+from tfnorm.callbacks._batches import TravellingCallback, joined_inputs
 from tfnorm.errors import DataError, whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class ActivationStatistics(keras.callbacks.Callback):
+class ActivationStatistics(TravellingCallback):
     """Record mean, standard deviation and dead channels before and after every norm, over training.
 
     The same images pass through the model before the first epoch, after every ``every`` epochs and at the end;
@@ -23,7 +21,9 @@ class ActivationStatistics(keras.callbacks.Callback):
     `tfnorm.analysis.activation_statistics`; `tfnorm.report.plot_activations` draws it.
 
     Args:
-        x: Images as the model takes them, such as a few hundred of the test set.
+        x: Images as the model takes them, such as a few hundred of the test set: an array, one for each input of the
+            model in a list or a dictionary, or batches with or without classes, such as a `tf.data.Dataset`, which are
+            read once, now, and kept as arrays.
         every: Look after every so many epochs, in 1..; default 1.
         layers: Names of layers, norms or not; by default all norms.
         batch_size: Images at a time, at least 1; default 64.
@@ -59,7 +59,7 @@ class ActivationStatistics(keras.callbacks.Callback):
         super().__init__()
         for name, value in (("every", every), ("batch_size", batch_size)):
             whole_number(name, value, error=DataError)
-        self.x = keras.tree.map_structure(np.asarray, x)
+        self.x = joined_inputs(x)
         self.every = every
         self.options = {"layers": layers, "batch_size": batch_size, "batch_statistics": batch_statistics}
         self.records: list[dict[str, Any]] = []

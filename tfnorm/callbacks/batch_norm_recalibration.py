@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -9,11 +10,20 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfnorm.callbacks._batches import (
+    TravellingCallback,
+    check_batch,
+    check_iterable,
+    is_array,
+    portable,
+    split,
+    to_array,
+)
 from tfnorm.errors import DataError, TfnormError, whole_number
 from tfnorm.layers import BatchNormalization
 
 
-class BatchNormRecalibration(keras.callbacks.Callback):
+class BatchNormRecalibration(TravellingCallback):
     r"""Replace the moving statistics of every batch norm by those of the trained weights.
 
     The moving averages lag behind weights that change quickly and are noisy for small batches. Here some batches pass
@@ -65,8 +75,10 @@ class BatchNormRecalibration(keras.callbacks.Callback):
         for name, (value, least) in numbers.items():
             whole_number(name, value, least, error=DataError)
         # What has a shape is one array, in whichever library; other than that and a dictionary, x is batches.
-        self._whole = isinstance(x, Mapping) or (hasattr(x, "shape") and hasattr(x, "dtype"))
-        x = keras.tree.map_structure(np.asarray, x) if self._whole else x
+        self._whole = isinstance(x, Mapping) or is_array(x)
+        if not self._whole:
+            check_iterable(x)
+        x = keras.tree.map_structure(to_array, x) if self._whole else x
         self.x, self.batches, self.batch_size, self.every, self.seed = x, batches, batch_size, every, seed
         self.shift: dict[str, float] = {}
         self._epoch = 0
@@ -80,9 +92,9 @@ class BatchNormRecalibration(keras.callbacks.Callback):
                 "statistics to recalibrate. Leave the callback out."
             )
         if self._whole:
-            _check_batch(self.model, self.x)
+            check_batch(self.model, self.x)
         elif isinstance(self.x, list | tuple) and len(self.x):
-            _check_batch(self.model, _inputs_of(self.x[0]))
+            check_batch(self.model, split(self.x[0], self.x)[0])
         self._looked_at = None
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -107,8 +119,19 @@ class BatchNormRecalibration(keras.callbacks.Callback):
             self._recalibrate()
 
     def _recalibrate(self) -> None:
-        images = self._batches() if self._whole else _inputs(self.x, self.batches)
-        self.shift = recalibrate_batch_norms(self.model, images)
+        self.shift = recalibrate_batch_norms(self.model, self._batches() if self._whole else self._given())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made of."""
+        x = self.x if self._whole else portable(self.x, self.batches)
+        return {**super().__getstate__(), "x": x}
+
+    def _given(self) -> Iterator[Any]:
+        """Yield the inputs of the first few batches of ``x``."""
+        for batch in itertools.islice(self.x, self.batches):
+            inputs, _ = split(batch, self.x)
+            # Of PyTorch; the model may compute in another library.
+            yield keras.tree.map_structure(lambda part: to_array(part) if hasattr(part, "detach") else part, inputs)
 
     def _batches(self) -> Iterator[Any]:
         order = np.random.default_rng(self.seed).permutation(len(keras.tree.flatten(self.x)[0]))
@@ -117,33 +140,6 @@ class BatchNormRecalibration(keras.callbacks.Callback):
         for start in starts[: self.batches]:
             chosen = np.sort(order[start : start + self.batch_size])
             yield keras.tree.map_structure(lambda array, chosen=chosen: array[chosen], self.x)
-
-
-def _check_batch(model: keras.Model, batch: Any) -> None:
-    """Raise a DataError unless a batch is of arrays, one for each input that ``model`` is known to have."""
-    parts = keras.tree.flatten(batch)
-    kinds = {type(part).__name__ for part in parts if not hasattr(part, "shape")}
-    if kinds:
-        raise DataError(
-            f"A batch must be an array, or one for each input of the model. Received: {', '.join(sorted(kinds))}. "
-            "Make it one with np.asarray."
-        )
-    inputs = getattr(model, "inputs", None) if model.built else None
-    if inputs is not None and len(parts) < len(inputs):
-        raise DataError(
-            f"A batch must have an array for each of the {len(inputs)} inputs of the model. Received: {len(parts)}."
-        )
-    if inputs is None or len(inputs) != 1 or not hasattr(batch, "shape"):
-        return
-    wanted, given = tuple(inputs[0].shape), tuple(batch.shape)
-    # Keras adds a last axis of 1, or takes it away.
-    for shape in (given, (*given, 1), given[:-1] if given[-1:] == (1,) else given):
-        if len(shape) == len(wanted) and all(w in (None, s) for w, s in zip(wanted, shape, strict=True)):
-            return
-    raise DataError(
-        f"A batch must have the shape {wanted}, as the model takes it. Received: {given}. "
-        "Give one array of all images, or batches of them."
-    )
 
 
 def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
@@ -172,7 +168,7 @@ def recalibrate_batch_norms(model: keras.Model, batches: Iterable[Any]) -> dict[
     try:
         with _own_statistics(norms, sums):
             for batch in batches:
-                _check_batch(model, batch)
+                check_batch(model, batch)
                 model(batch, training=False)
         if not all(np.any(count) for count, *_ in sums.values()):
             raise DataError("There is no batch to recalibrate with. Give at least one, of two images or more.")
@@ -247,15 +243,3 @@ def _count(norm: Any, inputs: Any, mask: Any) -> np.ndarray:
 
 def _values(variable: Any) -> np.ndarray:
     return keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32")).astype("float64")
-
-
-def _inputs(batches: Iterable[Any], most: int) -> Iterator[Any]:
-    """Yield the inputs of the first few batches."""
-    for number, batch in enumerate(batches):
-        if number == most:
-            return
-        yield _inputs_of(batch)
-
-
-def _inputs_of(batch: Any) -> Any:
-    return batch[0] if isinstance(batch, tuple) else batch

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from tfnorm.callbacks._batches import TravellingCallback
 from tfnorm.errors import RunError, whole_number
 from tfnorm.files import write_whole
 from tfnorm.history import SCHEMA_VERSION, append_line, encode_record, explain, read_history
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class HistoryRecorder(keras.callbacks.Callback):
+class HistoryRecorder(TravellingCallback):
     r"""Record every epoch of ``model.fit``, in memory and as one line of JSON in a file.
 
     In Keras ``loss`` and ``val_loss`` include the weight penalty; curves that compare models need the loss without it:
@@ -78,6 +79,11 @@ class HistoryRecorder(keras.callbacks.Callback):
         self._opened = self._looked = False
         self._penalty: Callable[[], Any] | None = None
         self.on_epoch_begin(0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made of: settings and records, and nothing of an epoch under way."""
+        under_way = {"_penalty": None, "_looked": False, "_penalties": [], "_counts": [], "_rate": None}
+        return {**super().__getstate__(), **under_way, "_val_penalty": None, "records": list(self.records)}
 
     def to_frame(self) -> pd.DataFrame:
         """Return the records as a table, one row an epoch, with the index ``epoch`` (from 0)."""

@@ -65,7 +65,11 @@ def inspect(
     network: Annotated[str, typer.Argument(help="An architecture, or a .keras file.")],
     norm: Annotated[str | None, typer.Option(help="Norm spec, for an architecture. [default: bn]")] = None,
     input_shape: Annotated[
-        str | None, typer.Option(help="HEIGHTxWIDTHxCHANNELS, for an architecture or a model that leaves it open.")
+        str | None,
+        typer.Option(
+            help="HEIGHTxWIDTHxCHANNELS, for an architecture or a model that leaves it open; of other models "
+            "LENGTHxCHANNELS or DEPTHxHEIGHTxWIDTHxCHANNELS."
+        ),
     ] = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes, for an architecture. [default: 10]")] = None,
     batch_size: Annotated[int, typer.Option(help="Images a step, for the memory of activations.")] = 1,

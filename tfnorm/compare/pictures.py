@@ -187,5 +187,6 @@ def _draw_misclassified(run: Run, images: np.ndarray, path: Path) -> None:
     """Draw the images that a run gets wrong, as it did itself."""
     from tfnorm.report import misclassified_data, plot_misclassified
 
-    found = misclassified_data(run.labels, run.logits, class_names=run.config["data"]["class_names"])
+    names = run.config["data"]["class_names"]
+    found = misclassified_data(run.labels, run.logits, class_names=names, from_logits=True)
     plot_misclassified(images, found, title=found.title(run.label, run.images), path=path)

@@ -299,7 +299,7 @@ class _Trainer:
         status = "finished" if epoch is None else "diverged"
         wrong = None
         if finite:
-            found = find_misclassified(data.y_test, logits, class_names=data.class_names)
+            found = find_misclassified(data.y_test, logits, class_names=data.class_names, from_logits=True)
             wrong = found.total
             title = found.title(self.config.norm, evaluated_on(self.config.holdout))
             draw_misclassified(data.x_test, found, title=title, path=folder.path / "misclassified.png")
