@@ -8,7 +8,10 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfnorm.convert.clone import check_cloneable, clone_with, remake
+from tfnorm.convert.clone import clone_with, remake
+from tfnorm.convert.graph import Network
+from tfnorm.convert.kinds import NORMS
+from tfnorm.convert.report import warn_of_no_change
 from tfnorm.layers import (
     Activation,
     BatchNormalization,
@@ -39,21 +42,35 @@ def accelerate(model: keras.Model) -> keras.Model:
         A new model. Its file opens where `tfnorm.layers` is imported.
 
     Raises:
-        TfnormError: If the model is a subclass of its own or not built yet.
+        TfnormError: If the model has no graph or a `call` of its own, or is not built yet.
 
     Example:
         >>> model = tfnorm.convert.accelerate(keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3)))
         >>> type(model.get_layer("bn_Conv1"))
         <class 'tfnorm.layers.batch_normalization.BatchNormalization'>
     """
-    check_cloneable(model)
-    return clone_with(model, _fast_layer)
+    network = Network(model)
+    fast = clone_with(model, lambda layer: remake(layer, _fast_class(layer)))
+    parts = [part for layer in network.layers for part in (layer, getattr(layer, "layer", None))]
+    if not any(map(_fast_class, parts)):
+        norms = [layer for layer in network.everything if isinstance(layer, NORMS)]
+        kept = [network.change(layer, note=_why_kept(network, layer)) for layer in norms]
+        warn_of_no_change("accelerate", model.name, kept, "no norm, dropout or relu of Keras's own")
+    return fast
 
 
-def _fast_layer(layer):
-    """Return the new layer of an old one, of our class where that gives the same results."""
+def _fast_class(layer: Any) -> type | None:
+    """Return our class for a layer, where that gives the same results."""
     kind, serves = FAST.get(type(layer), (None, None))
-    return remake(layer, kind if serves and serves(layer) else None)
+    return kind if serves and serves(layer) else None
+
+
+def _why_kept(network: Network, norm: Any) -> str:
+    if type(norm) not in NORMS:
+        return "a class of its own"
+    if type(norm) not in FAST:
+        return "a layer of tfnorm already"
+    return network.inside(norm) or "its settings are none that the layer of tfnorm has"
 
 
 def _batch(layer: Any) -> bool:

@@ -27,7 +27,7 @@ from tfnorm.convert.kinds import (
     is_linear,
 )
 from tfnorm.convert.neighbours import removal
-from tfnorm.convert.report import Report
+from tfnorm.convert.report import Report, warn_of_no_change
 
 Scaling = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -56,7 +56,7 @@ def fold_batch_norm(model: keras.Model, *, return_report: bool = False) -> keras
         A new model; with ``return_report`` the pair (model, `Report`).
 
     Raises:
-        TfnormError: If the model is a subclass of its own or not built yet.
+        TfnormError: If the model has no graph or a `call` of its own, or is not built yet.
 
     Example:
         >>> old = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3))
@@ -93,6 +93,8 @@ def fold_batch_norm(model: keras.Model, *, return_report: bool = False) -> keras
     new_model = clone_with(model, make)
     for layer, weights in new_layers:
         layer.set_weights([*weights.kernels, weights.bias])
+    if not changes:
+        warn_of_no_change("fold_batch_norm", model.name, kept, "no batch norm")
     report = Report(tuple(changes), tuple(kept))
     return (new_model, report) if return_report else new_model
 
