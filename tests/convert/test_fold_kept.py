@@ -84,6 +84,30 @@ KEPT = {
         lambda x: layers.Conv2D(4, 3, padding="same")(bn()(x)),
         "at the start of the model 'net'",
     ),
+    "a padded depthwise convolution after it": (
+        lambda x: layers.DepthwiseConv2D(3, padding="same")(bn()(x)),
+        "at the start of the model 'net'",
+    ),
+    "a padded separable convolution after it": (
+        lambda x: layers.SeparableConv2D(4, 3, padding="same")(bn()(x)),
+        "at the start of the model 'net'",
+    ),
+    "a transposed convolution after it": (
+        lambda x: layers.Conv2DTranspose(4, 3)(bn()(x)),
+        "at the start of the model 'net'",
+    ),
+    "a transposed convolution without overlap after it": (
+        lambda x: layers.Conv2DTranspose(4, 2, strides=2)(bn()(x)),
+        "at the start of the model 'net'",
+    ),
+    "a penalized flatten after it": (
+        lambda x: layers.Dense(3)(layers.Flatten(activity_regularizer="l2")(bn()(x))),
+        "at the start of the model 'net'",
+    ),
+    "a picture made of it": (
+        lambda x: layers.Dense(3)(layers.Reshape((7, 28))(bn()(x))),
+        "at the start of the model 'net'",
+    ),
     "another axis": (lambda x: bn(axis=1)(layers.Conv2D(7, 1, name="conv")(x)), "not over the channels of 'conv'"),
     "another axis of a pool": (
         lambda x: bn()(layers.AveragePooling2D(2, data_format="channels_first", name="pool")(layers.Dense(4)(x))),
