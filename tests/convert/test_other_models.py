@@ -261,12 +261,22 @@ def test_a_norm_inside_a_call_of_ones_own_is_named():
 
 @pytest.mark.parametrize("conversion", CONVERSIONS)
 def test_other_models_are_refused(conversion):
-    with pytest.raises(TfnormError) as caught:
-        CONVERSIONS[conversion](Own(name="mine"))
-    assert str(caught.value) == (
-        "Only functional and sequential models can be converted. Received: Own 'mine'. "
-        "Build it with keras.Input and keras.Model(inputs, outputs)."
-    )
+    class Either(keras.Model):
+        pass
+
+    class Sibling(Either):
+        def call(self, x):
+            return x
+
+    models = [Own(name="mine"), Sibling(name="mine")]
+    given(Either, "functional")  # which makes Keras's class of functional models a base of both
+    for model in models:
+        with pytest.raises(TfnormError) as caught:
+            CONVERSIONS[conversion](model)
+        assert str(caught.value) == (
+            f"Only functional and sequential models can be converted. Received: {type(model).__name__} 'mine'. "
+            "Build it with keras.Input and keras.Model(inputs, outputs)."
+        )
 
 
 @pytest.mark.parametrize("conversion", CONVERSIONS)

@@ -30,7 +30,7 @@ def check_cloneable(model: keras.Model) -> None:
         raise TfnormError(f"A model is needed. Received: {str(model)!r}. Open a file with keras.models.load_model.")
     if not has_graph(model):
         name = f" {model.name!r}" if hasattr(model, "name") else ""
-        if isinstance(model, Functional | keras.Sequential):
+        if isinstance(model, Functional | keras.Sequential) and getattr(model, "inputs", None):
             raise TfnormError(
                 f"The class {type(model).__name__} of the model{name} has a `call` of its own, so the model computes "
                 "something else than its graph. Only the graph can be converted: if that is what you want, convert "
