@@ -194,6 +194,38 @@ def test_weights_of_the_layer_after_are_those_of_the_formula(seeded):
     np.testing.assert_allclose(new_bias, bias + np.einsum("hwco,c->o", kernel, shift), rtol=1e-5)
 
 
+LAYERS_AFTER = {
+    "conv": lambda **settings: layers.Conv2D(6, 2, **settings),
+    "groups": lambda **settings: layers.Conv2D(6, 2, groups=2, **settings),
+    "depthwise": lambda **settings: layers.DepthwiseConv2D(2, depth_multiplier=2, **settings),
+    "separable": lambda **settings: layers.SeparableConv2D(6, 2, depth_multiplier=2, **settings),
+}
+STEPS = {"plain": {}, "strides": {"strides": 2}, "dilated": {"dilation_rate": 2}}
+BETWEEN = {
+    "nothing": lambda layout: [],
+    "dropout": lambda layout: [layers.Dropout(0.5)],
+    "average": lambda layout: [layers.AveragePooling2D(2, strides=1, padding="same", data_format=layout)],
+    "cropping": lambda layout: [layers.Cropping2D(1, data_format=layout), layers.Identity()],
+    "upsampling": lambda layout: [layers.UpSampling2D(2, data_format=layout)],
+}
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("between", BETWEEN)
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("kind", LAYERS_AFTER)
+def test_every_layer_after_a_norm(kind, bias, step, between, layout, seeded):
+    first = layout == "channels_first"
+    layer = LAYERS_AFTER[kind](data_format=layout, use_bias=bias, name="conv", **STEPS[step])
+    norms = bn(axis=1 if first else -1), bn("last", axis=1 if first else -1)
+    flat = [layers.Flatten(data_format=layout), layers.Dense(3, use_bias=bias, name="dense")]
+    parts = [norms[0], *BETWEEN[between](layout), layer, layers.ReLU(), norms[1], *BETWEEN[between](layout), *flat]
+    shape = (4, 13, 11) if first else (13, 11, 4)  # no width is a number of channels
+    assert fold(chain(shape, *parts), seeded)[1] == {"bn": "conv", "last": "dense"}
+
+
 def test_several_norms_into_one_layer(seeded):
     parts = [bn("bn1"), layers.Dense(6, name="dense"), bn("bn2"), layers.Dropout(0.5), bn("bn3"), layers.ReLU()]
     folded, taken, _ = fold(chain((4,), *parts), seeded)

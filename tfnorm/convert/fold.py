@@ -153,6 +153,7 @@ SCALINGS: dict[type, Scaling] = {
     **dict.fromkeys(DEPTHWISE, _each_depthwise),
 }
 
+MISTAKE = "Keras on TensorFlow adds its bias along the width"
 # Layers that put the numbers of each channel into one axis.
 FLATTENING = (layers.Flatten, layers.Reshape)
 
@@ -247,6 +248,8 @@ class _Folding:
             return None, f"after the activation of {layer.name!r}"
         if is_adapted(layer):
             return None, f"{layer.name!r} is quantized or has LoRA weights"
+        if _mistakes_its_bias(layer, tensor.shape):
+            return None, f"the outputs of {layer.name!r} are as wide as it has channels, which are first: {MISTAKE}"
         return maker, ""
 
     def _after(
@@ -274,6 +277,7 @@ class _Folding:
             layer.padding == "valid" or math.prod(layer.kernel_size) == 1
         )
         scales = (unpadded or type(layer) is layers.Dense) and not is_adapted(layer)
+        scales = scales and not _mistakes_its_bias(layer, call.outputs[0].shape)
         if (scales or pooled) and axis != axis_of_channels(layer, len(tensor.shape)):
             return None, ""
         if self._passes(graph, call, norm):
@@ -294,6 +298,13 @@ class _Folding:
     def _is_active(self, graph: Graph, node: Any) -> bool:
         """Return whether a layer that is idle at inference alone is called in training."""
         return is_idle(node.operation) and self.network.in_training(graph, node)
+
+
+def _mistakes_its_bias(layer: Any, shape: tuple[int | None, ...]) -> bool:
+    """Return whether Keras adds the bias of a layer with outputs of ``shape`` along another axis than the channels."""
+    first = getattr(layer, "data_format", None) == "channels_first"
+    # Its `ops.add` takes what has the size of the last axis for a bias of that axis.
+    return first and keras.backend.backend() == "tensorflow" and shape[1] == shape[-1] != 1
 
 
 def _flattened(layer: Any, shape: tuple[int, ...], axis: int, channels: np.ndarray) -> np.ndarray:
