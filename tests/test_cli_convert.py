@@ -436,3 +436,40 @@ def test_inspect_refuses_options_of_files_for_an_architecture(option, value, cap
 def test_what_changes_nothing_says_why(files, tmp_path, capsys, monkeypatch):
     code, _, err = run([files / "plain.keras", tmp_path / "new.keras", "--fold"], capsys, monkeypatch)
     assert (code, err) == (0, "tfnorm: fold_batch_norm changed nothing. The model 'plain' has no batch norm.\n")
+
+
+MAXOUT = """
+import keras
+
+@keras.saving.register_keras_serializable("Addons")
+class Maxout(keras.layers.Layer):
+    def __init__(self, num_units, **kwargs):
+        super().__init__(**kwargs)
+
+    def call(self, x):
+        return keras.ops.max(keras.ops.reshape(x, (-1, 4, 5, 2, 3)), axis=-1)
+"""
+
+
+def test_from_tfa_with_a_layer_of_ones_own(tmp_path, capsys, monkeypatch, forgotten):
+    import cases
+    import keras
+
+    maxout = {
+        "module": "tensorflow_addons",
+        "class_name": "Maxout",
+        "config": {"name": "maxout", "trainable": True, "dtype": "float32", "num_units": 2},
+        "registered_name": "Addons>Maxout",
+    }
+    folder = cases.unpack("group_norm-groups_2", tmp_path / "old")
+    path = cases.changed(folder / "model.keras", lambda found: found.append(maxout))
+    arguments = [path, tmp_path / "new.keras", "--from-tfa"]
+    code, _, err = run(arguments, capsys, monkeypatch)
+    assert code == 2 and "Addons>Maxout" in err
+    (tmp_path / "own_maxout.py").write_text(MAXOUT)
+    try:
+        code, _, err = run([*arguments, "--import", tmp_path / "own_maxout.py"], capsys, monkeypatch)
+        assert (code, err) == (0, "")
+        assert [type(layer).__name__ for layer in load(tmp_path / "new.keras").layers][-1] == "Maxout"
+    finally:
+        keras.saving.get_custom_objects().pop("Addons>Maxout", None)
