@@ -329,6 +329,25 @@ def test_what_changes_nothing_says_why(case):
     assert re.search(why, sentence, re.IGNORECASE)
 
 
+def test_the_report_of_accelerate():
+    image = keras.Input((8, 8, 3))
+    x = layers.TimeDistributed(layers.LayerNormalization(name="ln"), name="rows")(Backbone(name="backbone")(image))
+    x = Doubled(name="net")(layers.Conv2DTranspose(3, 3, name="up")(x))
+    x = layers.BatchNormalization(name="odd", renorm=True)(x)
+    model = keras.Model(image, x)
+    new, report = accelerate(model, return_report=True)
+    assert [(change.layer, change.after) for change in report.changes] == [
+        ("backbone/bn", "BatchNormalization"),
+        ("backbone/relu", "ReLU"),
+        ("rows/ln", "LayerNormalization"),
+    ]
+    assert [(change.layer, change.note) for change in report.kept] == [
+        ("net/bn", "inside the layer 'net' (Doubled)"),
+        ("odd", "it has settings that the layer of tfnorm does not have"),
+    ]
+    assert type(new.get_layer("rows").layer) is ours.LayerNormalization
+
+
 def test_what_changes_something_says_nothing():
     for conversion in (accelerate, fold_batch_norm):
         assert heard(conversion, stack(layers.Dense(2), layers.BatchNormalization()))[1] == []

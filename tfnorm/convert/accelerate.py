@@ -11,7 +11,7 @@ from keras import layers
 from tfnorm.convert.clone import clone_with, remake
 from tfnorm.convert.graph import Network
 from tfnorm.convert.kinds import NORMS
-from tfnorm.convert.report import warn_of_no_change
+from tfnorm.convert.report import Report, warn_of_no_change
 from tfnorm.layers import (
     Activation,
     BatchNormalization,
@@ -24,7 +24,7 @@ from tfnorm.layers import (
 )
 
 
-def accelerate(model: keras.Model) -> keras.Model:
+def accelerate(model: keras.Model, *, return_report: bool = False) -> keras.Model | tuple[keras.Model, Report]:
     """Return the same network with tfnorm's faster norms, dropouts and relus in place of Keras's own.
 
     Batch, layer, group and RMS normalization, dropout, ReLU, ``Activation("relu")`` and 16-bit convolutions of exactly
@@ -37,9 +37,11 @@ def accelerate(model: keras.Model) -> keras.Model:
     Args:
         model: A functional or sequential model, such as those of `keras.applications`, nested models and shared
             layers included; it is not changed.
+        return_report: Whether to return the report too. Defaults to `False`.
 
     Returns:
-        A new model. Its file opens where `tfnorm.layers` is imported.
+        A new model; with ``return_report`` the pair (model, `Report`), which names each norm that stays and why. Its
+        file opens where `tfnorm.layers` is imported.
 
     Raises:
         TfnormError: If the model has no graph or a `call` of its own, or is not built yet.
@@ -52,11 +54,16 @@ def accelerate(model: keras.Model) -> keras.Model:
     network = Network(model)
     fast = clone_with(model, lambda layer: remake(layer, _fast_class(layer)))
     parts = [part for layer in network.layers for part in (layer, getattr(layer, "layer", None))]
-    if not any(map(_fast_class, parts)):
-        norms = [layer for layer in network.everything if isinstance(layer, NORMS)]
-        kept = [network.change(layer, note=_why_kept(network, layer)) for layer in norms]
+    kinds = {id(part): kind.__name__ for part in parts if (kind := _fast_class(part))}
+    changes, kept = [], []
+    for layer in network.everything:
+        if id(layer) in kinds:
+            changes.append(network.change(layer, kinds[id(layer)]))
+        elif isinstance(layer, NORMS):
+            kept.append(network.change(layer, note=_why_kept(network, layer)))
+    if not changes:
         warn_of_no_change("accelerate", model.name, kept, "no norm, dropout or relu of Keras's own")
-    return fast
+    return (fast, Report(tuple(changes), tuple(kept))) if return_report else fast
 
 
 def _fast_class(layer: Any) -> type | None:
@@ -70,7 +77,7 @@ def _why_kept(network: Network, norm: Any) -> str:
         return "a class of its own"
     if type(norm) not in FAST:
         return "a layer of tfnorm already"
-    return network.inside(norm) or "its settings are none that the layer of tfnorm has"
+    return network.inside(norm) or "it has settings that the layer of tfnorm does not have"
 
 
 def _batch(layer: Any) -> bool:
