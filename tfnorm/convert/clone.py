@@ -183,7 +183,7 @@ def _of_the_same_class(model: Any, *graph: Any) -> Any:
     if isinstance(model, keras.Sequential):
         own = kind if kind.__init__ is keras.Sequential.__init__ else keras.Sequential
         return own(*graph, name=model.name)
-    config = {} if kind.get_config is Functional.get_config else model.get_config()
+    config = {} if kind.get_config is Functional.get_config else config_of(model)
     settings = {key: value for key, value in config.items() if key not in _OF_THE_GRAPH}
     # Keras does not look at arguments that are given by name alone, which the configuration must have.
     lost = not settings and inspect.getfullargspec(kind.__init__).kwonlyargs
