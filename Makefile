@@ -55,6 +55,7 @@ bench: $(DEV)
 	$(BIN)/python benchmarks/memory.py || test ! -e /proc/self/clear_refs
 	$(BIN)/python benchmarks/accelerate.py
 	$(BIN)/python benchmarks/fold.py
+	$(BIN)/python benchmarks/families.py
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python docs/performance.py
 

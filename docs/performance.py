@@ -205,6 +205,39 @@ def fold(record: Record) -> list[str]:
     ]
 
 
+def families(record: Record) -> list[str]:
+    """Return the section on the outputs of converted models."""
+
+    def share(value):
+        return "–" if value is None else f"{value:.0e}"
+
+    conversions = {"fold": "folded", "accelerate": "accelerated", "to_keras": "and back", "replace": "replaced"}
+    return [
+        "## Conversions of keras.applications",
+        "",
+        "One model of each family of `keras.applications` before and after each conversion of `tfnorm.convert`: how "
+        "many norms it has, how many are folded into other layers and replaced by `gn:8`, and the largest difference "
+        "of the logits, as a share of the largest distance of a logit from its mean over the images. *Folded* is "
+        "`fold_batch_norm`, *accelerated* `accelerate`, *and back* `to_keras` of that, *replaced* `replace_norms` by "
+        "tfnorm's norm of the same kind. The weights of all other layers are bit for bit the same, and the "
+        "configuration after `to_keras` is that of the model. "
+        f"`benchmarks/families.py` fails where a difference reaches {record['settings']['most']:.0e}.",
+        "",
+        *origin(record),
+        *table(
+            ["family", "model", "input", "norms", "folded", "replaced"]
+            + [f"difference {words}" for words in conversions.values()],
+            (
+                [row["family"], f"`{row['model']}`", shape(row["input"])]
+                + [str(row[key]) for key in ("norms", "folded", "replaced")]
+                + [share(row["difference"][key]) for key in conversions]
+                for row in record["rows"]
+            ),
+            left=3,
+        ),
+    ]
+
+
 def scaling(record: Record) -> list[str]:
     """Return the section on growth with size."""
 
@@ -309,6 +342,7 @@ SECTIONS: dict[str, Callable[[Record], list[str]]] = {
     "training": training,
     "accelerate": accelerate,
     "fold": fold,
+    "families": families,
     "scaling": scaling,
     "memory": memory,
     "accuracy": accuracy,

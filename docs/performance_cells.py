@@ -55,6 +55,7 @@ def origin(record: Record) -> list[str]:
             ("steps", "steps a peak"),
             ("seeds", "seeds"),
             ("epochs", "epochs"),
+            ("images", "images"),
         )
         if key in settings
     )

@@ -62,6 +62,73 @@ def test_benchmark_writes_finite_numbers_and_a_picture(name, script, monkeypatch
     assert "tiny.json and tiny.png" in capsys.readouterr().out
 
 
+@pytest.fixture
+def families(script, monkeypatch):
+    """Return the benchmark of conversions with a family that is small, and one without norms."""
+    module = script("families")
+    made = {"tiny": [keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()], "bare": [keras.layers.Conv2D(4, 3)]}
+    for name in made:
+        monkeypatch.setitem(module.FAMILIES, name, (name, 6))
+
+    def make(family):
+        ends = [keras.layers.ReLU(), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
+        return keras.Sequential([keras.Input((6, 6, 1)), *made[family], *ends], name=family)
+
+    monkeypatch.setattr(module, "make", make)
+    return module
+
+
+def test_families_are_converted_and_written(families, tmp_path, capsys):
+    options = ["--families", "tiny", "bare", "--name", "some"]
+    families.main(options, row_of=lambda family, images: families.compare(family, images=images))
+    tiny, bare = json.loads((tmp_path / "some.json").read_text())["rows"]
+    assert (tiny["norms"], tiny["folded"], tiny["kept"], tiny["replaced"]) == (1, 1, 0, 1)
+    assert all(value < 1e-5 for value in tiny["difference"].values()) and tiny["difference"]["replace"] is not None
+    assert (bare["norms"], bare["replaced"], bare["difference"]["replace"]) == (0, 0, None)
+    assert capsys.readouterr().out.count("as it should be") == 2
+
+
+def test_families_tell_what_is_wrong(families, monkeypatch):
+    row = families.compare("tiny", images=2)
+    fold = families.convert.fold_batch_norm
+
+    def wrong(model, **options):
+        folded, report = fold(model, **options)
+        folded.layers[0].bias.assign(folded.layers[0].bias + [1.0, 0.0, 0.0, 0.0])
+        return folded, report
+
+    monkeypatch.setattr(families.convert, "fold_batch_norm", wrong)
+    (fault,) = families.faults(families.compare("tiny", images=2))
+    assert fault.startswith("fold changes the logits by ")
+    nan = {**row["difference"], "accelerate": float("nan")}
+    assert families.faults({**row, "difference": nan}) == ["accelerate changes the logits by nan"]
+    assert families.faults({**row, "replaced": 0}) == ["1 norms not replaced"]
+    assert families.faults({**row, "kept": 3}) == ["-3 norms neither folded nor kept"]
+    assert families.faults({**row, "unequal_weights": 2}) == ["2 weights changed"]
+    assert families.faults({**row, "same_configuration": False}) == ["to_keras gives another configuration"]
+    with pytest.raises(SystemExit):
+        families.main(["--families", "tiny", "--name", "wrong"], row_of=lambda *_: {**row, "replaced": 0})
+
+
+ALL_FAMILIES = (
+    "ConvNeXt DenseNet EfficientNet EfficientNetV2 InceptionResNetV2 InceptionV3 MobileNet MobileNetV2 MobileNetV3 "
+    "NASNet ResNet ResNetV2 VGG Xception"
+).split()
+
+
+def test_all_families_are_there(script):
+    assert list(script("families").FAMILIES) == ALL_FAMILIES
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("family", ALL_FAMILIES)
+def test_a_family_of_keras_applications(family, script):
+    module = script("families")
+    row = module.in_a_process(family, 8)
+    assert module.faults(row) == []
+    assert row["norms"] > 0 or family == "VGG"
+
+
 def test_layers_divide_by_the_time_of_tfnorm(script, monkeypatch):
     layers = script("layers")
     given = {"tfnorm": [2.0, 2.0], "keras": [8.0, 8.0], "copy": [0.5, 0.5]}

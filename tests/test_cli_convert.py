@@ -7,9 +7,9 @@ import pytest
 from tfnorm.cli import main
 
 
-def run(arguments, capsys, monkeypatch):
+def run(arguments, capsys, monkeypatch, command="convert"):
     """Run ``tfnorm convert`` in this process and return exit code, output and errors."""
-    monkeypatch.setattr(sys, "argv", ["tfnorm", "convert", *map(str, arguments)])
+    monkeypatch.setattr(sys, "argv", ["tfnorm", command, *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
         main()
     captured = capsys.readouterr()
@@ -115,8 +115,8 @@ def test_from_tfa(files, tmp_path, capsys, monkeypatch):
 
     seen = []
 
-    def load_tfa_model(path, *, model):
-        seen.append((path, model))
+    def load_tfa_model(path, *, model, safe_mode):
+        seen.append((path, model, safe_mode))
         return load(files / "bn.keras")
 
     monkeypatch.setattr(convert, "load_tfa_model", load_tfa_model, raising=False)
@@ -125,8 +125,10 @@ def test_from_tfa(files, tmp_path, capsys, monkeypatch):
     arguments = [tmp_path / "old.h5", tmp_path / "new.keras", "--from-tfa", "--model", tmp_path / "model.json"]
     code, out, _ = run(arguments, capsys, monkeypatch)
     assert (code, out) == (0, f"Wrote {tmp_path / 'new.keras'}\n")
-    assert seen == [(tmp_path / "old.h5", tmp_path / "model.json")]
+    assert seen == [(tmp_path / "old.h5", tmp_path / "model.json", True)]
     np.testing.assert_array_equal(outputs(tmp_path / "new.keras"), outputs(files / "bn.keras"))
+    assert run([*arguments, "--force", "--allow-lambda"], capsys, monkeypatch)[0] == 0
+    assert seen[-1][2] is False
 
 
 def test_a_file_is_written_over_only_if_told(files, tmp_path, capsys, monkeypatch):
@@ -244,7 +246,7 @@ def test_a_file_that_is_no_model(files, tmp_path, capsys, monkeypatch):
     code, _, err = run([files / "damaged.keras", tmp_path / "new.keras", "--fold"], capsys, monkeypatch)
     assert code == 2
     assert err.startswith(f"tfnorm: The file {str(files / 'damaged.keras')!r} is no Keras model that can be opened (")
-    assert err.endswith("). Give a model saved by Keras, and --from-tfa for one of tensorflow-addons.\n")
+    assert "Give a model saved by Keras." in err and err.endswith(" OUT.keras --from-tfa`.\n")
     assert err.count("\n") == 1
 
 
@@ -256,3 +258,218 @@ def test_a_model_without_norms(files, tmp_path, capsys, monkeypatch):
         "insert_norms, --insert on the command line, puts norms after convolutions.\n",
     )
     assert not list(tmp_path.iterdir())
+
+
+# Files with layers and code of one's own.
+
+OWN = """
+import keras
+from keras import layers
+
+@keras.saving.register_keras_serializable("mine")
+class Scale(layers.Layer):
+    def __init__(self, factor=2.0, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, x):
+        return self.factor * x
+
+    def compute_output_shape(self, shape):
+        return shape
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor}
+
+class Plain(Scale):
+    pass
+
+def cube(x):
+    return x * x * x
+
+def relu(x):
+    return -100.0 * x
+"""
+
+
+@pytest.fixture(scope="module")
+def own_files(tmp_path_factory):
+    """Return a folder with `own_layers.py` and files of models with what it defines, all unknown in this process."""
+    import keras
+    from keras import layers
+
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "own_layers.py").write_text(OWN)
+    namespace = {"__name__": "own_layers"}
+    exec(OWN, namespace)  # noqa: S102 - the text above
+    cases = {
+        "registered": namespace["Scale"](3.0),
+        "plain": namespace["Plain"](3.0),
+        "wrapped": layers.TimeDistributed(namespace["Plain"](3.0)),
+        "function": layers.Activation(namespace["cube"]),
+        "lambda": layers.Lambda(lambda x: 2 * x),
+        "named": layers.Lambda(namespace["cube"], output_shape=(6, 6, 4)),
+    }
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    for name, layer in cases.items():
+        image = keras.Input((8, 8, 3))
+        out = layers.BatchNormalization(name="bn")(layers.Conv2D(4, 3, activation="relu", name="conv")(image))
+        model = keras.Model(image, layer(layers.BatchNormalization(name="bn2")(layers.Conv2D(4, 1, name="last")(out))))
+        model.compile("sgd", "mse")
+        np.save(folder / f"{name}.npy", model(x))
+        for suffix in ("keras", "h5"):
+            model.save(folder / f"{name}.{suffix}")
+    keras.saving.get_custom_objects().pop("mine>Scale")
+    return folder
+
+
+@pytest.fixture
+def forgotten(monkeypatch):
+    """Forget after a test what it imported and where from."""
+    import keras
+
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    for name in [name for name in sys.modules if name.startswith("own_")]:
+        del sys.modules[name]
+    keras.saving.get_custom_objects().pop("mine>Scale", None)
+
+
+MISSING = {"registered": "Scale", "plain": "Plain", "wrapped": "Plain", "function": "cube", "named": "cube"}
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+@pytest.mark.parametrize("name", MISSING)
+def test_what_a_file_needs_is_named_and_imported(name, suffix, own_files, tmp_path, capsys, monkeypatch, forgotten):
+    import keras
+
+    source, target = own_files / f"{name}.{suffix}", tmp_path / "new.keras"
+    for command, others in (("inspect", []), ("convert", [target, "--fold"])):
+        code, out, err = run([source, *others], capsys, monkeypatch, command)
+        assert (code, out) == (2, "") and err.count("\n") == 1
+        assert f"{MISSING[name]}'" in err and "--import" in err and "--from-tfa" not in err
+    for command, others in (("inspect", []), ("convert", [target, "--fold"])):
+        code, out, err = run([source, *others, "--import", own_files / "own_layers.py"], capsys, monkeypatch, command)
+        assert (code, err) == (0, "") and "bn" in out
+    from tfnorm.model_file import open_model, own_objects
+
+    with own_objects([str(own_files / "own_layers.py")]):
+        new = open_model(target)
+    assert [layer.name for layer in new.layers if isinstance(layer, keras.layers.BatchNormalization)] == []
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    expected = np.load(own_files / f"{name}.npy")
+    np.testing.assert_allclose(new(x), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("flags", [["--to", "gn:2"], ["--insert", "bn", "--where", "last"], ["--to", "in", "--keras"]])
+def test_a_module_by_its_name(flags, own_files, tmp_path, capsys, monkeypatch, forgotten):
+    monkeypatch.chdir(own_files)
+    arguments = ["plain.keras", tmp_path / "new.keras", *flags, "--import", "own_layers"]
+    assert run(arguments, capsys, monkeypatch)[::2] == (0, "")
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_code_in_a_file_is_run_if_allowed(suffix, own_files, tmp_path, capsys, monkeypatch):
+    source = own_files / f"lambda.{suffix}"
+    for command, others in (("convert", [tmp_path / "new.keras", "--fold"]), ("inspect", [])):
+        code, out, err = run([source, *others], capsys, monkeypatch, command)
+        assert (code, out) == (2, "") and err.count("\n") == 1
+        assert "Lambda" in err and "--allow-lambda" in err and "safe_mode" not in err
+        code, out, _ = run([source, *others, "--allow-lambda"], capsys, monkeypatch, command)
+        assert code == 0 and "bn" in out
+
+
+def test_a_lambda_that_needs_more_than_the_file_holds(tmp_path, capsys, monkeypatch):
+    import keras
+
+    image = keras.Input((4,))
+    namespace = {"keras": keras}
+    exec("code = lambda x: keras.ops.abs(x)", namespace)  # noqa: S102
+    keras.Model(image, keras.layers.Lambda(namespace["code"])(image)).save(tmp_path / "a.keras")
+    code, _, err = run([tmp_path / "a.keras", "--allow-lambda"], capsys, monkeypatch, "inspect")
+    assert code == 2 and err.count("\n") == 1
+    assert "NameError: name 'keras' is not defined" in err and "--import" in err
+
+
+BROKEN = {
+    "raises": ("x = 1\n\ndef f():\n    return missing\n\nf()\n", "NameError: name 'missing' is not defined", 4),
+    "in a library": ("import numpy as np\nnp.zeros(-1)\n", "ValueError", 2),
+    "syntax": ("x = 1\nclass A\n", "SyntaxError", 2),
+    "missing": ("\nimport own_missing\n", "ModuleNotFoundError: No module named 'own_missing'", 2),
+    "exits": ("import sys\nsys.exit(3)\n", "SystemExit: 3", 2),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_errors_of_what_is_imported_are_shown_as_theirs(case, own_files, tmp_path, capsys, monkeypatch, forgotten):
+    text, error, line = BROKEN[case]
+    (tmp_path / "own_broken.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    for given in (tmp_path / "own_broken.py", "own_broken"):
+        code, out, err = run([own_files / "plain.keras", "--import", given], capsys, monkeypatch, "inspect")
+        assert (code, out) == (2, "") and err.count("\n") == 1
+        assert error in err and f"{tmp_path / 'own_broken.py'}, line {line})" in err
+        assert "own_broken" not in sys.modules
+
+
+def test_imports_that_are_not_there(own_files, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(own_files)
+    for given, words in (("none.py", "no file 'none.py'"), ("none_such.inner", "no module 'none_such.inner'")):
+        for command, others in (("convert", [tmp_path / "new.keras", "--fold"]), ("inspect", [])):
+            code, _, err = run(["plain.keras", *others, "--import", given], capsys, monkeypatch, command)
+            assert code == 2 and words in err and "--import" in err and err.count("\n") == 1
+
+
+def test_an_import_that_lacks_what_the_file_needs(own_files, tmp_path, capsys, monkeypatch, forgotten):
+    (tmp_path / "own_other.py").write_text("x = 1")
+    arguments = [own_files / "plain.keras", "--import", tmp_path / "own_other.py"]
+    code, _, err = run(arguments, capsys, monkeypatch, "inspect")
+    assert code == 2 and "'Plain'" in err and "own_other.py" in err and "Register" in err
+
+
+@pytest.mark.parametrize(("option", "value"), [("--import", ["json"]), ("--allow-lambda", [])])
+def test_inspect_refuses_options_of_files_for_an_architecture(option, value, capsys, monkeypatch):
+    code, _, err = run(["mnist_7k", option, *value], capsys, monkeypatch, "inspect")
+    assert code == 2 and err.startswith(f"tfnorm: {option} belongs to a file")
+
+
+def test_what_changes_nothing_says_why(files, tmp_path, capsys, monkeypatch):
+    code, _, err = run([files / "plain.keras", tmp_path / "new.keras", "--fold"], capsys, monkeypatch)
+    assert (code, err) == (0, "tfnorm: fold_batch_norm changed nothing. The model 'plain' has no batch norm.\n")
+
+
+MAXOUT = """
+import keras
+
+@keras.saving.register_keras_serializable("Addons")
+class Maxout(keras.layers.Layer):
+    def __init__(self, num_units, **kwargs):
+        super().__init__(**kwargs)
+
+    def call(self, x):
+        return keras.ops.max(keras.ops.reshape(x, (-1, 4, 5, 2, 3)), axis=-1)
+"""
+
+
+def test_from_tfa_with_a_layer_of_ones_own(tmp_path, capsys, monkeypatch, forgotten):
+    import cases
+    import keras
+
+    maxout = {
+        "module": "tensorflow_addons",
+        "class_name": "Maxout",
+        "config": {"name": "maxout", "trainable": True, "dtype": "float32", "num_units": 2},
+        "registered_name": "Addons>Maxout",
+    }
+    folder = cases.unpack("group_norm-groups_2", tmp_path / "old")
+    path = cases.changed(folder / "model.keras", lambda found: found.append(maxout))
+    arguments = [path, tmp_path / "new.keras", "--from-tfa"]
+    code, _, err = run(arguments, capsys, monkeypatch)
+    assert code == 2 and "Addons>Maxout" in err
+    (tmp_path / "own_maxout.py").write_text(MAXOUT)
+    try:
+        code, _, err = run([*arguments, "--import", tmp_path / "own_maxout.py"], capsys, monkeypatch)
+        assert (code, err) == (0, "")
+        assert [type(layer).__name__ for layer in load(tmp_path / "new.keras").layers][-1] == "Maxout"
+    finally:
+        keras.saving.get_custom_objects().pop("Addons>Maxout", None)

@@ -170,7 +170,7 @@ def tfnorm_command(monkeypatch):
 
 def files_of(words):
     """Return the files that a command reads."""
-    files = [word for word in words if word.endswith((".keras", ".h5", ".npz", ".npy"))]
+    files = [word for word in words if word.endswith((".keras", ".h5", ".npz", ".npy", ".py"))]
     return files[:1] + files[2:] if words[0] == "convert" else files
 
 

@@ -24,7 +24,7 @@ ORDER = (
     ("datasets",),
     ("convert",),
     ("analysis",),
-    ("models",),
+    ("models", "model_file"),
     ("layers", "regularizers"),
     ("ops",),
     ("history", "files"),

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfnorm.errors import DataError, TfnormError, first_line
+from tfnorm.errors import DataError, TfnormError
 from tfnorm.files import whole_file
+from tfnorm.model_file import check_imports, open_model, own_objects
 from tfnorm.spec import NormSpec, parse_norm
 
 if TYPE_CHECKING:
-    import keras
     import numpy as np
 
     from tfnorm.convert import Report
@@ -31,6 +31,8 @@ class FileConversion:
         calibrate: A .npy file with a batch of inputs, for the same.
         model: A description of the model, for "from-tfa" and weights alone.
         stock: Whether to write Keras's own layers.
+        imports: Modules and Python files with layers of one's own in the file.
+        allow_lambda: Whether to run the code of Lambda layers in the file.
     """
 
     source: Path
@@ -41,21 +43,28 @@ class FileConversion:
     calibrate: Path | None = None
     model: Path | None = None
     stock: bool = False
+    imports: tuple[str, ...] = ()
+    allow_lambda: bool = False
 
     def run(self) -> Report:
         """Read, convert and write; return what was done."""
+        with own_objects(self.imports):
+            return self._run()
+
+    def _run(self) -> Report:
         from tfnorm import convert
 
         report = convert.Report(())
         if self.kind == "from-tfa":
-            model = convert.load_tfa_model(self.source, model=self.model)
-        elif self.kind == "fold":
-            model, report = convert.fold_batch_norm(open_model(self.source), return_report=True)
+            model = convert.load_tfa_model(self.source, model=self.model, safe_mode=not self.allow_lambda)
         else:
-            change = convert.replace_norms if self.kind == "to" else convert.insert_norms
             batch = None if self.calibrate is None else read_batch(self.calibrate)
-            model = open_model(self.source)
-            model, report = change(model, self.spec, where=self.where, calibrate=batch, return_report=True)
+            old = open_model(self.source, imports=self.imports, allow_lambda=self.allow_lambda)
+            if self.kind == "fold":
+                model, report = convert.fold_batch_norm(old, return_report=True)
+            else:
+                change = convert.replace_norms if self.kind == "to" else convert.insert_norms
+                model, report = change(old, self.spec, where=self.where, calibrate=batch, return_report=True)
         if self.stock:
             model = convert.to_keras(model)
         with whole_file(self.target) as temporary:
@@ -76,6 +85,8 @@ def file_conversion(
     model: Path | None = None,
     stock: bool = False,
     force: bool = False,
+    imports: Sequence[str] = (),
+    allow_lambda: bool = False,
 ) -> FileConversion:
     """Return the conversion that is asked for, without importing Keras.
 
@@ -91,6 +102,8 @@ def file_conversion(
         model: The model as JSON, for ``from_tfa`` and a file of weights alone.
         stock: Whether to write Keras's own layers, which open without tfnorm.
         force: Whether to write over a file.
+        imports: Modules and Python files with layers of one's own in the file.
+        allow_lambda: Whether to run the code of Lambda layers in the file.
     """
     kinds = {"to": to is not None, "insert": insert is not None, "fold": fold, "from-tfa": from_tfa}
     chosen = [kind for kind, given in kinds.items() if given]
@@ -112,13 +125,16 @@ def file_conversion(
             raise DataError(
                 f"There is no file {str(file)!r} for --{word}. Give the name of one, or leave --{word} out."
             )
+    check_imports(imports)
     if target.suffix != ".keras":
         raise DataError(f"The name of the new file must end in .keras. Received: {str(target)!r}.")
     if target.is_dir():
         raise DataError(f"The new file {str(target)!r} is a folder. Give another name.")
     if target.exists() and not force:
         raise DataError(f"The file {str(target)!r} exists. Give another name, or --force to write over it.")
-    return FileConversion(source, target, kind, spec, tuple(where) or None, calibrate, model, stock)
+    return FileConversion(
+        source, target, kind, spec, tuple(where) or None, calibrate, model, stock, tuple(imports), allow_lambda
+    )
 
 
 def read_batch(path: Path) -> np.ndarray:
@@ -134,22 +150,3 @@ def read_batch(path: Path) -> np.ndarray:
     if not isinstance(array, np.ndarray):
         raise DataError(f"The file {str(path)!r} holds several arrays. Write one with np.save.")
     return array
-
-
-def open_model(path: Path) -> keras.Model:
-    """Return a saved model, compiled as it was if its loss and metrics are known."""
-    import keras
-
-    import tfnorm.layers
-    import tfnorm.regularizers  # noqa: F401 - registers the classes in the file
-
-    reason = ""
-    for compiled in (True, False):
-        try:
-            return keras.models.load_model(path, compile=compiled)
-        except Exception as error:  # a file may be wrong in any way
-            reason = first_line(error)
-    raise DataError(
-        f"The file {str(path)!r} is no Keras model that can be opened ({reason}). "
-        "Give a model saved by Keras, and --from-tfa for one of tensorflow-addons."
-    )

@@ -127,6 +127,13 @@ AFTER = {
     "groups": (layers.Conv2D(6, 3, groups=2), (7, 7, 4)),
     "pointwise": (layers.Conv2D(6, 1, strides=2, padding="same"), (7, 7, 4)),
     "standardized": (ours.WeightStandardizedConv2D(6, 3), (7, 7, 4)),
+    "dilated": (layers.Conv2D(6, 3, dilation_rate=2), (7, 7, 4)),
+    "depthwise1d": (layers.DepthwiseConv1D(3, depth_multiplier=2, strides=2), (7, 4)),
+    "depthwise2d": (layers.DepthwiseConv2D(3, depth_multiplier=3, activation="relu"), (7, 7, 4)),
+    "depthwise2d dilated": (layers.DepthwiseConv2D(2, dilation_rate=2), (7, 7, 4)),
+    "depthwise pointwise": (layers.DepthwiseConv2D(1, padding="same"), (7, 7, 4)),
+    "separable1d": (layers.SeparableConv1D(6, 3, depth_multiplier=2), (7, 4)),
+    "separable2d": (layers.SeparableConv2D(6, (3, 2), depth_multiplier=3, strides=2), (7, 7, 4)),
 }
 
 
@@ -136,6 +143,87 @@ def test_a_layer_after_a_norm(kind, bias, seeded):
     layer, shape = AFTER[kind]
     layer = type(layer).from_config(layer.get_config() | {"name": "conv", "use_bias": bias})
     assert fold(chain(shape, bn(), layer), seeded)[1] == {"bn": "conv"}
+
+
+FLAT = {
+    "pixels": ((5, 6, 4), -1, layers.Flatten(data_format="channels_last")),
+    "channels first, kept": ((4, 5, 6), 1, layers.Flatten(data_format="channels_last")),
+    "channels first, moved": ((4, 5, 6), 1, layers.Flatten(data_format="channels_first")),
+    "channels last, moved": ((5, 6, 4), -1, layers.Flatten(data_format="channels_first")),
+    "steps": ((7, 4), -1, layers.Flatten()),
+    "volumes": ((2, 3, 5, 4), -1, layers.Flatten()),
+    "features": ((4,), -1, layers.Flatten()),
+    "reshaped": ((5, 6, 4), -1, layers.Reshape((-1,))),
+}
+
+
+@pytest.mark.parametrize("kind", FLAT)
+def test_a_dense_layer_after_flatten(kind, seeded):
+    shape, axis, flatten = FLAT[kind]
+    flatten = type(flatten).from_config(flatten.get_config())
+    norm, dense = bn(axis=axis), layers.Dense(3, activation="relu", name="dense")
+    folded, taken, _ = fold(chain(shape, norm, layers.Dropout(0.5), flatten, layers.Dropout(0.5), dense), seeded)
+    assert taken == {"bn": "dense"}
+    assert [type(part) for part in folded.layers] == [layers.Dropout, type(flatten), layers.Dropout, layers.Dense]
+
+
+def test_flatten_after_a_pool(seeded):
+    parts = [layers.ReLU(), bn(), layers.AveragePooling2D(2), layers.Flatten(), layers.Dense(3, name="dense")]
+    assert fold(chain((6, 6, 4), *parts), seeded)[1] == {"bn": "dense"}
+
+
+def test_one_norm_in_two_places_of_two_layouts(seeded):
+    # The same norm and dense layer, but other numbers of the norm at the same place of the dense layer.
+    norm, dense, image = bn(axis=1), layers.Dense(3, name="dense"), keras.Input((4, 2, 3))
+    formats = "channels_first", "channels_last"
+    outputs = [dense(layers.Flatten(data_format=layout)(norm(layers.ReLU()(image)))) for layout in formats]
+    _, taken, reasons = fold(keras.Model(image, outputs), seeded)
+    assert taken == {} and list(reasons) == ["bn"]
+
+
+def test_weights_of_the_layer_after_are_those_of_the_formula(seeded):
+    conv = layers.SeparableConv2D(2, 2, depth_multiplier=3, name="conv")
+    model = randomize(chain((3, 3, 4), bn(epsilon=0.25), conv), seeded)
+    depthwise, pointwise, bias, gamma, beta, mean, variance = map(array, (*conv.weights, *model.layers[0].weights))
+    scale = gamma / np.sqrt(variance + 0.25)
+    shift = beta - mean * scale
+    kernel = np.einsum("hwcm,cmo->hwco", depthwise, pointwise.reshape(4, 3, 2))
+    new_depthwise, new_pointwise, new_bias = fold_batch_norm(model).layers[0].get_weights()
+    np.testing.assert_allclose(new_depthwise, depthwise * scale[:, None], rtol=1e-6)
+    np.testing.assert_array_equal(new_pointwise, pointwise)
+    np.testing.assert_allclose(new_bias, bias + np.einsum("hwco,c->o", kernel, shift), rtol=1e-5)
+
+
+LAYERS_AFTER = {
+    "conv": lambda **settings: layers.Conv2D(6, 2, **settings),
+    "groups": lambda **settings: layers.Conv2D(6, 2, groups=2, **settings),
+    "depthwise": lambda **settings: layers.DepthwiseConv2D(2, depth_multiplier=2, **settings),
+    "separable": lambda **settings: layers.SeparableConv2D(6, 2, depth_multiplier=2, **settings),
+}
+STEPS = {"plain": {}, "strides": {"strides": 2}, "dilated": {"dilation_rate": 2}}
+BETWEEN = {
+    "nothing": lambda layout: [],
+    "dropout": lambda layout: [layers.Dropout(0.5)],
+    "average": lambda layout: [layers.AveragePooling2D(2, strides=1, padding="same", data_format=layout)],
+    "cropping": lambda layout: [layers.Cropping2D(1, data_format=layout), layers.Identity()],
+    "upsampling": lambda layout: [layers.UpSampling2D(2, data_format=layout)],
+}
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("between", BETWEEN)
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("kind", LAYERS_AFTER)
+def test_every_layer_after_a_norm(kind, bias, step, between, layout, seeded):
+    first = layout == "channels_first"
+    layer = LAYERS_AFTER[kind](data_format=layout, use_bias=bias, name="conv", **STEPS[step])
+    norms = bn(axis=1 if first else -1), bn("last", axis=1 if first else -1)
+    flat = [layers.Flatten(data_format=layout), layers.Dense(3, use_bias=bias, name="dense")]
+    parts = [norms[0], *BETWEEN[between](layout), layer, layers.ReLU(), norms[1], *BETWEEN[between](layout), *flat]
+    shape = (4, 9, 20) if first else (9, 20, 4)  # no width is a number of channels
+    assert fold(chain(shape, *parts), seeded)[1] == {"bn": "conv", "last": "dense"}
 
 
 def test_several_norms_into_one_layer(seeded):

@@ -4,7 +4,7 @@ import re
 
 import keras
 import pytest
-from folding import assert_same_outputs, bn, fold, randomize
+from folding import assert_same_outputs, bn, chain, fold, randomize
 from keras import layers
 from tiny import functional
 
@@ -84,6 +84,30 @@ KEPT = {
         lambda x: layers.Conv2D(4, 3, padding="same")(bn()(x)),
         "at the start of the model 'net'",
     ),
+    "a padded depthwise convolution after it": (
+        lambda x: layers.DepthwiseConv2D(3, padding="same")(bn()(x)),
+        "at the start of the model 'net'",
+    ),
+    "a padded separable convolution after it": (
+        lambda x: layers.SeparableConv2D(4, 3, padding="same")(bn()(x)),
+        "at the start of the model 'net'",
+    ),
+    "a transposed convolution after it": (
+        lambda x: layers.Conv2DTranspose(4, 3)(bn()(x)),
+        "at the start of the model 'net'",
+    ),
+    "a transposed convolution without overlap after it": (
+        lambda x: layers.Conv2DTranspose(4, 2, strides=2)(bn()(x)),
+        "at the start of the model 'net'",
+    ),
+    "a penalized flatten after it": (
+        lambda x: layers.Dense(3)(layers.Flatten(activity_regularizer="l2")(bn()(x))),
+        "at the start of the model 'net'",
+    ),
+    "a picture made of it": (
+        lambda x: layers.Dense(3)(layers.Reshape((7, 28))(bn()(x))),
+        "at the start of the model 'net'",
+    ),
     "another axis": (lambda x: bn(axis=1)(layers.Conv2D(7, 1, name="conv")(x)), "not over the channels of 'conv'"),
     "another axis of a pool": (
         lambda x: bn()(layers.AveragePooling2D(2, data_format="channels_first", name="pool")(layers.Dense(4)(x))),
@@ -148,6 +172,21 @@ def test_a_norm_of_a_model_called_in_training_gives_the_same(seeded):
     inputs = keras.Input((7, 7, 4))
     _, taken, reasons = fold(keras.Model(inputs, inner(inputs, training=True)), seeded)
     assert taken == {} and list(reasons) == ["inner/bn"]
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_a_bias_that_keras_adds_along_the_width(side, bias, seeded):
+    conv = layers.Conv2D(6, 2, data_format="channels_first", use_bias=bias, name="conv")
+    parts = [layers.ReLU(name="relu"), bn(axis=1), conv] if side == "after" else [conv, bn(axis=1)]
+    _, taken, reasons = fold(chain((4, 5, 7), *parts), seeded)
+    if keras.backend.backend() == "tensorflow":
+        assert taken == {} and ("'conv'" in reasons["bn"] or side == "after")
+    assert fold(chain((4, 5, 8), *(type(part).from_config(part.get_config()) for part in parts)), seeded)[1] == {
+        "bn": "conv"
+    }
+    one = [bn(axis=1), layers.Conv2D(1, 2, data_format="channels_first", name="conv")]
+    assert fold(chain((4, 5, 2), *one), seeded)[1] == {"bn": "conv"}
 
 
 def test_a_convolution_with_several_norms(seeded):

@@ -386,3 +386,17 @@ def test_models_without_a_place_for_norms():
         insert_norms(chain, "bn")
     with pytest.raises(SpecError, match=r"Received: \(None, None, None, 4\) at layer 'conv'. Use 'gn:1', "):
         insert_norms(functional((None, None, 3), layers.Conv2D(4, 1, name="conv")), "ln", where="conv")
+
+
+def test_many_convolutions_without_a_place_are_one_sentence():
+    def make(x):
+        for number in range(30):
+            x = layers.BatchNormalization(name=f"bn{number}")(layers.Conv2D(4, 1, name=f"conv{number}")(x))
+        return OwnBlock(name="block")(x)
+
+    with pytest.raises(TfnormError) as caught:
+        insert_norms(functional((4, 4, 3), make), "bn")
+    message = str(caught.value)
+    assert "conv0: Conv2D, the norm 'bn0' comes after it (and 29 more like it)." in message
+    assert "block/conv: Conv2D, inside the layer 'block' (OwnBlock)." in message
+    assert "conv1:" not in message and len(message) < 300

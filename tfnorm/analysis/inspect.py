@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 from tfnorm.analysis.measure import summary
 from tfnorm.analysis.plans import plan_layers
 from tfnorm.analysis.rows import Layers
-from tfnorm.errors import ArchitectureError, first_line, whole_number
+from tfnorm.errors import ArchitectureError, whole_number
+from tfnorm.model_file import check_imports, open_model, own_objects
 from tfnorm.models.plan import plan
 from tfnorm.spec import parse
 
@@ -37,7 +37,14 @@ def inspect_architecture(
     return plan_layers(plan(arch, parse(norm), input_shape=shape, num_classes=num_classes), batch_size)
 
 
-def inspect_file(path: str, *, input_shape: str | None = None, batch_size: int = 1) -> Layers:
+def inspect_file(
+    path: str,
+    *,
+    input_shape: str | None = None,
+    batch_size: int = 1,
+    imports: Sequence[str] = (),
+    allow_lambda: bool = False,
+) -> Layers:
     """Return the layers of a saved Keras model.
 
     Args:
@@ -45,22 +52,14 @@ def inspect_file(path: str, *, input_shape: str | None = None, batch_size: int =
         input_shape: Such as "224x224x3", "128x16" for sequences or "16x64x64x1" for volumes, for a model that leaves it
             open.
         batch_size: Images a step, for the memory of activations.
+        imports: Modules and Python files with layers of one's own in the file.
+        allow_lambda: Whether to run the code of Lambda layers in the file.
     """
     if not Path(path).is_file():
         raise ArchitectureError(f"There is no file {path!r}. Give a .keras file, or an architecture's name.")
-    import keras
-
-    import tfnorm.layers
-    import tfnorm.regularizers  # noqa: F401 - registers the classes in the file
-
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except (ValueError, OSError, TypeError, KeyError, BadZipFile) as error:
-        raise ArchitectureError(
-            f"The file {path!r} is no Keras model that can be opened: {first_line(error)}. "
-            "If tensorflow-addons wrote it, inspect what "
-            f"`tfnorm convert {shlex.quote(path)} OUT.keras --from-tfa` writes."
-        ) from None
+    check_imports(imports)
+    with own_objects(imports):
+        model = open_model(path, imports=imports, allow_lambda=allow_lambda, compiled=False, error=ArchitectureError)
     shape = None if input_shape is None else parse_shape(input_shape)
     layers = summary(model, input_shape=shape, batch_size=batch_size)
     return Layers(f"{model.name} ({path})", layers.rows, batch_size)

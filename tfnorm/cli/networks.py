@@ -9,9 +9,11 @@ import typer
 from rich.table import Table
 
 from tfnorm.cli._app import app
+from tfnorm.cli.options import AllowLambda, Imports
 from tfnorm.errors import TfnormError
+from tfnorm.model_file import check_imports
 from tfnorm.ops import start_quietly
-from tfnorm.show import print_conversion, print_layers, wide_console
+from tfnorm.show import print_conversion, print_layers, warnings_as_sentences, wide_console
 
 
 @app.command()
@@ -36,6 +38,8 @@ def convert(
     keras: Annotated[
         bool, typer.Option("--keras", help="Write Keras's own layers, so that the file opens without tfnorm.")
     ] = False,
+    imports: Imports = None,
+    allow_lambda: AllowLambda = False,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
 ) -> None:
     """Change the norms of a saved Keras model: replace, insert or fold them, or leave tensorflow-addons.
@@ -49,15 +53,19 @@ def convert(
     `tfnorm convert resnet50.keras resnet50-folded.keras --fold --keras`
 
     `tfnorm convert old.h5 new.keras --from-tfa`
+
+    `tfnorm convert mine.keras mine-gn.keras --to gn:8 --import my_layers.py`
     """
     from tfnorm.convert_file import file_conversion
 
     conversion = file_conversion(
         source, target, to=to, insert=insert, fold=fold, from_tfa=from_tfa, where=where or (), calibrate=calibrate,
-        model=model, stock=keras, force=force,
+        model=model, stock=keras, force=force, imports=imports or (), allow_lambda=allow_lambda,
     )  # fmt: skip
     start_quietly()
-    print_conversion(conversion.run(), target)
+    with warnings_as_sentences():
+        report = conversion.run()
+    print_conversion(report, target)
 
 
 @app.command()
@@ -73,6 +81,8 @@ def inspect(
     ] = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes, for an architecture. [default: 10]")] = None,
     batch_size: Annotated[int, typer.Option(help="Images a step, for the memory of activations.")] = 1,
+    imports: Imports = None,
+    allow_lambda: AllowLambda = False,
 ) -> None:
     """Show a network layer by layer: sizes, receptive fields, parameters, multiply-adds, activation memory.
 
@@ -92,9 +102,20 @@ def inspect(
             raise TfnormError(
                 f"--{option.removeprefix('num_')} belongs to an architecture, and {network} is a file. Leave it out."
             )
+        check_imports(imports or ())
         start_quietly()
-        layers = inspect_file(network, input_shape=input_shape, batch_size=batch_size)
+        with warnings_as_sentences():
+            layers = inspect_file(
+                network,
+                input_shape=input_shape,
+                batch_size=batch_size,
+                imports=imports or (),
+                allow_lambda=allow_lambda,
+            )
     else:
+        for option, chosen in (("import", imports), ("allow-lambda", allow_lambda)):
+            if chosen:
+                raise TfnormError(f"--{option} belongs to a file, and {network} is an architecture. Leave it out.")
         layers = inspect_architecture(network, input_shape=input_shape, batch_size=batch_size, **given)
     print_layers(layers)
 

@@ -35,6 +35,13 @@ Address = Annotated[str | None, typer.Option(help="Of the Ray cluster. [default:
 Jobs = Annotated[
     int | None, typer.Option(help="Runs at the same time. [default: as many as there are cores and memory for]")
 ]
+Imports = Annotated[
+    list[str] | None,
+    typer.Option("--import", help="Module or .py file that defines layers in the file; may be repeated."),
+]
+AllowLambda = Annotated[
+    bool, typer.Option("--allow-lambda", help="Run the code of Lambda layers in the file. Only if you trust it.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and an estimate of time, and stop.")]
 
 

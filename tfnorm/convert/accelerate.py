@@ -8,7 +8,10 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfnorm.convert.clone import check_cloneable, clone_with, remake
+from tfnorm.convert.clone import clone_with, remake
+from tfnorm.convert.graph import Network
+from tfnorm.convert.kinds import NORMS
+from tfnorm.convert.report import Report, warn_of_no_change
 from tfnorm.layers import (
     Activation,
     BatchNormalization,
@@ -21,7 +24,7 @@ from tfnorm.layers import (
 )
 
 
-def accelerate(model: keras.Model) -> keras.Model:
+def accelerate(model: keras.Model, *, return_report: bool = False) -> keras.Model | tuple[keras.Model, Report]:
     """Return the same network with tfnorm's faster norms, dropouts and relus in place of Keras's own.
 
     Batch, layer, group and RMS normalization, dropout, ReLU, ``Activation("relu")`` and 16-bit convolutions of exactly
@@ -34,26 +37,47 @@ def accelerate(model: keras.Model) -> keras.Model:
     Args:
         model: A functional or sequential model, such as those of `keras.applications`, nested models and shared
             layers included; it is not changed.
+        return_report: Whether to return the report too. Defaults to `False`.
 
     Returns:
-        A new model. Its file opens where `tfnorm.layers` is imported.
+        A new model; with ``return_report`` the pair (model, `Report`), which names each norm that stays and why. Its
+        file opens where `tfnorm.layers` is imported.
 
     Raises:
-        TfnormError: If the model is a subclass of its own or not built yet.
+        TfnormError: If the model has no graph or a `call` of its own, or is not built yet.
 
     Example:
         >>> model = tfnorm.convert.accelerate(keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3)))
         >>> type(model.get_layer("bn_Conv1"))
         <class 'tfnorm.layers.batch_normalization.BatchNormalization'>
     """
-    check_cloneable(model)
-    return clone_with(model, _fast_layer)
+    network = Network(model)
+    fast = clone_with(model, lambda layer: remake(layer, _fast_class(layer)))
+    parts = [part for layer in network.layers for part in (layer, getattr(layer, "layer", None))]
+    kinds = {id(part): kind.__name__ for part in parts if (kind := _fast_class(part))}
+    changes, kept = [], []
+    for layer in network.everything:
+        if id(layer) in kinds:
+            changes.append(network.change(layer, kinds[id(layer)]))
+        elif isinstance(layer, NORMS):
+            kept.append(network.change(layer, note=_why_kept(network, layer)))
+    if not changes:
+        warn_of_no_change("accelerate", model.name, kept, "no norm, dropout or relu of Keras's own")
+    return (fast, Report(tuple(changes), tuple(kept))) if return_report else fast
 
 
-def _fast_layer(layer):
-    """Return the new layer of an old one, of our class where that gives the same results."""
+def _fast_class(layer: Any) -> type | None:
+    """Return our class for a layer, where that gives the same results."""
     kind, serves = FAST.get(type(layer), (None, None))
-    return remake(layer, kind if serves and serves(layer) else None)
+    return kind if serves and serves(layer) else None
+
+
+def _why_kept(network: Network, norm: Any) -> str:
+    if type(norm) not in NORMS:
+        return "a class of its own"
+    if type(norm) not in FAST:
+        return "a layer of tfnorm already"
+    return network.inside(norm) or "it has settings that the layer of tfnorm does not have"
 
 
 def _batch(layer: Any) -> bool:

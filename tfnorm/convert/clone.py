@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import tempfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
@@ -17,6 +18,11 @@ from keras.src.saving.serialization_lib import SafeModeScope
 
 from tfnorm.errors import TfnormError
 
+# What the configuration of a functional model says about its graph; the rest are arguments of its class.
+_OF_THE_GRAPH = {"name", "trainable", "layers", "input_layers", "output_layers"}
+# Methods that only make a model of the class, or tell how.
+_OF_MAKING = {"build", "get_config"}
+
 
 def check_cloneable(model: keras.Model) -> None:
     """Raise a `TfnormError` unless ``model`` is a functional or sequential model with weights."""
@@ -24,6 +30,12 @@ def check_cloneable(model: keras.Model) -> None:
         raise TfnormError(f"A model is needed. Received: {str(model)!r}. Open a file with keras.models.load_model.")
     if not has_graph(model):
         name = f" {model.name!r}" if hasattr(model, "name") else ""
+        if isinstance(model, Functional | keras.Sequential) and getattr(model, "inputs", None):
+            raise TfnormError(
+                f"The class {type(model).__name__} of the model{name} has a `call` of its own, so the model computes "
+                "something else than its graph. Only the graph can be converted: if that is what you want, convert "
+                "keras.Model(model.inputs, model.outputs)."
+            )
         raise TfnormError(
             f"Only functional and sequential models can be converted. Received: {type(model).__name__}{name}. "
             "Build it with keras.Input and keras.Model(inputs, outputs)."
@@ -90,7 +102,11 @@ def clone_with(
         if not isinstance(old, keras.Layer) or new is None:
             continue
         parts = [(old, new)]
-        if not is_container(old):
+        if is_container(old):
+            for variable, twin in zip(*_own_variables(old, new), strict=True):
+                _copy_value(variable, twin)
+                twins[id(variable)] = twin
+        else:
             if old.weights:
                 new.set_weights(weights_of(old))
             parts = list(zip(old._flatten_layers(), new._flatten_layers(), strict=True))
@@ -100,6 +116,7 @@ def clone_with(
     for old, new in made.values():
         if isinstance(old, keras.Model) and old.compiled and has_graph(old) and compiles(old):
             _compile_like(old, new, twins, with_state=same_weights)
+    _warn_of_what_is_lost([(old, new) for old, new in made.values() if has_graph(old)])
     return copy
 
 
@@ -154,12 +171,64 @@ def _remade(layer: Any, kind: type, config: dict[str, Any]):
 
 
 def has_graph(layer) -> bool:
-    """Return whether ``layer`` is a model whose class can be called again on layers or tensors of our own."""
+    """Return whether ``layer`` is a model that computes its graph, which can be made again with layers of our own."""
     if isinstance(layer, keras.Sequential):
-        return type(layer).__init__ is keras.Sequential.__init__
-    # Which does not look at arguments that are given by name alone; they would be lost.
-    own = inspect.getfullargspec(type(layer).__init__).kwonlyargs
-    return isinstance(layer, Functional) and functional_like_constructor(type(layer)) and not own
+        return type(layer).call is keras.Sequential.call
+    return isinstance(layer, Functional) and type(layer).call is Functional.call
+
+
+def _of_the_same_class(model: Any, *graph: Any) -> Any:
+    """Return a model of a graph, of the class of ``model`` if its __init__ takes a graph, or else of Keras's own."""
+    kind: Any = type(model)
+    if isinstance(model, keras.Sequential):
+        own = kind if kind.__init__ is keras.Sequential.__init__ else keras.Sequential
+        return own(*graph, name=model.name)
+    config = {} if kind.get_config is Functional.get_config else config_of(model)
+    settings = {key: value for key, value in config.items() if key not in _OF_THE_GRAPH}
+    # Keras does not look at arguments that are given by name alone, which the configuration must have.
+    lost = not settings and inspect.getfullargspec(kind.__init__).kwonlyargs
+    if functional_like_constructor(kind) and not lost:
+        try:
+            made = kind(*graph, name=model.name, **settings)
+        except Exception:  # an __init__ that takes something else by *args
+            made = None
+        if isinstance(made, Functional) and list(map(id, made.outputs)) == list(map(id, keras.tree.flatten(graph[1]))):
+            return made
+    return keras.Model(*graph, name=model.name)
+
+
+def _warn_of_what_is_lost(pairs: list[tuple[Any, Any]]) -> None:
+    """Say what models have that their copies have not: their class, and weights that belong to no layer."""
+    plain = [old for old, new in pairs if type(new) is not type(old)]
+    if plain:
+        methods = sorted({name for model in plain for name in _own_methods(type(model))})
+        lost = f" These methods of the class are left out: {', '.join(methods)}." if methods else ""
+        warnings.warn(
+            "The class of these models is not kept, because its __init__ takes other arguments than Keras's: "
+            f"{_named(plain)}. They become plain models with the same graph and the same weights.{lost}",
+            stacklevel=4,
+        )
+    poorer = [old for old, new in pairs if len(_own(old)) > len(_own(new))]
+    if poorer:
+        warnings.warn(
+            f"These models have weights that belong to none of their layers: {_named(poorer)}. Those weights are left "
+            "out. Give them to a layer that the model calls, to keep them.",
+            stacklevel=4,
+        )
+
+
+def _named(models: list[Any]) -> str:
+    return ", ".join(f"{model.name!r} ({type(model).__name__})" for model in models)
+
+
+def _own_methods(kind: type) -> Iterator[str]:
+    """Yield the names of Keras's methods of models that a class has replaced by its own."""
+    base = keras.Sequential if issubclass(kind, keras.Sequential) else Functional
+    for name in dir(base):
+        own, given = (inspect.getattr_static(each, name) for each in (kind, base))
+        public = not name.startswith("_") or name == "__call__"
+        if public and isinstance(given, FunctionType) and own is not given and name not in _OF_MAKING:
+            yield name
 
 
 def output_names(old: keras.Model, new: keras.Model) -> dict[str, str]:
@@ -188,10 +257,10 @@ def _copied(layer, make: Callable[[Any], Any], made: dict[int, tuple[Any, Any]])
     elif isinstance(layer, keras.Sequential) and has_graph(layer):
         # `layers` leaves the input out.
         inner_layers = [part for inner in layer._layers for part in _parts(copied(inner))]
-        new = type(layer)(inner_layers, name=layer.name)
+        new = _of_the_same_class(layer, inner_layers)
     elif has_graph(layer):
         inputs = keras.tree.map_structure(lambda tensor: copied(tensor._keras_history.operation).output, layer.input)
-        new = type(layer)(inputs, layer._run_through_graph(inputs, operation_fn=copied), name=layer.name)
+        new = _of_the_same_class(layer, inputs, layer._run_through_graph(inputs, operation_fn=copied))
     elif is_container(layer):
         config = layer.get_config()
         del config["layer"]
@@ -219,11 +288,20 @@ def _carry_state(old, new) -> None:
     # A dropout whose rate was set to 0 after it was made is made again without the seed that it no longer needs.
     for part, new_part in zip(old._seed_generators, new._seed_generators, strict=False):
         _copy_value(part.state, new_part.state)
-    own, new_own = (part._trainable_variables + part._non_trainable_variables for part in (old, new))
-    for variable, new_variable in zip(own, new_own, strict=True):
+    for variable, new_variable in zip(*_own_variables(old, new), strict=True):
         new_variable.trainable = variable.trainable
     if isinstance(new, keras.layers.Normalization):
         new.finalize_state()  # its mean is a constant, taken from the weights
+
+
+def _own(layer: Any) -> list[Any]:
+    return list(layer._trainable_variables + layer._non_trainable_variables)
+
+
+def _own_variables(old: Any, new: Any) -> tuple[list[Any], list[Any]]:
+    """Return the variables of a layer and of its copy without those of layers inside; none where a model lost some."""
+    own, new_own = _own(old), _own(new)
+    return ([], []) if is_container(old) and len(own) != len(new_own) else (own, new_own)
 
 
 def _copy_value(old: Any, new: Any) -> None:
@@ -236,7 +314,7 @@ def _compile_like(old: keras.Model, new: keras.Model, twins: dict[int, Any], *, 
 
     ``twins`` are the new variables by the id of the old ones; ``with_state``, the optimizer gets the old one's state.
     """
-    if type(old).compile is not keras.Model.compile:
+    if type(old).compile is not keras.Model.compile and type(new) is type(old):
         new.compile_from_config(old.get_compile_config())
         return
     settings = dict(old._compile_config.config)

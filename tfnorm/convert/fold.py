@@ -27,7 +27,7 @@ from tfnorm.convert.kinds import (
     is_linear,
 )
 from tfnorm.convert.neighbours import removal
-from tfnorm.convert.report import Report
+from tfnorm.convert.report import Report, warn_of_no_change
 
 Scaling = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -38,7 +38,9 @@ def fold_batch_norm(model: keras.Model, *, return_report: bool = False) -> keras
     At inference a batch norm is the line :math:`s x + t` with :math:`s = \gamma / \sqrt{\sigma^2 + \epsilon}` and
     :math:`t = \beta - s \mu`, which the convolution or dense layer before it can take over: the kernel of each output
     channel is multiplied by s, and the bias b becomes s b + t, one being added where there was none. Where nothing
-    before it can, a dense layer or a convolution without padding right after it does, over its input channels.
+    before it can, the layer right after it does, over its input channels: a dense layer, also after Flatten, or a
+    convolution without padding, plain, depthwise or separable. A transposed convolution does not, since the shift adds
+    a different amount to its outputs at the border and between strides.
 
     Folded are Keras's and tfnorm's batch norms over the channels of a convolution (of one to three dimensions,
     depthwise, separable, transposed) or a dense layer that has no activation and whose outputs go nowhere else. What is
@@ -56,7 +58,7 @@ def fold_batch_norm(model: keras.Model, *, return_report: bool = False) -> keras
         A new model; with ``return_report`` the pair (model, `Report`).
 
     Raises:
-        TfnormError: If the model is a subclass of its own or not built yet.
+        TfnormError: If the model has no graph or a `call` of its own, or is not built yet.
 
     Example:
         >>> old = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3))
@@ -93,6 +95,8 @@ def fold_batch_norm(model: keras.Model, *, return_report: bool = False) -> keras
     new_model = clone_with(model, make)
     for layer, weights in new_layers:
         layer.set_weights([*weights.kernels, weights.bias])
+    if not changes:
+        warn_of_no_change("fold_batch_norm", model.name, kept, "no batch norm")
     report = Report(tuple(changes), tuple(kept))
     return (new_model, report) if return_report else new_model
 
@@ -104,6 +108,7 @@ class _Weights:
         arrays = [np.asarray(array, "float64") for array in layer.get_weights()]
         self.bias = arrays.pop() if layer.use_bias else np.zeros(1)
         self.kernels = arrays
+        self.depthwise = type(layer) in (*DEPTHWISE, *SEPARABLE)
         if isinstance(layer, ours.WeightStandardizedConv2D):
             self.kernels = [np.asarray(keras.ops.convert_to_numpy(layer.standardized_kernel()), "float64")]
 
@@ -113,14 +118,20 @@ class _Weights:
         self.bias = self.bias * scale + shift
 
     def after(self, scale: np.ndarray, shift: np.ndarray) -> None:
-        """Multiply the inputs by ``scale`` and add ``shift``, for kernels (..., in, out) and inputs without padding."""
-        (kernel,) = self.kernels
+        """Multiply the inputs by ``scale`` and add ``shift``, where the inputs are not padded."""
+        kernel, *pointwise = self.kernels
         inputs, outputs = kernel.shape[-2:]
-        groups = len(scale) // inputs
-        # Input channels of each filter: those of its group.
-        channels = np.arange(inputs)[:, None] + inputs * (np.arange(outputs) // (outputs // groups))
-        self.bias = self.bias + (kernel * shift[channels]).sum(axis=tuple(range(kernel.ndim - 1)))
-        self.kernels = [kernel * scale[channels]]
+        # Input channels of each filter: its own, or those of its group.
+        channels = np.arange(inputs)[:, None]
+        if not self.depthwise:
+            groups = len(scale) // inputs
+            channels = channels + inputs * (np.arange(outputs) // (outputs // groups))
+        constant = (kernel * shift[channels]).sum(axis=tuple(range(kernel.ndim - 2)))
+        constant = constant.reshape(-1) if self.depthwise else constant.sum(axis=0)
+        for mixing in pointwise:
+            constant = constant @ mixing.reshape(mixing.shape[-2:])
+        self.bias = self.bias + constant
+        self.kernels = [kernel * scale[channels], *pointwise]
 
 
 def _each_output(kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -141,6 +152,10 @@ SCALINGS: dict[type, Scaling] = {
     **dict.fromkeys(TRANSPOSED, _each_transposed),
     **dict.fromkeys(DEPTHWISE, _each_depthwise),
 }
+
+MISTAKE = "Keras on TensorFlow adds its bias along the width"
+# Layers that put the numbers of each channel into one axis.
+FLATTENING = (layers.Flatten, layers.Reshape)
 
 
 class _Folding:
@@ -164,10 +179,11 @@ class _Folding:
         if layer is not None:
             self._weights(layer).then(*_line(norm), SCALINGS[type(layer)])
         else:
-            layer, _ = self._neighbour(norm, self._after)
+            layer, channels = self._neighbour(norm, self._after)
             if layer is None:
                 return None, reason
-            self._weights(layer).after(*_line(norm))
+            scale, shift = _line(norm)
+            self._weights(layer).after(scale[channels], shift[channels])
         self.folded.add(id(norm))
         return layer, ""
 
@@ -187,18 +203,22 @@ class _Folding:
             return "called with training=True, and so with the statistics of the batch"
         return ""
 
-    def _neighbour(self, norm: Any, find: Callable[[Graph, Any, Any, int], tuple[Any, str]]) -> tuple[Any, str]:
-        """Return the layer that ``find`` finds at each call of ``norm``, if it is called nowhere else, or why not."""
-        calls = []
+    def _neighbour(self, norm: Any, find: Callable[[Graph, Any, Any, int], tuple[Any, Any]]) -> tuple[Any, Any]:
+        """Return the layer that ``find`` finds at each call of ``norm``, if it is called nowhere else, or None.
+
+        With it comes the rest of what ``find`` returns; with None, why there is no such layer.
+        """
+        found = []
         for graph, node in self.network.calls(norm):
-            call, reason = find(graph, node, norm, norm.axis % len(node.outputs[0].shape))
+            call, rest = find(graph, node, norm, norm.axis % len(node.outputs[0].shape))
             if call is None:
-                return None, reason
-            calls.append(call)
-        layer = calls[0].operation
-        if {id(call) for call in calls} != {id(node) for _, node in self.network.calls(layer)}:
+                return None, rest
+            found.append((call, rest))
+        layer, rest = found[0][0].operation, found[0][1]
+        alike = all(np.array_equal(other, rest) for _, other in found)
+        if not alike or {id(call) for call, _ in found} != {id(node) for _, node in self.network.calls(layer)}:
             return None, f"{layer.name!r} is called several times, and not always with this norm"
-        return layer, ""
+        return layer, rest
 
     def _before(self, graph: Graph, node: Any, norm: Any, axis: int) -> tuple[Any, str]:
         """Return the call whose outputs go to ``node`` alone, if it can scale them along ``axis``, or None and why."""
@@ -228,26 +248,42 @@ class _Folding:
             return None, f"after the activation of {layer.name!r}"
         if is_adapted(layer):
             return None, f"{layer.name!r} is quantized or has LoRA weights"
+        if _mistakes_its_bias(layer, tensor.shape):
+            return None, f"the outputs of {layer.name!r} are as wide as it has channels, which are first: {MISTAKE}"
         return maker, ""
 
-    def _after(self, graph: Graph, node: Any, norm: Any, axis: int) -> tuple[Any, str]:
-        """Return the one call that takes the outputs of ``node``, if it can scale them along ``axis``, or None."""
+    def _after(
+        self, graph: Graph, node: Any, norm: Any, axis: int, channels: np.ndarray | None = None
+    ) -> tuple[Any, Any]:
+        """Return the one call that takes the outputs of ``node``, if it can scale them along ``axis``, or None.
+
+        With it comes the channel of the norm that each place along the axis has, given by ``channels`` at ``node``.
+        """
         tensor = node.outputs[0]
         readers = graph.readers(tensor)
         if len(readers) != 1 or graph.gives_out(tensor):
             return None, ""
+        if channels is None:
+            channels = np.arange(tensor.shape[axis])
         call, layer = readers[0], readers[0].operation
+        if type(layer) in FLATTENING and len(call.outputs[0].shape) == 2:
+            if _penalized(layer) or None in tensor.shape[1:]:
+                return None, ""
+            return self._after(graph, call, norm, 1, _flattened(layer, tensor.shape, axis, channels))
         pooled = type(layer) in (*MEANS, *MAXIMA)
-        # Zeros that a convolution adds around its input would have to become -t / s.
-        unpadded = type(layer) in CONVOLUTIONS and (layer.padding == "valid" or math.prod(layer.kernel_size) == 1)
+        # Zeros that a convolution adds around its input would have to become -t / s. A transposed one gives a pixel
+        # the products of fewer inputs at the border and between strides, which no bias can make up for.
+        unpadded = type(layer) in (*CONVOLUTIONS, *DEPTHWISE, *SEPARABLE) and (
+            layer.padding == "valid" or math.prod(layer.kernel_size) == 1
+        )
         scales = (unpadded or type(layer) is layers.Dense) and not is_adapted(layer)
+        scales = scales and not _mistakes_its_bias(layer, call.outputs[0].shape)
         if (scales or pooled) and axis != axis_of_channels(layer, len(tensor.shape)):
             return None, ""
         if self._passes(graph, call, norm):
-            return self._after(
-                graph, call, norm, axis_of_channels(layer, len(call.outputs[0].shape)) if pooled else axis
-            )
-        return (call if scales else None), ""
+            inner = axis_of_channels(layer, len(call.outputs[0].shape)) if pooled else axis
+            return self._after(graph, call, norm, inner, channels)
+        return (call if scales else None), channels
 
     def _passes(self, graph: Graph, node: Any, norm: Any) -> bool:
         """Return whether scaling and shifting the channels before the call ``node`` is the same as after it."""
@@ -262,6 +298,22 @@ class _Folding:
     def _is_active(self, graph: Graph, node: Any) -> bool:
         """Return whether a layer that is idle at inference alone is called in training."""
         return is_idle(node.operation) and self.network.in_training(graph, node)
+
+
+def _mistakes_its_bias(layer: Any, shape: tuple[int | None, ...]) -> bool:
+    """Return whether Keras adds the bias of a layer with outputs of ``shape`` along another axis than the channels."""
+    first = getattr(layer, "data_format", None) == "channels_first"
+    # Its `ops.add` takes what has the size of the last axis for a bias of that axis.
+    return first and keras.backend.backend() == "tensorflow" and shape[1] == shape[-1] != 1
+
+
+def _flattened(layer: Any, shape: tuple[int, ...], axis: int, channels: np.ndarray) -> np.ndarray:
+    """Return the channel of each number of a tensor of ``shape`` that ``layer`` flattens."""
+    places = channels.reshape([-1 if place == axis else 1 for place in range(1, len(shape))])
+    each = np.broadcast_to(places, shape[1:])
+    if getattr(layer, "data_format", None) == "channels_first":
+        each = np.moveaxis(each, 0, -1)
+    return each.reshape(-1)
 
 
 def _penalized(layer: Any) -> bool:

@@ -16,7 +16,7 @@ from tfnorm.convert.kinds import ALL_CONVOLUTIONS, NORMS, axis_of_channels, can_
 from tfnorm.convert.neighbours import relus_after, thresholded
 from tfnorm.convert.norms import NO_STATISTICS, make_norm
 from tfnorm.convert.places import Place, find_places
-from tfnorm.convert.report import Change, Report
+from tfnorm.convert.report import Change, Report, grouped
 from tfnorm.errors import SpecError, TfnormError
 from tfnorm.spec import NormSpec, parse_norm
 
@@ -70,7 +70,8 @@ def insert_norms(
 
     Raises:
         SpecError: For a spec that cannot be read, has penalties or does not fit.
-        TfnormError: If the model is a subclass of its own or not built, or has no layer to put a norm after.
+        TfnormError: If the model has no graph or a `call` of its own, is not built, or has no layer to put a norm
+            after.
 
     Example:
         >>> old = keras.applications.VGG16(weights=None, input_shape=(32, 32, 3), classes=10)
@@ -86,7 +87,7 @@ def insert_norms(
     network = Network(model)
     places, kept = _planned(network, spec, where)
     if not places:
-        reasons = "".join(f" {change}." for change in kept)
+        reasons = f" {grouped(kept)}" if kept else ""
         raise TfnormError(
             f"The model {model.name!r} has no convolution to put a norm after.{reasons} Choose layers with `where`."
         )

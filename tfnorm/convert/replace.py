@@ -21,7 +21,7 @@ from tfnorm.convert.norms import (
     successor,
 )
 from tfnorm.convert.places import Place, find_places
-from tfnorm.convert.report import Change, Report
+from tfnorm.convert.report import Change, Report, grouped
 from tfnorm.errors import TfnormError
 from tfnorm.layers import WeightStandardizedConv2D
 from tfnorm.spec import NormSpec, parse_norm
@@ -71,7 +71,8 @@ def replace_norms(
 
     Raises:
         SpecError: For a spec that cannot be read, has penalties or does not fit.
-        TfnormError: If the model is a subclass of its own or not built, or has no norm that can be replaced.
+        TfnormError: If the model has no graph or a `call` of its own, is not built, or has no norm that can be
+            replaced.
 
     Example:
         >>> old = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3))
@@ -88,7 +89,7 @@ def replace_norms(
     network = Network(model)
     places, kept = _planned(network, spec, where)
     if not places:
-        reasons = "".join(f" {change}." for change in kept)
+        reasons = f" {grouped(kept)}" if kept else ""
         raise TfnormError(
             f"The model {model.name!r} has no norm that can be replaced.{reasons} "
             "insert_norms, --insert on the command line, puts norms after convolutions."

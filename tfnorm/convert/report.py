@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,3 +66,30 @@ class Report:
             before, after = self.difference
             lines.append(f"difference of the outputs: {before:.3g}, after calibration {after:.3g}")
         return "\n".join(lines)
+
+
+def grouped(kept: Iterable[Change]) -> str:
+    """Return why layers stay: of those with the same reason only the first, and the number of the others.
+
+    Example:
+        >>> grouped([Change("bn1", "Norm", note="after 'relu1'"), Change("bn2", "Norm", note="after 'relu2'")])
+        "bn1: Norm, after 'relu1' (and 1 more like it)."
+    """
+    alike: dict[str, list[Change]] = {}
+    for change in kept:
+        alike.setdefault(re.sub(r"'[^']*'", "", change.note), []).append(change)
+    more = [(first, f" (and {len(others)} more like it)" if others else "") for first, *others in alike.values()]
+    return " ".join(f"{change}{others}." for change, others in more)
+
+
+def warn_of_no_change(function: str, model: str, kept: Iterable[Change], lacks: str) -> None:
+    """Say that a conversion changed nothing, and why.
+
+    Args:
+        function: Its name.
+        model: The name of the model.
+        kept: The layers that stay, with the reason.
+        lacks: What a model without such layers does not have.
+    """
+    why = grouped(kept) or f"The model {model!r} has {lacks}."
+    warnings.warn(f"{function} changed nothing. {why}", stacklevel=3)

@@ -41,8 +41,8 @@ def to_keras(model: keras.Model) -> keras.Model:
         A new model.
 
     Raises:
-        TfnormError: If a layer has no counterpart in Keras, or is one of tfnorm inside another layer, or the model is
-            a subclass of its own or not built yet.
+        TfnormError: If a layer has no counterpart in Keras, or is one of tfnorm inside another layer, or the model
+            has no graph or a `call` of its own, or is not built yet.
 
     Example:
         >>> stock = to_keras(tfnorm.build(norm="gn:2"))
