@@ -65,6 +65,7 @@ def clone_with(
     *,
     made: dict[int, tuple[Any, Any]] | None = None,
     compiles: Callable[[keras.Model], bool] = lambda model: True,
+    class_of: Callable[[keras.Model], type] = type,
 ) -> keras.Model:
     """Return a copy of ``model`` whose layers ``make`` made, with all of its state.
 
@@ -78,9 +79,10 @@ def clone_with(
         weights_of: Returns the weights for the new layer of an old one, in the order of `get_weights`.
         made: An empty dictionary that is filled with the old and new objects by the id of the old ones.
         compiles: Whether the copy of a compiled model is compiled too; default always.
+        class_of: Returns the class for the copy of a functional model. Defaults to its own.
     """
     made = {} if made is None else made
-    copy = _copied(model, make, made)
+    copy = _copied(model, make, made, class_of)
     twins: dict[int, Any] = {}
     same_weights = True
     for old, new in made.values():
@@ -174,14 +176,16 @@ def is_container(layer) -> bool:
     return has_graph(layer) or type(layer) is keras.layers.TimeDistributed
 
 
-def _copied(layer, make: Callable[[Any], Any], made: dict[int, tuple[Any, Any]]):
+def _copied(
+    layer, make: Callable[[Any], Any], made: dict[int, tuple[Any, Any]], class_of: Callable[[keras.Model], type] = type
+):
     """Return the one copy of a layer, model or operation, and enter both into ``made``."""
     if id(layer) in made:
         return made[id(layer)][1]
     new: Any
 
     def copied(inner):
-        return _copied(inner, make, made)
+        return _copied(inner, make, made, class_of)
 
     if isinstance(layer, keras.layers.InputLayer):
         new = remake(layer)
@@ -191,7 +195,7 @@ def _copied(layer, make: Callable[[Any], Any], made: dict[int, tuple[Any, Any]])
         new = type(layer)(inner_layers, name=layer.name)
     elif has_graph(layer):
         inputs = keras.tree.map_structure(lambda tensor: copied(tensor._keras_history.operation).output, layer.input)
-        new = type(layer)(inputs, layer._run_through_graph(inputs, operation_fn=copied), name=layer.name)
+        new = class_of(layer)(inputs, layer._run_through_graph(inputs, operation_fn=copied), name=layer.name)
     elif is_container(layer):
         config = layer.get_config()
         del config["layer"]
@@ -203,7 +207,7 @@ def _copied(layer, make: Callable[[Any], Any], made: dict[int, tuple[Any, Any]])
         if not isinstance(new, Chain) and new.name != layer.name:
             new.name = layer.name
     for part in _parts(new) if isinstance(layer, keras.Layer) else ():
-        part._dtype_policy = layer._dtype_policy  # not in the configuration of a model or an input
+        part._dtype_policy = layer.dtype_policy  # not in the configuration of a model or an input
     made[id(layer)] = layer, new
     return new
 

@@ -13,9 +13,10 @@ import numpy as np
 from tfnorm.callbacks import HistoryRecorder
 from tfnorm.callbacks.batch_norm_recalibration import batch_norms
 from tfnorm.datasets import Batches, Dataset, augmentation
-from tfnorm.errors import RunError, TfnormError, unknown
+from tfnorm.errors import RunError, TfnormError
 from tfnorm.files import whole_file, write_whole
 from tfnorm.history import read_history
+from tfnorm.keras_settings import BACKENDS, standard_settings, unknown_backend
 from tfnorm.misclassified import draw_misclassified, find_misclassified
 from tfnorm.models.builder import build
 from tfnorm.ops import use_deterministic_operations
@@ -27,7 +28,7 @@ from tfnorm.training.distillation import Taught, Teaching, load_teacher
 from tfnorm.training.folder import RunFolder, best_epoch, check_place, read_json, write_json
 from tfnorm.training.lock import RunLock
 from tfnorm.training.losses import make_loss
-from tfnorm.training.origin import BACKENDS, check_same_place
+from tfnorm.training.origin import check_same_place
 from tfnorm.training.predict import EVALUATION_BATCH, evaluation_batch, predict_logits
 from tfnorm.training.progress import Progress
 from tfnorm.training.record import describe
@@ -117,11 +118,11 @@ def train_on(
     folder.check(asked, data.fingerprint)
     if not folder.finished:
         if keras.backend.backend() not in BACKENDS:  # such as "numpy", which is for inference
-            raise TfnormError(unknown("KERAS_BACKEND", keras.backend.backend(), BACKENDS))
+            raise TfnormError(unknown_backend(keras.backend.backend()))
         with RunLock(folder.path):
             folder.check(asked, data.fingerprint)  # once more: another process may have begun it meanwhile
             if not folder.finished:
-                with random_state_kept(), retracing_unmentioned():
+                with standard_settings(), random_state_kept(), retracing_unmentioned():
                     return _Trainer(config, folder, data, progress, trackers).run(asked)
     catch_up(folder.path, trackers)
     progress.skipped(folder.path, config.epochs)
@@ -252,11 +253,11 @@ class _Trainer:
         self.folder.forget_after(done)
         if not done:
             return 0
-        present = [value.shape for value in state_of(trained).values()]
-        if [value.shape for value in state.values()] != present:
+        present = [(value.shape, value.dtype) for value in state_of(trained).values()]
+        if [(value.shape, value.dtype) for value in state.values()] != present:
             raise RunError(
-                f"The checkpoint in {self.folder.path} was written by another version of tfnorm or Keras. "
-                "Delete the folder to run again."
+                f"The checkpoint in {self.folder.path} was written by another version of tfnorm or Keras, or in "
+                "another precision. Delete the folder to run again."
             )
         restore_state(trained, state)
         return done
