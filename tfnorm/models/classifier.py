@@ -95,7 +95,7 @@ def _misfit(images: np.ndarray, layer: keras.Layer, shape: tuple[int, ...]) -> s
     else:
         return None
     return (
-        f"The pixels of the first batch lie between {low:.3g} and {high:.3g}, which is {what}: it subtracts "
+        f"The pixels of the first batch lie between {low:.5g} and {high:.5g}, which is {what}: it subtracts "
         f"{mean.mean():.3g} from each pixel and divides by {std.mean():.3g}. Give the images {mend}, or tell "
         "tfnorm.build the scale of yours: pixel_max=255 for raw images, pixel_max=1 for images divided by 255, or the "
         "`mean` and `std` of your pixels."
