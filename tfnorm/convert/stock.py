@@ -22,7 +22,7 @@ from tfnorm.layers import (
     RMSNormalization,
     WeightStandardizedConv2D,
 )
-from tfnorm.models.classifier import ImageClassifier
+from tfnorm.layers.image_classifier import ImageClassifier
 
 PACKAGE = "tfnorm>"
 

@@ -11,8 +11,8 @@ import keras
 from tfnorm.errors import ArchitectureError, unknown
 from tfnorm.keras_settings import standard_settings
 from tfnorm.layers.create import convention_called
+from tfnorm.layers.image_classifier import ImageClassifier
 from tfnorm.models.architectures import ArchSpec
-from tfnorm.models.classifier import ImageClassifier
 from tfnorm.models.make import LayerSettings, make_layer
 from tfnorm.models.plan import plan
 from tfnorm.models.planner import NetworkPlan

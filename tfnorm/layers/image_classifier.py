@@ -1,4 +1,4 @@
-"""The model that `tfnorm.build` returns."""
+"""The model that `tfnorm.build` returns. It is among the layers so that ``import tfnorm.layers`` lets Keras open it."""
 
 from __future__ import annotations
 

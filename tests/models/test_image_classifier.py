@@ -197,6 +197,12 @@ def test_a_stock_model_opens_without_tfnorm(tmp_path, run_python):
     assert printed.endswith("False")
 
 
+def test_a_file_opens_once_the_layers_are_imported(tmp_path, run_python):
+    build(TINY, norm="gn:2").save(tmp_path / "model.keras")
+    program = "import keras, sys, tfnorm.layers\nprint(type(keras.models.load_model(sys.argv[1])).__name__)"
+    assert run_python(program, tmp_path / "model.keras").splitlines()[-1] == "ImageClassifier"
+
+
 def test_it_is_a_functional_model():
     model = build(TINY)
     assert isinstance(model, type(keras.Model(model.input, model.output)))
