@@ -27,7 +27,7 @@ ORDER = (
     ("models", "model_file"),
     ("layers", "regularizers"),
     ("ops",),
-    ("history", "files"),
+    ("history", "files", "keras_settings"),
     ("spec",),
     ("registry",),
     ("errors", "_version", "wording"),

@@ -322,6 +322,25 @@ def test_kinds_of_errors():
             build(TINY, **arguments)
 
 
+# A single logit.
+
+
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+@pytest.mark.parametrize("dtype", ["int64", "float32", "bool"])
+def test_one_class_is_trained_on_labels_0_and_1(shape, dtype, digits):
+    x, y = digits
+    labels = (y >= 5).astype(dtype).reshape(shape)
+    model = build(norm="gn:2", num_classes=1, seed=0, dropout=0.0)
+    model.optimizer.learning_rate = 0.01
+    history = model.fit(x, labels, batch_size=32, epochs=3, verbose=0).history
+    assert history["loss"][-1] < 0.7 * history["loss"][0]
+    loss, accuracy = model.evaluate(x, labels, verbose=0)
+    logits = model.predict(x, verbose=0).astype("float64").ravel()
+    right = (logits > 0) == (y >= 5)
+    assert accuracy == pytest.approx(right.mean())
+    assert loss == pytest.approx(np.log1p(np.exp(np.where(y >= 5, -logits, logits))).mean(), rel=1e-4)
+
+
 # The global dtype policy.
 
 

@@ -87,6 +87,9 @@ def test_predictions_are_those_of_the_saved_model(run, data):
     logits = model.predict(data.x_test, verbose=0)
     np.testing.assert_allclose(logits, run.logits, atol=1e-4)
     accuracy = np.mean(run.logits.argmax(1) == run.labels)
+    evaluated = model.evaluate(data.x_test, data.y_test, verbose=0, return_dict=True)
+    assert evaluated["accuracy"] == pytest.approx(accuracy)
+    assert evaluated["loss"] == pytest.approx(run.history["val_loss"].iloc[-1], rel=1e-4)
     assert run.history["val_accuracy"].iloc[-1] == pytest.approx(accuracy)
     assert run.result["misclassified"] == round(32 * (1 - accuracy))
 

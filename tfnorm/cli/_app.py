@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from typing import Annotated
@@ -11,8 +10,7 @@ import typer
 
 from tfnorm._version import __version__
 from tfnorm.datasets import DataWarning
-from tfnorm.errors import FailedRunsError, TfnormError, disk_sentence, unknown
-from tfnorm.training.origin import BACKENDS
+from tfnorm.errors import FailedRunsError, TfnormError, disk_sentence
 
 app = typer.Typer(
     name="tfnorm",
@@ -49,18 +47,3 @@ def main() -> None:
     except OSError as error:
         print(f"tfnorm: {disk_sentence(error)}", file=sys.stderr)
         raise SystemExit(1) from None
-    except (ImportError, ValueError) as error:
-        if sentence := _about_backend(error):
-            print(f"tfnorm: {sentence}", file=sys.stderr)
-            raise SystemExit(2) from None
-        raise
-
-
-def _about_backend(error: Exception) -> str | None:
-    """Return what is wrong with KERAS_BACKEND, if that is why Keras could not be imported."""
-    asked = os.environ.get("KERAS_BACKEND", "")
-    if asked and isinstance(error, ImportError) and error.name == asked:
-        return f"KERAS_BACKEND asks for {asked!r}, which is not installed. Install it, or leave the variable unset."
-    if str(error).startswith("Unable to import backend"):
-        return unknown("KERAS_BACKEND", asked, BACKENDS)
-    return None

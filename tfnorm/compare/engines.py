@@ -12,6 +12,7 @@ from tfnorm.compare.grid import PlannedRun
 from tfnorm.compare.live import SweepProgress
 from tfnorm.compare.processes import Pool, WorkerProcess
 from tfnorm.errors import FailedRunsError, RunError, TfnormError, unknown, whole_number
+from tfnorm.keras_settings import check_keras_settings
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.folder import RunFolder, check_place
 from tfnorm.training.tracking import catch_up
@@ -62,11 +63,12 @@ def run_local(
         Folder to sentence, for each run that failed; the others are finished.
 
     Raises:
-        TfnormError: If a number is out of range, or a folder holds another run or one on other data, before anything
-            starts.
+        TfnormError: If a number is out of range, a folder holds another run or one on other data, or Keras cannot be
+            imported with its settings, before anything starts.
     """
     from tfnorm.training.data import fingerprints
 
+    check_keras_settings()
     jobs = default_jobs(whole_number("threads", threads)) if jobs is None else whole_number("jobs", jobs)
     out, progress = Path(out), progress or SweepProgress()
     todo = prepared(runs, out, threads, trackers, progress, fingerprints())

@@ -77,6 +77,7 @@ def clone_with(
     *,
     made: dict[int, tuple[Any, Any]] | None = None,
     compiles: Callable[[keras.Model], bool] = lambda model: True,
+    class_of: Callable[[keras.Model], type] = type,
 ) -> keras.Model:
     """Return a copy of ``model`` whose layers ``make`` made, with all of its state.
 
@@ -90,9 +91,10 @@ def clone_with(
         weights_of: Returns the weights for the new layer of an old one, in the order of `get_weights`.
         made: An empty dictionary that is filled with the old and new objects by the id of the old ones.
         compiles: Whether the copy of a compiled model is compiled too; default always.
+        class_of: Returns the class for the copy of a functional model. Defaults to its own.
     """
     made = {} if made is None else made
-    copy = _copied(model, make, made)
+    copy = _copied(model, make, made, class_of)
     twins: dict[int, Any] = {}
     same_weights = True
     for old, new in made.values():
@@ -116,7 +118,7 @@ def clone_with(
     for old, new in made.values():
         if isinstance(old, keras.Model) and old.compiled and has_graph(old) and compiles(old):
             _compile_like(old, new, twins, with_state=same_weights)
-    _warn_of_what_is_lost([(old, new) for old, new in made.values() if has_graph(old)])
+    _warn_of_what_is_lost([(old, new) for old, new in made.values() if has_graph(old)], class_of)
     return copy
 
 
@@ -177,9 +179,8 @@ def has_graph(layer) -> bool:
     return isinstance(layer, Functional) and type(layer).call is Functional.call
 
 
-def _of_the_same_class(model: Any, *graph: Any) -> Any:
-    """Return a model of a graph, of the class of ``model`` if its __init__ takes a graph, or else of Keras's own."""
-    kind: Any = type(model)
+def _of_class(kind: Any, model: Any, *graph: Any) -> Any:
+    """Return a model of a graph like ``model``, of a class if its __init__ takes a graph, or else of Keras's own."""
     if isinstance(model, keras.Sequential):
         own = kind if kind.__init__ is keras.Sequential.__init__ else keras.Sequential
         return own(*graph, name=model.name)
@@ -197,9 +198,9 @@ def _of_the_same_class(model: Any, *graph: Any) -> Any:
     return keras.Model(*graph, name=model.name)
 
 
-def _warn_of_what_is_lost(pairs: list[tuple[Any, Any]]) -> None:
+def _warn_of_what_is_lost(pairs: list[tuple[Any, Any]], class_of: Callable[[keras.Model], type]) -> None:
     """Say what models have that their copies have not: their class, and weights that belong to no layer."""
-    plain = [old for old, new in pairs if type(new) is not type(old)]
+    plain = [old for old, new in pairs if type(new) is not class_of(old)]
     if plain:
         methods = sorted({name for model in plain for name in _own_methods(type(model))})
         lost = f" These methods of the class are left out: {', '.join(methods)}." if methods else ""
@@ -243,24 +244,26 @@ def is_container(layer) -> bool:
     return has_graph(layer) or type(layer) is keras.layers.TimeDistributed
 
 
-def _copied(layer, make: Callable[[Any], Any], made: dict[int, tuple[Any, Any]]):
+def _copied(
+    layer, make: Callable[[Any], Any], made: dict[int, tuple[Any, Any]], class_of: Callable[[keras.Model], type] = type
+):
     """Return the one copy of a layer, model or operation, and enter both into ``made``."""
     if id(layer) in made:
         return made[id(layer)][1]
     new: Any
 
     def copied(inner):
-        return _copied(inner, make, made)
+        return _copied(inner, make, made, class_of)
 
     if isinstance(layer, keras.layers.InputLayer):
         new = remake(layer)
     elif isinstance(layer, keras.Sequential) and has_graph(layer):
         # `layers` leaves the input out.
         inner_layers = [part for inner in layer._layers for part in _parts(copied(inner))]
-        new = _of_the_same_class(layer, inner_layers)
+        new = _of_class(type(layer), layer, inner_layers)
     elif has_graph(layer):
         inputs = keras.tree.map_structure(lambda tensor: copied(tensor._keras_history.operation).output, layer.input)
-        new = _of_the_same_class(layer, inputs, layer._run_through_graph(inputs, operation_fn=copied))
+        new = _of_class(class_of(layer), layer, inputs, layer._run_through_graph(inputs, operation_fn=copied))
     elif is_container(layer):
         config = layer.get_config()
         del config["layer"]
@@ -272,7 +275,7 @@ def _copied(layer, make: Callable[[Any], Any], made: dict[int, tuple[Any, Any]])
         if not isinstance(new, Chain) and new.name != layer.name:
             new.name = layer.name
     for part in _parts(new) if isinstance(layer, keras.Layer) else ():
-        part._dtype_policy = layer._dtype_policy  # not in the configuration of a model or an input
+        part._dtype_policy = layer.dtype_policy  # not in the configuration of a model or an input
     made[id(layer)] = layer, new
     return new
 

@@ -22,6 +22,7 @@ from tfnorm.layers import (
     RMSNormalization,
     WeightStandardizedConv2D,
 )
+from tfnorm.layers.image_classifier import ImageClassifier
 
 PACKAGE = "tfnorm>"
 
@@ -65,7 +66,13 @@ def to_keras(model: keras.Model) -> keras.Model:
             not_compiled.append(f"{part.name} ({', '.join(ours)})")
         return not ours
 
-    stock = clone_with(model, lambda layer: _stock_layer(layer, dropped), _stock_weights, compiles=compiles)
+    stock = clone_with(
+        model,
+        lambda layer: _stock_layer(layer, dropped),
+        _stock_weights,
+        compiles=compiles,
+        class_of=lambda part: keras.Model if type(part) is ImageClassifier else type(part),
+    )
     penalties = [name for name in dropped if name.endswith("_regularizer")]
     settings = [name for name in dropped if name not in penalties]
     for kind, names in (("penalties", penalties), ("settings", settings)):
@@ -90,7 +97,7 @@ def _without_counterpart(model: keras.Model) -> list[str]:
         for part in layer._flatten_layers(include_self=False)
     }
     strange = []
-    for layer in filter(lambda layer: _registered_here(type(layer)), everything):
+    for layer in filter(lambda layer: _registered_here(type(layer)) and type(layer) is not ImageClassifier, everything):
         if id(layer) in holders:
             strange.append(f"{layer.name} ({type(layer).__name__} inside the layer {holders[id(layer)].name!r})")
         elif _stock_class(layer) is None:

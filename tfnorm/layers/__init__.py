@@ -9,6 +9,7 @@ from tfnorm.layers.convolution import Conv2D
 from tfnorm.layers.dropout import Dropout
 from tfnorm.layers.filter_response_normalization import TLU, FilterResponseNormalization
 from tfnorm.layers.group_normalization import GroupNormalization
+from tfnorm.layers.image_classifier import ImageClassifier as _ImageClassifier  # noqa: F401 - Keras opens files with it
 from tfnorm.layers.instance_normalization import InstanceNormalization
 from tfnorm.layers.layer_normalization import LayerNormalization
 from tfnorm.layers.rms_normalization import RMSNormalization

@@ -9,7 +9,9 @@ from typing import Any
 import keras
 
 from tfnorm.errors import ArchitectureError, unknown
+from tfnorm.keras_settings import standard_settings
 from tfnorm.layers.create import convention_called
+from tfnorm.layers.image_classifier import ImageClassifier
 from tfnorm.models.architectures import ArchSpec
 from tfnorm.models.make import LayerSettings, make_layer
 from tfnorm.models.plan import plan
@@ -58,15 +60,17 @@ def build(
             layers only.
         dropout: Dropout rate from 0 to below 1; default the architecture's.
         input_shape: (height, width, channels) of the images; default the architecture's.
-        num_classes: Number of logits.
-        compile: Whether to compile with Adam 1e-3, sparse cross-entropy from logits and accuracy.
+        num_classes: Number of logits. With 1, the logit is that of class 1 against class 0.
+        compile: Whether to compile with Adam 1e-3, cross-entropy from logits and accuracy: sparse cross-entropy for
+            labels 0, 1, 2, ..., or binary cross-entropy for a single logit and labels 0 and 1.
         name: The model's name; default the architecture's.
         seed: Seed of initial weights and dropout; default drawn from Python's ``random``, which
             `keras.utils.set_random_seed` seeds. Kernels depend on the seed and the layer's name alone, so that they
             are the same whatever the norm.
         mean: Mean of the pixels, one or one a channel, in the pixels' unit; default that of the architecture's data.
         std: Standard deviation of the pixels, likewise.
-        pixel_max: The largest pixel value: 255 for raw images, 1 if they were divided by 255 already.
+        pixel_max: The largest pixel value: 255 for raw images, 1 if they were divided by 255 already. If the first
+            images that the model gets do not fit, it warns.
         convention: "keras" or "torch": epsilon, momentum, which variance the moving variance takes, and the
             initialization of kernels.
         epsilon: Of the norms; default the convention's.
@@ -74,10 +78,13 @@ def build(
         kernel_initializer: A Keras initializer's name; default "he_normal" (arXiv 1502.01852), and for
             ``convention="torch"`` the uniform distribution in +-1/sqrt(fan in) that PyTorch draws.
         precision: "float32", "bfloat16" or "float16" for activations; weights, statistics and logits stay float32.
-            Default Keras's global policy.
+            Defaults to the precision of Keras's global policy; a policy of float64 makes all of the network float64.
+            With "float16", `compile` scales the loss (`keras.optimizers.LossScaleOptimizer`), whichever optimizer it
+            gets. If you make the network a part of a model of your own, wrap the optimizer of that model yourself.
 
     Returns:
-        A functional `keras.Model` from raw pixels (batch, height, width, channels) to logits (batch, num_classes).
+        A functional `keras.Model` from raw pixels (batch, height, width, channels) to logits (batch, num_classes). The
+        network is the same whatever Keras's global settings are (``image_data_format``, ``floatx``, ``epsilon``).
 
     Raises:
         SpecError: For a spec that cannot be read, or groups that do not divide a layer's channels.
@@ -101,15 +108,16 @@ def build(
         kernel_initializer=kernel_initializer or ("torch" if convention == "torch" else "he_normal"),
         pixels=_pixel_statistics(network, mean, std, pixel_max),
     )
-    model = _assemble(network, settings, _policy(precision), name or network.arch.name)
-    if compile:
-        model.compile(
-            optimizer=keras.optimizers.Adam(1e-3),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-            # XLA makes convolutions about ten times slower on TensorFlow's CPU backend.
-            jit_compile="auto" if keras.backend.backend() != "tensorflow" else False,
-        )
+    policy, floatx = _policy(precision), keras.config.floatx()
+    with standard_settings(policy):
+        model = _assemble(network, settings, policy, name or network.arch.name)
+        if compile:
+            model.compile(
+                optimizer=keras.optimizers.Adam(1e-3),
+                **_loss_and_accuracy(num_classes, floatx),
+                # XLA makes convolutions about ten times slower on TensorFlow's CPU backend.
+                jit_compile="auto" if keras.backend.backend() != "tensorflow" else False,
+            )
     return model
 
 
@@ -118,28 +126,39 @@ PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mi
 
 def _policy(precision: str | None):
     if precision is None:
-        return keras.config.dtype_policy()
+        policy = keras.config.dtype_policy()
+        # A policy of 16 bits alone would keep weights and statistics in them.
+        return keras.dtype_policies.get(PRECISIONS.get(policy.name, policy))
     if precision not in PRECISIONS:
         raise ArchitectureError(unknown("precision", precision, PRECISIONS))
     return keras.dtype_policies.get(PRECISIONS[precision])
 
 
+def _loss_and_accuracy(num_classes: int, floatx: str) -> dict[str, Any]:
+    """Return loss and metrics for `compile`."""
+    metrics: list[Any] = ["accuracy"]
+    if num_classes == 1:
+        loss: Any = keras.losses.BinaryCrossentropy(from_logits=True)
+        metrics = [keras.metrics.BinaryAccuracy("accuracy", dtype="float32", threshold=0.0)]
+    else:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        if floatx == "float16":  # in which Keras would count images; there is no more than 65504
+            metrics = [keras.metrics.SparseCategoricalAccuracy("accuracy", dtype="float32")]
+    return {"loss": loss, "metrics": metrics}
+
+
 def _assemble(network: NetworkPlan, settings: LayerSettings, policy, name: str) -> keras.Model:
     """Return the functional model of a plan; its last layer with a kernel and what follows compute in float32."""
     kernels = [index for index, layer in enumerate(network.layers) if layer.kind in ("conv", "dense")]
-    before = keras.config.dtype_policy()
     tensors: dict[str, Any] = {}
-    try:
-        for index, layer in enumerate(network.layers):
-            keras.config.set_dtype_policy(policy.variable_dtype if index >= kernels[-1] else policy)
-            inputs = [tensors[source] for source in layer.inputs]
-            if layer.kind == "input":
-                tensors[layer.name] = keras.Input(layer.shape, name=layer.name, dtype=policy.variable_dtype)
-            else:
-                tensors[layer.name] = make_layer(layer, settings)(inputs if len(inputs) > 1 else inputs[0])
-        return keras.Model(tensors["image"], tensors[network.layers[-1].name], name=name)
-    finally:
-        keras.config.set_dtype_policy(before)
+    for index, layer in enumerate(network.layers):
+        keras.config.set_dtype_policy(policy.variable_dtype if index >= kernels[-1] else policy)
+        inputs = [tensors[source] for source in layer.inputs]
+        if layer.kind == "input":
+            tensors[layer.name] = keras.Input(layer.shape, name=layer.name, dtype=policy.variable_dtype)
+        else:
+            tensors[layer.name] = make_layer(layer, settings)(inputs if len(inputs) > 1 else inputs[0])
+    return ImageClassifier(tensors["image"], tensors[network.layers[-1].name], name=name)
 
 
 def _pixel_statistics(network: NetworkPlan, mean, std, pixel_max: float) -> dict[str, list[float]]:

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tfnorm.keras_settings import check_keras_settings
+
 
 def kernels() -> ModuleType:
     """Return the module of norm functions for Keras's backend: `tfnorm.ops.generic` or a faster one like it."""
@@ -25,7 +27,11 @@ def start_quietly() -> None:
 
     TensorFlow writes some of them before it reads TF_CPP_MIN_LOG_LEVEL, to the file descriptor itself. Set the
     variable to see them all.
+
+    Raises:
+        TfnormError: If Keras's settings are such that it cannot be imported.
     """
+    check_keras_settings()
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"

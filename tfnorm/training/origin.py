@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfnorm.errors import RunError
-
-#: Keras's backends by their packages, and what they are called.
-BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+from tfnorm.keras_settings import BACKENDS
 
 
 def threads() -> int | None:
@@ -44,7 +42,7 @@ def machine_words(machine: Mapping[str, Any]) -> str:
 
 
 def check_same_place(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Raise a RunError if a run was begun with other versions, threads or GPU, whose bits differ.
+    """Raise a RunError if a run was begun with other versions, threads, GPU or settings of Keras, whose bits differ.
 
     Args:
         path: The run's folder.
@@ -58,10 +56,12 @@ def check_same_place(path: Path, there: Mapping[str, Any], here: Mapping[str, An
             "the backend": backend_words(record["versions"]),
             "the accelerator": record["machine"].get("accelerator", "none"),
             "the number of threads": record["machine"].get("threads") or "all",
+            **{f"Keras's {name}": value for name, value in record.get("keras_settings", {}).items()},
         }
         for record in (there, here)
     )
-    differing = [f"{name} was {was[name]} and is {now[name]}" for name in now if was[name] != now[name]]
+    # Records of earlier versions do not have the settings of Keras.
+    differing = [f"{name} was {was[name]} and is {now[name]}" for name in now if was.get(name, now[name]) != now[name]]
     if differing:
         raise RunError(
             f"The run in {path} was begun elsewhere: {', '.join(differing)}. "

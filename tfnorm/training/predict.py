@@ -11,6 +11,7 @@ import numpy as np
 
 from tfnorm.datasets import Dataset
 from tfnorm.errors import RunError, TfnormError
+from tfnorm.keras_settings import standard_settings
 from tfnorm.registry import Registry
 from tfnorm.training.caller import retracing_unmentioned
 from tfnorm.training.folder import read_json, write_json
@@ -157,8 +158,8 @@ def views_accuracy(run: Run, views: str, data: Dataset) -> float:
     if known is None:
         from tfnorm.training.record import origin
 
-        began = origin()
-        with retracing_unmentioned():
+        with standard_settings(), retracing_unmentioned():
+            began = origin()
             right = predict_logits(run.load_model(), data.x_test, views).argmax(-1) == data.y_test
         known = {"accuracy": 100 * float(right.mean()), **_made_of(views), **began}
         write_json(_path(run), {"predictions": _trained(run), "views": {**_recorded(run), views: known}})

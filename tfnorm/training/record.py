@@ -17,6 +17,7 @@ import keras
 
 from tfnorm._version import __version__
 from tfnorm.datasets import Dataset
+from tfnorm.keras_settings import settings_now
 from tfnorm.ops import accelerator_name
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.origin import threads
@@ -56,6 +57,7 @@ def origin() -> dict[str, Any]:
             "threads": threads(),
             **({"accelerator": accelerator} if (accelerator := accelerator_name()) else {}),
         },
+        "keras_settings": {name: value for name, value in settings_now().items() if value is not None},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 

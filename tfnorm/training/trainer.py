@@ -13,9 +13,10 @@ import numpy as np
 from tfnorm.callbacks import HistoryRecorder
 from tfnorm.callbacks.batch_norm_recalibration import batch_norms
 from tfnorm.datasets import Batches, Dataset, augmentation
-from tfnorm.errors import RunError, TfnormError, unknown
+from tfnorm.errors import RunError, TfnormError
 from tfnorm.files import whole_file, write_whole
 from tfnorm.history import read_history
+from tfnorm.keras_settings import BACKENDS, standard_settings, unknown_backend
 from tfnorm.misclassified import draw_misclassified, find_misclassified
 from tfnorm.models.builder import build
 from tfnorm.ops import use_deterministic_operations
@@ -28,7 +29,7 @@ from tfnorm.training.folder import RunFolder, best_epoch, check_place, read_json
 from tfnorm.training.lock import RunLock
 from tfnorm.training.losses import make_loss
 from tfnorm.training.memory import memory_in_words
-from tfnorm.training.origin import BACKENDS, check_same_place
+from tfnorm.training.origin import check_same_place
 from tfnorm.training.predict import EVALUATION_BATCH, evaluation_batch, predict_logits
 from tfnorm.training.progress import Progress
 from tfnorm.training.record import describe
@@ -46,6 +47,8 @@ from tfnorm.training.watcher import (
 )
 
 STEPS_AT_ONCE = 8
+# XLA makes convolutions about ten times slower on TensorFlow's CPU backend.
+_JIT_COMPILE = {"tensorflow": False, "jax": "auto", "torch": "auto"}
 
 # The model of the last run, with its graph, under what it was asked for.
 _last_graph: tuple[str, keras.Model] | None = None
@@ -121,13 +124,13 @@ def train_on(
     folder.check(asked, data.fingerprint, data.class_names)
     if not folder.finished:
         if keras.backend.backend() not in BACKENDS:  # such as "numpy", which is for inference
-            raise TfnormError(unknown("KERAS_BACKEND", keras.backend.backend(), BACKENDS))
+            raise TfnormError(unknown_backend(keras.backend.backend()))
         with RunLock(folder.path):
-            folder.check(
-                asked, data.fingerprint, data.class_names
-            )  # once more: another process may have begun it meanwhile
+            # Once more: another process may have begun it meanwhile.
+            folder.check(asked, data.fingerprint, data.class_names)
             if not folder.finished:
-                with random_state_kept(), retracing_unmentioned(), memory_in_words(config, data, folder.path):
+                words = memory_in_words(config, data, folder.path)
+                with standard_settings(), random_state_kept(), retracing_unmentioned(), words:
                     return _Trainer(config, folder, data, progress, trackers).run(asked)
     catch_up(folder.path, trackers)
     progress.skipped(folder.path, config.epochs)
@@ -173,7 +176,12 @@ class _Trainer:
             compile=False,
         )
         # So that the saved model can be evaluated; an optimizer without state leaves nothing behind in the file.
-        self.network.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
+        self.network.compile(
+            "sgd",
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+            jit_compile=_JIT_COMPILE[keras.backend.backend()],
+        )
         batches = Batches(
             data.x_train,
             data.y_train,
@@ -246,7 +254,7 @@ class _Trainer:
             optimizer=config.recipe.make_optimizer(steps, config.epochs),
             loss=loss,
             metrics=["accuracy", data_loss],
-            jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+            jit_compile=_JIT_COMPILE[keras.backend.backend()],
             # Keras spends a millisecond or more between two steps, as long as a small network needs for one.
             steps_per_execution=min(STEPS_AT_ONCE, steps) if keras.backend.backend() == "tensorflow" else 1,
         )
@@ -259,11 +267,11 @@ class _Trainer:
         self.folder.forget_after(done)
         if not done:
             return 0
-        present = [value.shape for value in state_of(trained).values()]
-        if [value.shape for value in state.values()] != present:
+        present = [(value.shape, value.dtype) for value in state_of(trained).values()]
+        if [(value.shape, value.dtype) for value in state.values()] != present:
             raise RunError(
-                f"The checkpoint in {self.folder.path} was written by another version of tfnorm or Keras. "
-                "Delete the folder to run again."
+                f"The checkpoint in {self.folder.path} was written by another version of tfnorm or Keras, or in "
+                "another precision. Delete the folder to run again."
             )
         restore_state(trained, state)
         return done

@@ -1,0 +1,166 @@
+"""Settings of Keras that hold for a whole process: those that tfnorm computes with, and the file that sets others."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tfnorm.errors import TfnormError, unknown
+
+#: Keras's backends that can train, by their packages, and what they are called.
+BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+
+#: What Keras's settings are unless a person changes them.
+STANDARD: dict[str, Any] = {
+    "floatx": "float32",
+    "epsilon": 1e-7,
+    "image_data_format": "channels_last",
+    "max_epochs": None,
+    "max_steps_per_epoch": None,
+}
+_CHOICES = {
+    "floatx": ("float16", "float32", "float64"),
+    "image_data_format": ("channels_last", "channels_first"),
+}
+_FOR_INFERENCE = ("numpy", "openvino")
+
+# The settings belong to the process, so that threads share one change of them.
+_lock = threading.Lock()
+_users = 0
+_before: dict[str, Any] = {}
+
+
+@contextmanager
+def standard_settings(policy: Any = "float32") -> Iterator[None]:
+    """Have Keras compute with its standard settings, and restore those of the caller afterwards.
+
+    Without this, a ``keras.json`` or ``keras.config.set_floatx`` changes what a network is, or in which precision its
+    metrics are counted.
+
+    Args:
+        policy: The dtype policy of new layers. Keras keeps one for each thread.
+
+    Example:
+        >>> import keras
+        >>> keras.config.set_image_data_format("channels_first")
+        >>> with standard_settings():
+        ...     keras.layers.MaxPooling2D().data_format
+        'channels_last'
+        >>> keras.config.set_image_data_format("channels_last")
+    """
+    global _users, _before
+    from keras import config
+
+    own_policy = config.dtype_policy()
+    with _lock:
+        if not _users:
+            _before = settings_now()
+            _set(STANDARD)
+        _users += 1
+    try:
+        config.set_dtype_policy(policy)
+        yield
+    finally:
+        config.set_dtype_policy(own_policy)
+        with _lock:
+            _users -= 1
+            if not _users:
+                _set(_before)
+
+
+def settings_now() -> dict[str, Any]:
+    """Return the settings of `STANDARD` as they are now, as far as this version of Keras has them."""
+    from keras import config
+
+    return {name: getattr(config, name)() for name in STANDARD if hasattr(config, f"set_{name}")}
+
+
+def _set(settings: dict[str, Any]) -> None:
+    from keras import config
+
+    for name, value in settings.items():
+        if hasattr(config, f"set_{name}"):
+            getattr(config, f"set_{name}")(value)
+
+
+def keras_json() -> Path:
+    """Return the file that Keras reads its settings from."""
+    home = os.environ.get("KERAS_HOME")
+    if home is None:
+        user = os.path.expanduser("~")
+        home = os.path.join(user if os.access(user, os.W_OK) else "/tmp", ".keras")
+    return Path(os.path.expanduser(os.path.join(home, "keras.json")))
+
+
+def check_keras_settings() -> None:
+    """Raise a TfnormError if Keras cannot be imported with its settings, or would ignore the file that sets them.
+
+    Keras raises errors that do not name the file, and ignores a file that is no JSON. Once Keras is imported, nothing
+    is checked.
+    """
+    if "keras" in sys.modules:
+        return
+    settings = _read(keras_json())
+    for key, valid in _CHOICES.items():
+        if settings.get(key, valid[0]) not in valid:
+            raise TfnormError(f"{unknown(key, settings[key], valid)} {_where(key)}")
+    if not isinstance(settings.get("epsilon", 1e-7), float):
+        raise TfnormError(
+            f"`epsilon` must be a number with a decimal point, such as 1e-7. Received: {settings['epsilon']!r}. "
+            f"{_where('epsilon')}"
+        )
+    backend = os.environ.get("KERAS_BACKEND") or settings.get("backend", "tensorflow")
+    if backend not in (*BACKENDS, *_FOR_INFERENCE):
+        raise TfnormError(unknown_backend(backend))
+    if not _is_installed(backend):
+        asks = "KERAS_BACKEND" if os.environ.get("KERAS_BACKEND") else f"The key 'backend' in {keras_json()}"
+        mend = "leave the variable unset" if os.environ.get("KERAS_BACKEND") else "change the key"
+        raise TfnormError(f"{asks} asks for {backend!r}, which is not installed. Install it, or {mend}.")
+
+
+def unknown_backend(backend: Any) -> str:
+    """Return the sentence for a backend that cannot train, which names the place that it was asked for in."""
+    if os.environ.get("KERAS_BACKEND"):
+        return unknown("KERAS_BACKEND", backend, BACKENDS)
+    return f"{unknown('backend', backend, BACKENDS)} {_where('backend')}"
+
+
+def _where(key: str) -> str:
+    return f"The key {key!r} is in {keras_json()}: change it there, or delete the file."
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ImportError:
+        return False
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the contents of a keras.json, nothing if there is none."""
+    if not os.path.exists(path):
+        return {}
+    mend = "Mend it, or delete it: Keras then writes a new one."
+    try:
+        text = path.read_bytes().decode()
+        # Another process that creates the file right now has not filled it yet.
+        settings = json.loads(text) if text.strip() else {}
+    except OSError as error:
+        raise TfnormError(
+            f"Keras's settings {path} cannot be read: {error.strerror}. Have the rights of the file changed, or set "
+            "KERAS_HOME to another folder."
+        ) from None
+    except ValueError as error:  # among them a byte order mark
+        raise TfnormError(f"Keras's settings {path} are no JSON, so that Keras ignores them: {error}. {mend}") from None
+    if not isinstance(settings, dict):
+        raise TfnormError(
+            f"Keras's settings {path} must be a JSON object, such as {{}}. Received: {text.strip()[:40]}. {mend}"
+        )
+    return settings
