@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from tfnorm.convert._tfa_file import reason
-from tfnorm.convert._tfa_layers import SPECIAL, Recipe, once, read_layer
+from tfnorm.convert._tfa_layers import SPECIAL, Recipe, described, once, read_layer
 from tfnorm.convert._tfa_ops import OPS, node_function
 from tfnorm.convert._tfa_settings import Notes, class_name
 from tfnorm.convert._tfa_weights import Part
@@ -57,7 +57,7 @@ def _input(config: dict[str, Any]) -> Any:
 def _read_input(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
     for key in ("sparse", "ragged"):
         if config.get(key):
-            notes.unknown.append(f"InputLayer ({name!r}) with {key}=True")
+            notes.refuse(f"InputLayer ({name!r}) with {key}=True", None)
     return once("input_layer", lambda: _input(config), lambda *_: Part(name, "input_layer"))
 
 
@@ -126,12 +126,12 @@ def _read_functional(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
 
 def _read_step(entry: dict[str, Any], notes: Notes) -> Step:
     kind, name, calls = class_name(entry), entry["name"], list(entry["inbound_nodes"])
-    config = entry["config"]
+    config = described(entry)
     if kind in FUNCTIONS or kind == NODE:
         called = config["node_def"]["op"] if kind == NODE else config["function"].removeprefix("compat.v1.")
         function = node_function(config) if kind == NODE else OPS.get(called)
         if function is None:
-            notes.unknown.append(f"tf.{called} ({name!r})")
+            notes.refuse(f"tf.{called} ({name!r})", None)
         return Step(name, None, function, calls, 0)
     starts = kind in MODELS and (kind != "Sequential" or class_name(config["layers"][0]) == "InputLayer")
     return Step(name, read_layer(entry, notes), None, calls, int(starts))

@@ -12,7 +12,9 @@ from keras.src.saving.serialization_lib import SafeModeScope
 from tfnorm.convert._tfa_file import SavedFile, read_file, read_json, reason
 from tfnorm.convert._tfa_given import given_part
 from tfnorm.convert._tfa_graph import read_model
+from tfnorm.convert._tfa_layers import check_masks
 from tfnorm.convert._tfa_settings import Notes
+from tfnorm.convert._tfa_versions import release
 from tfnorm.convert._tfa_weights import assign_values, finalize, find_values
 from tfnorm.errors import TfnormError
 
@@ -84,7 +86,8 @@ def load_tfa_model(
             f"{file.where} holds weights and no model. Pass `model`: the same model in Keras 3, or the file that "
             "its to_json wrote."
         )
-    notes = Notes(safe_mode)
+    version = config.get("keras_version") or file.version
+    notes = Notes(safe_mode, version, release(version))
     made = _made(file, config, notes)
     notes.warn()
     return made
@@ -98,6 +101,7 @@ def _made(file: SavedFile, config: dict[str, Any], notes: Notes) -> keras.Model:
         # Variables that are made in this scope take no memory before they are known to fit the file.
         with SafeModeScope(notes.safe_mode), _NoMemory() as scope:
             model = recipe.make()
+            check_masks(model, notes, file.where)
             part = recipe.part()
             find_values(part, file)
             scope.initialize_variables = True
