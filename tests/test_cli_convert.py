@@ -244,7 +244,7 @@ def test_a_file_that_is_no_model(files, tmp_path, capsys, monkeypatch):
     code, _, err = run([files / "damaged.keras", tmp_path / "new.keras", "--fold"], capsys, monkeypatch)
     assert code == 2
     assert err.startswith(f"tfnorm: The file {str(files / 'damaged.keras')!r} is no Keras model that can be opened (")
-    assert err.endswith("). Give a model saved by Keras, and --from-tfa for one of tensorflow-addons.\n")
+    assert err.endswith("). Give a model saved by Keras, and --from-tfa for one of tensorflow-addons or Keras 2.\n")
     assert err.count("\n") == 1
 
 

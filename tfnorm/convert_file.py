@@ -137,7 +137,12 @@ def read_batch(path: Path) -> np.ndarray:
 
 
 def open_model(path: Path) -> keras.Model:
-    """Return a saved model, compiled as it was if its loss and metrics are known."""
+    """Return a saved model, compiled as it was if its loss and metrics are known; not compiled if of Keras 2."""
+    from tfnorm.convert import load_tfa_model
+    from tfnorm.convert._tfa_file import written_by_keras_2
+
+    if written_by_keras_2(path):  # Keras 3 would open some of its layers as ones that compute something else
+        return load_tfa_model(path)
     import keras
 
     import tfnorm.layers
@@ -151,5 +156,5 @@ def open_model(path: Path) -> keras.Model:
             reason = first_line(error)
     raise DataError(
         f"The file {str(path)!r} is no Keras model that can be opened ({reason}). "
-        "Give a model saved by Keras, and --from-tfa for one of tensorflow-addons."
+        "Give a model saved by Keras, and --from-tfa for one of tensorflow-addons or Keras 2."
     )

@@ -13,6 +13,7 @@ from keras import layers
 from tfnorm import layers as ours
 from tfnorm.convert import load_tfa_model
 from tfnorm.convert._tfa_versions import ACTIVATIONS_SINCE, SINCE
+from tfnorm.convert_file import open_model
 
 RNG = np.random.default_rng(0)
 NONE = dict.fromkeys(("beta_regularizer", "gamma_regularizer", "beta_constraint", "gamma_constraint"))
@@ -427,3 +428,85 @@ def test_files_that_mean_something_else(facts, said, tmp_path):
     sentence = cases.sentence(path)
     assert said in sentence
     assert "save it again" in sentence
+
+
+def test_the_command_line_opens_them_in_the_same_way(tmp_path):
+    """Keras 3 would open it as well, with another hard sigmoid."""
+    path = write(tmp_path / "old.h5", "Activation", {"activation": "hard_sigmoid"}, shape=(5,))
+    x = np.array([[-2.0, -1.0, 0.0, 1.0, 2.9]], "float32")
+    np.testing.assert_allclose(open_model(path)(x)[0], ACTIVATIONS["hard_sigmoid", "2.2.4"], rtol=1e-5)
+
+
+def masked(make):
+    """Return the description of a functional model of Keras 2 in which layers get masks from a Masking layer."""
+    inputs = [["inputs", 0, 0, {}]]
+    entries = [
+        ("InputLayer", "inputs", {"batch_input_shape": [None, 6, 4]}, []),
+        ("Masking", "masking", {"mask_value": 0.0}, [inputs]),
+        *make([["masking", 0, 0, {}]], inputs),
+        ("GlobalAveragePooling1D", "pool", {}, [[["layer", 0, 0, {}]]]),
+    ]
+    return {
+        "class_name": "Functional",
+        "config": {
+            "name": "model",
+            "layers": [
+                {"class_name": kind, "name": name, "config": {"name": name, **config}, "inbound_nodes": calls}
+                for kind, name, config, calls in entries
+            ],
+            "input_layers": [["inputs", 0, 0]],
+            "output_layers": [["pool", 0, 0]],
+        },
+    }
+
+
+# What gets the mask, whether it is refused, and the version of Keras.
+MASKED = {
+    "add, one masked": (lambda m, x: [("Add", "layer", {}, [[*m, *x]])], True, "2.15.0"),
+    "add, the same mask": (
+        lambda m, x: [("ReLU", "relu", {}, [m]), ("Add", "layer", {}, [[*m, ["relu", 0, 0, {}]]])],
+        False,
+        "2.15.0",
+    ),
+    "concatenate features": (lambda m, x: [("Concatenate", "layer", {"axis": -1}, [[*m, *x]])], True, "2.15.0"),
+    "concatenate the same": (lambda m, x: [("Concatenate", "layer", {"axis": -1}, [[*m, *m]])], False, "2.15.0"),
+    "rescaling": (lambda m, x: [("Rescaling", "layer", {"scale": 2.0, "offset": 0.0}, [m])], True, "2.15.0"),
+    "rescaling, no mask": (lambda m, x: [("Rescaling", "layer", {"scale": 2.0, "offset": 0.0}, [x])], False, "2.15.0"),
+    "identity": (lambda m, x: [("Identity", "layer", {}, [m])], True, "2.15.0"),
+    "dropout": (lambda m, x: [("Dropout", "layer", {"rate": 0.5}, [m])], False, "2.15.0"),
+}
+
+
+@pytest.mark.parametrize("case", MASKED)
+def test_masks(case, tmp_path):
+    make, refused, version = MASKED[case]
+    path = tmp_path / "old.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"], file.attrs["keras_version"] = json.dumps(masked(make)), version
+        group = file.create_group("model_weights")
+        group.attrs["layer_names"] = [b"masking"]
+        group.create_group("masking").attrs["weight_names"] = np.array([], "S1")
+    if not refused:
+        x = inputs((6, 4))
+        x[:, 4:] = 0
+        assert load_tfa_model(path)(x).shape[0] == 2
+        return
+    sentence = cases.sentence(path)
+    for part in ("masks", "'layer'", version, "model=model"):
+        assert part in sentence
+
+
+@pytest.mark.parametrize(("version", "refused"), [("2.9.0", True), ("2.10.0", False)])
+def test_masked_attention_of_old_versions(version, refused, tmp_path):
+    path = tmp_path / "old.json"
+    attention = {"num_heads": 2, "key_dim": 3}
+    path.write_text(
+        json.dumps(
+            masked(lambda m, x: [("MultiHeadAttention", "layer", attention, [[["masking", 0, 0, {"value": m[0]}]]])])
+            | {"keras_version": version}
+        )
+    )
+    weights = write(tmp_path / "weights.h5", "ReLU", {}, version=version)
+    sentence = cases.sentence(weights, model=path)
+    # The file of weights has none for it: that is what is said if the mask is no reason.
+    assert ("masks at the layer 'layer' (MultiHeadAttention)" in sentence) == refused

@@ -55,7 +55,7 @@ def inspect_file(path: str, *, input_shape: str | None = None, batch_size: int =
     except (ValueError, OSError, TypeError, KeyError, BadZipFile) as error:
         raise ArchitectureError(
             f"The file {path!r} is no Keras model that can be opened: {first_line(error)}. "
-            "If tensorflow-addons wrote it, inspect what "
+            "If Keras 2 or tensorflow-addons wrote it, inspect what "
             f"`tfnorm convert {shlex.quote(path)} OUT.keras --from-tfa` writes."
         ) from None
     shape = None if input_shape is None else parse_shape(input_shape)

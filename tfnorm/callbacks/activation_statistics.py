@@ -9,13 +9,14 @@ import keras
 import numpy as np
 
 from tfnorm.analysis.activations import activation_statistics, norm_calls
+from tfnorm.callbacks.base import Keras3Callback
 from tfnorm.errors import DataError, whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class ActivationStatistics(keras.callbacks.Callback):
+class ActivationStatistics(Keras3Callback):
     """Record mean, standard deviation and dead channels before and after every norm, over training.
 
     The same images pass through the model before the first epoch, after every ``every`` epochs and at the end;

@@ -9,11 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfnorm.callbacks.base import Keras3Callback
 from tfnorm.errors import DataError, TfnormError, whole_number
 from tfnorm.layers import BatchNormalization
 
 
-class BatchNormRecalibration(keras.callbacks.Callback):
+class BatchNormRecalibration(Keras3Callback):
     r"""Replace the moving statistics of every batch norm by those of the trained weights.
 
     The moving averages lag behind weights that change quickly and are noisy for small batches. Here some batches pass

@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
+from tfnorm.callbacks.base import Keras3Callback
 from tfnorm.errors import DataError, unknown, whole_number
 from tfnorm.files import check_picture_path
 from tfnorm.misclassified import (
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class MisclassifiedImages(keras.callbacks.Callback):
+class MisclassifiedImages(Keras3Callback):
     """Find the images that the model gets wrong when training ends, and draw some of them.
 
     Training is left as it is: neither weights nor metrics change. List it last, so that it sees the weights that the

@@ -118,6 +118,7 @@ def _read_functional(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
             found = _resolve(references, outputs)
             return found[0] if isinstance(found, list) and len(found) == 1 else found
 
+        _rename_hidden(keras.tree.flatten(tensors(config["output_layers"])), {step.name for step in steps})
         model = keras.Model(tensors(config["input_layers"]), tensors(config["output_layers"]), name=config["name"])
         return _freeze(model, config)
 
@@ -194,6 +195,19 @@ def _name_operations(result: keras.KerasTensor, name: str, inputs: list[Any]) ->
             operation.name = f"{name}_part{count}" if count else name
             count += 1
             waiting += operation._inbound_nodes[-1].input_tensors
+
+
+def _rename_hidden(outputs: list[Any], names: set[str]) -> None:
+    """Give other names to the operations that Keras made for masks and called as a layer in the file is."""
+    waiting, seen = list(outputs), set()
+    while waiting:
+        operation = waiting.pop()._keras_history.operation
+        if id(operation) not in seen:
+            seen.add(id(operation))
+            if not isinstance(operation, keras.Layer) and operation.name in names:
+                operation.name = f"{operation.name}_of_masks_{len(seen)}"
+            for node in operation._inbound_nodes:
+                waiting += node.input_tensors
 
 
 def _is_atom(value: Any) -> bool:

@@ -51,6 +51,7 @@ CONTRIB = frozenset(
     gamma_regularizer scale
     """.split()
 )
+MERGING = (layers.Add, layers.Average, layers.Maximum, layers.Minimum, layers.Multiply, layers.Subtract)
 MOST_MEANS = 1 << 24  # of a Normalization, which no data set has
 
 
@@ -204,16 +205,23 @@ def _band_norm(kind: str, config: dict[str, Any], label: str, notes: Notes) -> R
 
 
 def check_masks(model: keras.Model, notes: Notes, where: str) -> None:
-    """Raise a `TfnormError` if a layer gets a mask that Keras 3 makes use of and the Keras of the file did not."""
+    """Raise a `TfnormError` if Keras 3 makes something else of a mask than the Keras that wrote the file."""
+    deaf: tuple[type, ...] = (layers.Identity, layers.Normalization, layers.Rescaling)  # in Keras 2 they end masks
+    if notes.release < MASKED_ATTENTION_SINCE:
+        deaf = (*deaf, layers.MultiHeadAttention)
     for layer in model._flatten_layers():
-        deaf = isinstance(layer, layers.MultiHeadAttention) and notes.release < MASKED_ATTENTION_SINCE
-        if deaf or isinstance(layer, layers.Rescaling):
-            tensors = [tensor for node in layer._inbound_nodes for tensor in node.input_tensors]
-            if any(getattr(tensor, "_keras_mask", None) is not None for tensor in tensors):
+        for node in layer._inbound_nodes:
+            masks = [getattr(tensor, "_keras_mask", None) for tensor in node.input_tensors]
+            # Keras 2 merges masks by "and", those that there are, and Keras 3 by "or" if there are as many as inputs.
+            merged = len({id(mask) for mask in masks}) > 1 and (
+                isinstance(layer, MERGING)
+                or (isinstance(layer, layers.Concatenate) and layer.axis in (-1, len(node.input_tensors[0].shape) - 1))
+            )
+            if merged or (isinstance(layer, deaf) and any(mask is not None for mask in masks)):
                 raise TfnormError(
-                    f"{where} has a mask at the layer {layer.name!r} ({type(layer).__name__}), which took no notice of "
-                    f"it in {writer(notes)} and does in Keras 3. Build the model in Keras 3 without that mask, and "
-                    f"pass it with the file, which then gives the weights: load_tfa_model({where!r}, model=model)."
+                    f"{where} has masks at the layer {layer.name!r} ({type(layer).__name__}), of which Keras 3 makes "
+                    f"something else than {writer(notes)}. Build the model in Keras 3 with the masks that you want, "
+                    f"and pass it with the file, which then gives the weights: load_tfa_model({where!r}, model=model)."
                 )
 
 

@@ -16,7 +16,7 @@ from tfnorm.convert._tfa_layers import check_masks
 from tfnorm.convert._tfa_settings import Notes
 from tfnorm.convert._tfa_versions import release
 from tfnorm.convert._tfa_weights import assign_values, finalize, find_values
-from tfnorm.errors import TfnormError
+from tfnorm.errors import TfnormError, check_keras_3
 
 PENDING = "uninitialized_variables"  # where Keras keeps the variables that have no memory yet
 
@@ -73,6 +73,8 @@ def load_tfa_model(
         arXiv 1803.08494 (group), 1607.08022 (instance), 1802.05957 (spectral), 1602.07868 (weight), 1911.09737 (filter
         response, TLU).
     """
+    check_keras_3(path)
+    check_keras_3(model)
     file = read_file(path)
     if isinstance(model, keras.Model):
         part = given_part(model, file)
