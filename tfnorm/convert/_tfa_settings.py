@@ -89,9 +89,9 @@ class Notes:
             )
         if functions:
             advice += (
-                f" For {', '.join(functions)}, build the whole model in Keras 3, with the same layers in the same "
-                "order and keras.ops in place of the functions of TensorFlow. Pass it with the file, which then gives "
-                f"the weights: load_tfa_model({where!r}, model=model)."
+                f"{' For ' + ', '.join(functions) + ', build' if names else ' Build'} the whole model in Keras 3, with "
+                "the same layers in the same order and keras.ops in place of the functions of TensorFlow. Pass it with "
+                f"the file, which then gives the weights: load_tfa_model({where!r}, model=model)."
             )
         return advice
 

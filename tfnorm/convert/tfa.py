@@ -11,7 +11,7 @@ from keras.src.saving.serialization_lib import SafeModeScope
 
 from tfnorm.convert._tfa_file import SavedFile, read_file, read_json, reason
 from tfnorm.convert._tfa_given import given_part
-from tfnorm.convert._tfa_graph import read_model
+from tfnorm.convert._tfa_graph import NotCalledError, read_model
 from tfnorm.convert._tfa_layers import check_masks
 from tfnorm.convert._tfa_settings import Notes
 from tfnorm.convert._tfa_versions import release
@@ -110,6 +110,10 @@ def _made(file: SavedFile, config: dict[str, Any], notes: Notes) -> keras.Model:
         assign_values(part)
         finalize(model)
     except TfnormError:
+        raise
+    except NotCalledError as error:
+        notes.refuse(str(error), None)
+        notes.check(file.where)
         raise
     except Exception as error:  # a description may be wrong in any way
         raise TfnormError(
