@@ -11,9 +11,11 @@ import pytest
 from keras import layers
 
 from tfnorm import layers as ours
-from tfnorm.convert import load_tfa_model
+from tfnorm.convert import load_tfa_model, to_keras
 from tfnorm.convert._tfa_versions import ACTIVATIONS_SINCE, SINCE
 from tfnorm.convert_file import open_model
+from tfnorm.errors import TfnormError
+from tfnorm.layers.keras_2 import hard_sigmoid_of_keras_2
 
 RNG = np.random.default_rng(0)
 NONE = dict.fromkeys(("beta_regularizer", "gamma_regularizer", "beta_constraint", "gamma_constraint"))
@@ -141,6 +143,32 @@ def check_bands(case, version, kind, folder):
         assert all(part in text for part in (kind, "layer", "bands", "custom_object_scope"))
     model.save(folder / "new.keras")
     np.testing.assert_array_equal(keras.saving.load_model(folder / "new.keras")(x), model(x))
+
+
+PRODUCT = [
+    (version, kind, groups, axis, shape, center, scale)
+    for version in ("2.1.6", "2.2.4-tf", "2.10.0")
+    for kind in ("GroupNormalization", "InstanceNormalization")
+    for shape in ((12,), (5, 12), (4, 5, 12), (12, 4, 12), (2, 3, 4, 12), (12, 12, 12, 12))
+    for axis in (-1, 1, len(shape), -2)
+    if (None, *shape)[axis] == 12
+    for groups in (1, 2, 3, 12, -1)
+    for center in (True, False)
+    for scale in (True, False)
+]
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize(("version", "kind", "groups", "axis", "shape", "center", "scale"), PRODUCT)
+def test_bands_of_every_kind(version, kind, groups, axis, shape, center, scale, tmp_path):
+    gamma, beta = drawn(12)
+    config = norm(groups=groups, axis=axis, center=center, scale=scale)
+    weights = [gamma] * scale + [beta] * center
+    model, _ = opened(write(tmp_path / "old.h5", kind, config, weights, shape=shape, version=version))
+    x = inputs(shape)
+    gamma, beta = gamma[1] if scale else np.ones(12), beta[1] if center else np.zeros(12)
+    expected = bands(x, gamma, beta, 12 if groups == -1 else groups, axis, 1e-3)
+    np.testing.assert_allclose(model(x), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_bands_are_not_what_keras_computes(tmp_path):
@@ -341,6 +369,16 @@ def recurrent_layer(kind, x, kernel, recurrent, bias):
             update, reset = (gate(z[k] + h @ u[k]) for k in (0, 1))
             h = update * h + (1 - update) * np.tanh(z[2] + (reset * h) @ u[2])
     return h
+
+
+@pytest.mark.parametrize("kind", ["Activation", "LSTM"])
+def test_to_keras_names_what_only_old_files_need(kind, tmp_path):
+    layer = {
+        "Activation": lambda: layers.Activation(hard_sigmoid_of_keras_2),
+        "LSTM": lambda: layers.Bidirectional(layers.LSTM(2, recurrent_activation=hard_sigmoid_of_keras_2)),
+    }[kind]()
+    with pytest.raises(TfnormError, match="hard_sigmoid_of_keras_2"):
+        to_keras(keras.Sequential([keras.Input((4, 2)), layer]))
 
 
 @pytest.mark.parametrize("kind", ["BatchNormalizationV1", "BatchNormalizationV2"])
