@@ -13,6 +13,7 @@ from tfnorm.model_file import check_imports, open_model, own_objects
 from tfnorm.spec import NormSpec, parse_norm
 
 if TYPE_CHECKING:
+    import keras
     import numpy as np
 
     from tfnorm.convert import Report
@@ -51,6 +52,14 @@ class FileConversion:
         with own_objects(self.imports):
             return self._run()
 
+    def _opened(self) -> keras.Model:
+        from tfnorm.convert import load_tfa_model
+        from tfnorm.convert._tfa_file import written_by_keras_2
+
+        if written_by_keras_2(self.source):  # Keras 3 would open some of its layers as ones that compute something else
+            return load_tfa_model(self.source, safe_mode=not self.allow_lambda)
+        return open_model(self.source, imports=self.imports, allow_lambda=self.allow_lambda)
+
     def _run(self) -> Report:
         from tfnorm import convert
 
@@ -59,7 +68,7 @@ class FileConversion:
             model = convert.load_tfa_model(self.source, model=self.model, safe_mode=not self.allow_lambda)
         else:
             batch = None if self.calibrate is None else read_batch(self.calibrate)
-            old = open_model(self.source, imports=self.imports, allow_lambda=self.allow_lambda)
+            old = self._opened()
             if self.kind == "fold":
                 model, report = convert.fold_batch_norm(old, return_report=True)
             else:

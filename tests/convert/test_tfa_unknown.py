@@ -33,17 +33,22 @@ def test_unknown_layers_are_listed_at_once(unpacked):
                 entry("LocallyConnected1D", "local"),
                 entry("TFSMLayer", "run", filepath="/somewhere/else"),
                 entry("Activation", "act", activation="Addons>lisht"),
-                entry("ConvLSTM2D", "lstm", filters=2, kernel_size=1, recurrent_activation="hard_sigmoid"),
-                entry("BatchNormalization", "bn", axis=[1, 2], renorm=True),
+                entry("LSTM", "lstm", units=2, time_major=True),
+                entry("BatchNormalization", "bn", axis=[1, 2]),
+                entry("Resizing", "resize", height=2, width=2, interpolation="gaussian"),
+                entry("SeparableConv1D", "conv", filters=2, kernel_size=2, padding="causal"),
             ]
         ),
     )
     assert cases.sentence(path) == (
         f"{path} holds what cannot be converted: Addons>Maxout ('maxout'), Addons>NoisyDense ('noisy'), "
         "LocallyConnected1D ('local'), TFSMLayer ('run'), Activation ('act') with activation=Addons>lisht, "
-        "ConvLSTM2D ('lstm') with recurrent_activation=hard_sigmoid, which has another slope in Keras 3, "
-        "BatchNormalization ('bn') with axis=[1, 2]. For a layer, write one for Keras 3 and register it under the "
-        "same name with keras.saving.register_keras_serializable('Addons')."
+        "LSTM ('lstm') with time_major=True, BatchNormalization ('bn') with axis=[1, 2], Resizing ('resize') with "
+        "interpolation=gaussian, SeparableConv1D ('conv') with padding=causal. Write each of them for Keras 3, with "
+        "the same settings and weights, and open the file inside `with keras.saving.custom_object_scope({"
+        "'Addons>Maxout': Maxout, 'Addons>NoisyDense': NoisyDense, 'LocallyConnected1D': LocallyConnected1D, "
+        "'TFSMLayer': TFSMLayer, 'Addons>lisht': lisht, 'LSTM': LSTM, 'BatchNormalization': BatchNormalization, "
+        "'Resizing': Resizing, 'SeparableConv1D': SeparableConv1D}):`."
     )
 
 

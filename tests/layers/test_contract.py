@@ -10,7 +10,9 @@ import pytest
 import tfnorm.layers
 from tfnorm.layers import (
     TLU,
+    BandNormalization,
     BatchNormalization,
+    ContribInstanceNormalization,
     FilterResponseNormalization,
     GroupNormalization,
     InstanceNormalization,
@@ -39,6 +41,10 @@ OTHERS = {
     "frn learned": (FilterResponseNormalization, dict(learned_epsilon=True, learned_epsilon_constraint="non_neg")),
     "tlu": (TLU, dict(tau_initializer="ones", tau_regularizer="l2")),
     "tlu axes": (TLU, dict(axis=None, affine=True, alpha_initializer="ones", alpha_constraint="non_neg")),
+    "bands": (BandNormalization, dict(groups=2)),
+    "bands:-1": (BandNormalization, dict(groups=-1, epsilon=0.1, gamma_regularizer="l2")),
+    "contrib in": (ContribInstanceNormalization, dict(axis=-1, beta_constraint="non_neg")),
+    "contrib in, whole": (ContribInstanceNormalization, dict()),
     "ws": (WeightStandardizedConv2D, dict(filters=4, kernel_size=3, padding="same", epsilon=1e-4)),
 }
 
@@ -69,7 +75,7 @@ def make(case, rank=4, **arguments):
     """Return a fresh layer."""
     if case in OTHERS:
         kind, own = OTHERS[case]
-        return kind(**own, **arguments)
+        return kind(**own | arguments)
     layer = norm_layer(parse(case), name="norm", rank=rank)
     return type(layer).from_config({**layer.get_config(), **arguments}) if arguments else layer
 
@@ -96,7 +102,9 @@ def test_every_norm_and_every_layer_is_here():
     assert {type(make(case)) for case in CASES} == layers
     kinds = {type(make(case)) for case in PARENTS}
     assert kinds == {kind for kind in map(type, map(make, CASES)) if kind.__base__ is not keras.layers.Layer} - {
-        WeightStandardizedConv2D
+        WeightStandardizedConv2D,
+        BandNormalization,  # these two have no parent in Keras
+        ContribInstanceNormalization,
     }
 
 
@@ -273,7 +281,9 @@ def test_unknown_height_and_width(case, seeded):
         assert model.predict(nothing, verbose=0).shape == apply(layer, nothing).shape == nothing.shape
 
 
-CHANNEL_AXIS = [case for case in CASES if case not in LN_ALL | {"ws"}]
+# A band has other numbers in it where the channels are first, and a whole sample has no axis.
+NO_CHANNEL_AXIS = LN_ALL | {"ws", "bands", "bands:-1", "contrib in, whole"}
+CHANNEL_AXIS = [case for case in CASES if case not in NO_CHANNEL_AXIS]
 
 
 @pytest.mark.parametrize("training", [False, True])

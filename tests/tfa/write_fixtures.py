@@ -135,6 +135,34 @@ def merging(K, A):
     return tf.keras.Model([one, two], outputs)
 
 
+def functions(K, A):
+    """Return a model with TensorFlow's functions for images, and others with several outputs."""
+    import tensorflow as tf
+
+    inputs = K.Input(IMAGE)
+    x = A.GroupNormalization(2)(inputs)
+    small, large = tf.image.resize(x, (3, 2)), tf.image.resize(x, [8, 7], method="bicubic")
+    one, two = tf.split(large, [2, -1], axis=-1)
+    x = tf.concat([tf.nn.max_pool2d(two, 3, 2, "SAME"), tf.nn.avg_pool2d(one, [2, 3], [2, 2], "SAME")], -1)
+    x = tf.where(x > 0.5, x, tf.zeros_like(x)) + tf.reverse(tf.roll(x, 1, axis=2), [1]) + tf.stop_gradient(x)
+    rows = tf.unstack(tf.nn.l2_normalize(small, -1), axis=1)
+    return tf.keras.Model(
+        inputs, [x, tf.tile(rows[0] + rows[2], [1, 2, 1]), tf.matmul(rows[1], rows[0], transpose_b=True)]
+    )
+
+
+def hard_sigmoids(K, A):
+    """Return the layers whose gates Keras 2 computes otherwise."""
+    return [
+        K.ConvLSTM2D(3, 3, padding="same", return_sequences=True),
+        K.TimeDistributed(A.GroupNormalization(3)),
+        K.TimeDistributed(K.GlobalAveragePooling2D()),
+        K.Bidirectional(K.GRU(3, recurrent_activation="hard_sigmoid", return_sequences=True)),
+        K.LSTM(3, recurrent_activation="hard_sigmoid"),
+        K.Dense(4, activation="hard_sigmoid"),
+    ]
+
+
 def attention(K, A):
     """Return a model with all kinds of attention."""
     import tensorflow as tf
@@ -334,6 +362,16 @@ CASES = {
         ]
     ),
     "keras-adapted": Case(lambda K, A: [normalization(K), A.GroupNormalization(3)]),
+    "keras-functions": Case(functions),
+    "keras-hard_sigmoid": Case(lambda K, A: hard_sigmoids(K, A), (3, 4, 5, 2)),
+    "keras-norm_axes": Case(
+        lambda K, A: [
+            K.LayerNormalization(axis=[3, 1]),
+            K.LayerNormalization(axis=[-1, -2, 1]),
+            K.ThresholdedReLU(0.1),
+            A.InstanceNormalization(),
+        ]
+    ),
     "keras-recurrent_images": Case(
         lambda K, A: [K.ConvLSTM2D(3, 3, recurrent_activation="sigmoid"), A.GroupNormalization(3)], (2, 4, 5, 2)
     ),

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras.src.models.functional import Functional
 
-from tfnorm.errors import TfnormError
+from tfnorm.errors import TfnormError, check_keras_3
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,7 @@ class Call:
 
 def check_graph(model: Any) -> None:
     """Raise a `TfnormError` unless ``model`` is a functional or sequential model that is built."""
+    check_keras_3(model)
     if graph_of(model) is not None:
         return
     if type(model) is keras.Sequential:

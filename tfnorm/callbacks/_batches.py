@@ -23,14 +23,6 @@ FORMS = (
 )
 
 
-class TravellingCallback(keras.callbacks.Callback):
-    """A callback that can be copied and pickled, without the model that it watches."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy is made of."""
-        return {**self.__dict__, "_model": None}
-
-
 class Source:
     """Batches that can be read as often as asked.
 

@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfnorm.analysis.activations import activation_statistics, norm_calls
-from tfnorm.callbacks._batches import TravellingCallback, joined_inputs
+from tfnorm.callbacks._batches import joined_inputs
+from tfnorm.callbacks.base import Callback
 from tfnorm.errors import DataError, whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class ActivationStatistics(TravellingCallback):
+class ActivationStatistics(Callback):
     """Record mean, standard deviation and dead channels before and after every norm, over training.
 
     The same images pass through the model before the first epoch, after every ``every`` epochs and at the end;

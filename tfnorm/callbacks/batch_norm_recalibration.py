@@ -11,7 +11,6 @@ import keras
 import numpy as np
 
 from tfnorm.callbacks._batches import (
-    TravellingCallback,
     check_batch,
     check_iterable,
     is_array,
@@ -19,11 +18,12 @@ from tfnorm.callbacks._batches import (
     split,
     to_array,
 )
+from tfnorm.callbacks.base import Callback
 from tfnorm.errors import DataError, TfnormError, whole_number
 from tfnorm.layers import BatchNormalization
 
 
-class BatchNormRecalibration(TravellingCallback):
+class BatchNormRecalibration(Callback):
     r"""Replace the moving statistics of every batch norm by those of the trained weights.
 
     The moving averages lag behind weights that change quickly and are noisy for small batches. Here some batches pass

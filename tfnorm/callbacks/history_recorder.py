@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from tfnorm.callbacks._batches import TravellingCallback
+from tfnorm.callbacks.base import Callback
 from tfnorm.errors import RunError, whole_number
 from tfnorm.files import write_whole
 from tfnorm.history import SCHEMA_VERSION, append_line, encode_record, explain, read_history
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class HistoryRecorder(TravellingCallback):
+class HistoryRecorder(Callback):
     r"""Record every epoch of ``model.fit``, in memory and as one line of JSON in a file.
 
     In Keras ``loss`` and ``val_loss`` include the weight penalty; curves that compare models need the loss without it:

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 
 from tfnorm.analysis.outputs import Outputs, outputs_of
-from tfnorm.callbacks._batches import LabelledImages, TravellingCallback, check_batch
+from tfnorm.callbacks._batches import LabelledImages, check_batch
+from tfnorm.callbacks.base import Callback
 from tfnorm.errors import DataError, unknown, whole_number
 from tfnorm.files import check_picture_path
 from tfnorm.misclassified import (
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class MisclassifiedImages(TravellingCallback):
+class MisclassifiedImages(Callback):
     """Find the images that the model gets wrong when training ends, and draw some of them.
 
     Training is left as it is: neither weights nor metrics change. List it last, so that it sees the weights that the

@@ -35,6 +35,7 @@ class SavedFile:
         groups: Of a file ordered by layers (.h5): the name and the weights, by name, of each layer that has any.
         arrays: Of a file ordered by attributes (.keras, .weights.h5): the weights by path. One of the two is None.
         doubled: Whether ``arrays`` counts layers with weights twice, as Keras 2.12 and 2.13 do.
+        version: The version of Keras that wrote it, None if it does not say so.
     """
 
     where: str
@@ -42,6 +43,7 @@ class SavedFile:
     groups: list[tuple[str, list[tuple[str, np.ndarray]]]] | None = None
     arrays: dict[str, np.ndarray] | None = None
     doubled: bool = False
+    version: str | None = None
 
 
 def read_file(path: str | os.PathLike[str]) -> SavedFile:
@@ -67,10 +69,28 @@ def read_file(path: str | os.PathLike[str]) -> SavedFile:
     )
 
 
+def written_by_keras_2(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file says that Keras 2 wrote it; False for one that cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            packed = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+        if packed:
+            with zipfile.ZipFile(path) as archive:
+                version = _parsed(_entry(str(path), archive, METADATA, os.path.getsize(path))).get("keras_version")
+        else:
+            version = _text(Hdf5(Path(path).read_bytes()).root, "keras_version")
+    except Exception:  # a damaged file may raise anything; whoever opens it says what is wrong
+        return False
+    return str(version).startswith("2")
+
+
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the description of a model that `model.to_json` wrote to a file."""
-    with _reading(str(path)):
-        return _parsed(Path(path).read_bytes())
+    """Return the description of a model that `model.to_json` wrote to a file, with the version that wrote it."""
+    where = str(path)
+    with _reading(where):
+        config = _parsed(Path(path).read_bytes())
+    _check_writer(where, config.get("keras_version"), config.get("backend"))
+    return config
 
 
 @contextmanager
@@ -114,11 +134,23 @@ def _parsed(text: bytes | str) -> dict[str, Any]:
     return config
 
 
-def _check_version(where: str, version: object) -> None:
+def _check_writer(where: str, version: object, backend: object = None) -> None:
+    """Raise a `TfnormError` unless Keras 2 wrote a file, with TensorFlow."""
     if str(version).startswith("3"):
         raise TfnormError(
             f"{where} was written by Keras {version}, which tensorflow-addons never worked with. "
             "Open it with keras.saving.load_model."
+        )
+    if str(version).startswith(("0", "1")):
+        raise TfnormError(
+            f"{where} was written by Keras {version}, whose settings and weights are in another order. Only files of "
+            "Keras 2 are read. Open it with Keras 2.2 and save it again with model.save('model.h5')."
+        )
+    if backend not in (None, "tensorflow"):
+        raise TfnormError(
+            f"{where} was written by Keras with {backend}, which convolves and pads in another way. Only files of "
+            "Keras with TensorFlow are read. Open it with Keras 2.2 and TensorFlow and save it again with "
+            "model.save('model.h5')."
         )
 
 
@@ -136,10 +168,12 @@ def _read_keras(where: str, archive: zipfile.ZipFile, size: int) -> SavedFile:
             f"{where} must hold {CONFIG} and {WEIGHTS}. Missing: {', '.join(missing)}. "
             "Load the model where it was written and save it again with model.save('model.keras')."
         )
+    version = None
     if METADATA in names:
-        _check_version(where, _parsed(_entry(where, archive, METADATA, size)).get("keras_version"))
+        version = _parsed(_entry(where, archive, METADATA, size)).get("keras_version")
+        _check_writer(where, version)
     config = _parsed(_entry(where, archive, CONFIG, size))
-    return _by_attributes(where, Hdf5(_entry(where, archive, WEIGHTS, size)).root, config)
+    return _by_attributes(where, Hdf5(_entry(where, archive, WEIGHTS, size)).root, config, version)
 
 
 def _entry(where: str, archive: zipfile.ZipFile, name: str, size: int) -> bytes:
@@ -155,9 +189,11 @@ def _entry(where: str, archive: zipfile.ZipFile, name: str, size: int) -> bytes:
 
 def _read_h5(where: str, file: Hdf5) -> SavedFile:
     top = file.root
-    _check_version(where, _text(top, "keras_version"))
-    described = _text(top, "model_config")
+    version, described = _text(top, "keras_version"), _text(top, "model_config")
     config = None if described is None else _parsed(described)
+    if config is not None and version is None:
+        version = config.get("keras_version", "1.1 or older")
+    _check_writer(where, version, _text(top, "backend"))
     root = top if config is None else top["model_weights"]
     if "layer_names" in root.attributes or "layer_names0" in root.attributes:
         groups = []
@@ -165,9 +201,9 @@ def _read_h5(where: str, file: Hdf5) -> SavedFile:
             group = root[layer]
             if names := _texts(group, "weight_names"):
                 groups.append((layer, [(name, group.array(name)) for name in names]))
-        return SavedFile(where, config, groups=groups)
+        return SavedFile(where, config, groups=groups, version=version)
     if config is None and (LAYERS in top or LAYERS_2_13 in top):
-        return _by_attributes(where, top, None)
+        return _by_attributes(where, top, None, version)
     raise TfnormError(
         f"{where} must hold a model or the weights of one, as Keras 2 saves them. Received an HDF5 file with "
         f"{', '.join(list(top.entries)[:5]) or 'nothing'} in it. Give the file that model.save or "
@@ -175,7 +211,7 @@ def _read_h5(where: str, file: Hdf5) -> SavedFile:
     )
 
 
-def _by_attributes(where: str, top: Group, config: dict[str, Any] | None) -> SavedFile:
+def _by_attributes(where: str, top: Group, config: dict[str, Any] | None, version: str | None) -> SavedFile:
     """Return a file that is ordered by attributes, without the weights of optimizer and metrics."""
     doubled = LAYERS_2_13 in top
     layers = LAYERS_2_13 if doubled else LAYERS
@@ -183,7 +219,7 @@ def _by_attributes(where: str, top: Group, config: dict[str, Any] | None) -> Sav
     if layers in top:
         for path, array in top[layers].walk():
             arrays[f"{LAYERS}/{path.replace(LAYERS_2_13, LAYERS)}"] = array
-    return SavedFile(where, config, arrays=arrays, doubled=doubled)
+    return SavedFile(where, config, arrays=arrays, doubled=doubled, version=version)
 
 
 def _text(group: Group, name: str) -> str | None:

@@ -9,8 +9,8 @@ from typing import Any
 import keras
 
 from tfnorm.convert._tfa_file import reason
-from tfnorm.convert._tfa_layers import SPECIAL, Recipe, once, read_layer
-from tfnorm.convert._tfa_ops import OPS, node_function
+from tfnorm.convert._tfa_layers import SPECIAL, Recipe, described, once, read_layer
+from tfnorm.convert._tfa_ops import V1, called_function, node_function
 from tfnorm.convert._tfa_settings import Notes, class_name
 from tfnorm.convert._tfa_weights import Part
 from tfnorm.errors import TfnormError
@@ -22,6 +22,10 @@ MODELS = ("Functional", "Model", "Sequential")
 
 class NotReady(Exception):
     """The layer that a call reads from has not been called yet."""
+
+
+class NotCalledError(Exception):
+    """Keras has no counterpart of a function as it is called in the file; the message is what it is called."""
 
 
 def read_model(entry: dict[str, Any], notes: Notes) -> Recipe:
@@ -57,7 +61,7 @@ def _input(config: dict[str, Any]) -> Any:
 def _read_input(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
     for key in ("sparse", "ragged"):
         if config.get(key):
-            notes.unknown.append(f"InputLayer ({name!r}) with {key}=True")
+            notes.refuse(f"InputLayer ({name!r}) with {key}=True", None)
     return once("input_layer", lambda: _input(config), lambda *_: Part(name, "input_layer"))
 
 
@@ -98,6 +102,7 @@ class Step:
         function: The function; None for a layer.
         calls: The inputs of each call, as described.
         first: The number of the first of them. A model has been called on its own input before.
+        label: What a function is called in messages.
     """
 
     name: str
@@ -105,6 +110,7 @@ class Step:
     function: Callable[..., Any] | None
     calls: list[Any]
     first: int
+    label: str = ""
 
 
 def _read_functional(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
@@ -118,6 +124,7 @@ def _read_functional(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
             found = _resolve(references, outputs)
             return found[0] if isinstance(found, list) and len(found) == 1 else found
 
+        _rename_hidden(keras.tree.flatten(tensors(config["output_layers"])), {step.name for step in steps})
         model = keras.Model(tensors(config["input_layers"]), tensors(config["output_layers"]), name=config["name"])
         return _freeze(model, config)
 
@@ -126,13 +133,14 @@ def _read_functional(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
 
 def _read_step(entry: dict[str, Any], notes: Notes) -> Step:
     kind, name, calls = class_name(entry), entry["name"], list(entry["inbound_nodes"])
-    config = entry["config"]
+    config = described(entry)
     if kind in FUNCTIONS or kind == NODE:
-        called = config["node_def"]["op"] if kind == NODE else config["function"].removeprefix("compat.v1.")
-        function = node_function(config) if kind == NODE else OPS.get(called)
+        called = config["node_def"]["op"] if kind == NODE else config["function"]
+        function = node_function(config) if kind == NODE else called_function(called)
+        label = f"tf.{called if called.startswith(V1 + 'image') else called.removeprefix(V1)} ({name!r})"
         if function is None:
-            notes.unknown.append(f"tf.{called} ({name!r})")
-        return Step(name, None, function, calls, 0)
+            notes.refuse(label, None)
+        return Step(name, None, function, calls, 0, label)
     starts = kind in MODELS and (kind != "Sequential" or class_name(config["layers"][0]) == "InputLayer")
     return Step(name, read_layer(entry, notes), None, calls, int(starts))
 
@@ -171,21 +179,29 @@ def _called(step: Step, call: Any, outputs: dict[str, dict[int, list[Any]]]) -> 
     arguments = next((atom[3] for atom in _atoms(call) if len(atom) == 4), {})
     inputs = _resolve(call, outputs)
     given = {key: _resolve(value, outputs) for key, value in arguments.items() if key != "name" and value is not None}
-    try:
-        if step.recipe:
+    if step.recipe:
+        layer = step.recipe.make()
+        try:
             single = isinstance(inputs, list) and len(inputs) == 1
-            return step.recipe.make()(inputs[0] if single else inputs, **given)
+            return layer(inputs[0] if single else inputs, **given)
+        except Exception as error:
+            raise ValueError(f"{step.name}: {reason(error)}") from error
+    try:
         result = step.function(inputs, **given)  # type: ignore[misc]
     except Exception as error:
-        raise ValueError(f"{step.name}: {reason(error)}") from error
+        raise NotCalledError(f"{step.label} with {_named(given)} ({reason(error)})") from error
     _name_operations(result, step.name.replace("/", "_"), keras.tree.flatten([inputs, given]))
     return result
 
 
-def _name_operations(result: keras.KerasTensor, name: str, inputs: list[Any]) -> None:
+def _named(arguments: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in arguments.items()) or "no arguments"
+
+
+def _name_operations(result: Any, name: str, inputs: list[Any]) -> None:
     """Give the operations that a function is made of its name, which unlike their own no layer has."""
     known, count = {id(value) for value in inputs}, 0
-    waiting = [result]
+    waiting = keras.tree.flatten(result)
     while waiting:
         tensor = waiting.pop()
         if id(tensor) not in known:
@@ -194,6 +210,19 @@ def _name_operations(result: keras.KerasTensor, name: str, inputs: list[Any]) ->
             operation.name = f"{name}_part{count}" if count else name
             count += 1
             waiting += operation._inbound_nodes[-1].input_tensors
+
+
+def _rename_hidden(outputs: list[Any], names: set[str]) -> None:
+    """Give other names to the operations that Keras made for masks and called as a layer in the file is."""
+    waiting, seen = list(outputs), set()
+    while waiting:
+        operation = waiting.pop()._keras_history.operation
+        if id(operation) not in seen:
+            seen.add(id(operation))
+            if not isinstance(operation, keras.Layer) and operation.name in names:
+                operation.name = f"{operation.name}_of_masks_{len(seen)}"
+            for node in operation._inbound_nodes:
+                waiting += node.input_tensors
 
 
 def _is_atom(value: Any) -> bool:

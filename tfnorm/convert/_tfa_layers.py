@@ -12,10 +12,12 @@ import keras
 import numpy as np
 from keras import layers
 
-from tfnorm.convert._tfa_settings import Notes, class_name, precision, settings
+from tfnorm.convert._tfa_file import reason
+from tfnorm.convert._tfa_settings import Notes, class_name, precision, settings, writer
+from tfnorm.convert._tfa_versions import BILINEAR_SINCE, MASKED_ATTENTION_SINCE, SINCE
 from tfnorm.convert._tfa_weights import Part, Slot, plain_part, snake_case
 from tfnorm.errors import TfnormError
-from tfnorm.layers import TLU, FilterResponseNormalization
+from tfnorm.layers import TLU, BandNormalization, ContribInstanceNormalization, FilterResponseNormalization
 
 # The layers of Keras 2 that Keras 3 has with the same outputs. A file may name no other class of Keras: some of
 # those, such as TFSMLayer, run what is in yet another file.
@@ -34,6 +36,22 @@ SAME = frozenset(
     ZeroPadding1D ZeroPadding2D ZeroPadding3D
     """.split()
 )
+# Those that Keras 3 calls otherwise.
+RENAMED = {
+    "BatchNormalizationV1": "BatchNormalization",
+    "BatchNormalizationV2": "BatchNormalization",
+    "ThresholdedReLU": "ReLU",
+}
+# Classes of one's own do not take the place of these.
+FIXED = {"Functional", "InputLayer", "Model", "Sequential"}
+# The settings that the norms of keras-contrib write down, and with `groups` those of tensorflow-addons up to 0.6.
+CONTRIB = frozenset(
+    """
+    axis beta_constraint beta_initializer beta_regularizer center epsilon gamma_constraint gamma_initializer
+    gamma_regularizer scale
+    """.split()
+)
+MERGING = (layers.Add, layers.Average, layers.Maximum, layers.Minimum, layers.Multiply, layers.Subtract)
 MOST_MEANS = 1 << 24  # of a Normalization, which no data set has
 
 
@@ -82,31 +100,129 @@ def read_layer(entry: dict[str, Any], notes: Notes, name: str | None = None) -> 
         notes: Where what cannot be made is noted.
         name: The name in place of the entry's own.
     """
-    key = f"{class_name(entry)} {entry['config'].get('name')} {name}"
+    kind, config = class_name(entry), described(entry)
+    key = f"{kind} {config.get('name')} {name}"
     # Keras 2 marks the second of two entries for one layer, and not the first.
     if "shared_object_id" not in entry or key not in notes.seen:
-        notes.seen[key] = _read(entry, notes, name)
+        notes.seen[key] = _read(kind, dict(config), notes, name)
     return notes.seen[key]
 
 
-def _read(entry: dict[str, Any], notes: Notes, name: str | None) -> Recipe:
-    kind, config = class_name(entry), dict(entry["config"])
+def described(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of an entry; those of a sequential model were the list of its layers up to Keras 2.2.2."""
+    config = entry["config"]
+    return {"name": entry.get("name", "sequential"), "layers": config} if isinstance(config, list) else config
+
+
+def _read(kind: str, config: dict[str, Any], notes: Notes, name: str | None) -> Recipe:
     name = str(name or config.get("name"))
     config["name"] = name.replace("/", "_")  # Keras 3 allows no slash
+    short, label = snake_case(kind.rpartition(">")[2]), f"{kind} ({name!r})"
+    custom = None if kind in FIXED else keras.saving.get_registered_object(kind)
+    if isinstance(custom, type) and issubclass(custom, layers.Layer):
+        if custom is not getattr(layers, kind, None):
+            return once(short, lambda: _custom(custom, config, label))
+    elif recipe := _elder(kind, name, config, notes):
+        return recipe
     if kind in SPECIAL:
         return SPECIAL[kind](name, config, notes)
-    short = snake_case(kind.rpartition(">")[2])
-    custom = keras.saving.get_registered_object(kind)
-    if isinstance(custom, type) and issubclass(custom, layers.Layer):
-        config.pop("batch_input_shape", None)
-        config["dtype"] = precision(config.get("dtype"))
-        return once(short, lambda: custom.from_config(config))
-    if kind not in SAME:
-        notes.unknown.append(f"{kind} ({name!r})")
+    made = RENAMED.get(kind, kind)
+    if made not in SAME:
+        notes.refuse(label, kind)
         return once(short, layers.Identity)
-    made = getattr(layers, kind)
-    config = settings(made, config, f"{kind} ({name!r})", notes)
-    return once(short, lambda: made(**config))
+    if kind == "GRU":
+        config.setdefault("reset_after", False)  # a file that does not say so is older than the choice
+    return _same(getattr(layers, made), short, settings(getattr(layers, made), config, label, notes), label)
+
+
+def _same(kind: type, short: str, config: dict[str, Any], label: str, part: Any = plain_part) -> Recipe:
+    """Return the recipe of a layer of Keras 3 from its arguments."""
+
+    def make() -> Any:
+        try:
+            return kind(**config)
+        except Exception as error:  # settings of the file may be wrong in any way
+            raise TfnormError(
+                f"{label} cannot be made in Keras 3 ({reason(error)}). Write the layer for Keras 3, with the same "
+                "settings and weights, and open the file inside "
+                f"`with keras.saving.custom_object_scope({{{label.split(' ')[0]!r}: ...}}):`."
+            ) from error
+
+    return once(short, make, part)
+
+
+def _custom(kind: Any, config: dict[str, Any], label: str) -> Any:
+    """Return a layer of one's own that takes the place of one in the file."""
+    config = {key: value for key, value in config.items() if key != "batch_input_shape"}
+    config["dtype"] = precision(config.get("dtype"))
+    try:
+        return kind.from_config(config)
+    except Exception as error:  # the code of others
+        raise TfnormError(
+            f"Your {kind.__name__} cannot be made in the place of {label} ({reason(error)}). Its __init__ must take "
+            f"the settings in the file: {', '.join(config)}."
+        ) from error
+
+
+def _elder(kind: str, name: str, config: dict[str, Any], notes: Notes) -> Recipe | None:
+    """Return the recipe of a layer that is not Keras's own, though Keras has one of that name today; or None."""
+    label = f"{kind} ({name!r})"
+    own = set(config) - {"name", "trainable", "dtype", "batch_input_shape"}
+    foreign = kind == "InstanceNormalization" or notes.release < SINCE.get(kind, ())
+    # Up to 0.4 tensorflow-addons had a LayerNormalization, which was its group normalization with one group.
+    if own == CONTRIB | {"groups"} and (foreign or kind == "LayerNormalization"):
+        return _band_norm(kind, config, label, notes)
+    if own == CONTRIB and kind == "InstanceNormalization":
+        notes.told.setdefault(
+            "opened as keras-contrib computed it, with epsilon outside the root. If the file is from another "
+            "InstanceNormalization, open it inside `with keras.saving.custom_object_scope({'InstanceNormalization': "
+            "...}):` with that one.",
+            [],
+        ).append(label)
+        config = settings(ContribInstanceNormalization, config, label, notes)
+        return _same(ContribInstanceNormalization, snake_case(kind), config, label)
+    if foreign and kind in SINCE:
+        notes.refuse(f"{label}, which {writer(notes)} did not have", kind)
+        return once(snake_case(kind), layers.Identity)
+    if kind == "UpSampling2D" and config.get("interpolation") == "bilinear" and notes.release < BILINEAR_SINCE:
+        notes.refuse(f"{label} with interpolation=bilinear, which TensorFlow 1 and 2 compute differently", kind)
+    return None
+
+
+def _band_norm(kind: str, config: dict[str, Any], label: str, notes: Notes) -> Recipe:
+    """Return the recipe of a group normalization that took bands of the picture for groups of channels."""
+    made: type = BandNormalization
+    if config["axis"] == 1 or config["groups"] == 1:  # there both are the same
+        made = layers.GroupNormalization
+    else:
+        notes.told.setdefault(
+            "opened as keras-contrib and tensorflow-addons up to 0.6 computed it, with bands of the picture for "
+            f"groups of channels. If the file is from another {kind}, open it inside "
+            f"`with keras.saving.custom_object_scope({{{kind!r}: ...}}):` with that one.",
+            [],
+        ).append(label)
+    return _same(made, snake_case(kind), settings(made, config, label, notes), label)
+
+
+def check_masks(model: keras.Model, notes: Notes, where: str) -> None:
+    """Raise a `TfnormError` if Keras 3 makes something else of a mask than the Keras that wrote the file."""
+    deaf: tuple[type, ...] = (layers.Identity, layers.Normalization, layers.Rescaling)  # in Keras 2 they end masks
+    if notes.release < MASKED_ATTENTION_SINCE:
+        deaf = (*deaf, layers.MultiHeadAttention)
+    for layer in model._flatten_layers():
+        for node in layer._inbound_nodes:
+            masks = [getattr(tensor, "_keras_mask", None) for tensor in node.input_tensors]
+            # Keras 2 merges masks by "and", those that there are, and Keras 3 by "or" if there are as many as inputs.
+            merged = len({id(mask) for mask in masks}) > 1 and (
+                isinstance(layer, MERGING)
+                or (isinstance(layer, layers.Concatenate) and layer.axis in (-1, len(node.input_tensors[0].shape) - 1))
+            )
+            if merged or (isinstance(layer, deaf) and any(mask is not None for mask in masks)):
+                raise TfnormError(
+                    f"{where} has masks at the layer {layer.name!r} ({type(layer).__name__}), of which Keras 3 makes "
+                    f"something else than {writer(notes)}. Build the model in Keras 3 with the masks that you want, "
+                    f"and pass it with the file, which then gives the weights: load_tfa_model({where!r}, model=model)."
+                )
 
 
 def _lambda(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
@@ -119,7 +235,7 @@ def _lambda(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
         kept["function"] = {"class_name": "__lambda__", "config": code}
         notes.code.append(f"Lambda ({name!r})")
     else:
-        notes.unknown.append(f"Lambda ({name!r}, whose function is not in the file)")
+        notes.refuse(f"Lambda ({name!r}, whose function is not in the file)", "Lambda")
     return once("lambda", lambda: layers.Lambda.from_config(kept, safe_mode=notes.safe_mode))
 
 
@@ -138,6 +254,19 @@ class _BoundedNormalization(layers.Normalization):
 def _normalization(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
     config = settings(layers.Normalization, config, f"Normalization ({name!r})", notes)
     return once("normalization", lambda: _BoundedNormalization(**config))
+
+
+def _layer_norm(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
+    axes, label = config.get("axis"), f"LayerNormalization ({name!r})"
+
+    def part(layer: Any, kind: str) -> Part:
+        found, shape = plain_part(layer, kind), layer.get_build_config()["input_shape"]
+        for slot in found.own:  # Keras 3 sorts the axes, and Keras 2 reads the numbers in the sorted order too
+            slot.shape = tuple(shape[axis] for axis in axes) if isinstance(axes, list) else slot.shape
+        return found
+
+    config = settings(layers.LayerNormalization, config, label, notes)
+    return _same(layers.LayerNormalization, "layer_normalization", config, label, part)
 
 
 # The layers of tensorflow-addons, and those of Keras with a layer inside.
@@ -165,7 +294,7 @@ def _instance_norm(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
 def _filter_response_norm(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
     label = f"FilterResponseNormalization ({name!r})"
     if (axes := config.pop("axis")) != [1, 2]:
-        notes.unknown.append(f"{label} with axis={axes}")
+        notes.refuse(f"{label} with axis={axes}", "Addons>FilterResponseNormalization")
     # The original takes the absolute value of any epsilon, 0 too.
     config["epsilon"] = abs(config["epsilon"]) or float(np.finfo("float32").tiny)
     config = settings(FilterResponseNormalization, config, label, notes)
@@ -296,6 +425,7 @@ SPECIAL: dict[str, Callable[[str, dict[str, Any], Notes], Recipe]] = {
     "Addons>WeightNormalization": _weight_norm,
     "Bidirectional": _bidirectional,
     "Lambda": _lambda,
+    "LayerNormalization": _layer_norm,
     "Normalization": _normalization,
     "SpectralNormalization": _spectral_norm,
     "TimeDistributed": _time_distributed,

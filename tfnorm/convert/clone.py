@@ -16,7 +16,7 @@ import numpy as np
 from keras.src.models.functional import Functional, functional_like_constructor
 from keras.src.saving.serialization_lib import SafeModeScope
 
-from tfnorm.errors import TfnormError
+from tfnorm.errors import TfnormError, check_keras_3
 
 # What the configuration of a functional model says about its graph; the rest are arguments of its class.
 _OF_THE_GRAPH = {"name", "trainable", "layers", "input_layers", "output_layers"}
@@ -28,6 +28,7 @@ def check_cloneable(model: keras.Model) -> None:
     """Raise a `TfnormError` unless ``model`` is a functional or sequential model with weights."""
     if isinstance(model, str | os.PathLike):
         raise TfnormError(f"A model is needed. Received: {str(model)!r}. Open a file with keras.models.load_model.")
+    check_keras_3(model)
     if not has_graph(model):
         name = f" {model.name!r}" if hasattr(model, "name") else ""
         if isinstance(model, Functional | keras.Sequential) and getattr(model, "inputs", None):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from types import FunctionType
 from typing import Any
 
 import keras
@@ -102,7 +103,17 @@ def _without_counterpart(model: keras.Model) -> list[str]:
             strange.append(f"{layer.name} ({type(layer).__name__} inside the layer {holders[id(layer)].name!r})")
         elif _stock_class(layer) is None:
             strange.append(f"{layer.name} ({type(layer).__name__})")
+    for layer in everything:
+        strange += [f"{layer.name} (with {name})" for name in _activations_of_ours(layer)]
     return strange
+
+
+def _activations_of_ours(layer: Any) -> Iterator[str]:
+    """Yield the activations of a layer that are tfnorm's, which old files need."""
+    for key in ("activation", "recurrent_activation"):
+        function = getattr(layer, key, None)
+        if isinstance(function, FunctionType):
+            yield from _names_of_ours(keras.saving.get_registered_name(function))
 
 
 def _names_of_ours(config: Any) -> Iterator[str]:

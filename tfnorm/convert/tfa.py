@@ -11,10 +11,12 @@ from keras.src.saving.serialization_lib import SafeModeScope
 
 from tfnorm.convert._tfa_file import SavedFile, read_file, read_json, reason
 from tfnorm.convert._tfa_given import given_part
-from tfnorm.convert._tfa_graph import read_model
+from tfnorm.convert._tfa_graph import NotCalledError, read_model
+from tfnorm.convert._tfa_layers import check_masks
 from tfnorm.convert._tfa_settings import Notes
+from tfnorm.convert._tfa_versions import release
 from tfnorm.convert._tfa_weights import assign_values, finalize, find_values
-from tfnorm.errors import TfnormError
+from tfnorm.errors import TfnormError, check_keras_3
 
 PENDING = "uninitialized_variables"  # where Keras keeps the variables that have no memory yet
 
@@ -71,6 +73,8 @@ def load_tfa_model(
         arXiv 1803.08494 (group), 1607.08022 (instance), 1802.05957 (spectral), 1602.07868 (weight), 1911.09737 (filter
         response, TLU).
     """
+    check_keras_3(path)
+    check_keras_3(model)
     file = read_file(path)
     if isinstance(model, keras.Model):
         part = given_part(model, file)
@@ -84,7 +88,8 @@ def load_tfa_model(
             f"{file.where} holds weights and no model. Pass `model`: the same model in Keras 3, or the file that "
             "its to_json wrote."
         )
-    notes = Notes(safe_mode)
+    version = config.get("keras_version") or file.version
+    notes = Notes(safe_mode, version, release(version))
     made = _made(file, config, notes)
     notes.warn()
     return made
@@ -98,12 +103,17 @@ def _made(file: SavedFile, config: dict[str, Any], notes: Notes) -> keras.Model:
         # Variables that are made in this scope take no memory before they are known to fit the file.
         with SafeModeScope(notes.safe_mode), _NoMemory() as scope:
             model = recipe.make()
+            check_masks(model, notes, file.where)
             part = recipe.part()
             find_values(part, file)
             scope.initialize_variables = True
         assign_values(part)
         finalize(model)
     except TfnormError:
+        raise
+    except NotCalledError as error:
+        notes.refuse(str(error), None)
+        notes.check(file.where)
         raise
     except Exception as error:  # a description may be wrong in any way
         raise TfnormError(

@@ -11,6 +11,7 @@ from tfnorm.layers.filter_response_normalization import TLU, FilterResponseNorma
 from tfnorm.layers.group_normalization import GroupNormalization
 from tfnorm.layers.image_classifier import ImageClassifier as _ImageClassifier  # noqa: F401 - Keras opens files with it
 from tfnorm.layers.instance_normalization import InstanceNormalization
+from tfnorm.layers.keras_2 import BandNormalization, ContribInstanceNormalization
 from tfnorm.layers.layer_normalization import LayerNormalization
 from tfnorm.layers.rms_normalization import RMSNormalization
 from tfnorm.layers.weight_standardization import WeightStandardizedConv2D
@@ -18,7 +19,9 @@ from tfnorm.layers.weight_standardization import WeightStandardizedConv2D
 __all__ = [
     "TLU",
     "Activation",
+    "BandNormalization",
     "BatchNormalization",
+    "ContribInstanceNormalization",
     "Conv2D",
     "Dropout",
     "FilterResponseNormalization",
