@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfnorm.layers._checks import axis_from_front, known_sizes, positive_epsilon
-from tfnorm.ops import kernels
+from tfnorm.ops import kernels_for
 
 
 @keras.saving.register_keras_serializable("tfnorm")
@@ -54,7 +54,7 @@ class RMSNormalization(keras.layers.RMSNormalization):
 
     def call(self, inputs):
         """Normalize ``inputs``."""
-        outputs = kernels().rms_norm(inputs, self.scale, axes=self._axes(len(inputs.shape)), epsilon=self.epsilon)
+        outputs = kernels_for(self, inputs).rms_norm(inputs, self.scale, axes=self._axes(len(inputs.shape)), epsilon=self.epsilon)
         return ops.cast(outputs, self.compute_dtype)
 
     def get_config(self):

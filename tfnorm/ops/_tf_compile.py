@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.eager import record
 
 
 @functools.cache
@@ -17,6 +20,32 @@ def compiles() -> bool:
     except (tf.errors.OpError, NotImplementedError):
         return False
     return True
+
+
+def records_gradients() -> bool:
+    """Return whether a `tf.GradientTape` or a forward accumulator is open, here or around the graph that is traced."""
+    return record.could_possibly_record()
+
+
+# A layer's passes are compiled for no more shapes than this. Where every batch has another size, compiling would take
+# longer than it saves.
+MOST_SHAPES = 4
+_shapes: weakref.WeakKeyDictionary[Any, set[tuple[int | None, ...]]] = weakref.WeakKeyDictionary()
+
+
+def worth_compiling(layer: Any, x: Any) -> bool:
+    """Return whether to compile the passes of ``layer`` over ``x``: in training, for the first few shapes.
+
+    All sizes but that of the batch must be known when the graph is made. The count is the layer's own, so that a network
+    computes the same whatever else the process has done before.
+    """
+    shape = tuple(x.shape)
+    if not records_gradients() or None in shape[1:]:
+        return False
+    shapes = _shapes.setdefault(layer, set())
+    if shape not in shapes and len(shapes) < MOST_SHAPES:
+        shapes.add(shape)
+    return shape in shapes
 
 
 def one_pass(function: Callable) -> Callable:
