@@ -11,6 +11,7 @@ from tfnorm.layers.filter_response_normalization import TLU, FilterResponseNorma
 from tfnorm.layers.group_normalization import GroupNormalization
 from tfnorm.layers.instance_normalization import InstanceNormalization
 from tfnorm.layers.layer_normalization import LayerNormalization
+from tfnorm.layers.normalization import Normalization
 from tfnorm.layers.rms_normalization import RMSNormalization
 from tfnorm.layers.weight_standardization import WeightStandardizedConv2D
 
@@ -24,6 +25,7 @@ __all__ = [
     "GroupNormalization",
     "InstanceNormalization",
     "LayerNormalization",
+    "Normalization",
     "RMSNormalization",
     "ReLU",
     "WeightStandardizedConv2D",

@@ -49,6 +49,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if not 0 <= momentum <= 1:
             raise ValueError(f"`momentum` must be from 0 to 1. Received: momentum={momentum}.")
         self.unbiased_moving_variance = bool(unbiased_moving_variance)
+        self.autocast = False  # statistics are taken of the input as it is
 
     def build(self, input_shape):
         """Create gamma, beta and the moving statistics."""

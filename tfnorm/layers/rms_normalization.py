@@ -36,6 +36,7 @@ class RMSNormalization(keras.layers.RMSNormalization):
         axis = list(axis) if isinstance(axis, (list, tuple)) else axis
         super().__init__(axis=axis, epsilon=positive_epsilon(epsilon), **kwargs)
         self.scale_regularizer = keras.regularizers.get(scale_regularizer)
+        self.autocast = False  # statistics are taken of the input as it is
 
     def build(self, input_shape):
         """Create ``scale``, and leave ``axis`` as it was given."""
