@@ -17,9 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 arrays = np.load(sys.argv[2])
-outputs = {
-    name: tf.saved_model.load(f"{sys.argv[1]}/{name}").serve(tf.constant(arrays[name])).numpy() for name in arrays
-}
+models = {name: tf.saved_model.load(f"{sys.argv[1]}/{name}") for name in arrays}
+outputs = {name: models[name].serve(tf.constant(arrays[name])).numpy() for name in arrays}
 assert "tfnorm" not in sys.modules
 np.savez(sys.argv[3], **outputs)
 """
