@@ -207,6 +207,19 @@ def test_mixed_precision(case, policy, tolerance, seeded):
         np.testing.assert_allclose(weight, same, rtol=tolerance, atol=tolerance)
 
 
+# Of layers that take statistics; the others give the input's size on, which 16 bits cannot hold.
+OVERFLOWING = [(case, "mixed_float16") for case in CASES if not case.startswith("tlu") and case != "ws"]
+OVERFLOWING += [(case, policy) for case in ("bn", "rms") for policy in ("float16", "mixed_bfloat16")]
+
+
+@pytest.mark.parametrize(("case", "policy"), OVERFLOWING)
+def test_statistics_of_inputs_beyond_float16(case, policy, seeded):
+    layer, full = make(case, dtype=policy), make(case)
+    x = seeded.uniform(60000, 70000, (4, *SHAPE)).astype("float32")
+    expected, outputs = (apply(each, x, training=True) for each in (full, layer))
+    np.testing.assert_allclose(outputs.astype("float32"), expected, rtol=0.01, atol=0.01)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_float64(case, seeded):
     layer = make(case, dtype="float64")

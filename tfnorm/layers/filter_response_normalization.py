@@ -99,7 +99,9 @@ class FilterResponseNormalization(keras.layers.Layer):
         if self.learned is not None:
             epsilon = epsilon + ops.abs(ops.convert_to_tensor(self.learned))
         axis = self.axis % len(inputs.shape)
-        outputs = kernels_for(self, inputs).filter_response_norm(inputs, self.gamma, self.beta, axis=axis, epsilon=epsilon)
+        outputs = kernels_for(self, inputs).filter_response_norm(
+            inputs, self.gamma, self.beta, axis=axis, epsilon=epsilon
+        )
         return ops.cast(outputs, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):

@@ -85,7 +85,9 @@ class GroupNormalization(keras.layers.GroupNormalization):
         """Normalize ``inputs``."""
         axis = self.axis % len(inputs.shape)
         groups = self.groups_of(inputs.shape[axis])
-        outputs = kernels_for(self, inputs).group_norm(inputs, self.gamma, self.beta, groups=groups, axis=axis, epsilon=self.epsilon)
+        outputs = kernels_for(self, inputs).group_norm(
+            inputs, self.gamma, self.beta, groups=groups, axis=axis, epsilon=self.epsilon
+        )
         return ops.cast(outputs, self.compute_dtype)
 
     def get_config(self):

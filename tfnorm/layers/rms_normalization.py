@@ -55,7 +55,9 @@ class RMSNormalization(keras.layers.RMSNormalization):
 
     def call(self, inputs):
         """Normalize ``inputs``."""
-        outputs = kernels_for(self, inputs).rms_norm(inputs, self.scale, axes=self._axes(len(inputs.shape)), epsilon=self.epsilon)
+        outputs = kernels_for(self, inputs).rms_norm(
+            inputs, self.scale, axes=self._axes(len(inputs.shape)), epsilon=self.epsilon
+        )
         return ops.cast(outputs, self.compute_dtype)
 
     def get_config(self):

@@ -36,8 +36,8 @@ _shapes: weakref.WeakKeyDictionary[Any, set[tuple[int | None, ...]]] = weakref.W
 def worth_compiling(layer: Any, x: Any) -> bool:
     """Return whether to compile the passes of ``layer`` over ``x``: in training, for the first few shapes.
 
-    All sizes but that of the batch must be known when the graph is made. The count is the layer's own, so that a network
-    computes the same whatever else the process has done before.
+    All sizes but that of the batch must be known when the graph is made. The count is the layer's own, so that a
+    network computes the same whatever else the process has done before.
     """
     shape = tuple(x.shape)
     if not records_gradients() or None in shape[1:]:

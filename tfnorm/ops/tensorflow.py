@@ -2,7 +2,8 @@
 
 Each norm is a few passes over its input that XLA compiles, and a gradient written by hand that keeps only the input
 and one or two numbers a channel. Statistics are float32 and taken in two passes. What the passes do not cover
-(float64, channels not on the last axis, a TensorFlow without XLA) goes to `tfnorm.ops.generic`.
+(float64, channels not on the last axis, a TensorFlow without XLA) goes to `tfnorm.ops.generic`. So do layers outside of
+training; see `tfnorm.ops.kernels_for`.
 """
 
 from __future__ import annotations
