@@ -51,20 +51,20 @@ def worth_compiling(layer: Any, x: Any) -> bool:
 def one_pass(function: Callable) -> Callable:
     """Compile ``function`` of tensors, so that it reads its arguments once and writes its results once.
 
-    It is traced once for each combination of dtypes, ranks and keyword arguments, with every size unknown, and is
-    shared by all layers and models; XLA then compiles it once for each shape that it meets.
+    It is traced once for each combination of dtypes, shapes and keyword arguments, and is shared by all layers and
+    models. XLA then compiles it once for each size of what the shape leaves open.
     """
 
     @functools.cache
     def traced(signature, options):
-        specs = [tf.TensorSpec([None] * rank, dtype) for rank, dtype in signature]
+        specs = [tf.TensorSpec(shape, dtype) for shape, dtype in signature]
         return tf.function(
             functools.partial(function, **dict(options)), input_signature=specs, jit_compile=True, autograph=False
         )
 
     @functools.wraps(function)
     def call(*tensors, **options):
-        signature = tuple((len(tensor.shape), tensor.dtype) for tensor in tensors)
+        signature = tuple((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
         return traced(signature, tuple(sorted(options.items())))(*tensors)
 
     return call
@@ -167,15 +167,22 @@ SLICES = 8
 def total(function: Callable, *tensors, axis: int):
     """Return the sum over ``axis`` of ``function`` of ``tensors``, float32, without writing the summands.
 
-    The axis is cut into equal slices, which are added first, and a remainder.
+    The axis is cut into equal slices, which are added first, and a remainder. Where its size is known, neither is empty:
+    LiteRT's default delegate does not give 0 for the sum over nothing.
     """
-    size = tf.shape(tensors[0])[axis] // SLICES
+    known = tensors[0].shape[axis]
+    size = (tf.shape(tensors[0])[axis] if known is None else known) // SLICES
 
     def cut(begin, end):
         index = (slice(None),) * axis + (slice(begin, end),)
         return function(*(wide(tensor[index]) for tensor in tensors))
 
+    if known is not None and known < SLICES:
+        return tf.reduce_sum(cut(None, None), axis)
     slices = [cut(i * size, (i + 1) * size) for i in range(SLICES)]
     while len(slices) > 1:
         slices = [a + b for a, b in zip(slices[::2], slices[1::2], strict=True)]
-    return tf.reduce_sum(slices[0], axis) + tf.reduce_sum(cut(SLICES * size, None), axis)
+    whole = tf.reduce_sum(slices[0], axis)
+    if known is not None and known % SLICES == 0:
+        return whole
+    return whole + tf.reduce_sum(cut(SLICES * size, None), axis)

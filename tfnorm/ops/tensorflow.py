@@ -55,6 +55,8 @@ def _as_columns(x, *, batch: bool = False):
     """Return ``x`` as (samples, pixels, channels); where statistics span the batch it may be one sample."""
     if batch and len(x.shape) == 2:
         return x[None]
+    if None not in x.shape[1:]:
+        return tf.reshape(x, [-1, math.prod(x.shape[1:-1]), x.shape[-1]])
     sizes = tf.shape(x)
     return tf.reshape(x, tf.stack([sizes[0], tf.reduce_prod(sizes[1:-1]), sizes[-1]]))
 
