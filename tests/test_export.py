@@ -158,6 +158,27 @@ def step_of(model, spec):
     return tf.function(step, input_signature=[tf.TensorSpec(spec)])
 
 
+@pytest.mark.parametrize("side", [2, 4, 7])
+@pytest.mark.parametrize("case", ["gn:4", "ln"])
+def test_gradients_leave_python_too(case, side):
+    """A training step for a device is exported with its compiled passes, which sum over nothing empty."""
+    layer, x = norm_layer(parse(case)), images(side)[:1]
+    layer.build((None, *x.shape[1:]))
+
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(layer(x) ** 3)
+        return tape.gradient(loss, x)
+
+    run = tf.function(gradient, input_signature=[tf.TensorSpec([None, *x.shape[1:]])])
+    assert compiled_calls(run.get_concrete_function().graph) > 0
+    content = tf.lite.TFLiteConverter.from_concrete_functions([run.get_concrete_function()]).convert()
+    for runtime in exporting.INTERPRETERS:
+        found = exporting.run_litert(content, x, runtime)
+        assert exporting.difference(found, run(x).numpy()) < TOLERANCE, runtime
+
+
 def test_int8_with_representative_images():
     model, x = network("gn:4", side=8)
     x = images(8, batch=32)

@@ -167,8 +167,8 @@ SLICES = 8
 def total(function: Callable, *tensors, axis: int):
     """Return the sum over ``axis`` of ``function`` of ``tensors``, float32, without writing the summands.
 
-    The axis is cut into equal slices, which are added first, and a remainder. Where its size is known, neither is empty:
-    LiteRT's default delegate does not give 0 for the sum over nothing.
+    The axis is cut into equal slices, which are added first, and a remainder. Where its size is known, neither is
+    empty: LiteRT's default delegate does not give 0 for the sum over nothing.
     """
     known = tensors[0].shape[axis]
     size = (tf.shape(tensors[0])[axis] if known is None else known) // SLICES
