@@ -36,7 +36,9 @@ def layers(record: Record) -> list[str]:
     text = [
         "## Layers",
         "",
-        "One layer in a compiled graph; forward and backward is the output and the gradients of input and weights.",
+        "One layer in a compiled graph; forward and backward is the output and the gradients of input and weights. "
+        "The forward tables were measured when inference was compiled, too. A graph without gradients now runs plain "
+        "operations, which other runtimes can read, and takes about as long as Keras's own layers.",
         "",
         *origin(record),
         "![Keras's time over tfnorm's, a bar a shape](../benchmarks/results/layers.png)",

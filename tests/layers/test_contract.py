@@ -97,7 +97,7 @@ def apply(layer, x, training=False):
 
 def test_every_norm_and_every_layer_is_here():
     assert {parse(spec).kind for spec in SPECS} == set(NORMS) - {"none"}
-    others = {"Activation", "Conv2D", "Dropout", "ReLU"}  # no norms; they have tests of their own
+    others = {"Activation", "Conv2D", "Dropout", "Normalization", "ReLU"}  # no norms; they have tests of their own
     layers = {getattr(tfnorm.layers, name) for name in set(tfnorm.layers.__all__) - others}
     assert {type(make(case)) for case in CASES} == layers
     kinds = {type(make(case)) for case in PARENTS}
@@ -213,6 +213,19 @@ def test_mixed_precision(case, policy, tolerance, seeded):
         np.testing.assert_allclose(outputs.astype("float32"), expected, rtol=tolerance, atol=absolute)
     for weight, same in zip(mixed.weights, full.weights, strict=True):  # moving statistics too
         np.testing.assert_allclose(weight, same, rtol=tolerance, atol=tolerance)
+
+
+# Of layers that take statistics; the others give the input's size on, which 16 bits cannot hold.
+OVERFLOWING = [(case, "mixed_float16") for case in CASES if not case.startswith("tlu") and case != "ws"]
+OVERFLOWING += [(case, policy) for case in ("bn", "rms") for policy in ("float16", "mixed_bfloat16")]
+
+
+@pytest.mark.parametrize(("case", "policy"), OVERFLOWING)
+def test_statistics_of_inputs_beyond_float16(case, policy, seeded):
+    layer, full = make(case, dtype=policy), make(case)
+    x = seeded.uniform(60000, 70000, (4, *SHAPE)).astype("float32")
+    expected, outputs = (apply(each, x, training=True) for each in (full, layer))
+    np.testing.assert_allclose(outputs.astype("float32"), expected, rtol=0.01, atol=0.01)
 
 
 @pytest.mark.parametrize("case", CASES)

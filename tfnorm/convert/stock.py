@@ -19,6 +19,7 @@ from tfnorm.layers import (
     Dropout,
     GroupNormalization,
     LayerNormalization,
+    Normalization,
     ReLU,
     RMSNormalization,
     WeightStandardizedConv2D,
@@ -145,7 +146,16 @@ def _stock_class(layer) -> type | None:
         return layers.GroupNormalization
     if isinstance(layer, RMSNormalization) and not _on_last_axes(layer):
         return None  # Keras applies the scale to the last axes, whichever it belongs to
-    for ours in (Activation, BatchNormalization, Conv2D, Dropout, LayerNormalization, ReLU, RMSNormalization):
+    for ours in (
+        Activation,
+        BatchNormalization,
+        Conv2D,
+        Dropout,
+        LayerNormalization,
+        Normalization,
+        ReLU,
+        RMSNormalization,
+    ):
         if isinstance(layer, ours):
             return ours.__base__
     return None

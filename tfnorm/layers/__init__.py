@@ -13,6 +13,7 @@ from tfnorm.layers.image_classifier import ImageClassifier as _ImageClassifier  
 from tfnorm.layers.instance_normalization import InstanceNormalization
 from tfnorm.layers.keras_2 import BandNormalization, ContribInstanceNormalization
 from tfnorm.layers.layer_normalization import LayerNormalization
+from tfnorm.layers.normalization import Normalization
 from tfnorm.layers.rms_normalization import RMSNormalization
 from tfnorm.layers.weight_standardization import WeightStandardizedConv2D
 
@@ -28,6 +29,7 @@ __all__ = [
     "GroupNormalization",
     "InstanceNormalization",
     "LayerNormalization",
+    "Normalization",
     "RMSNormalization",
     "ReLU",
     "WeightStandardizedConv2D",

@@ -11,8 +11,9 @@ from tfnorm.ops import kernels
 class ReLU(keras.layers.ReLU):
     """Keras's `keras.layers.ReLU`, written in one pass with a norm of tfnorm before it.
 
-    Args, shapes and results are the parent's. On TensorFlow, in a graph, the plain max(x, 0) of a norm's output is
-    computed from the norm's input and statistics, and the norm's own output is written only if something else reads it.
+    Args, shapes and results are the parent's. In training on TensorFlow, in a graph, the plain max(x, 0) of a norm's
+    output is computed from the norm's input and statistics, and the norm's own output is written only if something else
+    reads it.
 
     Args:
         max_value: The largest output; default None, without bound.

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfnorm.layers._checks import axis_from_front, known_sizes, positive_epsilon
-from tfnorm.ops import kernels, replicas_in_step
+from tfnorm.ops import kernels, kernels_for, records_gradients, replicas_in_step
 
 
 @keras.saving.register_keras_serializable("tfnorm")
@@ -49,6 +49,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if not 0 <= momentum <= 1:
             raise ValueError(f"`momentum` must be from 0 to 1. Received: momentum={momentum}.")
         self.unbiased_moving_variance = bool(unbiased_moving_variance)
+        self.autocast = False  # statistics are taken of the input as it is
 
     def build(self, input_shape):
         """Create gamma, beta and the moving statistics."""
@@ -70,19 +71,21 @@ class BatchNormalization(keras.layers.BatchNormalization):
         # A batch without images has no statistics, but other replicas wait for those of a synchronized norm.
         empty = 0 in inputs.shape and not self.synchronized
         if empty or not (training and self.trainable):
-            outputs = kernels().batch_norm_inference(
+            # One fused operation, which leaves Python as it is; only its gradient is compiled.
+            module = kernels_for(self, inputs) if records_gradients() else kernels()
+            outputs = module.batch_norm_inference(
                 inputs, self.gamma, self.beta, self.moving_mean, self.moving_variance, axis=axis, epsilon=self.epsilon
             )
         elif mask is not None or self.synchronized:
             wide = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
             moments = self._synchronized_moments(wide) if mask is None else self._moments(wide, mask)
             mean, variance = (ops.reshape(moment, (inputs.shape[axis],)) for moment in moments)
-            outputs = kernels().batch_norm_inference(
+            outputs = kernels_for(self, inputs).batch_norm_inference(
                 wide, self.gamma, self.beta, mean, variance, axis=axis, epsilon=self.epsilon
             )
             self._update(mean, variance, inputs, mask)
         else:
-            outputs, mean, variance = kernels().batch_norm(
+            outputs, mean, variance = kernels_for(self, inputs).batch_norm(
                 inputs, self.gamma, self.beta, axis=axis, epsilon=self.epsilon
             )
             self._update(mean, variance, inputs)

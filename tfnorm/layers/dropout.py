@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import keras
 
+from tfnorm.ops import compiles_for
+
 
 @keras.saving.register_keras_serializable("tfnorm")
 class Dropout(keras.layers.Dropout):
@@ -50,4 +52,4 @@ class Dropout(keras.layers.Dropout):
 
         if not compiles():
             return super().call(inputs, training=training)
-        return dropout(inputs, self.seed_generator.next(), rate=self.rate)
+        return dropout(inputs, self.seed_generator.next(), rate=self.rate, compiled=compiles_for(self, inputs))

@@ -6,7 +6,7 @@ import keras
 from keras import constraints, initializers, ops, regularizers
 
 from tfnorm.layers._checks import add_gamma_beta, axis_from_front, known_sizes, positive_epsilon
-from tfnorm.ops import kernels
+from tfnorm.ops import kernels, kernels_for
 
 
 @keras.saving.register_keras_serializable("tfnorm")
@@ -99,7 +99,9 @@ class FilterResponseNormalization(keras.layers.Layer):
         if self.learned is not None:
             epsilon = epsilon + ops.abs(ops.convert_to_tensor(self.learned))
         axis = self.axis % len(inputs.shape)
-        outputs = kernels().filter_response_norm(inputs, self.gamma, self.beta, axis=axis, epsilon=epsilon)
+        outputs = kernels_for(self, inputs).filter_response_norm(
+            inputs, self.gamma, self.beta, axis=axis, epsilon=epsilon
+        )
         return ops.cast(outputs, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfnorm.layers._checks import add_gamma_beta, axis_from_front, known_sizes, positive_epsilon
-from tfnorm.ops import kernels
+from tfnorm.ops import kernels_for
 from tfnorm.spec import divisors
 
 
@@ -85,7 +85,9 @@ class GroupNormalization(keras.layers.GroupNormalization):
         """Normalize ``inputs``."""
         axis = self.axis % len(inputs.shape)
         groups = self.groups_of(inputs.shape[axis])
-        outputs = kernels().group_norm(inputs, self.gamma, self.beta, groups=groups, axis=axis, epsilon=self.epsilon)
+        outputs = kernels_for(self, inputs).group_norm(
+            inputs, self.gamma, self.beta, groups=groups, axis=axis, epsilon=self.epsilon
+        )
         return ops.cast(outputs, self.compute_dtype)
 
     def get_config(self):

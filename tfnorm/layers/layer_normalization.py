@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfnorm.layers._checks import add_gamma_beta, axis_from_front, known_sizes, positive_epsilon
-from tfnorm.ops import kernels
+from tfnorm.ops import kernels_for
 
 
 @keras.saving.register_keras_serializable("tfnorm")
@@ -62,7 +62,7 @@ class LayerNormalization(keras.layers.LayerNormalization):
         """Normalize ``inputs``."""
         if self.rms_scaling:  # Keras returns the input's dtype, and would cut whole numbers
             return super().call(ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32")))
-        outputs = kernels().layer_norm(
+        outputs = kernels_for(self, inputs).layer_norm(
             inputs, self.gamma, self.beta, axes=self._axes(len(inputs.shape)), epsilon=self.epsilon
         )
         return ops.cast(outputs, self.compute_dtype)

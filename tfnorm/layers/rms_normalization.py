@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfnorm.layers._checks import axis_from_front, known_sizes, positive_epsilon
-from tfnorm.ops import kernels
+from tfnorm.ops import kernels_for
 
 
 @keras.saving.register_keras_serializable("tfnorm")
@@ -36,6 +36,7 @@ class RMSNormalization(keras.layers.RMSNormalization):
         axis = list(axis) if isinstance(axis, (list, tuple)) else axis
         super().__init__(axis=axis, epsilon=positive_epsilon(epsilon), **kwargs)
         self.scale_regularizer = keras.regularizers.get(scale_regularizer)
+        self.autocast = False  # statistics are taken of the input as it is
 
     def build(self, input_shape):
         """Create ``scale``, and leave ``axis`` as it was given."""
@@ -54,7 +55,9 @@ class RMSNormalization(keras.layers.RMSNormalization):
 
     def call(self, inputs):
         """Normalize ``inputs``."""
-        outputs = kernels().rms_norm(inputs, self.scale, axes=self._axes(len(inputs.shape)), epsilon=self.epsilon)
+        outputs = kernels_for(self, inputs).rms_norm(
+            inputs, self.scale, axes=self._axes(len(inputs.shape)), epsilon=self.epsilon
+        )
         return ops.cast(outputs, self.compute_dtype)
 
     def get_config(self):

@@ -9,7 +9,7 @@ from keras import ops
 
 from tfnorm.layers._checks import positive_epsilon
 from tfnorm.layers.convolution import Conv2D
-from tfnorm.ops import kernels
+from tfnorm.ops import kernels_for
 
 
 @keras.saving.register_keras_serializable("tfnorm")
@@ -54,12 +54,12 @@ class WeightStandardizedConv2D(Conv2D):
 
     def convolution_op(self, inputs, kernel):
         """Convolve ``inputs`` with the standardized kernel."""
-        standardized = kernels().standardize_kernel(kernel, epsilon=self.epsilon)
+        standardized = kernels_for(self, kernel).standardize_kernel(kernel, epsilon=self.epsilon)
         return super().convolution_op(inputs, ops.cast(standardized, inputs.dtype))
 
     def standardized_kernel(self):
         """Return the kernel that is applied, (height, width, in, out)."""
-        return kernels().standardize_kernel(self.kernel, epsilon=self.epsilon)
+        return kernels_for(self, self.kernel).standardize_kernel(self.kernel, epsilon=self.epsilon)
 
     def get_config(self):
         """Return the arguments."""

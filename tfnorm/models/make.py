@@ -11,7 +11,7 @@ import keras
 from keras import layers
 
 from tfnorm.errors import ArchitectureError
-from tfnorm.layers import TLU, Conv2D, Dropout, ReLU, WeightStandardizedConv2D
+from tfnorm.layers import TLU, Conv2D, Dropout, Normalization, ReLU, WeightStandardizedConv2D
 from tfnorm.layers.create import norm_layer
 from tfnorm.models.planner import LayerPlan
 from tfnorm.regularizers import from_spec
@@ -134,7 +134,7 @@ def _pad_channels(layer: LayerPlan, settings: LayerSettings):
 
 MAKERS: dict[str, Callable[[LayerPlan, LayerSettings], Any]] = {
     # float32 whatever the precision: pixels up to 255 lose their last bits in float16 when scaled.
-    "normalization": lambda layer, s: layers.Normalization(name=layer.name, dtype="float32", **s.pixels),
+    "normalization": lambda layer, s: Normalization(name=layer.name, dtype="float32", **s.pixels),
     "conv": _conv,
     "depthwise": _depthwise,
     "dense": _dense,

@@ -22,6 +22,37 @@ def kernels() -> ModuleType:
     return import_module("tfnorm.ops.tensorflow" if fast else "tfnorm.ops.generic")
 
 
+def kernels_for(layer: Any, inputs: Any) -> ModuleType:
+    """Return the module for a call of ``layer``: `kernels()` where it trains, `tfnorm.ops.generic` elsewhere.
+
+    Compiled passes stay inside training. A graph without gradients may leave Python for LiteRT, ONNX or a server, which
+    need plain operations.
+    """
+    return kernels() if compiles_for(layer, inputs) else import_module("tfnorm.ops.generic")
+
+
+def compiles_for(layer: Any, inputs: Any) -> bool:
+    """Return whether a call of ``layer`` is worth compiled passes; see `tfnorm.ops._tf_compile.worth_compiling`."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return False
+    from tfnorm.ops._tf_compile import worth_compiling
+
+    return worth_compiling(layer, inputs)
+
+
+def records_gradients() -> bool:
+    """Return whether a gradient of what is computed now may be asked for; only known on TensorFlow, else True."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return True
+    from tfnorm.ops._tf_compile import records_gradients
+
+    return records_gradients()
+
+
 def start_quietly() -> None:
     """Import the backend and find its devices without the start-up messages it writes to the screen.
 

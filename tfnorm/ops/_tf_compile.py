@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.eager import record
 
 
 @functools.cache
@@ -19,23 +22,49 @@ def compiles() -> bool:
     return True
 
 
+def records_gradients() -> bool:
+    """Return whether a `tf.GradientTape` or a forward accumulator is open, here or around the graph that is traced."""
+    return record.could_possibly_record()
+
+
+# A layer's passes are compiled for no more shapes than this. Where every batch has another size, compiling would take
+# longer than it saves.
+MOST_SHAPES = 4
+_shapes: weakref.WeakKeyDictionary[Any, set[tuple[int | None, ...]]] = weakref.WeakKeyDictionary()
+
+
+def worth_compiling(layer: Any, x: Any) -> bool:
+    """Return whether to compile the passes of ``layer`` over ``x``: in training, for the first few shapes.
+
+    All sizes but that of the batch must be known when the graph is made. The count is the layer's own, so that a
+    network computes the same whatever else the process has done before.
+    """
+    shape = tuple(x.shape)
+    if not records_gradients() or None in shape[1:]:
+        return False
+    shapes = _shapes.setdefault(layer, set())
+    if shape not in shapes and len(shapes) < MOST_SHAPES:
+        shapes.add(shape)
+    return shape in shapes
+
+
 def one_pass(function: Callable) -> Callable:
     """Compile ``function`` of tensors, so that it reads its arguments once and writes its results once.
 
-    It is traced once for each combination of dtypes, ranks and keyword arguments, with every size unknown, and is
-    shared by all layers and models; XLA then compiles it once for each shape that it meets.
+    It is traced once for each combination of dtypes, shapes and keyword arguments, and is shared by all layers and
+    models. XLA then compiles it once for each size of what the shape leaves open.
     """
 
     @functools.cache
     def traced(signature, options):
-        specs = [tf.TensorSpec([None] * rank, dtype) for rank, dtype in signature]
+        specs = [tf.TensorSpec(shape, dtype) for shape, dtype in signature]
         return tf.function(
             functools.partial(function, **dict(options)), input_signature=specs, jit_compile=True, autograph=False
         )
 
     @functools.wraps(function)
     def call(*tensors, **options):
-        signature = tuple((len(tensor.shape), tensor.dtype) for tensor in tensors)
+        signature = tuple((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
         return traced(signature, tuple(sorted(options.items())))(*tensors)
 
     return call
@@ -138,15 +167,22 @@ SLICES = 8
 def total(function: Callable, *tensors, axis: int):
     """Return the sum over ``axis`` of ``function`` of ``tensors``, float32, without writing the summands.
 
-    The axis is cut into equal slices, which are added first, and a remainder.
+    The axis is cut into equal slices, which are added first, and a remainder. Where its size is known, neither is
+    empty: LiteRT's default delegate does not give 0 for the sum over nothing.
     """
-    size = tf.shape(tensors[0])[axis] // SLICES
+    known = tensors[0].shape[axis]
+    size = (tf.shape(tensors[0])[axis] if known is None else known) // SLICES
 
     def cut(begin, end):
         index = (slice(None),) * axis + (slice(begin, end),)
         return function(*(wide(tensor[index]) for tensor in tensors))
 
+    if known is not None and known < SLICES:
+        return tf.reduce_sum(cut(None, None), axis)
     slices = [cut(i * size, (i + 1) * size) for i in range(SLICES)]
     while len(slices) > 1:
         slices = [a + b for a, b in zip(slices[::2], slices[1::2], strict=True)]
-    return tf.reduce_sum(slices[0], axis) + tf.reduce_sum(cut(SLICES * size, None), axis)
+    whole = tf.reduce_sum(slices[0], axis)
+    if known is not None and known % SLICES == 0:
+        return whole
+    return whole + tf.reduce_sum(cut(SLICES * size, None), axis)

@@ -65,7 +65,7 @@ def relu(x):
     return remember(unless_forward(run, gradient, tf.nn.relu, [x]), made)
 
 
-def dropout(x, seed, *, rate: float):
+def dropout(x, seed, *, rate: float, compiled: bool = True):
     r"""Set elements of ``x`` to 0 with probability ``rate``, and divide the others by 1 - rate.
 
     .. math:: y_i = x_i m_i / (1 - p), \quad dx_i = dy_i m_i / (1 - p), \quad m_i = [h_i \ge 2^{32} p]
@@ -77,12 +77,14 @@ def dropout(x, seed, *, rate: float):
         x: Any float tensor; a norm's output, or its ReLU's, is dropped in one pass with the norm.
         seed: Two whole numbers.
         rate: From 0 to 1, without 1.
+        compiled: Whether in a compiled pass; the same elements are dropped either way.
     """
     made = getattr(x, _MADE, None)
+    drop = _drop if compiled else _drop.__wrapped__
 
     @tf.custom_gradient
     def masked(x):
-        y = shaped_like(_drop(tf.reshape(x, [-1]), seed, rate=rate), x)
+        y = shaped_like(drop(tf.reshape(x, [-1]), seed, rate=rate), x)
         return y, masked
 
     if made is None:

@@ -2,7 +2,8 @@
 
 Each norm is a few passes over its input that XLA compiles, and a gradient written by hand that keeps only the input
 and one or two numbers a channel. Statistics are float32 and taken in two passes. What the passes do not cover
-(float64, channels not on the last axis, a TensorFlow without XLA) goes to `tfnorm.ops.generic`.
+(float64, channels not on the last axis, a TensorFlow without XLA) goes to `tfnorm.ops.generic`. So do layers outside of
+training; see `tfnorm.ops.kernels_for`.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ def _as_columns(x, *, batch: bool = False):
     """Return ``x`` as (samples, pixels, channels); where statistics span the batch it may be one sample."""
     if batch and len(x.shape) == 2:
         return x[None]
+    if None not in x.shape[1:]:
+        return tf.reshape(x, [-1, math.prod(x.shape[1:-1]), x.shape[-1]])
     sizes = tf.shape(x)
     return tf.reshape(x, tf.stack([sizes[0], tf.reduce_prod(sizes[1:-1]), sizes[-1]]))
 

@@ -1,0 +1,281 @@
+"""What leaves Python gives the same numbers elsewhere: LiteRT, ONNX Runtime, saved models, frozen graphs."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("Graphs leave Python on TensorFlow.", allow_module_level=True)
+
+import exporting
+import tensorflow as tf
+
+import tfnorm
+from tfnorm import layers
+from tfnorm.layers.create import norm_layer
+from tfnorm.spec import NORMS, parse
+
+# A share of the largest output.
+TOLERANCE = 1e-4
+SPECS = [*(info.example for name, info in NORMS.items() if name != "none"), "gn:1", "ln:channel"]
+OTHERS = {
+    "ws": lambda: layers.WeightStandardizedConv2D(4, 3, padding="same"),
+    "frn learned": lambda: layers.FilterResponseNormalization(learned_epsilon=True),
+    "rms axes": lambda: layers.RMSNormalization(axis=(1, 2, 3)),
+    "ln two axes": lambda: layers.LayerNormalization(axis=(2, 3)),
+    "pixels": lambda: layers.Normalization(mean=[3.0] * 8, variance=[4.0] * 8),
+}
+CASES = [*SPECS, *OTHERS]
+SIDES = (1, 2, 4, 7, 16, 28)
+
+
+def network(case, side=7, channels=8):
+    """Return a model of one layer, and what follows it in a network of ours, with weights that are not 0 and 1."""
+    rng = np.random.default_rng(0)
+    layer = OTHERS[case]() if case in OTHERS else norm_layer(parse(case))
+    image = keras.Input((side, side, channels))
+    x = layers.Dropout(0.5)(layers.ReLU()(layer(image))) + keras.layers.Conv2D(layer(image).shape[-1], 1)(image)
+    if case == "frn":
+        x = layers.TLU(tau_initializer="ones")(x)
+    model = keras.Model(image, x)
+    for weight in layer.weights:
+        weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+    x = images(side, channels)
+    model(x)  # Keras exports what has been called
+    return model, x
+
+
+def images(side, channels=8, batch=3, mean=1.0):
+    return np.random.default_rng(side).normal(mean, 2.0, (batch, side, side, channels)).astype("float32")
+
+
+def litert_difference(model, x, runtime, open_batch=False):
+    batch = None if open_batch else 1
+    x = x if open_batch else x[:1]
+    content = exporting.litert_content(model, (batch, *x.shape[1:]))
+    return exporting.difference(exporting.run_litert(content, x, runtime), exporting.expected(model, x))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_norm_in_litert(case):
+    model, x = network(case, side=4)
+    content = exporting.litert_content(model, (None, *x.shape[1:]))
+    for runtime in exporting.INTERPRETERS:
+        found = exporting.run_litert(content, x, runtime)
+        assert exporting.difference(found, exporting.expected(model, x)) < TOLERANCE, runtime
+
+
+@pytest.mark.parametrize("open_batch", [False, True])
+@pytest.mark.parametrize("side", SIDES)
+def test_every_shape_in_litert(side, open_batch):
+    model, x = network("gn:4", side)
+    assert litert_difference(model, x, "tf.lite", open_batch) < TOLERANCE
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_norm_in_onnx(case, tmp_path):
+    model, x = network(case)
+    assert exporting.difference(exporting.run_onnx(model, x, tmp_path), exporting.expected(model, x)) < TOLERANCE
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_norm_as_a_frozen_graph(case):
+    model, x = network(case)
+    assert exporting.difference(exporting.run_frozen(model, x), exporting.expected(model, x)) < TOLERANCE
+
+
+def test_saved_models_in_another_process(tmp_path):
+    models, inputs = {}, {}
+    for case in ("bn", "ln", "gn:4", "ws"):
+        models[case], inputs[case] = network(case)
+    outputs = exporting.run_elsewhere(models, inputs, tmp_path)
+    for case, found in outputs.items():
+        assert exporting.difference(found, exporting.expected(models[case], inputs[case])) < TOLERANCE, case
+
+
+def test_networks_of_build(tmp_path):
+    model = tfnorm.build("cifar_residual", norm="gn:4+ws", seed=0)
+    x = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:])).astype("float32")
+    right = exporting.expected(model, x)
+    assert exporting.difference(exporting.run_onnx(model, x, tmp_path), right) < TOLERANCE
+    for runtime in exporting.INTERPRETERS:
+        assert litert_difference(model, x, runtime) < TOLERANCE
+
+
+def test_trained_networks(tmp_path):
+    """The graph that was compiled for training does not reach the exported one."""
+    model, x = network("gn:4")
+    model.compile("sgd", "mse", jit_compile=False)
+    model.fit(x, np.zeros_like(x), verbose=0)
+    right = exporting.expected(model, x)
+    assert exporting.difference(exporting.run_onnx(model, x, tmp_path), right) < TOLERANCE
+    assert litert_difference(model, x, "ai_edge_litert") < TOLERANCE
+
+
+def test_accelerated_models_and_open_sizes(tmp_path):
+    image = keras.Input((None, None, 8))
+    model = tfnorm.convert.accelerate(keras.Model(image, keras.layers.GroupNormalization(4)(image)))
+    assert type(model.layers[-1]) is layers.GroupNormalization
+    x = images(7)
+    right = exporting.expected(model, x)
+    assert exporting.difference(exporting.run_onnx(model, x, tmp_path), right) < TOLERANCE
+    assert exporting.difference(exporting.run_frozen(model, x), right) < TOLERANCE
+
+
+def test_large_means_stay_right():
+    """A mean of 1e4 has steps of 1e-3 in float32, which is what the sums of other runtimes may round to."""
+    model, _ = network("gn:4")
+    x = images(7, mean=1e4)
+    assert litert_difference(model, x, "tf.lite") < 5e-3
+
+
+@pytest.mark.parametrize("case", ["bn", "gn:4", "ln", "ws"])
+def test_graphs_in_training_mode(case):
+    """With ``training=True``, as for dropout at inference, nothing compiled is left either."""
+    model, x = network(case)
+    run = tf.function(lambda x: model(x, training=True), input_signature=[tf.TensorSpec([None, 7, 7, 8])])
+    assert compiled_calls(run.get_concrete_function().graph) == 0
+    assert np.isfinite(run(x)).all()
+
+
+def compiled_calls(graph):
+    """Return how many functions ``graph`` calls that XLA compiles."""
+    definition = graph.as_graph_def()
+    nodes = [*definition.node, *itertools.chain(*(function.node_def for function in definition.library.function))]
+    return sum("_XlaMustCompile" in node.attr and node.attr["_XlaMustCompile"].b for node in nodes)
+
+
+def step_of(model, spec):
+    """Return the graph of a training step on inputs of ``spec``."""
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(x, training=True) ** 2)
+        return tape.gradient(loss, model.trainable_variables)
+
+    return tf.function(step, input_signature=[tf.TensorSpec(spec)])
+
+
+@pytest.mark.parametrize("side", [2, 4, 7])
+@pytest.mark.parametrize("case", ["gn:4", "ln"])
+def test_gradients_leave_python_too(case, side):
+    """A training step for a device is exported with its compiled passes, which sum over nothing empty."""
+    layer, x = norm_layer(parse(case)), images(side)[:1]
+    layer.build((None, *x.shape[1:]))
+
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(layer(x) ** 3)
+        return tape.gradient(loss, x)
+
+    run = tf.function(gradient, input_signature=[tf.TensorSpec([None, *x.shape[1:]])])
+    assert compiled_calls(run.get_concrete_function().graph) > 0
+    content = tf.lite.TFLiteConverter.from_concrete_functions([run.get_concrete_function()]).convert()
+    for runtime in exporting.INTERPRETERS:
+        found = exporting.run_litert(content, x, runtime)
+        assert exporting.difference(found, run(x).numpy()) < TOLERANCE, runtime
+
+
+def test_int8_with_representative_images():
+    model, x = network("gn:4", side=8)
+    x = images(8, batch=32)
+    content = exporting.litert_content(
+        model,
+        (1, 8, 8, 8),
+        optimizations=[tf.lite.Optimize.DEFAULT],
+        representative_dataset=lambda: ([image[None]] for image in x),
+    )
+    found = np.concatenate([exporting.run_litert(content, image[None]) for image in x])
+    assert exporting.difference(found, exporting.expected(model, x)) < 0.05
+
+
+# When passes are compiled.
+
+
+def open_network(case):
+    layer = OTHERS[case]() if case in OTHERS else norm_layer(parse(case))
+    image = keras.Input((None, None, 8))
+    return keras.Model(image, layers.Dropout(0.5)(layers.ReLU()(layer(image))))
+
+
+@pytest.mark.parametrize("case", ["bn", "gn:4", "in", "ln:channel", "rms", "frn"])
+def test_training_compiles_for_sizes_that_are_known_and_no_others(case):
+    known = step_of(open_network(case), [None, 6, 6, 8]).get_concrete_function()
+    unknown = step_of(open_network(case), [4, None, None, 8]).get_concrete_function()
+    assert compiled_calls(known.graph) > 0
+    assert compiled_calls(unknown.graph) == 0
+
+
+def test_frozen_norms_of_unknown_sizes_do_not_compile():
+    model = open_network("bn")
+    image = keras.Input((None, None, 3))
+    frozen = keras.Model(image, model(keras.layers.Conv2D(8, 1)(image)))
+    model.trainable = False
+    assert compiled_calls(step_of(frozen, [4, None, None, 3]).get_concrete_function().graph) == 0
+
+
+@pytest.mark.parametrize("case", ["gn:4", "ln:channel"])
+def test_a_layer_compiles_for_few_shapes(case):
+    from tfnorm.ops._tf_compile import MOST_SHAPES
+
+    model = open_network(case)
+    sides = range(3, 3 + MOST_SHAPES + 3)
+    compiled = [compiled_calls(step_of(model, [2, side, 5, 8]).get_concrete_function().graph) > 0 for side in sides]
+    assert compiled == [True] * MOST_SHAPES + [False] * 3
+    # Another layer counts anew: what a network computes does not depend on what the process did before.
+    assert compiled_calls(step_of(open_network(case), [2, 20, 5, 8]).get_concrete_function().graph) > 0
+
+
+def test_compiled_and_plain_training_agree():
+    model = open_network("gn:4")
+    weights = model.trainable_variables
+    for weight in weights:
+        weight.assign(np.random.default_rng(1).normal(size=weight.shape))
+    seed = model.layers[-1].seed_generator.state
+    gradients = []
+    for spec in ([3, 7, 7, 8], [None, None, None, 8]):
+        seed.assign([1, 0])  # the same elements are dropped
+        gradients.append([np.asarray(g) for g in step_of(model, spec)(images(7))])
+    for compiled, plain in zip(*gradients, strict=True):
+        np.testing.assert_allclose(compiled, plain, rtol=1e-4, atol=1e-4 * abs(plain).max())
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("case", CASES)
+def test_every_norm_in_every_format_and_shape(case, side, tmp_path):
+    model, x = network(case, side)
+    right = exporting.expected(model, x)
+    found = {
+        (runtime, open_batch): litert_difference(model, x, runtime, open_batch)
+        for runtime in exporting.INTERPRETERS
+        for open_batch in (False, True)
+    }
+    found["onnx"] = exporting.difference(exporting.run_onnx(model, x, tmp_path), right)
+    found["frozen"] = exporting.difference(exporting.run_frozen(model, x), right)
+    assert {name: share for name, share in found.items() if not share < TOLERANCE} == {}
+
+
+@pytest.mark.matrix
+def test_every_norm_as_a_saved_model(tmp_path):
+    models, inputs = {}, {}
+    for case, side in itertools.product(CASES, (2, 7)):
+        models[f"{case} {side}"], inputs[f"{case} {side}"] = network(case, side)
+    outputs = exporting.run_elsewhere(models, inputs, tmp_path)
+    for name, found in outputs.items():
+        assert exporting.difference(found, exporting.expected(models[name], inputs[name])) < TOLERANCE, name
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("norm", ["bn", "ln", "gn:2", "in", "frn", "rms", "gn:2+ws"])
+@pytest.mark.parametrize("arch", tfnorm.list_architectures())
+def test_every_architecture(arch, norm, tmp_path):
+    model = tfnorm.build(arch, norm=norm, seed=0, compile=False)
+    x = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:])).astype("float32")
+    right = exporting.expected(model, x)
+    assert exporting.difference(exporting.run_onnx(model, x, tmp_path), right) < TOLERANCE
+    for runtime in exporting.INTERPRETERS:
+        assert litert_difference(model, x, runtime) < TOLERANCE, runtime

@@ -1,0 +1,111 @@
+"""Models outside of Python: what each runtime gives for them."""
+
+import contextlib
+import io
+import subprocess
+import sys
+
+import keras
+import numpy as np
+
+INTERPRETERS = ("tf.lite", "ai_edge_litert")
+
+# A saved model is read without tfnorm, in a process that has not traced it.
+_SERVE = """
+import sys
+import numpy as np
+import tensorflow as tf
+
+arrays = np.load(sys.argv[2])
+models = {name: tf.saved_model.load(f"{sys.argv[1]}/{name}") for name in arrays}
+outputs = {name: models[name].serve(tf.constant(arrays[name])).numpy() for name in arrays}
+assert "tfnorm" not in sys.modules
+np.savez(sys.argv[3], **outputs)
+"""
+
+
+def difference(found, expected):
+    """Return the largest difference as a share of the largest output; infinite where something is no number."""
+    if not np.isfinite(found).all():
+        return np.inf
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+@contextlib.contextmanager
+def quietly():
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def litert_content(model, shape, **options):
+    """Return ``model`` as a LiteRT file for inputs of ``shape``, whose batch may be None."""
+    import tensorflow as tf
+
+    run = tf.function(lambda x: model(x, training=False), input_signature=[tf.TensorSpec(shape, tf.float32)])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([run.get_concrete_function()])
+    for name, value in options.items():
+        setattr(converter, name, value)
+    return converter.convert()
+
+
+def run_litert(content, x, runtime="tf.lite"):
+    """Return the outputs of a LiteRT file, with the delegate that the interpreter takes by itself."""
+    if runtime == "tf.lite":
+        import tensorflow as tf
+
+        interpreter = tf.lite.Interpreter(model_content=content)
+    else:
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(model_content=content)
+    (entry,) = interpreter.get_input_details()
+    if tuple(entry["shape"]) != x.shape:
+        interpreter.resize_tensor_input(entry["index"], x.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(entry["index"], x)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+
+def run_onnx(model, x, folder):
+    """Return the outputs of ``model`` exported to ONNX; its images must be all that it asks for."""
+    import onnxruntime
+
+    file = str(folder / "model.onnx")
+    with quietly():
+        model.export(file, format="onnx", verbose=False)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    (entry,) = session.get_inputs()
+    return session.run(None, {entry.name: x})[0]
+
+
+def run_frozen(model, x):
+    """Return the outputs of ``model`` as a graph in which nothing but plain operations and constants is left."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    run = tf.function(lambda x: model(x, training=False), input_signature=[tf.TensorSpec([None, *x.shape[1:]])])
+    graph = convert_variables_to_constants_v2(run.get_concrete_function()).graph.as_graph_def()
+    assert not {node.op for node in graph.node if "Partitioned" in node.op}
+    again = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
+    entry = next(node.name for node in graph.node if node.op == "Placeholder")
+    pruned = again.prune(f"{entry}:0", "Identity:0")
+    return pruned(tf.constant(x)).numpy()
+
+
+def run_elsewhere(models, inputs, folder):
+    """Return the outputs of saved models that one other process reads; ``models`` and ``inputs`` by name."""
+    for name, model in models.items():
+        with quietly():
+            model.export(str(folder / name), format="tf_saved_model", verbose=False)
+    np.savez(folder / "inputs.npz", **inputs)
+    paths = [str(folder), str(folder / "inputs.npz"), str(folder / "outputs.npz")]
+    done = subprocess.run([sys.executable, "-c", _SERVE, *paths], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    outputs = np.load(folder / "outputs.npz")
+    return {name: outputs[name] for name in models}
+
+
+def expected(model, x):
+    """Return what ``model`` gives in Python."""
+    return keras.ops.convert_to_numpy(model(x, training=False))
