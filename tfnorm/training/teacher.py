@@ -63,7 +63,7 @@ def check_holdout(path: Path, *, dataset: str, holdout: float) -> None:
     record = RunFolder(path.parent).config_path
     if not holdout or path.name != MODEL or not record.exists():
         return
-    asked = read_json(record)["asked"]
+    asked = read_json(record, {"asked": {"dataset": str, "holdout": (int, float)}})["asked"]
     if asked["dataset"] == dataset and asked["holdout"] != holdout:
         raise TfnormError(
             f"The teacher {path} was trained with holdout={asked['holdout']}, so that it has seen images that "

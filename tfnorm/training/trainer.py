@@ -256,7 +256,7 @@ class _Trainer:
         if [value.shape for value in state.values()] != present:
             raise RunError(
                 f"The checkpoint in {self.folder.path} was written by another version of tfnorm or Keras. "
-                "Delete the folder to run again."
+                "Choose another output folder."
             )
         restore_state(trained, state)
         return done
