@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfnorm.errors import DataError, unknown, whole_number
-from tfnorm.files import DOTS_PER_INCH, check_picture_path, save_figure
+from tfnorm.files import DOTS_PER_INCH, check_picture_path, in_plain_style, save_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,6 +202,7 @@ def check_names(class_names: Sequence[str] | None, classes: int) -> tuple[str, .
     return tuple(str(name) for name in class_names)
 
 
+@in_plain_style
 def draw_misclassified(
     images: np.ndarray,
     misclassified: Misclassified,

@@ -71,7 +71,8 @@ def answer(table: pd.DataFrame, pairs: Sequence[Difference], *, resolution: floa
         return _nothing_learned(empty, diverged)
     lost = f" {listed(diverged)} diverged with some seed and {is_or_are(diverged)} left out." if diverged else ""
     if empty:
-        lost += f" {listed(empty)} {is_or_are(empty)} not shown to have learned anything and left out."
+        are = is_or_are(empty)
+        lost += f" {listed(empty)} {are} not shown to have learned anything and {are} left out."
     if len(labels) == 1:
         return Answer(
             f"There is nothing to choose from: only {fit[0]} was trained.",

@@ -48,7 +48,7 @@ class Found:
         told = {
             "Not finished, and left out": self.unfinished,
             "Without a configuration that can be read, and left out": self.lost,
-            "Closed to you, or a link that leads nowhere, and left out": self.closed,
+            "Cannot be opened (no right to, or a link that leads nowhere), and left out": self.closed,
         }
         notes = [f"{what}: {_named(paths)}." for what, paths in told.items() if paths]
         return [*notes, *(f"Left out, because it cannot be read: {sentence}" for sentence in self.damaged)]

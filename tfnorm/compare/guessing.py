@@ -148,10 +148,8 @@ def guessing_notes(known: Mapping[str, Learned | None]) -> list[str]:
         )
     if empty or low:
         first = told[(empty or low)[0]]
-        notes.append(
-            f"Always answering the largest class, {first.largest_class}, is right on {first.largest:.2f} % of the "
-            "images."
-        )
+        same = f"the largest class, {first.largest_class}," if first.unequal else "one and the same class"
+        notes.append(f"Always answering {same} is right on {first.largest:.2f} % of the images.")
     if low:
         than = "is right no more often than that" if len(low) == 1 else "are right no more often than that"
         notes.append(f"{listed(low)} {than}, but not by guessing: read the balanced accuracy.")
