@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tfnorm.training.runs import Run
 
 RECORD = "comparison.json"
+# In the folder of a sweep.
+LOOKS = "looks.json"
 
 
 def look_of(accuracies: Look) -> Look:
@@ -40,10 +42,11 @@ def earlier_looks(folder: Path, runs: Sequence[Run]) -> list[Look]:
         runs: Its runs, which may have come from several comparisons.
     """
     places = dict.fromkeys([folder, *(parent for run in runs for parent in list(run.path.parents)[:2])])
-    return [look for place in places for look in _on_record(place / RECORD)]
+    return [look for place in places for look in looks_on_record(place / RECORD)]
 
 
-def _on_record(path: Path) -> list[Look]:
+def looks_on_record(path: Path) -> list[Look]:
+    """Return the looks that a file remembers, none where it is not there or damaged."""
     try:
         content: Any = read_json(path).get("looks", [])
         return [

@@ -12,7 +12,7 @@ from tfnorm.compare.grid import AXES, PENALTIES, PlannedRun, plan_grid
 from tfnorm.errors import RunError
 from tfnorm.spec import NormSpec, parse
 from tfnorm.training.config import TrainConfig
-from tfnorm.training.folder import ASKED, RunFolder, mend, read_json
+from tfnorm.training.folder import ASKED, RunFolder, lacking, mend, read_json
 from tfnorm.training.recipes import RECIPES, Recipe
 from tfnorm.training.runs import Run
 
@@ -117,10 +117,11 @@ def open_sweep(folder: str | Path) -> Sweep:
     if not is_sweep(folder):
         raise RunError(f"There is no sweep in {folder}: it has no sweep.json. Give the folder that a sweep wrote.")
     content = read_json(folder / "sweep.json", {"threads": int})
-    axes, runs = content.get("axes", AXES), content.get("runs") or _begun(folder)
-    listed = all(isinstance(run, Mapping) and {"norm", "seed", "folder"} <= set(run) for run in runs)
-    if not (listed and isinstance(axes, list | tuple)):
-        raise RunError(f"The file {folder / 'sweep.json'} is damaged. {mend(folder / 'sweep.json')}")
+    axes, runs = content.get("axes", list(AXES)), content.get("runs") or _begun(folder)
+    keys = {"norm": str, "seed": int, "folder": str}
+    for wrong in (lacking({"runs": runs}, {"runs": [keys]}), lacking({"axes": axes}, {"axes": [str]})):
+        if wrong:
+            raise RunError(f"The file {folder / 'sweep.json'} is damaged: {wrong}. {mend(folder / 'sweep.json')}")
     shared = _settings(folder / GRID)
     planned = [_planned(folder, axes, run, shared) for run in runs]
     failures = {Path(run["folder"]): run["error"] for run in runs if run.get("error")}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tfnorm.compare.statistics import Difference
 from tfnorm.compare.sweep_best import Best
 from tfnorm.compare.sweep_rows import SHORT, Ended, Row, interval
-from tfnorm.wording import DASH, interval_text, p_text, signed
+from tfnorm.wording import DASH, interval_text, number, p_text, signed
 
 if TYPE_CHECKING:
     from tfnorm.compare.sweep import Sweep
@@ -68,9 +68,12 @@ class Tables:
         """Return the table of the best combination of each norm."""
         from tfnorm.report.html import Cell, Column
 
+        unequal = any(c.learned is not None and c.learned.unequal for c in best.chosen)
+        balanced = Column("balanced accuracy, %", True, "Mean over the classes of the share that is recognized")
         columns = [
             *self._axis_columns(rows),
             Column(self._name(MEASURES[0][1]), True, MEASURES[0][3]),
+            *([balanced] if unequal else []),
             Column("95 % interval", True, "Of the mean over seeds"),
             Column("seeds", True, "That ended with an accuracy"),
             Column("best of", True, "How many combinations of this norm it was chosen from"),
@@ -84,10 +87,12 @@ class Tables:
             said = interval_text(low, high, " to ") if math.isfinite(low) else "one seed"
             beyond = row.measures["last_accuracy_low"] < low or row.measures["last_accuracy_high"] > high
             seeds = len(combination.finite)
+            share = combination.learned.balanced if combination.learned else math.nan
             cells.append(
                 [
                     *self._axis_cells(row),
                     _number(row.measures, "last_accuracy", 2),
+                    *([Cell(number(share), share)] if unequal else []),
                     Cell(said, low, "cut at 0 or 100" if beyond else ""),
                     Cell(str(seeds), seeds),
                     Cell(str(among), among),

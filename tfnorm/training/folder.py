@@ -91,13 +91,13 @@ def read_json(path: Path, needed: Needed | None = None) -> dict[str, Any]:
             f"The file {path} has schema version {content['schema_version']}, and this tfnorm reads {SCHEMA_VERSION}. "
             "Use the tfnorm that wrote it, or choose another folder."
         )
-    wrong = _lacking(content, needed or {})
+    wrong = lacking(content, needed or {})
     if wrong:
         raise RunError(f"The file {path} is damaged: {wrong}. {mend(path)}")
     return content
 
 
-def _lacking(content: Mapping[str, Any], needed: Needed, within: str = "") -> str:
+def lacking(content: Mapping[str, Any], needed: Needed, within: str = "") -> str:
     """Return what a mapping lacks, in words, or "" if it has all that is needed."""
     for key, kind in needed.items():
         name = f"{within}{key}"
@@ -105,13 +105,13 @@ def _lacking(content: Mapping[str, Any], needed: Needed, within: str = "") -> st
             return f"it has no {name!r}"
         value = content[key]
         if isinstance(kind, Mapping) and isinstance(value, dict):
-            if found := _lacking(value, kind, f"{name}."):
+            if found := lacking(value, kind, f"{name}."):
                 return found
         elif isinstance(kind, Mapping):
             return f"{name!r} is {value!r:.40}"
         elif isinstance(kind, list) and isinstance(value, list):
             for item in value:
-                if found := _lacking({"": item}, {"": kind[0]}, name):
+                if found := lacking({"": item}, {"": kind[0]}, name):
                     return found
         elif isinstance(kind, list):
             return f"{name!r} is {value!r:.40}"
