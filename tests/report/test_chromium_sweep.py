@@ -194,6 +194,9 @@ def test_a_page_for_phones_and_dark_rooms(open_page, sweep):
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     answer = page.locator(".answer").bounding_box()
     assert answer["y"] + answer["height"] < 844
+    for cell in page.locator("#best tbody > tr:first-child > td:nth-child(2)").all():
+        box = cell.bounding_box()  # the accuracy stands where it is seen without scrolling
+        assert "±" in cell.inner_text() and 0 < box["x"] and box["x"] + box["width"] <= 390
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert sum(int(number) for number in background[4:-1].split(",")) < 150
 
