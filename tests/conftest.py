@@ -152,12 +152,17 @@ def fake_sweep(fake_run):
 
     def write(folder, grid, accuracy, images=100):
         planned, failures, rng = plan_grid(grid), {}, np.random.default_rng(0)
-        labels, logits = np.arange(images) % 10, rng.normal(size=(images, 10)).astype("float32")
+        labels = np.arange(images) % 10
         for run in planned:
             reached = accuracy(run.config)
             if isinstance(reached, str):
                 failures |= {run.folder: reached} if reached != "waiting" else {}
                 continue
+            wrong = rng.permutation(images)[: round(images * (1 - np.nan_to_num(reached)))]
+            predicted = labels.copy()
+            predicted[wrong] = (labels[wrong] + rng.integers(1, 10, len(wrong))) % 10
+            logits = rng.normal(size=(images, 10)).astype("float32")
+            logits[np.arange(images), predicted] += 6
             fake_run(folder / run.folder, run.config, reached, labels, logits)
         sweep = Sweep(planned, folder, failures=failures)
         sweep.begin(grid_text(grid))

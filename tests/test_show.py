@@ -9,7 +9,7 @@ from rich.console import Console
 from tfnorm.compare.live import SweepDisplay
 from tfnorm.compare.processes import pass_on
 from tfnorm.compare.progress import LiveProgress
-from tfnorm.show import print_sweep, print_table
+from tfnorm.show import fitted_table, print_sweep, print_table
 
 
 def test_a_spec_that_diverged_has_dashes_and_one_seed_no_deviation(fake_comparison, tmp_path, capsys):
@@ -51,3 +51,43 @@ def test_the_display_names_the_images_that_are_evaluated_on(tmp_path):
         assert [column.header for column in display.render().renderables[1].columns][3] == "held-out accuracy %"
         display.finished(tmp_path / "bn", {"status": "finished", "epochs": 1, "val_accuracy": 0.5})
     assert "bn, held-out accuracy 50.00 %" in console.file.getvalue()
+
+
+def printed(table, width):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(table)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 140])
+@pytest.mark.parametrize("name", ["bn+l1={}e-4", "gn:size=4+ws+l1=1e-4+l2={}e-4 (batch size 128, learning rate 0.1)"])
+def test_no_width_makes_two_rows_look_the_same_or_cuts_a_number(width, name):
+    rows = [[name.format(i), "6,850", f"9{i}.00 ± 0.12", f"8{i}.00 ± 0.34", "0.1987", "20.0"] for i in range(3)]
+    headings = ["spec", "parameters", "best accuracy %", "last accuracy %", "data loss", "misclassified"]
+    console = Console(file=io.StringIO(), width=width)
+    table, without = fitted_table(
+        console, "Results", headings, rows, names=["spec"],
+        optional=["best accuracy %", "misclassified", "data loss", "parameters"],
+    )  # fmt: skip
+    text = printed(table, width)
+    assert "…" not in text and max(map(len, text.splitlines())) <= width
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if "│" in line]
+    accuracy = len(headings) - len(without) - 1 - sum(h not in without for h in headings[4:])
+    folded: list[str] = []
+    for line in cells:
+        if line[accuracy]:  # the first line of a row
+            folded.append("")
+        folded[-1] += line[0].replace(" ", "")
+    assert folded == [row[0].replace(" ", "") for row in rows]
+    for row in rows:
+        assert row[3] in text
+        assert (row[2] in text) is ("best accuracy %" not in without)
+    assert set(without) <= {"best accuracy %", "misclassified", "data loss", "parameters"}
+    assert without == [heading for heading in headings if heading in without]
+
+
+def test_a_wide_terminal_leaves_nothing_out():
+    table, without = fitted_table(
+        Console(file=io.StringIO(), width=140), "R", ["spec", "a %"], [["bn", "1"]], names=["spec"], optional=["a %"]
+    )
+    assert without == [] and [column.header for column in table.columns] == ["spec", "a %"]

@@ -66,6 +66,7 @@ def disk_sentence(error: OSError) -> str:
         errno.EFBIG: f" Free some space there; {earlier}",
         errno.ENOTDIR: " Choose another folder.",
         errno.EEXIST: " Choose another folder.",
+        errno.EISDIR: " Move that folder elsewhere, or choose another place.",
         errno.EROFS: " Choose another folder.",
         errno.EACCES: " Choose another folder, or have its rights changed.",
         errno.EPERM: " Choose another folder, or have its rights changed.",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec
 
 from tfnorm.errors import DataError, unknown
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 PAGE = "report.html"
 PICTURE_FORMATS = ("png", "svg", "pdf")
 DOTS_PER_INCH = 150
+Drawing = ParamSpec("Drawing")
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
@@ -67,6 +69,41 @@ def check_format(format: str) -> str:
     return format
 
 
+@contextmanager
+def plain_style() -> Iterator[None]:
+    """Draw as Matplotlib does by itself, whatever the user's matplotlibrc says, but in the user's fonts.
+
+    Settings such as ``text.usetex`` would have LaTeX read names of classes, fail where it is not installed, and change
+    sizes that were chosen to fit. Class names may need a font that only the user knows of.
+    """
+    import matplotlib
+    from matplotlib import style
+
+    rc = matplotlib.rcParams
+    fonts = {"font.family": rc["font.family"], "font.sans-serif": rc["font.sans-serif"], "font.serif": rc["font.serif"]}
+    with style.context(["default", fonts]):
+        yield
+
+
+def in_plain_style(draw: Callable[Drawing, Figure]) -> Callable[Drawing, Figure]:
+    """Have a function that makes a figure do so in `plain_style`, but for one that draws on axes of the user's."""
+
+    @functools.wraps(draw)
+    def drawn(*arguments: Drawing.args, **settings: Drawing.kwargs) -> Figure:
+        if settings.get("ax") is not None:
+            return draw(*arguments, **settings)
+        import matplotlib
+
+        late = matplotlib.rcParams["text.usetex"]
+        with plain_style():
+            figure = draw(*arguments, **settings)
+            if late:  # labels of ticks are made when a figure is first drawn, which may be outside
+                figure.draw_without_rendering()
+        return figure
+
+    return drawn
+
+
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, few_colours: bool = False) -> Path:
     """Write a figure whole to ``path`` (.png, .svg or .pdf), at 150 dots per inch; missing folders are made.
 
@@ -80,7 +117,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, few_colours: bo
     kind = path.suffix.lower()[1:]
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}[kind]
     buffer = io.BytesIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "tfnorm", "pdf.fonttype": 42}):
+    with plain_style(), rc_context({"svg.fonttype": "none", "svg.hashsalt": "tfnorm", "pdf.fonttype": 42}):
         figure.savefig(buffer, format=kind, dpi=DOTS_PER_INCH, metadata=undated)
     if kind == "png" and few_colours:
         from PIL import Image

@@ -12,7 +12,7 @@ import numpy as np
 
 from tfnorm.datasets.reading import readable
 from tfnorm.errors import DataError, unknown, whole_number
-from tfnorm.files import DOTS_PER_INCH, check_picture_path, save_figure
+from tfnorm.files import DOTS_PER_INCH, check_picture_path, in_plain_style, save_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -294,6 +294,7 @@ def check_names(class_names: Sequence[str] | None, classes: int) -> tuple[str, .
     return tuple(readable(name) for name in class_names)
 
 
+@in_plain_style
 def draw_misclassified(
     images: np.ndarray,
     misclassified: Misclassified,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
 from tfnorm.wording import interval_text, number, with_spread
+
+# How many characters of a name stand in a line at least, before columns are left out for it.
+LEAST_NAME = 20
 
 
 def wide_console() -> Console:
@@ -44,36 +48,90 @@ def warnings_as_sentences() -> Iterator[None]:
         yield
 
 
+def fitted_table(
+    console: Console,
+    title: str,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    names: Collection[str],
+    optional: Sequence[str] = (),
+) -> tuple[Table, list[str]]:
+    """Return a table that fits a console, and the headings that there was no room for.
+
+    Nothing is cut: two rows that differ in their names never look the same. Where the columns are too wide together,
+    headings are folded first, then columns are left out, and names are folded.
+
+    Args:
+        console: Where it is to be printed.
+        title: Above it.
+        headings: Of the columns.
+        rows: The cells of each.
+        names: The headings of columns of text, on the left of their cells and foldable.
+        optional: The headings of columns that may be left out, the least important first.
+    """
+    shown, left = list(headings), list(optional)
+    cells = {heading: [row[place] for row in rows] for place, heading in enumerate(headings)}
+    full = {heading: max(map(cell_len, [heading, *cells[heading]])) for heading in headings}
+    widths: dict[str, int | None] = dict.fromkeys(headings)
+    while sum(full[heading] + 3 for heading in shown) + 1 > console.width:
+        least = {h: max(map(cell_len, [*h.split(), *cells[h]])) for h in shown}
+        text = [heading for heading in shown if heading in names]
+        room = console.width - 1 - sum(least[h] + 3 for h in shown if h not in names)
+        share = room // len(text) - 3 if text else 0
+        if not left or all(share >= min(least[heading], LEAST_NAME) for heading in text):
+            widths |= {h: max(4, min(least[h], share)) if h in names else least[h] for h in shown}
+            break
+        shown.remove(left.pop(0))
+    table = Table(title=title)
+    for heading in shown:
+        justify: Literal["left", "right"] = "left" if heading in names else "right"
+        table.add_column(heading, justify=justify, width=widths[heading], overflow="fold")
+    for place in range(len(rows)):
+        table.add_row(*(cells[heading][place] for heading in shown))
+    return table, [heading for heading in headings if heading not in shown]
+
+
+def _print_fitted(console: Console, table: Table, without: Sequence[str], where: str) -> None:
+    """Print a table of `fitted_table` and where the columns are that it has no room for."""
+    console.print(table)
+    if without:
+        console.print(f"No room here for: {', '.join(without)}. {where}", style="dim", soft_wrap=True)
+
+
 def print_table(comparison: Any) -> None:
     """Print the table of a comparison and its verdict."""
-    table = Table(title=comparison.title("Test results"))
-    for heading in ("spec", "parameters", "best accuracy %", "last accuracy %", "data loss", "misclassified"):
-        table.add_column(heading, justify="left" if heading == "spec" else "right")
-    table.add_column("seconds", justify="right")
-    table.add_column("images/s", justify="right")
-    for spec, row in comparison.table.iterrows():
-        diverged = f" ({row['diverged']:.0f} diverged)" if row["diverged"] else ""
-        table.add_row(
-            f"{spec}{diverged}",
-            f"{row['parameters']:,.0f}",
-            with_spread(row["best_accuracy"], row["best_accuracy_std"]),
-            with_spread(row["last_accuracy"], row["last_accuracy_std"]),
-            number(row["test_data_loss"], ".4f"),
-            number(row["misclassified"], ".1f"),
-            f"{row['seconds']:.1f}",
-            f"{row['images_per_second']:,.0f}",
-        )
     from tfnorm.compare.settings import counted
 
+    columns: dict[str, list[str]] = {}
+    for spec, row in comparison.table.iterrows():
+        diverged = f" ({row['diverged']:.0f} diverged)" if row["diverged"] else ""
+        cells = {
+            "spec": f"{spec}{diverged}",
+            "parameters": f"{row['parameters']:,.0f}",
+            "best accuracy %": with_spread(row["best_accuracy"], row["best_accuracy_std"]),
+            "last accuracy %": with_spread(row["last_accuracy"], row["last_accuracy_std"]),
+            **({"balanced accuracy %": number(row["balanced_accuracy"])} if comparison.unequal else {}),
+            "data loss": number(row["test_data_loss"], ".4f"),
+            "misclassified": number(row["misclassified"], ".1f"),
+            "seconds": f"{row['seconds']:.1f}",
+            "images/s": f"{row['images_per_second']:,.0f}",
+        }
+        for heading, cell in cells.items():
+            columns.setdefault(heading, []).append(cell)
     console = wide_console()
-    console.print(table)
+    table, without = fitted_table(
+        console, comparison.title("Test results"), list(columns), list(zip(*columns.values(), strict=True)),
+        names=["spec"],
+        optional=["best accuracy %", "images/s", "seconds", "misclassified", "data loss", "parameters"],
+    )  # fmt: skip
+    _print_fitted(console, table, without, "table.csv and the report have all columns.")
     seeds = comparison.table["seeds"]
     several = f"mean ± standard deviation over {counted(seeds, 'seed')}; "
     spread = several if max(seeds) > 1 else "one seed, which justifies no ranking; "
     console.print(f"{spread}the best epoch is chosen on the images it is tested on, so read the last.", style="dim")
-    for note in comparison.notes:
-        console.print(note, soft_wrap=True)
-    console.print(comparison.verdict, soft_wrap=True, highlight=False)
+    for note in [*comparison.remarks, comparison.verdict, *filter(None, [comparison.about_looks])]:
+        console.print(note, soft_wrap=True, highlight=False)
     console.print(f"Pictures and tables: {comparison.path}", soft_wrap=True)
 
 
@@ -93,14 +151,12 @@ def print_conversion(report: Any, target: Path) -> None:
     for changes, title in ((report.changes, "Changed"), (report.kept, "Not changed")):
         if not changes:
             continue
-        table = Table(title=f"{title}: {len(changes)} layers" if len(changes) > 1 else f"{title}: 1 layer")
         columns = ("layer", "before", "after", "groups", "note")
         shown = [name for name in columns if any(getattr(change, name) for change in changes)]
-        for name in shown:
-            table.add_column(name, justify="right" if name == "groups" else "left")
-        for change in changes:
-            table.add_row(*(str(getattr(change, name) or "") for name in shown))
-        console.print(table)
+        rows = [[str(getattr(change, name) or "") for name in shown] for change in changes]
+        heading = f"{title}: {len(changes)} layers" if len(changes) > 1 else f"{title}: 1 layer"
+        names = [name for name in shown if name != "groups"]
+        console.print(fitted_table(console, heading, shown, rows, names=names)[0])
     if report.difference:
         before, after = report.difference
         console.print(
@@ -116,16 +172,15 @@ def print_plan(planned: Any, folder: Path, jobs: int, threads: int) -> None:
     from tfnorm.compare.estimate import estimate_seconds, planned_rows
 
     rows = planned_rows(planned, folder)
-    table = Table(title=f"{len(rows)} runs in {folder}")
-    table.add_column("run")
-    for heading in ("trainable parameters", "epochs", "state"):
-        table.add_column(heading, justify="left" if heading == "state" else "right")
+    lines = []
     for row in rows:
         begun = f"{row.done} epochs done" if row.done else "waiting"
-        state = "finished" if row.finished else begun
-        table.add_row(str(row.run.folder), f"{row.parameters:,}", str(row.epochs), state)
+        lines.append(
+            [str(row.run.folder), f"{row.parameters:,}", str(row.epochs), "finished" if row.finished else begun]
+        )
     console = wide_console()
-    console.print(table)
+    headings = ["run", "trainable parameters", "epochs", "state"]
+    console.print(fitted_table(console, f"{len(rows)} runs in {folder}", headings, lines, names=["run", "state"])[0])
     left = sum(not row.finished for row in rows)
     if not left:
         console.print("Nothing is left to train.")
@@ -155,28 +210,31 @@ def _duration(seconds: float) -> str:
 def print_sweep(result: Any, folder: Path | None = None) -> None:
     """Print the table of a sweep, and where its files are: in ``folder``, by default its own."""
     of_runs = f"{len(result.runs)} of {len(result.planned)} runs in {result.path}"
-    table = Table(title=f"{result.images.capitalize()} results: {of_runs}")
-    for axis in result.axes:
-        table.add_column(axis, justify="left" if axis == "norm" else "right")
-    for heading in ("parameters", "seeds", "last accuracy %", "95 % interval", "data loss", "penalty", "misclassified"):
-        table.add_column(heading, justify="right")
-    table.add_column("seconds", justify="right")
+    headings = ["parameters", "seeds", "last accuracy %", "95 % interval", "data loss", "penalty", "misclassified"]
+    rows = []
     for row in result.table.to_dict("records"):
         several = row["seeds"] > 1
         diverged = f" ({row['diverged']} diverged)" if row["diverged"] else ""
-        table.add_row(
-            *("" if row[axis] is None or row[axis] != row[axis] else f"{row[axis]}" for axis in result.axes),
-            f"{row['parameters']:,}",
-            f"{row['seeds']}{diverged}",
-            with_spread(row["last_accuracy"], row["last_accuracy_std"]),
-            interval_text(row["last_accuracy_low"], row["last_accuracy_high"], " to ") if several else "",
-            number(row["test_data_loss"], ".4f"),
-            number(row["penalty"], ".4f"),
-            number(row["misclassified"], ".1f"),
-            f"{row['seconds']:.1f}",
+        rows.append(
+            [
+                *("" if row[axis] is None or row[axis] != row[axis] else f"{row[axis]}" for axis in result.axes),
+                f"{row['parameters']:,}",
+                f"{row['seeds']}{diverged}",
+                with_spread(row["last_accuracy"], row["last_accuracy_std"]),
+                interval_text(row["last_accuracy_low"], row["last_accuracy_high"], " to ") if several else "",
+                number(row["test_data_loss"], ".4f"),
+                number(row["penalty"], ".4f"),
+                number(row["misclassified"], ".1f"),
+                f"{row['seconds']:.1f}",
+            ]
         )
     console = wide_console()
-    console.print(table)
+    table, without = fitted_table(
+        console, f"{result.images.capitalize()} results: {of_runs}", [*result.axes, *headings, "seconds"], rows,
+        names=["norm"],
+        optional=["penalty", "seconds", "parameters", "misclassified", "data loss", "95 % interval", "seeds"],
+    )  # fmt: skip
+    _print_fitted(console, table, without, "table.csv and the report have all columns.")
     console.print("mean ± standard deviation over seeds, and the interval of the mean", style="dim")
     pictures = result.plotted_axes or result.heat_axes
     console.print(f"{'Pictures and tables' if pictures else 'Tables'}: {folder or result.path}", soft_wrap=True)
@@ -184,31 +242,34 @@ def print_sweep(result: Any, folder: Path | None = None) -> None:
 
 def print_reproduction(result: Any) -> None:
     """Print the published numbers beside the measured, and what became of the claims."""
-    table = Table(title=result.preset.title)
-    table.add_column("row")
-    epoch = result.preset.epoch
-    headings = ["parameters", "seeds", f"published, {epoch} epoch %", "measured %", "difference", "misclassified"]
+    headings = ["row", "parameters", "seeds", f"published, {result.preset.epoch} epoch %", "measured %", "difference"]
+    headings.append("misclassified")
     views = result.views
     if views is not None:
         headings.append(f"over {len(views)} views %")
-    for heading in headings:
-        table.add_column(heading, justify="right")
+    rows = []
     for label, row in result.table.iterrows():
         told = row["published"] == row["published"]
         diverged = f" ({row['diverged']} diverged)" if row["diverged"] else ""
         before = f" ({row['published_misclassified']:.0f} published)" if row["published_misclassified"] else ""
-        table.add_row(
-            f"{label}{diverged}",
-            f"{row['parameters']:,}",
-            f"{row['seeds']}",
-            f"{row['published']:.2f}" if told else "",
-            with_spread(row["measured"], row["std"]),
-            f"{row['difference']:+.2f}" if told else "",
-            number(row["misclassified"], ".1f") + before,
-            *([] if views is None else [with_spread(row["views_accuracy"], row["views_accuracy_std"])]),
+        rows.append(
+            [
+                f"{label}{diverged}",
+                f"{row['parameters']:,}",
+                f"{row['seeds']}",
+                f"{row['published']:.2f}" if told else "",
+                with_spread(row["measured"], row["std"]),
+                f"{row['difference']:+.2f}" if told else "",
+                number(row["misclassified"], ".1f") + before,
+                *([] if views is None else [with_spread(row["views_accuracy"], row["views_accuracy_std"])]),
+            ]
         )
     console = wide_console()
-    console.print(table)
+    table, without = fitted_table(
+        console, result.preset.title, headings, rows, names=["row"],
+        optional=["misclassified", "parameters", "seeds", "difference"],
+    )  # fmt: skip
+    _print_fitted(console, table, without, "reproduced.csv has all columns.")
     console.print("published: one run each; measured: mean ± standard deviation over seeds", style="dim")
     if views is not None:
         console.print(f"over {len(views)} views: logits averaged over {views.description}", style="dim", soft_wrap=True)

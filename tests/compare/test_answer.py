@@ -13,7 +13,7 @@ NAN = math.nan
 ALIKE = {"bn": [90.0, 90.2, 90.1], "ln": [90.1, 90.2, 90.15]}
 
 
-def ask(values, parameters=None, speed=None, resolution=0.0):
+def ask(values, parameters=None, speed=None, resolution=0.0, guessing=()):
     """Return the answer to accuracies by seed, with 100 parameters and 1,000 images/s for each spec unless told."""
     values = {label: seeds if isinstance(seeds, dict) else dict(enumerate(seeds)) for label, seeds in values.items()}
     rows = {}
@@ -25,6 +25,7 @@ def ask(values, parameters=None, speed=None, resolution=0.0):
             "images_per_second": (speed or {}).get(label, 1000.0),
             "seeds": len(seeds),
             "diverged": len(seeds) - len(ended),
+            "learned": label not in guessing,
         }
     pairs = paired_differences(values, resolution=resolution)
     return answer(pd.DataFrame.from_dict(rows, orient="index"), pairs, resolution=resolution)
@@ -66,7 +67,8 @@ def test_no_difference_leaves_it_to_size_and_speed():
 def test_seeds_that_spread_too_far_leave_nothing_to_size_and_speed():
     found = ask({"bn": [98, 92, 99], "gn": [88, 89, 87], "ln": [88, 91, 89]}, {"gn": 10})
     assert found.picks == ()
-    assert found.sentence == "3 seeds cannot tell which to use: bn leads ln by 7.00 ± 12.91 points."
+    assert found.sentence.startswith("3 seeds cannot tell which to use: bn leads ln by 7.00 points")
+    assert "22.95" in found.sentence and "±" not in found.sentence
     assert found.reason == (
         "Train more seeds. The best in the mean is bn, with 96.33 %; the cheapest meanwhile is gn, with 10 trainable "
         "parameters and 1,000 images/s."
@@ -141,3 +143,47 @@ def test_what_diverged_is_left_out():
 def test_too_little_justifies_no_answer(values, sentence):
     found = ask(values)
     assert found.sentence == sentence and found.picks == ()
+
+
+def test_a_lead_is_told_with_what_would_be_shown_and_never_with_an_interval_that_shows_it():
+    """The interval of a pair by itself may leave out 0 where the correction for all pairs shows nothing."""
+    values = {"bn": [93.0, 94.0, 94.2], "ln": [90.7, 91.0, 90.2], "gn": [90.5, 91.1, 90.0], "in": [89.0, 92.0, 90.0]}
+    pairs = {frozenset((d.first, d.second)): d for d in paired_differences({k: by_seed(v) for k, v in values.items()})}
+    nearest = pairs[frozenset(("bn", "ln"))]
+    assert abs(nearest.mean) > nearest.half_width and not nearest.is_real()
+    found = ask(values)
+    assert f"bn leads ln by {nearest.mean:.2f} points" in found.sentence and "±" not in found.sentence
+    assert f"{nearest.detectable:.2f}" in found.sentence and nearest.detectable > nearest.mean
+
+
+def by_seed(values):
+    return dict(enumerate(values))
+
+
+def test_equal_means_have_no_leader():
+    spread = {"bn": [90.0, 94.0, 92.0], "ln": [94.0, 90.0, 92.0]}
+    found = ask(spread)
+    assert "bn and ln are equal in the mean" in found.sentence and "0.00" not in found.sentence
+    assert "The best in the mean are bn and ln" in found.reason
+    same = {"bn": [90.0, 90.0, 90.0], "ln": [90.0, 90.0, 90.0]}
+    for parameters, picks in (({}, ("bn", "ln")), ({"ln": 10}, ("ln",)), ({"bn": 10}, ("bn",))):
+        found = ask(same, parameters, resolution=0.1)
+        assert found.picks == picks
+        assert "equal" in found.sentence and "the best in the mean" not in found.sentence
+    mixed = ask(same | {"gn": [89.9, 89.9, 90.0]}, {"gn": 10}, resolution=0.01)
+    assert mixed.picks == ("gn",) and "below bn, in the mean equal to ln," in mixed.sentence
+    assert "best in the mean are bn and ln" in mixed.reason
+    assert "bn and ln were right most often" in ask({"bn": [90.0], "ln": [90.0], "gn": [89.0]}).reason
+
+
+def test_what_learned_nothing_is_not_recommended():
+    alike = {"bn": [95.0, 95.0, 95.0], "ln": [95.0, 95.0, 95.0]}
+    found = ask(alike, guessing=["bn", "ln"])
+    assert found.picks == () and found.sentence.startswith("None of them")
+    one = ask(ALIKE, {"bn": 10}, guessing=["bn"])
+    assert one.picks == ("ln",) and "only one that learned anything" in one.sentence
+    several = ask(ALIKE | {"gn": [99.0, 99.1, 99.0]}, {"bn": 10, "ln": 20}, guessing=["gn"])
+    assert several.picks == ("bn",) and "gn is not shown to have learned anything" in several.reason
+    lost = ask(ALIKE | {"gn": [99.0, NAN, 99.0]}, guessing=["bn"])
+    assert lost.picks == ("ln",) and "never diverged and learned anything" in lost.sentence
+    assert ask({"bn": [95.0, 95.0]}, guessing=["bn"]).sentence.startswith("None of them")

@@ -100,3 +100,22 @@ def test_arrival_is_the_epoch_from_which_accuracy_stays():
     assert arrival([99.0, 99.05, 99.0]) == 1
     assert arrival([90.0, 99.0, 95.0, 99.0]) == 4
     assert arrival([99.0, 98.0, 97.0, 99.5]) == 4
+
+
+def test_what_diverged_with_some_seeds_is_not_shown_to_be_better_but_may_have_the_larger_gap():
+    lucky, steady = seeds(99.0, 99.1, 99.0, math.nan), seeds(90.0, 90.1, 90.0, 90.1)
+    finding = found("better", ("a", "b"), a=row(lucky), b=row(steady))
+    assert finding.outcome == "not shown" and "did not diverge" in finding.because
+    assert found("better", ("b", "a"), a=row(lucky), b=row(steady)).outcome == "not shown"
+    assert found("smaller_gap", ("b", "a"), a=row(gap=lucky), b=row(gap=steady)).outcome == "holds"
+    apart = found("better", ("a", "b"), a=row(seeds(99.0)), b=row({5: 90.0}))
+    assert "nan" not in apart.because and "share no seed" in apart.because
+
+
+def test_an_interval_that_leaves_out_0_is_not_beside_a_bare_not_shown():
+    rows = {"a": seeds(91.4, 91.6, 91.6), "b": seeds(91.1, 90.9, 91.1), "c": seeds(91.7, 91.7, 91.5)}
+    pairs = paired_differences(rows, resolution=STEP, pairs=[("a", "b"), ("a", "c")])
+    assert abs(pairs[0].mean) > pairs[0].half_width and not pairs[0].is_real()
+    finding = found("better", ("a", "b", "c"), **{label: row(values) for label, values in rows.items()})
+    first, second = finding.because.split(";")
+    assert "after the correction" in first and "after the correction" not in second

@@ -1,7 +1,9 @@
 import json
 import math
+import os
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from matplotlib.text import Text
@@ -138,6 +140,90 @@ def test_a_run_whose_configuration_is_lost_is_named(how, fake_comparison, tmp_pa
     assert found.notes == [f"Without a configuration that can be read, and left out: {config.parent}."]
 
 
+def test_a_lost_configuration_is_found_without_a_list_of_the_runs(fake_comparison, tmp_path):
+    fake_comparison(tmp_path, {"bn": [0.9, 0.8]})
+    lost = tmp_path / "bn" / "seed-0"
+    (lost / "checkpoint").mkdir()
+    (lost / "config.json").unlink()
+    assert str(lost) in collect(tmp_path).notes[0]
+
+
+def test_a_damaged_result_is_named_with_what_mends_it_and_the_others_stand(fake_comparison, tmp_path):
+    fake_comparison(tmp_path, {"bn": [0.9, 0.8], "ln": [0.7, 0.8]})
+    result = tmp_path / "bn" / "seed-0" / "result.json"
+    result.write_text(result.read_text()[:40])
+    found = collect(tmp_path)
+    assert names(found) == {"bn": [1], "ln": [0, 1]}
+    assert len(found.notes) == 1 and str(result) in found.notes[0] and "Delete this file alone" in found.notes[0]
+    with pytest.raises(RunError, match="Delete this file alone"):
+        collect(tmp_path / "bn" / "seed-0")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema_version": 1}', '{"schema_version": 1, "runs": [3]}'])
+def test_a_damaged_list_of_runs_is_written_anew(content, fake_comparison, tmp_path):
+    fake_comparison(tmp_path, {"bn": [0.9], "ln": [0.7]})
+    (tmp_path / "comparison.json").write_text(content)
+    found, _ = report(tmp_path)
+    assert names(found) == {"bn": [0], "ln": [0]}
+    assert len(read_json(tmp_path / "comparison.json")["runs"]) == 2
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """Return a function that closes folders: root may enter all, so that the system's refusal is put in its place."""
+
+    def close(*folders):
+        scan = os.scandir
+
+        def refuse(path):
+            if Path(path) in folders:
+                raise PermissionError(13, "Permission denied", str(path))
+            return scan(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+
+    return close
+
+
+def test_runs_whose_folders_cannot_be_entered_are_named_and_counted(fake_comparison, closed, tmp_path):
+    fake_comparison(tmp_path, {"bn": [0.9] * 8, "ln": [0.7]})
+    shut = [tmp_path / "bn" / f"seed-{seed}" for seed in range(1, 8)]
+    closed(*shut)
+    found = collect(tmp_path)
+    assert names(found) == {"bn": [0], "ln": [0]}
+    assert len(found.notes) == 1 and all(str(path) in found.notes[0] for path in shut[:5])
+    assert "7 in all" in found.notes[0] and "left out" in found.notes[0]
+    with pytest.raises(RunError) as error:
+        collect(shut[0])
+    assert str(shut[0]) in str(error.value) and "cannot be entered" in str(error.value)
+
+
+def test_a_config_that_cannot_be_read_closes_its_run_alone(fake_comparison, monkeypatch, tmp_path):
+    fake_comparison(tmp_path, {"bn": [0.9, 0.8]})
+    shut, read = tmp_path / "bn" / "seed-1" / "config.json", Path.read_bytes
+
+    def refuse(path):
+        if path == shut:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    found = collect(tmp_path)
+    assert names(found) == {"bn": [0]} and str(shut.parent) in found.notes[0]
+
+
+def test_links_are_followed_once_and_those_that_lead_nowhere_are_named(fake_comparison, tmp_path):
+    fake_comparison(tmp_path / "disk", {"bn": [0.9, 0.8]})
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    (runs / "bn").symlink_to(tmp_path / "disk" / "bn")
+    (runs / "back").symlink_to(runs)
+    (runs / "gone").symlink_to(tmp_path / "nowhere")
+    found = collect(runs)
+    assert names(found) == {"bn": [0, 1]}
+    assert len(found.notes) == 1 and str(runs / "gone") in found.notes[0] and "back" not in found.notes[0]
+
+
 def test_no_folder_at_all():
     with pytest.raises(RunError) as error:
         report([])
@@ -187,3 +273,37 @@ def test_runs_on_held_out_and_on_test_images_are_not_all_said_to_be_held_out(fak
     fake_comparison(tmp_path / "b", {"bn": [0.8]}, settings={"holdout": 0.3})
     found = collect([tmp_path / "a", tmp_path / "b"], anyway=True)
     assert SOME_HELD_OUT in found.notes and HELD_OUT not in found.notes
+
+
+def test_looks_are_kept_in_the_folder_and_counted(fake_comparison, tmp_path):
+    accuracies = {"bn": [0.97, 0.96, 0.98, 0.97, 0.99], "ln": [0.9, 0.97, 0.96, 0.98, 0.97]}
+    parts = {
+        seeds: [tmp_path / spec / f"seed-{seed}" for spec in accuracies for seed in range(seeds)] for seeds in (3, 5)
+    }
+    fake_comparison(tmp_path, accuracies)
+
+    def look(seeds):
+        found = collect(parts[seeds], out=tmp_path)
+        found.save()
+        return found
+
+    first, again = look(3), look(3)
+    assert first.pairs == again.pairs and first.pairs[0].look == 1
+    assert len(read_json(tmp_path / "comparison.json")["looks"]) == 1
+    assert "1.25 %" in first.about_looks
+    second = look(5)
+    assert second.pairs[0].look == 2 and "look 2" in second.about_looks
+    assert second.about_looks in (tmp_path / "report.html").read_text()
+    assert look(5).pairs == second.pairs and look(3).pairs == first.pairs
+    # A page elsewhere knows of the looks that the runs' own folder remembers.
+    assert collect(parts[5], out=tmp_path / "elsewhere").pairs == second.pairs
+    (tmp_path / "comparison.json").write_text("{")
+    assert look(5).pairs[0].look == 1
+
+
+@pytest.mark.parametrize("looks", [3, [3], [{"bn": 3}], [{"bn": {"x": 1}}], None])
+def test_looks_that_cannot_be_read_stop_nothing(looks, fake_comparison, tmp_path):
+    fake_comparison(tmp_path, {"bn": [0.9, 0.8], "ln": [0.7, 0.8]}).save()
+    content = json.loads((tmp_path / "comparison.json").read_text())
+    (tmp_path / "comparison.json").write_text(json.dumps({**content, "looks": looks}))
+    assert collect(tmp_path).looks == []

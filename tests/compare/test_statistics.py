@@ -6,7 +6,17 @@ import re
 import numpy as np
 import pytest
 
-from tfnorm.compare.statistics import holm, mcnemar, paired_differences, summarize, verdict
+from tfnorm.compare.statistics import (
+    about_looks,
+    best_in_mean,
+    holm,
+    level_of_look,
+    look_number,
+    mcnemar,
+    paired_differences,
+    summarize,
+    verdict,
+)
 from tfnorm.errors import TfnormError
 
 # Student's own example of 1908: hours of sleep gained by ten patients under two drugs (R's data set `sleep`).
@@ -205,3 +215,111 @@ def test_each_number_of_seeds_detects_its_own_differences():
 def test_two_seeds_far_apart_detect_nothing():
     said = verdict({"bn": {0: 10.0, 1: 90.0}, "ln": {0: 80.0, 1: 30.0}})
     assert said == "No difference shown between bn and ln: 2 seeds that spread so far detect no difference at all."
+
+
+def first_seeds(values, count):
+    return {label: {seed: value for seed, value in seeds.items() if seed < count} for label, seeds in values.items()}
+
+
+@pytest.mark.parametrize("specs", [2, 3])
+@pytest.mark.parametrize("looks", [(3,), (3, 5, 10), tuple(range(3, 11))])
+def test_equal_models_stay_equal_however_often_one_looks(specs, looks):
+    """A thousand comparisons that stop as soon as a difference is shown: with seeds added, at most 7.5 % stop."""
+    rng, called = np.random.default_rng(5), 0
+    for _ in range(1000):
+        values = {label: by_seed(map(float, rng.normal(98, 0.2, max(looks)).round(2))) for label in "abc"[:specs]}
+        before = []
+        for count in looks:
+            seen = first_seeds(values, count)
+            if any(d.is_real() for d in paired_differences(seen, resolution=0.01, looks=before)):
+                called += 1
+                break
+            before.append(seen)
+    # Two standard deviations of what a thousand draws tell.
+    assert called <= 1000 * (0.075 if len(looks) > 1 else 0.05) + 2 * math.sqrt(1000 * 0.075 * 0.925)
+
+
+def test_levels_of_all_looks_stay_together_below_the_promise():
+    assert level_of_look(1) == pytest.approx(0.05)
+    assert sum(level_of_look(number) for number in range(1, 60)) == pytest.approx(0.075)
+
+
+def test_the_same_seeds_again_are_the_same_look():
+    ten = {"a": by_seed(np.arange(10.0)), "b": by_seed(np.arange(10.0) % 3)}
+    three, five = first_seeds(ten, 3), first_seeds(ten, 5)
+    assert look_number(ten, "a", "b", []) == 1
+    assert look_number(ten, "a", "b", [three]) == 2
+    assert look_number(ten, "a", "b", [three, ten]) == look_number(ten, "a", "b", [three, three, ten, five]) == 2
+    assert look_number(ten, "a", "b", [three, five]) == 3
+    assert look_number(three, "a", "b", [three, five, ten]) == 1
+    assert paired_differences(ten, looks=[ten]) == paired_differences(ten)
+
+
+def test_what_was_no_look_at_these_runs_does_not_count():
+    ten = {"a": by_seed(np.arange(10.0)), "b": by_seed(np.arange(10.0) % 3)}
+    three = first_seeds(ten, 3)
+    other = {"a": {0: 5.0, 1: 5.0, 2: 5.0}, "b": three["b"]}
+    for look in (other, first_seeds(ten, 1), {"a": three["a"]}, {"c": three["a"], "b": three["b"]}, {}):
+        assert look_number(ten, "a", "b", [look]) == 1
+    # A spec that is added is compared for the first time; the others are not looked at again.
+    wider = ten | {"c": by_seed(np.arange(10.0) ** 0.5)}
+    assert [d.look for d in paired_differences(wider, looks=[ten])] == [1, 1, 1]
+    assert [d.look for d in paired_differences(wider, looks=[three])] == [2, 1, 1]
+
+
+def test_a_later_look_is_stricter_and_says_so():
+    rng = np.random.default_rng(3)
+    values = {"a": by_seed(rng.normal(98.35, 0.2, 5)), "b": by_seed(rng.normal(98, 0.2, 5))}
+    [first], [second] = paired_differences(values), paired_differences(values, looks=[first_seeds(values, 3)])
+    assert (second.mean, second.half_width, second.p) == (first.mean, first.half_width, first.p)
+    assert second.p_adjusted == pytest.approx(min(1.0, 4 * first.p_adjusted))
+    assert second.detectable > first.detectable
+    moved = values["a"] | {}
+    by = second.detectable - second.mean
+    for factor, real in ((0.999, False), (1.001, True)):
+        shifted = {seed: value + second.mean * (factor - 1) + factor * by for seed, value in moved.items()}
+        found = {"a": shifted, "b": values["b"]}
+        assert paired_differences(found, looks=[first_seeds(found, 3)])[0].is_real() is real
+    said = about_looks([second])
+    assert "look 2" in said and "1.25 %" in said and "7.5 %" in said
+
+
+def test_what_more_seeds_cost_is_said_before_they_are_trained():
+    equal = {"a": by_seed([1.0, 2.0, 3.0]), "b": by_seed([2.0, 1.0, 3.0])}
+    assert "1.25 %" in about_looks(paired_differences(equal))
+    apart = {"a": by_seed([1.0, 1.1, 1.2]), "b": by_seed([9.0, 9.2, 9.1])}
+    assert about_looks(paired_differences(apart)) == ""
+    assert about_looks(paired_differences({"a": {0: 1.0}, "b": {0: 2.0}})) == "" == about_looks([])
+
+
+def test_what_seeds_detect_is_told_of_every_pair_not_of_the_widest_alone():
+    close, wide = [90.0, 90.1, 90.05], [90.0, 95.0, 85.0]
+    values = {"a": by_seed(close), "b": by_seed([90.1, 90.0, 90.1]), "c": by_seed(wide)}
+    sizes = [f"{d.detectable:.2f}" for d in paired_differences(values)]
+    assert float(sizes[0]) < 1 < 10 < float(sizes[1])
+    said = verdict(values)
+    assert f"over {sizes[0]} to {max(sizes, key=float)} points, depending on the pair" in said
+    values["c"] = by_seed([0.0, 99.0, 50.0])
+    assert "none at all between pairs that spread too far" in verdict(values)
+
+
+def test_sentences_of_one_pair_never_contradict_themselves():
+    nan = math.nan
+    [apart] = paired_differences({"bn": {0: 90.0}, "ln": {1: 91.5}})
+    assert "nan" not in str(apart) and "share no seed" in str(apart)
+    steady, lucky = by_seed([97.0, 97.1, 97.05]), {0: 98.9, 1: 98.8, 2: 98.9, 3: nan}
+    [found] = paired_differences({"none": lucky, "gn:2": steady})
+    assert found.is_significant() and not found.is_real() and found.better == "none"
+    assert "beats" not in str(found) and "no ranking" in str(found) and "none" in str(found)
+    assert verdict({"none": lucky, "gn:2": steady}).startswith("No ranking is justified")
+
+
+def test_the_verdict_names_no_best_where_means_are_equal():
+    assert best_in_mean({"a": 90.004, "b": 90.0, "c": 89.99}) == ["a", "b"]
+    values = {
+        "bn": by_seed([90.0, 90.2, 90.1]), "ln": by_seed([90.1, 90.0, 90.2]), "in": by_seed([80.0, 80.1, 80.2]),
+        "gn": by_seed([90.0, 90.1, 90.0]),
+    }  # fmt: skip
+    said = verdict(values)
+    assert "bn and ln are equal in the mean." in said and "the best in the mean" not in said
+    assert "gn is not shown to differ from them." in said

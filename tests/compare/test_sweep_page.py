@@ -74,10 +74,10 @@ def table(page, name):
 
 def test_the_best_of_each_norm_comes_first(page):
     assert table(page, "best")[1:] == [
-        ["gn:2", "0", "128", "96.23 ± 0.25", "95.61 to 96.86", "3", "3"],
-        ["gn:4", "0", "128", "95.93 ± 0.25", "95.31 to 96.56", "3", "1"],
+        ["gn:2", "96.23 ± 0.25", "0", "128", "95.61 to 96.86", "3", "3"],
+        ["gn:4", "95.93 ± 0.25", "0", "128", "95.31 to 96.56", "3", "1"],
         # bn+l1=1e-4 is higher with the two seeds that it has: it is not chosen while others are whole.
-        ["bn", "0", "128", "90.23 ± 0.25", "89.61 to 90.86", "3", "2"],
+        ["bn", "90.23 ± 0.25", "0", "128", "89.61 to 90.86", "3", "2"],
     ]
     answer = words(re.search(r'<p class="answer">.*?</p>', page)[0])
     assert answer == "gn:2 is the best: 96.23 % at its best setting, more than any other at theirs."
@@ -86,12 +86,13 @@ def test_the_best_of_each_norm_comes_first(page):
 
 def test_all_combinations_have_a_row_and_all_runs_a_link(page, sweep):
     heading, *rows = table(page, "all")
-    assert heading[:4] == ["norm", "L1", "batch size", "test accuracy, %"]
-    assert [row[:3] for row in rows] == [
+    assert heading[:4] == ["norm", "test accuracy, %", "L1", "batch size"]
+    assert [[row[0], *row[2:4]] for row in rows] == [
         ["bn", "0", "16"], ["bn", "0", "128"], ["bn", "1e-4", "16"], ["bn", "1e-4", "128"],
         ["gn:2", "0", "16"], ["gn:2", "0", "128"], ["gn:2", "1e-4", "16"], ["gn:4", "0", "128"],
     ]  # fmt: skip
-    assert rows[0][3:] == ["85.23 ± 0.25", "85.23 ± 0.25", "0.50", "0.1477", "147.7", "7,000", "3.0", "3"]
+    assert rows[0][1] == "85.23 ± 0.25"
+    assert rows[0][4:] == ["85.23 ± 0.25", "0.50", "0.1477", "147.7", "7,000", "3.0", "3"]
     assert [row[-1] for row in rows[2:4]] == ["3 3 diverged", "2 1 missing"]
     for run in sweep.runs:
         assert f'href="{run.path.relative_to(sweep.path).as_posix()}"' in page
@@ -236,7 +237,7 @@ def test_what_was_evaluated_on_held_out_images_says_so(fake_sweep, tmp_path):
     grid = {"settings": {"holdout": 0.2}, "grid": {"norm": ["bn", "ln"], "batch_size": [16, 32], "seeds": 2}}
     sweep = fake_sweep(tmp_path, grid, lambda config: 0.95 + config.seed / 25)
     page = re.sub("<script>.*?</script>", "", sweep_page(sweep), flags=re.S)
-    assert table(page, "best")[0][2] == "held-out accuracy, %"
+    assert table(page, "best")[0][1] == "held-out accuracy, %"
     assert "wrong" in table(page, "all")[0] and "Misclassified held-out images" in page
     assert 'data-name="held-out accuracy, last epoch (%)"' in page
     assert "test accuracy" not in page.lower() and "test loss" not in page
@@ -357,6 +358,93 @@ def test_the_answer(combinations, headline):
     assert best_of_each(combinations, resolution=0.01).headline == headline
 
 
+@pytest.mark.parametrize(
+    ("combinations", "headline"),
+    [
+        (
+            [combination("bn", 98.0, planned=1), combination("ln", 98.0, planned=1)],
+            "by one seed: bn and ln happen to come out highest, with 98.00 %",
+        ),
+        (
+            [combination("bn", 98.0, 98.2, 98.4), combination("ln", 98.4, 98.2, 98.0)],
+            "at their best settings all of them reach 98.20 %",
+        ),
+        (
+            [combination("bn", 98.0, 98.2, 98.4), combination("ln", 98.4, 98.2, 98.0), combination("in", 97, 98.4, 98)],
+            "they reach 97.80 to 98.20 %, bn and ln the most",
+        ),
+        (
+            [combination("bn", 98.0, 98.2, 98.4), combination("ln", 98.4, 98.2, 98.0), combination("in", 90, 90.1, 90)],
+            "bn and ln reach the most, 98.20 % each",
+        ),
+    ],
+)
+def test_equal_means_have_no_single_best(combinations, headline):
+    assert headline in best_of_each(combinations, resolution=0.01).headline
+
+
+def guessing(sweep, *norms):
+    """Have the networks of some norms always answer the same class."""
+    for run in sweep.runs:
+        if run.label.split("+")[0] in norms:
+            np.savez(
+                run.folder.predictions_path,
+                y_true=run.labels,
+                logits=np.eye(10, dtype="float32")[[0] * len(run.labels)],
+            )
+
+
+def test_what_learned_nothing_is_never_the_best(fake_sweep, tmp_path):
+    grid = {"grid": {"norm": ["bn", "ln", "in"], "batch_size": [16, 32], "seeds": 2}}
+    reached = {"bn": 0.9, "ln": 0.8, "in": 0.7}
+    sweep = fake_sweep(tmp_path, grid, lambda config: reached[config.norm] + config.batch_size / 1000)
+    guessing(sweep, "bn")
+    assert sweep.best.headline.startswith("ln ") and "bn is not shown to have learned anything" in sweep.best.headline
+    assert [c.norm for c in sweep.best.chosen] == ["ln", "in", "bn"]
+    assert "bn is not shown to have learned anything: the answers" in words(sweep_page(sweep))
+    guessing(sweep, "ln", "in")
+    page = sweep_page(open_sweep(tmp_path))
+    assert "None of them: no combination is shown to have learned anything." in page
+
+
+def test_looks_at_a_sweep_are_counted(fake_sweep, tmp_path):
+    reached = {"bn": (0.9, 0.91, 0.9, 0.92), "ln": (0.9, 0.92, 0.91, 0.9)}
+
+    def looked(seeds):
+        grid = {"grid": {"norm": ["bn", "ln"], "seeds": seeds}}
+        shutil.rmtree(tmp_path / "bn", ignore_errors=True)
+        shutil.rmtree(tmp_path / "ln", ignore_errors=True)
+        sweep = fake_sweep(tmp_path, grid, lambda config: reached[config.norm][config.seed])
+        sweep.export()
+        return sweep.best.pairs[0].look, words((tmp_path / "report.html").read_text())
+
+    assert looked(1)[0] == 1 and not (tmp_path / "looks.json").exists()
+    first, page = looked(2)
+    assert first == 1 and "1.25 %" in page
+    assert looked(2)[0] == 1
+    second, page = looked(4)
+    assert second == 2 and "This is look 2" in page
+    (tmp_path / "looks.json").write_text("{")
+    assert looked(4)[0] == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"threads": None}, {"threads": "one"}, {"axes": 3}, {"runs": 3}, {"runs": [3]}, {"runs": [{"norm": "bn"}]},
+    ],
+)  # fmt: skip
+def test_a_list_of_runs_without_its_keys_is_named_with_what_mends_it(change, fake_sweep, tmp_path):
+    fake_sweep(tmp_path, {"grid": {"norm": ["bn", "ln"], "seeds": 1}}, lambda config: 0.9)
+    content = {**json.loads((tmp_path / "sweep.json").read_text()), **change}
+    (tmp_path / "sweep.json").write_text(
+        json.dumps({key: value for key, value in content.items() if value is not None})
+    )
+    with pytest.raises(RunError) as error:
+        report(tmp_path)
+    assert str(tmp_path / "sweep.json") in str(error.value) and "Delete this file alone" in str(error.value)
+
+
 def test_the_best_is_chosen_among_the_whole():
     lucky, whole = combination("bn", 99.9), combination("bn", 98.0, 98.1, 98.2)
     best = best_of_each([lucky, whole, combination("ln", 99.0, math.nan, 99.0)])
@@ -387,7 +475,7 @@ def test_values_that_agree_in_many_digits_are_told_apart(fake_sweep, tmp_path):
     reached = {0.1: 0.9, 0.1000001: 0.4}
     grid = {"grid": {"norm": ["bn"], "learning_rate": list(reached), "seeds": 1}}
     page = sweep_page(fake_sweep(tmp_path, grid, lambda config: reached[config.learning_rate]))
-    assert [row[:2] for row in table(page, "best")[1:]] == [["bn", "0.1"]]
+    assert [row[:3] for row in table(page, "best")[1:]] == [["bn", "90.00", "0.1"]]
     assert "90.00" in " ".join(table(page, "best")[1]) and "0.1000001" in words(page)
 
 

@@ -276,6 +276,34 @@ def test_a_phone_scrolls_down_only(open_page, comparison):
         drawn(page, plot)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert page.evaluate("document.querySelector('#results .scroll').scrollWidth") > 390
+    for cell in page.locator("#results-table tbody > tr:first-child > td:nth-child(2)").all():
+        box = cell.bounding_box()  # the accuracy stands where it is seen without scrolling
+        assert "±" in cell.inner_text() and 0 < box["x"] and box["x"] + box["width"] <= 390
+
+
+def test_printed_it_keeps_its_colours_and_fits_the_paper(open_page, fake_comparison, tmp_path):
+    accuracy = {f"gn:size=4+ws+l1={i}e-4": [0.9, 0.8, 0.85] for i in range(1, 6)} | {"bn": [0.7, math.nan, 0.6]}
+    page = open_page(fake_comparison(tmp_path, accuracy).report(), color_scheme="dark")
+    page.wait_for_selector("head > script:nth-of-type(2)", state="attached")  # plotly.js
+    ink = "getComputedStyle(document.body).color"
+    dark = page.evaluate(ink)
+    page.set_viewport_size({"width": 702, "height": 1000})  # A4 within margins of 12 mm
+    page.emulate_media(media="print")
+    for element in (".dot-row .mean", ".dot-row .interval", ".swatch", ".overlap .in", ".bar i", ".matrix td"):
+        style = f"getComputedStyle(document.querySelector('{element}'))"
+        assert page.evaluate(f"{style}.printColorAdjust") == "exact"
+    for table in ("#results-table", "#differences-table", "#overlap-table"):
+        box = page.locator(table).bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 702, table
+    names = page.locator("#results-table tbody > tr:first-child > th").all_inner_texts()
+    assert len({"".join(name.split()) for name in names}) == len(accuracy)
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    drawn = "[...document.querySelectorAll('.plot')].map(each => each.querySelector('.main-svg')?.clientWidth ?? 0)"
+    assert {*page.evaluate(drawn)} == {680}, "those that were never seen too, before the event ends"
+    assert page.evaluate(ink) != dark
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(ink) == dark
 
 
 def test_many_specs_on_a_phone(open_page, fake_comparison, tmp_path):

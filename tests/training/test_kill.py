@@ -9,7 +9,9 @@ import pytest
 
 from tfnorm.errors import RunError
 from tfnorm.history import append_line, encode_record, read_history
-from tfnorm.training.folder import RunFolder, write_json
+from tfnorm.training.config import TrainConfig
+from tfnorm.training.folder import RunFolder
+from tfnorm.training.runs import Run
 
 place = importlib.util.spec_from_file_location("kill", Path(__file__).with_name("kill.py"))
 kill = importlib.util.module_from_spec(place)
@@ -20,14 +22,18 @@ def test_killed_at_three_moments_is_bit_identical(tmp_path):
     assert kill.compare(["gn:2", "bn+l1=5e-4"], seeds=1, epochs=3, moments=3, seed=1, folder=tmp_path) == []
 
 
-def test_the_comparison_of_outcomes_sees_a_bit(tmp_path):
+def fake(fake_run, place, epochs):
+    """Write a run of so many epochs that was never trained."""
+    config = TrainConfig(norm="bn", epochs=epochs).resolved()
+    fake_run(place, config, 0.9, np.zeros(2, int), np.zeros((2, 10), "float32"))
+    return RunFolder(place)
+
+
+def test_the_comparison_of_outcomes_sees_a_bit(tmp_path, fake_run):
     for name, bit in (("a", 0.0), ("b", 1e-45)):
-        run = RunFolder(tmp_path / name / "bn" / "seed-0")
-        append_line(run.history_path, encode_record({"schema_version": 1, "epoch": 0, "seconds": len(name)}))
+        run = fake(fake_run, tmp_path / name / "bn" / "seed-0", 1)
+        run.save_best(1, {"w": np.zeros(1, "float32")})
         run.save_checkpoint(1, {"w": np.array([bit], "float32")})
-        np.savez(run.predictions_path, logits=np.zeros(1), y_true=np.zeros(1))
-        write_json(run.config_path, {"asked": {}})
-        write_json(run.result_path, {"status": "finished"})
     a, b = kill.outcomes(tmp_path / "a"), kill.outcomes(tmp_path / "b")
     assert [key for key in a if a[key] != b[key]] == ["bn/seed-0 state"]
 
@@ -61,13 +67,10 @@ def test_a_history_damaged_within_is_refused(run):
         run.load_checkpoint()
 
 
-def test_a_finished_run_without_its_whole_history_says_so(run):
-    from tfnorm.training.runs import Run
-
-    write_json(run.config_path, {"asked": {"norm": "bn", "seed": 0, "epochs": 3}})
-    write_json(run.result_path, {"status": "finished"})
+def test_a_finished_run_without_its_whole_history_says_so(tmp_path, fake_run):
+    run = fake(fake_run, tmp_path / "run", 3)
     assert len(Run(run.path).history) == 3
     run.history_path.write_bytes(run.history_path.read_bytes()[:-1])
-    with pytest.raises(RunError, match="has 2 of its 3 epochs. Delete result.json"):
+    with pytest.raises(RunError, match="has 2 of its 3 epochs.*delete result.json"):
         _ = Run(run.path).history
     assert json.loads(run.result_path.read_text())["status"] == "finished"

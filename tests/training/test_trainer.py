@@ -309,5 +309,5 @@ def test_a_difference_is_told_once_and_short(run, data):
         train(norm="gn:2+l1=1e-4", epochs=3, out=run.path, data=data)
     assert str(error.value) == (
         f"The folder {run.path} holds a run with another configuration: epochs is 2 there and 3 now. "
-        "Choose another output folder, or delete that one."
+        "Choose another output folder."
     )

@@ -146,7 +146,7 @@ def list_() -> None:
     console = wide_console()
     for title, rows in parts.items():
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-        table.add_column("name", style="bold")
+        table.add_column("name", style="bold", overflow="fold")
         if title in notes:
             table.add_column(notes[title])
         table.add_column("")

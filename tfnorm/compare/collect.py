@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from tfnorm.compare.statistics import listed
 from tfnorm.compare.sweep_folder import is_sweep, open_sweep
 from tfnorm.errors import RunError
 from tfnorm.files import PAGE
-from tfnorm.training.folder import RunFolder, read_json
+from tfnorm.training.folder import CONFIG_NAME, RunFolder, read_json
 from tfnorm.training.runs import Run
 
 if TYPE_CHECKING:
@@ -33,11 +33,34 @@ class Found:
         runs: The finished runs, those that a comparison lists in its order.
         unfinished: The folders of the others.
         lost: The folders of what was a run, but has no configuration that can be read.
+        closed: What there is no way into: folders without the right to enter them, and links that lead nowhere.
+        damaged: Why each other run that is finished cannot be read, in a sentence.
     """
 
     runs: Sequence[Run]
     unfinished: Sequence[Path]
-    lost: Sequence[Path]
+    lost: Sequence[Path] = ()
+    closed: Sequence[Path] = ()
+    damaged: Sequence[str] = ()
+
+    def notes(self) -> list[str]:
+        """Return what was left out, in sentences."""
+        told = {
+            "Not finished, and left out": self.unfinished,
+            "Without a configuration that can be read, and left out": self.lost,
+            "Cannot be opened (no right to, or a link that leads nowhere), and left out": self.closed,
+        }
+        notes = [f"{what}: {_named(paths)}." for what, paths in told.items() if paths]
+        return [*notes, *(f"Left out, because it cannot be read: {sentence}" for sentence in self.damaged)]
+
+
+@dataclass
+class _Walk:
+    """What is met on the way through a folder."""
+
+    runs: list[Path] = field(default_factory=list)
+    lost: list[Path] = field(default_factory=list)
+    closed: list[Path] = field(default_factory=list)
 
 
 def find_runs(folders: Iterable[str | Path]) -> Found:
@@ -47,37 +70,79 @@ def find_runs(folders: Iterable[str | Path]) -> Found:
         RunError: If a folder does not exist or holds no run.
     """
     found: dict[Path, Path] = {}
-    lost: list[Path] = []
+    left = _Walk()
     for folder in map(Path, folders):
         if not folder.is_dir():
             what = f"{folder} is a file." if folder.exists() else f"There is no folder {folder}."
             raise RunError(f"{what} Give the folder of a run, of a comparison or of many runs.")
-        runs, gone = _run_folders(folder)
-        lost += [path for path in gone if path not in lost]
-        if not runs:
-            raise RunError(f"There is no run in {folder}. Give the folder of a run, of a comparison or of many runs.")
-        for run in runs:
+        walk = _run_folders(folder)
+        for missed, more in ((left.lost, walk.lost), (left.closed, walk.closed)):
+            missed += [path for path in more if path not in missed]
+        if not walk.runs:
+            closed = f" {_named(walk.closed)} cannot be entered: ask for the right to." if walk.closed else ""
+            raise RunError(
+                f"There is no run in {folder}.{closed} Give the folder of a run, of a comparison or of many runs."
+            )
+        for run in walk.runs:
             found.setdefault(run.resolve(), run)
-    finished = [path for path in found.values() if RunFolder(path).finished]
-    return Found([Run(path) for path in finished], [path for path in found.values() if path not in finished], lost)
+    runs, unfinished, damaged = [], [], []
+    for path in found.values():
+        if not RunFolder(path).finished:
+            unfinished.append(path)
+            continue
+        try:
+            runs.append(Run(path))
+        except RunError as error:
+            damaged.append(str(error))
+    return Found(runs, unfinished, left.lost, left.closed, damaged)
 
 
-def _run_folders(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the folders of runs in a folder, those that its comparison lists first, and those of lost runs."""
-    found, lost = [], []
-    for place, names, files in os.walk(folder):
-        names.sort(key=_natural)
-        # Other programs write files of this name too.
-        if "config.json" in files and b'"asked"' in (Path(place) / "config.json").read_bytes():
-            found.append(Path(place))
+def _run_folders(folder: Path) -> _Walk:
+    """Return the folders of runs in a folder, those that its comparison lists first, and what is left out."""
+    walk, seen = _Walk(), set()
+
+    def missed(error: OSError) -> None:
+        walk.closed.append(Path(error.filename))
+
+    for place, names, files in os.walk(folder, onerror=missed, followlinks=True):
+        here = Path(place)
+        if here.resolve() in seen:  # a link back, which would go on for ever
             names.clear()
-        elif {"config.json", "history.jsonl"} <= set(files):
-            lost.append(Path(place))
-    listing = folder / "comparison.json"
-    listed_first = [folder / run["path"] for run in read_json(listing)["runs"]] if listing.exists() else []
+            continue
+        seen.add(here.resolve())
+        names.sort(key=_natural)
+        if CONFIG_NAME in files:
+            try:
+                # Other programs write files of this name too.
+                is_run = b'"asked"' in (here / CONFIG_NAME).read_bytes()
+            except OSError:
+                walk.closed.append(here)
+                names.clear()
+                continue
+            if is_run:
+                walk.runs.append(here)
+                names.clear()
+                continue
+            if "history.jsonl" in files:
+                walk.lost.append(here)
+        elif {"history.jsonl", "result.json"} & set(files) and "checkpoint" in names:
+            walk.lost.append(here)
+            names.clear()
+        walk.closed += [here / name for name in files if (here / name).is_symlink() and not (here / name).exists()]
+    listed_first = [folder / path for path in _listed(folder / "comparison.json")]
     order = {path: place for place, path in enumerate(listed_first)}
-    lost += [path for path in listed_first if path not in found and path not in lost]
-    return sorted(found, key=lambda path: order.get(path, len(order))), lost
+    known = {*walk.runs, *walk.lost, *walk.closed}
+    walk.lost += [path for path in listed_first if path not in known]
+    walk.runs.sort(key=lambda path: order.get(path, len(order)))
+    return walk
+
+
+def _listed(listing: Path) -> list[str]:
+    """Return the folders that a comparison lists, none if that file is not there or damaged: it is written anew."""
+    try:
+        return [str(run["path"]) for run in read_json(listing)["runs"]]
+    except (RunError, KeyError, TypeError):
+        return []
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -107,6 +172,8 @@ def collect(
     teachers = [run for run in found.runs if run.path.name == TEACHER and run.path.resolve() not in given]
     runs = [run for run in found.runs if run not in teachers]
     if not runs:
+        if found.damaged:
+            raise RunError("\n".join(found.damaged))
         raise RunError(
             f"No run in {listed([str(folder) for folder in folders])} is finished. "
             "The command that began them goes on with them."
@@ -118,11 +185,9 @@ def collect(
             "Give runs that differ in nothing else, or compare them anyway, with --anyway."
         )
     groups = _groups(runs, differing)
-    notes = [f"Not finished, and left out: {_named(found.unfinished)}."] if found.unfinished else []
+    notes = found.notes()
     if teachers:
         notes.append(f"A teacher of the others, and left out: {_named([run.path for run in teachers])}.")
-    if found.lost:
-        notes.append(f"Without a configuration that can be read, and left out: {_named(found.lost)}.")
     folder = Path(out) if out is not None else Path(folders[0]) if len(folders) == 1 else Path("runs/report")
     ordered = [run for runs in groups.values() for run in runs]
     return Comparison(ordered, folder, groups=groups, notes=notes)
@@ -134,7 +199,8 @@ def _several(folders: str | Path | Sequence[str | Path]) -> Sequence[str | Path]
 
 def _named(paths: Sequence[Path]) -> str:
     names = [str(path) for path in paths[:MOST_NAMED]]
-    return listed([*names, f"{len(paths) - MOST_NAMED} more"] if len(paths) > MOST_NAMED else names)
+    more = len(paths) - len(names)
+    return listed([*names, f"{more} more ({len(paths)} in all)"] if more else names)
 
 
 def _groups(runs: Sequence[Run], differing: Sequence[Differing]) -> dict[str, list[Run]]:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from tfnorm.compare.configurations import configurations
 from tfnorm.compare.grid import PlannedRun
+from tfnorm.compare.guessing import Learned, guessing_notes, learned
 from tfnorm.compare.live import SweepProgress
+from tfnorm.compare.looks import earlier_looks, look_of, looks_json
 from tfnorm.compare.pictures import Pictures
 from tfnorm.compare.rows import run_row, summary_row
 from tfnorm.compare.settings import FINGERPRINT, Differing, differing_settings, in_common, shared_settings
-from tfnorm.compare.statistics import Difference, mcnemar, paired_differences, verdict
+from tfnorm.compare.statistics import Difference, Look, about_looks, mcnemar, paired_differences, verdict
 from tfnorm.errors import RunError, TfnormError, unknown
 from tfnorm.files import PAGE, check_format, write_text
 from tfnorm.spec import NormSpec
@@ -186,11 +188,40 @@ class Comparison(Pictures):
         Accuracies are test accuracies in percent, mean and standard deviation (n - 1) over seeds, and for the last
         epoch the 95 % interval of the mean. The best epoch is chosen on the test set, so that it flatters; the last is
         the honest number. Runs that diverged have no part in them, and are counted under ``diverged``.
+
+        ``balanced_accuracy`` is the mean over the classes of the share of their test images that is recognized, in
+        percent, and ``learned`` whether the answers are shown to depend on the images (`tfnorm.compare.guessing`);
+        both are empty without predictions.
         """
         import pandas as pd
 
-        rows = {label: summary_row(runs) for label, runs in self.groups.items()}
+        rows = {label: summary_row(runs) | _learned_row(self.learned[label]) for label, runs in self.groups.items()}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("spec")
+
+    @functools.cached_property
+    def learned(self) -> Mapping[str, Learned | None]:
+        """What the predictions of each spec say besides their accuracy, None without any."""
+        return {label: learned(runs) for label, runs in self.groups.items()}
+
+    @property
+    def unequal(self) -> bool:
+        """Whether the classes of the test images differ so much in size that accuracies need balanced ones beside."""
+        return any(known is not None and known.unequal for known in self.learned.values())
+
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences that belong to every table: the notes, and what is known of specs that learned nothing."""
+        return [*self.notes, *(guessing_notes(self.learned) if self.same_data else ())]
+
+    @functools.cached_property
+    def looks(self) -> Sequence[Look]:
+        """What the folder says was shown before, the oldest first; see `tfnorm.compare.statistics.look_number`."""
+        return earlier_looks(self.path, self.runs)
+
+    @property
+    def about_looks(self) -> str:
+        """What it costs to look at these runs again with more seeds, or what earlier looks have cost; "" if nothing."""
+        return about_looks(self.pairs)
 
     @functools.cached_property
     def accuracies(self) -> Mapping[str, Mapping[int, float]]:
@@ -223,7 +254,7 @@ class Comparison(Pictures):
         """The differences of `differences`, one a pair; none between runs on different data."""
         if not self.same_data:
             return []
-        return paired_differences(self.accuracies, resolution=self.one_image)
+        return paired_differences(self.accuracies, resolution=self.one_image, looks=self.looks)
 
     @functools.cached_property
     def differences(self) -> pd.DataFrame:
@@ -242,7 +273,7 @@ class Comparison(Pictures):
         """What the runs say in words: which differences are real, and which cannot be told."""
         if not self.same_data:
             return "The runs are on different data, so that no difference between them is told."
-        return verdict(self.accuracies, resolution=self.one_image)
+        return verdict(self.accuracies, resolution=self.one_image, looks=self.looks)
 
     def errors(self, first: str, second: str) -> pd.DataFrame:
         """Compare the errors of two specs on the same test images, one row a seed.
@@ -315,6 +346,7 @@ class Comparison(Pictures):
             "verdict": self.verdict,
             "table": records,
             "differences": json.loads(self.differences.to_json(orient="records")),
+            "looks": looks_json([*self.looks, look_of(self.accuracies)]),
             "runs": runs,
         }
         write_json(self.path / "comparison.json", content)
@@ -332,3 +364,10 @@ class Comparison(Pictures):
         path = self.path / PAGE if path is None else Path(path)
         write_text(path, comparison_page(self, path.parent))
         return path
+
+
+def _learned_row(known: Learned | None) -> dict[str, Any]:
+    """Return what the table says of the predictions of a spec."""
+    if known is None:
+        return {"balanced_accuracy": math.nan, "learned": None}
+    return {"balanced_accuracy": known.balanced, "learned": not known.nothing}

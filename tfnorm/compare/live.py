@@ -96,11 +96,13 @@ class SweepDisplay(SweepProgress):
         )
         table = Table()
         for heading in ("run", "epoch", "", f"{self.images} accuracy %", "seconds"):
-            table.add_column(heading, justify="right" if "%" in heading or heading == "seconds" else "left")
+            right = "%" in heading or heading == "seconds"
+            # Names are folded: cut, those of two runs could look the same.
+            table.add_column(heading, justify="right" if right else "left", overflow="fold")
         for path, run in list(self.at_work.items()):
             epoch = f"{min(run.epoch + 1, run.epochs)} of {run.epochs}" if run.epochs else run.state
             accuracy = "" if math.isnan(run.accuracy) else f"{run.accuracy:.2f}"
-            bar = ProgressBar(total=run.epochs or 1, completed=run.done, width=24)
+            bar = ProgressBar(total=run.epochs or 1, completed=run.done, width=24 if self.console.width >= 100 else 6)
             table.add_row(self._name(path), epoch, bar, accuracy, f"{time.monotonic() - run.since:.0f}")
         return Group(Text(counts, no_wrap=True, overflow="ellipsis"), table)
 

@@ -21,21 +21,23 @@ if TYPE_CHECKING:
 
 MOST_DOTS = 12
 
-RESULT_COLUMNS = (
-    Column("spec"),
-    Column("norm"),
-    Column("regular\u00adization", hint="The penalty on the weights, and its factor"),
-    Column("para\u00admeters", True, "Trainable ones"),
-    Column("test accuracy %", True, "After the last epoch: mean ± standard deviation over seeds"),
-    Column("95 % interval", True, "Of the mean; sorted by its lower end"),
-    Column("data loss", True, "Test loss without the penalty, nats"),
-    Column("penalty", True, "What the weights add to the loss"),
-    Column("wrong", True, "Misclassified test images, mean over seeds"),
-    Column("seconds", True, "Of training, mean over seeds"),
-    Column("images/s", True, "In training, median"),
-    Column("best epoch %", True, "Highest test accuracy of any epoch: chosen on the test set, it flatters"),
-    Column("diverged", True, "Runs whose loss stopped being a number"),
-)
+# The accuracy stands beside the spec, where a phone shows it without scrolling.
+RESULT_COLUMNS = {
+    "spec": Column("spec"),
+    "accuracy": Column("test accuracy %", True, "After the last epoch: mean ± standard deviation over seeds"),
+    "balanced": Column("balanced accuracy %", True, "Mean over the classes of the share that is recognized"),
+    "interval": Column("95 % interval", True, "Of the mean of the accuracy; sorted by its lower end"),
+    "diverged": Column("diverged", True, "Runs whose loss stopped being a number"),
+    "wrong": Column("wrong", True, "Misclassified test images, mean over seeds"),
+    "data loss": Column("data loss", True, "Test loss without the penalty, nats"),
+    "parameters": Column("para\u00admeters", True, "Trainable ones"),
+    "seconds": Column("seconds", True, "Of training, mean over seeds"),
+    "speed": Column("images/s", True, "In training, median"),
+    "best": Column("best epoch %", True, "Highest test accuracy of any epoch: chosen on the test set, it flatters"),
+    "norm": Column("norm"),
+    "penalized": Column("regular\u00adization", hint="The penalty on the weights, and its factor"),
+    "penalty": Column("penalty", True, "What the weights add to the loss"),
+}
 
 
 def norm_words(label: str) -> tuple[str, str]:
@@ -74,6 +76,8 @@ def results(
     rows: Sequence[Mapping[str, Any]],
     look: Mapping[str, Style],
     page: Path,
+    *,
+    balanced: bool = False,
 ) -> dict[str, Any]:
     """Return columns, rows and for each row the lines of its runs.
 
@@ -83,57 +87,62 @@ def results(
         rows: For each run, in their order, its history's numbers; see `run_cells`.
         look: Colour of each label.
         page: The folder of the page, for links.
+        balanced: Whether balanced accuracies have a column.
     """
-    cells, details, lines, records = [], [], iter(rows), _records(table)
+    lines, records = iter(rows), _records(table)
+    # Some columns are there only if they say anything.
+    shown = [
+        key
+        for key in RESULT_COLUMNS
+        if (key != "diverged" or table["diverged"].any()) and (key != "balanced" or balanced)
+    ]
+    cells, details = [], []
     for label, runs in groups.items():
-        row = records[label]
-        norm, penalty = norm_words(runs[0].label)
-        low, high = row["last_accuracy_low"], row["last_accuracy_high"]
-        cells.append(
-            [
-                Cell(label, colour=look[label].colour),
-                Cell(norm),
-                Cell(penalty or DASH),
-                Cell(f"{row['parameters']:,.0f}", float(row["parameters"])),
-                Cell(with_spread(row["last_accuracy"], row["last_accuracy_std"]), float(row["last_accuracy"])),
-                Cell(interval_text(low, high), float(low)),
-                _cell(row["test_data_loss"], ".4f"),
-                _cell(row["penalty"], ".4f"),
-                _cell(row["misclassified"], ",.0f" if len(runs) == 1 else ",.1f"),
-                _cell(row["seconds"], ",.1f"),
-                _cell(row["images_per_second"], ",.0f"),
-                Cell(with_spread(row["best_accuracy"], row["best_accuracy_std"]), float(row["best_accuracy"])),
-                Cell(f"{row['diverged']:.0f} of {row['seeds']:.0f}", float(row["diverged"])),
-            ]
-        )
-        details.append([run_cells(run, next(lines), page) for run in runs])
-    # The last column is there if it says anything.
-    columns = len(RESULT_COLUMNS) - (0 if table["diverged"].any() else 1)
+        row = _spec_cells(label, runs, records[label], look[label])
+        cells.append([row[key] for key in shown])
+        below = [run_cells(run, next(lines), page) for run in runs]
+        details.append([[line.get(key, Cell("")) for key in shown] for line in below])
+    return {"columns": [RESULT_COLUMNS[key] for key in shown], "rows": cells, "details": details}
+
+
+def _spec_cells(label: str, runs: Sequence[Run], row: Mapping[str, Any], look: Style) -> dict[str, Cell]:
+    """Return the line of one spec, by column."""
+    norm, penalty = norm_words(runs[0].label)
+    low, high = row["last_accuracy_low"], row["last_accuracy_high"]
     return {
-        "columns": RESULT_COLUMNS[:columns],
-        "rows": [row[:columns] for row in cells],
-        "details": [[line[:columns] for line in lines] for lines in details],
+        "spec": Cell(label, colour=look.colour),
+        "accuracy": Cell(with_spread(row["last_accuracy"], row["last_accuracy_std"]), float(row["last_accuracy"])),
+        "balanced": _cell(row["balanced_accuracy"]),
+        "interval": Cell(interval_text(low, high), float(low)),
+        "diverged": Cell(f"{row['diverged']:.0f} of {row['seeds']:.0f}", float(row["diverged"])),
+        "wrong": _cell(row["misclassified"], ",.0f" if len(runs) == 1 else ",.1f"),
+        "data loss": _cell(row["test_data_loss"], ".4f"),
+        "parameters": Cell(f"{row['parameters']:,.0f}", float(row["parameters"])),
+        "seconds": _cell(row["seconds"], ",.1f"),
+        "speed": _cell(row["images_per_second"], ",.0f"),
+        "best": Cell(with_spread(row["best_accuracy"], row["best_accuracy_std"]), float(row["best_accuracy"])),
+        "norm": Cell(norm),
+        "penalized": Cell(penalty or DASH),
+        "penalty": _cell(row["penalty"], ".4f"),
     }
 
 
-def run_cells(run: Run, row: Mapping[str, Any], page: Path) -> list[Cell]:
-    """Return the line of one run, with a link to its folder and, if it has one, to its page on the web."""
+def run_cells(run: Run, row: Mapping[str, Any], page: Path) -> dict[str, Cell]:
+    """Return the line of one run by column, with a link to its folder and, if it has one, to its page on the web."""
     web = run.record if run.record != str(run.path) else None
-    return [
-        Cell(f"seed {run.seed}", href=link(os.path.relpath(run.path, page) + "/")),
-        Cell("its record" if web else "", href=link(web) if web else None),
-        Cell(""),
-        Cell(""),
-        _cell(row["last_accuracy"]),
-        Cell(""),
-        _cell(row["test_data_loss"], ".4f"),
-        _cell(row["penalty"], ".4f"),
-        _cell(math.nan if row["misclassified"] is None else row["misclassified"], ",.0f"),
-        _cell(row["seconds"], ",.1f"),
-        _cell(row["images_per_second"], ",.0f"),
-        Cell(number(row["best_accuracy"]), note="" if row["best_epoch"] is None else f"epoch {row['best_epoch'] + 1}"),
-        Cell("" if run.status == "finished" else run.status),
-    ]
+    epoch = "" if row["best_epoch"] is None else f"epoch {row['best_epoch'] + 1}"
+    return {
+        "spec": Cell(f"seed {run.seed}", href=link(os.path.relpath(run.path, page) + "/")),
+        "accuracy": _cell(row["last_accuracy"]),
+        "diverged": Cell("" if run.status == "finished" else run.status),
+        "wrong": _cell(math.nan if row["misclassified"] is None else row["misclassified"], ",.0f"),
+        "data loss": _cell(row["test_data_loss"], ".4f"),
+        "seconds": _cell(row["seconds"], ",.1f"),
+        "speed": _cell(row["images_per_second"], ",.0f"),
+        "best": Cell(number(row["best_accuracy"]), note=epoch),
+        "norm": Cell("its record" if web else "", href=link(web) if web else None),
+        "penalty": _cell(row["penalty"], ".4f"),
+    }
 
 
 def _records(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -213,7 +222,11 @@ def matrix(labels: Sequence[str], pairs: Sequence[Difference]) -> list[dict[str,
                 if d.seeds
                 else "no seed",
                 "p": f"p {p_text(d.p_adjusted)}" if math.isfinite(d.p_adjusted) else "",
-                "said": ("better," if mean > 0 else "worse,") if d.is_real() else "not shown," if d.seeds > 1 else "",
+                "said": ("better," if mean > 0 else "worse,")
+                if d.is_real()
+                else ("some diverged," if d.is_significant() else "not shown,")
+                if d.seeds > 1
+                else "",
                 "side": "above" if mean > 0 else "below",
                 "depth": round(10 + 45 * abs(mean) / largest) if d.is_real() else 0,
             }

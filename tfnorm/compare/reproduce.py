@@ -61,10 +61,10 @@ def plan_in(
     if teacher is not None:
         for run in (run for row in planned.values() for run in row):
             config = RunFolder(folder / run.folder).config_path
-            if config.exists() and "teacher" not in read_json(config)["asked"]:
+            if config.exists() and "teacher" not in read_json(config, {"asked": {}})["asked"]:
                 raise RunError(
                     f"The run in {config.parent} had no teacher, and those of {preset.name} have one now. "
-                    "Choose another output folder, or delete that one."
+                    "Choose another output folder."
                 )
     return planned, teacher
 

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfnorm.compare.grid import AXES, PENALTIES, PlannedRun, load_grid, plan_grid
+from tfnorm.compare.looks import LOOKS, look_of, looks_json, looks_on_record
 from tfnorm.compare.rows import run_row, summary_row
+from tfnorm.compare.statistics import Look
+from tfnorm.compare.sweep_best import Best, best_of_each
 from tfnorm.compare.sweep_folder import GRID, check_threads, grid_text, run_states
 from tfnorm.compare.sweep_rows import Row, sweep_rows, varied
 from tfnorm.errors import RunError, unknown
@@ -191,6 +194,18 @@ class Sweep:
         """The combinations, finished or not, in the order of the grid."""
         return sweep_rows(self)
 
+    @functools.cached_property
+    def looks(self) -> list[Look]:
+        """What the folder says was shown before, by the labels of combinations, the oldest first."""
+        return looks_on_record(self.path / LOOKS)
+
+    @functools.cached_property
+    def best(self) -> Best:
+        """The best combination of each norm, and what is known of the differences between them."""
+        finished = self.runs
+        image = 100 / finished[0].config["data"]["test_images"] if finished else 0.0
+        return best_of_each([row.combination for row in self.rows], resolution=image, looks=self.looks)
+
     def values(self, planned: PlannedRun) -> dict[str, Any]:
         """Return the value of each axis for a planned run."""
         values = {**planned.config.model_dump(mode="json"), **planned.point, "norm": planned.config.norm}
@@ -244,6 +259,7 @@ class Sweep:
 
         check_format(format)
         folder = self.path if folder is None else Path(folder)
+        self._remember_look(folder)
         write_text(folder / "table.csv", self.table.to_csv(index=False))
         rows = [{**self.values(planned), **run_row(run)} for planned, group in self._groups() for run in group]
         write_text(folder / "runs.csv", pd.DataFrame(rows).to_csv(index=False))
@@ -252,6 +268,13 @@ class Sweep:
         for x, y in self.heat_axes:
             self.plot_heat(x, y, folder / f"heat-{x}-{y}.{format}")
         return self.report(folder / PAGE)
+
+    def _remember_look(self, folder: Path) -> None:
+        """Keep in the folder of a page what is about to be shown there, and count what was shown there before."""
+        self.looks = [*self.looks, *looks_on_record(folder / LOOKS)] if folder != self.path else self.looks
+        self.__dict__.pop("best", None)
+        if any(pair.seeds > 1 for pair in self.best.pairs):
+            write_json(folder / LOOKS, {"looks": looks_json([*self.looks, look_of(self.best.look)])})
 
     @property
     def plotted_axes(self) -> list[str]:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from tfnorm.compare.statistics import Difference, listed, paired_differences, verdict
+from tfnorm.compare.guessing import Learned, guessing_notes, learned
+from tfnorm.compare.statistics import (
+    Difference,
+    Look,
+    about_looks,
+    best_in_mean,
+    is_or_are,
+    listed,
+    paired_differences,
+    verdict,
+)
+from tfnorm.training.runs import Run
 
 
 @dataclass(frozen=True)
@@ -18,12 +30,24 @@ class Combination:
         label: The spec and the other axes, in words.
         accuracies: Seed to test accuracy in percent after the last epoch, NaN for a run that diverged.
         planned: How many seeds it is to have.
+        runs: Its finished runs.
     """
 
     norm: str
     label: str
     accuracies: Mapping[int, float]
     planned: int
+    runs: Sequence[Run] = field(default=(), compare=False, repr=False)
+
+    @functools.cached_property
+    def learned(self) -> Learned | None:
+        """What the predictions say besides their accuracy, None without any."""
+        return learned(self.runs)
+
+    @property
+    def guesses(self) -> bool:
+        """Whether it is not shown to have learned anything."""
+        return self.learned is not None and self.learned.nothing
 
     @property
     def finite(self) -> list[float]:
@@ -51,7 +75,7 @@ class Best:
     """The best combination of each norm.
 
     Args:
-        chosen: One a norm, the best in the mean first.
+        chosen: One a norm, the best in the mean first, but those that learned nothing last.
         among: Norm to the number of combinations that it was chosen from.
         pairs: The differences between those, under the names of the norms, corrected over all pairs.
         said: The verdict about them in sentences.
@@ -67,28 +91,54 @@ class Best:
         """What a reader takes home, in a sentence."""
         if not self.chosen:
             return "No run has ended with an accuracy yet."
-        first, rest = self.chosen[0], self.chosen[1:]
+        able = [combination for combination in self.chosen if not combination.guesses]
+        if not able:
+            return "None of them: no combination is shown to have learned anything."
+        empty = [combination.norm for combination in self.chosen if combination.guesses]
+        without = f" {listed(empty)} {is_or_are(empty)} not shown to have learned anything." if empty else ""
+        return self._of_those_that_learned(able) + without
+
+    def _of_those_that_learned(self, chosen: Sequence[Combination]) -> str:
+        first, rest = chosen[0], chosen[1:]
         reached = f"{first.mean:.2f} %"
         if not rest:
             many = self.among[first.norm]
             return f"{first.label} reaches {reached}{f', the highest of {many} combinations' if many > 1 else ''}."
-        if all(pair.seeds < 2 for pair in self.pairs):
-            return f"No ranking is justified by one seed: {first.norm} happens to come out highest, with {reached}."
+        top = best_in_mean({combination.norm: combination.mean for combination in chosen})
+        norms = {combination.norm for combination in chosen}
+        if all(pair.seeds < 2 for pair in self.pairs if {pair.first, pair.second} <= norms):
+            happen = "happens" if len(top) == 1 else "happen"
+            return f"No ranking is justified by one seed: {listed(top)} {happen} to come out highest, with {reached}."
         beaten = {other.norm for other in rest if self._beats(first, other.norm)}
         equal = [other.norm for other in rest if other.norm not in beaten]
         if not equal:
             return f"{first.norm} is the best: {reached} at its best setting, more than any other at theirs."
         if beaten:
             worse = listed([other.norm for other in rest if other.norm in beaten])
+            if len(top) > 1:
+                return f"{listed(top)} reach the most, {reached} each. {first.norm} is shown to be better than {worse}."
             return (
                 f"{first.norm} reaches the most, {reached}: more than {worse}, but not shown to be more than "
                 f"{listed(equal)}, each at its best setting."
             )
-        low = min(other.mean for other in rest)
+        low = f"{min(other.mean for other in rest):.2f}"
+        if len(top) == len(chosen):
+            return f"No normalization is shown to be the best: at their best settings all of them reach {reached}."
         return (
-            f"No normalization is shown to be the best: at their best settings they reach {low:.2f} to {reached}, "
-            f"{first.norm} the most."
+            f"No normalization is shown to be the best: at their best settings they reach {low} to {reached}, "
+            f"{listed(top)} the most."
         )
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about what learned nothing, and about what looks cost."""
+        told = guessing_notes({combination.norm: combination.learned for combination in self.chosen})
+        return [*told, *filter(None, [about_looks(self.pairs)])]
+
+    @property
+    def look(self) -> Look:
+        """What is seen here, as a later look has to know it."""
+        return {combination.label: combination.accuracies for combination in self.chosen}
 
     def _beats(self, first: Combination, norm: str) -> bool:
         """Return whether the first is shown to be better than a norm; one that diverged with some seed never is."""
@@ -98,28 +148,31 @@ class Best:
         )
 
 
-def best_of_each(combinations: Sequence[Combination], *, resolution: float = 0.0) -> Best:
+def best_of_each(combinations: Sequence[Combination], *, resolution: float = 0.0, looks: Sequence[Look] = ()) -> Best:
     """Choose the best combination of each norm by mean accuracy, and compare them with each other.
 
     Combinations of which a seed diverged, or is not trained yet, are chosen only where a norm has no other: the mean of
-    fewer seeds is more often a lucky one. The accuracies of what was chosen are flattered by the choice, and the
-    comparison does not know of it.
+    fewer seeds is more often a lucky one. The same holds for those that are not shown to have learned anything. The
+    accuracies of what was chosen are flattered by the choice, and the comparison does not know of it.
 
     Args:
         combinations: Of all norms.
         resolution: One test image in percent, see `tfnorm.compare.statistics.paired_differences`.
+        looks: What was shown before, by the labels of combinations, the oldest first.
     """
     chosen, among = [], {}
     for norm in dict.fromkeys(combination.norm for combination in combinations):
         ended = [c for c in combinations if c.norm == norm and c.finite]
         pool = [c for c in ended if c.complete] or ended
         if pool:
-            chosen.append(max(pool, key=lambda c: c.mean))
+            ranked = sorted(pool, key=lambda c: -c.mean)
+            chosen.append(next((c for c in ranked if not c.guesses), ranked[0]))
             among[norm] = len(pool)
-    chosen.sort(key=lambda c: -c.mean)
+    chosen.sort(key=lambda c: (c.guesses, -c.mean))
     values = {combination.norm: combination.accuracies for combination in chosen}
-    pairs = paired_differences(values, resolution=resolution)
-    return Best(chosen, among, pairs, verdict(values, resolution=resolution))
+    before = [{c.norm: look[c.label] for c in chosen if c.label in look} for look in looks]
+    pairs = paired_differences(values, resolution=resolution, looks=before)
+    return Best(chosen, among, pairs, verdict(values, resolution=resolution, looks=before))
 
 
 def warning(best: Best, *, images: str, holdout: bool) -> str:

@@ -12,7 +12,7 @@ from tfnorm.compare.grid import AXES, PENALTIES, PlannedRun, plan_grid
 from tfnorm.errors import RunError
 from tfnorm.spec import NormSpec, parse
 from tfnorm.training.config import TrainConfig
-from tfnorm.training.folder import RunFolder, read_json
+from tfnorm.training.folder import ASKED, RunFolder, lacking, mend, read_json
 from tfnorm.training.recipes import RECIPES, Recipe
 from tfnorm.training.runs import Run
 
@@ -116,8 +116,12 @@ def open_sweep(folder: str | Path) -> Sweep:
     folder = Path(folder)
     if not is_sweep(folder):
         raise RunError(f"There is no sweep in {folder}: it has no sweep.json. Give the folder that a sweep wrote.")
-    content = read_json(folder / "sweep.json")
-    axes, runs = content.get("axes", AXES), content.get("runs") or _begun(folder)
+    content = read_json(folder / "sweep.json", {"threads": int})
+    axes, runs = content.get("axes", list(AXES)), content.get("runs") or _begun(folder)
+    keys = {"norm": str, "seed": int, "folder": str}
+    for wrong in (lacking({"runs": runs}, {"runs": [keys]}), lacking({"axes": axes}, {"axes": [str]})):
+        if wrong:
+            raise RunError(f"The file {folder / 'sweep.json'} is damaged: {wrong}. {mend(folder / 'sweep.json')}")
     shared = _settings(folder / GRID)
     planned = [_planned(folder, axes, run, shared) for run in runs]
     failures = {Path(run["folder"]): run["error"] for run in runs if run.get("error")}
@@ -136,7 +140,7 @@ def _begun(folder: Path) -> list[dict[str, Any]]:
     combinations: dict[Path, dict[str, Any]] = {}
     seeds: set[int] = set()
     for path in [*(run.path for run in found.runs), *found.unfinished]:
-        asked = read_json(RunFolder(path).config_path)["asked"]
+        asked = read_json(RunFolder(path).config_path, ASKED)["asked"]
         factors = {factor: getattr(parse(asked["norm"]), factor) for factor in PENALTIES}
         combinations.setdefault(path.parent.relative_to(folder), {**asked, **factors})
         seeds.add(asked["seed"])
@@ -163,7 +167,7 @@ def _planned(folder: Path, axes: Sequence[str], run: Mapping[str, Any], shared: 
     place = Path(run["folder"])
     begun = RunFolder(folder / place).config_path
     if begun.exists():
-        settings = dict(read_json(begun)["asked"])
+        settings = dict(read_json(begun, ASKED)["asked"])
     recipe = settings.get("recipe", "default")
     settings["recipe"] = RECIPES[recipe] if isinstance(recipe, str) else Recipe.model_validate(recipe)
     config = TrainConfig.model_construct(**{**settings, "norm": run["norm"], "seed": run["seed"]})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfnorm.compare.settings import asked_of
-from tfnorm.compare.sweep_best import best_of_each, warning
+from tfnorm.compare.sweep_best import warning
 from tfnorm.compare.sweep_curves import curves
 from tfnorm.compare.sweep_folder import GRID
 from tfnorm.compare.sweep_rows import SHORT, Row, varied
@@ -37,7 +37,7 @@ def write_sweep_page(sweep: Sweep, path: str | Path | None = None) -> Path:
 def sweep_page(sweep: Sweep, folder: str | Path | None = None) -> str:
     """Return the page of a sweep, as HTML.
 
-    It reads the records and histories of the runs, not their predictions.
+    It reads the records and histories of the runs, and the predictions of the best combination of each norm.
 
     Args:
         sweep: The sweep.
@@ -53,7 +53,7 @@ def sweep_page(sweep: Sweep, folder: str | Path | None = None) -> str:
     ended = [each.run for row in rows for each in row.ended]
     config = ended[0].config if ended else {}
     held = sweep.images == "held-out"
-    best = best_of_each([row.combination for row in rows], resolution=_one_image(config))
+    best = sweep.best
     table = Tables(sweep, axes, colours, folder)
     grid = sweep.path / GRID
     return render(
@@ -76,10 +76,6 @@ def sweep_page(sweep: Sweep, folder: str | Path | None = None) -> str:
         grid=grid.read_text(encoding="utf-8") if grid.exists() else None,
         command=f"tfnorm sweep {GRID} --out {shlex.quote(str(sweep.out))} --threads {sweep.threads}",
     )
-
-
-def _one_image(config: Mapping[str, Any]) -> float:
-    return 100 / config["data"]["test_images"] if config else 0.0
 
 
 def _title(sweep: Sweep, config: Mapping[str, Any]) -> str:

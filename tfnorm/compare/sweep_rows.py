@@ -106,7 +106,7 @@ def _row(
     measures = {**known[place], "gap": math.fsum(gaps) / len(gaps) if gaps else math.nan} if ended else {}
     failed = any(run.folder in sweep.failures for run in group)
     status = "finished" if ended else "failed" if failed else "waiting"
-    combination = Combination(str(values["norm"]), label, accuracies, len(group))
+    combination = Combination(str(values["norm"]), label, accuracies, len(group), [each.run for each in ended])
     return Row(values, spec, combination, measures, ended, status, place)
 
 

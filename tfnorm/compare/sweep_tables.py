@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tfnorm.compare.statistics import Difference
 from tfnorm.compare.sweep_best import Best
 from tfnorm.compare.sweep_rows import SHORT, Ended, Row, interval
-from tfnorm.wording import DASH, interval_text, p_text, signed
+from tfnorm.wording import DASH, interval_text, number, p_text, signed
 
 if TYPE_CHECKING:
     from tfnorm.compare.sweep import Sweep
@@ -47,7 +47,9 @@ class Tables:
         from tfnorm.report.html import Cell, Column
 
         measures = [Column(self._name(title), True, self._name(hint)) for _, title, _, hint in MEASURES]
-        columns = [*self._axis_columns(rows), *measures, Column("seeds", True, "Finished; unfold a row for each")]
+        norm, *others = self._axis_columns(rows)
+        # The accuracy stands beside the norm, where a phone shows it without scrolling.
+        columns = [norm, measures[0], *others, *measures[1:], Column("seeds", True, "Finished; unfold a row for each")]
         cells, details = [], []
         for row in rows:
             seeds = len(row.ended)
@@ -55,7 +57,8 @@ class Tables:
             missing = row.combination.planned - seeds
             note = ", ".join([f"{lost} diverged"] * bool(lost) + [f"{missing} missing"] * bool(missing))
             numbers = [_number(row.measures, key, digits) for key, _, digits, _ in MEASURES]
-            cells.append([*self._axis_cells(row), *numbers, Cell(str(seeds), seeds, note)])
+            norm_cell, *values = self._axis_cells(row)
+            cells.append([norm_cell, numbers[0], *values, *numbers[1:], Cell(str(seeds), seeds, note)])
             details.append([self._seed(each) for each in row.ended])
         data = [
             {"norm": row.values["norm"], "text": f"{label} {row.folder}".lower(), "label": label}
@@ -68,9 +71,14 @@ class Tables:
         """Return the table of the best combination of each norm."""
         from tfnorm.report.html import Cell, Column
 
+        unequal = any(c.learned is not None and c.learned.unequal for c in best.chosen)
+        balanced = Column("balanced accuracy, %", True, "Mean over the classes of the share that is recognized")
+        norm, *others = self._axis_columns(rows)
         columns = [
-            *self._axis_columns(rows),
+            norm,
             Column(self._name(MEASURES[0][1]), True, MEASURES[0][3]),
+            *([balanced] if unequal else []),
+            *others,
             Column("95 % interval", True, "Of the mean over seeds"),
             Column("seeds", True, "That ended with an accuracy"),
             Column("best of", True, "How many combinations of this norm it was chosen from"),
@@ -84,10 +92,14 @@ class Tables:
             said = interval_text(low, high, " to ") if math.isfinite(low) else "one seed"
             beyond = row.measures["last_accuracy_low"] < low or row.measures["last_accuracy_high"] > high
             seeds = len(combination.finite)
+            share = combination.learned.balanced if combination.learned else math.nan
+            norm_cell, *values = self._axis_cells(row)
             cells.append(
                 [
-                    *self._axis_cells(row),
+                    norm_cell,
                     _number(row.measures, "last_accuracy", 2),
+                    *([Cell(number(share), share)] if unequal else []),
+                    *values,
                     Cell(said, low, "cut at 0 or 100" if beyond else ""),
                     Cell(str(seeds), seeds),
                     Cell(str(among), among),
@@ -132,7 +144,7 @@ class Tables:
             _number(each.measures, key, 0 if key == "misclassified" else digits) for key, _, digits, _ in MEASURES
         ]
         first = Cell(f"seed {each.run.seed}", each.run.seed, note="tracked" if tracked else "", href=address)
-        return [first, *(Cell("") for _ in self.axes[1:]), *numbers, Cell(each.run.status)]
+        return [first, numbers[0], *(Cell("") for _ in self.axes[1:]), *numbers[1:], Cell(each.run.status)]
 
     def _link(self, path: Path) -> str | None:
         from tfnorm.report.html import link

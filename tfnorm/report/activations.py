@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tfnorm.errors import RunError, unknown
-from tfnorm.files import DOTS_PER_INCH, check_picture_path, save_figure
+from tfnorm.files import DOTS_PER_INCH, check_picture_path, in_plain_style, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,6 +73,7 @@ def activations_data(records: Records, layers: Sequence[str] | None = None) -> A
     return ActivationsData(curves, tuple(chosen), log)
 
 
+@in_plain_style
 def plot_activations(
     records: Records,
     layers: Sequence[str] | None = None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from tfnorm.errors import RunError, unknown
+from tfnorm.files import in_plain_style
 from tfnorm.report._frame import (
     PathLike,
     draw_legend_of,
@@ -118,6 +119,7 @@ def axis_data(table: pd.DataFrame, x: str, others: Sequence[str] = ()) -> AxisDa
     return AxisData(points.reset_index(drop=True), lost, x, log, (low, high))
 
 
+@in_plain_style
 def plot_axis(
     table: pd.DataFrame,
     x: str,

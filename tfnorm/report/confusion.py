@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfnorm.errors import RunError
+from tfnorm.files import in_plain_style
 from tfnorm.misclassified import check_names
 from tfnorm.report._frame import (
     NOTE_COLOUR,
@@ -97,6 +98,7 @@ def confusion_data(labels: np.ndarray, logits: Logits, class_names: Sequence[str
     return ConfusionData(counts, list(check_names(class_names, classes)), seeds, left_out)
 
 
+@in_plain_style
 def plot_confusion(
     labels: np.ndarray,
     logits: Logits,

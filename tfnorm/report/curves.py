@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from tfnorm.files import in_plain_style
 from tfnorm.report._frame import (
     PathLike,
     divergence,
@@ -147,6 +148,7 @@ def _limits_of_all(curves: pd.DataFrame) -> tuple[float, float]:
     return max(low - margin, 0.0 if low > 0 else -2.0), min(high + margin, 100 + margin / 2)
 
 
+@in_plain_style
 def plot_loss(
     histories: Histories,
     *,
@@ -185,6 +187,7 @@ def plot_loss(
     return finish(ax, path)
 
 
+@in_plain_style
 def plot_accuracy(
     histories: Histories,
     *,

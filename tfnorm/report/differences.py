@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tfnorm.errors import RunError
+from tfnorm.files import in_plain_style
 from tfnorm.report._frame import (
     NOTE_COLOUR,
     PathLike,
@@ -81,6 +82,7 @@ def differences_data(pairs: Sequence[Pair]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+@in_plain_style
 def plot_differences(
     pairs: Sequence[Pair],
     *,

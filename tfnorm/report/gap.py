@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from tfnorm.files import in_plain_style
 from tfnorm.report._frame import (
     PathLike,
     divergence,
@@ -94,6 +95,7 @@ def _limits(curves: pd.DataFrame) -> tuple[float, float]:
     return low - margin, high + margin
 
 
+@in_plain_style
 def plot_gap(
     histories: Histories,
     *,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from tfnorm.errors import RunError, unknown
+from tfnorm.files import in_plain_style
 from tfnorm.report._frame import PathLike, finish, open_axes, set_heading
 from tfnorm.report.axis import NAMES
 from tfnorm.spec import FACTORS, format, parse
@@ -156,6 +157,7 @@ def _limits(values: pd.Series, *, more_is_better: bool) -> tuple[float, float]:
     return float(kept.min()), float(kept.max())
 
 
+@in_plain_style
 def plot_heat(
     table: pd.DataFrame,
     x: str,

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tfnorm.errors import RunError
+from tfnorm.files import in_plain_style
 from tfnorm.report._frame import (
     PathLike,
     finish,
@@ -105,6 +106,7 @@ def _diverged(predicted: np.ndarray) -> bool:
     return len(predicted) > 0 and bool((predicted < 0).all())
 
 
+@in_plain_style
 def plot_overlap(
     labels: np.ndarray,
     logits: Logits,

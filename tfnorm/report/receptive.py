@@ -11,6 +11,7 @@ import pandas as pd
 
 from tfnorm.analysis import Layers, Row, receptive_field
 from tfnorm.errors import DataError
+from tfnorm.files import in_plain_style
 from tfnorm.report._frame import PathLike, draw_legend, finish, open_axes, set_heading
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def _spread(table: Layers) -> list[Row]:
     return [growing[number] for number in numbers]
 
 
+@in_plain_style
 def plot_receptive_field(
     model: keras.Model | Layers,
     image: np.ndarray | None = None,

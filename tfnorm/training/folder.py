@@ -38,8 +38,29 @@ SCHEMA_VERSION = 1
 KEPT_CHECKPOINTS = 2
 # Settings that decide which data a run has and nothing else: what the data are called, then how they are read.
 SPELLING = ("dataset", "image_size", "skip_damaged")
-# Without these a run is nothing.
-NEEDED = ("config.json", "result.json")
+CONFIG_NAME = "config.json"
+# What each file must have: key to type, or to what the mapping there must have.
+Needed = Mapping[str, Any]
+ASKED: Needed = {"asked": {"norm": str, "seed": int, "recipe": {}}}
+CONFIG: Needed = {
+    "asked": {"norm": str, "seed": int, "arch": str, "dataset": str, "epochs": int, "recipe": {"name": str}},
+    "trainable_parameters": int,
+    "layers": [{"name": str, "class": str, "shape": list}],
+    "regularized": {},
+    "initial_kernels": str,
+    "data": {
+        "name": str, "fingerprint": str, "train_images": int, "test_images": int, "input_shape": list,
+        "num_classes": int, "class_names": [str],
+    },
+    "versions": {"tfnorm": str, "keras": str, "backend": str, "numpy": str, "python": str},
+    "machine": {"processor": str, "cores": (int, type(None))},
+    "started": str,
+}  # fmt: skip
+RESULT: Needed = {"status": str, "best_epoch": (int, type(None)), "misclassified": (int, type(None))}
+# What an epoch's line must have.
+MEASURES = (
+    "data_loss", "accuracy", "val_data_loss", "val_accuracy", "penalty", "seconds", "images_per_second",
+)  # fmt: skip
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -48,21 +69,91 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_whole(path, (text + "\n").encode())
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object written by `write_json`."""
-    mend = "delete its folder to run again" if path.name in NEEDED else "delete that file"
+def read_json(path: Path, needed: Needed | None = None) -> dict[str, Any]:
+    """Read a JSON object written by `write_json`.
+
+    Args:
+        path: The file.
+        needed: The keys that it must have, each with its type or what is needed within.
+
+    Raises:
+        RunError: If it cannot be read, or lacks a key; the sentence says how little will mend it.
+    """
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise RunError(f"The file {path} cannot be read: {error}. {mend.capitalize()}.") from None
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"The file {path} cannot be read: {error.strerror or error}. {mend(path, error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"The file {path} is damaged: {error}. {mend(path)}") from None
     if not isinstance(content, dict) or "schema_version" not in content:
-        raise RunError(f"The file {path} is none that tfnorm wrote. Choose another folder.")
+        if path.name == CONFIG_NAME:
+            raise RunError(f"The file {path} is none that tfnorm wrote. Choose another folder.")
+        raise RunError(f"The file {path} is damaged: it has no 'schema_version'. {mend(path)}")
     if content["schema_version"] != SCHEMA_VERSION:
         raise RunError(
             f"The file {path} has schema version {content['schema_version']}, and this tfnorm reads {SCHEMA_VERSION}. "
-            f"Use the tfnorm that wrote it, or {mend}."
+            "Use the tfnorm that wrote it, or choose another folder."
         )
+    wrong = lacking(content, needed or {})
+    if wrong:
+        raise RunError(f"The file {path} is damaged: {wrong}. {mend(path)}")
     return content
+
+
+def lacking(content: Mapping[str, Any], needed: Needed, within: str = "") -> str:
+    """Return what a mapping lacks, in words, or "" if it has all that is needed."""
+    for key, kind in needed.items():
+        name = f"{within}{key}"
+        if key not in content:
+            return f"it has no {name!r}"
+        value = content[key]
+        if isinstance(kind, Mapping) and isinstance(value, dict):
+            if found := lacking(value, kind, f"{name}."):
+                return found
+        elif isinstance(kind, Mapping):
+            return f"{name!r} is {value!r:.40}"
+        elif isinstance(kind, list) and isinstance(value, list):
+            for item in value:
+                if found := lacking({"": item}, {"": kind[0]}, name):
+                    return found
+        elif isinstance(kind, list):
+            return f"{name!r} is {value!r:.40}"
+        elif not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            return f"{name!r} is {value!r:.40}"
+    return ""
+
+
+def mend(path: Path, error: OSError | None = None) -> str:
+    """Return the least that helps where a file of a run cannot be read.
+
+    Args:
+        path: The file.
+        error: What the system said, if it is not its content.
+
+    Example:
+        >>> mend(Path("bn/seed-0/result.json"))
+        'Delete this file alone. The trained weights stay, and the command that began the run writes it again.'
+    """
+    if isinstance(error, PermissionError):
+        return f"Nothing is lost. Ask its owner for the right to read it, or, if it is yours: chmod u+rX {path}"
+    if isinstance(error, IsADirectoryError):
+        return (
+            f"A folder is in its place. Move that elsewhere, and then: {mend(path)}"
+            if path.name == CONFIG_NAME
+            else ("A folder is in its place. Move that elsewhere, and give the command that began the run again.")
+        )
+    if error is not None and not isinstance(error, FileNotFoundError):
+        return "Look after the disk or the connection to it; nothing needs to be deleted."
+    if path.name == CONFIG_NAME:
+        return (
+            f"It says what was trained, so that nothing else can replace it. Restore it from a copy. Without one, move "
+            f"the folder {path.parent} elsewhere, which deletes nothing, and give the command again."
+        )
+    if path.name in ("result.json", "sweep.json"):
+        what = "trained weights stay" if path.name == "result.json" else "runs stay"
+        began = "run" if path.name == "result.json" else "sweep"
+        return f"Delete this file alone. The {what}, and the command that began the {began} writes it again."
+    return "Delete this file alone. It is written again, and no training is lost."
 
 
 def check_place(folder: str | Path) -> None:
@@ -87,7 +178,7 @@ class RunFolder:
     @property
     def config_path(self) -> Path:
         """Where ``config.json`` is."""
-        return self.path / "config.json"
+        return self.path / CONFIG_NAME
 
     @property
     def history_path(self) -> Path:
@@ -128,9 +219,13 @@ class RunFolder:
             early: If `True`, whether the data are the same is left for when they are loaded, as far as files and
                 folders are concerned.
         """
+        self.check_config()
         if not self.config_path.exists():
             return
-        config = read_json(self.config_path)
+        fingerprint: Needed = {} if data is None else {"data": {"fingerprint": str}}
+        config = read_json(self.config_path, {"asked": {}, **fingerprint})
+        if self.finished:  # now, and not after hours of other runs
+            read_json(self.result_path, RESULT)
         there, now = flat_settings(config.get("asked", {})), flat_settings(asked)
         if data is not None:
             there["fingerprint of the data"], now["fingerprint of the data"] = config["data"]["fingerprint"], data
@@ -150,7 +245,14 @@ class RunFolder:
         if differing:
             raise RunError(
                 f"The folder {self.path} holds a run with another configuration: {'; '.join(differing)}. "
-                "Choose another output folder, or delete that one."
+                "Choose another output folder."
+            )
+
+    def check_config(self) -> None:
+        """Raise a `RunError` if something was trained here, and nothing says what."""
+        if not self.config_path.exists() and (self.finished or self._checkpoints("epoch")):
+            raise RunError(
+                f"The folder {self.path} holds a run, but its {CONFIG_NAME} is not there. {mend(self.config_path)}"
             )
 
     def check_threads(self, threads: int | None) -> None:
@@ -161,7 +263,7 @@ class RunFolder:
         """
         if not self.config_path.exists():
             return
-        there = read_json(self.config_path)["machine"].get("threads")
+        there = read_json(self.config_path, {"machine": {}})["machine"].get("threads")
         if there != threads:
             was, now = (
                 {None: "all threads, without `jobs`", 1: "one thread each, with `jobs`"}.get(count, f"{count} threads")
@@ -222,13 +324,44 @@ class RunFolder:
         Raises:
             RunError: If the history is damaged.
         """
-        records = read_history(self.history_path) if self.history_path.exists() else []
+        records = self.read_history()
         recorded = next((i for i, record in enumerate(records) if record["epoch"] != i), len(records))
         for done, state in self._undamaged("epoch"):
             best = best_epoch(records[:done])
             if done <= recorded and (best is None or self.load_best(best + 1) is not None):
                 return done, state
         return None
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """Return the records of the epochs, none if the file is gone.
+
+        Raises:
+            RunError: If it cannot be read.
+        """
+        try:
+            return read_history(self.history_path)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            reason = f"{error.strerror or error}. {mend(self.history_path, error)}"
+            raise RunError(f"The file {self.history_path} cannot be read: {reason}") from None
+
+    def read_measures(self) -> list[dict[str, Any]]:
+        """Return the records of the epochs, each with all `MEASURES`.
+
+        Raises:
+            RunError: If the history cannot be read, or a line lacks a measure.
+        """
+        path, records = self.history_path, self.read_history()
+        for number, record in enumerate(records, start=1):
+            odd = [key for key in MEASURES if not isinstance(record.get(key), int | float)]
+            if odd:
+                raise RunError(
+                    f"Line {number} of {path} is damaged: {odd[0]!r} is {record.get(odd[0])!r:.40}. Restore the file "
+                    "from a copy. Without one, delete that line and all after it, and result.json: their epochs are "
+                    "trained again from the checkpoint before them, or from the beginning if there is none."
+                )
+        return records
 
     def _undamaged(self, kind: str) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Yield epochs done and arrays of the files of a kind, the newest first."""
@@ -241,7 +374,7 @@ class RunFolder:
                     yield _epochs_of(path), {name: arrays[name] for name in arrays.files}
 
     def _checkpoints(self, kind: str) -> list[Path]:
-        return sorted((self.path / "checkpoint").glob(f"{kind}-*-*.npz"))
+        return sorted((self.path / "checkpoint").glob(f"{kind}-{'[0-9]' * 5}-*.npz"))
 
 
 def _epochs_of(path: Path) -> int:
@@ -254,7 +387,8 @@ def _digest(content: bytes) -> str:
 
 def flat_settings(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration with the recipe's settings beside it, each once; its title decides nothing."""
-    recipe = complete(asked.get("recipe", {}))
+    recipe = asked.get("recipe", {})
+    recipe = complete(recipe if isinstance(recipe, Mapping) else {})
     recipe.pop("title", None)
     return {**{f"recipe {key}": value for key, value in recipe.items() if key not in asked}, **asked, "recipe": None}
 

@@ -65,7 +65,7 @@ def check_same_place(path: Path, there: Mapping[str, Any], here: Mapping[str, An
     if differing:
         raise RunError(
             f"The run in {path} was begun elsewhere: {', '.join(differing)}. "
-            "Go on with those, or delete the folder to run again."
+            "Go on with those, or choose another output folder."
         )
 
 

@@ -178,7 +178,7 @@ def recorded_views(run: Run, views: str) -> dict[str, Any] | None:
 def _recorded(run: Run) -> dict[str, dict[str, Any]]:
     """Return what is recorded of the network that the run has now."""
     try:
-        content = read_json(_path(run))
+        content = read_json(_path(run), {"views": {}})
     except RunError:  # not there, or damaged: it can be computed again
         return {}
     return content["views"] if content.get("predictions") == _trained(run) else {}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfnorm.errors import RunError
 from tfnorm.history import read_history
-from tfnorm.training.folder import RunFolder, best_epoch, read_json
+from tfnorm.training.folder import CONFIG, RESULT, RunFolder, best_epoch, mend, read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,12 +31,13 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.folder = RunFolder(path)
         self.path = self.folder.path
+        self.folder.check_config()
         if not self.folder.config_path.exists():
             raise RunError(f"There is no run in {self.path}. Give the folder of one, which has a config.json.")
-        self.config = read_json(self.folder.config_path)
         if not self.folder.finished:
             raise RunError(f"The run in {self.path} is not finished. The command that began it goes on with it.")
-        self.result = read_json(self.folder.result_path)
+        self.config = read_json(self.folder.config_path, CONFIG)
+        self.result = read_json(self.folder.result_path, RESULT)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.label}, seed {self.seed}, {self.status})"
@@ -70,13 +71,14 @@ class Run:
         """
         import pandas as pd
 
-        # A file that is gone is one without epochs.
-        records = read_history(self.folder.history_path) if self.folder.history_path.exists() else []
+        records = self.folder.read_measures()
         epochs = self.result.get("epochs", self.config["asked"]["epochs"])
         if len(records) != epochs:
             raise RunError(
                 f"The history of the {self.status} run in {self.path} has {len(records)} of its {epochs} epochs. "
-                "Delete result.json in that folder to train the missing ones again."
+                f"Restore {self.folder.history_path.name} from a copy. Without one, delete result.json in that folder: "
+                "the command that began the run trains the missing epochs again, from the last checkpoint before them "
+                "or from the beginning."
             )
         return pd.DataFrame(records).set_index("epoch")
 
@@ -97,21 +99,33 @@ class Run:
     def _predictions(self, name: str) -> np.ndarray:
         import numpy as np
 
+        path = self.folder.predictions_path
         try:
-            with np.load(self.folder.predictions_path, allow_pickle=False) as arrays:
-                return arrays[name]
+            with np.load(path, allow_pickle=False) as arrays:
+                logits, labels = arrays["logits"], arrays["y_true"]
+        except PermissionError as error:
+            raise RunError(f"The file {path} cannot be read: {error.strerror}. {mend(path, error)}") from None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise RunError(
-                f"The file {self.folder.predictions_path} cannot be read: {error}. "
-                "Delete result.json in that folder to write it again."
-            ) from None
+            reason = str(error)
+        else:
+            if logits.ndim == 2 and labels.shape == logits.shape[:1] and np.issubdtype(labels.dtype, np.integer):
+                return {"logits": logits, "y_true": labels}[name]
+            reason = f"its logits are {logits.shape} and its classes {labels.shape} {labels.dtype}"
+        moved = "Move the folder in its place elsewhere, and delete" if path.is_dir() else "Delete"
+        raise RunError(
+            f"The file {path} cannot be read: {reason}. {moved} result.json in that folder to write it again. The "
+            "trained weights stay."
+        )
 
     @property
     def record(self) -> str:
         """Where all about the run is: its page at Weights & Biases if it has one, else its folder."""
         tracking = self.path / "tracking.json"
-        url = read_json(tracking).get("url") if tracking.exists() else None
-        return url or str(self.path)
+        try:
+            url = read_json(tracking).get("url")
+        except RunError:  # not there, or damaged: the folder is a record too
+            url = None
+        return url if isinstance(url, str) and url else str(self.path)
 
     def load_model(self, *, best: bool = False) -> Any:
         """Return the trained `keras.Model`.
@@ -166,7 +180,7 @@ def check_same_data(runs: Sequence[Run]) -> None:
         if run.config["data"]["fingerprint"] != runs[0].config["data"]["fingerprint"]:
             raise RunError(
                 f"The runs in {runs[0].path} and {run.path} were trained on different data. "
-                "Delete one of them to train it again."
+                "Move one of them elsewhere to train it again."
             )
 
 

@@ -63,7 +63,7 @@ def check_holdout(path: Path, *, dataset: str, holdout: float) -> None:
     record = RunFolder(path.parent).config_path
     if not holdout or path.name not in (MODEL, "best.keras") or not record.exists():
         return
-    asked = read_json(record)["asked"]
+    asked = read_json(record, {"asked": {"dataset": str, "holdout": (int, float)}})["asked"]
     same = asked["dataset"] == dataset or Path(asked["dataset"]).resolve() == Path(dataset).resolve()
     if same and asked["holdout"] != holdout:
         raise TfnormError(

@@ -99,7 +99,7 @@ class WandB:
 
         asked = description["asked"]
         self._place = place = run / "tracking.json"
-        identity = read_json(place)["id"] if place.exists() else uuid.uuid4().hex[:12]
+        identity = read_json(place, {"id": str})["id"] if place.exists() else uuid.uuid4().hex[:12]
         write_json(place, {"id": identity, "url": None})
         try:
             self._run = wandb.init(

@@ -271,7 +271,7 @@ class _Trainer:
         if [(value.shape, value.dtype) for value in state.values()] != present:
             raise RunError(
                 f"The checkpoint in {self.folder.path} was written by another version of tfnorm or Keras, or in "
-                "another precision. Delete the folder to run again."
+                "another precision. Choose another output folder."
             )
         restore_state(trained, state)
         return done

@@ -176,20 +176,25 @@ const report = (() => {
   const plots = new Map();
   const groupOf = (trace) => trace.legendgroup ?? trace.name;
   const draw = async (plot) => {
-    const { data, layout } = plot.figure();
-    legendOf(plot, data);
     plot.wanted = true;
-    let Plotly;
+    legendOf(plot, plot.figure().data);
     try {
-      Plotly = await plotly();
+      await plotly();
     } catch (error) {
       plot.element.replaceChildren(make("p", { className: "waiting", textContent: "This browser cannot unpack the plots; it needs one of 2023 or later." }));
       return;
     }
+    await paint(plot);
+  };
+  const PAPER = { width: 680 };  // of A4 and of Letter, within their margins
+  const paint = async (plot, size = {}) => {
+    const { data, layout } = plot.figure();
+    plot.wanted = true;
+    legendOf(plot, data);
     const { axis, layout: basic } = basics();
     const axes = Object.fromEntries(Object.keys({ xaxis: 0, yaxis: 0, ...layout }).filter((key) => /^[xy]axis\d*$/.test(key)).map((key) => [key, axis]));
     const traces = data.map((trace) => ({ ...prepared(trace), ...(plot.hidden.has(groupOf(trace)) ? { visible: false } : {}) }));
-    await Plotly.react(plot.element, traces, merged(basic, axes, prepared(layout)), config);
+    await Plotly.react(plot.element, traces, merged(basic, axes, prepared(layout), size), config);
     if (plot.onClick && !plot.listening) {
       plot.listening = true;
       plot.element.on("plotly_click", (event) => plot.onClick(event.points[0]));
@@ -250,7 +255,20 @@ const report = (() => {
   const redraw = (id) => { if (plots.get(id).wanted) draw(plots.get(id)); };
   const redrawAll = () => { for (const id of plots.keys()) redraw(id); };
   system.addEventListener("change", redrawAll);
-  addEventListener("beforeprint", () => { for (const each of plots.values()) draw(each); });
+  // Nothing that comes later is printed: plotly.js is unpacked once the page stands, and paints before this returns.
+  // Paper is light.
+  addEventListener("load", () => setTimeout(() => plotly().catch(() => {}), 500));
+  let theme;
+  addEventListener("beforeprint", () => {
+    theme = document.documentElement.dataset.theme;
+    document.documentElement.dataset.theme = "light";
+    for (const each of plots.values()) window.Plotly ? paint(each, PAPER) : draw(each);
+  });
+  addEventListener("afterprint", () => {
+    if (theme === undefined) delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = theme;
+    redrawAll();
+  });
   for (const element of document.querySelectorAll(".plot")) {
     if (!byId(`${element.id}-figure`)) continue;
     const figure = read(`${element.id}-figure`);
