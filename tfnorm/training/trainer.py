@@ -14,11 +14,11 @@ from tfnorm.callbacks import HistoryRecorder
 from tfnorm.callbacks.batch_norm_recalibration import batch_norms
 from tfnorm.datasets import Batches, Dataset, augmentation
 from tfnorm.errors import RunError, TfnormError, unknown
-from tfnorm.files import whole_file, write_whole
+from tfnorm.files import results_come_first, whole_file, write_whole
 from tfnorm.history import read_history
 from tfnorm.misclassified import draw_misclassified, find_misclassified
 from tfnorm.models.builder import build
-from tfnorm.ops import use_deterministic_operations
+from tfnorm.ops import gradients_let_go, use_deterministic_operations
 from tfnorm.spec import NormSpec
 from tfnorm.training.caller import random_state_kept, retracing_unmentioned
 from tfnorm.training.config import TrainConfig, checked, default_name
@@ -41,13 +41,17 @@ from tfnorm.training.watcher import (
     assign,
     no_better_for,
     restore_state,
+    state_bytes,
     state_of,
 )
 
 STEPS_AT_ONCE = 8
 
-# The model of the last run, with its graph, under what it was asked for.
-_last_graph: tuple[str, keras.Model] | None = None
+# Models of the last runs, with their graphs, under what they were asked for, the last one last. Some, so that runs that
+# take turns are traced once each; few and small ones, so that memory does not grow.
+MOST_GRAPHS = 8
+MOST_BYTES_OF_GRAPHS = 256 * 2**20
+_graphs: dict[str, keras.Model] = {}
 
 
 def train(
@@ -121,7 +125,7 @@ def train_on(
         with RunLock(folder.path):
             folder.check(asked, data.fingerprint)  # once more: another process may have begun it meanwhile
             if not folder.finished:
-                with random_state_kept(), retracing_unmentioned():
+                with random_state_kept(), retracing_unmentioned(), gradients_let_go():
                     return _Trainer(config, folder, data, progress, trackers).run(asked)
     catch_up(folder.path, trackers)
     progress.skipped(folder.path, config.epochs)
@@ -129,9 +133,8 @@ def train_on(
 
 
 def forget_graph() -> None:
-    """Let go of the model that waits for another seed."""
-    global _last_graph
-    _last_graph = None
+    """Let go of the models that wait for another seed."""
+    _graphs.clear()
 
 
 class _Trainer:
@@ -215,13 +218,17 @@ class _Trainer:
         Runs that differ in their seed alone have one graph: everything that the seed decides is in the state. Tracing
         takes as long as several epochs on a small data set.
         """
-        global _last_graph
-        kind = repr(({**asked, "seed": None}, self.data.fingerprint, self.data.num_classes))
-        if _last_graph is not None and _last_graph[0] == kind:
-            restore_state(_last_graph[1], state_of(trained))
-            return _last_graph[1]
-        _last_graph = (kind, trained)
-        return trained
+        settings = keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format()
+        kind = repr(({**asked, "seed": None}, self.data.fingerprint, self.data.num_classes, settings))
+        at_work = _graphs.pop(kind, trained)
+        if at_work is not trained:
+            restore_state(at_work, state_of(trained))
+        _graphs[kind] = at_work
+        sizes = {name: state_bytes(model) for name, model in _graphs.items()}
+        while len(_graphs) > 1 and (len(_graphs) > MOST_GRAPHS or sum(sizes.values()) > MOST_BYTES_OF_GRAPHS):
+            oldest = next(iter(_graphs))
+            del _graphs[oldest], sizes[oldest]
+        return at_work
 
     def with_augmentation(self, steps: int) -> keras.Model:
         """Return the network behind its augmentation, compiled with the recipe's optimizer."""
@@ -295,7 +302,8 @@ class _Trainer:
             found = find_misclassified(data.y_test, logits, class_names=data.class_names)
             wrong = found.total
             title = found.title(self.config.norm, evaluated_on(self.config.holdout))
-            draw_misclassified(data.x_test, found, title=title, path=folder.path / "misclassified.png")
+            with results_come_first("the picture misclassified.png"):
+                draw_misclassified(data.x_test, found, title=title, path=folder.path / "misclassified.png")
         result = {
             "status": status,
             "epochs": len(records),
