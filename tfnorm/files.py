@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfnorm.errors import DataError, unknown
+from tfnorm.errors import DataError, first_line, unknown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,6 +25,14 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file so that a reader sees either the old contents or all the new ones, even after a crash."""
     with whole_file(path) as temporary:
         temporary.write_bytes(data)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text in UTF-8 as `write_whole` does.
+
+    Bytes in it that Python could not decode, such as those of a folder's name in the locale "C", stay what they were.
+    """
+    write_whole(path, text.encode("utf-8", "surrogateescape"))
 
 
 @contextmanager
@@ -45,6 +54,23 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def results_come_first(what: str) -> Iterator[None]:
+    """Turn an error of whatever is drawn inside into a warning, so that no result is lost over a picture.
+
+    Args:
+        what: What is drawn inside, such as "the picture loss.png".
+    """
+    try:
+        yield
+    except Exception as error:
+        warnings.warn(
+            f"Could not write {what}: {type(error).__name__}: {first_line(error)}. The results themselves are kept. "
+            "Mend that, and have `tfnorm report` write pictures and page again.",
+            stacklevel=3,
+        )
 
 
 def check_picture_path(path: str | os.PathLike[str]) -> Path:

@@ -54,7 +54,9 @@ def print_table(comparison: Any) -> None:
 
 
 def print_page(page: Path) -> None:
-    """Print where a report is, as an address that a terminal opens."""
+    """Print where a report is, as an address that a terminal opens, if it could be written."""
+    if not page.exists():
+        return
     wide_console().print(f"Report: {page.resolve().as_uri()}", soft_wrap=True, highlight=False)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Annotated
 
 import typer
 
 from tfnorm._version import __version__
+from tfnorm.cli._streams import any_surroundings, say
 from tfnorm.errors import FailedRunsError, TfnormError, disk_sentence, unknown
 from tfnorm.training.origin import BACKENDS
 
@@ -31,17 +31,24 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 def main() -> None:
     """Run the command line: exit code 2 and one sentence on bad input, 1 on a failing disk."""
+    with any_surroundings():
+        _run()
+
+
+def _run() -> None:
     try:
         app(standalone_mode=True)
     except TfnormError as error:
-        print("\n".join(f"tfnorm: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        say("\n".join(f"tfnorm: {line}" for line in str(error).splitlines()))
         raise SystemExit(1 if isinstance(error, FailedRunsError) else 2) from None
+    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
+        raise SystemExit(1) from None
     except OSError as error:
-        print(f"tfnorm: {disk_sentence(error)}", file=sys.stderr)
+        say(f"tfnorm: {disk_sentence(error)}")
         raise SystemExit(1) from None
     except (ImportError, ValueError) as error:
         if sentence := _about_backend(error):
-            print(f"tfnorm: {sentence}", file=sys.stderr)
+            say(f"tfnorm: {sentence}")
             raise SystemExit(2) from None
         raise
 

@@ -18,7 +18,7 @@ from tfnorm.compare.rows import run_row, summary_row
 from tfnorm.compare.settings import FINGERPRINT, Differing, differing_settings, in_common, shared_settings
 from tfnorm.compare.statistics import Difference, mcnemar, paired_differences, verdict
 from tfnorm.errors import RunError, TfnormError, unknown
-from tfnorm.files import PAGE, check_format, write_whole
+from tfnorm.files import PAGE, check_format, results_come_first, write_text
 from tfnorm.spec import NormSpec
 from tfnorm.training.folder import RunFolder, write_json
 from tfnorm.training.origin import threads
@@ -126,7 +126,9 @@ def _train_here(
     for run in runs:
         RunFolder(folder / run.folder).check(run.config.asked(), data.fingerprint)
     try:
-        for run in runs:
+        for before, run in zip([None, *runs], runs, strict=False):
+            if before is not None and before.config.norm != run.config.norm:
+                forget_graph()  # no run that follows has it
             train_on(data, run.config, folder / run.folder, progress=progress, trackers=trackers)
     finally:
         forget_graph()
@@ -289,8 +291,8 @@ class Comparison(Pictures):
 
         check_format(format)
         self.path.mkdir(parents=True, exist_ok=True)
-        write_whole(self.path / "table.csv", self.table.to_csv().encode())
-        write_whole(self.path / "runs.csv", pd.DataFrame(map(run_row, self.runs)).to_csv(index=False).encode())
+        write_text(self.path / "table.csv", self.table.to_csv())
+        write_text(self.path / "runs.csv", pd.DataFrame(map(run_row, self.runs)).to_csv(index=False))
         records = json.loads(self.table.reset_index().to_json(orient="records"))
         runs = [
             {
@@ -317,7 +319,8 @@ class Comparison(Pictures):
         }
         write_json(self.path / "comparison.json", content)
         self.save_pictures(format)
-        self.report()
+        with results_come_first(f"the page {PAGE}"):
+            self.report()
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the page about all of it, one file that opens without a network, and return where it is.
@@ -328,5 +331,5 @@ class Comparison(Pictures):
         from tfnorm.compare.page import comparison_page
 
         path = self.path / PAGE if path is None else Path(path)
-        write_whole(path, comparison_page(self, path.parent).encode())
+        write_text(path, comparison_page(self, path.parent))
         return path

@@ -111,7 +111,7 @@ def comparison_page(comparison: Comparison, folder: Path) -> str:
     text = page(no_images=no_images)
     if images is None or not len(wrong):
         return text
-    sheets = picture_sheets(images[wrong], budget=picture_budget(len(text.encode())))
+    sheets = picture_sheets(images[wrong], budget=picture_budget(len(text.encode("utf-8", "surrogateescape"))))
     if not sheets.count:
         return page(no_images="with any the page would be larger than 12 MB.")
     mistakes["mistakes"]["sheets"] = sheets.packed()

@@ -13,7 +13,7 @@ from tfnorm.compare.rows import run_row, summary_row
 from tfnorm.compare.sweep_folder import GRID, check_threads, grid_text, run_states
 from tfnorm.compare.sweep_rows import Row, sweep_rows, varied
 from tfnorm.errors import RunError, unknown
-from tfnorm.files import PAGE, check_format, write_whole
+from tfnorm.files import PAGE, check_format, results_come_first, write_text
 from tfnorm.spec import parse
 from tfnorm.training.folder import RunFolder, write_json
 from tfnorm.training.runs import Run, check_same_data, evaluated_on
@@ -105,7 +105,7 @@ def sweep(
     folder = Path(out) if out is not None else Path("runs/sweep") if isinstance(grid, Mapping) else default_folder(grid)
     check_threads(folder, threads)
     begun = Sweep(runs, folder, threads=threads)
-    text = grid_text(grid) if isinstance(grid, Mapping) else find_grid(grid).read_text(encoding="utf-8")
+    text = grid_text(grid) if isinstance(grid, Mapping) else find_grid(grid).read_text(encoding="utf-8-sig")
     failures = run_on(
         engine, runs, folder, address=address, gpus=gpus,
         jobs=jobs, threads=threads, trackers=trackers, progress=progress, before=lambda: begun.begin(text),
@@ -207,7 +207,7 @@ class Sweep:
 
     def begin(self, grid: str) -> None:
         """Note the runs, the number of threads and the text of the grid before the first run."""
-        write_whole(self.path / GRID, grid.encode())
+        write_text(self.path / GRID, grid)
         self._note()
 
     def _note(self, **more: Any) -> None:
@@ -244,14 +244,18 @@ class Sweep:
 
         check_format(format)
         folder = self.path if folder is None else Path(folder)
-        write_whole(folder / "table.csv", self.table.to_csv(index=False).encode())
+        write_text(folder / "table.csv", self.table.to_csv(index=False))
         rows = [{**self.values(planned), **run_row(run)} for planned, group in self._groups() for run in group]
-        write_whole(folder / "runs.csv", pd.DataFrame(rows).to_csv(index=False).encode())
+        write_text(folder / "runs.csv", pd.DataFrame(rows).to_csv(index=False))
         for axis in self.plotted_axes:
-            self.plot(axis, folder / f"{axis}.{format}")
+            with results_come_first(f"the picture {axis}.{format}"):
+                self.plot(axis, folder / f"{axis}.{format}")
         for x, y in self.heat_axes:
-            self.plot_heat(x, y, folder / f"heat-{x}-{y}.{format}")
-        return self.report(folder / PAGE)
+            with results_come_first(f"the picture heat-{x}-{y}.{format}"):
+                self.plot_heat(x, y, folder / f"heat-{x}-{y}.{format}")
+        with results_come_first(f"the page {PAGE}"):
+            self.report(folder / PAGE)
+        return folder / PAGE
 
     @property
     def plotted_axes(self) -> list[str]:

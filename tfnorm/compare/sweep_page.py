@@ -12,7 +12,7 @@ from tfnorm.compare.sweep_curves import curves
 from tfnorm.compare.sweep_folder import GRID
 from tfnorm.compare.sweep_rows import SHORT, Row, varied
 from tfnorm.compare.sweep_tables import Tables, pair_table
-from tfnorm.files import PAGE, write_whole
+from tfnorm.files import PAGE, write_text
 from tfnorm.training.origin import origin_words
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def write_sweep_page(sweep: Sweep, path: str | Path | None = None) -> Path:
         path: The file; default ``report.html`` in the sweep's folder.
     """
     path = Path(path) if path is not None else sweep.path / PAGE
-    write_whole(path, sweep_page(sweep, path.parent).encode())
+    write_text(path, sweep_page(sweep, path.parent))
     return path
 
 
@@ -72,7 +72,7 @@ def sweep_page(sweep: Sweep, folder: str | Path | None = None) -> str:
         norms=list(colours),
         unfinished=_unfinished(sweep),
         shared=_shared([run.config for run in ended], axes),
-        grid=grid.read_text(encoding="utf-8") if grid.exists() else None,
+        grid=grid.read_text(encoding="utf-8-sig") if grid.exists() else None,
         command=f"tfnorm sweep {GRID} --out {shlex.quote(str(sweep.out))} --threads {sweep.threads}",
     )
 

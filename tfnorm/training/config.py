@@ -163,7 +163,7 @@ def default_name(config: TrainConfig) -> str:
         return name
     changed = config.resolved().recipe.model_dump(mode="json", exclude_defaults=True, exclude={"title"})
     mark = json.dumps({**asked, "norm": None, "recipe": changed}, sort_keys=True)
-    return f"{name}-{zlib.crc32(mark.encode()):08x}"
+    return f"{name}-{zlib.crc32(mark.encode('utf-8', 'surrogateescape')):08x}"
 
 
 def checked(kind: type[Model], values: dict[str, Any]) -> Model:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfnorm.errors import RunError
-from tfnorm.files import write_whole
+from tfnorm.files import write_text, write_whole
 from tfnorm.history import read_history
 from tfnorm.training.recipes import complete
 
@@ -42,14 +42,14 @@ NEEDED = ("config.json", "result.json")
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON object with the schema's version, whole or not at all."""
     text = json.dumps({"schema_version": SCHEMA_VERSION, **content}, indent=2, allow_nan=False)
-    write_whole(path, (text + "\n").encode())
+    write_text(path, text + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object written by `write_json`."""
     mend = "delete its folder to run again" if path.name in NEEDED else "delete that file"
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise RunError(f"The file {path} cannot be read: {error}. {mend.capitalize()}.") from None
     if not isinstance(content, dict) or "schema_version" not in content:
