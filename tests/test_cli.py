@@ -197,7 +197,9 @@ def test_ctrl_c_exits_130_and_keeps_what_was_done(tmp_path, capsys, monkeypatch)
         patch.setattr(LiveProgress, "epoch_ended", stop)
         code, _, err = run(["train", "bn", "--epochs", "2", "--out", str(tmp_path)], capsys, monkeypatch)
     assert code == 130
-    assert err == "tfnorm: stopped; finished epochs are kept, and the same command goes on from there.\n"
+    started, stopped = err.splitlines()
+    assert "training starts, 2 epochs of " in started
+    assert stopped == "tfnorm: stopped; finished epochs are kept, and the same command goes on from there."
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 1
     code, out, _ = run(["train", "bn", "--epochs", "2", "--out", str(tmp_path)], capsys, monkeypatch)
     assert code == 0
@@ -220,7 +222,7 @@ def test_a_folder_that_cannot_be_made_or_written(tmp_path, capsys, monkeypatch):
     def refuse(path, content):
         raise PermissionError(13, "Permission denied", "runs/bn")
 
-    monkeypatch.setattr("tfnorm.training.folder.write_whole", refuse)
+    monkeypatch.setattr("tfnorm.training.folder.write_text", refuse)
     code, _, err = run([*arguments, str(tmp_path / "new")], capsys, monkeypatch)
     sentence = "Permission denied: 'runs/bn'. Choose another folder, or have its rights changed."
     assert (code, err.splitlines()[-1]) == (1, f"tfnorm: {sentence}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import io
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
 
-from tfnorm.errors import DataError, unknown
+from tfnorm.errors import DataError, first_line, unknown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,6 +53,23 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def results_come_first(what: str) -> Iterator[None]:
+    """Turn an error of whatever is drawn inside into a warning, so that no result is lost over a picture.
+
+    Args:
+        what: What is drawn inside, such as "the picture loss.png".
+    """
+    try:
+        yield
+    except Exception as error:
+        warnings.warn(
+            f"Could not write {what}: {type(error).__name__}: {first_line(error)}. The results themselves are kept. "
+            "Mend that, and have `tfnorm report` write pictures and page again.",
+            stacklevel=3,
+        )
 
 
 def check_picture_path(path: str | os.PathLike[str]) -> Path:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -23,29 +22,6 @@ def wide_console() -> Console:
     """Return a console that shows brackets as they are and does not fold tables where there is no terminal to fit."""
     console = Console(markup=False, emoji=False)
     return console if console.is_terminal else Console(markup=False, emoji=False, width=140)
-
-
-@contextmanager
-def warnings_as_sentences() -> Iterator[None]:
-    """Print the warnings of tfnorm as its errors are, without the place in its code."""
-    with warnings.catch_warnings():
-        others = warnings.showwarning
-
-        def show(
-            message: Warning | str,
-            category: type[Warning],
-            filename: str,
-            lineno: int,
-            file: TextIO | None = None,
-            line: str | None = None,
-        ) -> None:
-            if Path(filename).is_relative_to(Path(__file__).parent):
-                print(f"tfnorm: {message}", file=sys.stderr)
-            else:
-                others(message, category, filename, lineno, file, line)
-
-        warnings.showwarning = show
-        yield
 
 
 def fitted_table(
@@ -136,7 +112,9 @@ def print_table(comparison: Any) -> None:
 
 
 def print_page(page: Path) -> None:
-    """Print where a report is, as an address that a terminal opens."""
+    """Print where a report is, as an address that a terminal opens, if it could be written."""
+    if not page.exists():
+        return
     wide_console().print(f"Report: {page.resolve().as_uri()}", soft_wrap=True, highlight=False)
 
 

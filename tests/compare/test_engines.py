@@ -317,6 +317,22 @@ def test_a_finished_run_can_be_read(swept):
     assert all(isinstance(run, Run) and run.status == "finished" for run in swept.runs)
 
 
+def test_a_process_is_replaced_after_some_kinds_of_runs_and_changes_no_result(swept, nearly, monkeypatch):
+    monkeypatch.setattr("tfnorm.compare.processes.MOST_KINDS", 1)
+
+    class Processes(Watcher):
+        pids: dict[str, int] = {}
+
+        def sent(self, run, pid):
+            self.pids[run.parent.name] = pid
+
+    watcher = Processes()
+    assert not run_local(swept.planned, nearly, jobs=1, progress=watcher)
+    assert len(set(watcher.pids.values())) == 2
+    for folder in FOLDERS[1::2]:
+        assert outcome(Run(nearly / folder)) == outcome(Run(swept.path / folder))
+
+
 def test_two_commands_in_one_folder_share_the_log_and_only_one_deletes_it(tmp_path):
     with _Log(tmp_path), _Log(tmp_path):
         pass

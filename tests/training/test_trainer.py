@@ -1,6 +1,7 @@
 import json
 import logging.handlers
 import random
+import sys
 from dataclasses import replace
 
 import keras
@@ -270,15 +271,73 @@ def test_run_repr_names_it(run):
 
 def test_runs_of_two_seeds_share_a_graph_and_nothing_else(data, tmp_path, monkeypatch):
     settings = {"norm": "bn+l1=1e-4", "epochs": 2, "data": data}
+    trainer.forget_graph()
     train(**settings, seed=0, out=tmp_path / "first")
+    (first,) = trainer._graphs.values()
+    train(**{**settings, "norm": "none", "epochs": 1}, out=tmp_path / "between")
     shared = train(**settings, seed=1, out=tmp_path / "shared")
-    monkeypatch.setattr(trainer, "_last_graph", None)
+    assert len(trainer._graphs) == 2 and list(trainer._graphs.values())[-1] is first
+    monkeypatch.setattr(trainer, "MOST_BYTES_OF_GRAPHS", 1000)
+    trainer.forget_graph()
+    train(**{**settings, "norm": "none", "epochs": 1}, seed=1, out=tmp_path / "before")
     alone = train(**settings, seed=1, out=tmp_path / "alone")
+    assert len(trainer._graphs) == 1
     assert shared.history.drop(columns=TIMES).equals(alone.history.drop(columns=TIMES))
     for a, b in zip(shared.load_model().get_weights(), alone.load_model().get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     assert shared.load_model().get_layer("conv1_dropout").seed == alone.load_model().get_layer("conv1_dropout").seed
     np.testing.assert_array_equal(shared.logits, alone.logits)
+
+
+# Objects are counted, since the memory of a process moves by more than a graph takes.
+LEFT_BEHIND = """
+import gc, sys
+from tensorflow.python.framework.func_graph import FuncGraph
+from tfnorm.datasets import load
+from tfnorm.datasets.dataset import Dataset
+from tfnorm.training.trainer import forget_graph, train
+
+full = load("digits", image_size=28)
+data = Dataset("digits", full.x_train[:64], full.y_train[:64], full.x_test[:32], full.y_test[:32], full.class_names)
+
+def graphs_after(spec):
+    train(spec, epochs=1, batch_size=32, data=data, out=f"{sys.argv[1]}/{spec}")
+    forget_graph()
+    gc.collect()
+    return sum(isinstance(each, FuncGraph) for each in gc.get_objects())
+
+first = graphs_after("gn:2")  # with what is traced once for all networks
+print(first, graphs_after("gn:2+l1=1e-4"), graphs_after("gn:2+l2=1e-4"))
+"""
+
+
+def test_a_run_leaves_no_graph_behind(tmp_path, run_python):
+    first, *later = map(int, run_python(LEFT_BEHIND, tmp_path).split())
+    assert later == [first, first]
+
+
+GROWTH = """
+import gc, sys
+import keras, numpy as np
+from tfnorm.datasets.dataset import Dataset
+from tfnorm.training.trainer import train
+
+x, y = np.random.default_rng(0).integers(0, 256, (128, 28, 28, 1)).astype("uint8"), np.arange(128) % 4
+data = Dataset("t", x, y, x[:32], y[:32], (*"abcd",))
+for i in range(40):
+    train(["bn", "gn:2", "ln", "in"][i % 4], data=data, epochs=1, seed=i, batch_size=32, out=f"{sys.argv[1]}/{i}")
+    keras.backend.clear_session()
+    gc.collect()
+    if i in (11, 39):
+        print(int(open("/proc/self/statm").read().split()[1]) * 4096 // 2**20)
+"""
+
+
+@pytest.mark.matrix
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_does_not_grow_with_runs_that_take_turns(tmp_path, run_python):
+    early, late = map(int, run_python(GROWTH, tmp_path).split())
+    assert late - early < 28 * 3  # MB; 28 a run it once was
 
 
 def test_the_norm_can_be_the_first_argument(run, data):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from typing import Annotated
 
 import typer
 
 from tfnorm._version import __version__
+from tfnorm.cli._streams import any_surroundings, say
 from tfnorm.datasets import DataWarning
 from tfnorm.errors import FailedRunsError, TfnormError, disk_sentence
 
@@ -32,18 +32,24 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 def main() -> None:
     """Run the command line: exit code 2 and one sentence on bad input, 1 on a failing disk."""
+    with any_surroundings():
+        _run()
+
+
+def _run() -> None:
     try:
         app(standalone_mode=True)
     except TfnormError as error:
-        print("\n".join(f"tfnorm: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        say("\n".join(f"tfnorm: {line}" for line in str(error).splitlines()))
         raise SystemExit(1 if isinstance(error, FailedRunsError) else 2) from None
     except MemoryError as error:
-        print(
+        say(
             f"tfnorm: Memory ran out{f' ({error})' if str(error) else ''}. Use fewer or smaller images (--image-size), "
-            "smaller batches (--batch-size), or free some memory.",
-            file=sys.stderr,
+            "smaller batches (--batch-size), or free some memory."
         )
         raise SystemExit(2) from None
+    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
+        raise SystemExit(1) from None
     except OSError as error:
-        print(f"tfnorm: {disk_sentence(error)}", file=sys.stderr)
+        say(f"tfnorm: {disk_sentence(error)}")
         raise SystemExit(1) from None

@@ -72,7 +72,7 @@ def sweep(
     check_threads(folder, threads)
     unfinished(planned, folder, threads)
     if dry_run:
-        print_plan(planned, folder, jobs or default_jobs(threads), threads)
+        print_plan(planned, folder, jobs or default_jobs(threads, planned), threads)
         return
     from tfnorm.compare.live import SweepDisplay
     from tfnorm.compare.sweep import sweep as run
@@ -127,6 +127,8 @@ def report(
     result, page = write(runs, out=out, anyway=anyway)
     print_table(result) if isinstance(result, Comparison) else print_sweep(result, page.parent)
     print_page(page)
+    if not page.exists():  # the reason has been said
+        raise SystemExit(1)
 
 
 @app.command()
@@ -166,7 +168,7 @@ def reproduce(
     if not unfinished(first, folder, 1):  # else there is nothing yet that its pupils could be checked against
         unfinished(planned, folder, 1)
     if dry_run:
-        print_plan([*first, *planned], folder, jobs or default_jobs(), 1)
+        print_plan([*first, *planned], folder, jobs or default_jobs(1, planned), 1)
         if first and planned[0].config.teacher is None:
             print("The teacher is not trained yet: with it each step of the others takes longer than was measured.")
         return

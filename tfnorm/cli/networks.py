@@ -13,7 +13,7 @@ from tfnorm.cli.options import AllowLambda, Imports
 from tfnorm.errors import TfnormError
 from tfnorm.model_file import check_imports
 from tfnorm.ops import start_quietly
-from tfnorm.show import print_conversion, print_layers, warnings_as_sentences, wide_console
+from tfnorm.show import print_conversion, print_layers, wide_console
 
 
 @app.command()
@@ -63,8 +63,7 @@ def convert(
         model=model, stock=keras, force=force, imports=imports or (), allow_lambda=allow_lambda,
     )  # fmt: skip
     start_quietly()
-    with warnings_as_sentences():
-        report = conversion.run()
+    report = conversion.run()
     print_conversion(report, target)
 
 
@@ -104,14 +103,9 @@ def inspect(
             )
         check_imports(imports or ())
         start_quietly()
-        with warnings_as_sentences():
-            layers = inspect_file(
-                network,
-                input_shape=input_shape,
-                batch_size=batch_size,
-                imports=imports or (),
-                allow_lambda=allow_lambda,
-            )
+        layers = inspect_file(
+            network, input_shape=input_shape, batch_size=batch_size, imports=imports or (), allow_lambda=allow_lambda
+        )
     else:
         for option, chosen in (("import", imports), ("allow-lambda", allow_lambda)):
             if chosen:

@@ -20,7 +20,7 @@ from tfnorm.compare.rows import run_row, summary_row
 from tfnorm.compare.settings import FINGERPRINT, Differing, differing_settings, in_common, shared_settings
 from tfnorm.compare.statistics import Difference, Look, about_looks, mcnemar, paired_differences, verdict
 from tfnorm.errors import RunError, TfnormError, unknown
-from tfnorm.files import PAGE, check_format, write_text
+from tfnorm.files import PAGE, check_format, results_come_first, write_text
 from tfnorm.spec import NormSpec
 from tfnorm.training.folder import RunFolder, write_json
 from tfnorm.training.origin import threads
@@ -130,7 +130,9 @@ def _train_here(
     for run in runs:
         RunFolder(folder / run.folder).check(run.config.asked(), data.fingerprint, data.class_names)
     try:
-        for run in runs:
+        for before, run in zip([None, *runs], runs, strict=False):
+            if before is not None and before.config.norm != run.config.norm:
+                forget_graph()  # no run that follows has it
             train_on(data, run.config, folder / run.folder, progress=progress, trackers=trackers)
     finally:
         forget_graph()
@@ -351,7 +353,8 @@ class Comparison(Pictures):
         }
         write_json(self.path / "comparison.json", content)
         self.save_pictures(format)
-        self.report()
+        with results_come_first(f"the page {PAGE}"):
+            self.report()
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the page about all of it, one file that opens without a network, and return where it is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,7 +11,9 @@ from typing import Any
 
 from tfnorm.compare.grid import PlannedRun
 from tfnorm.compare.live import SweepProgress
+from tfnorm.compare.memory import worker_bytes
 from tfnorm.compare.processes import Pool, WorkerProcess
+from tfnorm.datasets.memory import available_memory
 from tfnorm.errors import FailedRunsError, RunError, TfnormError, unknown, whole_number
 from tfnorm.keras_settings import check_keras_settings
 from tfnorm.training.config import TrainConfig
@@ -18,20 +21,19 @@ from tfnorm.training.folder import RunFolder, check_place
 from tfnorm.training.tracking import catch_up
 
 ENGINES = ("local", "ray")
-BYTES_A_WORKER = 1.5 * 2**30
 
 
-def default_jobs(threads: int = 1) -> int:
-    """Return how many processes of ``threads`` threads this machine has cores and free memory for, at least 1."""
+def default_jobs(threads: int = 1, runs: Iterable[PlannedRun] = ()) -> int:
+    """Return how many processes this machine has cores and free memory for, at least 1.
+
+    Args:
+        threads: Of each process.
+        runs: What they are to train; `tfnorm.compare.memory.worker_bytes` says how much memory that takes.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    jobs = cores // threads
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-        jobs = min(jobs, int(free / BYTES_A_WORKER))
-    except (OSError, StopIteration):
-        pass
-    return max(1, jobs)
+    free = available_memory()
+    fitting = math.inf if free is None else free / worker_bytes(run.config for run in runs)
+    return max(1, int(min(cores // threads, fitting)))
 
 
 def run_local(
@@ -69,13 +71,16 @@ def run_local(
     from tfnorm.training.data import fingerprints
 
     check_keras_settings()
-    jobs = default_jobs(whole_number("threads", threads)) if jobs is None else whole_number("jobs", jobs)
+    whole_number("threads", threads)
+    if jobs is not None:
+        whole_number("jobs", jobs)
     out, progress = Path(out), progress or SweepProgress()
     todo = prepared(runs, out, threads, trackers, progress, fingerprints())
     if before is not None:
         before()
     if not todo:
         return {}
+    jobs = default_jobs(threads, todo) if jobs is None else jobs
     return Pool(todo, out, min(jobs, len(todo)), threads, trackers, progress).train()
 
 

@@ -123,7 +123,7 @@ def load_grid(path: str | Path) -> list[PlannedRun]:
     """
     path = Path(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise TfnormError(
             f"The grid file {path} cannot be read: {error.strerror}. Give the path of a TOML file."

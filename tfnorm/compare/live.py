@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tfnorm.compare.progress import SECONDS_WITHOUT_A_LINE, Lines, epoch_line, time_left
 from tfnorm.training.progress import Progress
 
 
@@ -55,7 +57,9 @@ class _AtWork:
 
 
 class SweepDisplay(SweepProgress):
-    """One table of the runs at work, with what waits, is finished and failed; without a terminal a line a run.
+    """One table of the runs at work, with what waits, is finished and failed.
+
+    Without a terminal it is lines: one when a run ends, and one at a start or an epoch ten seconds after the last.
 
     Args:
         console: Where to draw.
@@ -65,6 +69,7 @@ class SweepDisplay(SweepProgress):
 
     def __init__(self, console: Console, root: Path, images: str = "test") -> None:
         self.console, self.root, self.images = console, root, images
+        self._lines = Lines(console)
         self.at_work: dict[Path, _AtWork] = {}
         self.waiting = self.finished_runs = self.failed_runs = 0
         self.best: tuple[float, str] | None = None
@@ -77,14 +82,14 @@ class SweepDisplay(SweepProgress):
         )
 
     def __enter__(self) -> SweepDisplay:
-        if self.console.is_terminal:
+        if not self._lines.needed:
             self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.console.is_terminal:
+        with suppress(OSError, ValueError):  # the terminal is gone
             self._live.stop()
 
     def render(self) -> Group:
@@ -107,30 +112,27 @@ class SweepDisplay(SweepProgress):
         return Group(Text(counts, no_wrap=True, overflow="ellipsis"), table)
 
     def _time_left(self) -> str:
-        if not self._epochs_done or not self.epochs_left:
-            return ""
-        minutes, seconds = divmod(round((time.monotonic() - self._began) / self._epochs_done * self.epochs_left), 60)
-        return f"; about {minutes}:{seconds:02d} minutes left"
+        return time_left(self._began, self._epochs_done, self.epochs_left)
+
+    def _counts(self) -> str:
+        return f"; {len(self.at_work)} at work, {self.waiting} waiting, {self.finished_runs} finished"
 
     def _name(self, run: Path) -> str:
         return str(run.relative_to(self.root)) if run.is_relative_to(self.root) else str(run)
-
-    def _say(self, text: str) -> None:
-        self.console.print(text, soft_wrap=True, highlight=False, markup=False)
 
     def read(self, sentences: Sequence[str]) -> None:
         """Tell what was read as data, and what may be a mistake there; each process tells it, and it is said once."""
         for sentence in sentences:
             if sentence not in self._read:
                 self._read.add(sentence)
-                self._say(sentence)
+                self.console.print(sentence, soft_wrap=True, highlight=False, markup=False)
 
     def planned(self, waiting: int, finished: int, epochs: int) -> None:
         """Tell how many runs wait, how many are finished already, and the epochs of those that wait."""
         self.waiting, self.finished_runs, self.epochs_left = waiting, finished, epochs
         self.best, self._epochs_done, self._began = None, 0, time.monotonic()
         if finished:
-            self._say(f"{finished} of {waiting + finished} runs are finished already")
+            self._lines.say(f"{finished} of {waiting + finished} runs are finished already")
 
     def sent(self, run: Path, pid: int) -> None:
         """Tell that a process begins a run."""
@@ -145,10 +147,15 @@ class SweepDisplay(SweepProgress):
     def started(self, run: Path, epochs: int, steps: int) -> None:
         """Tell that training starts or goes on."""
         self.at_work[run].epochs, self.at_work[run].steps = epochs, steps
+        if self._lines.due():
+            self._lines.say(f"{self._name(run)}: training starts, {epochs} epochs of {steps} steps")
 
     def stepped(self, run: Path, epoch: int, step: int) -> None:
         """Tell that ``step`` steps of ``epoch`` are done."""
         self.at_work[run].epoch, self.at_work[run].step = epoch, step
+        if self._lines.due(SECONDS_WITHOUT_A_LINE):
+            at_work = self.at_work[run]
+            self._lines.say(f"{self._name(run)}: epoch {epoch + 1} of {at_work.epochs}, step {step} of {at_work.steps}")
 
     def epoch_ended(self, run: Path, record: Mapping[str, Any]) -> None:
         """Tell the history record of an epoch."""
@@ -156,6 +163,9 @@ class SweepDisplay(SweepProgress):
         self.at_work[run].accuracy = 100 * record.get("val_accuracy", math.nan)
         self.epochs_left -= 1
         self._epochs_done += 1
+        if self._lines.due():
+            left = self._counts() + self._time_left()
+            self._lines.say(epoch_line(self._name(run), self.at_work[run].epochs, record, self.images, left))
 
     def finished(self, run: Path, result: Mapping[str, Any]) -> None:
         """Tell the result."""
@@ -165,25 +175,25 @@ class SweepDisplay(SweepProgress):
         accuracy = 100 * result["val_accuracy"]
         if accuracy > (self.best[0] if self.best else -1):
             self.best = accuracy, self._name(run)
-        if not self.console.is_terminal:
+        if self._lines.needed:
             total = self.waiting + len(self.at_work) + self.finished_runs + self.failed_runs
             said = f"{self.images} accuracy {accuracy:.2f} %" if result["status"] == "finished" else result["status"]
-            self._say(f"{self.finished_runs} of {total} finished: {self._name(run)}, {said}")
+            self._lines.say(f"{self.finished_runs} of {total} finished: {self._name(run)}, {said}")
 
     def interrupted(self, run: Path, sentence: str) -> None:
         """Tell that a run waits again, and why."""
         stopped = self.at_work.pop(run)
         self.epochs_left += stopped.epoch
         self.waiting += 1
-        self._say(f"interrupted: {self._name(run)}. {sentence}")
+        self._lines.say(f"interrupted: {self._name(run)}. {sentence}")
 
     def failed(self, run: Path, sentence: str) -> None:
         """Tell that a run failed, and why."""
         stopped = self.at_work.pop(run)
         self.epochs_left -= stopped.epochs - stopped.epoch
         self.failed_runs += 1
-        self._say(f"failed: {self._name(run)}. {sentence}")
+        self._lines.say(f"failed: {self._name(run)}. {sentence}")
 
     def tested_with_views(self, run: Path, views: int, accuracy: float) -> None:
         """Tell the accuracy in percent of a finished run's network with logits averaged over views."""
-        self._say(f"{self._name(run)}: {self.images} accuracy {accuracy:.2f} % over {views} views")
+        self._lines.say(f"{self._name(run)}: {self.images} accuracy {accuracy:.2f} % over {views} views")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tfnorm.compare.settings import counted
 from tfnorm.compare.statistics import listed
 from tfnorm.errors import RunError
-from tfnorm.files import write_whole
+from tfnorm.files import results_come_first, write_whole
 from tfnorm.training.runs import slug
 
 if TYPE_CHECKING:
@@ -144,16 +144,17 @@ class Pictures(ABC):
         """Write each picture, and one a spec of the images that its first seed with finite logits misclassifies.
 
         What cannot be drawn is left out: differences of one spec, and mistakes of runs on different images. Where the
-        test images are not on this machine, misclassified ones stay the .png that was written with the run.
+        test images are not on this machine, misclassified ones stay the .png that was written with the run. A picture
+        that fails is a warning, and the others are written.
         """
-        self.plot_loss(self.path / f"loss.{format}")
-        self.plot_accuracy(self.path / f"accuracy.{format}")
-        self.plot_gap(self.path / f"gap.{format}")
+        plots = {"loss": self.plot_loss, "accuracy": self.plot_accuracy, "gap": self.plot_gap}
         if self.pairs:
-            self.plot_differences(self.path / f"differences.{format}")
+            plots["differences"] = self.plot_differences
         if self.predicted[0] is not None:
-            self.plot_confusion(self.path / f"confusion.{format}")
-            self.plot_overlap(self.path / f"overlap.{format}")
+            plots |= {"confusion": self.plot_confusion, "overlap": self.plot_overlap}
+        for name, plot in plots.items():
+            with results_come_first(f"the picture {name}.{format}"):
+                plot(self.path / f"{name}.{format}")
         self._save_misclassified(format)
 
     def _save_misclassified(self, format: str) -> None:
@@ -170,10 +171,11 @@ class Pictures(ABC):
             if format != "png" and data not in images:
                 images[data] = test_images(run)[0]
             found = images.get(data)
-            if found is None:
-                write_whole(path.with_suffix(".png"), (run.path / PICTURE).read_bytes())
-            else:
-                _draw_misclassified(run, found, path)
+            with results_come_first(f"the picture {path.name}"):
+                if found is None:
+                    write_whole(path.with_suffix(".png"), (run.path / PICTURE).read_bytes())
+                else:
+                    _draw_misclassified(run, found, path)
 
 
 def _nothing(logits: Mapping[str, Mapping[int, np.ndarray]]) -> np.ndarray:

@@ -19,6 +19,8 @@ from tfnorm.compare.grid import PlannedRun
 from tfnorm.compare.live import SweepProgress
 
 MOST_TRIES = 3
+# A process is replaced after so many kinds of graphs: TensorFlow keeps a few MB of each for good.
+MOST_KINDS = 20
 SECONDS_TO_STOP = 5.0
 LOG_NAME = "workers.log"
 
@@ -49,6 +51,7 @@ class WorkerProcess:
         self.events = events
         self.run: PlannedRun | None = None
         self.kind = ""
+        self.kinds = 0
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tfnorm.compare.worker", str(os.getpid())],
             stdin=subprocess.PIPE,
@@ -96,8 +99,8 @@ class WorkerProcess:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Return the environment in which a backend computes with ``threads`` threads."""
-    return {**os.environ, **thread_settings(threads)}
+    """Return the environment in which a backend computes with ``threads`` threads, and pictures need no screen."""
+    return {**os.environ, **thread_settings(threads), "MPLBACKEND": "agg"}
 
 
 def thread_settings(threads: int) -> dict[str, str]:
@@ -176,17 +179,28 @@ class Pool:
     def employ(self, worker: WorkerProcess) -> None:
         """Give a process the next run, or let it go."""
         run = self.next_for(worker)
+        if run is not None and _kind(run) != worker.kind and worker.kinds == MOST_KINDS:
+            self.waiting[_kind(run)].appendleft(run)
+            self.replace(worker)
+            return
         worker.run = run
         if run is None:
             self.workers.remove(worker)
             worker.stop()
             return
+        worker.kinds += _kind(run) != worker.kind
         worker.kind = _kind(run)
         place = self.out / run.folder
         self.tries[run.folder] = self.tries.get(run.folder, 0) + 1
         self.progress.sent(place, worker.process.pid)
         task = {"kind": "train", "task": self.tries[run.folder], "config": run.config.model_dump(mode="json")}
         worker.send({**task, "folder": str(place), "trackers": self.trackers})
+
+    def replace(self, worker: WorkerProcess) -> None:
+        """Let a process go that has nothing to do, and start another."""
+        self.workers.remove(worker)
+        worker.stop()
+        self.hire()
 
     def next_for(self, worker: WorkerProcess) -> PlannedRun | None:
         """Return a run whose graph the process has, or one that no other is at work on the likes of, or any."""

@@ -14,15 +14,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tfnorm.compare.engines import BYTES_A_WORKER, prepared
+from tfnorm.compare.engines import prepared
 from tfnorm.compare.grid import PlannedRun
 from tfnorm.compare.live import SweepProgress
+from tfnorm.compare.memory import worker_bytes
 from tfnorm.compare.processes import MOST_TRIES, pass_on, thread_settings
 from tfnorm.compare.worker import Reporter, Worker
 from tfnorm.errors import LockedError, TfnormError, whole_number
 from tfnorm.training.data import fingerprints
 from tfnorm.training.lock import RunLock
 
+# A process is replaced after so many runs: TensorFlow keeps a few MB of each kind of graph for good.
+MOST_CALLS = 20
 SECONDS_BETWEEN_LOOKS = 0.25
 SECONDS_FOR_THE_LOCK = 120.0
 SECONDS_TO_ANSWER = 10.0
@@ -79,10 +82,11 @@ def run_ray(
     if joined:
         _join(address)
     try:
-        _check_size(threads, gpus)
+        memory = worker_bytes(run.config for run in todo)
+        _check_size(threads, gpus, memory)
         if before is not None:
             before()
-        cluster = _Cluster(out, jobs or len(todo), threads, gpus, trackers, progress)
+        cluster = _Cluster(out, jobs or len(todo), threads, gpus, memory, trackers, progress)
         return cluster.train(todo) if todo else {}
     finally:
         if joined:
@@ -121,19 +125,19 @@ def _knock(address: str) -> None:
         noted = Path(tempfile.gettempdir(), "ray", "ray_current_cluster")
         if not noted.exists():
             return  # Ray says so at once
-        address = noted.read_text().strip()
+        address = noted.read_text(encoding="utf-8").strip()
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         raise ValueError("an address is HOST:PORT or ray://HOST:PORT")
     socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
 
 
-def _check_size(threads: int, gpus: float) -> None:
+def _check_size(threads: int, gpus: float, memory: float) -> None:
     """Raise a TfnormError if no node could ever take a run, which would wait for good."""
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    asked = {"CPU": threads, "GPU": gpus, "memory": BYTES_A_WORKER}
+    asked = {"CPU": threads, "GPU": gpus, "memory": memory}
     if not any(all(node.get(kind, 0) >= least for kind, least in asked.items()) for node in nodes):
         raise TfnormError(
             f"No node of the Ray cluster has the {_size(asked)} that each run asks for. "
@@ -214,7 +218,14 @@ class _Cluster:
     """Runs that wait, and tasks that train them."""
 
     def __init__(
-        self, out: Path, jobs: int, threads: int, gpus: float, trackers: Sequence[str], progress: SweepProgress
+        self,
+        out: Path,
+        jobs: int,
+        threads: int,
+        gpus: float,
+        memory: float,
+        trackers: Sequence[str],
+        progress: SweepProgress,
     ) -> None:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -224,10 +235,10 @@ class _Cluster:
         # On the node of this process: what another one kept would be lost with it.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self.board: Any = ray.remote(_Board).options(num_cpus=0, scheduling_strategy=here).remote()
-        self.remote: Any = ray.remote(_train).options(
+        self.remote: Any = ray.remote(max_calls=MOST_CALLS)(_train).options(
             num_cpus=threads,
             num_gpus=gpus,
-            memory=BYTES_A_WORKER,
+            memory=memory,
             max_retries=0,  # counted here, so that the watcher is told
             runtime_env={"env_vars": {**passed, **thread_settings(threads)}},
         )

@@ -20,7 +20,7 @@ from tfnorm.compare.presets import TEACHER, Preset, load_preset
 from tfnorm.compare.rows import summary_row
 from tfnorm.compare.settings import in_common, shared_settings
 from tfnorm.errors import RunError
-from tfnorm.files import write_whole
+from tfnorm.files import write_text
 from tfnorm.ops import start_quietly, use_deterministic_operations
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.data import load_data
@@ -238,7 +238,7 @@ class Reproduction:
 
     def save(self) -> None:
         """Write reproduced.csv and reproduced.json, beside what `Comparison.save` writes."""
-        write_whole(self.path / "reproduced.csv", self.table.to_csv().encode())
+        write_text(self.path / "reproduced.csv", self.table.to_csv())
         records = [run.config for run in self.comparison.runs]
         data = in_common([record["data"] for record in records])
         content = {

@@ -16,7 +16,7 @@ from tfnorm.compare.sweep_best import Best, best_of_each
 from tfnorm.compare.sweep_folder import GRID, check_threads, grid_text, run_states
 from tfnorm.compare.sweep_rows import Row, sweep_rows, varied
 from tfnorm.errors import RunError, unknown
-from tfnorm.files import PAGE, check_format, write_text
+from tfnorm.files import PAGE, check_format, results_come_first, write_text
 from tfnorm.spec import parse
 from tfnorm.training.folder import RunFolder, write_json
 from tfnorm.training.runs import Run, check_same_data, evaluated_on
@@ -108,7 +108,7 @@ def sweep(
     folder = Path(out) if out is not None else Path("runs/sweep") if isinstance(grid, Mapping) else default_folder(grid)
     check_threads(folder, threads)
     begun = Sweep(runs, folder, threads=threads)
-    text = grid_text(grid) if isinstance(grid, Mapping) else find_grid(grid).read_text(encoding="utf-8")
+    text = grid_text(grid) if isinstance(grid, Mapping) else find_grid(grid).read_text(encoding="utf-8-sig")
     failures = run_on(
         engine, runs, folder, address=address, gpus=gpus,
         jobs=jobs, threads=threads, trackers=trackers, progress=progress, before=lambda: begun.begin(text),
@@ -264,10 +264,14 @@ class Sweep:
         rows = [{**self.values(planned), **run_row(run)} for planned, group in self._groups() for run in group]
         write_text(folder / "runs.csv", pd.DataFrame(rows).to_csv(index=False))
         for axis in self.plotted_axes:
-            self.plot(axis, folder / f"{axis}.{format}")
+            with results_come_first(f"the picture {axis}.{format}"):
+                self.plot(axis, folder / f"{axis}.{format}")
         for x, y in self.heat_axes:
-            self.plot_heat(x, y, folder / f"heat-{x}-{y}.{format}")
-        return self.report(folder / PAGE)
+            with results_come_first(f"the picture heat-{x}-{y}.{format}"):
+                self.plot_heat(x, y, folder / f"heat-{x}-{y}.{format}")
+        with results_come_first(f"the page {PAGE}"):
+            self.report(folder / PAGE)
+        return folder / PAGE
 
     def _remember_look(self, folder: Path) -> None:
         """Keep in the folder of a page what is about to be shown there, and count what was shown there before."""

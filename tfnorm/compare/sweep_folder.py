@@ -154,7 +154,7 @@ def _begun(folder: Path) -> list[dict[str, Any]]:
 def _settings(grid: Path) -> dict[str, Any]:
     """Return what the runs of a grid share, without looking for their data; nothing without a file that is TOML."""
     try:
-        settings: dict[str, Any] = tomllib.loads(grid.read_text(encoding="utf-8")).get("settings", {})
+        settings: dict[str, Any] = tomllib.loads(grid.read_text(encoding="utf-8-sig")).get("settings", {})
     except (OSError, tomllib.TOMLDecodeError):
         return {}
     return {key: value for key, value in settings.items() if key != "data_dir"}

@@ -73,7 +73,7 @@ def sweep_page(sweep: Sweep, folder: str | Path | None = None) -> str:
         norms=list(colours),
         unfinished=_unfinished(sweep),
         shared=_shared([run.config for run in ended], axes),
-        grid=grid.read_text(encoding="utf-8") if grid.exists() else None,
+        grid=grid.read_text(encoding="utf-8-sig") if grid.exists() else None,
         command=f"tfnorm sweep {GRID} --out {shlex.quote(str(sweep.out))} --threads {sweep.threads}",
     )
 

@@ -158,6 +158,20 @@ def load_folder(
     return replace(dataset, reading=reading)
 
 
+def shape_of_folder(path: pathlib.Path) -> tuple[int, int, int, int] | None:
+    """Return (images, height, width, 3), as the first picture has them, None if there is no picture to be opened."""
+    from PIL import Image
+
+    files = [file for part in ("train", "test") for file in path.glob(f"{part}/*/*") if _is_picture(file)]
+    for file in files[:1]:
+        try:
+            with Image.open(file) as image:
+                return len(files), image.height, image.width, 3
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            return None
+    return None
+
+
 def _class_folders(path: pathlib.Path, part: str) -> list[str]:
     folder = path / part
     if not folder.is_dir():

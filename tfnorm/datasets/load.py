@@ -16,9 +16,9 @@ import numpy as np
 from tfnorm.datasets.checks import make_dataset
 from tfnorm.datasets.class_names import CIFAR10, CIFAR100, FASHION_MNIST
 from tfnorm.datasets.dataset import Dataset, check_image_size, row_chunks
-from tfnorm.datasets.folder import load_folder
+from tfnorm.datasets.folder import load_folder, shape_of_folder
 from tfnorm.datasets.memory import available_memory, size_text
-from tfnorm.datasets.npz import load_npz
+from tfnorm.datasets.npz import load_npz, shape_of_npz
 from tfnorm.datasets.reading import DataWarning, Reading, counted, plural, readable
 from tfnorm.errors import DataError, first_line, unknown
 from tfnorm.registry import Registry
@@ -35,6 +35,13 @@ _CLASS_NAMES: dict[str, tuple[str, ...] | None] = {
     "fashion_mnist": FASHION_MNIST,
     "cifar10": CIFAR10,
     "cifar100": CIFAR100,
+}
+_SHAPES = {
+    "digits": (1797, 8, 8, 1),
+    "mnist": (70_000, 28, 28, 1),
+    "fashion_mnist": (70_000, 28, 28, 1),
+    "cifar10": (60_000, 32, 32, 3),
+    "cifar100": (60_000, 32, 32, 3),
 }
 # Where keras.datasets keeps what it downloads, below Keras's home.
 _KERAS_CACHE = {
@@ -159,6 +166,32 @@ def check_source(name_or_path: str | os.PathLike[str], *, data_dir: str | os.Pat
         _locate(name_or_path, folder)
 
 
+def stored_shape(
+    name: str | os.PathLike[str], *, data_dir: str | os.PathLike[str] | None = None
+) -> tuple[int, int, int, int] | None:
+    """Return (images, height, width, channels) of a data set as it is stored, or None if its files do not say.
+
+    Nothing but headers is read. In a folder, the first picture stands for all, with three channels.
+
+    Args:
+        name: As `load` takes it.
+        data_dir: Folder that is looked in first.
+
+    Example:
+        >>> stored_shape("digits")
+        (1797, 8, 8, 1)
+    """
+    folder = _check_data_dir(data_dir)
+    path: pathlib.Path | None = None
+    if isinstance(name, str) and name in DATASETS:
+        if folder is not None and name != "digits":
+            path = next((place for place in (folder / f"{name}.npz", folder / name) if place.exists()), None)
+        if path is None:
+            return _SHAPES[name]
+    path = _locate(name, folder) if path is None else path
+    return shape_of_folder(path) if path.is_dir() else shape_of_npz(path)
+
+
 def is_here(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> bool:
     """Return whether `load` finds a data set, or says what is wrong with it, without downloading anything."""
     downloaded = data_dir is None and name in _KERAS_CACHE
@@ -273,7 +306,8 @@ def _channels_last(images: np.ndarray) -> np.ndarray:
 
 
 def _cached_files(name: str) -> list[pathlib.Path]:
-    home = pathlib.Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    # Unlike pathlib, os.path leaves "~" where there is no home directory.
+    home = pathlib.Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"))
     return [home / file for file in _KERAS_CACHE[name]]
 
 

@@ -64,6 +64,19 @@ def load_npz(path: pathlib.Path, name: str) -> Dataset:
     return replace(dataset, reading=Reading(readable(path.resolve()), notes=tuple(notes)))
 
 
+def shape_of_npz(path: pathlib.Path) -> tuple[int, int, int, int] | None:
+    """Return (images, height, width, channels) of both arrays of images together, None if they are no such arrays."""
+    with _reading(path), zipfile.ZipFile(path) as archive:
+        found = [f"{key}.npy" for key in ("x_train", "x_test")]
+        if not set(found) <= set(archive.namelist()):
+            return None
+        shapes = [StoredArray(str(path), archive, entry.removesuffix(".npy")).shape for entry in found]
+    if any(len(shape) not in (3, 4) for shape in shapes):
+        return None
+    images, (height, width, *channels) = sum(shape[0] for shape in shapes), shapes[0][1:]
+    return images, height, width, *(channels or [1])
+
+
 @contextmanager
 def _reading(path: pathlib.Path) -> Iterator[None]:
     """Turn what a damaged archive raises into one sentence."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -66,7 +67,8 @@ def start_quietly() -> None:
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
     screen = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
@@ -126,6 +128,30 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
         return tf.function(function)
     return function
+
+
+@contextmanager
+def gradients_let_go() -> Iterator[None]:
+    """Let go of the graphs that were traced inside, once nobody else holds them.
+
+    TensorFlow notes the gradient of every operation with a gradient of its own under a new name, for good, and with it
+    the graph that the operation is in: each training would leave its graphs behind. What was noted inside is taken
+    away at the end. A graph that was traced inside can still run, but not be differentiated from outside any more.
+    """
+    import keras
+
+    noted: dict[str, Any] = {}
+    if keras.backend.backend() == "tensorflow":
+        with suppress(ImportError, AttributeError):  # private to TensorFlow; without it graphs stay, as everywhere
+            from tensorflow.python.framework.ops import gradient_registry
+
+            noted = gradient_registry._registry
+    before = set(noted)
+    try:
+        yield
+    finally:
+        for name in [name for name in list(noted) if name.startswith("CustomGradient-") and name not in before]:
+            noted.pop(name, None)
 
 
 # What Linux calls the instructions that multiply in these types.

@@ -83,7 +83,7 @@ def _environment() -> jinja2.Environment:
     environment.globals |= {
         "embed": embed,
         "inline_plotly": inline_plotly,
-        "include_source": lambda name: Markup((TEMPLATES / name).read_text()),  # noqa: S704 - files of this package
+        "include_source": lambda name: Markup((TEMPLATES / name).read_text(encoding="utf-8")),  # noqa: S704 - files of this package
     }
     return environment
 
@@ -139,7 +139,7 @@ def link(address: str) -> str | None:
     """
     if urllib.parse.urlsplit(address).scheme in ("http", "https"):
         return address
-    return urllib.parse.quote(address.replace("\\", "/")) or None
+    return urllib.parse.quote(address.replace("\\", "/"), errors="surrogateescape") or None
 
 
 def rounded(values: Sequence[float] | np.ndarray, digits: int = 5) -> list[float | None]:

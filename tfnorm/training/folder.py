@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfnorm.datasets import list_datasets
 from tfnorm.errors import RunError
-from tfnorm.files import write_whole
+from tfnorm.files import write_text, write_whole
 from tfnorm.history import read_history
 from tfnorm.training.recipes import complete
 
@@ -66,7 +66,7 @@ MEASURES = (
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON object with the schema's version, whole or not at all."""
     text = json.dumps({"schema_version": SCHEMA_VERSION, **content}, indent=2, allow_nan=False)
-    write_whole(path, (text + "\n").encode())
+    write_text(path, text + "\n")
 
 
 def read_json(path: Path, needed: Needed | None = None) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def read_json(path: Path, needed: Needed | None = None) -> dict[str, Any]:
         RunError: If it cannot be read, or lacks a key; the sentence says how little will mend it.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise RunError(f"The file {path} cannot be read: {error.strerror or error}. {mend(path, error)}") from None
     except (ValueError, RecursionError) as error:

@@ -76,7 +76,13 @@ def source_revision() -> str | None:
 
     def git(*words: str) -> str:
         done = subprocess.run(
-            ["git", "-C", str(package), *words], capture_output=True, text=True, timeout=10, check=True
+            ["git", "-C", str(package), *words],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=10,
+            check=True,
         )
         return done.stdout.strip()
 
@@ -90,7 +96,7 @@ def source_revision() -> str | None:
 def processor_name() -> str:
     """Return the processor's name as the system tells it."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -14,12 +14,12 @@ from tfnorm.callbacks import HistoryRecorder
 from tfnorm.callbacks.batch_norm_recalibration import batch_norms
 from tfnorm.datasets import Batches, Dataset, augmentation
 from tfnorm.errors import RunError, TfnormError
-from tfnorm.files import whole_file, write_whole
+from tfnorm.files import results_come_first, whole_file, write_whole
 from tfnorm.history import read_history
 from tfnorm.keras_settings import BACKENDS, standard_settings, unknown_backend
 from tfnorm.misclassified import draw_misclassified, find_misclassified
 from tfnorm.models.builder import build
-from tfnorm.ops import use_deterministic_operations
+from tfnorm.ops import gradients_let_go, use_deterministic_operations
 from tfnorm.spec import NormSpec
 from tfnorm.training.caller import random_state_kept, retracing_unmentioned
 from tfnorm.training.config import TrainConfig, checked, default_name
@@ -43,6 +43,7 @@ from tfnorm.training.watcher import (
     assign,
     no_better_for,
     restore_state,
+    state_bytes,
     state_of,
 )
 
@@ -50,8 +51,11 @@ STEPS_AT_ONCE = 8
 # XLA makes convolutions about ten times slower on TensorFlow's CPU backend.
 _JIT_COMPILE = {"tensorflow": False, "jax": "auto", "torch": "auto"}
 
-# The model of the last run, with its graph, under what it was asked for.
-_last_graph: tuple[str, keras.Model] | None = None
+# Models of the last runs, with their graphs, under what they were asked for, the last one last. Some, so that runs that
+# take turns are traced once each; few and small ones, so that memory does not grow.
+MOST_GRAPHS = 8
+MOST_BYTES_OF_GRAPHS = 256 * 2**20
+_graphs: dict[str, keras.Model] = {}
 
 
 def train(
@@ -130,7 +134,7 @@ def train_on(
             folder.check(asked, data.fingerprint, data.class_names)
             if not folder.finished:
                 words = memory_in_words(config, data, folder.path)
-                with standard_settings(), random_state_kept(), retracing_unmentioned(), words:
+                with standard_settings(), random_state_kept(), retracing_unmentioned(), gradients_let_go(), words:
                     return _Trainer(config, folder, data, progress, trackers).run(asked)
     catch_up(folder.path, trackers)
     progress.skipped(folder.path, config.epochs)
@@ -138,9 +142,8 @@ def train_on(
 
 
 def forget_graph() -> None:
-    """Let go of the model that waits for another seed."""
-    global _last_graph
-    _last_graph = None
+    """Let go of the models that wait for another seed."""
+    _graphs.clear()
 
 
 class _Trainer:
@@ -230,13 +233,17 @@ class _Trainer:
         Runs that differ in their seed alone have one graph: everything that the seed decides is in the state. Tracing
         takes as long as several epochs on a small data set.
         """
-        global _last_graph
-        kind = repr(({**asked, "seed": None}, self.data.fingerprint, self.data.num_classes))
-        if _last_graph is not None and _last_graph[0] == kind:
-            restore_state(_last_graph[1], state_of(trained))
-            return _last_graph[1]
-        _last_graph = (kind, trained)
-        return trained
+        settings = keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format()
+        kind = repr(({**asked, "seed": None}, self.data.fingerprint, self.data.num_classes, settings))
+        at_work = _graphs.pop(kind, trained)
+        if at_work is not trained:
+            restore_state(at_work, state_of(trained))
+        _graphs[kind] = at_work
+        sizes = {name: state_bytes(model) for name, model in _graphs.items()}
+        while len(_graphs) > 1 and (len(_graphs) > MOST_GRAPHS or sum(sizes.values()) > MOST_BYTES_OF_GRAPHS):
+            oldest = next(iter(_graphs))
+            del _graphs[oldest], sizes[oldest]
+        return at_work
 
     def with_augmentation(self, steps: int) -> keras.Model:
         """Return the network behind its augmentation, compiled with the recipe's optimizer."""
@@ -310,7 +317,8 @@ class _Trainer:
             found = find_misclassified(data.y_test, logits, class_names=data.class_names, from_logits=True)
             wrong = found.total
             title = found.title(self.config.norm, evaluated_on(self.config.holdout))
-            draw_misclassified(data.x_test, found, title=title, path=folder.path / "misclassified.png")
+            with results_come_first("the picture misclassified.png"):
+                draw_misclassified(data.x_test, found, title=title, path=folder.path / "misclassified.png")
         result = {
             "status": status,
             "epochs": len(records),

@@ -111,6 +111,11 @@ def state_of(model) -> dict[str, np.ndarray]:
     return arrays_of([*model.variables, *model.optimizer.variables])
 
 
+def state_bytes(model) -> int:
+    """Return how many bytes `state_of` would return, four a number."""
+    return sum(4 * math.prod(variable.shape) for variable in [*model.variables, *model.optimizer.variables])
+
+
 def restore_state(model, state: Mapping[str, np.ndarray]) -> None:
     """Give ``model`` a state that `state_of` returned for a model built the same way."""
     assign([*model.variables, *model.optimizer.variables], state)
