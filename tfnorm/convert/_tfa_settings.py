@@ -69,7 +69,7 @@ class Notes:
         if self.code and self.safe_mode:
             raise TfnormError(
                 f"{where} holds Python code, which is not run unless you ask: {', '.join(self.code)}. "
-                "If you trust whoever wrote it, pass safe_mode=False."
+                "If you trust whoever wrote it, pass safe_mode=False (--allow-lambda on the command line)."
             )
         if self.unknown:
             raise TfnormError(
