@@ -24,7 +24,7 @@ def tensorflow_error():
     return tf.errors.ResourceExhaustedError(None, None, "failed to allocate memory")
 
 
-@pytest.mark.parametrize("error", [*SAID, tensorflow_error], ids=str)
+@pytest.mark.parametrize("error", [*SAID, tensorflow_error])
 def test_memory_that_runs_out_is_told_with_sizes_and_the_remedies(error, few_digits, tmp_path):
     error = error() if callable(error) else error
     config = TrainConfig(norm="gn:2", batch_size=64).resolved()
