@@ -445,6 +445,19 @@ def test_a_list_of_runs_without_its_keys_is_named_with_what_mends_it(change, fak
     assert str(tmp_path / "sweep.json") in str(error.value) and "Delete this file alone" in str(error.value)
 
 
+@pytest.mark.parametrize(("key", "value"), [("name", None), ("learning_rate", "x"), ("schedule", 3)])
+def test_a_recipe_that_is_none_is_named_with_what_mends_it(key, value, fake_sweep, tmp_path):
+    swept = fake_sweep(tmp_path, {"grid": {"norm": ["bn", "ln"], "seeds": 1}}, lambda config: 0.9)
+    path = swept.runs[0].folder.config_path
+    record = json.loads(path.read_text())
+    record["asked"]["recipe"][key] = value
+    path.write_text(json.dumps(record))
+    with pytest.raises(RunError) as error:
+        open_sweep(tmp_path)
+    assert str(path) in str(error.value) and f"'asked.recipe.{key}'" in str(error.value)
+    assert "Restore it from a copy" in str(error.value)
+
+
 def test_the_best_is_chosen_among_the_whole():
     lucky, whole = combination("bn", 99.9), combination("bn", 98.0, 98.1, 98.2)
     best = best_of_each([lucky, whole, combination("ln", 99.0, math.nan, 99.0)])

@@ -110,6 +110,23 @@ def test_keys_that_are_gone_or_of_another_type_are_named(name, place, fake):
         assert str(path) in said and ".".join(place) in said and not any(words in said for words in NOTHING_TO_LOSE)
 
 
+@pytest.mark.parametrize("value", [None, 3, [], {}, [None], {"a": 1}])
+@pytest.mark.parametrize(
+    "place", [("asked",), ("asked", "dataset"), ("asked", "recipe"), ("data",), ("data", "class_names")]
+)
+def test_a_configuration_of_other_types_is_refused_or_told_apart(place, value, fake):
+    record = json.loads(fake.config_path.read_text())
+    fake.config_path.write_text(changed(fake.config_path.read_text(), value, *place))
+    data = {"data": record["data"]["fingerprint"], "classes": record["data"]["class_names"]}
+    for loaded in (data, {"early": True}):
+        refused = ""
+        try:
+            fake.check(record["asked"], **loaded)
+        except RunError as error:
+            refused = str(error)
+        assert str(fake.path) in refused or len(place) == 2
+
+
 @pytest.mark.parametrize("key", MEASURES)
 def test_an_epoch_without_a_measure_is_named(key, fake):
     first, *rest = fake.history_path.read_text().splitlines()
@@ -190,7 +207,7 @@ def test_a_folder_whose_configuration_is_gone_is_not_trained_over(kept, fake):
     for what in (lambda: fake.check({}), lambda: Run(fake.path)):
         with pytest.raises(RunError) as error:
             what()
-        assert f"Restore it from a copy. Without one, move the folder {fake.path} elsewhere" in str(error.value)
+        assert f"move the folder {fake.path} elsewhere" in str(error.value)
 
 
 @pytest.mark.parametrize("damage", ["result.json damaged", "result.json a folder", "predictions.npz damaged"])

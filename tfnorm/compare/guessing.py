@@ -106,14 +106,14 @@ def learned(runs: Sequence[Run]) -> Learned | None:
         sizes = np.bincount(labels)
         present = sizes[sizes > 0]
         reached, score = balanced_accuracy(labels, predicted)
-        names = run.config["data"]["class_names"]
+        names, largest = run.config["data"]["class_names"], int(sizes.argmax())
         found.append(
             Learned(
                 accuracy=100 * float((predicted == labels).mean()),
                 balanced=100 * reached,
                 chance=100 / len(present),
                 largest=100 * float(sizes.max() / sizes.sum()),
-                largest_class=str(names[int(sizes.argmax())]),
+                largest_class=str(names[largest] if largest < len(names) else largest),
                 unequal=bool(present.max() >= UNEQUAL * present.min()),
                 score=score,
             )
@@ -151,8 +151,11 @@ def guessing_notes(known: Mapping[str, Learned | None]) -> list[str]:
         same = f"the largest class, {first.largest_class}," if first.unequal else "one and the same class"
         notes.append(f"Always answering {same} is right on {first.largest:.2f} % of the images.")
     if low:
-        than = "is right no more often than that" if len(low) == 1 else "are right no more often than that"
-        notes.append(f"{listed(low)} {than}, but not by guessing: read the balanced accuracy.")
+        do = "does" if len(low) == 1 else "do"
+        notes.append(
+            f"{listed(low)} {is_or_are(low)} right no more often than that, but {do} not guess. Read the balanced "
+            "accuracy."
+        )
     return notes
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from tfnorm.compare.grid import AXES, PENALTIES, PlannedRun, plan_grid
 from tfnorm.errors import RunError
 from tfnorm.spec import NormSpec, parse
@@ -70,7 +72,7 @@ def check_threads(folder: Path, threads: int) -> None:
     """Raise a RunError if the sweep in ``folder`` was begun with another number of threads."""
     if not (folder / "sweep.json").exists():
         return
-    there = read_json(folder / "sweep.json").get("threads")
+    there = read_json(folder / "sweep.json", {"threads": int})["threads"]
     if there != threads:
         raise RunError(
             f"The sweep in {folder} was begun with threads={there}, and now there are {threads}, which changes "
@@ -169,6 +171,10 @@ def _planned(folder: Path, axes: Sequence[str], run: Mapping[str, Any], shared: 
     if begun.exists():
         settings = dict(read_json(begun, ASKED)["asked"])
     recipe = settings.get("recipe", "default")
-    settings["recipe"] = RECIPES[recipe] if isinstance(recipe, str) else Recipe.model_validate(recipe)
+    try:
+        settings["recipe"] = RECIPES[recipe] if isinstance(recipe, str) else Recipe.model_validate(recipe)
+    except ValidationError as error:
+        wrong = ".".join(map(str, ("asked", "recipe", *error.errors()[0]["loc"])))
+        raise RunError(f"The file {begun} is damaged: {wrong!r} is none that a recipe has. {mend(begun)}") from None
     config = TrainConfig.model_construct(**{**settings, "norm": run["norm"], "seed": run["seed"]})
     return PlannedRun(place, config.resolved(), point)

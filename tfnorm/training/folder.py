@@ -42,6 +42,8 @@ CONFIG_NAME = "config.json"
 # What each file must have: key to type, or to what the mapping there must have.
 Needed = Mapping[str, Any]
 ASKED: Needed = {"asked": {"norm": str, "seed": int, "recipe": {}}}
+# What tells whether a run is the one that is asked for.
+IDENTITY: Needed = {"asked": {}, "data": {"fingerprint": str, "class_names": [str]}}
 CONFIG: Needed = {
     "asked": {"norm": str, "seed": int, "arch": str, "dataset": str, "epochs": int, "recipe": {"name": str}},
     "trainable_parameters": int,
@@ -137,17 +139,14 @@ def mend(path: Path, error: OSError | None = None) -> str:
     if isinstance(error, PermissionError):
         return f"Nothing is lost. Ask its owner for the right to read it, or, if it is yours: chmod u+rX {path}"
     if isinstance(error, IsADirectoryError):
-        return (
-            f"A folder is in its place. Move that elsewhere, and then: {mend(path)}"
-            if path.name == CONFIG_NAME
-            else ("A folder is in its place. Move that elsewhere, and give the command that began the run again.")
-        )
+        then = mend(path) if path.name == CONFIG_NAME else "Then give the command that began the run again."
+        return f"A folder is in its place. Move that folder elsewhere. {then}"
     if error is not None and not isinstance(error, FileNotFoundError):
-        return "Look after the disk or the connection to it; nothing needs to be deleted."
+        return "Check the disk or the connection to it. Nothing needs to be deleted."
     if path.name == CONFIG_NAME:
         return (
-            f"It says what was trained, so that nothing else can replace it. Restore it from a copy. Without one, move "
-            f"the folder {path.parent} elsewhere, which deletes nothing, and give the command again."
+            "Only this file says what was trained. Restore it from a copy. If there is none, move the folder "
+            f"{path.parent} elsewhere, which deletes nothing, and give the command again."
         )
     if path.name in ("result.json", "sweep.json"):
         what = "trained weights stay" if path.name == "result.json" else "runs stay"
@@ -222,20 +221,19 @@ class RunFolder:
         self.check_config()
         if not self.config_path.exists():
             return
-        fingerprint: Needed = {} if data is None else {"data": {"fingerprint": str}}
-        config = read_json(self.config_path, {"asked": {}, **fingerprint})
+        config = read_json(self.config_path, IDENTITY)
         if self.finished:  # now, and not after hours of other runs
             read_json(self.result_path, RESULT)
-        there, now = flat_settings(config.get("asked", {})), flat_settings(asked)
+        there, now = flat_settings(config["asked"]), flat_settings(asked)
+        fingerprint = config["data"]["fingerprint"]
         if data is not None:
-            there["fingerprint of the data"], now["fingerprint of the data"] = config["data"]["fingerprint"], data
-        if early or (data is not None and data == config["data"]["fingerprint"]):
-            known = early and {there.get("dataset"), now.get("dataset")} <= {*list_datasets()}
+            there["fingerprint of the data"], now["fingerprint of the data"] = fingerprint, data
+        if early or data == fingerprint:
+            known = early and all(name in list_datasets() for name in (there.get("dataset"), now.get("dataset")))
             for key in SPELLING[1:] if known else SPELLING:
                 there.pop(key, None)
                 now.pop(key, None)
-        names = config.get("data", {}).get("class_names", classes)
-        for number, (was, named) in enumerate(zip(names or (), classes or (), strict=False)):
+        for number, (was, named) in enumerate(zip(config["data"]["class_names"], classes or (), strict=False)):
             there[f"class {number}"], now[f"class {number}"] = was, named
         differing = [
             f"{key} is {there.get(key)!r} there and {now.get(key)!r} now"
