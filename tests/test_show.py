@@ -6,6 +6,7 @@ import math
 import pytest
 from rich.console import Console
 
+import tfnorm.cli._streams  # noqa: F401, registers what the command line writes in place of letters
 from tfnorm.compare.live import SweepDisplay
 from tfnorm.compare.processes import pass_on
 from tfnorm.compare.progress import LiveProgress
@@ -84,6 +85,18 @@ def test_no_width_makes_two_rows_look_the_same_or_cuts_a_number(width, name):
         assert (row[2] in text) is ("best accuracy %" not in without)
     assert set(without) <= {"best accuracy %", "misclassified", "data loss", "parameters"}
     assert without == [heading for heading in headings if heading in without]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("errors", ["strict", "replace", "tfnorm.plain"])
+def test_what_stands_for_a_letter_that_an_encoding_lacks_leaves_columns_where_they_are(encoding, errors):
+    written = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors=errors)
+    console = Console(file=written, width=140)
+    rows = [["bn", "95.00 ± 0.12"], ["gn:2 – café", "94.00"]]
+    console.print(fitted_table(console, "R", ["spec", "accuracy %"], rows, names=["spec"])[0])
+    written.flush()
+    lines = written.buffer.getvalue().decode(encoding).splitlines()[1:]
+    assert len(lines) > 4 and len({len(line.rstrip()) for line in lines}) == 1
 
 
 def test_a_wide_terminal_leaves_nothing_out():

@@ -47,7 +47,7 @@ def fitted_table(
         optional: The headings of columns that may be left out, the least important first.
     """
     shown, left = list(headings), list(optional)
-    cells = {heading: [row[place] for row in rows] for place, heading in enumerate(headings)}
+    cells = {heading: [_as_written(row[place], console) for row in rows] for place, heading in enumerate(headings)}
     full = {heading: max(map(cell_len, [heading, *cells[heading]])) for heading in headings}
     widths: dict[str, int | None] = dict.fromkeys(headings)
     while sum(full[heading] + 3 for heading in shown) + 1 > console.width:
@@ -66,6 +66,14 @@ def fitted_table(
     for place in range(len(rows)):
         table.add_row(*(cells[heading][place] for heading in shown))
     return table, [heading for heading in headings if heading not in shown]
+
+
+def _as_written(text: str, console: Console) -> str:
+    """Return text as the console's stream writes it: where it has no ±, what stands for that may be wider."""
+    errors = getattr(console.file, "errors", None) or "strict"
+    return text.encode(console.encoding, "replace" if errors == "strict" else errors).decode(
+        console.encoding, "surrogateescape"
+    )
 
 
 def _print_fitted(console: Console, table: Table, without: Sequence[str], where: str) -> None:

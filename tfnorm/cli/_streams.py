@@ -20,7 +20,6 @@ _PLAIN = {"±": "+/-", "−": "-", "–": "-", "—": "-", "×": "x", "·": "-",
 def any_surroundings() -> Iterator[None]:
     """Let no encoding, closed stream or setting for notebooks end a command that may have trained for hours."""
     _open_standard_streams()
-    codecs.register_error("tfnorm.plain", _plain)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -81,6 +80,9 @@ def _plain(error: UnicodeError) -> tuple[bytes, int]:
         raise error
     text = "".join(_PLAIN.get(each, each) for each in error.object[error.start : error.end])
     return b"".join(_byte(each) for each in text), error.end
+
+
+codecs.register_error("tfnorm.plain", _plain)
 
 
 def _byte(character: str) -> bytes:
