@@ -295,6 +295,9 @@ def test_printed_it_keeps_its_colours_and_fits_the_paper(open_page, fake_compari
     for table in ("#results-table", "#differences-table", "#overlap-table"):
         box = page.locator(table).bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= 702, table
+    page.wait_for_selector(".modebar", state="hidden")
+    broken = "getComputedStyle(document.querySelector('.lead')).breakInside"
+    assert page.evaluate(broken) == "avoid"
     names = page.locator("#results-table tbody > tr:first-child > th").all_inner_texts()
     assert len({"".join(name.split()) for name in names}) == len(accuracy)
     page.emulate_media(media="screen")
