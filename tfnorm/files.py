@@ -66,8 +66,8 @@ def results_come_first(what: str) -> Iterator[None]:
         yield
     except Exception as error:
         warnings.warn(
-            f"Could not write {what}: {type(error).__name__}: {first_line(error)}. The results themselves are kept. "
-            "Mend that, and have `tfnorm report` write pictures and page again.",
+            f"Could not write {what}: {type(error).__name__}: {first_line(error)}. All results are kept. "
+            "When you have mended that, `tfnorm report` writes the pictures and the page again.",
             stacklevel=3,
         )
 

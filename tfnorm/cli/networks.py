@@ -74,8 +74,8 @@ def inspect(
     input_shape: Annotated[
         str | None,
         typer.Option(
-            help="HEIGHTxWIDTHxCHANNELS, for an architecture or a model that leaves it open; of other models "
-            "LENGTHxCHANNELS or DEPTHxHEIGHTxWIDTHxCHANNELS."
+            help="HEIGHTxWIDTHxCHANNELS, for an architecture or a model that leaves it open. For sequences "
+            "LENGTHxCHANNELS, for volumes DEPTHxHEIGHTxWIDTHxCHANNELS."
         ),
     ] = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes, for an architecture. [default: 10]")] = None,

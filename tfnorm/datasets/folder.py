@@ -438,20 +438,20 @@ def _notes(left_out: Mapping[str, int], skipped: Sequence[pathlib.Path], transpa
     notes = []
     if set(left_out) - {"hidden"}:
         notes.append(
-            f"Left out: {counted(left_out)}. Convert or move what should be read: pictures lie in train/CLASS/ and "
+            f"Left out: {counted(left_out)}. If you want some of these to be read, put them into train/CLASS/ or "
             "test/CLASS/, in a format that Pillow reads."
         )
     if skipped:
         names = ", ".join(readable(file) for file in skipped[:3])
         notes.append(
-            f"Skipped because they cannot be read: {plural(len(skipped), 'picture')}, {names}"
-            f"{' and more' if skipped[3:] else ''}."
+            f"Skipped, because they cannot be read: {plural(len(skipped), 'picture')} ({names}"
+            f"{' and more' if skipped[3:] else ''})."
         )
     if transparent:
         notes.append(
-            f"Laid on white because of transparent places: {plural(transparent, 'picture')}. If white hides what they "
+            f"With transparent places, which became white: {plural(transparent, 'picture')}. If white hides what they "
             "show, lay them on another colour yourself."
         )
     if several:
-        notes.append(f"Several frames, of which the first was read: {plural(several, 'picture')}.")
+        notes.append(f"With several frames, of which the first was read: {plural(several, 'picture')}.")
     return notes

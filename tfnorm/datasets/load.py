@@ -136,7 +136,10 @@ def _passed_over(name: str | os.PathLike[str], folder: pathlib.Path | None) -> s
     if not place.is_dir():
         return ""
     other = place if place.is_absolute() else f"./{place}"
-    return f"{str(name)!r} is a data set that tfnorm knows. The folder {place} is not read: write {other} to read it."
+    return (
+        f"{str(name)!r} is a data set that tfnorm knows, and it was loaded. Your folder {place} was not read. To read "
+        f"it, write {other}."
+    )
 
 
 def _summary(dataset: Dataset, reading: Reading) -> str:

@@ -66,8 +66,8 @@ def size_text(count: float) -> str:
     return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.1f} MiB"
 
 
-def memory_error(where: str, images: int, shape: tuple[int, ...], *, resizable: bool) -> DataError:
-    """Return the error that says how much memory images need, how much there is, and what to do.
+def check_memory(where: str, images: int, shape: tuple[int, ...], *, resizable: bool = False) -> None:
+    """Raise a DataError if images plainly do not fit into memory: how much they need, what is free, and what to do.
 
     Args:
         where: The file or folder.
@@ -76,19 +76,14 @@ def memory_error(where: str, images: int, shape: tuple[int, ...], *, resizable: 
         resizable: Whether they are resized while they are read, so that a smaller size needs less.
     """
     needed, free = images * math.prod(shape), available_memory()
-    there = "" if free is None else f", of which {size_text(free)} are free"
-    side = math.isqrt(int(0.8 * (free or 0) / (images * shape[-1] or 1)))
+    if free is None or needed <= free:
+        return
     mend = "Use fewer or smaller images, or free some memory."
     if resizable:
+        side = math.isqrt(int(0.8 * free / (images * shape[-1])))
         such = f", such as {side}" if 8 <= side < min(shape[:2]) else ""
         mend = f"Give a smaller image_size (--image-size){such}, use fewer images, or free some memory."
-    return DataError(
-        f"{where}: {images:,} images of {'x'.join(map(str, shape))} need {size_text(needed)} of memory{there}. {mend}"
+    raise DataError(
+        f"{where}: {images:,} images of {'x'.join(map(str, shape))} need {size_text(needed)} of memory, and "
+        f"{size_text(free)} are free. {mend}"
     )
-
-
-def check_memory(where: str, images: int, shape: tuple[int, ...], *, resizable: bool = False) -> None:
-    """Raise a DataError if images plainly do not fit into memory; see `memory_error`."""
-    free = available_memory()
-    if free is not None and images * math.prod(shape) > free:
-        raise memory_error(where, images, shape, resizable=resizable)

@@ -97,7 +97,7 @@ def remarks(
     Example:
         >>> x, y = np.zeros((2, 4, 4, 1), "uint8"), np.array([0, 1])
         >>> remarks((x, y), (x[:0], y[:0]), lambda part, index: f"x_{part}[{index}]")[0]
-        'Of one colour throughout, with nothing to learn from: 2 of 2 images, such as x_train[0].'
+        'Images of one colour, with nothing to learn from: 2 of 2, such as x_train[0].'
     """
     seen: dict[bytes, tuple[str, int, int]] = {}
     constant: list[str] = []
@@ -118,20 +118,20 @@ def remarks(
     found = []
     if constant:
         found.append(
-            f"Of one colour throughout, with nothing to learn from: {len(constant):,} of {plural(total, 'image')}, "
-            f"such as {constant[0]}."
+            f"Images of one colour, with nothing to learn from: {len(constant):,} of {total:,}, such as {constant[0]}."
         )
     if twins:
         first, second = twins[0]
         found.append(
-            f"The same as an earlier one: {len(twins):,} of {plural(total, 'image')}, such as {second} and {first}."
-            + (f" Test images that are training images too: {leaked:,}, which raises the accuracy." if leaked else "")
+            f"Images that are the same as an earlier one: {len(twins):,} of {total:,}, such as {second}, which is the "
+            f"same as {first}."
+            + (f" Test images that are training images too: {leaked:,}. They raise the accuracy." if leaked else "")
             + (f" In another class than the earlier one: {contradictory:,}." if contradictory else "")
         )
     highest = [int(images.max(initial=0)) for images, _ in (train, test)]
     if total > len(train[0]) and min(highest) <= 1 < max(highest):
         found.append(
-            f"The training images reach {highest[0]} and the test images {highest[1]}, so that one of them was "
-            "probably scaled. Save both alike, in 0..255."
+            f"The highest value of the training images is {highest[0]}, and that of the test images {highest[1]}. "
+            "Probably only one of them was divided by 255. Save both in 0..255."
         )
     return found
