@@ -161,7 +161,7 @@ def test_what_is_transparent_is_laid_on_white_and_said(tmp_path, suffix, mode, h
         for label in ("cat", "dog"):
             (tmp_path / part / label).mkdir(parents=True)
             transparent(tmp_path / part / label / f"1.{suffix}", mode, how)
-    with pytest.warns(DataWarning, match="white because of transparent places: 4 pictures"):
+    with pytest.warns(DataWarning, match="transparent places.* white: 4 pictures"):
         data = load(tmp_path)
     shown = data.x_train[0, ..., 0]
     assert (shown[~CLEAR] == 255).all() and np.abs(shown[CLEAR].astype(int) - 40).max() <= 2
@@ -322,7 +322,7 @@ def test_damaged_pictures_are_skipped_when_asked_for(noise, how):
     for place in ("train/a/1.png", "test/b/00.png"):
         damage(noisy(noise / place, 9), how)
     noisy(noise / "train" / "a" / "2.png", 5)
-    with pytest.warns(DataWarning, match="Skipped .*2 pictures"):
+    with pytest.warns(DataWarning, match="Skipped.*2 pictures"):
         data = load(noise, skip_damaged=True)
     for path in (noise / "train" / "a" / "1.png", noise / "test" / "b" / "00.png"):
         path.unlink()
@@ -475,6 +475,9 @@ def test_empty_class(folder, part):
     assert str(dog) in text and "2 .heic" in text
     (dog / "1.heic").unlink()
     (dog / "2.heic").unlink()
+    picture(dog / "more" / "1.png")
+    assert "Move these up" in message(folder) and "1 in sub-folders" in message(folder)
+    (dog / "more" / "1.png").unlink()
     text = message(folder)
     assert str(dog) in text and "Received: none" in text and "remove the class" in text
 
@@ -490,11 +493,11 @@ def test_test_class_without_training_images(folder):
 @pytest.mark.parametrize(
     ("renamed", "other", "said"),
     [
-        ("test", "val", "There is val/. Rename it to test/"),
-        ("test", "valid", "There is valid/. Rename it to test/"),
-        ("test", "Test", "There is Test/. Rename it to test/"),
-        ("train", "Train", "There is Train/. Rename it to train/"),
-        ("train", "training", "There is training/. Rename it to train/"),
+        ("test", "val", "There is val/. If it holds the test set, rename it to test/"),
+        ("test", "valid", "There is valid/. If it holds the test set, rename it to test/"),
+        ("test", "Test", "There is Test/. If it holds the test set, rename it to test/"),
+        ("train", "Train", "There is Train/. If it holds the train set, rename it to train/"),
+        ("train", "training", "There is training/. If it holds the train set, rename it to train/"),
     ],
 )
 def test_a_part_of_another_name_is_recognized(folder, renamed, other, said):

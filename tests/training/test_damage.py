@@ -226,7 +226,7 @@ def test_the_advice_followed_word_for_word_trains_nothing_again(damage, trained,
         assert "Delete this file alone" in said
         path.unlink()
     elif name == "result.json":
-        assert "Move that elsewhere" in said
+        assert "Move that folder elsewhere" in said
         path.rename(copy.path.parent / "moved")
     else:
         assert "Delete result.json in that folder" in said
@@ -251,4 +251,4 @@ def test_each_kind_of_file_has_advice_of_its_own(tmp_path):
     for name in ("result.json", "sweep.json"):
         assert mend(tmp_path / name).startswith("Delete this file alone")
     assert "Delete" not in mend(tmp_path / "config.json")
-    assert "nothing needs to be deleted" in mend(tmp_path / "config.json", OSError(5, "Input/output error"))
+    assert "Nothing needs to be deleted" in mend(tmp_path / "config.json", OSError(5, "Input/output error"))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MOST_NAMED = 20
+_NESTED = "in sub-folders of classes"
 _LAYOUT = "train/CLASS/*.png and test/CLASS/*.png"
 _OTHER_NAMES = {
     "train": ("training", "trainset", "train_set", "train_images"),
@@ -191,15 +192,15 @@ def _layout_hint(path: pathlib.Path, part: str) -> str:
     words = (part, *_OTHER_NAMES[part])
     if alike := [name for name in others if name.lower() in words]:
         nearest = min(alike, key=lambda name: words.index(name.lower()))
-        return f"There is {nearest}/. Rename it to {part}/ if it holds the {part} pictures."
+        return f"There is {nearest}/. If it holds the {part} set, rename it to {part}/."
     if inner := [folder for folder in folders if (folder / part).is_dir()]:
         return f"There is one in {inner[0]}. Give that folder."
     if part == "train" and (classes := [folder.name for folder in folders if _holds_pictures(folder)]):
         first = classes[0]
         return (
-            f"It holds {', '.join(f'{name}/' for name in classes[:3])}{' and more' if classes[3:] else ''}, which "
-            f"look like classes: move most pictures of each to train/CLASS/ (such as train/{first}/), and the rest, "
-            f"perhaps a fifth, to test/CLASS/ (such as test/{first}/)."
+            f"There are {', '.join(f'{name}/' for name in classes[:3])}{' and more' if classes[3:] else ''}, which "
+            f"look like classes. Move most pictures of each class to train/CLASS/ (such as train/{first}/), and the "
+            f"rest, perhaps a fifth, to test/CLASS/ (such as test/{first}/)."
         )
     if part == "test" and not others:
         return "Move a part of each class, perhaps a fifth, from train/CLASS/ to test/CLASS/."
@@ -245,7 +246,8 @@ def _list_pictures(path: pathlib.Path, part: str, classes: Sequence[str], left_o
             received = counted(beside) or "none"
             raise DataError(
                 f"{folder} must hold at least one picture (.png, .jpg, or another format that Pillow reads). "
-                f"Received: {received}. Add pictures or remove the class."
+                f"Received: {received}. "
+                + ("Move these up into it." if _NESTED in beside else "Add pictures or remove the class.")
             )
         found += files
         left_out.update(beside)
@@ -258,7 +260,7 @@ def _why_left_out(entry: pathlib.Path) -> dict[str, int]:
         return {"hidden": 1}
     if entry.is_dir():
         inside = sum(_is_picture(file) for file in entry.rglob("*"))
-        return {"in sub-folders of classes": inside} if inside else {}
+        return {_NESTED: inside} if inside else {}
     if not entry.exists():
         return {"broken links": 1}
     return {readable(entry.suffix.lower()) or "without extension": 1}
