@@ -361,7 +361,9 @@ def _problem(file: pathlib.Path, error: Exception) -> _Problem:
     if isinstance(error, Image.DecompressionBombError):
         pixels = re.search(r"(\d+) pixels", str(error))
         size = f" ({int(pixels[1]) / 1e6:,.0f} megapixels)" if pixels else ""
-        return _Problem(f"too large{size}; Pillow reads up to {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:,.0f}")
+        return _Problem(
+            f"too large{size}; Pillow reads up to {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:,.0f} megapixels"
+        )
     # Pillow names the path again, or an object's address, which no test could compare.
     try:
         empty = not file.stat().st_size
@@ -423,7 +425,7 @@ def _skip(
     refused = [(file, each) for file, each in ordered if not (skip_damaged and each.skippable)]
     if not refused:
         return [file for file, _ in ordered]
-    words = "Or leave out what is damaged with skip_damaged=True (--skip-damaged)."
+    words = "Or leave out what cannot be read with skip_damaged=True (--skip-damaged)."
     leave = f" {words}" if not skip_damaged and any(problem.skippable for _, problem in refused) else ""
     if len(refused) == 1:
         file, problem = refused[0]
