@@ -8,6 +8,8 @@ from tfnorm.history import append_line, encode_record
 from tfnorm.training.folder import RunFolder, check_place, read_json, write_json
 from tfnorm.training.runs import Run, fingerprint
 
+DATA = {"fingerprint": "f", "class_names": ["a"]}
+
 
 def test_json_round_trip_carries_the_schema_version(tmp_path):
     write_json(tmp_path / "a" / "x.json", {"one": 1})
@@ -57,7 +59,7 @@ def test_a_damaged_or_foreign_file_is_refused(tmp_path):
 def test_another_configuration_is_refused_with_the_differing_keys(tmp_path):
     folder = RunFolder(tmp_path)
     folder.check({"norm": "bn"})  # nothing there yet
-    write_json(folder.config_path, {"asked": {"norm": "bn", "epochs": 3, "seed": 0}})
+    write_json(folder.config_path, {"asked": {"norm": "bn", "epochs": 3, "seed": 0}, "data": DATA})
     folder.check({"norm": "bn", "epochs": 3, "seed": 0})
     with pytest.raises(RunError) as error:
         folder.check({"norm": "ln", "epochs": 4, "seed": 0})
@@ -69,7 +71,7 @@ def test_another_configuration_is_refused_with_the_differing_keys(tmp_path):
 
 def test_a_setting_that_a_recipe_s_tfnorm_did_not_have_was_at_its_default(tmp_path):
     folder = RunFolder(tmp_path)
-    write_json(folder.config_path, {"asked": {"norm": "bn", "recipe": {"name": "A"}}})
+    write_json(folder.config_path, {"asked": {"norm": "bn", "recipe": {"name": "A"}}, "data": DATA})
     folder.check({"norm": "bn", "recipe": {"name": "A", "label_smoothing": 0.0}})
     with pytest.raises(RunError, match="recipe label_smoothing is 0.0 there and 0.1 now"):
         folder.check({"norm": "bn", "recipe": {"name": "A", "label_smoothing": 0.1}})
