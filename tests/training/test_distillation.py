@@ -212,7 +212,8 @@ def test_old_runs_without_the_setting_go_on(tmp_path):
     folder = RunFolder(tmp_path)
     recorded = json.loads(json.dumps(config.asked()))
     del recorded["recipe"]["temperature"]
-    folder.config_path.write_text(json.dumps({"schema_version": 1, "asked": recorded}))
+    data = {"fingerprint": "f", "class_names": ["a"]}
+    folder.config_path.write_text(json.dumps({"schema_version": 1, "asked": recorded, "data": data}))
     folder.check(config.asked())
 
 
