@@ -46,12 +46,12 @@ def standard(data, tmp_path_factory):
 
 
 @pytest.fixture
-def change(monkeypatch):
+def change():
     """Return a function that changes a setting of Keras; all are restored at the end, and no graph is left to share."""
     before, policy = settings_now(), keras.config.dtype_policy()
 
     def change(name, value):
-        monkeypatch.setattr(trainer, "_last_graph", None)
+        trainer.forget_graph()
         getattr(keras.config, f"set_{name}")(value)
 
     yield change
