@@ -44,7 +44,8 @@ def test_compiled_ready_to_fit():
     assert float(model.optimizer.learning_rate) == pytest.approx(1e-3)
     assert isinstance(model.loss, keras.losses.SparseCategoricalCrossentropy)
     assert model.loss.get_config()["from_logits"] is True
-    assert model.get_compile_config()["metrics"] == ["accuracy"]
+    (accuracy,) = model.get_compile_config()["metrics"]
+    assert accuracy["class_name"] == "SparseCategoricalAccuracy" and accuracy["config"]["name"] == "accuracy"
     assert {layer.groups for layer in layers_of(model, keras.layers.GroupNormalization)} == {2}
 
 

@@ -197,6 +197,15 @@ def test_a_stock_model_opens_without_tfnorm(tmp_path, run_python):
     assert printed.endswith("False")
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_nothing_is_said_where_the_class_has_no_part_in_a_stock_model(nested):
+    model = build(TINY, norm="gn:2")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        convert.to_keras(keras.Sequential([keras.Input((8, 8, 1)), model]) if nested else model)
+    assert [str(each.message) for each in caught if "ImageClassifier" in str(each.message)] == []
+
+
 def test_a_file_opens_once_the_layers_are_imported(tmp_path, run_python):
     build(TINY, norm="gn:2").save(tmp_path / "model.keras")
     program = "import keras, sys, tfnorm.layers\nprint(type(keras.models.load_model(sys.argv[1])).__name__)"

@@ -98,13 +98,24 @@ def test_settings_are_restored_after_an_error(change):
     assert settings_now() == before
 
 
-def test_accuracy_and_loss_are_counted_in_float32(change):
-    change({"floatx": "float16"})
-    model = build(GLOBAL, dropout=0.0)
+@pytest.mark.parametrize("num_classes", [10, 1])
+@pytest.mark.parametrize("floatx", ["float16", "bfloat16"])
+def test_accuracy_and_loss_are_counted_in_float32(floatx, num_classes, change):
+    change({"floatx": floatx})
+    model = build(GLOBAL, dropout=0.0, num_classes=num_classes)
     x, y = np.zeros((3, 8, 6, 3), "uint8"), np.zeros(3)
     model.evaluate(x, y, verbose=0)
     assert {variable.dtype for metric in model.metrics for variable in metric.variables} == {"float32"}
     assert model.optimizer.variables[1].dtype == "float32"
+
+
+def test_accuracy_of_a_file_is_counted_in_float32(change, tmp_path):
+    build(GLOBAL, dropout=0.0).save(tmp_path / "model.keras")
+    change({"floatx": "float16"})
+    model = keras.models.load_model(tmp_path / "model.keras")
+    model.evaluate(np.zeros((3, 8, 6, 3), "uint8"), np.zeros(3), verbose=0)
+    (metric,) = model._compile_metrics.metrics
+    assert metric.name == "accuracy" and {variable.dtype for variable in metric.variables} == {"float32"}
 
 
 @pytest.mark.parametrize("policy", ["float16", "bfloat16"])

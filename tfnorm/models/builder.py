@@ -108,13 +108,13 @@ def build(
         kernel_initializer=kernel_initializer or ("torch" if convention == "torch" else "he_normal"),
         pixels=_pixel_statistics(network, mean, std, pixel_max),
     )
-    policy, floatx = _policy(precision), keras.config.floatx()
+    policy = _policy(precision)
     with standard_settings(policy):
         model = _assemble(network, settings, policy, name or network.arch.name)
         if compile:
             model.compile(
                 optimizer=keras.optimizers.Adam(1e-3),
-                **_loss_and_accuracy(num_classes, floatx),
+                **loss_and_accuracy(num_classes),
                 # XLA makes convolutions about ten times slower on TensorFlow's CPU backend.
                 jit_compile="auto" if keras.backend.backend() != "tensorflow" else False,
             )
@@ -134,17 +134,18 @@ def _policy(precision: str | None):
     return keras.dtype_policies.get(PRECISIONS[precision])
 
 
-def _loss_and_accuracy(num_classes: int, floatx: str) -> dict[str, Any]:
-    """Return loss and metrics for `compile`."""
-    metrics: list[Any] = ["accuracy"]
+def loss_and_accuracy(num_classes: int) -> dict[str, Any]:
+    """Return loss and metrics for `compile`.
+
+    The metric is float32 by name: Keras would count images in its ``floatx``, and float16 ends at 65504.
+    """
     if num_classes == 1:
         loss: Any = keras.losses.BinaryCrossentropy(from_logits=True)
-        metrics = [keras.metrics.BinaryAccuracy("accuracy", dtype="float32", threshold=0.0)]
+        accuracy: Any = keras.metrics.BinaryAccuracy("accuracy", dtype="float32", threshold=0.0)
     else:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        if floatx == "float16":  # in which Keras would count images; there is no more than 65504
-            metrics = [keras.metrics.SparseCategoricalAccuracy("accuracy", dtype="float32")]
-    return {"loss": loss, "metrics": metrics}
+        accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy", dtype="float32")
+    return {"loss": loss, "metrics": [accuracy]}
 
 
 def _assemble(network: NetworkPlan, settings: LayerSettings, policy, name: str) -> keras.Model:

@@ -18,7 +18,7 @@ from tfnorm.files import results_come_first, whole_file, write_whole
 from tfnorm.history import read_history
 from tfnorm.keras_settings import BACKENDS, standard_settings, unknown_backend
 from tfnorm.misclassified import draw_misclassified, find_misclassified
-from tfnorm.models.builder import build
+from tfnorm.models.builder import build, loss_and_accuracy
 from tfnorm.ops import gradients_let_go, use_deterministic_operations
 from tfnorm.spec import NormSpec
 from tfnorm.training.caller import random_state_kept, retracing_unmentioned
@@ -181,8 +181,7 @@ class _Trainer:
         # So that the saved model can be evaluated; an optimizer without state leaves nothing behind in the file.
         self.network.compile(
             "sgd",
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
+            **loss_and_accuracy(data.num_classes),
             jit_compile=_JIT_COMPILE[keras.backend.backend()],
         )
         batches = Batches(
