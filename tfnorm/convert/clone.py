@@ -196,7 +196,7 @@ def _of_class(kind: Any, model: Any, *graph: Any) -> Any:
 
 def _warn_of_what_is_lost(pairs: list[tuple[Any, Any]], class_of: Callable[[keras.Model], type]) -> None:
     """Say what models have that their copies have not: their class, and weights that belong to no layer."""
-    plain = [old for old, new in pairs if type(new) is not class_of(old)]
+    plain = [old for old, new in pairs if not isinstance(new, class_of(old))]
     if plain:
         methods = sorted({name for model in plain for name in _own_methods(type(model))})
         lost = f" These methods of the class are left out: {', '.join(methods)}." if methods else ""
