@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tfnorm.errors import DataError, TfnormError
 from tfnorm.files import whole_file
-from tfnorm.model_file import check_imports, open_model, own_objects
+from tfnorm.model_file import check_imports, keras_version, open_model, own_objects
 from tfnorm.spec import NormSpec, parse_norm
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ class FileConversion:
 
     def _opened(self) -> keras.Model:
         from tfnorm.convert import load_tfa_model
-        from tfnorm.convert._tfa_file import written_by_keras_2
 
-        if written_by_keras_2(self.source):  # Keras 3 would open some of its layers as ones that compute something else
+        # Keras 3 would open some layers of Keras 2 as ones that compute something else.
+        if keras_version(self.source).startswith("2"):
             return load_tfa_model(self.source, safe_mode=not self.allow_lambda)
         return open_model(self.source, imports=self.imports, allow_lambda=self.allow_lambda)
 

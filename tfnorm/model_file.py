@@ -103,7 +103,7 @@ def _why_not_opened(path: str, raised: Exception, imports: Sequence[str]) -> str
     if called := re.match(r"Exception encountered when calling .*\n+(.*)", text):
         cause = called[1].rstrip(".")
     opening = f"tfnorm convert {shlex.quote(path)} OUT.keras --from-tfa"
-    unknown, version = UNKNOWN.search(cause), _keras_version(path)
+    unknown, version = UNKNOWN.search(cause), keras_version(path)
     if unknown and imports:
         cause, remedy = unknown[0], f"Register it in {' or '.join(imports)} under the name that it was saved with."
     elif unknown:
@@ -131,7 +131,7 @@ def _chain(raised: BaseException | None) -> Iterator[BaseException]:
         raised = raised.__cause__ or raised.__context__
 
 
-def _keras_version(path: str) -> str:
+def keras_version(path: str | os.PathLike[str]) -> str:
     """Return the version of Keras that a file says wrote it, or ""."""
     try:
         if zipfile.is_zipfile(path):
@@ -140,7 +140,8 @@ def _keras_version(path: str) -> str:
         import h5py
 
         with h5py.File(path) as file:
-            return str(file.attrs["keras_version"])
+            version = file.attrs["keras_version"]
+            return version.decode() if isinstance(version, bytes) else str(version)
     except Exception:  # a file may be wrong in any way
         return ""
 

@@ -125,6 +125,14 @@ def test_a_gate_reaches_all_units_and_stays_apart():
     assert merged([after, path]).reach == (-1, 16)
 
 
+def test_what_lies_apart_from_what_all_units_reach_widens_the_field():
+    path = Field(length=16).window(3, before=1, length=16)
+    row = Field(length=16).window(1, before=-2, length=1)  # the third pixel alone
+    both = merged([path, row])
+    assert (both.local, both.reach, both.size) == (3, (2, 2), 15)  # the last unit reads from pixel 2 to 16
+    assert merged([dataclasses.replace(path, length=None), row]).size == math.inf
+
+
 def test_single_units_join_to_one():
     first, second = Field(length=8).gathered(), Field(length=8).window(3, 2, before=1, length=4).gathered()
     both = merged([first, second])

@@ -269,6 +269,7 @@ FUNCTIONS = {
     "resize smoothly": lambda x: ops.image.resize(x, (17, 20), antialias=True),
     "repeat": lambda x: ops.repeat(x, 2, axis=2),
     "einsum": lambda x: ops.einsum("bhwc,cd->bhwd", x, np.ones((x.shape[-1], 3), "float32")),
+    "einsum with dots": lambda x: ops.einsum("...c,cd->...d", x, np.ones((x.shape[-1], 3), "float32")),
     "einsum turned": lambda x: ops.einsum("bhwc->bwhc", x),
     "matmul": lambda x: ops.matmul(x, np.ones((x.shape[-1], 3), "float32")),
     "swapped": lambda x: ops.swapaxes(x, 1, 2),
@@ -286,6 +287,14 @@ def test_functions_of_images(name):
     if turned:  # height and width of the image stay its first and second axis
         model = keras.Model(image, ops.swapaxes(model.output, 1, 2))
     assert check(model, 1e-5 if "smoothly" in name else 1e-12) > 10
+
+
+def test_a_row_that_is_added_to_all_rows():
+    image = keras.Input((HEIGHT, WIDTH, 1))
+    tensor = layers.Conv2D(1, 3, **ONES)(image)
+    model = keras.Model(image, tensor + tensor[:, 4:5])
+    rows = [np.flatnonzero(seen) for seen in responses(model, 1e-12)[0].T]
+    assert receptive_field(model)[-1].receptive_field == (max(row[-1] - row[0] + 1 for row in rows), 3)
 
 
 def test_repeated_units_of_fields_that_differ():

@@ -408,6 +408,10 @@ def test_multiply_adds_of_functions():
     assert (row.receptive_field, row.multiply_adds) == ((10,), 10 * 8 * 8)
     assert last(lambda x: ops.einsum("bhwc,bhwc->bc", x, x)).multiply_adds == 32 * 32 * 3
     assert last(lambda x: ops.einsum("bhwc,c->bhwc", x, np.ones(3, "float32"))).multiply_adds == 0
+    for subscripts in ("...c,cd->...d", "b...c,cd->b...d", "...wc,cd->...wd", "...c,cd"):
+        row = last(lambda x, subscripts=subscripts: ops.einsum(subscripts, x, matrix))
+        assert (row.receptive_field, row.multiply_adds) == ((1, 1), 32 * 32 * 3 * 5)
+    assert last(lambda x: ops.einsum("...c,...c->...", x, np.ones((1, 32, 3), "float32"))).multiply_adds == 32 * 32 * 3
     row = last(lambda x: ops.matmul(np.ones((7, 10), "float32"), x), shape=(10, 8))
     assert (row.receptive_field, row.multiply_adds) == ((10,), 7 * 10 * 8)
     assert last(lambda x: ops.sort(x, axis=1)).multiply_adds == 0

@@ -3,6 +3,7 @@
 import re
 
 import keras
+import numpy as np
 import pytest
 from folding import assert_same_outputs, bn, chain, fold, randomize
 from keras import layers
@@ -187,6 +188,20 @@ def test_a_bias_that_keras_adds_along_the_width(side, bias, seeded):
     }
     one = [bn(axis=1), layers.Conv2D(1, 2, data_format="channels_first", name="conv")]
     assert fold(chain((4, 5, 2), *one), seeded)[1] == {"bn": "conv"}
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only Keras on TensorFlow adds such a bias wrongly")
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_a_bias_that_keras_may_add_along_an_open_width(side, seeded):
+    conv = layers.Conv2D(6, 2, data_format="channels_first", use_bias=False, name="conv")
+    parts = [bn(axis=1), conv] if side == "after" else [conv, bn(axis=1)]
+    model = chain((4, None, None), *parts)
+    randomize(model, seeded)
+    folded, report = fold_batch_norm(model, return_report=True)
+    assert report.changes == () and ("may be as wide" in report.kept[0].note or side == "after")
+    for width in (7, 8):  # outputs that are as wide as there are channels, and others
+        x = seeded.normal(size=(2, 4, 5, width)).astype("float32")
+        np.testing.assert_allclose(folded(x), model(x), atol=1e-5)
 
 
 def test_a_convolution_with_several_norms(seeded):

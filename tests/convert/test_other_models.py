@@ -226,23 +226,33 @@ class DoubledChain(keras.Sequential):
         return 2 * super().call(inputs, training=training, mask=mask)
 
 
+class DoubledOutside(Backbone):
+    def __call__(self, *args, **kwargs):
+        return 2 * super().__call__(*args, **kwargs)
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
 @pytest.mark.parametrize("conversion", CONVERSIONS)
 def test_a_call_of_ones_own_is_refused(conversion):
     chain = DoubledChain([keras.Input((8, 8, 3)), layers.Dense(8, name="head")], name="chain")
-    for model in (Doubled(name="net"), chain):
+    for model in (Doubled(name="net"), DoubledOutside(name="net"), chain):
         with pytest.raises(TfnormError) as caught:
             CONVERSIONS[conversion](model)
         for words in (type(model).__name__, repr(model.name), "`call`", "keras.Model(model.inputs, model.outputs)"):
             assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", [Doubled, DoubledOutside])
 @pytest.mark.parametrize("conversion", EXACT)
-def test_a_call_of_ones_own_inside_a_model_stays(conversion, seeded):
+def test_a_call_of_ones_own_inside_a_model_stays(conversion, kind, seeded):
     image = keras.Input((8, 8, 3))
-    x = layers.BatchNormalization(name="last")(layers.Dense(4, name="outer")(Doubled(name="net")(image)))
+    x = layers.BatchNormalization(name="last")(layers.Dense(4, name="outer")(kind(name="net")(image)))
     model = randomize(keras.Model(image, x), seeded)
     new, sentences = heard(CONVERSIONS[conversion], model)
-    assert sentences == [] and type(new.get_layer("net")) is Doubled
+    assert sentences == [] and type(new.get_layer("net")) is kind
     assert type(new.get_layer("net").get_layer("bn")) is layers.BatchNormalization
     x = images(seeded, 2, 8, 8, 3)
     assert_close(new(x), model(x))

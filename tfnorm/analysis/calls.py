@@ -179,13 +179,33 @@ def _reordered(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
     return [renumbered(trace, shapes[0], lambda place: order.index(place + 1) - 1)]
 
 
+def einsum_labels(call: Call) -> tuple[list[list[Any]], list[Any]]:
+    """Return the labels of the axes of each operand of an einsum, batch axis included, and of its result.
+
+    Those that "..." stands for are negative numbers, counted from the last.
+    """
+    terms, arrow, result = call.operation.subscripts.replace(" ", "").partition("->")
+    operands = terms.split(",")
+    if not arrow:
+        once = sorted(label for label in set(terms) - set(".,") if terms.count(label) == 1)
+        result = "..." * ("..." in terms) + "".join(once)
+    ranks = [len(operand.shape) + isinstance(operand, Trace) for operand in call.args]
+    hidden = [rank - len(labels.replace("...", "")) for labels, rank in zip(operands, ranks, strict=True)]
+
+    def spelled(labels: str, count: int) -> list[Any]:
+        before, dots, after = labels.partition("...")
+        return [*before, *(range(-count, 0) if dots else ()), *after]
+
+    return [spelled(*pair) for pair in zip(operands, hidden, strict=True)], spelled(result, max(hidden))
+
+
 def _einsum(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
-    terms, _, result = call.operation.subscripts.replace(" ", "").partition("->")
+    terms, result = einsum_labels(call)
     moved = []
-    for labels, operand in zip(terms.split(","), call.args, strict=True):
+    for labels, operand in zip(terms, call.args, strict=True):
         if not isinstance(operand, Trace):
             continue
-        if "." in labels or not result or len(set(labels)) < len(labels) or result[:1] != labels[:1]:
+        if not result or len(set(labels)) < len(labels) or result[0] != labels[0]:
             return _unknown(call.inputs[0], shapes, f"what {call.operation.subscripts!r} reads is not followed")
         moved.append(_contracted(operand, labels[1:], result[1:], shapes[0]))
     return [joined(moved, shapes[0])]

@@ -13,7 +13,7 @@ from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
 from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
 from keras.src.layers.convolutional.base_separable_conv import BaseSeparableConv
 
-from tfnorm.analysis.calls import ATTENTIONS, attention_inputs
+from tfnorm.analysis.calls import ATTENTIONS, attention_inputs, einsum_labels
 from tfnorm.analysis.graph import Call, graph_of, has_known_call, walk
 from tfnorm.analysis.reading import is_known, read_call
 from tfnorm.analysis.trace import Shape, Trace
@@ -188,16 +188,17 @@ def _matmul(call: Call, output: Shape) -> int:
 
 
 def _einsum_of_arguments(call: Call, output: Shape) -> int | None:
-    terms, _, result = call.operation.subscripts.replace(" ", "").partition("->")
-    operands = terms.split(",")
+    operands, result = einsum_labels(call)
     if len(operands) == 1:
         return 0
-    if "." in terms or not result or len(operands) > 2:  # of more, it depends on their order
+    if len(operands) > 2:  # it depends on their order
         return None
-    sizes: dict[str, int | None] = {}
+    sizes: dict[Any, int | None] = {}
     for labels, operand in zip(operands, call.args, strict=True):
-        sizes |= zip(labels[isinstance(operand, Trace) :], operand.shape, strict=True)
-    sizes.pop(result[0], None)  # the batch
+        axes = zip(labels[isinstance(operand, Trace) :], operand.shape, strict=True)
+        sizes |= {label: side for label, side in axes if side != 1 or label not in sizes}
+    batches = {labels[0] for labels, operand in zip(operands, call.args, strict=True) if isinstance(operand, Trace)}
+    sizes = {label: side for label, side in sizes.items() if label not in batches}
     return _product(list(sizes.values())) if set(sizes) - set(result) else 0
 
 

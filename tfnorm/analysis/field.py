@@ -54,8 +54,15 @@ class Field:
 
     @property
     def size(self) -> int | float:
-        """Size in pixels of the largest unit's field; ``math.inf`` if it is the whole image, whatever its size."""
-        return max(self.local, _size(self.reach))
+        """Size in pixels of the largest unit's field; ``math.inf`` if it depends on the size of the image."""
+        if self.reach is None:
+            return self.local
+        if self.length is None:
+            return math.inf
+        first, last = self.reach
+        # Of units apart from what they reach, such as those far from a row that is added to all rows.
+        apart = [span for span in self._ends() if span is not None and not first <= sum(span) / 2 <= last]
+        return max(self.local, *(_size(_hull((self.reach, span))) for span in (self.reach, *apart)))
 
     @property
     def start(self) -> float | None:
@@ -132,16 +139,19 @@ class Field:
         """Return the field of one unit that reads all units. Its jump remains, as that of a window without stride."""
         hull: Span | None = (-math.inf, math.inf)
         if self.length is not None:
-            # Fields move on steadily, so the first and the last period hold both ends.
-            period = min(len(self.spans), self.length)
-            units = (*range(period), *range(self.length - period, self.length))
-            hull = _hull(self.at(unit) for unit in units)
+            hull = _hull(self._ends())
         return replace(self, spans=(hull,), shift=self.jump, length=1)
 
     def with_reach(self, other: Field) -> Field:
         """Return the field of units that each read all that ``other`` reads besides their own."""
         everything = other.gathered()
         return replace(self, reach=_hull((self.reach, everything.reach, *everything.spans)))
+
+    def _ends(self) -> list[Span | None]:
+        """Return the spans of the first and the last period, which hold both ends, as fields move on steadily."""
+        length = self.length or 0
+        period = min(len(self.spans), length)
+        return [self.at(unit) for unit in (*range(period), *range(length - period, length))]
 
     def _with(
         self, period: int, shift: Fraction | int, length: int | None, taps: Callable[[int], Iterable[int]]

@@ -54,16 +54,23 @@ def check_graph(model: Any) -> None:
 
 def graph_of(layer: Any) -> Functional | None:
     """Return the functional model that a layer is or holds; None if it is another layer."""
-    # A subclass that computes something else has a graph that does not tell.
-    if isinstance(layer, keras.Sequential):
-        return layer._functional if type(layer).call is keras.Sequential.call else None
-    return layer if isinstance(layer, Functional) and type(layer).call is Functional.call else None
+    if not computes_its_graph(layer):
+        return None
+    return layer._functional if isinstance(layer, keras.Sequential) else layer
+
+
+def computes_its_graph(layer: Any) -> bool:
+    """Return whether a layer is a functional or sequential model whose class does not compute something else."""
+    base = keras.Sequential if isinstance(layer, keras.Sequential) else Functional
+    kind = type(layer)
+    return isinstance(layer, base) and kind.call is base.call and kind.__call__ is base.__call__
 
 
 def has_known_call(layer: Any) -> bool:
     """Return whether a layer computes what Keras or tfnorm wrote, not what a subclass of theirs makes of it."""
-    definer = next((kind for kind in type(layer).__mro__ if "call" in vars(kind)), type(layer))
-    return definer.__module__.split(".")[0] in ("keras", "tfnorm")
+    kinds = type(layer).__mro__
+    definers = [next(kind for kind in kinds if name in vars(kind)) for name in ("call", "__call__")]
+    return all(kind.__module__.split(".")[0] in ("keras", "tfnorm") for kind in definers)
 
 
 def in_order(given: Any, model: Any) -> list[Any]:

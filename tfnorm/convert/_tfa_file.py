@@ -69,21 +69,6 @@ def read_file(path: str | os.PathLike[str]) -> SavedFile:
     )
 
 
-def written_by_keras_2(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file says that Keras 2 wrote it; False for one that cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            packed = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
-        if packed:
-            with zipfile.ZipFile(path) as archive:
-                version = _parsed(_entry(str(path), archive, METADATA, os.path.getsize(path))).get("keras_version")
-        else:
-            version = _text(Hdf5(Path(path).read_bytes()).root, "keras_version")
-    except Exception:  # a damaged file may raise anything; whoever opens it says what is wrong
-        return False
-    return str(version).startswith("2")
-
-
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the description of a model that `model.to_json` wrote to a file, with the version that wrote it."""
     where = str(path)

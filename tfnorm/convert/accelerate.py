@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfnorm.convert.clone import clone_with, remake
+from tfnorm.convert.clone import check_cloneable, clone_with, remake
 from tfnorm.convert.graph import Network
 from tfnorm.convert.kinds import NORMS
 from tfnorm.convert.report import Report, warn_of_no_change
@@ -51,10 +51,11 @@ def accelerate(model: keras.Model, *, return_report: bool = False) -> keras.Mode
         >>> type(model.get_layer("bn_Conv1"))
         <class 'tfnorm.layers.batch_normalization.BatchNormalization'>
     """
+    check_cloneable(model)
+    made: dict[int, tuple[Any, Any]] = {}
+    fast = clone_with(model, lambda layer: remake(layer, _fast_class(layer)), made=made)
+    kinds = {id(old): type(new).__name__ for old, new in made.values() if type(new) is _fast_class(old)}
     network = Network(model)
-    fast = clone_with(model, lambda layer: remake(layer, _fast_class(layer)))
-    parts = [part for layer in network.layers for part in (layer, getattr(layer, "layer", None))]
-    kinds = {id(part): kind.__name__ for part in parts if (kind := _fast_class(part))}
     changes, kept = [], []
     for layer in network.everything:
         if id(layer) in kinds:

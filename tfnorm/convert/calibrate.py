@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfnorm.convert.clone import Chain, has_graph, remake
+from tfnorm.analysis.graph import computes_its_graph
+from tfnorm.convert.clone import Chain, remake
 from tfnorm.convert.graph import Graph
 from tfnorm.convert.kinds import BATCH_NORMS
 from tfnorm.convert.norms import along, by_channel, weight_of
@@ -166,7 +167,7 @@ def _call(layer: Any, made: dict[int, tuple[Any, Any]], args: Any, kwargs: Any, 
     kwargs.pop("training", None)
     old_args, old_kwargs = _side("old", (args, kwargs))
     new_args, new_kwargs = _side("new", (args, kwargs))
-    if has_graph(layer):
+    if computes_its_graph(layer):
         standardize = Graph(layer).functional._standardize_inputs
         pairs = [_Pair(*pair) for pair in zip(standardize(*old_args), standardize(*new_args), strict=True)]
         return _run(layer, made, pairs, fits)

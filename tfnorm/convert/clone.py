@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import tempfile
@@ -16,6 +17,7 @@ import numpy as np
 from keras.src.models.functional import Functional, functional_like_constructor
 from keras.src.saving.serialization_lib import SafeModeScope
 
+from tfnorm.analysis.graph import computes_its_graph
 from tfnorm.errors import TfnormError, check_keras_3
 
 # What the configuration of a functional model says about its graph; the rest are arguments of its class.
@@ -29,13 +31,13 @@ def check_cloneable(model: keras.Model) -> None:
     if isinstance(model, str | os.PathLike):
         raise TfnormError(f"A model is needed. Received: {str(model)!r}. Open a file with keras.models.load_model.")
     check_keras_3(model)
-    if not has_graph(model):
+    if not computes_its_graph(model):
         name = f" {model.name!r}" if hasattr(model, "name") else ""
         if isinstance(model, Functional | keras.Sequential) and getattr(model, "inputs", None):
             raise TfnormError(
-                f"The class {type(model).__name__} of the model{name} has a `call` of its own, so the model computes "
-                "something else than its graph. Only the graph can be converted: if that is what you want, convert "
-                "keras.Model(model.inputs, model.outputs)."
+                f"The class {type(model).__name__} of the model{name} has a `call` or `__call__` of its own, so the "
+                "model computes something else than its graph. Only the graph can be converted: if that is what you "
+                "want, convert keras.Model(model.inputs, model.outputs)."
             )
         raise TfnormError(
             f"Only functional and sequential models can be converted. Received: {type(model).__name__}{name}. "
@@ -117,9 +119,9 @@ def clone_with(
         for part, new_part in parts:
             _carry_state(part, new_part)
     for old, new in made.values():
-        if isinstance(old, keras.Model) and old.compiled and has_graph(old) and compiles(old):
+        if isinstance(old, keras.Model) and old.compiled and computes_its_graph(old) and compiles(old):
             _compile_like(old, new, twins, with_state=same_weights)
-    _warn_of_what_is_lost([(old, new) for old, new in made.values() if has_graph(old)], class_of)
+    _warn_of_what_is_lost([(old, new) for old, new in made.values() if computes_its_graph(old)], class_of)
     return copy
 
 
@@ -173,13 +175,6 @@ def _remade(layer: Any, kind: type, config: dict[str, Any]):
     return new
 
 
-def has_graph(layer) -> bool:
-    """Return whether ``layer`` is a model that computes its graph, which can be made again with layers of our own."""
-    if isinstance(layer, keras.Sequential):
-        return type(layer).call is keras.Sequential.call
-    return isinstance(layer, Functional) and type(layer).call is Functional.call
-
-
 def _of_class(kind: Any, model: Any, *graph: Any) -> Any:
     """Return a model of a graph like ``model``, of a class if its __init__ takes a graph, or else of Keras's own."""
     if isinstance(model, keras.Sequential):
@@ -228,8 +223,7 @@ def _own_methods(kind: type) -> Iterator[str]:
     base = keras.Sequential if issubclass(kind, keras.Sequential) else Functional
     for name in dir(base):
         own, given = (inspect.getattr_static(each, name) for each in (kind, base))
-        public = not name.startswith("_") or name == "__call__"
-        if public and isinstance(given, FunctionType) and own is not given and name not in _OF_MAKING:
+        if not name.startswith("_") and isinstance(given, FunctionType) and own is not given and name not in _OF_MAKING:
             yield name
 
 
@@ -242,7 +236,7 @@ def output_names(old: keras.Model, new: keras.Model) -> dict[str, str]:
 
 def is_container(layer) -> bool:
     """Return whether the layers inside ``layer`` are copied one by one, rather than by its configuration."""
-    return has_graph(layer) or type(layer) is keras.layers.TimeDistributed
+    return computes_its_graph(layer) or type(layer) is keras.layers.TimeDistributed
 
 
 def _copied(
@@ -258,13 +252,14 @@ def _copied(
 
     if isinstance(layer, keras.layers.InputLayer):
         new = remake(layer)
-    elif isinstance(layer, keras.Sequential) and has_graph(layer):
+    elif isinstance(layer, keras.Sequential) and computes_its_graph(layer):
         # `layers` leaves the input out.
         inner_layers = [part for inner in layer._layers for part in _parts(copied(inner))]
         new = _of_class(type(layer), layer, inner_layers)
-    elif has_graph(layer):
+    elif computes_its_graph(layer):
         inputs = keras.tree.map_structure(lambda tensor: copied(tensor._keras_history.operation).output, layer.input)
-        new = _of_class(class_of(layer), layer, inputs, layer._run_through_graph(inputs, operation_fn=copied))
+        outputs = layer._run_through_graph(inputs, operation_fn=lambda operation: _called(copied(operation)))
+        new = _of_class(class_of(layer), layer, inputs, outputs)
     elif is_container(layer):
         config = layer.get_config()
         del config["layer"]
@@ -279,6 +274,11 @@ def _copied(
         part._dtype_policy = layer.dtype_policy  # not in the configuration of a model or an input
     made[id(layer)] = layer, new
     return new
+
+
+def _called(new: Any) -> Callable[..., Any]:
+    """Return how to call a copy in a graph, which has what a `__call__` of its class adds already."""
+    return functools.partial(keras.Layer.__call__, new) if isinstance(new, keras.Layer) else new
 
 
 def _parts(new) -> tuple[Any, ...]:

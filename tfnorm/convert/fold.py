@@ -249,7 +249,8 @@ class _Folding:
         if is_adapted(layer):
             return None, f"{layer.name!r} is quantized or has LoRA weights"
         if _mistakes_its_bias(layer, tensor.shape):
-            return None, f"the outputs of {layer.name!r} are as wide as it has channels, which are first: {MISTAKE}"
+            wide = "may be" if tensor.shape[-1] is None else "are"
+            return None, f"the outputs of {layer.name!r} {wide} as wide as it has channels, which are first: {MISTAKE}"
         return maker, ""
 
     def _after(
@@ -301,10 +302,11 @@ class _Folding:
 
 
 def _mistakes_its_bias(layer: Any, shape: tuple[int | None, ...]) -> bool:
-    """Return whether Keras adds the bias of a layer with outputs of ``shape`` along another axis than the channels."""
+    """Return whether Keras may add the bias of a layer with outputs of ``shape`` along the width, not the channels."""
     first = getattr(layer, "data_format", None) == "channels_first"
     # Its `ops.add` takes what has the size of the last axis for a bias of that axis.
-    return first and keras.backend.backend() == "tensorflow" and shape[1] == shape[-1] != 1
+    alike = shape[-1] in (None, shape[1]) and shape[1] != 1
+    return first and alike and keras.backend.backend() == "tensorflow"
 
 
 def _flattened(layer: Any, shape: tuple[int, ...], axis: int, channels: np.ndarray) -> np.ndarray:

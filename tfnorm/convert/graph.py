@@ -8,7 +8,8 @@ from typing import Any
 
 import keras
 
-from tfnorm.convert.clone import check_cloneable, has_graph
+from tfnorm.analysis.graph import computes_its_graph
+from tfnorm.convert.clone import check_cloneable
 from tfnorm.convert.report import Change
 from tfnorm.errors import TfnormError, nearest
 
@@ -90,7 +91,7 @@ class Network:
             self.layers.append(layer)
             self.everything.append(layer)
             inner = layer.layer if type(layer) is keras.layers.TimeDistributed else layer
-            if has_graph(inner):
+            if computes_its_graph(inner):
                 self._walk(inner, layer, f"{path}/")
             elif isinstance(layer, keras.Layer):
                 for part in layer._flatten_layers(include_self=False):
