@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -140,18 +140,13 @@ def gradients_let_go() -> Iterator[None]:
     """
     import keras
 
-    noted: dict[str, Any] = {}
-    if keras.backend.backend() == "tensorflow":
-        with suppress(ImportError, AttributeError):  # private to TensorFlow; without it graphs stay, as everywhere
-            from tensorflow.python.framework.ops import gradient_registry
-
-            noted = gradient_registry._registry
-    before = set(noted)
-    try:
+    if keras.backend.backend() != "tensorflow":
         yield
-    finally:
-        for name in [name for name in list(noted) if name.startswith("CustomGradient-") and name not in before]:
-            noted.pop(name, None)
+        return
+    from tfnorm.ops._tf_gradients import gradients_let_go
+
+    with gradients_let_go():
+        yield
 
 
 # What Linux calls the instructions that multiply in these types.
