@@ -119,6 +119,19 @@ def use_deterministic_operations() -> None:
         tf.config.experimental.enable_op_determinism()
 
 
+def set_random_seed(seed: int) -> None:
+    """Do as `keras.utils.set_random_seed`, and keep the graphs that TensorFlow has compiled ready to run."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        keras.utils.set_random_seed(seed)
+        return
+    from tfnorm.ops._tf_seed import compiled_code_kept
+
+    with compiled_code_kept():
+        keras.utils.set_random_seed(seed)
+
+
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return ``function`` as one graph where the backend has graphs without compilation, else as it is."""
     import keras
