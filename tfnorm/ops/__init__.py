@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -119,6 +119,19 @@ def use_deterministic_operations() -> None:
         tf.config.experimental.enable_op_determinism()
 
 
+def set_random_seed(seed: int) -> None:
+    """Do as `keras.utils.set_random_seed`, and keep the graphs that TensorFlow has compiled ready to run."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        keras.utils.set_random_seed(seed)
+        return
+    from tfnorm.ops._tf_seed import compiled_code_kept
+
+    with compiled_code_kept():
+        keras.utils.set_random_seed(seed)
+
+
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return ``function`` as one graph where the backend has graphs without compilation, else as it is."""
     import keras
@@ -140,18 +153,13 @@ def gradients_let_go() -> Iterator[None]:
     """
     import keras
 
-    noted: dict[str, Any] = {}
-    if keras.backend.backend() == "tensorflow":
-        with suppress(ImportError, AttributeError):  # private to TensorFlow; without it graphs stay, as everywhere
-            from tensorflow.python.framework.ops import gradient_registry
-
-            noted = gradient_registry._registry
-    before = set(noted)
-    try:
+    if keras.backend.backend() != "tensorflow":
         yield
-    finally:
-        for name in [name for name in list(noted) if name.startswith("CustomGradient-") and name not in before]:
-            noted.pop(name, None)
+        return
+    from tfnorm.ops._tf_gradients import gradients_let_go
+
+    with gradients_let_go():
+        yield
 
 
 # What Linux calls the instructions that multiply in these types.

@@ -19,7 +19,7 @@ from tfnorm.history import read_history
 from tfnorm.keras_settings import BACKENDS, standard_settings, unknown_backend
 from tfnorm.misclassified import draw_misclassified, find_misclassified
 from tfnorm.models.builder import build, loss_and_accuracy
-from tfnorm.ops import gradients_let_go, use_deterministic_operations
+from tfnorm.ops import gradients_let_go, set_random_seed, use_deterministic_operations
 from tfnorm.spec import NormSpec
 from tfnorm.training.caller import random_state_kept, retracing_unmentioned
 from tfnorm.training.config import TrainConfig, checked, default_name
@@ -161,7 +161,7 @@ class _Trainer:
         if config.teacher is not None:
             self.teacher = load_teacher(config.teacher, data)
         self.folder.sweep()
-        keras.utils.set_random_seed(config.seed)
+        set_random_seed(config.seed)
         use_deterministic_operations()
         self.network = build(
             config.arch,
