@@ -232,8 +232,7 @@ class _Trainer:
         Runs that differ in their seed alone have one graph: everything that the seed decides is in the state. Tracing
         takes as long as several epochs on a small data set.
         """
-        settings = keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format()
-        kind = repr(({**asked, "seed": None}, self.data.fingerprint, self.data.num_classes, settings))
+        kind = repr(({**asked, "seed": None}, self.data.fingerprint, self.data.num_classes))
         at_work = _graphs.pop(kind, trained)
         if at_work is not trained:
             restore_state(at_work, state_of(trained))
