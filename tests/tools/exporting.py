@@ -27,11 +27,11 @@ np.savez(sys.argv[3], **outputs)
 def difference(found, expected):
     """Return the largest difference as a share of the largest output; infinite where something is no number.
 
-    Outputs below 1e-3 are rounding: an instance norm over one pixel gives 0, and so does all that follows it.
+    Outputs below 1e-2 may be rounding alone: an instance norm over one pixel gives 0, and so does what follows it.
     """
     if not np.isfinite(found).all():
         return np.inf
-    return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-3))
+    return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-2))
 
 
 @contextlib.contextmanager
