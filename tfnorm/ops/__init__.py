@@ -119,19 +119,6 @@ def use_deterministic_operations() -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def set_random_seed(seed: int) -> None:
-    """Do as `keras.utils.set_random_seed`, and keep the graphs that TensorFlow has compiled ready to run."""
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        keras.utils.set_random_seed(seed)
-        return
-    from tfnorm.ops._tf_seed import compiled_code_kept
-
-    with compiled_code_kept():
-        keras.utils.set_random_seed(seed)
-
-
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return ``function`` as one graph where the backend has graphs without compilation, else as it is."""
     import keras
@@ -144,21 +131,19 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def gradients_let_go() -> Iterator[None]:
-    """Let go of the graphs that were traced inside, once nobody else holds them.
+def graphs_let_go() -> Iterator[None]:
+    """Trace graphs inside that leave no memory behind once nobody holds them; see `tfnorm.ops._tf_memory`.
 
-    TensorFlow notes the gradient of every operation with a gradient of its own under a new name, for good, and with it
-    the graph that the operation is in: each training would leave its graphs behind. What was noted inside is taken
-    away at the end. A graph that was traced inside can still run, but not be differentiated from outside any more.
+    A graph that was traced inside cannot be compiled by XLA as a whole, nor be differentiated from outside.
     """
     import keras
 
     if keras.backend.backend() != "tensorflow":
         yield
         return
-    from tfnorm.ops._tf_gradients import gradients_let_go
+    from tfnorm.ops import _tf_memory
 
-    with gradients_let_go():
+    with _tf_memory.graphs_let_go():
         yield
 
 

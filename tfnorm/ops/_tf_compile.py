@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import tensorflow as tf
@@ -52,22 +54,71 @@ def one_pass(function: Callable) -> Callable:
     """Compile ``function`` of tensors, so that it reads its arguments once and writes its results once.
 
     It is traced once for each combination of dtypes, shapes and keyword arguments, and is shared by all layers and
-    models. XLA then compiles it once for each size of what the shape leaves open.
+    models. XLA then compiles it once for each size of what the shape leaves open. A pass that another one calls is a
+    part of that.
     """
 
     @functools.cache
     def traced(signature, options):
+        def whole(*tensors):
+            token = _within.set(True)
+            try:
+                return function(*tensors, **dict(options))
+            finally:
+                _within.reset(token)
+
         specs = [tf.TensorSpec(shape, dtype) for shape, dtype in signature]
-        return tf.function(
-            functools.partial(function, **dict(options)), input_signature=specs, jit_compile=True, autograph=False
-        )
+        return tf.function(whole, input_signature=specs, jit_compile=True, autograph=False)
 
     @functools.wraps(function)
     def call(*tensors, **options):
+        if _within.get():
+            return function(*tensors, **options)
         signature = tuple((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
-        return traced(signature, tuple(sorted(options.items())))(*tensors)
+        run = traced(signature, tuple(sorted(options.items())))
+        return _launch(run, tensors) if _launching.get() and not tf.executing_eagerly() else run(*tensors)
 
     return call
+
+
+# Whether a pass is being traced, and whether passes are launched by an operation of their own.
+_within: ContextVar[bool] = ContextVar("within", default=False)
+_launching: ContextVar[bool] = ContextVar("launching", default=False)
+
+
+@contextmanager
+def passes_launched() -> Iterator[None]:
+    """Have graphs that are traced inside launch compiled passes by an operation, in place of a call.
+
+    It is the operation that TensorFlow makes of such a call. Making it, TensorFlow sets the function up beside it and
+    never takes that down: 7 MB for each time that the graph of a small network is set up. XLA cannot compile the
+    operation as a part of something larger, so this is for graphs that are not compiled as a whole.
+    """
+    token = _launching.set(True)
+    try:
+        yield
+    finally:
+        _launching.reset(token)
+
+
+def _launch(run, tensors):
+    """Return what the compiled function ``run`` makes of ``tensors``, in the graph that is being traced."""
+    concrete = run.get_concrete_function()
+    concrete.add_to_graph()
+    attributes = {
+        name: tf.compat.v1.AttrValue() for name in ("Tconstants", "Targs", "Nresources", "Tresults", "function")
+    }
+    attributes["Tconstants"].list.SetInParent()
+    attributes["Targs"].list.type.extend(tensor.dtype.as_datatype_enum for tensor in tensors)
+    attributes["Nresources"].i = 0
+    attributes["Tresults"].list.type.extend(output.dtype.as_datatype_enum for output in concrete.outputs)
+    attributes["function"].func.name = concrete.name
+    launch = tf.compat.v1.get_default_graph().create_op(
+        "XlaLaunch", list(tensors), [output.dtype for output in concrete.outputs], attrs=attributes
+    )
+    for output, known in zip(launch.outputs, concrete.outputs, strict=True):
+        output.set_shape(known.shape)
+    return tf.nest.pack_sequence_as(concrete.structured_outputs, launch.outputs)
 
 
 def passes(function: Callable) -> Callable:

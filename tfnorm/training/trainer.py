@@ -19,7 +19,7 @@ from tfnorm.history import read_history
 from tfnorm.keras_settings import BACKENDS, standard_settings, unknown_backend
 from tfnorm.misclassified import draw_misclassified, find_misclassified
 from tfnorm.models.builder import build, loss_and_accuracy
-from tfnorm.ops import gradients_let_go, set_random_seed, use_deterministic_operations
+from tfnorm.ops import graphs_let_go, use_deterministic_operations
 from tfnorm.spec import NormSpec
 from tfnorm.training.caller import random_state_kept, retracing_unmentioned
 from tfnorm.training.config import TrainConfig, checked, default_name
@@ -134,7 +134,7 @@ def train_on(
             folder.check(asked, data.fingerprint, data.class_names)
             if not folder.finished:
                 words = memory_in_words(config, data, folder.path)
-                with standard_settings(), random_state_kept(), retracing_unmentioned(), gradients_let_go(), words:
+                with standard_settings(), random_state_kept(), retracing_unmentioned(), graphs_let_go(), words:
                     return _Trainer(config, folder, data, progress, trackers).run(asked)
     catch_up(folder.path, trackers)
     progress.skipped(folder.path, config.epochs)
@@ -161,7 +161,7 @@ class _Trainer:
         if config.teacher is not None:
             self.teacher = load_teacher(config.teacher, data)
         self.folder.sweep()
-        set_random_seed(config.seed)
+        keras.utils.set_random_seed(config.seed)
         use_deterministic_operations()
         self.network = build(
             config.arch,
