@@ -60,14 +60,9 @@ def one_pass(function: Callable) -> Callable:
 
     @functools.cache
     def traced(signature, options):
-        def whole(*tensors):
-            token = _within.set(True)
-            try:
-                return function(*tensors, **dict(options))
-            finally:
-                _within.reset(token)
-
         specs = [tf.TensorSpec(shape, dtype) for shape, dtype in signature]
+        # TensorFlow would warn of code that is traced again and again; a partial function has none that it knows.
+        whole = functools.partial(_traced_whole, function, dict(options))
         return tf.function(whole, input_signature=specs, jit_compile=True, autograph=False)
 
     @functools.wraps(function)
@@ -84,6 +79,15 @@ def one_pass(function: Callable) -> Callable:
 # Whether a pass is being traced, and whether passes are launched by an operation of their own.
 _within: ContextVar[bool] = ContextVar("within", default=False)
 _launching: ContextVar[bool] = ContextVar("launching", default=False)
+
+
+def _traced_whole(function, options, *tensors):
+    """Call a pass while it is traced, so that those it calls are parts of it."""
+    token = _within.set(True)
+    try:
+        return function(*tensors, **options)
+    finally:
+        _within.reset(token)
 
 
 @contextmanager
