@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfnorm.compare import engines, memory
+from tfnorm.compare import engines
 from tfnorm.compare.grid import plan_grid
 from tfnorm.compare.memory import BYTES_OF_A_PROCESS, worker_bytes
 from tfnorm.datasets.load import load, stored_shape
@@ -94,6 +94,6 @@ def test_large_images_get_fewer_jobs(monkeypatch, places):
 
 
 def test_a_system_that_does_not_tell_its_memory_decides_by_cores(monkeypatch):
-    monkeypatch.setattr(memory.Path, "read_text", lambda *_, **__: "")
+    monkeypatch.setattr(engines, "available_memory", lambda: None)
     monkeypatch.setattr(engines.os, "sched_getaffinity", lambda _: range(3))
     assert engines.default_jobs() == 3

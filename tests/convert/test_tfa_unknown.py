@@ -118,7 +118,7 @@ def test_code_in_a_file_runs_only_if_asked(file, unpacked, tmp_path, monkeypatch
             h5.attrs["model_config"] = json.dumps(config)
     assert cases.sentence(path) == (
         f"{path} holds Python code, which is not run unless you ask: Lambda ('run'). "
-        "If you trust whoever wrote it, pass safe_mode=False."
+        "If you trust whoever wrote it, pass safe_mode=False (--allow-lambda on the command line)."
     )
     assert not Path("was_run").exists()
     model = load_tfa_model(path, safe_mode=False)

@@ -106,7 +106,7 @@ def test_one_matrix_is_drawn_into_given_axes():
         ),
         (
             {"bn": [LOST[:, :2]]},
-            "The classes must lie between 0 and 1, as there are 2 logits an image. Received: classes from 0 to 3.",
+            "The classes must lie between 0 and 1, as the model tells 2 classes apart. Received: classes from 0 to 3.",
         ),
     ],
     ids=["nothing", "no seed", "shapes", "classes"],

@@ -79,6 +79,10 @@ class ImageClassifier(keras.Model):
             warnings.warn(sentence, stacklevel=4)
 
 
+# In an .h5 file the class of a model stands without its package.
+keras.saving.get_custom_objects()["ImageClassifier"] = ImageClassifier
+
+
 def _misfit(images: np.ndarray, layer: keras.Layer, shape: tuple[int, ...]) -> str | None:
     """Return what is wrong with images (batch, height, width, channels) for a layer that standardizes pixels."""
     probe = np.stack([np.zeros(shape), np.ones(shape)]).astype("float32")
