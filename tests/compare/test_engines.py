@@ -194,7 +194,8 @@ def test_processes_end_with_their_parent_and_ctrl_c_says_what_is_kept(tmp_path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")
-    assert err == "tfnorm: stopped; finished epochs are kept, and the same command goes on from there.\n"
+    assert err.endswith("\ntfnorm: stopped; finished epochs are kept, and the same command goes on from there.\n")
+    assert "none/seed-0: training starts" in err
     assert gone(worker) and more > epochs
 
 
@@ -327,7 +328,7 @@ def test_a_process_is_replaced_after_some_kinds_of_runs_and_changes_no_result(sw
     assert not run_local(swept.planned, nearly, jobs=1, progress=watcher)
     assert len(set(watcher.pids.values())) == 2
     for folder in FOLDERS[1::2]:
-        assert outcome(Run(nearly / folder)) == outcome(Run(swept.path / folder))
+        assert outcome(nearly / folder) == outcome(swept.path / folder)
 
 
 def test_two_commands_in_one_folder_share_the_log_and_only_one_deletes_it(tmp_path):
