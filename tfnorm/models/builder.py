@@ -112,12 +112,7 @@ def build(
     with standard_settings(policy):
         model = _assemble(network, settings, policy, name or network.arch.name)
         if compile:
-            model.compile(
-                optimizer=keras.optimizers.Adam(1e-3),
-                **loss_and_accuracy(num_classes),
-                # XLA makes convolutions about ten times slower on TensorFlow's CPU backend.
-                jit_compile="auto" if keras.backend.backend() != "tensorflow" else False,
-            )
+            model.compile(optimizer=keras.optimizers.Adam(1e-3), **loss_and_accuracy(num_classes))
     return model
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.eager import record
+from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
 
 @functools.cache
@@ -29,6 +30,11 @@ def records_gradients() -> bool:
     return record.could_possibly_record()
 
 
+def inside_xla() -> bool:
+    """Return whether XLA compiles the graph that is being traced, or one around it, as a whole."""
+    return not tf.executing_eagerly() and GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+
+
 # A layer's passes are compiled for no more shapes than this. Where every batch has another size, compiling would take
 # longer than it saves.
 MOST_SHAPES = 4
@@ -39,10 +45,11 @@ def worth_compiling(layer: Any, x: Any) -> bool:
     """Return whether to compile the passes of ``layer`` over ``x``: in training, for the first few shapes.
 
     All sizes but that of the batch must be known when the graph is made. The count is the layer's own, so that a
-    network computes the same whatever else the process has done before.
+    network computes the same whatever else the process has done before. Where XLA compiles the whole step
+    (``jit_compile=True``), it makes passes of plain operations by itself, for the device that it compiles for.
     """
     shape = tuple(x.shape)
-    if not records_gradients() or None in shape[1:]:
+    if not records_gradients() or inside_xla() or None in shape[1:]:
         return False
     shapes = _shapes.setdefault(layer, set())
     if shape not in shapes and len(shapes) < MOST_SHAPES:
@@ -55,7 +62,7 @@ def one_pass(function: Callable) -> Callable:
 
     It is traced once for each combination of dtypes, shapes and keyword arguments, and is shared by all layers and
     models. XLA then compiles it once for each size of what the shape leaves open. A pass that another one calls is a
-    part of that.
+    part of that, and one inside a graph that XLA compiles as a whole is a part of the graph.
     """
 
     @functools.cache
@@ -67,7 +74,7 @@ def one_pass(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def call(*tensors, **options):
-        if _within.get():
+        if _within.get() or inside_xla():
             return function(*tensors, **options)
         signature = tuple((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
         run = traced(signature, tuple(sorted(options.items())))

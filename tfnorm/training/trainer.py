@@ -48,8 +48,6 @@ from tfnorm.training.watcher import (
 )
 
 STEPS_AT_ONCE = 8
-# XLA makes convolutions about ten times slower on TensorFlow's CPU backend.
-_JIT_COMPILE = {"tensorflow": False, "jax": "auto", "torch": "auto"}
 
 # Models of the last runs, with their graphs, under what they were asked for, the last one last. Some, so that runs that
 # take turns are traced once each; few and small ones, so that memory does not grow.
@@ -179,11 +177,7 @@ class _Trainer:
             compile=False,
         )
         # So that the saved model can be evaluated; an optimizer without state leaves nothing behind in the file.
-        self.network.compile(
-            "sgd",
-            **loss_and_accuracy(data.num_classes),
-            jit_compile=_JIT_COMPILE[keras.backend.backend()],
-        )
+        self.network.compile("sgd", **loss_and_accuracy(data.num_classes))
         batches = Batches(
             data.x_train,
             data.y_train,
@@ -259,7 +253,6 @@ class _Trainer:
             optimizer=config.recipe.make_optimizer(steps, config.epochs),
             loss=loss,
             metrics=["accuracy", data_loss],
-            jit_compile=_JIT_COMPILE[keras.backend.backend()],
             # Keras spends a millisecond or more between two steps, as long as a small network needs for one.
             steps_per_execution=min(STEPS_AT_ONCE, steps) if keras.backend.backend() == "tensorflow" else 1,
         )

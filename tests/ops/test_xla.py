@@ -1,0 +1,116 @@
+"""Training steps that XLA compiles as a whole, as Keras has it on GPUs: the same numbers, nothing compiled within."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("Passes are compiled on TensorFlow.", allow_module_level=True)
+
+import tensorflow as tf
+from tensorflow.python.framework import config
+
+from tfnorm import layers
+from tfnorm.layers.create import norm_layer
+from tfnorm.ops import graphs_let_go
+from tfnorm.spec import NORMS, parse
+
+SPECS = [*(info.example for info in NORMS.values()), "gn:4+ws", "bn+l1=1e-3", "ln:channel"]
+SHAPE = (5, 5, 3)
+
+
+@pytest.fixture(autouse=True)
+def _xla_allowed():
+    """Keras takes ``jit_compile=True`` back where operations must be deterministic, as a run before may have asked."""
+    was = config.is_op_determinism_enabled()
+    config.disable_op_determinism()
+    yield
+    if was:
+        config.enable_op_determinism()
+
+
+def network(spec, frozen=False):
+    """Return a small network with every layer that has compiled passes."""
+    keras.utils.set_random_seed(1)
+    spec = parse(spec)
+    with_ws = layers.WeightStandardizedConv2D if spec.weight_standardization else keras.layers.Conv2D
+    norm = norm_layer(spec) if spec.kind != "none" else keras.layers.Identity()
+    norm.trainable = not frozen
+    parts = [with_ws(8, 3, padding="same"), norm, layers.ReLU(), layers.Dropout(0.25, seed=3)]
+    if spec.kind == "frn":
+        parts.insert(2, layers.TLU())
+    return keras.Sequential([keras.Input(SHAPE), *parts, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
+
+
+def trained(spec, jit_compile, mean=1.0, **options):
+    """Return the mean loss of two steps, and all variables after them."""
+    x, y = np.random.default_rng(0).normal(mean, 2.0, (8, *SHAPE)).astype("float32"), np.arange(8) % 2
+    model = network(spec, **options)
+    model.compile(
+        keras.optimizers.SGD(0.1),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=jit_compile,
+    )
+    assert model.jit_compile is jit_compile
+    losses = model.fit(x, y, batch_size=4, shuffle=False, verbose=0).history["loss"]
+    return [np.asarray(value) for value in (losses, *model.variables)]
+
+
+def agree(found, right, tolerance):
+    assert len(found) == len(right)
+    for one, other in zip(found, right, strict=True):
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * max(1e-3, abs(other).max()))
+
+
+def step_of(model):
+    """Return a training step as a custom loop has it, in which whoever calls it may put XLA around it."""
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(x, training=True) ** 2)
+        return loss, *tape.gradient(loss, model.trainable_variables)
+
+    return step
+
+
+def compiled_within(run):
+    """Return how many compiled passes the graph of ``run`` calls or launches."""
+    graph = run.get_concrete_function(tf.TensorSpec([2, *SHAPE])).graph.as_graph_def()
+    nodes = [*graph.node, *itertools.chain(*(function.node_def for function in graph.library.function))]
+    return sum(node.op == "XlaLaunch" or node.attr["_XlaMustCompile"].b for node in nodes)
+
+
+@pytest.mark.parametrize("launched", [False, True])
+@pytest.mark.parametrize("spec", SPECS)
+def test_nothing_is_compiled_within(spec, launched):
+    """Neither called nor, as in the graphs of `tfnorm.train`, launched; nor in a function within."""
+    if launched:
+        with graphs_let_go():
+            whole, plain = (tf.function(step_of(network(spec)), jit_compile=jit) for jit in (True, None))
+            assert compiled_within(whole) == 0 < compiled_within(plain)
+        return
+    step = tf.function(step_of(network(spec)))
+    assert compiled_within(tf.function(lambda x: step(x), jit_compile=True)) == 0
+    assert compiled_within(tf.function(step_of(network(spec)))) > 0
+
+
+# One of each way that the passes go over a tensor; the others are left to `make test-matrix`.
+WAYS = ("bn", "ln", "gn:4+ws", "rms", "frn")
+REST = [pytest.param(spec, marks=pytest.mark.matrix) for spec in SPECS if spec not in WAYS]
+
+
+@pytest.mark.parametrize("spec", [*WAYS, *REST])
+def test_a_step_compiled_as_a_whole_has_the_same_numbers(spec):
+    agree(trained(spec, True), trained(spec, False), 1e-4)
+
+
+def test_frozen_statistics():
+    agree(trained("bn", True, frozen=True), trained("bn", False, frozen=True), 1e-4)
+
+
+@pytest.mark.parametrize("spec", ["bn", "gn:4"])
+def test_large_means(spec):
+    """The sums of a mean of 1e4 are as exact as outside."""
+    agree(trained(spec, True, mean=1e4), trained(spec, False, mean=1e4), 2e-2)
