@@ -29,7 +29,7 @@ ORDER = (
     ("ops",),
     ("history", "files", "keras_settings"),
     ("spec",),
-    ("registry",),
+    ("registry", "_keras"),
     ("errors", "_version", "wording"),
 )
 RANKS = {part: rank for rank, row in enumerate(ORDER) for part in row}
