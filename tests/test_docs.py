@@ -192,8 +192,8 @@ def check_other_command(words):
         assert {word for word in rest if "=" not in word} <= set(targets)
     elif "install" in rest:
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-        (asked,) = re.findall(r"\[(.*)\]", " ".join(rest))
-        assert set(asked.split(",")) <= set(extras)
+        for asked in re.findall(r"\[(.*)\]", " ".join(rest)):
+            assert set(asked.split(",")) <= set(extras)
     elif program == "python":
         assert (ROOT / rest[0]).is_file()
     else:
