@@ -30,7 +30,7 @@ ORDER = (
     ("_check",),
     ("history", "files", "keras_settings"),
     ("spec",),
-    ("registry",),
+    ("registry", "_keras"),
     ("errors", "_version", "wording"),
 )
 RANKS = {part: rank for rank, row in enumerate(ORDER) for part in row}

@@ -36,13 +36,14 @@ class LockedError(RunError):
     """A run folder that another process works on."""
 
 
-# Where the classes of Keras 2 are: those of tf_keras, of Keras itself before 3, and of TensorFlow before 2.6.
-KERAS_2 = ("tf_keras.", "keras.src.engine.", "keras.engine.", "tensorflow.python.keras.")
+# Where the classes of Keras 2 are: those of tf_keras, of Keras itself before 3, and of TensorFlow before 2.6. From 2.13
+# on a package "src" stands between "keras" and "engine".
+KERAS_2 = ("tf_keras.", "keras.engine.", "tensorflow.python.keras.")
 
 
 def check_keras_3(model: object) -> None:
     """Raise a `TfnormError` if ``model`` is one of Keras 2, whose classes have the same names; without importing it."""
-    if any(kind.__module__.startswith(KERAS_2) for kind in type(model).__mro__):
+    if any(kind.__module__.replace(".src.", ".").startswith(KERAS_2) for kind in type(model).__mro__):
         name = getattr(model, "name", type(model).__name__)
         raise TfnormError(
             f"A model of Keras 3 is needed. Received: {type(model).__name__} {name!r} of Keras 2, as tf_keras and "

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from tfnorm._keras import NN
 from tfnorm.analysis.graph import Call, check_graph, graph_of, in_order, walk
 from tfnorm.errors import DataError, TfnormError, unknown, whole_number
 from tfnorm.layers import FilterResponseNormalization
@@ -24,7 +25,7 @@ NORMS = (
 )
 # A ReLU after one of them zeroes the same channels as one before it.
 PASSING = (layers.Identity, layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D)
-RELU_OPERATIONS = (keras.src.ops.nn.Relu, keras.src.ops.nn.Relu6)
+RELU_OPERATIONS = (NN.Relu, NN.Relu6)
 RELU_FUNCTIONS = (keras.activations.relu, keras.activations.relu6)
 
 

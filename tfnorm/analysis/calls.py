@@ -7,15 +7,14 @@ from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
-import keras
 from keras import layers
 
+from tfnorm._keras import CORE, OPS
 from tfnorm.analysis.field import Field
 from tfnorm.analysis.graph import Call
 from tfnorm.analysis.trace import Shape, Trace, along, joined, mixed, renumbered
 
 CallReader = Callable[[Call, Sequence[Shape]], list[Trace]]
-CORE, OPS = keras.src.ops.core, keras.src.ops.numpy
 OPEN = "what it reads depends on the image's size; give `input_shape`"
 BATCH = "it mixes the images of a batch"
 

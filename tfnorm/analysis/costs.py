@@ -6,13 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 from keras import layers
-from keras.src.layers.convolutional.base_conv import BaseConv
-from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
-from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
-from keras.src.layers.convolutional.base_separable_conv import BaseSeparableConv
 
+from tfnorm._keras import OPS, BaseConv, BaseConvTranspose, BaseDepthwiseConv, BaseSeparableConv, is_function
 from tfnorm.analysis.calls import ATTENTIONS, attention_inputs, einsum_labels
 from tfnorm.analysis.graph import Call, graph_of, has_known_call, walk
 from tfnorm.analysis.reading import is_known, read_call
@@ -57,9 +53,7 @@ def multiply_adds_of(layer: Any, inputs: Sequence[Shape], output: Shape) -> int 
 
 def _multiplies_nothing(operation: Any) -> bool:
     """Return whether an operation is one of Keras's functions that multiply no matrices."""
-    module, name = type(operation).__module__, type(operation).__name__
-    functions = [f"keras.src.ops.{part}" for part in ("core", "image", "math", "nn", "numpy")]
-    return module in functions and name not in PRODUCTS
+    return is_function(operation) and type(operation).__name__ not in PRODUCTS
 
 
 # Of matrices, or with kernels, or of functions that Keras does not know.
@@ -203,8 +197,8 @@ def _einsum_of_arguments(call: Call, output: Shape) -> int | None:
 
 
 PRODUCTS_OF_ARGUMENTS = (
-    (keras.src.ops.numpy.Matmul, _matmul),
-    (keras.src.ops.numpy.Einsum, _einsum_of_arguments),
+    (OPS.Matmul, _matmul),
+    (OPS.Einsum, _einsum_of_arguments),
 )
 COSTS: tuple[tuple[tuple[type, ...], Cost], ...] = (
     ((BaseConv, BaseDepthwiseConv), _convolution),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-from keras.src.models.functional import Functional
 
+from tfnorm._keras import Functional
 from tfnorm.errors import TfnormError, check_keras_3
 
 

@@ -10,9 +10,8 @@ from typing import Any
 import keras
 from keras import activations, layers
 
+from tfnorm._keras import CORE, NN, OPS
 from tfnorm.analysis.graph import Call, graph_of, has_known_call, walk
-
-NN = keras.src.ops.nn
 
 
 @dataclass(frozen=True)
@@ -85,8 +84,7 @@ MATRICES = (layers.Dense, layers.EinsumDense, layers.Conv1D, layers.Conv2D, laye
 PASSING = (
     layers.Identity, layers.Dropout, layers.Average, layers.Flatten, layers.Reshape, layers.GlobalAveragePooling1D,
     layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D, layers.ActivityRegularization,
-    keras.src.ops.core.Cast, keras.src.ops.numpy.Copy, keras.src.ops.numpy.Reshape,
-    keras.src.ops.numpy.Squeeze,
+    CORE.Cast, OPS.Copy, OPS.Reshape, OPS.Squeeze,
 )  # fmt: skip
 
 

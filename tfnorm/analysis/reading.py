@@ -8,10 +8,8 @@ from typing import Any
 
 import keras
 from keras import layers
-from keras.src.applications.convnext import LayerScale, StochasticDepth
-from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
-from keras.src.layers.merging.base_merge import Merge
 
+from tfnorm._keras import CORE, IMAGE, MATH, NN, OPS, CustomScaleLayer, LayerScale, Merge, StochasticDepth
 from tfnorm.analysis.calls import is_read, read_arguments
 from tfnorm.analysis.graph import Call, graph_of, has_known_call, walk
 from tfnorm.analysis.trace import Shape, Trace, along, joined, mixed, renumbered, reshaped
@@ -195,8 +193,6 @@ def _operations(module: Any, names: str) -> tuple[type, ...]:
     return tuple(getattr(module, name) for name in names.split() if hasattr(module, name))
 
 
-CORE, IMAGE, MATH = keras.src.ops.core, keras.src.ops.image, keras.src.ops.math
-OPS, NN = keras.src.ops.numpy, keras.src.ops.nn
 ELEMENTWISE = (
     *_operations(
         OPS,

@@ -8,16 +8,18 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-import keras
 from keras import layers
-from keras.src.layers.convolutional.base_conv import BaseConv
-from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
-from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
-from keras.src.layers.convolutional.base_separable_conv import BaseSeparableConv
-from keras.src.layers.pooling.base_adaptive_pooling import BaseAdaptivePooling
-from keras.src.layers.pooling.base_global_pooling import BaseGlobalPooling
-from keras.src.layers.pooling.base_pooling import BasePooling
 
+from tfnorm._keras import (
+    ADAPTIVE_POOLING,
+    IMAGE,
+    BaseConv,
+    BaseConvTranspose,
+    BaseDepthwiseConv,
+    BaseGlobalPooling,
+    BasePooling,
+    BaseSeparableConv,
+)
 from tfnorm.analysis.field import Field, same_padding
 from tfnorm.analysis.trace import Shape, Trace, Window, along, mixed, renumbered
 
@@ -199,8 +201,8 @@ WINDOW_READERS: tuple[tuple[tuple[type, ...], Reader], ...] = (
     ((BasePooling,), _windowed("pool_size")),
     ((BaseConvTranspose,), _transposed),
     ((BaseGlobalPooling,), _global_pool),
-    ((BaseAdaptivePooling,), _adaptive_pool),
-    ((layers.Resizing, keras.src.ops.image.Resize), _resizing),
+    (ADAPTIVE_POOLING, _adaptive_pool),
+    ((layers.Resizing, IMAGE.Resize), _resizing),
     ((layers.CenterCrop,), _center_crop),
     ((layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D), _up_sampling),
     ((layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D), _moved(1, "padding")),

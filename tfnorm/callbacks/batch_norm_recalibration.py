@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfnorm._keras import renorms
 from tfnorm.callbacks._batches import (
     check_batch,
     check_iterable,
@@ -232,7 +233,7 @@ def _own_statistics(norms: Iterable[Any], sums: dict[int, list[Any]]) -> Iterato
 
 
 def _unbiased(norm: Any) -> bool:
-    return getattr(norm, "unbiased_moving_variance", False) and not norm.renorm
+    return getattr(norm, "unbiased_moving_variance", False) and not renorms(norm)
 
 
 def _count(norm: Any, inputs: Any, mask: Any) -> np.ndarray:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from tfnorm._keras import depth_to_space, space_to_depth
+
 
 def _same(function: Callable[..., Any], **names: str) -> Callable[..., Any]:
     """Return ``function`` with the arguments of TensorFlow; ``names`` are those that Keras calls otherwise."""
@@ -241,7 +243,7 @@ OPS: dict[str, Callable[..., Any]] = {
     "nn.avg_pool3d": _pool(ops.average_pool),
     "nn.bias_add": lambda value, bias: _binary(ops.add)(value, bias),
     "nn.crelu": lambda features, axis=-1: ops.relu(ops.concatenate([features, -features], axis=axis)),
-    "nn.depth_to_space": _same(ops.depth_to_space),
+    "nn.depth_to_space": _same(depth_to_space),
     "nn.elu": _same(ops.elu),
     "nn.gelu": _same(lambda features, approximate=False: ops.gelu(features, approximate=approximate)),
     "nn.l2_normalize": _l2_normalize,
@@ -257,7 +259,7 @@ OPS: dict[str, Callable[..., Any]] = {
     "nn.silu": _silu,
     "nn.softmax": _same(lambda logits, axis=-1: ops.softmax(logits, axis=-1 if axis is None else axis)),
     "nn.softsign": ops.softsign,
-    "nn.space_to_depth": _same(ops.space_to_depth),
+    "nn.space_to_depth": _same(space_to_depth),
     "nn.tanh": _same(ops.tanh),
     "one_hot": _one_hot,
     "ones_like": lambda input, dtype=None: _like(input, dtype, 1),

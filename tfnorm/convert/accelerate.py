@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from tfnorm._keras import renorms
 from tfnorm.convert.clone import check_cloneable, clone_with, remake
 from tfnorm.convert.graph import Network
 from tfnorm.convert.kinds import NORMS
@@ -82,7 +83,7 @@ def _why_kept(network: Network, norm: Any) -> str:
 
 
 def _batch(layer: Any) -> bool:
-    return layer.epsilon > 0 and 0 <= layer.momentum <= 1 and not layer.renorm
+    return layer.epsilon > 0 and 0 <= layer.momentum <= 1 and not renorms(layer)
 
 
 def _group(layer: Any) -> bool:

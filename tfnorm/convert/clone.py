@@ -14,9 +14,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.models.functional import Functional, functional_like_constructor
-from keras.src.saving.serialization_lib import SafeModeScope
 
+from tfnorm._keras import Functional, SafeModeScope, functional_like_constructor
 from tfnorm.analysis.graph import computes_its_graph
 from tfnorm.errors import TfnormError, check_keras_3
 

@@ -10,13 +10,13 @@ import numpy as np
 from keras import layers
 
 from tfnorm import layers as ours
+from tfnorm._keras import RENORM_SETTINGS
 from tfnorm.convert.clone import remake
 from tfnorm.layers.create import norm_layer
 from tfnorm.spec import NormSpec
 
 # Settings that a spec decides, or that belong to one kind of norm.
-_OF_THE_SPEC = {"axis", "groups", "group_size", "synchronized", "rms_scaling"}
-_OF_THE_SPEC |= {"renorm", "renorm_clipping", "renorm_momentum"}
+_OF_THE_SPEC = {"axis", "groups", "group_size", "synchronized", "rms_scaling", *RENORM_SETTINGS}
 # Of a batch norm that neither another one nor a batch gave its own.
 NO_STATISTICS = "its moving statistics are 0 and 1"
 # Weights that keep their meaning from one norm to another.

@@ -6,9 +6,8 @@ import os
 from typing import Any
 
 import keras
-from keras.src.backend.common import global_state
-from keras.src.saving.serialization_lib import SafeModeScope
 
+from tfnorm._keras import SafeModeScope, swap_waiting_variables
 from tfnorm.convert._tfa_file import SavedFile, read_file, read_json, reason
 from tfnorm.convert._tfa_given import given_part
 from tfnorm.convert._tfa_graph import NotCalledError, read_model
@@ -17,8 +16,6 @@ from tfnorm.convert._tfa_settings import Notes
 from tfnorm.convert._tfa_versions import release
 from tfnorm.convert._tfa_weights import assign_values, finalize, find_values
 from tfnorm.errors import TfnormError, check_keras_3
-
-PENDING = "uninitialized_variables"  # where Keras keeps the variables that have no memory yet
 
 
 def load_tfa_model(
@@ -131,12 +128,11 @@ class _NoMemory(keras.StatelessScope):
 
     def __enter__(self) -> _NoMemory:
         """Enter, with no variables waiting."""
-        self._waiting = global_state.get_global_attribute(PENDING, [])
-        global_state.set_global_attribute(PENDING, [])
+        self._waiting = swap_waiting_variables([])
         super().__enter__()
         return self
 
     def __exit__(self, *args: Any) -> None:
         """Leave, and forget the variables if they are not wanted."""
         super().__exit__(*args)
-        global_state.set_global_attribute(PENDING, self._waiting)
+        swap_waiting_variables(self._waiting)

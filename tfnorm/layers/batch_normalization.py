@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from tfnorm._keras import RENORM_SETTINGS, known_settings, renorms
 from tfnorm.layers._checks import axis_from_front, known_sizes, positive_epsilon
 from tfnorm.ops import kernels, kernels_for, records_gradients, replicas_in_step
 
@@ -45,7 +46,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     def __init__(self, axis=-1, momentum=0.99, epsilon=1e-3, *, unbiased_moving_variance=False, **kwargs):
-        super().__init__(axis=axis, momentum=momentum, epsilon=positive_epsilon(epsilon), **kwargs)
+        super().__init__(axis=axis, momentum=momentum, epsilon=positive_epsilon(epsilon), **known_settings(kwargs))
         if not 0 <= momentum <= 1:
             raise ValueError(f"`momentum` must be from 0 to 1. Received: momentum={momentum}.")
         self.unbiased_moving_variance = bool(unbiased_moving_variance)
@@ -59,7 +60,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs, training=None, mask=None):
         """Normalize ``inputs``; with ``training=True`` also update the moving statistics."""
-        if self.renorm:
+        if renorms(self):
             return super().call(inputs, training=training, mask=mask)
         if mask is not None and len(mask.shape) != len(inputs.shape) - 1:
             raise ValueError(
@@ -119,6 +120,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def get_config(self):
         """Return the arguments, with those that Keras's own layer does not have only where they are not the default."""
         config = super().get_config()
+        if not renorms(self):  # older versions of Keras do not have these settings
+            config = {key: value for key, value in config.items() if key not in RENORM_SETTINGS}
         if self.unbiased_moving_variance:
             config["unbiased_moving_variance"] = True
         return config

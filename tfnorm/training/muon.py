@@ -9,9 +9,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfnorm import _keras
+
 
 @keras.saving.register_keras_serializable("tfnorm")
-class Muon(keras.optimizers.Muon):
+class Muon(_keras.Muon):
     """Keras's Muon, which also orthogonalizes the updates of convolution kernels.
 
     A kernel (height, width, in, out) is taken as the matrix (height·width·in, out), as Muon's author proposes

@@ -1,0 +1,202 @@
+"""What differs between versions of Keras, and all that is used of what Keras does not publish.
+
+No other module reads Keras's private package, and none asks which version is installed: it asks this one for what it
+needs. Each name says in which versions it differs.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import keras
+from keras import layers, ops
+from keras.src.applications.convnext import LayerScale, StochasticDepth
+from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
+from keras.src.backend.common import global_state
+from keras.src.layers.convolutional.base_conv import BaseConv
+from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
+from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
+from keras.src.layers.convolutional.base_separable_conv import BaseSeparableConv
+from keras.src.layers.merging.base_merge import Merge
+from keras.src.layers.pooling.base_global_pooling import BaseGlobalPooling
+from keras.src.layers.pooling.base_pooling import BasePooling
+from keras.src.models.functional import Functional, functional_like_constructor
+from keras.src.ops import core as CORE
+from keras.src.ops import image as IMAGE
+from keras.src.ops import math as MATH
+from keras.src.ops import nn as NN
+from keras.src.ops import numpy as OPS
+from keras.src.saving.serialization_lib import SafeModeScope
+
+from tfnorm.errors import TfnormError
+
+__all__ = [
+    "ADAPTIVE_POOLING",
+    "CORE",
+    "IMAGE",
+    "MATH",
+    "NN",
+    "OPS",
+    "RENORM_SETTINGS",
+    "BaseConv",
+    "BaseConvTranspose",
+    "BaseDepthwiseConv",
+    "BaseGlobalPooling",
+    "BasePooling",
+    "BaseSeparableConv",
+    "CustomScaleLayer",
+    "Functional",
+    "LayerScale",
+    "Merge",
+    "Muon",
+    "SafeModeScope",
+    "StochasticDepth",
+    "depth_to_space",
+    "functional_like_constructor",
+    "is_function",
+    "known_settings",
+    "renorms",
+    "space_to_depth",
+    "swap_waiting_variables",
+]
+
+#: Pooling to a given size; Keras has it from 3.14 on.
+ADAPTIVE_POOLING: tuple[type, ...] = tuple(
+    getattr(layers, f"Adaptive{kind}Pooling{rank}D")
+    for kind in ("Average", "Max")
+    for rank in (1, 2, 3)
+    if hasattr(layers, f"Adaptive{kind}Pooling{rank}D")
+)
+
+#: What a batch norm's configuration says of batch renormalization from Keras 3.14 on.
+RENORM_SETTINGS = ("renorm", "renorm_clipping", "renorm_momentum")
+
+_FUNCTIONS = frozenset(module.__name__ for module in (CORE, IMAGE, MATH, NN, OPS))
+# Where Keras keeps the variables that have no memory yet.
+_WAITING = "uninitialized_variables"
+
+
+def renorms(norm: Any) -> bool:
+    """Return whether a batch norm renormalizes, which none does before Keras 3.14."""
+    return bool(getattr(norm, "renorm", False))
+
+
+def known_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a batch norm without those of batch renormalization where Keras does not have them.
+
+    Raises:
+        TfnormError: If one of them asks for it.
+    """
+    if "renorm" in inspect.signature(layers.BatchNormalization.__init__).parameters:
+        return settings
+    if settings.get("renorm"):
+        raise TfnormError(
+            f"Batch renormalization needs Keras 3.14 or newer. Received: renorm={settings['renorm']} with Keras "
+            f"{keras.__version__}. Leave it out, or update Keras."
+        )
+    return {name: value for name, value in settings.items() if name not in RENORM_SETTINGS}
+
+
+def is_function(operation: Any) -> bool:
+    """Return whether an operation is that of a function of `keras.ops`, but for linear algebra."""
+    return type(operation).__module__ in _FUNCTIONS
+
+
+def swap_waiting_variables(variables: list[Any]) -> list[Any]:
+    """Have Keras wait with memory for ``variables`` alone, and return those that it was waiting for."""
+    waiting = global_state.get_global_attribute(_WAITING, [])
+    global_state.set_global_attribute(_WAITING, variables)
+    return waiting
+
+
+def _depth_to_space(x: Any, block_size: int) -> Any:
+    height, width, channels = _known_sides(x)
+    blocks = (-1, height, width, block_size, block_size, channels // block_size**2)
+    moved = ops.transpose(ops.reshape(x, blocks), (0, 1, 3, 2, 4, 5))
+    return ops.reshape(moved, (-1, height * block_size, width * block_size, blocks[-1]))
+
+
+def _space_to_depth(x: Any, block_size: int) -> Any:
+    height, width, channels = _known_sides(x)
+    blocks = (-1, height // block_size, block_size, width // block_size, block_size, channels)
+    moved = ops.transpose(ops.reshape(x, blocks), (0, 1, 3, 2, 4, 5))
+    return ops.reshape(moved, (-1, blocks[1], blocks[3], channels * block_size**2))
+
+
+def _known_sides(x: Any) -> tuple[int, ...]:
+    if None in x.shape[1:]:
+        raise ValueError("images of open height and width need the functions of Keras 3.15")
+    return tuple(x.shape[1:])
+
+
+#: Functions of `keras.ops` since Keras 3.15, of images with channels last.
+depth_to_space = getattr(ops, "depth_to_space", _depth_to_space)
+space_to_depth = getattr(ops, "space_to_depth", _space_to_depth)
+
+
+class _Muon(keras.optimizers.Muon):
+    """Muon of Keras 3.13 on that of 3.12: its defaults, a decay for Adam, states by variable and not by path."""
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        *,
+        weight_decay: float | None = 0.004,
+        adam_weight_decay: float | None = 0.004,
+        adam_lr_ratio: float = 1,
+        ns_steps: int = 5,
+        rms_rate: float | None = 0.2,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate, weight_decay=weight_decay, adam_lr_ratio=adam_lr_ratio, ns_steps=ns_steps, **kwargs
+        )
+        self.adam_weight_decay, self.rms_rate = adam_weight_decay, rms_rate
+
+    def _should_use_adamw(self, variable: Any) -> bool:
+        return len(variable.shape) != 2 or super()._should_use_adamw(variable)
+
+    def build(self, var_list: list[Any]) -> None:
+        """Make a momentum for each variable, and a velocity for each that is left to Adam."""
+        if self.built:
+            return
+        keras.optimizers.Optimizer.build(self, var_list)
+        self.momentums: list[Any] = [None] * len(var_list)
+        self.adam_velocities: list[Any] = [None] * len(var_list)
+        for variable in var_list:
+            place = self._get_variable_index(variable)
+            self.momentums[place] = self.add_variable_from_reference(variable, name="momentum")
+            if self._should_use_adamw(variable):
+                self.adam_velocities[place] = self.add_variable_from_reference(variable, name="velocity")
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Take a step of Adam where there is a velocity, and one of Muon elsewhere."""
+        place = self._get_variable_index(variable)
+        momentum, velocity = self.momentums[place], self.adam_velocities[place]
+        if velocity is None:
+            self._muon_update_step(gradient, variable, learning_rate, momentum)
+            return
+        learning_rate = ops.cast(learning_rate * self.adam_lr_ratio, variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype)
+        step = ops.cast(self.iterations + 1, variable.dtype)
+        first, second = (ops.cast(beta, variable.dtype) for beta in (self.adam_beta_1, self.adam_beta_2))
+        scale = learning_rate * ops.sqrt(1 - ops.power(second, step)) / (1 - ops.power(first, step))
+        self.assign_add(momentum, (gradient - momentum) * (1 - self.adam_beta_1))
+        self.assign_add(velocity, (ops.square(gradient) - velocity) * (1 - self.adam_beta_2))
+        self.assign_sub(variable, momentum * scale / (ops.sqrt(velocity) + self.epsilon))
+
+    def _apply_weight_decay(self, variables: list[Any]) -> None:
+        for variable in variables:
+            decay = self.adam_weight_decay if self._should_use_adamw(variable) else self.weight_decay
+            if decay is not None and self._use_weight_decay(variable):
+                rate = ops.cast(self.learning_rate, variable.dtype)
+                variable.assign(variable - variable * ops.cast(decay, variable.dtype) * rate)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return super().get_config() | {"adam_weight_decay": self.adam_weight_decay, "rms_rate": self.rms_rate}
+
+
+#: Keras's Muon as it is since 3.13.
+Muon: Any = keras.optimizers.Muon if hasattr(keras.optimizers.Muon, "lr_adjust") else _Muon
