@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent
 ENVIRONMENTS = tomllib.loads((ROOT / "tests/environments/environments.toml").read_text(encoding="utf-8"))
 RESULTS = ROOT / ".nox" / "results"
 TESTS = ["tests/layers", "tests/models", "tests/callbacks", "tests/convert", "tests/training"]
+TESTS += ["tests/test_cli.py", "tests/test_keras_versions.py"]
 CUT = ["tests/layers/test_contract.py", "tests/models", "tests/callbacks", "tests/training/test_trainer.py"]
 CUT_NOTEBOOKS = ["notebooks/01_quickstart.ipynb"]
 DATA = "from tfnorm.datasets import load; data = load('digits', image_size=28); x, y = data.x_train, data.y_train"
