@@ -48,7 +48,7 @@ test-colab: dist
 
 dist: $(DEV)
 	rm -rf dist
-	$(BIN)/python -m build
+	$(BIN)/python -m build --installer uv
 	$(BIN)/python -m twine check --strict dist/*
 
 # With small settings; the outputs in the files are those of full ones.

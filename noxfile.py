@@ -33,6 +33,7 @@ nox.options.sessions = ["versions"]
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
+nox.options.download_python = "never"
 
 # pyenv puts the interpreters that are not its active one nowhere on the path.
 pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
