@@ -56,6 +56,7 @@ __all__ = [
     "functional_like_constructor",
     "is_function",
     "known_settings",
+    "portable",
     "renorms",
     "space_to_depth",
     "swap_waiting_variables",
@@ -72,6 +73,14 @@ ADAPTIVE_POOLING: tuple[type, ...] = tuple(
 #: What a batch norm's configuration says of batch renormalization from Keras 3.14 on.
 RENORM_SETTINGS = ("renorm", "renorm_clipping", "renorm_momentum")
 
+# Other settings that Keras writes down since 3.13, and their values where nobody asks for them.
+_LATER = {
+    "input_axes": None,
+    "output_axes": None,
+    "quantization_config": None,
+    "sliding_window": None,
+    "use_gate": False,
+}
 _FUNCTIONS = frozenset(module.__name__ for module in (CORE, IMAGE, MATH, NN, OPS))
 # Where Keras keeps the variables that have no memory yet.
 _WAITING = "uninitialized_variables"
@@ -96,6 +105,31 @@ def known_settings(settings: dict[str, Any]) -> dict[str, Any]:
             f"{keras.__version__}. Leave it out, or update Keras."
         )
     return {name: value for name, value in settings.items() if name not in RENORM_SETTINGS}
+
+
+def portable(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration without the settings that older versions of Keras cannot read, where nobody uses them.
+
+    Those of layers and initializers inside it are left out too.
+
+    Example:
+        >>> portable({"units": 2, "quantization_config": None})
+        {'units': 2}
+    """
+    unused = {name for name, default in _LATER.items() if name in settings and settings[name] is default}
+    if not settings.get("renorm"):
+        unused.update(RENORM_SETTINGS)
+    return {name: _portable(value) for name, value in settings.items() if name not in unused}
+
+
+def _portable(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_portable, value))
+    if not isinstance(value, dict):
+        return value
+    if isinstance(value.get("config"), dict) and str(value.get("module")).partition(".")[0] in ("keras", "tfnorm"):
+        return value | {"config": portable(value["config"])}
+    return {name: _portable(part) for name, part in value.items()}
 
 
 def is_function(operation: Any) -> bool:

@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 import sysconfig
+import tempfile
 import traceback
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -88,12 +89,33 @@ def open_model(
     import tfnorm.regularizers  # noqa: F401 - registers the classes in the file
 
     why = Exception()
-    for with_loss in (True, False) if compiled else (False,):
-        try:
-            return keras.models.load_model(path, compile=with_loss, safe_mode=not allow_lambda)
-        except Exception as raised:  # a file may be wrong in any way
-            why = raised
+    with tempfile.TemporaryDirectory() as folder:
+        for file in _forms_of(path, Path(folder)):
+            for with_loss in (True, False) if compiled else (False,):
+                try:
+                    return keras.models.load_model(file, compile=with_loss, safe_mode=not allow_lambda)
+                except Exception as raised:  # a file may be wrong in any way
+                    why = raised
     raise error(_why_not_opened(str(path), why, imports))
+
+
+def _forms_of(path: str | os.PathLike[str], folder: Path) -> Iterator[str | os.PathLike[str]]:
+    """Yield a file, then a copy without unused settings of later versions of Keras, if it is a .keras file with any."""
+    from tfnorm._keras import portable
+
+    yield path
+    copy = folder / "copy.keras"
+    try:
+        with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
+            config = json.loads(source.read("config.json"))
+            smaller = portable({"model": config})["model"]
+            for entry in source.infolist() if smaller != config else ():
+                own = entry.filename == "config.json"
+                target.writestr(entry, json.dumps(smaller) if own else source.read(entry))
+    except Exception:  # a file may be wrong in any way
+        return
+    if smaller != config:
+        yield copy
 
 
 def _why_not_opened(path: str, raised: Exception, imports: Sequence[str]) -> str:

@@ -115,7 +115,7 @@ class OwnBlock(layers.Layer):
 KEPT = [
     (OwnNorm, {}),
     (layers.BatchNormalization, {"epsilon": 0.0}),
-    (layers.BatchNormalization, {"renorm": True}),
+    *([(layers.BatchNormalization, {"renorm": True})] if hasattr(layers.BatchNormalization(), "renorm") else []),
     (layers.LayerNormalization, {"epsilon": 0.0}),
     (layers.LayerNormalization, {"axis": [-1, 1]}),  # its weights are (channels, height)
     (layers.GroupNormalization, {"groups": 2, "epsilon": 0.0}),

@@ -319,7 +319,7 @@ UNCHANGED = {
     "no norms": (accelerate, lambda: stack(layers.Dense(2)), "the model 'net' has no norm"),
     "ours": (accelerate, lambda: stack(ours.BatchNormalization(name="bn")), "bn.*tfnorm already"),
     "a class": (accelerate, lambda: stack(OwnNorm(name="bn")), "bn.*a class of its own"),
-    "settings": (accelerate, lambda: stack(layers.BatchNormalization(name="bn", renorm=True)), "bn.*settings"),
+    "settings": (accelerate, lambda: stack(layers.BatchNormalization(name="bn", epsilon=0.0)), "bn.*settings"),
     "nothing to fold": (fold_batch_norm, lambda: stack(layers.Dense(2)), "the model 'net' has no batch norm"),
     "not foldable": (
         fold_batch_norm,
@@ -343,7 +343,7 @@ def test_the_report_of_accelerate():
     image = keras.Input((8, 8, 3))
     x = layers.TimeDistributed(layers.LayerNormalization(name="ln"), name="rows")(Backbone(name="backbone")(image))
     x = Doubled(name="net")(layers.Conv2DTranspose(3, 3, name="up")(x))
-    x = layers.BatchNormalization(name="odd", renorm=True)(x)
+    x = layers.BatchNormalization(name="odd", epsilon=0.0)(x)
     model = keras.Model(image, x)
     new, report = accelerate(model, return_report=True)
     assert [(change.layer, change.after) for change in report.changes] == [

@@ -67,7 +67,7 @@ PARENTS = {
     "in": lambda: keras.layers.GroupNormalization(-1),
     "in without weights": lambda: keras.layers.GroupNormalization(-1, epsilon=1e-5),
     "rms": lambda: keras.layers.RMSNormalization(),
-    "rms axes": lambda: keras.layers.RMSNormalization(axis=(1, 2, 3)),
+    "rms axes": lambda: keras.layers.RMSNormalization(axis=[1, 2, 3]),  # older versions take no tuple
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from tfnorm._keras import RENORM_SETTINGS, known_settings, renorms
+from tfnorm._keras import known_settings, portable, renorms
 from tfnorm.layers._checks import axis_from_front, known_sizes, positive_epsilon
 from tfnorm.ops import kernels, kernels_for, records_gradients, replicas_in_step
 
@@ -119,9 +119,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def get_config(self):
         """Return the arguments, with those that Keras's own layer does not have only where they are not the default."""
-        config = super().get_config()
-        if not renorms(self):  # older versions of Keras do not have these settings
-            config = {key: value for key, value in config.items() if key not in RENORM_SETTINGS}
+        config = portable(super().get_config())
         if self.unbiased_moving_variance:
             config["unbiased_moving_variance"] = True
         return config

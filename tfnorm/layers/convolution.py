@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from tfnorm._keras import portable
 from tfnorm.ops import computes_natively
 
 
@@ -33,3 +34,7 @@ class Conv2D(keras.layers.Conv2D):
             return super().convolution_op(inputs, kernel)
         wide = super().convolution_op(ops.cast(inputs, "float32"), ops.cast(kernel, "float32"))
         return ops.cast(wide, dtype)
+
+    def get_config(self):
+        """Return the arguments."""
+        return portable(super().get_config())

@@ -39,13 +39,18 @@ class Dropout(keras.layers.Dropout):
     """
 
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
+        if isinstance(noise_shape, list):  # as a loaded configuration has it
+            noise_shape = tuple(noise_shape)
         super().__init__(rate, noise_shape=noise_shape, seed=seed, **kwargs)
 
     def call(self, inputs, training=False):
         """Drop elements of ``inputs`` if ``training``."""
         if not training or self.rate == 0:
             return inputs
-        if self.noise_shape is not None or self.rate == 1 or keras.backend.backend() != "tensorflow":
+        if self.rate == 1:  # which not every TensorFlow takes
+            self.seed_generator.next()
+            return keras.ops.zeros_like(inputs)
+        if self.noise_shape is not None or keras.backend.backend() != "tensorflow":
             return super().call(inputs, training=training)
         from tfnorm.ops._tf_compile import compiles
         from tfnorm.ops._tf_output import dropout

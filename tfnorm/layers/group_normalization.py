@@ -57,6 +57,7 @@ class GroupNormalization(keras.layers.GroupNormalization):
         super().__init__(
             groups=default if groups is None else groups, axis=axis, epsilon=positive_epsilon(epsilon), **kwargs
         )
+        self.autocast = False  # statistics are taken of the input as it is
 
     def build(self, input_shape):
         """Create gamma and beta, and leave ``groups`` as it was given."""

@@ -12,6 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfnorm._keras import portable
+
 LOOKED_AT = 32
 PIXELS = "pixels"
 # Pixels that fit the model have about the standard deviation that it divides them by.
@@ -52,6 +54,10 @@ class ImageClassifier(keras.Model):
     train_on_batch = _looking(keras.Model.train_on_batch)
     test_on_batch = _looking(keras.Model.test_on_batch)
     predict_on_batch = _looking(keras.Model.predict_on_batch)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the configuration of the graph, which older versions of Keras read too."""
+        return portable(super().get_config())
 
     def watched(self, x: Any) -> Any:
         """Return ``x``, which Keras takes as data, so that its first batch is looked at."""
