@@ -16,6 +16,17 @@ ONES = {"kernel_initializer": "ones", "use_bias": False}
 DEPTHWISE = {"depthwise_initializer": "ones", "use_bias": False}
 
 
+def _flips_both():
+    try:
+        ops.flip(np.zeros((1, 2, 2, 1), "float32"), axis=(1, 2))
+    except Exception:  # before Keras 3.14, on TensorFlow
+        return False
+    return True
+
+
+FLIPS_BOTH = _flips_both()
+
+
 def responses(model, least):
     """Return, for height and width, a table (pixel, unit): whether the unit's value depends on that row or column.
 
@@ -262,7 +273,7 @@ FUNCTIONS = {
     "split rows": lambda x: ops.split(x, [4, x.shape[1] - 1], axis=1)[1],
     "unstack": lambda x: ops.stack(ops.unstack(x, axis=-1), axis=-1),
     "flip rows": lambda x: ops.flip(x, axis=1),
-    "flip both": lambda x: ops.flip(x, axis=(1, 2)),
+    "flip both": lambda x: ops.flip(x, axis=(1, 2)) if FLIPS_BOTH else ops.flip(ops.flip(x, axis=1), axis=2),
     "flip channels": lambda x: ops.flip(x, axis=-1),
     "roll channels": lambda x: ops.roll(x, 1, axis=-1),
     "resize": lambda x: ops.image.resize(x, (50, 21)),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -266,7 +267,8 @@ OPS: dict[str, Callable[..., Any]] = {
     "pad": _pad,
     "repeat": lambda input, repeats, axis=None: ops.repeat(input, repeats, axis=axis),
     "reshape": _same(lambda tensor, shape: ops.reshape(tensor, tuple(shape))),
-    "reverse": lambda tensor, axis: ops.flip(tensor, axis=tuple(axis)),
+    # One after the other: not every Keras flips several.
+    "reverse": lambda tensor, axis: reduce(lambda flipped, one: ops.flip(flipped, axis=one), axis, tensor),
     "roll": lambda input, shift, axis: ops.roll(input, _tuple(shift), axis=_tuple(axis)),
     "slice": _slice,
     "sort": lambda values, axis=-1: ops.sort(values, axis=axis),
