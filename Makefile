@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: compare test test-matrix notebooks lint bench docs clean
+.PHONY: compare test test-matrix test-versions test-colab notebooks lint dist bench docs clean
 .DELETE_ON_ERROR:
 
 # The stamps make a second call install nothing.
@@ -17,7 +17,7 @@ $(RUN): requirements.txt pyproject.toml
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing into $(VENV) (about two minutes) ..."
 	@$(PIP) -r requirements.txt
-	@$(PIP) --editable .
+	@$(PIP) --editable ".[tensorflow]"
 	@touch $@
 
 $(DEV): $(DOCS) requirements-dev.txt
@@ -37,6 +37,19 @@ test: $(DEV)
 # The whole products of cases, of which `make test` runs a cut along each axis.
 test-matrix: $(DEV)
 	$(BIN)/python -m pytest -m matrix --numprocesses auto --maxprocesses 4
+
+# In an environment for each of tests/environments; prints the table of tested versions, and writes it into the docs.
+test-versions: dist
+	$(BIN)/nox
+
+# The environment that is like Colab's, with the part of its tests that CI has time for.
+test-colab: dist
+	$(BIN)/nox --session "versions(colab)" -- --cut
+
+dist: $(DEV)
+	rm -rf dist
+	$(BIN)/python -m build --installer uv
+	$(BIN)/python -m twine check --strict dist/*
 
 # With small settings; the outputs in the files are those of full ones.
 notebooks: $(DEV)
@@ -64,5 +77,5 @@ docs: $(DOCS)
 	@echo "Open docs/_build/html/index.html"
 
 clean:
-	rm -rf $(VENV) .venv-tfa build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build
+	rm -rf $(VENV) .venv-tfa .nox build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

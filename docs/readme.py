@@ -1,4 +1,4 @@
-"""The tables of the README that scripts write between two marks."""
+"""The tables of the README and of pages that scripts write between two marks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
-def with_table(name: str, table: str) -> str:
-    """Return the README's text with a table between the marks ``name: begin`` and ``name: end``."""
+def with_table(name: str, table: str, page: Path = README) -> str:
+    """Return the text of a page with a table between the marks ``name: begin`` and ``name: end``."""
     marked = re.compile(rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)", re.DOTALL)
-    return marked.sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", README.read_text(encoding="utf-8"))
+    return marked.sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", page.read_text(encoding="utf-8"))

@@ -188,12 +188,12 @@ def check_other_command(words):
     """Fail for a command whose target, extra or script there is not."""
     program, *rest = words
     if program == "make":
-        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert {word for word in rest if "=" not in word} <= set(targets)
     elif "install" in rest:
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-        (asked,) = re.findall(r"\[(.*)\]", " ".join(rest))
-        assert set(asked.split(",")) <= set(extras)
+        for asked in re.findall(r"\[(.*)\]", " ".join(rest)):
+            assert set(asked.split(",")) <= set(extras)
     elif program == "python":
         assert (ROOT / rest[0]).is_file()
     else:

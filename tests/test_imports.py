@@ -27,6 +27,7 @@ ORDER = (
     ("models", "model_file"),
     ("layers", "regularizers"),
     ("ops",),
+    ("_check",),
     ("history", "files", "keras_settings"),
     ("spec",),
     ("registry", "_keras"),

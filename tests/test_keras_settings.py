@@ -1,5 +1,6 @@
 """Keras's settings for a whole process, and the file that sets them."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -168,6 +169,104 @@ def test_nothing_is_checked_once_keras_is_imported(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     (tmp_path / "keras.json").write_text("{")
     check_keras_settings()
+
+
+# What is installed.
+
+
+def without(*packages):
+    """Return code after which packages cannot be imported."""
+    return "import sys; " + "; ".join(f"sys.modules[{package!r}] = None" for package in packages)
+
+
+def with_versions(folder, **versions):
+    """Return an environment in which installed packages say that they have other versions."""
+    for name, version in versions.items():
+        place = folder / f"{name}-{version}.dist-info"
+        place.mkdir()
+        (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+
+
+def last_line(code, **environment):
+    """Run Python code that must fail, and return the last line of what it says and its exit code."""
+    surroundings = {**os.environ, **environment}
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=surroundings)
+    return answer.stderr.splitlines()[-1], answer.returncode
+
+
+COMMAND = "sys.argv = ['tfnorm', *{!r}]; from tfnorm.cli import main; main()"
+USES = ["import tfnorm; tfnorm.build()", "import tfnorm; tfnorm.train", "import tfnorm.callbacks"]
+USES += ["from tfnorm.layers import GroupNormalization", "from tfnorm.regularizers import L2Norm"]
+USES += ["import tfnorm.convert", "from tfnorm.datasets import Batches"]
+
+
+@pytest.mark.parametrize("use", USES)
+def test_without_a_backend_every_use_says_what_to_install(use, tmp_path):
+    said, _ = last_line(f"{without('tensorflow', 'jax', 'torch')}\n{use}", KERAS_HOME=str(tmp_path), KERAS_BACKEND="")
+    assert said.startswith("tfnorm.errors.TfnormError: ")
+    for fact in ("'tensorflow', which is not installed", 'pip install "tensorflow>=2.19"'):
+        assert fact in said
+    assert "set KERAS_BACKEND to" not in said, "there is no other"
+
+
+@pytest.mark.parametrize("arguments", [["train", "bn"], ["compare", "bn"], ["compare", "bn", "--jobs", "2"]])
+def test_without_a_backend_the_command_line_says_what_to_install(arguments, tmp_path):
+    command = COMMAND.format([*arguments, "--out", str(tmp_path / "run")])
+    said, code = last_line(f"{without('tensorflow')}\n{command}", KERAS_HOME=str(tmp_path), KERAS_BACKEND="")
+    assert code == 2 and said.startswith("tfnorm: ")
+    assert 'pip install "tensorflow>=2.19"' in said and "set KERAS_BACKEND to jax" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_backend_that_is_asked_for_and_missing_names_those_that_are_there(before_keras, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name in ("tensorflow", "torch") else found(name)
+    )
+    with pytest.raises(TfnormError, match='Type: pip install "torch", or change the key to jax, which is.') as caught:
+        before_keras({"backend": "torch"})
+    assert str(before_keras.path) in str(caught.value)
+
+
+OLD = {
+    "keras": (
+        "3.11.3",
+        'tfnorm needs Keras 3.12 or newer. Found: Keras 3.11.3. Type: pip install --upgrade "keras>=3.12"',
+    ),
+    "tensorflow": (
+        "2.18.1",
+        "tfnorm needs TensorFlow 2.19 or newer. Found: TensorFlow 2.18.1. "
+        'Type: pip install --upgrade "tensorflow>=2.19"',
+    ),
+}
+
+
+@pytest.mark.parametrize("package", OLD)
+@pytest.mark.parametrize("use", [*USES[:1], "import sys; " + COMMAND.format(["train", "bn", "--out", "run"])])
+def test_a_version_that_is_too_old_is_named_before_it_is_imported(package, use, tmp_path):
+    version, sentence = OLD[package]
+    said, code = last_line(use, **with_versions(tmp_path, **{package: version}))
+    assert said.partition(": ")[2] == sentence
+    assert code == (2 if "argv" in use else 1)
+
+
+@pytest.mark.parametrize("version", ["2.19.0", "2.20.0rc0", "2.22.0-dev20261101", "3.0"])
+def test_versions_that_are_new_enough_are_taken(version, before_keras, monkeypatch, tmp_path):
+    monkeypatch.setattr("tensorflow.__version__", version)
+    before_keras({})
+
+
+def test_an_imported_keras_is_asked_for_its_version(monkeypatch):
+    monkeypatch.setattr(keras, "__version__", "3.10.0")
+    with pytest.raises(TfnormError, match="Found: Keras 3.10.0"):
+        check_keras_settings()
+
+
+def test_help_needs_nothing_installed():
+    heavy = without("keras", "tensorflow", "jax", "torch")
+    answer = subprocess.run([sys.executable, "-c", f"{heavy}\n{COMMAND.format(['--help'])}"], capture_output=True)
+    assert answer.returncode == 0 and b"compare" in answer.stdout
 
 
 @pytest.mark.parametrize("arguments", [["train", "bn"], ["sweep", "batch-size"], ["compare", "bn", "--jobs", "1"]])

@@ -1,10 +1,14 @@
-"""Settings of Keras that hold for a whole process: those that tfnorm computes with, and the file that sets others."""
+"""Settings of Keras that hold for a whole process: those that tfnorm computes with, and the file that sets others.
+
+What has to be installed is checked here too, since a setting of Keras says which backend that is.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,6 +20,14 @@ from tfnorm.errors import TfnormError, unknown
 
 #: Keras's backends that can train, by their packages, and what they are called.
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+
+#: The oldest Keras and TensorFlow that tfnorm works with.
+OLDEST = {"keras": (3, 12), "tensorflow": (2, 19)}
+# Names under which PyPI has them. Builds of other names are not asked for their version.
+_DISTRIBUTIONS = {
+    "keras": ("keras", "keras-nightly"),
+    "tensorflow": ("tensorflow", "tensorflow-cpu", "tf-nightly", "tf-nightly-cpu", "tensorflow-rocm"),
+}
 
 #: What Keras's settings are unless a person changes them.
 STANDARD: dict[str, Any] = {
@@ -100,13 +112,20 @@ def keras_json() -> Path:
 
 
 def check_keras_settings() -> None:
-    """Raise a TfnormError if Keras cannot be imported with its settings, or would ignore the file that sets them.
+    """Raise a TfnormError if Keras cannot be imported, is too old, or would ignore the file that sets its settings.
 
-    Keras raises errors that do not name the file, and ignores a file that is no JSON. Once Keras is imported, nothing
-    is checked.
+    Keras raises errors that do not name the file, and ignores a file that is no JSON. Once Keras is imported, only
+    versions are checked. Keras itself is not imported.
     """
-    if "keras" in sys.modules:
-        return
+    _check_version("keras", "Keras")
+    imported = sys.modules.get("keras")
+    backend = imported.config.backend() if imported is not None else _check_file()
+    if backend == "tensorflow":
+        _check_version("tensorflow", "TensorFlow")
+
+
+def _check_file() -> str:
+    """Raise a TfnormError if the file or the environment asks for what Keras cannot do; return the backend."""
     settings = _read(keras_json())
     for key, valid in _CHOICES.items():
         if settings.get(key, valid[0]) not in valid:
@@ -116,13 +135,60 @@ def check_keras_settings() -> None:
             f"`epsilon` must be a number with a decimal point, such as 1e-7. Received: {settings['epsilon']!r}. "
             f"{_where('epsilon')}"
         )
-    backend = os.environ.get("KERAS_BACKEND") or settings.get("backend", "tensorflow")
+    backend: Any = os.environ.get("KERAS_BACKEND") or settings.get("backend", "tensorflow")
     if backend not in (*BACKENDS, *_FOR_INFERENCE):
         raise TfnormError(unknown_backend(backend))
     if not _is_installed(backend):
-        asks = "KERAS_BACKEND" if os.environ.get("KERAS_BACKEND") else f"The key 'backend' in {keras_json()}"
-        mend = "leave the variable unset" if os.environ.get("KERAS_BACKEND") else "change the key"
-        raise TfnormError(f"{asks} asks for {backend!r}, which is not installed. Install it, or {mend}.")
+        raise TfnormError(_missing_backend(backend, "backend" in settings))
+    return str(backend)
+
+
+def _missing_backend(backend: str, in_file: bool) -> str:
+    """Return the sentence for a backend that is not installed: which are, and what to type."""
+    if os.environ.get("KERAS_BACKEND"):
+        asks, mend = "KERAS_BACKEND asks for", "set the variable to"
+    elif in_file:
+        asks, mend = f"The key 'backend' in {keras_json()} asks for", "change the key to"
+    else:
+        asks, mend = "Unless KERAS_BACKEND names another, Keras computes with", "set KERAS_BACKEND to"
+    there = [package for package in BACKENDS if package != backend and _is_installed(package)]
+    otherwise = f", or {mend} {' or '.join(there)}, which {'is' if len(there) == 1 else 'are'}" if there else ""
+    return f"{asks} {backend!r}, which is not installed. Type: {_install(backend)}{otherwise}."
+
+
+def _check_version(package: str, title: str) -> None:
+    """Raise a TfnormError if a package is missing or older than in `OLDEST`."""
+    oldest = ".".join(map(str, OLDEST[package]))
+    version = _version(package)
+    if version is None and not _is_installed(package):
+        raise TfnormError(
+            f"{title} is not installed. tfnorm needs {title} {oldest} or newer. Type: {_install(package)}"
+        )
+    numbers = re.match(r"(\d+)\.(\d+)", version or "")
+    if numbers and tuple(map(int, numbers.groups())) < OLDEST[package]:
+        raise TfnormError(
+            f"tfnorm needs {title} {oldest} or newer. Found: {title} {version}. Type: {_install(package, '--upgrade ')}"
+        )
+
+
+def _version(package: str) -> str | None:
+    """Return the version of an imported or installed package, or None if nothing says it."""
+    imported: str | None = getattr(sys.modules.get(package), "__version__", None)
+    if imported is not None:
+        return imported
+    from importlib.metadata import PackageNotFoundError, version
+
+    for name in _DISTRIBUTIONS[package]:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return None
+
+
+def _install(package: str, how: str = "") -> str:
+    oldest = f">={'.'.join(map(str, OLDEST[package]))}" if package in OLDEST else ""
+    return f'pip install {how}"{package}{oldest}"'
 
 
 def unknown_backend(backend: Any) -> str:

@@ -20,6 +20,9 @@ import math
 from collections.abc import Sequence
 from numbers import Real
 
+from tfnorm import _check  # noqa: F401 - says what is missing before Keras fails for it
+
+# isort: split
 import keras
 from keras import ops
 from keras.regularizers import L1, L1L2, L2

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import keras
+from typing import TYPE_CHECKING
 
+from tfnorm import _check  # noqa: F401 - says what is missing before Keras fails for it
 from tfnorm.callbacks.activation_statistics import ActivationStatistics
 from tfnorm.callbacks.batch_norm_recalibration import BatchNormRecalibration
 from tfnorm.callbacks.history_recorder import HistoryRecorder
 from tfnorm.callbacks.misclassified_images import MisclassifiedImages
 from tfnorm.registry import Registry
+
+if TYPE_CHECKING:
+    import keras
 
 __all__ = ["CALLBACKS", "ActivationStatistics", "BatchNormRecalibration", "HistoryRecorder", "MisclassifiedImages"]
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from tfnorm import _check  # noqa: F401 - says what is missing before Keras fails for it
+
+# isort: split
 import keras
 import numpy as np
 

@@ -3,6 +3,7 @@
 Where Keras has the layer, ours is a subclass with the same weights and configuration; the others follow their paper.
 """
 
+from tfnorm import _check  # noqa: F401 - says what is missing before Keras fails for it
 from tfnorm.layers.activation import Activation, ReLU
 from tfnorm.layers.batch_normalization import BatchNormalization
 from tfnorm.layers.convolution import Conv2D

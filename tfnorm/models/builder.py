@@ -6,6 +6,9 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from tfnorm import _check  # noqa: F401 - says what is missing before Keras fails for it
+
+# isort: split
 import keras
 
 from tfnorm.errors import ArchitectureError, unknown
