@@ -99,6 +99,15 @@ def keras_json() -> Path:
     return Path(os.path.expanduser(os.path.join(home, "keras.json")))
 
 
+def chosen_backend() -> str:
+    """Return the name of the backend that Keras computes with, or would if it were imported; Keras is not imported."""
+    if "keras" in sys.modules:
+        from keras import backend
+
+        return backend.backend()
+    return os.environ.get("KERAS_BACKEND") or _read(keras_json()).get("backend", "tensorflow")
+
+
 def check_keras_settings() -> None:
     """Raise a TfnormError if Keras cannot be imported with its settings, or would ignore the file that sets them.
 
@@ -116,7 +125,7 @@ def check_keras_settings() -> None:
             f"`epsilon` must be a number with a decimal point, such as 1e-7. Received: {settings['epsilon']!r}. "
             f"{_where('epsilon')}"
         )
-    backend = os.environ.get("KERAS_BACKEND") or settings.get("backend", "tensorflow")
+    backend = chosen_backend()
     if backend not in (*BACKENDS, *_FOR_INFERENCE):
         raise TfnormError(unknown_backend(backend))
     if not _is_installed(backend):

@@ -1,6 +1,7 @@
 """Changing the layers of Keras models while keeping their weights."""
 
 from tfnorm.convert.accelerate import accelerate
+from tfnorm.convert.export import Exported, export
 from tfnorm.convert.fold import fold_batch_norm
 from tfnorm.convert.insert import insert_norms
 from tfnorm.convert.replace import replace_norms
@@ -10,8 +11,10 @@ from tfnorm.convert.tfa import load_tfa_model
 
 __all__ = [
     "Change",
+    "Exported",
     "Report",
     "accelerate",
+    "export",
     "fold_batch_norm",
     "insert_norms",
     "load_tfa_model",
