@@ -8,7 +8,6 @@ import pytest
 
 from tfnorm.cli import main
 
-
 FIXTURES = Path(__file__).parent / "tfa" / "fixtures"
 
 
@@ -173,8 +172,8 @@ def test_a_file_that_fails_leaves_the_old_one(files, tmp_path, capsys, monkeypat
 
 ENDINGS = ".tflite for LiteRT, in .onnx for ONNX, or in / for a folder with a SavedModel"
 REFUSED = [
-    ([], "One of --to, --insert, --fold and --from-tfa is needed. Received: none of them. To export the model as it is, "
-     f"let the new name end in {ENDINGS}."),
+    ([], "One of --to, --insert, --fold and --from-tfa is needed. Received: none of them. To export the model as it "
+     f"is, let the new name end in {ENDINGS}."),
     (["--to", "bn", "--fold"], "One of --to, --insert, --fold and --from-tfa is needed. Received: --to and --fold."),
     (["--to", "gm:2"], "Unknown norm 'gm' at character 1 of 'gm:2'. Did you mean 'gn'? "
      "Use one of: none, bn, ln, gn, in, rms, frn."),
