@@ -341,10 +341,17 @@ class _Job:
     def write_onnx(self, place: Path, given: list[np.ndarray] | None) -> None:
         """Write an ONNX file."""
         with self.explained():
-            if keras.backend.backend() != "tensorflow":
-                self.model.export(str(place), format="onnx", verbose=False, input_signature=[self.structure])
+            if keras.backend.backend() == "tensorflow":
+                self._write_onnx_from_tensorflow(place)
                 return
-            self._write_onnx_from_tensorflow(place)
+            import onnx
+
+            self.model.export(str(place), format="onnx", verbose=False, input_signature=[self.structure])
+            content = onnx.load(str(place))
+            entries = [*content.graph.input, *content.graph.output]
+            names = [*self.names, *(port.name for port in self.ports()[1])]
+            _rename(content.graph, dict(zip((entry.name for entry in entries), names, strict=True)))
+            onnx.save(content, str(place))
 
     def _write_onnx_from_tensorflow(self, place: Path) -> None:
         import onnx
@@ -471,14 +478,11 @@ def _onnx_runner(place: Path, job: _Job) -> tuple[Runner | None, str]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(place), options, providers=["CPUExecutionProvider"])
-    names = [entry.name for entry in session.get_inputs()]
+    outputs = [entry.name for entry in session.get_outputs()]
 
     def run(batch: list[np.ndarray]) -> dict[str, np.ndarray]:
-        results = session.run(None, dict(zip(names, batch, strict=True)))
-        outputs = [entry.name for entry in session.get_outputs()]
-        wanted = job.ports()[1]
-        same = set(outputs) == {port.name for port in wanted}
-        return dict(zip(outputs if same else [port.name for port in wanted], results, strict=True))
+        results = session.run(outputs, dict(zip(job.names, batch, strict=True)))
+        return dict(zip(outputs, results, strict=True))
 
     return run, "onnxruntime"
 
@@ -630,6 +634,16 @@ def _read_names(graph: Any) -> Iterator[str]:
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
                 yield from _read_names(inner)
+
+
+def _rename(graph: Any, names: dict[str, str]) -> None:
+    """Give inputs and outputs of an ONNX graph other names; what had one of those gets an underscore."""
+    names = {**{new: f"{new}_" for old, new in names.items() if old != new}, **names}
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for entry in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        entry.name = names.get(entry.name, entry.name)
 
 
 def _name_sizes(graph: Any) -> None:
