@@ -12,6 +12,7 @@ import exporting
 
 import tfnorm
 from tfnorm import export_formats
+from tfnorm.convert import _exported as running
 from tfnorm.convert import export
 from tfnorm.errors import DataError, TfnormError
 
@@ -285,16 +286,13 @@ def test_models_in_float8_are_not_converted():
 
 
 def test_other_numbers_are_an_error(tmp_path, monkeypatch):
-    from tfnorm.convert import export as _  # noqa: F401 - the function, whose module is below
-
-    module = __import__("sys").modules["tfnorm.convert.export"]
-    runner = module._onnx_runner
+    runner = running._onnx_runner
 
     def wrong(place, job):
         run, program = runner(place, job)
         return lambda batch: {name: array + 0.01 for name, array in run(batch).items()}, program
 
-    monkeypatch.setattr(module, "_onnx_runner", wrong)
+    monkeypatch.setitem(running.RUNNERS, "onnx", wrong)
     with pytest.raises(TfnormError, match="does not give what Keras gives.*Nothing was written.*--no-check"):
         export(plain(), tmp_path / "net.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -303,8 +301,7 @@ def test_other_numbers_are_an_error(tmp_path, monkeypatch):
 
 
 def test_programs_that_are_not_installed(tmp_path, monkeypatch):
-    module = __import__("sys").modules["tfnorm.convert.export"]
-    monkeypatch.setattr(module, "is_installed", lambda name: name != "onnxruntime")
+    monkeypatch.setattr(running, "is_installed", lambda name: name != "onnxruntime")
     result = export(plain(), tmp_path / "net.onnx")
     assert result.difference is None
     assert "onnxruntime is not installed; python -m pip install onnxruntime" in str(result)

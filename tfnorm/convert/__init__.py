@@ -1,7 +1,7 @@
 """Changing the layers of Keras models while keeping their weights."""
 
 from tfnorm.convert.accelerate import accelerate
-from tfnorm.convert.export import Exported, export
+from tfnorm.convert.exporting import Exported, export
 from tfnorm.convert.fold import fold_batch_norm
 from tfnorm.convert.insert import insert_norms
 from tfnorm.convert.replace import replace_norms

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfnorm.convert._exported import RUNNERS, as_dtype, batch_of, random_inputs, share_of, tensors_of, wide
 from tfnorm.errors import TfnormError, check_keras_3, first_line
-from tfnorm.export_formats import FORMATS, check_export, is_installed, missing_packages
+from tfnorm.export_formats import FORMATS, check_export, missing_packages
 from tfnorm.files import whole_file
 from tfnorm.ops import screen_closed
 
 #: The largest difference of outputs from Keras's, as a share of the largest output, that is not an error.
 TOLERANCE = 1e-3
-# Of sizes that a model leaves open: an image's side, and the length of a sequence.
-_SIDE, _LENGTH = 64, 16
 _CHECKED = 3
 _CALIBRATED = 200
 _SIXTEEN_BITS = ("bfloat16", "float16")
@@ -246,7 +245,7 @@ class _Job:
                 )
         if hasattr(self.model, "look") and len(arrays) == 1:
             self.model.look(arrays[0])
-        return [_as_dtype(array, str(spec.dtype)) for array, spec in zip(arrays, self.specs, strict=True)]
+        return [as_dtype(array, str(spec.dtype)) for array, spec in zip(arrays, self.specs, strict=True)]
 
     # Precision.
 
@@ -334,7 +333,8 @@ class _Job:
             size = self.batch_size or 1
             starts = range(0, max(len(given[0]) - size + 1, 1), size)[:_CALIBRATED]
             converter.representative_dataset = lambda: (
-                dict(zip(self.names, (_batch(array, start, size) for array in given), strict=True)) for start in starts
+                dict(zip(self.names, (batch_of(array, start, size) for array in given), strict=True))
+                for start in starts
             )
         return converter
 
@@ -409,31 +409,32 @@ class _Job:
 
     def difference(self, place: Path, given: list[np.ndarray] | None) -> tuple[float | None, str]:
         """Return the largest difference from Keras as a share of the largest output, and how it was measured."""
-        runner = {"litert": _litert_runner, "onnx": _onnx_runner, "tf_saved_model": _saved_model_runner}[self.form]
         with self.explained():
-            run, program = runner(place, self)
+            run, program = RUNNERS[self.form](place, self)
         if run is None:
             return None, program
         size = self.batch_size or _CHECKED
         if given is not None:
             starts = np.linspace(0, max(len(given[0]) - size, 0), 4).astype(int)
-            batches = [[_batch(array, start, size) for array in given] for start in sorted(set(starts))]
+            batches = [[batch_of(array, start, size) for array in given] for start in sorted(set(starts))]
             kind = "inputs that you gave"
         elif any(str(spec.dtype) == "string" for spec in self.specs):
             return None, "its inputs are text; give some as `representative`"
         else:
             rng = np.random.default_rng(0)
-            batches = [[_random(spec, self.model, rng, large, size) for spec in self.specs] for large in (False, True)]
+            batches = [
+                [random_inputs(spec, self.model, rng, large, size) for spec in self.specs] for large in (False, True)
+            ]
             kind = "random inputs"
         worst = 0.0
         with screen_closed():
             for batch in batches:
                 try:
-                    results = self.named(self.model(self.packed(_tensors(batch)), training=False))
+                    results = self.named(self.model(self.packed(tensors_of(batch)), training=False))
                 except Exception as error:  # whatever the machine cannot do, or an open size that does not fit
                     return None, f"Keras cannot run the model here ({_cause(error)})"
                 right = {name: keras.ops.convert_to_numpy(result) for name, result in results.items()}
-                if not all(np.isfinite(_wide(array)).all() for array in right.values()):
+                if not all(np.isfinite(wide(array)).all() for array in right.values()):
                     return None, f"the model gives numbers that are not finite on {kind}"
                 try:
                     with self.explained():
@@ -442,111 +443,8 @@ class _Job:
                     if "Flex" in str(error):
                         return None, "the LiteRT interpreter here is without the Flex delegate"
                     raise
-                worst = max(worst, *(_share(found[name], right[name]) for name in right))
+                worst = max(worst, *(share_of(found[name], right[name]) for name in right))
         return worst, f"on {len(batches) * size} {kind}, run by {program}"
-
-
-Runner = Callable[[list[np.ndarray]], dict[str, np.ndarray]]
-
-
-def _litert_runner(place: Path, job: _Job) -> tuple[Runner | None, str]:
-    flex = any("Flex" in note for note in job.notes)
-    if is_installed("ai_edge_litert") and not flex:
-        from ai_edge_litert.interpreter import Interpreter
-
-        program = "ai_edge_litert"
-    else:
-        import tensorflow as tf
-
-        Interpreter, program = getattr(getattr(tf, "lite", None), "Interpreter", None), "tf.lite"  # noqa: N806
-    if Interpreter is None:
-        return None, "no LiteRT interpreter is installed; python -m pip install ai-edge-litert brings one"
-
-    def run(batch: list[np.ndarray]) -> dict[str, np.ndarray]:
-        # The batch size of a signature is that of its first call.
-        runner = Interpreter(model_content=place.read_bytes()).get_signature_runner()
-        return runner(**dict(zip(job.names, batch, strict=True)))
-
-    return run, program
-
-
-def _onnx_runner(place: Path, job: _Job) -> tuple[Runner | None, str]:
-    if not is_installed("onnxruntime"):
-        return None, "onnxruntime is not installed; python -m pip install onnxruntime brings it"
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(place), options, providers=["CPUExecutionProvider"])
-    outputs = [entry.name for entry in session.get_outputs()]
-
-    def run(batch: list[np.ndarray]) -> dict[str, np.ndarray]:
-        results = session.run(outputs, dict(zip(job.names, batch, strict=True)))
-        return dict(zip(outputs, results, strict=True))
-
-    return run, "onnxruntime"
-
-
-def _saved_model_runner(place: Path, job: _Job) -> tuple[Runner | None, str]:
-    import tensorflow as tf
-
-    with screen_closed():
-        served = tf.saved_model.load(str(place))
-
-    def run(batch: list[np.ndarray]) -> dict[str, np.ndarray]:
-        results = job.named(served.serve(job.packed(_tensors(batch))))
-        return {name: result.numpy() for name, result in results.items()}
-
-    return run, "TensorFlow"
-
-
-def _share(found: np.ndarray, right: np.ndarray) -> float:
-    """Return the largest difference as a share of the largest right number; infinite where something is no number."""
-    found, right = _wide(found), _wide(right)
-    if found.shape != right.shape or not np.isfinite(found).all():
-        return np.inf
-    if not right.size:
-        return 0.0
-    # Numbers below this may be rounding alone: an instance norm over one pixel gives 0, and so does what follows it.
-    return float(np.abs(found - right).max() / max(np.abs(right).max(), 1e-2))
-
-
-def _wide(array: Any) -> np.ndarray:
-    return np.asarray(array).astype("float64")
-
-
-def _as_dtype(array: np.ndarray, dtype: str) -> np.ndarray:
-    if dtype == "string":
-        return np.char.encode(array.astype(str), "utf-8").astype(object)
-    return array.astype("float32" if dtype == "bfloat16" else dtype)
-
-
-def _tensors(batch: list[np.ndarray]) -> list[Any]:
-    """Return arrays as tensors; text, which only TensorFlow has, too."""
-    if any(array.dtype == object for array in batch):
-        import tensorflow as tf
-
-        return [tf.constant(array) for array in batch]
-    return [keras.ops.convert_to_tensor(array) for array in batch]
-
-
-def _batch(array: np.ndarray, start: int, size: int) -> np.ndarray:
-    """Return so many rows from ``start`` on, from the beginning again where there are too few."""
-    return np.take(array, np.arange(start, start + size), axis=0, mode="wrap")
-
-
-def _random(spec: Any, model: Any, rng: np.random.Generator, large: bool, size: int) -> np.ndarray:
-    """Return random numbers for an input: normal ones, or whole ones such as pixels are."""
-    opened = _SIDE if len(spec.shape) > 3 else _LENGTH
-    shape = (size, *(opened if each is None else each for each in spec.shape[1:]))
-    dtype = np.dtype(spec.dtype) if spec.dtype != "bfloat16" else np.dtype("float32")
-    if dtype.kind == "b":
-        return rng.integers(0, 2, shape).astype(dtype)
-    if dtype.kind in "iu":
-        layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Embedding)]
-        top = min((layer.input_dim for layer in layers), default=256)
-        return rng.integers(0, min(top, 127 if dtype == np.int8 else top), shape).astype(dtype)
-    return (rng.integers(0, 256, shape) if large else rng.normal(size=shape)).astype(dtype)
 
 
 # Models, names and files.
@@ -603,16 +501,16 @@ def _sixteen_bits(model: Any) -> list[str]:
 def _float32_copy(model: Any) -> Any:
     """Return a model of the same weights and state whose layers compute in float32."""
 
-    def wide(part: Any, of_policy: bool = False) -> Any:
+    def widened(part: Any, of_policy: bool = False) -> Any:
         if isinstance(part, list):
-            return [wide(each) for each in part]
+            return [widened(each) for each in part]
         if not isinstance(part, dict):
             return part
         policy = str(part.get("class_name")).endswith("DTypePolicy")
         return {
             key: "float32"
             if value in names and (key == "dtype" or of_policy)
-            else wide(value, of_policy=policy and key == "config")
+            else widened(value, of_policy=policy and key == "config")
             for key, value in part.items()
         }
 
@@ -623,7 +521,7 @@ def _float32_copy(model: Any) -> Any:
         with zipfile.ZipFile(before) as source, zipfile.ZipFile(after, "w") as target:
             for name in source.namelist():
                 data = source.read(name)
-                target.writestr(name, json.dumps(wide(json.loads(data))) if name == "config.json" else data)
+                target.writestr(name, json.dumps(widened(json.loads(data))) if name == "config.json" else data)
         return keras.models.load_model(after, compile=False, safe_mode=False)
 
 
