@@ -579,5 +579,5 @@ def test_export_of_own_layers_and_code(own_files, tmp_path, capsys, monkeypatch,
 
 def test_export_of_a_file_of_keras_2(tmp_path, capsys, monkeypatch):
     source = zipfile.ZipFile(FIXTURES / "keras-convolutions.zip").extract("model.h5", tmp_path)
-    code, out, err = run([source, tmp_path / "net.onnx"], capsys, monkeypatch)
+    code, out, err = run([source, tmp_path / "net.tflite"], capsys, monkeypatch)
     assert (code, err) == (0, "") and "Largest difference from Keras" in out

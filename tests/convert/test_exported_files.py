@@ -89,6 +89,12 @@ def channels_first():
     return keras.Model(image, layers.Conv2D(4, 3, data_format="channels_first")(image))
 
 
+def in_groups():
+    """Keras has XLA compile such convolutions, which ONNX files have no calls of."""
+    image = keras.Input((8, 8, 4))
+    return keras.Model(image, layers.Conv2D(6, 3, groups=2)(image))
+
+
 class Own(keras.Model):
     def __init__(self):
         super().__init__()
@@ -121,6 +127,7 @@ MODELS = {
     "dropout in training": dropout_in_training,
     "lambda": with_lambda,
     "held tensor": held_tensor,
+    "convolution in groups": in_groups,
     "subclass": subclass,
     "bytes": lambda: keras.Sequential([keras.Input((8, 8, 3), dtype="uint8"), layers.Rescaling(1 / 255)]),
 }

@@ -359,8 +359,14 @@ class _Job:
         import tf2onnx
 
         function = self.serving()
-        found = function.get_concrete_function()
-        content, _ = tf2onnx.convert.from_function(function, function.input_signature)
+        apart = tf.config.functions_run_eagerly()
+        try:
+            # Keras has functions that XLA compiles, such as convolutions in groups: they become part of the graph.
+            tf.config.run_functions_eagerly(True)
+            found = function.get_concrete_function()
+            content, _ = tf2onnx.convert.from_function(function, function.input_signature)
+        finally:
+            tf.config.run_functions_eagerly(apart)
         graph = content.graph
         # Tensors that a layer holds, such as the mean of Normalization, arrive as further inputs, without values.
         held = {inner.name: outer for outer, inner in found.graph.captures if outer.dtype != tf.resource}
