@@ -1,10 +1,14 @@
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tfnorm.cli import main
+
+FIXTURES = Path(__file__).parent / "tfa" / "fixtures"
 
 
 def run(arguments, capsys, monkeypatch, command="convert"):
@@ -166,8 +170,10 @@ def test_a_file_that_fails_leaves_the_old_one(files, tmp_path, capsys, monkeypat
 # Refused at once.
 
 
+ENDINGS = ".tflite for LiteRT, in .onnx for ONNX, or in / for a folder with a SavedModel"
 REFUSED = [
-    ([], "One of --to, --insert, --fold and --from-tfa is needed. Received: none of them."),
+    ([], "One of --to, --insert, --fold and --from-tfa is needed. Received: none of them. To export the model as it "
+     f"is, let the new name end in {ENDINGS}."),
     (["--to", "bn", "--fold"], "One of --to, --insert, --fold and --from-tfa is needed. Received: --to and --fold."),
     (["--to", "gm:2"], "Unknown norm 'gm' at character 1 of 'gm:2'. Did you mean 'gn'? "
      "Use one of: none, bn, ln, gn, in, rms, frn."),
@@ -176,6 +182,10 @@ REFUSED = [
     (["--fold", "--where", "bn1"], "--where belongs to --to and --insert. Received: --where with --fold."),
     (["--fold", "--calibrate", "x"], "--calibrate belongs to --to and --insert. Received: --calibrate with --fold."),
     (["--fold", "--model", "m"], "--model belongs to --from-tfa. Received: --model with --fold."),
+    (["--fold", "--quantize", "int8"], f"--quantize belongs to an export, whose name ends in {ENDINGS}. "
+     "Received: 'new.keras'."),
+    (["--fold", "--no-check"], f"--no-check belongs to an export, whose name ends in {ENDINGS}. "
+     "Received: 'new.keras'."),
     (["--fold"], "There is no file 'none.keras'. Give a saved Keras model."),
 ]  # fmt: skip
 
@@ -190,7 +200,7 @@ def test_bad_flags_get_one_sentence(flags, sentence, tmp_path, capsys, monkeypat
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("new.h5", "The name of the new file must end in .keras. Received: 'new.h5'."),
+        ("new.h5", f"The name of the new file must end in .keras, or, to export it, in {ENDINGS}. Received: 'new.h5'."),
         ("folder.keras", "The new file 'folder.keras' is a folder. Give another name."),
     ],
 )
@@ -235,7 +245,16 @@ print(sorted({"tensorflow", "keras", "pandas", "matplotlib"} & set(sys.modules))
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(["--help"], 0), (["a.keras", "b.keras", "--to", "gm"], 2), (["a.keras", "b.keras", "--fold"], 2)],
+    [
+        (["--help"], 0),
+        (["a.keras", "b.keras", "--to", "gm"], 2),
+        (["a.keras", "b.keras", "--fold"], 2),
+        (["a.keras", "b.tflite"], 2),
+        ([__file__, "b.tflite", "--quantize", "int8"], 2),
+        ([__file__, "b.onnx", "--batch-size", "many"], 2),
+        ([__file__, "b.onnx", "--representative", "nothing"], 2),
+        ([__file__, "b.pb"], 2),
+    ],
 )
 def test_help_and_bad_input_import_nothing_heavy(arguments, code):
     answer = subprocess.run([sys.executable, "-c", HEAVY, *arguments], capture_output=True, text=True, check=True)
@@ -473,3 +492,92 @@ def test_from_tfa_with_a_layer_of_ones_own(tmp_path, capsys, monkeypatch, forgot
         assert [type(layer).__name__ for layer in load(tmp_path / "new.keras").layers][-1] == "Maxout"
     finally:
         keras.saving.get_custom_objects().pop("Addons>Maxout", None)
+
+
+# Files that run without Keras.
+
+
+@pytest.mark.parametrize("target", ["net.tflite", "net.onnx", "net/"])
+def test_export(target, files, tmp_path, capsys, monkeypatch):
+    arguments = [files / "bn.keras", f"{tmp_path}/{target}", "--batch-size", "1"]
+    code, out, err = run(arguments, capsys, monkeypatch)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].startswith("input: ") and lines[0].endswith(" (1, 8, 8, 3) float32")
+    assert lines[1] == "output: last (1, 4) float32"
+    share = lines[2].removeprefix("Largest difference from Keras: ").split()[0]
+    assert float(share) < 1e-4 and " random inputs, run by " in lines[2]
+    assert lines[3].startswith(f"Wrote {tmp_path / target}: ") and lines[3].endswith(" bytes")
+    code, _, err = run(arguments, capsys, monkeypatch)
+    assert code == 2 and err.endswith(" exists. Give another name, or --force to write over it.\n")
+    assert run([*arguments, "--force"], capsys, monkeypatch)[0] == 0
+
+
+def test_conversion_and_export_at_once(files, tmp_path, capsys, monkeypatch):
+    code, out, _ = run([files / "bn.keras", tmp_path / "net.onnx", "--to", "gn:2", "--keras"], capsys, monkeypatch)
+    assert code == 0
+    assert "Changed: 3 layers" in out and "Largest difference from Keras" in out
+    assert (tmp_path / "net.onnx").stat().st_size > 1000
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Return a folder of pictures, a file of arrays and one of a batch, for a model of 8 x 8 pixels."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos" / "cats").mkdir(parents=True)
+    for number in range(5):
+        pixels = rng.integers(0, 256, (12, 10, 3)).astype("uint8")
+        Image.fromarray(pixels).save(tmp_path / "photos" / "cats" / f"{number}.png")
+    np.savez(tmp_path / "arrays.npz", x_train=rng.normal(size=(20, 8, 8, 3)), y_train=np.zeros(20))
+    np.save(tmp_path / "batch.npy", rng.normal(size=(20, 8, 8, 3)))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["photos", "arrays.npz", "batch.npy", "digits"])
+def test_int8_and_where_inputs_come_from(name, files, pictures, capsys, monkeypatch):
+    monkeypatch.chdir(pictures)
+    arguments = [files / "bn.keras", "net.tflite", "--quantize", "int8", "--representative", name]
+    code, out, err = run(arguments, capsys, monkeypatch)
+    if name == "digits":  # grey images, and the model takes colours
+        assert code == 2 and "(inputs, 8, 8, 3)" in err and "(200, 8, 8, 1)" in err
+        return
+    assert (code, err) == (0, "")
+    assert " inputs that you gave, run by ai_edge_litert." in out
+    assert (pictures / "net.tflite").exists()
+
+
+EXPORTS_REFUSED = [
+    ("net.tflite", ["--quantize", "int4"], "Unknown quantization 'int4'."),
+    ("net.onnx", ["--quantize", "int8", "--representative", "digits"], "Only LiteRT files are quantized."),
+    ("net.tflite", ["--quantize", "int8"], "int8 needs about 100 inputs"),
+    ("net.onnx", ["--batch-size", "0"], "--batch-size must be open, or a number of inputs such as 1. Received: '0'."),
+    ("net.onnx", ["--representative", "cats"], "--representative must be a .npy or .npz file with inputs as the model"),
+    ("net.onnx", ["--where", "bn1"], "--where belongs to --to and --insert. Received: --where for an export alone."),
+    ("net.onnx", ["--import", "gone.py"], "There is no file 'gone.py' for --import."),
+]
+
+
+@pytest.mark.parametrize(("target", "flags", "sentence"), EXPORTS_REFUSED)
+def test_bad_flags_of_exports(target, flags, sentence, files, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run([files / "bn.keras", target, *flags], capsys, monkeypatch)
+    assert (code, out) == (2, "") and err.startswith(f"tfnorm: {sentence}") and err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_export_of_own_layers_and_code(own_files, tmp_path, capsys, monkeypatch, forgotten):
+    target = tmp_path / "net.onnx"
+    arguments = [own_files / "plain.keras", target, "--import", own_files / "own_layers.py"]
+    assert run(arguments, capsys, monkeypatch)[::2] == (0, "")
+    arguments = [own_files / "lambda.h5", target, "--force"]
+    code, _, err = run(arguments, capsys, monkeypatch)
+    assert code == 2 and "--allow-lambda" in err
+    assert run([*arguments, "--allow-lambda"], capsys, monkeypatch)[0] == 0
+
+
+def test_export_of_a_file_of_keras_2(tmp_path, capsys, monkeypatch):
+    source = zipfile.ZipFile(FIXTURES / "keras-convolutions.zip").extract("model.h5", tmp_path)
+    code, out, err = run([source, tmp_path / "net.tflite"], capsys, monkeypatch)
+    assert (code, err) == (0, "") and "Largest difference from Keras" in out

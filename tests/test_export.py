@@ -29,6 +29,8 @@ OTHERS = {
 }
 CASES = [*SPECS, *OTHERS]
 SIDES = (1, 2, 4, 7, 16, 28)
+# A penalty, precision or device apart, what can be asked of an architecture.
+NETWORKS = ["none", "bn", "bn:sync", "ln", "ln:channel", "gn:2", "in", "rms", "frn", "gn:2+ws"]
 
 
 def network(case, side=7, channels=8):
@@ -86,13 +88,35 @@ def test_every_norm_as_a_frozen_graph(case):
     assert exporting.difference(exporting.run_frozen(model, x), exporting.expected(model, x)) < TOLERANCE
 
 
-def test_saved_models_in_another_process(tmp_path):
+def test_every_norm_as_a_saved_model_in_another_process(tmp_path):
     models, inputs = {}, {}
-    for case in ("bn", "ln", "gn:4", "ws"):
+    for case in CASES:
         models[case], inputs[case] = network(case)
     outputs = exporting.run_elsewhere(models, inputs, tmp_path)
     for case, found in outputs.items():
         assert exporting.difference(found, exporting.expected(models[case], inputs[case])) < TOLERANCE, case
+
+
+@pytest.mark.parametrize("case", ["bn", "gn:4", "frn"])
+def test_every_format_and_batch_size(case, tmp_path):
+    model, x = network(case, side=16)
+    found = exporting.differences(model, x, tmp_path)
+    assert len(found) == 8
+    assert {name: share for name, share in found.items() if not share < TOLERANCE} == {}
+
+
+@pytest.mark.parametrize("case", ["bn", "gn:4"])
+def test_no_size_is_computed_where_only_the_batch_is_open(case):
+    """LiteRT's delegate plans ahead for such graphs, and takes batch norms into convolutions."""
+    image = keras.Input((8, 8, 4))
+    layer = norm_layer(parse(case))
+    model = keras.Model(image, layer(keras.layers.Conv2D(8, 3)(image)))
+    content = exporting.litert_content(model, (None, 8, 8, 4))
+    names = [detail["op_name"] for detail in tf.lite.Interpreter(model_content=content)._get_ops_details()]
+    assert "CONV_2D" in names
+    assert not {"SHAPE", "PACK", "STRIDED_SLICE"} & set(names)
+    if case == "bn":
+        assert set(names) <= {"CONV_2D", "DELEGATE"}
 
 
 def test_networks_of_build(tmp_path):
@@ -104,14 +128,16 @@ def test_networks_of_build(tmp_path):
         assert litert_difference(model, x, runtime) < TOLERANCE
 
 
-def test_trained_networks(tmp_path):
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_trained_networks(jit_compile, tmp_path):
     """The graph that was compiled for training does not reach the exported one."""
     model, x = network("gn:4")
-    model.compile("sgd", "mse", jit_compile=False)
+    before = [weight.numpy() for weight in model.trainable_variables]
+    model.compile("sgd", "mse", jit_compile=jit_compile)
     model.fit(x, np.zeros_like(x), verbose=0)
-    right = exporting.expected(model, x)
-    assert exporting.difference(exporting.run_onnx(model, x, tmp_path), right) < TOLERANCE
-    assert litert_difference(model, x, "ai_edge_litert") < TOLERANCE
+    assert any((weight.numpy() != old).any() for weight, old in zip(model.trainable_variables, before, strict=True))
+    found = exporting.differences(model, x, tmp_path)
+    assert {name: share for name, share in found.items() if not share < TOLERANCE} == {}
 
 
 def test_accelerated_models_and_open_sizes(tmp_path):
@@ -248,34 +274,17 @@ def test_compiled_and_plain_training_agree():
 @pytest.mark.parametrize("case", CASES)
 def test_every_norm_in_every_format_and_shape(case, side, tmp_path):
     model, x = network(case, side)
-    right = exporting.expected(model, x)
-    found = {
-        (runtime, open_batch): litert_difference(model, x, runtime, open_batch)
-        for runtime in exporting.INTERPRETERS
-        for open_batch in (False, True)
-    }
-    found["onnx"] = exporting.difference(exporting.run_onnx(model, x, tmp_path), right)
-    found["frozen"] = exporting.difference(exporting.run_frozen(model, x), right)
+    found = exporting.differences(model, x, tmp_path)
+    found["frozen"] = exporting.difference(exporting.run_frozen(model, x), exporting.expected(model, x))
+    assert len(found) == 9
     assert {name: share for name, share in found.items() if not share < TOLERANCE} == {}
 
 
 @pytest.mark.matrix
-def test_every_norm_as_a_saved_model(tmp_path):
-    models, inputs = {}, {}
-    for case, side in itertools.product(CASES, (2, 7)):
-        models[f"{case} {side}"], inputs[f"{case} {side}"] = network(case, side)
-    outputs = exporting.run_elsewhere(models, inputs, tmp_path)
-    for name, found in outputs.items():
-        assert exporting.difference(found, exporting.expected(models[name], inputs[name])) < TOLERANCE, name
-
-
-@pytest.mark.matrix
-@pytest.mark.parametrize("norm", ["bn", "ln", "gn:2", "in", "frn", "rms", "gn:2+ws"])
+@pytest.mark.parametrize("norm", NETWORKS)
 @pytest.mark.parametrize("arch", tfnorm.list_architectures())
-def test_every_architecture(arch, norm, tmp_path):
+def test_every_architecture_in_every_format(arch, norm, tmp_path):
     model = tfnorm.build(arch, norm=norm, seed=0, compile=False)
     x = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:])).astype("float32")
-    right = exporting.expected(model, x)
-    assert exporting.difference(exporting.run_onnx(model, x, tmp_path), right) < TOLERANCE
-    for runtime in exporting.INTERPRETERS:
-        assert litert_difference(model, x, runtime) < TOLERANCE, runtime
+    found = exporting.differences(model, x, tmp_path)
+    assert {name: share for name, share in found.items() if not share < TOLERANCE} == {}

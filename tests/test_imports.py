@@ -24,7 +24,7 @@ ORDER = (
     ("datasets",),
     ("convert",),
     ("analysis",),
-    ("models", "model_file"),
+    ("models", "model_file", "export_formats"),
     ("layers", "regularizers"),
     ("ops",),
     ("_check",),

@@ -111,6 +111,15 @@ def keras_json() -> Path:
     return Path(os.path.expanduser(os.path.join(home, "keras.json")))
 
 
+def chosen_backend() -> str:
+    """Return the name of the backend that Keras computes with, or would if it were imported; Keras is not imported."""
+    if "keras" in sys.modules:
+        from keras import backend
+
+        return backend.backend()
+    return os.environ.get("KERAS_BACKEND") or _read(keras_json()).get("backend", "tensorflow")
+
+
 def check_keras_settings() -> None:
     """Raise a TfnormError if Keras cannot be imported, is too old, or would ignore the file that sets its settings.
 
@@ -118,14 +127,14 @@ def check_keras_settings() -> None:
     versions are checked. Keras itself is not imported.
     """
     _check_version("keras", "Keras")
-    imported = sys.modules.get("keras")
-    backend = imported.config.backend() if imported is not None else _check_file()
-    if backend == "tensorflow":
+    if "keras" not in sys.modules:
+        _check_file()
+    if chosen_backend() == "tensorflow":
         _check_version("tensorflow", "TensorFlow")
 
 
-def _check_file() -> str:
-    """Raise a TfnormError if the file or the environment asks for what Keras cannot do; return the backend."""
+def _check_file() -> None:
+    """Raise a TfnormError if the file or the environment asks for what Keras cannot do."""
     settings = _read(keras_json())
     for key, valid in _CHOICES.items():
         if settings.get(key, valid[0]) not in valid:
@@ -135,12 +144,11 @@ def _check_file() -> str:
             f"`epsilon` must be a number with a decimal point, such as 1e-7. Received: {settings['epsilon']!r}. "
             f"{_where('epsilon')}"
         )
-    backend: Any = os.environ.get("KERAS_BACKEND") or settings.get("backend", "tensorflow")
+    backend = chosen_backend()
     if backend not in (*BACKENDS, *_FOR_INFERENCE):
         raise TfnormError(unknown_backend(backend))
     if not _is_installed(backend):
         raise TfnormError(_missing_backend(backend, "backend" in settings))
-    return str(backend)
 
 
 def _missing_backend(backend: str, in_file: bool) -> str:

@@ -131,8 +131,8 @@ def print_layers(layers: Any) -> None:
     wide_console().print(layers)
 
 
-def print_conversion(report: Any, target: Path) -> None:
-    """Print what a conversion did, layer by layer, and the file that it wrote."""
+def print_conversion(report: Any, written: Any) -> None:
+    """Print what a conversion did, layer by layer, and what ``written`` says of the file that it wrote."""
     console = wide_console()
     for changes, title in ((report.changes, "Changed"), (report.kept, "Not changed")):
         if not changes:
@@ -150,7 +150,7 @@ def print_conversion(report: Any, target: Path) -> None:
             soft_wrap=True,
             highlight=False,
         )
-    console.print(f"Wrote {target}", soft_wrap=True, highlight=False)
+    console.print(str(written), soft_wrap=True, highlight=False, markup=False)
 
 
 def print_plan(planned: Any, folder: Path, jobs: int, threads: int) -> None:

@@ -1,14 +1,20 @@
 """Models outside of Python: what each runtime gives for them."""
 
 import contextlib
+import inspect
 import io
+import itertools
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import keras
 import numpy as np
 
 INTERPRETERS = ("tf.lite", "ai_edge_litert")
+# Older versions of Keras export two formats by themselves.
+HAS_LITERT = "litert" in inspect.getsource(keras.Model.export)
 
 # A saved model is read without tfnorm, in a process that has not traced it.
 _SERVE = """
@@ -29,7 +35,7 @@ def difference(found, expected):
 
     Outputs below 1e-2 may be rounding alone: an instance norm over one pixel gives 0, and so does what follows it.
     """
-    if not np.isfinite(found).all():
+    if np.shape(found) != np.shape(expected) or not np.isfinite(found).all():
         return np.inf
     return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-2))
 
@@ -40,12 +46,27 @@ def quietly():
         yield
 
 
+def signature(shape):
+    """Return what Keras's export takes for inputs of ``shape``, whose batch may be None."""
+    return [keras.InputSpec(shape=shape, dtype="float32", name="image")]
+
+
+def exported(model, path, form, shape, **options):
+    """Have Keras export ``model`` to ``path``, for inputs of ``shape``, whose batch may be None."""
+    with quietly():
+        model.export(str(path), format=form, input_signature=signature(shape), **options)
+    return path
+
+
 def litert_content(model, shape, **options):
-    """Return ``model`` as a LiteRT file for inputs of ``shape``, whose batch may be None."""
+    """Return ``model`` as a LiteRT file of Keras, for inputs of ``shape``, whose batch may be None."""
     import tensorflow as tf
 
+    if HAS_LITERT:
+        with tempfile.TemporaryDirectory() as folder:
+            return exported(model, Path(folder, "model.tflite"), "litert", shape, **options).read_bytes()
     run = tf.function(lambda x: model(x, training=False), input_signature=[tf.TensorSpec(shape, tf.float32)])
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([run.get_concrete_function()])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([run.get_concrete_function()], model)
     for name, value in options.items():
         setattr(converter, name, value)
     return converter.convert()
@@ -70,16 +91,27 @@ def run_litert(content, x, runtime="tf.lite"):
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
 
-def run_onnx(model, x, folder):
+def run_onnx(model, x, folder, open_batch=True):
     """Return the outputs of ``model`` exported to ONNX; its images must be all that it asks for."""
+    file = exported(model, folder / "model.onnx", "onnx", (None if open_batch else len(x), *x.shape[1:]), verbose=False)
+    return run_onnx_file(file, x)
+
+
+def run_onnx_file(file, x):
     import onnxruntime
 
-    file = str(folder / "model.onnx")
-    with quietly():
-        model.export(file, format="onnx", verbose=False)
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     (entry,) = session.get_inputs()
     return session.run(None, {entry.name: x})[0]
+
+
+def run_saved_model(model, x, folder, open_batch=True):
+    """Return the outputs of ``model`` exported to a SavedModel."""
+    import tensorflow as tf
+
+    shape = (None if open_batch else len(x), *x.shape[1:])
+    served = tf.saved_model.load(str(exported(model, folder / "saved", "tf_saved_model", shape, verbose=False)))
+    return served.serve(tf.constant(x)).numpy()
 
 
 def run_frozen(model, x):
@@ -99,8 +131,7 @@ def run_frozen(model, x):
 def run_elsewhere(models, inputs, folder):
     """Return the outputs of saved models that one other process reads; ``models`` and ``inputs`` by name."""
     for name, model in models.items():
-        with quietly():
-            model.export(str(folder / name), format="tf_saved_model", verbose=False)
+        exported(model, folder / name, "tf_saved_model", (None, *inputs[name].shape[1:]), verbose=False)
     np.savez(folder / "inputs.npz", **inputs)
     paths = [str(folder), str(folder / "inputs.npz"), str(folder / "outputs.npz")]
     done = subprocess.run([sys.executable, "-c", _SERVE, *paths], capture_output=True, text=True)
@@ -112,3 +143,19 @@ def run_elsewhere(models, inputs, folder):
 def expected(model, x):
     """Return what ``model`` gives in Python."""
     return keras.ops.convert_to_numpy(model(x, training=False))
+
+
+def differences(model, x, folder):
+    """Return the share of the largest output that each format, runtime and batch size differs by; x[:1] for one."""
+    found = {}
+    for open_batch, form in itertools.product((True, False), ("litert", "onnx", "tf_saved_model")):
+        images = x if open_batch else x[:1]
+        right, batch = expected(model, images), "open" if open_batch else 1
+        if form == "litert":
+            content = litert_content(model, (None if open_batch else 1, *x.shape[1:]))
+            for runtime in INTERPRETERS:
+                found[runtime, batch] = difference(run_litert(content, images, runtime), right)
+        else:
+            run = run_onnx if form == "onnx" else run_saved_model
+            found[form, batch] = difference(run(model, images, folder, open_batch), right)
+    return found

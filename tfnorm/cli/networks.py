@@ -19,7 +19,9 @@ from tfnorm.show import print_conversion, print_layers, wide_console
 @app.command()
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A saved Keras model, .keras or .h5.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="The .keras file to write.")],
+    target: Annotated[
+        str, typer.Argument(metavar="OUT", help="The .keras file to write; .tflite, .onnx or FOLDER/ to export.")
+    ],
     to: Annotated[str | None, typer.Option(help="Replace its norms by this one; none removes them.")] = None,
     insert: Annotated[str | None, typer.Option(help="Put this norm after its convolutions.")] = None,
     fold: Annotated[bool, typer.Option("--fold", help="Fold batch norms into convolutions, for inference.")] = False,
@@ -41,8 +43,22 @@ def convert(
     imports: Imports = None,
     allow_lambda: AllowLambda = False,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
+    batch_size: Annotated[
+        str, typer.Option(metavar="N|open", help="Of an export: inputs at a time, or open for any number.")
+    ] = "open",
+    quantize: Annotated[
+        str | None, typer.Option(help="Make a .tflite file smaller: int8, float16 or dynamic (weights in 8 bits).")
+    ] = None,
+    representative: Annotated[
+        str | None,
+        typer.Option(
+            help="Inputs that int8 is fitted to, and an export checked with: .npy or .npz, a folder of pictures, or a "
+            "data set."
+        ),
+    ] = None,
+    no_check: Annotated[bool, typer.Option("--no-check", help="Do not compare an export with Keras.")] = False,
 ) -> None:
-    """Change the norms of a saved Keras model: replace, insert or fold them, or leave tensorflow-addons.
+    """Change the norms of a saved Keras model, leave tensorflow-addons, or export it to LiteRT, ONNX or SavedModel.
 
     **Examples**
 
@@ -55,16 +71,23 @@ def convert(
     `tfnorm convert old.h5 new.keras --from-tfa`
 
     `tfnorm convert mine.keras mine-gn.keras --to gn:8 --import my_layers.py`
+
+    `tfnorm convert model.keras model.tflite --quantize int8 --representative photos/`
+
+    `tfnorm convert model.keras model.onnx --batch-size 1`
+
+    `tfnorm convert model.keras served/`
     """
     from tfnorm.convert_file import file_conversion
 
     conversion = file_conversion(
         source, target, to=to, insert=insert, fold=fold, from_tfa=from_tfa, where=where or (), calibrate=calibrate,
         model=model, stock=keras, force=force, imports=imports or (), allow_lambda=allow_lambda,
+        batch_size=batch_size, quantize=quantize, representative=representative, check=not no_check,
     )  # fmt: skip
     start_quietly()
-    report = conversion.run()
-    print_conversion(report, target)
+    report, exported = conversion.run()
+    print_conversion(report, exported or f"Wrote {target}")
 
 
 @app.command()

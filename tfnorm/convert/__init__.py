@@ -2,6 +2,7 @@
 
 from tfnorm import _check  # noqa: F401 - says what is missing before Keras fails for it
 from tfnorm.convert.accelerate import accelerate
+from tfnorm.convert.exporting import Exported, export
 from tfnorm.convert.fold import fold_batch_norm
 from tfnorm.convert.insert import insert_norms
 from tfnorm.convert.replace import replace_norms
@@ -11,8 +12,10 @@ from tfnorm.convert.tfa import load_tfa_model
 
 __all__ = [
     "Change",
+    "Exported",
     "Report",
     "accelerate",
+    "export",
     "fold_batch_norm",
     "insert_norms",
     "load_tfa_model",

@@ -46,6 +46,12 @@ def check_cloneable(model: keras.Model) -> None:
         raise TfnormError(
             f"The model {model.name!r} has no weights yet. Build it with keras.Input, or call it on a batch first."
         )
+    scaled = [layer.name for layer in model._flatten_layers() if layer.dtype_policy.name.startswith("float8_")]
+    if scaled:
+        raise TfnormError(
+            f"A model that was quantized to float8 cannot be converted: the layers {', '.join(scaled)} cannot be made "
+            "again from their configuration. Convert it first, and call quantize on the result."
+        )
 
 
 @dataclass(frozen=True)

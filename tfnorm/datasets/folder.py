@@ -159,6 +159,37 @@ def load_folder(
     return replace(dataset, reading=reading)
 
 
+def load_pictures(path: pathlib.Path, size: tuple[int, int], channels: int, *, most: int) -> np.ndarray:
+    """Return pictures of a folder and the folders in it, without labels, evenly taken in the order of their names.
+
+    Args:
+        path: The folder.
+        size: (height, width) to resize to.
+        channels: 1 for grey values, 3 for colours.
+        most: How many at most.
+
+    Returns:
+        uint8 (images, height, width, channels).
+
+    Raises:
+        DataError: If there is no picture, or one cannot be read.
+    """
+    files = sorted(entry for entry in path.rglob("*") if _is_picture(entry))
+    if not files:
+        raise DataError(f"{path} holds no picture, and neither do the folders in it. Give a folder of pictures.")
+    chosen = [files[index] for index in np.linspace(0, len(files) - 1, min(most, len(files))).astype(int)]
+    pictures = np.empty((len(chosen), *size, channels), np.uint8)
+    with _pillow_quiet():
+        for index, file in enumerate(chosen):
+            try:
+                pictures[index], _ = _decode(file, size, channels)
+            except Exception as error:
+                raise DataError(
+                    f"{file} cannot be read: {_problem(file, error).reason}. Replace it, or remove it."
+                ) from None
+    return pictures
+
+
 def shape_of_folder(path: pathlib.Path) -> tuple[int, int, int, int] | None:
     """Return (images, height, width, 3), as the first picture has them, None if there is no picture to be opened."""
     from PIL import Image

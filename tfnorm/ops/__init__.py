@@ -67,19 +67,28 @@ def start_quietly() -> None:
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    if sys.stderr is not None:
-        sys.stderr.flush()
-    screen = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
+    with screen_closed():
         import keras
 
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
             tf.config.list_logical_devices()
+
+
+@contextmanager
+def screen_closed() -> Iterator[None]:
+    """Drop what libraries write to the file descriptor of the standard error, past Python; errors are raised."""
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    screen = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
     finally:
+        if sys.stderr is not None:
+            sys.stderr.flush()
         os.dup2(screen, 2)
         os.close(screen)
         os.close(nowhere)

@@ -42,6 +42,16 @@ def _affine(x, gamma, beta, axes: Sequence[int]):
     return x
 
 
+def _sizes(x):
+    """Return the sizes of ``x`` to reshape to: whole numbers if all but the batch size are known.
+
+    Other runtimes plan ahead only where no size is computed.
+    """
+    if None in x.shape[1:]:
+        return ops.shape(x)
+    return (-1 if x.shape[0] is None else x.shape[0], *x.shape[1:])
+
+
 def moments(x, axes: Sequence[int]):
     """Return mean and biased variance over ``axes``, kept as axes of length 1, in two passes."""
     mean = ops.mean(x, axis=axes, keepdims=True)
@@ -98,7 +108,7 @@ def group_norm(x, gamma, beta, *, groups: int, axis: int, epsilon: float):
         epsilon: Added to the variance, inside the root.
     """
     wide = _upcast(x)
-    sizes = ops.shape(x)
+    sizes = _sizes(x)
     channels = x.shape[axis]
     split = (*sizes[:axis], groups, channels // groups, *sizes[axis + 1 :])
     grouped = ops.reshape(wide, split)

@@ -166,7 +166,9 @@ def batch_norm_inference(x, gamma, beta, mean, variance, *, axis: int, epsilon: 
         dx = tf.cast(wide(upstream) * (root * gamma), x.dtype)
         return dx, of_gx, of_g, -of_g * root * gamma, -0.5 * of_gx * gamma * tf.square(root)
 
-    return with_gradient(shaped_like(y, x), backward, reference, tensors)
+    # A reshape would keep other runtimes from joining the operation to the convolution before it.
+    y = y if len(x.shape) == 4 else shaped_like(y, x)
+    return with_gradient(y, backward, reference, tensors)
 
 
 def layer_norm(x, gamma, beta, *, axes: Sequence[int], epsilon: float):

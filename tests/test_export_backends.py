@@ -1,0 +1,57 @@
+"""What is exported on JAX and PyTorch gives what Keras gives there, and what cannot be is said."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import sys
+from pathlib import Path
+
+import tfnorm
+
+model = tfnorm.build(norm="gn:2", seed=0)
+folder = Path(sys.argv[1])
+for name in ("net.tflite", "net.onnx", "served/"):
+    try:
+        written = tfnorm.convert.export(model, f"{folder}/{name}")
+        print(name, written.outputs[0], written.difference < 1e-4, written.checked)
+    except tfnorm.errors.TfnormError as error:
+        print(name, error)
+if (folder / "net.onnx").exists():
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(folder / "net.onnx"))
+    print(session.get_inputs()[0].name, session.get_outputs()[0].name)
+"""
+ONLY_TENSORFLOW = "is written by TensorFlow. Received: the backend {}."
+
+
+def exported(backend, folder):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed.")
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    done = subprocess.run(
+        [sys.executable, "-c", f"import tfnorm.errors\n{CODE}", folder], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_jax(tmp_path):
+    litert, onnx, saved, *_ = exported("jax", tmp_path)
+    assert ONLY_TENSORFLOW.format("JAX") in litert
+    if importlib.util.find_spec("jax2onnx") is None:
+        assert onnx == "net.onnx To write ONNX, install jax2onnx: python -m pip install jax2onnx"
+    assert saved.startswith("served/ logits (batch, 10) float32 True on 6 random inputs, run by TensorFlow")
+
+
+def test_torch(tmp_path):
+    litert, onnx, saved, names = exported("torch", tmp_path)
+    assert ONLY_TENSORFLOW.format("PyTorch") in litert
+    assert onnx.startswith("net.onnx logits (batch, 10) float32 True on 6 random inputs, run by onnxruntime")
+    assert "is written by TensorFlow or JAX. Received: the backend PyTorch." in saved
+    assert names == "image logits"
