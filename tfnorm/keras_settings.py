@@ -25,6 +25,8 @@ STANDARD: dict[str, Any] = {
     "max_epochs": None,
     "max_steps_per_epoch": None,
 }
+#: The environment variables that tell each how many threads to compute with.
+THREADS = {"tensorflow": "TF_NUM_INTRAOP_THREADS", "jax": "NPROC", "torch": "OMP_NUM_THREADS"}
 _CHOICES = {
     "floatx": ("float16", "float32", "float64"),
     "image_data_format": ("channels_last", "channels_first"),
@@ -116,13 +118,29 @@ def check_keras_settings() -> None:
             f"`epsilon` must be a number with a decimal point, such as 1e-7. Received: {settings['epsilon']!r}. "
             f"{_where('epsilon')}"
         )
-    backend = os.environ.get("KERAS_BACKEND") or settings.get("backend", "tensorflow")
+    backend = asked_backend()
     if backend not in (*BACKENDS, *_FOR_INFERENCE):
         raise TfnormError(unknown_backend(backend))
     if not _is_installed(backend):
         asks = "KERAS_BACKEND" if os.environ.get("KERAS_BACKEND") else f"The key 'backend' in {keras_json()}"
-        mend = "leave the variable unset" if os.environ.get("KERAS_BACKEND") else "change the key"
-        raise TfnormError(f"{asks} asks for {backend!r}, which is not installed. Install it, or {mend}.")
+        there = [name for name in BACKENDS if _is_installed(name)]
+        mend = f", or set KERAS_BACKEND={there[0]}: that backend is here" if there else ""
+        raise TfnormError(f"{asks} asks for {backend!r}, which is not installed. Install it{mend}.")
+
+
+def asked_backend() -> str:
+    """Return the name of Keras's backend: of the one that is imported, or else of the one that would be."""
+    if "keras" in sys.modules:
+        return str(sys.modules["keras"].backend.backend())
+    return str(os.environ.get("KERAS_BACKEND") or _read(keras_json()).get("backend", "tensorflow"))
+
+
+def not_synchronized(backend: str) -> str:
+    """Return the sentence for a batch norm over all replicas on a backend that has none."""
+    return (
+        "Batch normalization over all replicas ('bn:sync', synchronized=True) needs Keras's TensorFlow backend. "
+        f"Received: backend={backend!r}. Use 'bn', or set KERAS_BACKEND=tensorflow."
+    )
 
 
 def unknown_backend(backend: Any) -> str:
