@@ -19,6 +19,32 @@ settings.register_profile("explore", print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _tensors_compare_as_arrays():
+    """Let NumPy's assertions take tensors of PyTorch, which need a gradient and refuse to be arrays."""
+    if os.environ["KERAS_BACKEND"] != "torch":
+        yield
+        return
+    import numpy as np
+    import torch
+    from torch.utils import _pytree as tree
+
+    def as_array(value):
+        return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
+
+    def with_arrays(assertion):
+        def asserting(*values, **settings):
+            return assertion(*tree.tree_map(as_array, values), **settings)
+
+        return functools.wraps(assertion)(asserting)
+
+    names = [name for name in dir(np.testing) if name.startswith("assert_")]
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setattr(np.testing, name, with_arrays(getattr(np.testing, name)))
+        yield
+
+
 @pytest.fixture
 def seeded():
     """Seed Python, NumPy and the backend, and return a generator of random numbers."""

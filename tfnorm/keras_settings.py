@@ -37,6 +37,8 @@ STANDARD: dict[str, Any] = {
     "max_epochs": None,
     "max_steps_per_epoch": None,
 }
+#: The environment variables that tell each how many threads to compute with.
+THREADS = {"tensorflow": "TF_NUM_INTRAOP_THREADS", "jax": "NPROC", "torch": "OMP_NUM_THREADS"}
 _CHOICES = {
     "floatx": ("float16", "float32", "float64"),
     "image_data_format": ("channels_last", "channels_first"),
@@ -197,6 +199,14 @@ def _version(package: str) -> str | None:
 def _install(package: str, how: str = "") -> str:
     oldest = f">={'.'.join(map(str, OLDEST[package]))}" if package in OLDEST else ""
     return f'pip install {how}"{package}{oldest}"'
+
+
+def not_synchronized(backend: str) -> str:
+    """Return the sentence for a batch norm over all replicas on a backend that has none."""
+    return (
+        "Batch normalization over all replicas ('bn:sync', synchronized=True) needs Keras's TensorFlow backend. "
+        f"Received: backend={backend!r}. Use 'bn', or set KERAS_BACKEND=tensorflow."
+    )
 
 
 def unknown_backend(backend: Any) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tfnorm.keras_settings import THREADS
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.folder import SPELLING, flat_settings
 from tfnorm.training.recipes import RECIPES, complete
@@ -243,7 +244,7 @@ def reproduction(runs: Sequence[Run]) -> Reproduction:
     if threads == 1 and not given:
         settings["jobs"] = config["machine"]["cores"] or 1
     elif threads is not None:
-        environment["TF_NUM_INTRAOP_THREADS"] = str(threads)
+        environment[THREADS[backend]] = str(threads)
     if given:
         settings["data"] = _Word("data")
     elif named and counted:

@@ -6,6 +6,8 @@ import keras
 from keras import ops
 
 from tfnorm._keras import known_settings, portable, renorms
+from tfnorm.errors import SpecError
+from tfnorm.keras_settings import not_synchronized
 from tfnorm.layers._checks import axis_from_front, known_sizes, positive_epsilon
 from tfnorm.ops import kernels, kernels_for, records_gradients, replicas_in_step
 
@@ -46,6 +48,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     def __init__(self, axis=-1, momentum=0.99, epsilon=1e-3, *, unbiased_moving_variance=False, **kwargs):
+        if kwargs.get("synchronized") and (backend := keras.backend.backend()) != "tensorflow":
+            raise SpecError(not_synchronized(backend))
         super().__init__(axis=axis, momentum=momentum, epsilon=positive_epsilon(epsilon), **known_settings(kwargs))
         if not 0 <= momentum <= 1:
             raise ValueError(f"`momentum` must be from 0 to 1. Received: momentum={momentum}.")

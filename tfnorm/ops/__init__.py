@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -70,10 +70,11 @@ def start_quietly() -> None:
     with screen_closed():
         import keras
 
-        if keras.backend.backend() == "tensorflow":
+        with suppress(ImportError):  # where it is installed, Keras imports it on other backends too, later
             import tensorflow as tf
 
-            tf.config.list_logical_devices()
+            if keras.backend.backend() == "tensorflow":
+                tf.config.list_logical_devices()
 
 
 @contextmanager
@@ -114,18 +115,36 @@ def accelerator_name() -> str | None:
         case "torch":
             import torch
 
-            return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+            device = keras.ops.zeros(()).device  # Keras's own choice, which KERAS_TORCH_DEVICE may have changed
+            if device.type == "cuda":
+                return torch.cuda.get_device_name(device)
+            return None if device.type == "cpu" else device.type.upper()
     return None
 
 
 def use_deterministic_operations() -> None:
-    """Have the backend choose operations whose results do not change from run to run, where it lets one choose."""
+    """Have the backend choose operations whose results do not change from run to run, where it lets one choose.
+
+    JAX chooses once, when it first computes on a GPU. PyTorch warns of operations that have no such form.
+    """
     import keras
 
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
+    match keras.backend.backend():
+        case "tensorflow":
+            import tensorflow as tf
 
-        tf.config.experimental.enable_op_determinism()
+            tf.config.experimental.enable_op_determinism()
+        case "jax":
+            flags = os.environ.get("XLA_FLAGS", "")
+            if "xla_gpu_deterministic_ops" not in flags:
+                os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+        case "torch":
+            import torch
+
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            # That would fill each new tensor before it is written, which changes no result.
+            torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

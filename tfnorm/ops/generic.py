@@ -54,6 +54,7 @@ def _sizes(x):
 
 def moments(x, axes: Sequence[int]):
     """Return mean and biased variance over ``axes``, kept as axes of length 1, in two passes."""
+    axes = list(axes)  # Keras on PyTorch takes no range
     mean = ops.mean(x, axis=axes, keepdims=True)
     return mean, ops.mean(ops.square(x - mean), axis=axes, keepdims=True)
 
@@ -161,7 +162,7 @@ def threshold(x, tau, alpha=None, *, axis: int | None):
         wide = _upcast(x)
         return _narrowed(ops.maximum(wide, _affine(wide, alpha, tau, axes)), x)
     x = x if _is_float(x) else _upcast(x)
-    return ops.maximum(x, _along(tau, x, axes))
+    return _narrowed(ops.maximum(x, _along(tau, x, axes)), x)  # PyTorch's float64 comes back as float32
 
 
 def standardize_kernel(kernel, *, epsilon: float):

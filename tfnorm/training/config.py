@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from tfnorm.errors import TfnormError, unknown
+from tfnorm.errors import SpecError, TfnormError, unknown
+from tfnorm.keras_settings import chosen_backend, not_synchronized
 from tfnorm.models.architectures import ARCHITECTURES
 from tfnorm.models.plan import plan
 from tfnorm.models.planner import NetworkPlan
@@ -154,8 +155,11 @@ class TrainConfig(BaseModel):
         return asked if self.teacher is None else {**asked, "teacher": teacher_fingerprint(self.teacher)}
 
     def plan(self) -> NetworkPlan:
-        """Return the network's plan for its default input; raises if the spec does not fit the architecture."""
-        return plan(self.arch, parse(self.norm), dropout=self.resolved().dropout)
+        """Return the network's plan for its default input; raises if the spec does not fit network or backend."""
+        spec = parse(self.norm)
+        if spec.synchronized and (backend := chosen_backend()) != "tensorflow":
+            raise SpecError(not_synchronized(backend))
+        return plan(self.arch, spec, dropout=self.resolved().dropout)
 
 
 def default_name(config: TrainConfig) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tfnorm.errors import RunError
-from tfnorm.keras_settings import BACKENDS
+from tfnorm.keras_settings import BACKENDS, THREADS, chosen_backend
 
 
 def threads() -> int | None:
-    """Return the number of threads that the backend was told to compute with, or None if it was not."""
-    told = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    """Return the number of threads that Keras's backend was told to compute with, or None if it was not."""
+    told = os.environ.get(THREADS.get(chosen_backend(), ""), "")
     return int(told) if told.isdigit() else None
 
 
