@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: compare test test-matrix test-versions test-colab notebooks lint dist bench docs clean
+.PHONY: compare test test-backends test-matrix test-versions test-colab notebooks lint dist bench docs clean
 .DELETE_ON_ERROR:
 
 # The stamps make a second call install nothing.
@@ -33,6 +33,11 @@ compare: $(RUN)
 
 test: $(DEV)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+# Numerics and penalties on Keras's other backends. `make test` trains there, in tests/test_backends.py.
+test-backends: $(DEV)
+	for backend in jax torch; do KERAS_BACKEND=$$backend $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 \
+	  tests/test_regularizers.py tests/layers/test_numerics.py tests/layers/test_weight_standardization.py || exit 1; done
 
 # The whole products of cases, of which `make test` runs a cut along each axis.
 test-matrix: $(DEV)

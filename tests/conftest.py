@@ -19,6 +19,14 @@ settings.register_profile("explore", print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
+def pytest_configure(config):
+    """Record which features work on which backend, if that is asked for."""
+    if os.environ.get("TFNORM_RECORD_FEATURES") == "1" and not hasattr(config, "workerinput"):
+        from features import Recorder
+
+        config.pluginmanager.register(Recorder(os.environ["KERAS_BACKEND"]))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _tensors_compare_as_arrays():
     """Let NumPy's assertions take tensors of PyTorch, which need a gradient and refuse to be arrays."""

@@ -1,5 +1,6 @@
-"""tfnorm on another backend of Keras, in a process of its own: the backend is chosen when Keras is imported."""
+"""tfnorm on the other backends of Keras, in processes of their own: the backend is chosen when Keras is imported."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -9,13 +10,14 @@ import pytest
 
 PROGRAM = """
 import json, sys
+from importlib.machinery import PathFinder
 
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "tensorflow":
-            raise ModuleNotFoundError("There is no TensorFlow in this test.")
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] == "tensorflow" else super().find_spec(name, path, target)
 
-sys.meta_path.insert(0, Missing())
+sys.meta_path = [Without if finder is PathFinder else finder for finder in sys.meta_path]
 from pathlib import Path
 import numpy as np
 from tfnorm.datasets import load
@@ -92,49 +94,79 @@ print(json.dumps(said))
 """
 
 
-def on_jax(program, *words):
-    """Run a program on JAX and return the JSON of its last line."""
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+BACKENDS = ("jax", "torch")
+
+
+def on(backend, program, *words):
+    """Run a program on a backend and return the JSON of its last line."""
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    environment = {**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "KERAS_TORCH_DEVICE": "cpu"}
     done = subprocess.run([sys.executable, "-c", program, *words], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture(scope="module")
-def jax(tmp_path_factory):
-    return on_jax(PROGRAM, str(tmp_path_factory.mktemp("jax")))
+@pytest.fixture(scope="module", params=BACKENDS)
+def there(request, tmp_path_factory):
+    """Return what `PROGRAM` said on a backend."""
+    return {"backend": request.param, **on(request.param, PROGRAM, str(tmp_path_factory.mktemp(request.param)))}
 
 
-def test_runs_on_jax_learn_go_on_where_they_were_broken_off_and_share_graphs(jax):
-    whole, resumed = jax["losses"]
+def test_runs_learn_go_on_where_they_were_broken_off_and_share_graphs(there):
+    whole, resumed = there["losses"]
     assert resumed == whole and whole[2] < whole[1] < whole[0]
-    assert jax["same"] == [True, True] and jax["seeds differ"]
-    assert jax["loaded"]
+    assert there["same"] == [True, True] and there["seeds differ"]
+    assert there["loaded"]
 
 
-def test_a_run_on_jax_learns_from_a_teacher(jax):
-    losses = [loss - penalty for loss, penalty, *_ in jax["taught"]]
+def test_a_run_learns_from_a_teacher(there):
+    losses = [loss - penalty for loss, penalty, *_ in there["taught"]]
     assert losses == sorted(losses, reverse=True) and losses[-1] > 0
-    for _, penalty, val_loss, val_penalty, val_data_loss in jax["taught"]:
+    for _, penalty, val_loss, val_penalty, val_data_loss in there["taught"]:
         assert penalty > 0 and abs(val_loss - val_penalty - val_data_loss) < 1e-5
 
 
-def test_the_last_epoch_on_jax_is_evaluated_with_statistics_estimated_again(jax):
-    recalibrated, moving = jax["validation losses"]
+def test_the_last_epoch_is_evaluated_with_statistics_estimated_again(there):
+    recalibrated, moving = there["validation losses"]
     assert recalibrated[:2] == moving[:2]
     assert recalibrated[2] != pytest.approx(moving[2], rel=1e-2)
 
 
-def test_a_run_on_jax_says_so_and_needs_no_tensorflow(jax):
-    assert jax["versions"]["backend"] == "jax" and jax["versions"]["jax"]
-    assert "tensorflow" not in jax["versions"]
+def test_a_run_says_its_backend_and_needs_no_tensorflow(there):
+    assert there["versions"]["backend"] == there["backend"] and there["versions"][there["backend"]]
+    assert "tensorflow" not in there["versions"]
 
 
-def test_divergence_is_found_at_its_step(jax):
-    status, epoch, step = jax["diverged"]
+def test_divergence_is_found_at_its_step(there):
+    status, epoch, step = there["diverged"]
     assert status == "diverged" and step // 4 == epoch and step > 0
 
 
-def test_a_converted_model_and_the_one_it_is_from_are_trained_in_turn():
-    for conversion, unchanged in on_jax(CONVERSIONS).items():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_converted_model_and_the_one_it_is_from_are_trained_in_turn(backend):
+    for conversion, unchanged in on(backend, CONVERSIONS).items():
         assert unchanged == [True, True, True], conversion
+
+
+SPECS = """
+import json, sys
+from tfnorm import compare
+from tfnorm.errors import TfnormError
+from tfnorm.layers import BatchNormalization
+
+said = []
+for call in (lambda: compare(["bn", "bn:sync"], out=sys.argv[1]), lambda: BatchNormalization(synchronized=True)):
+    try:
+        call()
+    except TfnormError as error:
+        said.append(str(error))
+print(json.dumps(said))
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_of_tensorflow_alone_says_so_before_anything_is_trained(backend, tmp_path):
+    said = on(backend, SPECS, str(tmp_path / "out"))
+    assert len(said) == 2 and all("bn:sync" in each and f"backend={backend!r}" in each for each in said)
+    assert not (tmp_path / "out").exists()

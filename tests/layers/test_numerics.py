@@ -188,8 +188,8 @@ def test_constant_input(implementation, operation, level, seeded):
     value, gradients = value_and_gradients(
         lambda *arguments: case.call(implementation, *arguments), arguments, np.ones(SHAPE, "float32")
     )
-    for array in (value, *gradients):
-        assert np.isfinite(array).all()
+    for found in (value, *gradients):
+        assert np.isfinite(found).all()
     if level in (0.0, 0.1, -3.0):
         expected = case.reference(*[argument.astype("float64") for argument in arguments])
         np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-4)
@@ -214,8 +214,8 @@ def test_float16_near_overflow(implementation, operation, signs, seeded):
         lambda *arguments: case.call(implementation, *arguments), [x, *weights], np.ones(SHAPE, "float32")
     )
     assert value.dtype == "float16"
-    for array in (value, *gradients):
-        assert np.isfinite(array).all()
+    for found in (value, *gradients):
+        assert np.isfinite(found).all()
     expected = case.reference(*[argument.astype("float64") for argument in (x, *weights)])
     np.testing.assert_allclose(value.astype("float64"), expected, rtol=2e-3, atol=2e-3)
 
