@@ -54,6 +54,7 @@ __all__ = [
     "StochasticDepth",
     "depth_to_space",
     "functional_like_constructor",
+    "input_config",
     "is_function",
     "known_settings",
     "portable",
@@ -130,6 +131,11 @@ def _portable(value: Any) -> Any:
     if isinstance(value.get("config"), dict) and str(value.get("module")).partition(".")[0] in ("keras", "tfnorm"):
         return value | {"config": portable(value["config"])}
     return {name: _portable(part) for name, part in value.items()}
+
+
+def input_config(layer: Any) -> dict[str, Any]:
+    """Return the configuration of an input layer; Keras before 3.13 leaves out whether it is optional."""
+    return layer.get_config() | {"optional": layer.optional}
 
 
 def is_function(operation: Any) -> bool:

@@ -16,7 +16,7 @@ from accelerating import (
     randomize,
 )
 from keras import layers
-from tiny import array, images, one_layer
+from tiny import array, images, one_layer, runs
 
 from tfnorm import layers as ours
 from tfnorm.convert import accelerate, to_keras
@@ -114,7 +114,9 @@ def test_optional_input(seeded):
     model = keras.Model(inputs, layers.BatchNormalization()(Sum()(*inputs)))
     fast = accelerate(model)
     x = images(seeded, 4, 6)
-    assert_close(fast([x, None]), model([x, None]))
+    assert_close(fast([x, x]), model([x, x]))
+    if runs(lambda: model([x, None])):  # not with every Keras
+        assert_close(fast([x, None]), model([x, None]))
 
 
 def test_a_class_with_its_own_training_step(seeded):
@@ -159,7 +161,10 @@ def test_functions_of_ones_own(seeded):
     inputs = keras.Input((6,))
     x = layers.Lambda(triple)(layers.Lambda(lambda x: np.float32(factor) * x)(inputs))
     x = layers.Dense(6, activation=triple)(layers.Activation(triple)(x))
-    model = keras.Model(inputs, layers.BatchNormalization(beta_regularizer=triple)(x))
+    settings = {"beta_regularizer": triple}
+    if not runs(lambda: layers.BatchNormalization(**settings)(np.ones((2, 6)))):  # older versions take no function
+        settings = {}
+    model = keras.Model(inputs, layers.BatchNormalization(**settings)(x))
     fast = accelerate(model)
     assert_accelerated(fast, model)
     x = images(seeded, 4, 6)

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from folding import assert_same_outputs, batch, bn, chain, fold, randomize
+from folding import assert_same_outputs, batch, bn, chain, fold, needs_channels_first, randomize
 from keras import layers
 from tiny import array
 
@@ -66,6 +66,7 @@ def test_weights_are_those_of_the_formula(seeded):
     np.testing.assert_allclose(new_bias, (bias - mean) * scale + beta, rtol=1e-5)
 
 
+@needs_channels_first
 def test_channels_first(seeded):
     conv = layers.Conv2D(6, 3, data_format="channels_first", name="conv")
     assert fold(chain((4, 7, 7), conv, bn(axis=1)), seeded)[1] == {"bn": "conv"}

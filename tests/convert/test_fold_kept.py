@@ -5,7 +5,7 @@ import re
 import keras
 import numpy as np
 import pytest
-from folding import assert_same_outputs, bn, chain, fold, randomize
+from folding import assert_same_outputs, bn, chain, fold, needs_channels_first, randomize
 from keras import layers
 from tiny import functional
 
@@ -175,6 +175,7 @@ def test_a_norm_of_a_model_called_in_training_gives_the_same(seeded):
     assert taken == {} and list(reasons) == ["inner/bn"]
 
 
+@needs_channels_first
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("side", ["before", "after"])
 def test_a_bias_that_keras_adds_along_the_width(side, bias, seeded):
@@ -190,6 +191,7 @@ def test_a_bias_that_keras_adds_along_the_width(side, bias, seeded):
     assert fold(chain((4, 5, 2), *one), seeded)[1] == {"bn": "conv"}
 
 
+@needs_channels_first
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only Keras on TensorFlow adds such a bias wrongly")
 @pytest.mark.parametrize("side", ["before", "after"])
 def test_a_bias_that_keras_may_add_along_an_open_width(side, seeded):

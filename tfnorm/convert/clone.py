@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfnorm._keras import Functional, SafeModeScope, functional_like_constructor
+from tfnorm._keras import Functional, SafeModeScope, functional_like_constructor, input_config
 from tfnorm.analysis.graph import computes_its_graph
 from tfnorm.errors import TfnormError, check_keras_3
 
@@ -250,7 +250,7 @@ def _copied(
         return _copied(inner, make, made, class_of)
 
     if isinstance(layer, keras.layers.InputLayer):
-        new = remake(layer)
+        new = remake(layer, config=input_config(layer))
     elif isinstance(layer, keras.Sequential) and computes_its_graph(layer):
         # `layers` leaves the input out.
         inner_layers = [part for inner in layer._layers for part in _parts(copied(inner))]
