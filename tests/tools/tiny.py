@@ -1,6 +1,9 @@
 """Small models, their inputs, and what is in them."""
 
+import functools
+
 import keras
+import numpy as np
 
 
 def array(x):
@@ -15,6 +18,12 @@ def runs(function):
     except Exception:
         return False
     return True
+
+
+@functools.cache
+def channels_first_runs():
+    """Return whether this machine convolves images with channels first; TensorFlow does on some processors only."""
+    return runs(lambda: keras.layers.Conv2D(1, 1, data_format="channels_first")(np.zeros((1, 1, 2, 2), "float32")))
 
 
 def images(rng, *shape):
