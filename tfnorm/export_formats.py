@@ -6,7 +6,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-from tfnorm.errors import DataError, TfnormError, unknown
+from tfnorm.errors import DataError, TfnormError, unknown, whole_number
 from tfnorm.keras_settings import BACKENDS, chosen_backend
 
 #: What the formats are called, by Keras's names of them.
@@ -57,8 +57,8 @@ def check_export(
     form = export_format(path)
     if form is None:
         raise DataError(f"The name must end in {ENDINGS_TEXT}. Received: {os.fspath(path)!r}.")
-    if batch_size is not None and (isinstance(batch_size, bool) or batch_size < 1):
-        raise TfnormError(f"`batch_size` must be at least 1, or open. Received: {batch_size!r}.")
+    if batch_size is not None:
+        whole_number("batch_size", batch_size)
     if quantize is not None and quantize not in QUANTIZED:
         raise TfnormError(unknown("quantization", quantize, QUANTIZED))
     if quantize and form != "litert":
@@ -83,6 +83,8 @@ def _check_place(path: str | os.PathLike[str], form: str, overwrite: bool) -> No
         return
     if place.is_file():
         raise DataError(f"The new folder {str(place)!r} is a file. Give another name.")
+    if place.name in ("", ".."):
+        raise DataError(f"The folder of a SavedModel needs a name of its own. Received: {os.fspath(path)!r}.")
     if not place.is_dir() or not any(place.iterdir()):
         return
     if not (place / "saved_model.pb").is_file():
