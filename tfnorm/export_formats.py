@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 
 from tfnorm.errors import DataError, TfnormError, unknown, whole_number
-from tfnorm.keras_settings import BACKENDS, chosen_backend
+from tfnorm.keras_settings import BACKENDS, chosen_backend, is_installed
 
 #: What the formats are called, by Keras's names of them.
 FORMATS = {"litert": "LiteRT", "onnx": "ONNX", "tf_saved_model": "SavedModel"}
@@ -111,11 +110,3 @@ def _check_backend(form: str) -> None:
 def missing_packages(form: str, missing: list[str]) -> str:
     """Return the sentence for packages that are not installed."""
     return f"To write {FORMATS[form]}, install {' and '.join(missing)}: python -m pip install {' '.join(missing)}"
-
-
-def is_installed(package: str) -> bool:
-    """Return whether a package can be imported, without importing it."""
-    try:
-        return importlib.util.find_spec(package) is not None
-    except (ImportError, ValueError):
-        return False

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tfnorm.errors import TfnormError
-from tfnorm.export_formats import is_installed
+from tfnorm.keras_settings import is_installed
 from tfnorm.ops import screen_closed
 
 # Of sizes that a model leaves open: an image's side, and the length of a sequence.
