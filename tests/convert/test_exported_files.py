@@ -353,6 +353,9 @@ def test_nothing_is_lost_by_writing_over(tmp_path):
 
 def unsupported(kind):
     image = keras.Input((8, 8, 3))
+    if kind == "padded":
+        dilated = layers.Conv2D(4, 3, dilation_rate=2, padding="same")
+        return keras.Model(image, dilated(layers.ZeroPadding2D(2)(image)))
     if kind == "fft":
         return keras.Model(image, keras.ops.fft((image, image))[0])
     if kind == "recurrent":
@@ -365,6 +368,7 @@ def unsupported(kind):
     ("kind", "form", "sentence"),
     [
         ("fft", "net.onnx", "cannot be written as ONNX: it has no operations for Complex, FFT, Real"),
+        ("padded", "net.onnx", "does not give what Keras gives: outputs have another shape, or are not finite, on 6"),
         ("recurrent", "net.tflite", "a recurrent layer needs a fixed number of inputs, such as batch_size=1"),
         ("text", "net.onnx", "it has no tables to look up words in"),
     ],
@@ -373,6 +377,17 @@ def test_what_a_format_does_not_have(kind, form, sentence, tmp_path):
     with pytest.raises(TfnormError, match=sentence):
         export(unsupported(kind), tmp_path / form)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_other_formats_do_have(tmp_path):
+    """The rows of the table of docs/convert.md that the models above leave out."""
+    assert export(unsupported("recurrent"), tmp_path / "net.tflite", batch_size=1).difference < 1e-4
+    assert export(unsupported("recurrent"), tmp_path / "net.onnx").difference < 1e-4
+    text = np.array([["a"], ["b"], ["c"]])
+    assert export(unsupported("text"), tmp_path / "text.tflite", representative=text).difference == 0
+    quantized = plain()
+    quantized.quantize("int8")
+    assert export(quantized, f"{tmp_path}/quantized/").difference < 1e-4
 
 
 BATCH = np.ones((2, 8, 8, 3))

@@ -156,10 +156,11 @@ def export(
         inputs, outputs = job.ports()
         difference, checked = job.difference(temporary, given) if check else (None, "you asked not to")
         if difference is not None and not quantize and not difference <= TOLERANCE:
+            shares = f"differ by {difference:.1e} of the largest one"
+            how = shares if np.isfinite(difference) else "have another shape, or are not finite"
             raise TfnormError(
-                f"The {FORMATS[form]} file does not give what Keras gives: outputs differ by {difference:.1e} of the "
-                f"largest one, {checked}. Nothing was written. With check=False, --no-check on the command line, it is "
-                "written nevertheless."
+                f"The {FORMATS[form]} file does not give what Keras gives: outputs {how}, {checked}. Nothing was "
+                "written. With check=False, --no-check on the command line, it is written nevertheless."
             )
         size = sum(file.stat().st_size for file in [temporary, *temporary.rglob("*")] if file.is_file())
     return Exported(place, FORMATS[form], size, inputs, outputs, difference, checked, tuple(job.notes))
