@@ -18,7 +18,7 @@ QUANTIZED = ("int8", "float16", "dynamic")
 # What each backend needs to write each format. Where a backend is missing, it cannot write the format.
 _NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "litert": {"tensorflow": ()},
-    "onnx": {"tensorflow": ("onnx", "tf2onnx"), "jax": ("onnx",), "torch": ("onnx", "onnxscript")},
+    "onnx": {"tensorflow": ("onnx", "tf2onnx"), "torch": ("onnx", "onnxscript")},
     "tf_saved_model": {"tensorflow": (), "jax": ("tensorflow",)},
 }
 

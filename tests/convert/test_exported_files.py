@@ -321,6 +321,7 @@ def test_programs_that_are_not_installed(tmp_path, monkeypatch):
     ("backend", "form", "sentence"),
     [
         ("jax", "net.tflite", "LiteRT is written by TensorFlow. Received: the backend JAX.*KERAS_BACKEND=tensorflow"),
+        ("jax", "net.onnx", "ONNX is written by TensorFlow or PyTorch. Received: the backend JAX"),
         ("torch", "net.tflite", "LiteRT is written by TensorFlow. Received: the backend PyTorch"),
         ("torch", "net/", "SavedModel is written by TensorFlow or JAX. Received: the backend PyTorch"),
     ],
