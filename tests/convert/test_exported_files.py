@@ -255,6 +255,11 @@ def test_int8_of_a_trained_network(digits, tmp_path):
     assert max(sizes["int8"], sizes["float16"], sizes["dynamic"]) < sizes[None]
 
 
+def test_int8_is_fitted_to_all_inputs_that_are_sorted(tmp_path):
+    inputs = np.repeat([2.0, 10.0], 300).reshape(-1, 1, 1, 1) * np.ones((1, 8, 8, 3))
+    assert export(plain(), tmp_path / "net.tflite", quantize="int8", representative=inputs).difference < 0.1
+
+
 def test_int8_needs_inputs(tmp_path):
     with pytest.raises(TfnormError, match="int8 needs about 100 inputs.*--representative"):
         export(plain(), tmp_path / "net.tflite", quantize="int8")
