@@ -577,6 +577,32 @@ def test_export_of_own_layers_and_code(own_files, tmp_path, capsys, monkeypatch,
     assert run([*arguments, "--allow-lambda"], capsys, monkeypatch)[0] == 0
 
 
+def test_export_of_a_subclass_with_images_in_an_archive(own_files, pictures, capsys, monkeypatch, forgotten):
+    monkeypatch.chdir(pictures)
+    Path("own_network.py").write_text(
+        "import keras\n\n\n@keras.saving.register_keras_serializable('mine')\nclass Network(keras.Model):\n"
+        "    def __init__(self, **options):\n        super().__init__(**options)\n"
+        "        self.dense = keras.layers.Dense(2)\n\n    def call(self, x):\n        return self.dense(x)\n"
+    )
+    monkeypatch.syspath_prepend(pictures)
+    from own_network import Network
+
+    model = Network()
+    model(np.ones((2, 8, 8, 3)))
+    model.save("network.keras")
+    arguments = ["network.keras", "net.onnx", "--import", "own_network.py", "--representative", "arrays.npz"]
+    code, out, err = run(arguments, capsys, monkeypatch)
+    assert (code, err) == (0, "") and "on 12 inputs that you gave" in out
+
+
+def test_an_exported_file_is_no_source(tmp_path, capsys, monkeypatch):
+    (tmp_path / "net.tflite").write_bytes(b"TFL3")
+    code, out, err = run([tmp_path / "net.tflite", tmp_path / "net.onnx"], capsys, monkeypatch)
+    assert (code, out) == (2, "") and err.endswith(
+        "net.tflite' is for inference alone. Give the saved Keras model that it was made of.\n"
+    )
+
+
 def test_export_of_a_file_of_keras_2(tmp_path, capsys, monkeypatch):
     source = zipfile.ZipFile(FIXTURES / "keras-convolutions.zip").extract("model.h5", tmp_path)
     code, out, err = run([source, tmp_path / "net.tflite"], capsys, monkeypatch)

@@ -140,14 +140,16 @@ def test_what_is_wrong_with_the_file_is_said_in_a_sentence_that_names_it(content
 
 
 def test_a_backend_that_is_not_installed_is_asked_for_by_the_file(before_keras, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: found(name) if name == "keras" else None)
     with pytest.raises(TfnormError, match="'backend'.*'jax', which is not installed") as caught:
         before_keras({"backend": "jax"})
     assert str(before_keras.path) in str(caught.value) and "KERAS_BACKEND" not in str(caught.value)
 
 
 def test_a_backend_that_is_not_installed_is_asked_for_by_the_variable(before_keras, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: found(name) if name == "keras" else None)
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     with pytest.raises(TfnormError, match="KERAS_BACKEND asks for 'jax', which is not installed"):
         before_keras({"backend": "theano"})  # which the variable overrules
@@ -208,6 +210,14 @@ def test_without_a_backend_every_use_says_what_to_install(use, tmp_path):
     for fact in ("'tensorflow', which is not installed", 'pip install "tensorflow>=2.19"'):
         assert fact in said
     assert "set KERAS_BACKEND to" not in said, "there is no other"
+
+
+def test_without_keras_one_sentence_says_so():
+    said, _ = last_line(f"{without('keras')}\nimport tfnorm.convert")
+    assert said == (
+        "tfnorm.errors.TfnormError: Keras is not installed. tfnorm needs Keras 3.12 or newer. "
+        'Type: pip install "keras>=3.12"'
+    )
 
 
 @pytest.mark.parametrize("arguments", [["train", "bn"], ["compare", "bn"], ["compare", "bn", "--jobs", "2"]])

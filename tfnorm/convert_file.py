@@ -168,6 +168,10 @@ def file_conversion(
         raise TfnormError(f"--{word} belongs to an export, whose name ends in {ENDINGS_TEXT}. Received: {target!r}.")
     if not source.is_file():
         raise DataError(f"There is no file {str(source)!r}. Give a saved Keras model.")
+    if export_format(source):
+        raise DataError(
+            f"The file {str(source)!r} is for inference alone. Give the saved Keras model that it was made of."
+        )
     for word, file in (("model", model), ("calibrate", calibrate)):
         if file is not None and not file.is_file():
             raise DataError(
@@ -246,7 +250,7 @@ def read_inputs(name: str, model: keras.Model) -> np.ndarray | dict[str, np.ndar
                 f"The file {name!r} holds no arrays that NumPy can read ({error}). Write it with np.savez."
             ) from None
         images = next((arrays[key] for key in ("x_train", "x") if key in arrays), None)
-        return arrays if images is None or len(model.inputs) > 1 else images
+        return arrays if images is None or len(getattr(model, "inputs", None) or [None]) > 1 else images
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:] or shape[3] not in (1, 3):
         raise DataError(

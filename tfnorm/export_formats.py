@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 
-from tfnorm.errors import DataError, TfnormError, unknown
-from tfnorm.keras_settings import BACKENDS, chosen_backend
+from tfnorm.errors import DataError, TfnormError, unknown, whole_number
+from tfnorm.keras_settings import BACKENDS, chosen_backend, is_installed
 
 #: What the formats are called, by Keras's names of them.
 FORMATS = {"litert": "LiteRT", "onnx": "ONNX", "tf_saved_model": "SavedModel"}
@@ -19,7 +18,7 @@ QUANTIZED = ("int8", "float16", "dynamic")
 # What each backend needs to write each format. Where a backend is missing, it cannot write the format.
 _NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "litert": {"tensorflow": ()},
-    "onnx": {"tensorflow": ("onnx", "tf2onnx"), "jax": ("onnx",), "torch": ("onnx", "onnxscript")},
+    "onnx": {"tensorflow": ("onnx", "tf2onnx"), "torch": ("onnx", "onnxscript")},
     "tf_saved_model": {"tensorflow": (), "jax": ("tensorflow",)},
 }
 
@@ -57,8 +56,8 @@ def check_export(
     form = export_format(path)
     if form is None:
         raise DataError(f"The name must end in {ENDINGS_TEXT}. Received: {os.fspath(path)!r}.")
-    if batch_size is not None and (isinstance(batch_size, bool) or batch_size < 1):
-        raise TfnormError(f"`batch_size` must be at least 1, or open. Received: {batch_size!r}.")
+    if batch_size is not None:
+        whole_number("batch_size", batch_size)
     if quantize is not None and quantize not in QUANTIZED:
         raise TfnormError(unknown("quantization", quantize, QUANTIZED))
     if quantize and form != "litert":
@@ -83,6 +82,8 @@ def _check_place(path: str | os.PathLike[str], form: str, overwrite: bool) -> No
         return
     if place.is_file():
         raise DataError(f"The new folder {str(place)!r} is a file. Give another name.")
+    if place.name in ("", ".."):
+        raise DataError(f"The folder of a SavedModel needs a name of its own. Received: {os.fspath(path)!r}.")
     if not place.is_dir() or not any(place.iterdir()):
         return
     if not (place / "saved_model.pb").is_file():
@@ -109,11 +110,3 @@ def _check_backend(form: str) -> None:
 def missing_packages(form: str, missing: list[str]) -> str:
     """Return the sentence for packages that are not installed."""
     return f"To write {FORMATS[form]}, install {' and '.join(missing)}: python -m pip install {' '.join(missing)}"
-
-
-def is_installed(package: str) -> bool:
-    """Return whether a package can be imported, without importing it."""
-    try:
-        return importlib.util.find_spec(package) is not None
-    except (ImportError, ValueError):
-        return False

@@ -149,7 +149,7 @@ def _check_file() -> None:
     backend = chosen_backend()
     if backend not in (*BACKENDS, *_FOR_INFERENCE):
         raise TfnormError(unknown_backend(backend))
-    if not _is_installed(backend):
+    if not is_installed(backend):
         raise TfnormError(_missing_backend(backend, "backend" in settings))
 
 
@@ -161,7 +161,7 @@ def _missing_backend(backend: str, in_file: bool) -> str:
         asks, mend = f"The key 'backend' in {keras_json()} asks for", "change the key to"
     else:
         asks, mend = "Unless KERAS_BACKEND names another, Keras computes with", "set KERAS_BACKEND to"
-    there = [package for package in BACKENDS if package != backend and _is_installed(package)]
+    there = [package for package in BACKENDS if package != backend and is_installed(package)]
     otherwise = f", or {mend} {' or '.join(there)}, which {'is' if len(there) == 1 else 'are'}" if there else ""
     return f"{asks} {backend!r}, which is not installed. Type: {_install(backend)}{otherwise}."
 
@@ -170,7 +170,7 @@ def _check_version(package: str, title: str) -> None:
     """Raise a TfnormError if a package is missing or older than in `OLDEST`."""
     oldest = ".".join(map(str, OLDEST[package]))
     version = _version(package)
-    if version is None and not _is_installed(package):
+    if not is_installed(package):
         raise TfnormError(
             f"{title} is not installed. tfnorm needs {title} {oldest} or newer. Type: {_install(package)}"
         )
@@ -220,10 +220,11 @@ def _where(key: str) -> str:
     return f"The key {key!r} is in {keras_json()}: change it there, or delete the file."
 
 
-def _is_installed(package: str) -> bool:
+def is_installed(package: str) -> bool:
+    """Return whether a package can be imported, without importing it."""
     try:
         return importlib.util.find_spec(package) is not None
-    except ImportError:
+    except (ImportError, ValueError):
         return False
 
 

@@ -255,6 +255,11 @@ def test_int8_of_a_trained_network(digits, tmp_path):
     assert max(sizes["int8"], sizes["float16"], sizes["dynamic"]) < sizes[None]
 
 
+def test_int8_is_fitted_to_all_inputs_that_are_sorted(tmp_path):
+    inputs = np.repeat([2.0, 10.0], 300).reshape(-1, 1, 1, 1) * np.ones((1, 8, 8, 3))
+    assert export(plain(), tmp_path / "net.tflite", quantize="int8", representative=inputs).difference < 0.1
+
+
 def test_int8_needs_inputs(tmp_path):
     with pytest.raises(TfnormError, match="int8 needs about 100 inputs.*--representative"):
         export(plain(), tmp_path / "net.tflite", quantize="int8")
@@ -321,6 +326,7 @@ def test_programs_that_are_not_installed(tmp_path, monkeypatch):
     ("backend", "form", "sentence"),
     [
         ("jax", "net.tflite", "LiteRT is written by TensorFlow. Received: the backend JAX.*KERAS_BACKEND=tensorflow"),
+        ("jax", "net.onnx", "ONNX is written by TensorFlow or PyTorch. Received: the backend JAX"),
         ("torch", "net.tflite", "LiteRT is written by TensorFlow. Received: the backend PyTorch"),
         ("torch", "net/", "SavedModel is written by TensorFlow or JAX. Received: the backend PyTorch"),
     ],
@@ -353,6 +359,9 @@ def test_nothing_is_lost_by_writing_over(tmp_path):
 
 def unsupported(kind):
     image = keras.Input((8, 8, 3))
+    if kind == "padded":
+        dilated = layers.Conv2D(4, 3, dilation_rate=2, padding="same")
+        return keras.Model(image, dilated(layers.ZeroPadding2D(2)(image)))
     if kind == "fft":
         return keras.Model(image, keras.ops.fft((image, image))[0])
     if kind == "recurrent":
@@ -365,6 +374,7 @@ def unsupported(kind):
     ("kind", "form", "sentence"),
     [
         ("fft", "net.onnx", "cannot be written as ONNX: it has no operations for Complex, FFT, Real"),
+        ("padded", "net.onnx", "does not give what Keras gives: outputs have another shape, or are not finite, on 6"),
         ("recurrent", "net.tflite", "a recurrent layer needs a fixed number of inputs, such as batch_size=1"),
         ("text", "net.onnx", "it has no tables to look up words in"),
     ],
@@ -375,11 +385,87 @@ def test_what_a_format_does_not_have(kind, form, sentence, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_inputs_must_fit(tmp_path):
-    with pytest.raises(TfnormError, match=r"shape \(inputs, 8, 8, 3\).*Received: \(2, 8, 8, 1\)"):
-        export(plain(), tmp_path / "net.onnx", representative=np.ones((2, 8, 8, 1)))
-    with pytest.raises(TfnormError, match="an array for each input: left_image, numbers. Received: numbers"):
-        export(several(), tmp_path / "net.onnx", representative={"numbers": np.ones((2, 5))})
+def test_what_other_formats_do_have(tmp_path):
+    """The rows of the table of docs/convert.md that the models above leave out."""
+    assert export(unsupported("recurrent"), tmp_path / "net.tflite", batch_size=1).difference < 1e-4
+    assert export(unsupported("recurrent"), tmp_path / "net.onnx").difference < 1e-4
+    text = np.array([["a"], ["b"], ["c"]])
+    assert export(unsupported("text"), tmp_path / "text.tflite", representative=text).difference == 0
+    quantized = plain()
+    quantized.quantize("int8")
+    assert export(quantized, f"{tmp_path}/quantized/").difference < 1e-4
+
+
+BATCH = np.ones((2, 8, 8, 3))
+
+
+@pytest.mark.parametrize(
+    ("make", "given", "sentence"),
+    [
+        (plain, np.ones((2, 8, 8, 1)), r"shape \(inputs, 8, 8, 3\).*Received: \(2, 8, 8, 1\)"),
+        (plain, [[1, 2], [3]], r"shape \(inputs, 8, 8, 3\).*Received: arrays of several shapes"),
+        (plain, BATCH[:0], r"shape \(inputs, 8, 8, 3\).*Received: \(0, 8, 8, 3\)"),
+        (plain, np.full(BATCH.shape, "a"), "finite numbers that float32 has, for the input 'image'. Received: .*U1"),
+        (plain, BATCH * np.nan, "finite numbers that float32 has.*Received: an array of float64 from nan to nan"),
+        (MODELS["bytes"], BATCH / 2, "finite numbers that uint8 has.*Received: an array of float64 from 0.5 to 0.5"),
+        (MODELS["bytes"], BATCH.astype(int) * 300, "finite numbers that uint8 has.*Received: an array of int64"),
+        (several, {"numbers": np.ones((2, 5))}, "an array for each input: left_image, numbers. Received: numbers"),
+        (several, {}, "an array for each input: left_image, numbers. Received: none"),
+        (lambda: several(names=False), BATCH, "an array for each of 2 inputs. Received: 1"),
+        (lambda: several(names=False), [BATCH, np.ones((3, 5))], "Received: 2 for 'left_image', 3 for 'numbers'"),
+    ],
+)
+def test_inputs_must_fit(make, given, sentence, tmp_path):
+    with pytest.raises(TfnormError, match=sentence):
+        export(make(), tmp_path / "net.tflite", quantize="int8", representative=given)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whole_numbers_may_be_given_as_floats(tmp_path):
+    assert export(MODELS["bytes"](), tmp_path / "net.onnx", representative=BATCH).difference < 1e-4
+
+
+@pytest.mark.parametrize("thing", ["net.keras", None, lambda x: x])
+def test_what_is_no_model(thing, tmp_path):
+    with pytest.raises(TfnormError, match="A Keras model is needed.*Received: (str|NoneType|function)"):
+        export(thing, tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("size", [0, -1, "1", 1.0, True])
+def test_batch_sizes(size, tmp_path):
+    with pytest.raises(TfnormError, match="`batch_size` must be an integer of at least 1. Received"):
+        export(plain(), tmp_path / "net.onnx", batch_size=size)
+
+
+@pytest.mark.parametrize("place", ["./", "../"])
+def test_a_folder_needs_a_name(place, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(DataError, match="needs a name of its own. Received"):
+        export(plain(), place)
+
+
+def test_a_folder_that_cannot_be_made_is_named():
+    with pytest.raises(OSError) as caught:
+        export(plain(), "/proc/served/")
+    assert caught.value.filename == "/proc/served"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_input_that_is_an_output_too(form, tmp_path):
+    image = keras.Input((4,), name="image")
+    model = keras.Model(image, [image, layers.Dense(2, name="logits")(image)])
+    result = export(model, f"{tmp_path}/{form}")
+    name = "image_1" if form == "net.onnx" else "image"
+    assert [port.name for port in result.outputs] == [name, "logits"]
+    assert result.difference < 1e-4
+
+
+def test_small_outputs_are_compared_as_large_ones():
+    right = np.full((2, 5000), 2e-4)
+    for scale in (1, 1e-1, 1e3):
+        assert running.share_of(scale * right * 1.01, scale * right) == pytest.approx(0.01)
+    assert running.share_of(np.full(3, 3e-7), np.full(3, 1e-7)) < 1e-4
 
 
 def test_text_is_compared_where_some_is_given(tmp_path):

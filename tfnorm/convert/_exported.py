@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfnorm.export_formats import is_installed
+from tfnorm.errors import TfnormError
+from tfnorm.keras_settings import is_installed
 from tfnorm.ops import screen_closed
 
 # Of sizes that a model leaves open: an image's side, and the length of a sequence.
@@ -85,18 +86,39 @@ def share_of(found: np.ndarray, right: np.ndarray) -> float:
         return np.inf
     if not right.size:
         return 0.0
-    # Numbers below this may be rounding alone: an instance norm over one pixel gives 0, and so does what follows it.
-    return float(np.abs(found - right).max() / max(np.abs(right).max(), 1e-2))
+    largest = np.abs(right).max()
+    # Such numbers may be rounding alone: an instance norm over one pixel gives 0, and so does what follows it.
+    return float(np.abs(found - right).max() / (largest if largest > 1e-5 else 1e-2))
 
 
 def wide(array: Any) -> np.ndarray:
     return np.asarray(array).astype("float64")
 
 
-def as_dtype(array: np.ndarray, dtype: str) -> np.ndarray:
-    if dtype == "string":
+def fitting(given: Any, spec: Any, name: str) -> np.ndarray:
+    """Return what a person gave for an input in the dtype of the input, or raise a `TfnormError` if it is another."""
+    wanted = ", ".join(["inputs", *("any" if size is None else str(size) for size in spec.shape[1:])])
+    must = f"`representative` must have the shape ({wanted}) for the input {name!r}."
+    try:
+        array = np.asarray(given)
+    except ValueError:
+        raise TfnormError(f"{must} Received: arrays of several shapes.") from None
+    if array.ndim != len(spec.shape) or not len(array):
+        raise TfnormError(f"{must} Received: {array.shape}.")
+    if any(size not in (None, found) for size, found in zip(spec.shape[1:], array.shape[1:], strict=True)):
+        raise TfnormError(f"{must} Received: {array.shape}.")
+    if spec.dtype == "string":
         return np.char.encode(array.astype(str), "utf-8").astype(object)
-    return array.astype("float32" if dtype == "bfloat16" else dtype)
+    dtype = "float32" if spec.dtype == "bfloat16" else str(spec.dtype)
+    must = f"`representative` must hold finite numbers that {dtype} has, for the input {name!r}."
+    if array.dtype.kind not in "biufV":  # V: those of ml_dtypes
+        raise TfnormError(f"{must} Received: an array of {array.dtype}.")
+    with np.errstate(all="ignore"):
+        cast = array.astype(dtype)
+    whole = np.dtype(dtype).kind in "biu"
+    if not (np.array_equal(cast, array) if whole else np.isfinite(cast).all()):
+        raise TfnormError(f"{must} Received: an array of {array.dtype} from {array.min()} to {array.max()}.")
+    return cast
 
 
 def tensors_of(batch: list[np.ndarray]) -> list[Any]:

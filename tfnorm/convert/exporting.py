@@ -19,7 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfnorm.convert._exported import RUNNERS, as_dtype, batch_of, random_inputs, share_of, tensors_of, wide
+from tfnorm.convert._exported import RUNNERS, batch_of, fitting, random_inputs, share_of, tensors_of, wide
 from tfnorm.errors import TfnormError, check_keras_3, first_line
 from tfnorm.export_formats import FORMATS, check_export, missing_packages
 from tfnorm.files import whole_file
@@ -99,13 +99,14 @@ def export(
 ) -> Exported:
     """Write a model for inference outside of Keras, and compare its outputs with Keras's.
 
-    The ending of ``path`` names the format: .tflite is LiteRT (TensorFlow Lite), .onnx is ONNX, and a name that ends in
-    "/" is a folder with a TensorFlow SavedModel. Inputs and outputs are named after the layers that they come from.
-    Dropout and batch norm compute as at inference, whatever the model was compiled or trained with.
+    The ending of ``path`` names the format: .tflite is LiteRT (TensorFlow Lite), .onnx is ONNX, and text that ends in
+    "/", which a `pathlib.Path` leaves out, is a folder with a TensorFlow SavedModel. Inputs and outputs are named after
+    the layers that they come from. Dropout and batch norm compute as at inference, whatever the model was compiled or
+    trained with.
 
-    LiteRT is written on TensorFlow, a SavedModel on TensorFlow or JAX, ONNX on every backend that has the packages
-    for it. Layers that compute in 16 bits do so in float32 in LiteRT and ONNX files, since those runtimes do not have
-    all operations in 16 bits.
+    LiteRT is written on TensorFlow, a SavedModel on TensorFlow or JAX, ONNX on TensorFlow or PyTorch. Layers
+    that compute in 16 bits do so in float32 in LiteRT and ONNX files, since those runtimes do not have all operations
+    in 16 bits.
 
     Args:
         model: Any built Keras model; it is not changed. A model without a graph must have one input.
@@ -131,6 +132,10 @@ def export(
         image (batch, 28, 28, 1) float32, logits (batch, 10) float32, True
     """
     check_keras_3(model)
+    if not isinstance(model, keras.Layer):
+        raise TfnormError(
+            f"A Keras model is needed, such as keras.models.load_model gives. Received: {type(model).__name__}."
+        )
     form = check_export(
         path, batch_size=batch_size, quantize=quantize, calibrated=representative is not None, overwrite=overwrite
     )
@@ -152,10 +157,11 @@ def export(
         inputs, outputs = job.ports()
         difference, checked = job.difference(temporary, given) if check else (None, "you asked not to")
         if difference is not None and not quantize and not difference <= TOLERANCE:
+            shares = f"differ by {difference:.1e} of the largest one"
+            how = shares if np.isfinite(difference) else "have another shape, or are not finite"
             raise TfnormError(
-                f"The {FORMATS[form]} file does not give what Keras gives: outputs differ by {difference:.1e} of the "
-                f"largest one, {checked}. Nothing was written. With check=False, --no-check on the command line, it is "
-                "written nevertheless."
+                f"The {FORMATS[form]} file does not give what Keras gives: outputs {how}, {checked}. Nothing was "
+                "written. With check=False, --no-check on the command line, it is written nevertheless."
             )
         size = sum(file.stat().st_size for file in [temporary, *temporary.rglob("*")] if file.is_file())
     return Exported(place, FORMATS[form], size, inputs, outputs, difference, checked, tuple(job.notes))
@@ -213,7 +219,9 @@ class _Job:
             names = list(getattr(self.model, "output_names", last))
         if len(names) != len(flat):
             names = [f"output_{index}" for index in range(len(flat))] if len(flat) > 1 else ["output"]
-        return dict(zip(_names(names, "output"), flat, strict=True))
+        # An ONNX file has one name for one tensor, so that an input which is an output too needs two.
+        taken = self.names if self.form == "onnx" else []
+        return dict(zip(_names(names, "output", taken), flat, strict=True))
 
     def arranged(self, given: Any) -> list[np.ndarray]:
         """Return arrays a person gave, one for each input and in its dtype, or raise a `TfnormError`."""
@@ -222,30 +230,22 @@ class _Job:
             if any(name not in plain for name in self.names):
                 raise TfnormError(
                     f"`representative` must have an array for each input: {', '.join(self.names)}. "
-                    f"Received: {', '.join(map(str, given))}."
+                    f"Received: {', '.join(map(str, given)) or 'none'}."
                 )
-            arrays = [np.asarray(plain[name]) for name in self.names]
-        elif isinstance(given, list | tuple) and len(self.specs) > 1:
-            arrays = [np.asarray(part) for part in given]
+            parts = [plain[name] for name in self.names]
         else:
-            arrays = [np.asarray(given)]
-        if len(arrays) != len(self.specs):
+            parts = list(given) if isinstance(given, list | tuple) and len(self.specs) > 1 else [given]
+        if len(parts) != len(self.specs):
             raise TfnormError(
-                f"`representative` must have an array for each of {len(self.specs)} inputs. Received: {len(arrays)}."
+                f"`representative` must have an array for each of {len(self.specs)} inputs. Received: {len(parts)}."
             )
-        for array, spec, name in zip(arrays, self.specs, self.names, strict=True):
-            fits = len(array.shape) == len(spec.shape) and all(
-                size in (None, found) for size, found in zip(spec.shape[1:], array.shape[1:], strict=True)
-            )
-            if not fits or not len(array):
-                wanted = ", ".join("any" if size is None else str(size) for size in spec.shape[1:])
-                raise TfnormError(
-                    f"`representative` must have the shape (inputs, {wanted}) for the input {name!r}. "
-                    f"Received: {array.shape}."
-                )
+        arrays = [fitting(part, spec, name) for part, spec, name in zip(parts, self.specs, self.names, strict=True)]
+        if len({len(array) for array in arrays}) > 1:
+            found = ", ".join(f"{len(array)} for {name!r}" for array, name in zip(arrays, self.names, strict=True))
+            raise TfnormError(f"`representative` must have as many of one input as of another. Received: {found}.")
         if hasattr(self.model, "look") and len(arrays) == 1:
             self.model.look(arrays[0])
-        return [as_dtype(array, str(spec.dtype)) for array, spec in zip(arrays, self.specs, strict=True)]
+        return arrays
 
     # Precision.
 
@@ -331,7 +331,9 @@ class _Job:
             converter.target_spec.supported_types = [tf.float16]
         if self.quantize == "int8" and given is not None:
             size = self.batch_size or 1
-            starts = range(0, max(len(given[0]) - size + 1, 1), size)[:_CALIBRATED]
+            batches = max(len(given[0]) // size, 1)
+            # Taken evenly: inputs are often sorted by class.
+            starts = size * np.linspace(0, batches - 1, min(batches, _CALIBRATED)).astype(int)
             converter.representative_dataset = lambda: (
                 dict(zip(self.names, (batch_of(array, start, size) for array in given), strict=True))
                 for start in starts
@@ -481,13 +483,13 @@ def _plain(name: str) -> str:
     return re.sub(r"\W", "_", name)
 
 
-def _names(names: Sequence[str], otherwise: str) -> list[str]:
-    """Return plain names, each once."""
+def _names(names: Sequence[str], otherwise: str, taken: Sequence[str] = ()) -> list[str]:
+    """Return plain names, each once and none that is taken."""
     found: list[str] = []
     for name in names:
         name = plain = _plain(name or otherwise)
         number = 0
-        while name in found:
+        while name in found or name in taken:
             number += 1
             name = f"{plain}_{number}"
         found.append(name)
@@ -566,15 +568,17 @@ def _name_sizes(graph: Any) -> None:
 @contextlib.contextmanager
 def _whole_folder(path: Path) -> Iterator[Path]:
     """Give the name of a folder to fill, which takes the place of ``path`` at the end, or is deleted if that fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.mkdir(parents=True, exist_ok=True)
         yield temporary
         old = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
         if path.exists():
             os.replace(path, old)
         os.replace(temporary, path)
         shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
