@@ -62,6 +62,7 @@ class FileConversion:
     quantize: str | None = None
     representative: str | None = None
     check: bool = True
+    data_dir: Path | None = None
 
     def run(self) -> tuple[Report, Exported | None]:
         """Read, convert and write; return what was done to the norms, and what an export wrote."""
@@ -95,7 +96,7 @@ class FileConversion:
         if self.stock:
             model = convert.to_keras(model)
         if export_format(self.target):
-            given = None if self.representative is None else read_inputs(self.representative, model)
+            given = None if self.representative is None else read_inputs(self.representative, model, self.data_dir)
             exported = convert.export(
                 model, self.target, batch_size=self.batch_size, quantize=self.quantize, representative=given,
                 overwrite=self.force, check=self.check,
@@ -125,6 +126,7 @@ def file_conversion(
     quantize: str | None = None,
     representative: str | None = None,
     check: bool = True,
+    data_dir: Path | None = None,
 ) -> FileConversion:
     """Return the conversion that is asked for, without importing Keras.
 
@@ -146,6 +148,7 @@ def file_conversion(
         quantize: How a LiteRT file is made smaller.
         representative: Inputs for an export: a .npy or .npz file, a folder of pictures or a known data set.
         check: Whether to compare an export with Keras.
+        data_dir: A folder in which the known data set is looked for first.
     """
     target = str(target)
     export = export_format(target) is not None
@@ -164,6 +167,7 @@ def file_conversion(
     if model is not None and not from_tfa:
         raise TfnormError(f"--model belongs to --from-tfa. Received: --model {_with(kind)}.")
     of_exports = {"batch-size": batch_size != "open", "quantize": quantize, "representative": representative}
+    of_exports["data-dir"] = data_dir
     for word in (word for word, given in {**of_exports, "no-check": not check}.items() if given and not export):
         raise TfnormError(f"--{word} belongs to an export, whose name ends in {ENDINGS_TEXT}. Received: {target!r}.")
     if not source.is_file():
@@ -189,7 +193,7 @@ def file_conversion(
         _check_target(Path(target), force)
     return FileConversion(
         source, target, kind, spec, tuple(where) or None, calibrate, model, stock, tuple(imports), allow_lambda,
-        force, size, quantize, representative, check,
+        force, size, quantize, representative, check, data_dir,
     )  # fmt: skip
 
 
@@ -226,13 +230,14 @@ def _check_inputs(name: str) -> None:
         )
 
 
-def read_inputs(name: str, model: keras.Model) -> np.ndarray | dict[str, np.ndarray]:
+def read_inputs(name: str, model: keras.Model, data_dir: Path | None = None) -> np.ndarray | dict[str, np.ndarray]:
     """Return inputs for an export.
 
     Args:
         name: A .npy or .npz file, whose arrays are taken as they are, a folder of pictures or a data set, whose pixels
             are 0 to 255.
         model: It tells the size of the images.
+        data_dir: A folder in which the data set is looked for first.
     """
     import numpy as np
 
@@ -259,7 +264,7 @@ def read_inputs(name: str, model: keras.Model) -> np.ndarray | dict[str, np.ndar
     height, width, channels = shape[1:]
     if name not in DATASETS:
         return load_pictures(Path(name), (height, width), channels, most=_MOST_PICTURES)
-    return load(name, image_size=(height, width)).x_train[:_MOST_PICTURES]
+    return load(name, data_dir=data_dir, image_size=(height, width)).x_train[:_MOST_PICTURES]
 
 
 def read_batch(path: Path) -> np.ndarray:

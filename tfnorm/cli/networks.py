@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from tfnorm.cli._app import app
-from tfnorm.cli.options import AllowLambda, Imports
+from tfnorm.cli.options import AllowLambda, DataDir, Imports
 from tfnorm.errors import TfnormError
 from tfnorm.model_file import check_imports
 from tfnorm.ops import start_quietly
@@ -56,6 +56,7 @@ def convert(
             "data set."
         ),
     ] = None,
+    data_dir: DataDir = None,
     no_check: Annotated[bool, typer.Option("--no-check", help="Do not compare an export with Keras.")] = False,
 ) -> None:
     """Change the norms of a saved Keras model, leave tensorflow-addons, or export it to LiteRT, ONNX or SavedModel.
@@ -83,7 +84,7 @@ def convert(
     conversion = file_conversion(
         source, target, to=to, insert=insert, fold=fold, from_tfa=from_tfa, where=where or (), calibrate=calibrate,
         model=model, stock=keras, force=force, imports=imports or (), allow_lambda=allow_lambda,
-        batch_size=batch_size, quantize=quantize, representative=representative, check=not no_check,
+        batch_size=batch_size, quantize=quantize, representative=representative, check=not no_check, data_dir=data_dir,
     )  # fmt: skip
     start_quietly()
     report, exported = conversion.run()
