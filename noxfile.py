@@ -59,14 +59,15 @@ def versions(session: nox.Session, name: str) -> None:
         TFNORM_NO_TFA="1",
     )
     place = Path(session.create_tmp()).resolve()
+    tools = ["--requirement", "tests/environments/tools.txt", *constraints]
     ran = []
     if "present" in row:
         install_by_the_cell(session, row, place)
         ran.append("the two lines for Colab")
         session.install("--no-deps", "--reinstall-package", "tfnorm", str(wheel))
-    else:
-        session.install("pip", f"tfnorm[{','.join(row['extras'])}] @ {wheel.as_uri()}", *constraints)
-    session.install("--requirement", "tests/environments/tools.txt", *constraints)
+        session.install(*tools)
+    else:  # in one call: uv keeps no package for the sake of one that is there already
+        session.install("pip", f"tfnorm[{','.join(row['extras'])}] @ {wheel.as_uri()}", *tools)
     session.run("python", "-m", "pip", "check")
     ran.append("`pip check`")
     with session.chdir(place):
