@@ -61,7 +61,11 @@ def page_table(records: dict[str, dict]) -> str:
 
 
 def readme_sentence(records: dict[str, dict]) -> str:
-    """Return the sentence of the README that names the tested versions."""
+    """Return the sentence of the README that names the tested versions, or where they will be."""
+    if not records:
+        return (
+            "`make test-versions` tests it [in other environments](docs/install.md#tested-versions), Colab among them."
+        )
 
     def versions(name: str) -> str:
         found = {record["packages"][name] for record in records.values() if name in record["packages"]}
