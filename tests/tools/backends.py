@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from features import ALONE
 
 BACKEND = keras.backend.backend()
 #: For tests of what only TensorFlow has, each with the sentence that says what that is.
-tensorflow_only = pytest.mark.skipif(BACKEND != "tensorflow", reason="of Keras's TensorFlow backend alone")
+tensorflow_only = pytest.mark.skipif(BACKEND != "tensorflow", reason=ALONE)
 
 
 def tensor(value, dtype=None):
