@@ -1,5 +1,7 @@
 """What tests do with tensors on whichever backend Keras has: making them, differentiating, reading them."""
 
+from contextlib import nullcontext
+
 import keras
 import numpy as np
 import pytest
@@ -23,6 +25,15 @@ def array(value):
 def dtype_of(value):
     """Return the name of a tensor's dtype."""
     return keras.backend.standardize_dtype(value.dtype)
+
+
+def float64_allowed():
+    """Return a context in which the backend computes in float64; JAX takes float32 instead unless it is told."""
+    if BACKEND != "jax":
+        return nullcontext()
+    import jax
+
+    return jax.enable_x64(True)
 
 
 def value_and_gradients(function, arguments, weights=1.0, variables=()):

@@ -85,6 +85,7 @@ def as_text(record):
     """Return the record as JSON, a line for each backend and feature."""
     blocks = []
     for backend in BACKENDS:
-        lines = [f"  {json.dumps(feature)}: {json.dumps(counts)}" for feature, counts in record.get(backend, {}).items()]
-        blocks.append(f' "{backend}": {{\n' + ",\n".join(sorted(lines)) + "\n }")
+        features = sorted(record.get(backend, {}).items())
+        lines = ",\n".join(f"  {json.dumps(feature)}: {json.dumps(counts)}" for feature, counts in features)
+        blocks.append(f' "{backend}": {{\n{lines}\n }}')
     return "{\n" + ",\n".join(blocks) + "\n}\n"
