@@ -24,6 +24,7 @@ def test_each_feature_is_that_of_some_test():
     for feature, starts in FEATURES.items():
         for start in starts:
             file, _, test = start.partition("::")
+            test = test.rpartition("::")[2]
             found = [
                 place for place in root.glob("tests/**/*.py") if place.relative_to(root).as_posix().startswith(file)
             ]

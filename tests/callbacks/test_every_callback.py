@@ -140,11 +140,20 @@ def test_what_holds_no_images_is_refused_when_given(name, data):
         OF_DATA[name](data, Y)
 
 
+@pytest.mark.parametrize("name", OF_DATA)
+def test_tf_data_tells_what_arrays_tell(name):
+    check_form(name, "tf.data")
+
+
 @pytest.mark.matrix
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", OF_DATA)
 @pytest.mark.parametrize("how", [None, *COPIES])
 def test_every_form_of_the_data_tells_what_arrays_tell(name, form, how):
+    check_form(name, form, how)
+
+
+def check_form(name, form, how=None):
     model = make_model(norm=True)
     weights = model.get_weights()
     arrays = (X, Y) if name == "misclassified_images" else ([X[i : i + 6] for i in range(0, 22, 6)],)

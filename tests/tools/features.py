@@ -18,7 +18,11 @@ FEATURES = {
     "Layers and penalties": ("tests/layers/", "tests/test_regularizers.py"),
     "Networks: `build` and `fit`": ("tests/models/",),
     "Data: arrays, `.npz`, folders of images, augmentation": ("tests/datasets/",),
-    "`tf.data` given to callbacks": ("tests/callbacks/test_every_callback.py::test_tf_data",),
+    "`tf.data`, where TensorFlow is installed": (
+        "tests/callbacks/test_every_callback.py::test_tf_data",
+        "tests/callbacks/test_every_callback.py::TestContract::test_several_steps",
+        "tests/models/test_image_classifier.py::test_data_that_shuffle",
+    ),
     "Training without TensorFlow, going on bit for bit": ("tests/test_backends.py::test_runs_learn",),
     "A comparison killed with `kill -9`": ("tests/training/test_kill.py::test_killed",),
     "Teachers": ("tests/test_backends.py::test_a_run_learns",),
