@@ -55,7 +55,7 @@ def test_seed_and_steps():
 
 def test_large_and_negative_seeds():
     wide = (-1, 2**40, 2**40 + 1) if BACKEND == "tensorflow" else ()  # Keras takes them there alone
-    masks = [drop(Dropout(0.5, seed=seed)) for seed in (0, 2**31 - 1, 2**32 - 1, *wide)]
+    masks = [drop(Dropout(0.5, seed=seed)) for seed in (0, 1, 2**31 - 1, *wide)]
     assert all((a != b).mean() > 0.49 for i, a in enumerate(masks) for b in masks[:i])
 
 
