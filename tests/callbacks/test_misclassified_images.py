@@ -373,7 +373,8 @@ def test_models_with_several_inputs_or_outputs_are_refused_before_training(kind)
     model = keras.Model(*ends[kind])
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     with pytest.raises(DataError) as error:
-        model.fit([X, X] if kind == "inputs" else X, Y, verbose=0, callbacks=[MisclassifiedImages(X, Y)])
+        y = Y if kind == "inputs" else {"a": Y, "b": Y}
+        model.fit([X, X] if kind == "inputs" else X, y, verbose=0, callbacks=[MisclassifiedImages(X, Y)])
     assert str(error.value) == (
         f"The model must have one input and one output. Received: 2 {kind}. "
         "Give what one output returns to tfnorm.report.misclassified_data."
