@@ -34,10 +34,16 @@ compare: $(RUN)
 test: $(DEV)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-# Numerics and penalties on Keras's other backends. `make test` trains there, in tests/test_backends.py.
+# On Keras's other backends: numerics, penalties, the steps and files of every layer, each callback, a conversion and the
+# statistics of activations. `make test` trains there, in tests/test_backends.py.
+ON_BACKENDS := tests/test_regularizers.py tests/layers/test_numerics.py tests/layers/test_weight_standardization.py \
+  tests/layers/test_contract.py::test_a_training_step tests/layers/test_contract.py::test_save_and_load \
+  tests/callbacks/test_every_callback.py::TestContract::test_leaves_training_as_it_is \
+  tests/callbacks/test_every_callback.py::test_tf_data_tells_what_arrays_tell \
+  tests/convert/test_accelerate.py::test_a_layer tests/analysis/test_activations.py
 test-backends: $(DEV)
 	for backend in jax torch; do KERAS_BACKEND=$$backend $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 \
-	  tests/test_regularizers.py tests/layers/test_numerics.py tests/layers/test_weight_standardization.py || exit 1; done
+	  $(ON_BACKENDS) || exit 1; done
 
 # The whole products of cases, of which `make test` runs a cut along each axis.
 test-matrix: $(DEV)

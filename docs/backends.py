@@ -4,19 +4,22 @@ import json
 import sys
 from pathlib import Path
 
+from readme import with_table
+
 HERE = Path(__file__).parent
+PAGE = HERE / "backends.md"
 sys.path.insert(0, str(HERE.parent / "tests" / "tools"))
-BEGIN, END = "<!-- backends: begin -->", "<!-- backends: end -->"
 NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 
 
 def cell(counts):
     """Return what is said of a feature on a backend."""
-    if not counts:
-        return "not tested"
-    if counts["failed"]:
-        return f"{counts['failed']} of {counts['passed'] + counts['failed']} tests fail"
-    return f"{counts['passed']} test{'' if counts['passed'] == 1 else 's'}"
+    passed, failed = counts.get("passed", 0), counts.get("failed", 0)
+    if failed:
+        return f"{failed} of {passed + failed} tests fail"
+    if passed:
+        return f"{passed} test{'' if passed == 1 else 's'}"
+    return "TensorFlow's alone" if counts else "not tested"
 
 
 def table(record):
@@ -25,18 +28,15 @@ def table(record):
 
     lines = [f"| | {' | '.join(NAMES.values())} |", "|---" * (len(NAMES) + 1) + "|"]
     for feature in FEATURES:
-        cells = [cell(record.get(feature, {}).get(backend)) for backend in NAMES]
+        cells = [cell(record.get(backend, {}).get(feature, {})) for backend in NAMES]
         lines.append(f"| {feature} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def written(page, record):
-    """Return a page with the table of a record in it."""
-    head, _, rest = page.partition(BEGIN)
-    return f"{head}{BEGIN}\n\n{table(record)}\n\n{END}{rest.partition(END)[2]}"
+def written():
+    """Return the page with the table of the record in it."""
+    return with_table("backends", table(json.loads((HERE / "backends.json").read_text())), PAGE)
 
 
 if __name__ == "__main__":
-    place = HERE / "backends.md"
-    record = json.loads((HERE / "backends.json").read_text())
-    place.write_text(written(place.read_text(), record))
+    PAGE.write_text(written(), encoding="utf-8")

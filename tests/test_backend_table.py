@@ -2,19 +2,21 @@
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
-from features import FEATURES, RECORD, Recorder
+import features
+from features import ALONE, FEATURES, RECORD, Recorder, as_text
 
 PAGE = RECORD.with_name("backends.md")
+sys.path.append(str(RECORD.parent))
 spec = importlib.util.spec_from_file_location("docs_backends", RECORD.with_name("backends.py"))
 backends = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(backends)
 
 
 def test_the_table_is_that_of_the_record():
-    page = PAGE.read_text(encoding="utf-8")
-    assert backends.written(page, json.loads(RECORD.read_text())) == page
+    assert backends.written() == PAGE.read_text(encoding="utf-8")
 
 
 def test_each_feature_is_that_of_some_test():
@@ -22,36 +24,49 @@ def test_each_feature_is_that_of_some_test():
     for feature, starts in FEATURES.items():
         for start in starts:
             file, _, test = start.partition("::")
+            test = test.rpartition("::")[2]
             found = [
                 place for place in root.glob("tests/**/*.py") if place.relative_to(root).as_posix().startswith(file)
             ]
             assert found and any(f"def {test}" in place.read_text() for place in found), (feature, start)
 
 
-def test_a_feature_with_a_failure_says_so(tmp_path, monkeypatch):
-    import features
+def test_the_record_has_a_line_for_each_backend_and_feature():
+    text = RECORD.read_text(encoding="utf-8")
+    assert as_text(json.loads(text)) == text
 
-    class Report:
-        def __init__(self, name, outcome):
-            self.nodeid, self.when = name, "call"
-            self.passed, self.failed = outcome == "passed", outcome == "failed"
 
-    monkeypatch.setattr(features, "RECORD", tmp_path / "record.json")
-    recorder = Recorder("tensorflow")
-    for name, outcome in (
-        ("tests/layers/test_a.py::test_a[bn]", "passed"),
-        ("tests/test_backends.py::test_divergence[torch]", "failed"),
-        ("tests/test_backends.py::test_divergence[jax]", "passed"),
-    ):
-        recorder.pytest_runtest_logreport(Report(name, outcome))
+class Report:
+    def __init__(self, name, outcome, reason=""):
+        self.nodeid, self.when, self.longrepr = name, "setup" if outcome == "skipped" else "call", reason
+        self.passed, self.failed, self.skipped = (outcome == each for each in ("passed", "failed", "skipped"))
+
+
+def recorded(backend, *reports):
+    recorder = Recorder(backend)
+    for report in reports:
+        recorder.pytest_runtest_logreport(Report(*report))
     recorder.pytest_sessionfinish()
-    record = json.loads(features.RECORD.read_text())
+    return json.loads(features.RECORD.read_text())
+
+
+def test_what_ran_replaces_what_was_there_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "RECORD", tmp_path / "record.json")
+    layer, step = "tests/layers/test_a.py::test_a[bn]", "tests/test_backends.py::test_divergence"
+    recorded("tensorflow", (layer, "passed"), (f"{step}[torch]", "failed"), (f"{step}[jax]", "passed"))
+    recorded("jax", ("tests/ops/test_a.py::test_a", "skipped", f"('a.py', 3, 'Skipped: {ALONE}')"))
+    record = recorded("jax", (layer, "failed"), (layer, "passed"), (layer, "skipped", "Skipped: for another reason"))
+    name = "Divergence, found at its step"
     assert record == {
-        "Layers and penalties": {"tensorflow": {"passed": 1, "failed": 0}},
-        "Divergence, found at its step": {
-            "torch": {"passed": 0, "failed": 1}, "jax": {"passed": 1, "failed": 0},
+        "tensorflow": {"Layers and penalties": {"passed": 1}},
+        "jax": {
+            "Layers and penalties": {"failed": 1, "passed": 1},
+            name: {"passed": 1},
+            "TensorFlow's fast kernels": {"tensorflow only": 1},
         },
-    }  # fmt: skip
+        "torch": {name: {"failed": 1}},
+    }
     lines = backends.table(record).splitlines()
-    assert "| Layers and penalties | 1 test | not tested | not tested |" in lines
-    assert "| Divergence, found at its step | not tested | 1 test | 1 of 1 tests fail |" in lines
+    assert "| Layers and penalties | 1 test | 1 of 2 tests fail | not tested |" in lines
+    assert f"| {name} | not tested | 1 test | 1 of 1 tests fail |" in lines
+    assert "| TensorFlow's fast kernels | not tested | TensorFlow's alone | not tested |" in lines

@@ -132,7 +132,7 @@ def test_a_comparison_without_a_terminal_writes_a_line_an_epoch_or_every_ten_sec
             clock[0] += 6
             display.stepped(run, epoch, 5)
             display.epoch_ended(run, {"epoch": epoch, "loss": 0.5, "val_accuracy": 0.75})
-        display.finished(run, {"status": "finished", "epochs": 3})
+        display.finished(run, {"status": "finished", "epochs": 3, "val_accuracy": 0.75})
         display.started(other, 3, 10)
         clock[0] += 60
         display.stepped(other, 0, 5)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from backends import SEVERAL_STEPS
 from watched import FORMS, L1, VAL, X, Y, fit, in_form, make_model
 
 from tfnorm.callbacks import (
@@ -72,7 +73,7 @@ class TestContract:
 
         data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(4, drop_remainder=True)
         callback = FACTORIES[name](tmp_path)
-        history = make_model(L1, norm=True, steps_per_execution=2).fit(
+        history = make_model(L1, norm=True, steps_per_execution=SEVERAL_STEPS).fit(
             data, epochs=2, verbose=0, shuffle=False, callbacks=[callback]
         )
         assert len(history.history["loss"]) == 2 and all(file.stat().st_size for file in tmp_path.iterdir())
@@ -140,11 +141,20 @@ def test_what_holds_no_images_is_refused_when_given(name, data):
         OF_DATA[name](data, Y)
 
 
+@pytest.mark.parametrize("name", OF_DATA)
+def test_tf_data_tells_what_arrays_tell(name):
+    check_form(name, "tf.data")
+
+
 @pytest.mark.matrix
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", OF_DATA)
 @pytest.mark.parametrize("how", [None, *COPIES])
 def test_every_form_of_the_data_tells_what_arrays_tell(name, form, how):
+    check_form(name, form, how)
+
+
+def check_form(name, form, how=None):
     model = make_model(norm=True)
     weights = model.get_weights()
     arrays = (X, Y) if name == "misclassified_images" else ([X[i : i + 6] for i in range(0, 22, 6)],)

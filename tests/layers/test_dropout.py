@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from backends import BACKEND, float64_allowed, tensorflow_only
 
 from tfnorm.layers.dropout import Dropout
 
@@ -53,7 +54,8 @@ def test_seed_and_steps():
 
 
 def test_large_and_negative_seeds():
-    masks = [drop(Dropout(0.5, seed=seed)) for seed in (0, -1, 2**31 - 1, 2**40, 2**40 + 1)]
+    wide = (-1, 2**40, 2**40 + 1) if BACKEND == "tensorflow" else ()  # Keras takes them there alone
+    masks = [drop(Dropout(0.5, seed=seed)) for seed in (0, 1, 2**31 - 1, *wide)]
     assert all((a != b).mean() > 0.49 for i, a in enumerate(masks) for b in masks[:i])
 
 
@@ -85,10 +87,11 @@ def test_rate_one_and_noise_shape_are_the_parents():
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "bfloat16", "float16", "float64"])
 def test_dtypes_drop_the_same(policy):
-    layer = Dropout(0.25, seed=1, dtype=policy)
-    out = layer(ONES, training=True)
-    assert keras.backend.standardize_dtype(out.dtype) == layer.compute_dtype
-    out = as_array(out)
+    with float64_allowed():
+        layer = Dropout(0.25, seed=1, dtype=policy)
+        out = layer(ONES, training=True)
+        assert keras.backend.standardize_dtype(out.dtype) == layer.compute_dtype
+        out = as_array(out)
     np.testing.assert_array_equal(out == 0, drop(Dropout(0.25, seed=1)) == 0)
     assert np.allclose(out[out != 0], 4 / 3, rtol=4e-3)
 
@@ -114,9 +117,6 @@ def test_restored_models_continue():
     for variable, value in zip(again.variables, model.variables, strict=True):
         variable.assign(value)
     np.testing.assert_array_equal(as_array(again(x, training=True)), as_array(model(x, training=True)))
-
-
-tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="about TensorFlow's path")
 
 
 @tensorflow_only

@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from backends import BACKEND
 
 from tfnorm import build
 from tfnorm.models.architectures import ARCHITECTURES, Conv, GlobalPool, Pool, Residual
@@ -12,7 +13,8 @@ from tfnorm.models.plan import plan
 from tfnorm.spec import NORMS, parse
 
 # Two groups divide the channels of every layer of every architecture.
-SPECS = ["none", "bn", "bn:sync", "ln", "ln:channel", "gn:1", "gn:2", "gn:size=2", "gn:2+ws", "in", "rms", "frn"]
+SPECS = ["none", "bn", "ln", "ln:channel", "gn:1", "gn:2", "gn:size=2", "gn:2+ws", "in", "rms", "frn"]
+SPECS += ["bn:sync"] if BACKEND == "tensorflow" else []
 
 every_architecture = pytest.mark.parametrize("arch", list(ARCHITECTURES))
 

@@ -1,12 +1,21 @@
 """What tests do with tensors on whichever backend Keras has: making them, differentiating, reading them."""
 
+from contextlib import nullcontext
+
 import keras
 import numpy as np
 import pytest
+from features import ALONE
 
 BACKEND = keras.backend.backend()
 #: For tests of what only TensorFlow has, each with the sentence that says what that is.
-tensorflow_only = pytest.mark.skipif(BACKEND != "tensorflow", reason="of Keras's TensorFlow backend alone")
+tensorflow_only = pytest.mark.skipif(BACKEND != "tensorflow", reason=ALONE)
+#: For tests of what Keras itself refuses or cannot do on PyTorch.
+not_on_torch = pytest.mark.skipif(BACKEND == "torch", reason="Keras refuses it on PyTorch")
+#: Specs of batch norms that the backend has.
+BATCH_NORMS = ["bn", "bn:sync"] if BACKEND == "tensorflow" else ["bn"]
+#: Steps in one call of the trainer, where the backend takes several.
+SEVERAL_STEPS = 1 if BACKEND == "torch" else 2
 
 
 def tensor(value, dtype=None):
@@ -22,6 +31,15 @@ def array(value):
 def dtype_of(value):
     """Return the name of a tensor's dtype."""
     return keras.backend.standardize_dtype(value.dtype)
+
+
+def float64_allowed():
+    """Return a context in which the backend computes in float64; JAX takes float32 instead unless it is told."""
+    if BACKEND != "jax":
+        return nullcontext()
+    import jax
+
+    return jax.enable_x64(True)
 
 
 def value_and_gradients(function, arguments, weights=1.0, variables=()):

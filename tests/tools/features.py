@@ -9,6 +9,8 @@ from collections import Counter
 from pathlib import Path
 
 BACKENDS = ("tensorflow", "jax", "torch")
+#: Why tests that only TensorFlow can pass are left out on the others.
+ALONE = "of Keras's TensorFlow backend alone"
 RECORD = Path(__file__).parents[2] / "docs" / "backends.json"
 
 #: Feature to the beginnings of the names of its tests.
@@ -16,6 +18,11 @@ FEATURES = {
     "Layers and penalties": ("tests/layers/", "tests/test_regularizers.py"),
     "Networks: `build` and `fit`": ("tests/models/",),
     "Data: arrays, `.npz`, folders of images, augmentation": ("tests/datasets/",),
+    "`tf.data`, where TensorFlow is installed": (
+        "tests/callbacks/test_every_callback.py::test_tf_data",
+        "tests/callbacks/test_every_callback.py::TestContract::test_several_steps",
+        "tests/models/test_image_classifier.py::test_data_that_shuffle",
+    ),
     "Training without TensorFlow, going on bit for bit": ("tests/test_backends.py::test_runs_learn",),
     "A comparison killed with `kill -9`": ("tests/training/test_kill.py::test_killed",),
     "Teachers": ("tests/test_backends.py::test_a_run_learns",),
@@ -31,7 +38,14 @@ FEATURES = {
     "Models of tensorflow-addons": ("tests/convert/test_tfa",),
     "Analysis": ("tests/analysis/",),
     "Misclassified images": ("tests/test_misclassified.py",),
-    "Sweeps with `--jobs`": ("tests/compare/test_engines.py",),
+    "Comparisons and sweeps": ("tests/compare/",),
+    "Runs in several processes (`--jobs`)": ("tests/compare/test_engines.py",),
+    "Ray": ("tests/compare/test_ray_engine.py",),
+    "16-bit precision": (
+        "tests/layers/test_contract.py::test_mixed_precision",
+        "tests/layers/test_numerics.py::test_float16",
+        "tests/training/test_trainer.py::test_bfloat16",
+    ),
     "TensorFlow's fast kernels": ("tests/ops/",),
     "Export to SavedModel, LiteRT and ONNX": ("tests/test_export.py",),
 }
@@ -43,24 +57,39 @@ def features_of(name):
 
 
 class Recorder:
-    """A plugin of pytest that counts the tests that passed, by feature and backend."""
+    """A plugin of pytest that counts the tests that passed, by backend and feature."""
 
     def __init__(self, backend):
-        self.backend, self.passed, self.failed = backend, Counter(), Counter()
+        self.backend, self.counts = backend, {}
 
     def pytest_runtest_logreport(self, report):
         """Count a test; one that names a backend in its parameters is of that one."""
         words = report.nodeid.partition("[")[2].rstrip("]").split("-")
         backend = next((word for word in words if word in BACKENDS), self.backend)
-        if report.when == "call" and report.passed:
-            self.passed.update((feature, backend) for feature in features_of(report.nodeid))
-        elif report.failed:
-            self.failed.update((feature, backend) for feature in features_of(report.nodeid))
+        if report.failed:
+            outcome = "failed"
+        elif report.skipped and ALONE in str(report.longrepr):
+            outcome = "tensorflow only"
+        elif report.when == "call" and report.passed:
+            outcome = "passed"
+        else:
+            return
+        for feature in features_of(report.nodeid):
+            self.counts.setdefault((backend, feature), Counter())[outcome] += 1
 
     def pytest_sessionfinish(self):
         """Add the counts to the record; those of a feature and backend that ran replace the ones before."""
         record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-        for feature, backend in {*self.passed, *self.failed}:
-            key = feature, backend
-            record.setdefault(feature, {})[backend] = {"passed": self.passed[key], "failed": self.failed[key]}
-        RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+        for (backend, feature), counts in self.counts.items():
+            record.setdefault(backend, {})[feature] = {outcome: counts[outcome] for outcome in sorted(counts)}
+        RECORD.write_text(as_text(record))
+
+
+def as_text(record):
+    """Return the record as JSON, a line for each backend and feature."""
+    blocks = []
+    for backend in BACKENDS:
+        features = sorted(record.get(backend, {}).items())
+        lines = ",\n".join(f"  {json.dumps(feature)}: {json.dumps(counts)}" for feature, counts in features)
+        blocks.append(f' "{backend}": {{\n{lines}\n }}')
+    return "{\n" + ",\n".join(blocks) + "\n}\n"

@@ -1,3 +1,4 @@
+import io
 import json
 import logging.handlers
 import random
@@ -7,8 +8,10 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from rich.console import Console
 
 from tfnorm.callbacks.batch_norm_recalibration import recalibrate_batch_norms
+from tfnorm.compare.progress import LiveProgress
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.errors import RunError, TfnormError
 from tfnorm.models.architectures import ARCHITECTURES, Conv, GlobalPool
@@ -145,6 +148,20 @@ def test_a_broken_off_run_ends_as_if_undisturbed(data, tmp_path, norm, recipe):
     np.testing.assert_array_equal(resumed.logits, whole.logits)
     for a, b in zip(whole.load_model().get_weights(), resumed.load_model().get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_broken_off_after_its_last_epoch_ends_as_if_undisturbed_and_tells_its_accuracy(data, tmp_path):
+    settings = {"norm": "bn", "recipe": RECALIBRATED, "epochs": 1, "data": data}
+    whole = train(**settings, out=tmp_path / "bn" / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(**settings, out=tmp_path / "bn" / "broken", progress=_Stop(0))
+    console = Console(file=io.StringIO(), width=200)
+    with LiveProgress(console, 1) as progress:
+        resumed = train(**settings, out=tmp_path / "bn" / "broken", progress=progress)
+    accuracy = 100 * whole.history["val_accuracy"].iloc[-1]
+    told = f"bn/broken: finished after 1 epochs, test accuracy {accuracy:.2f} %"
+    assert told in console.file.getvalue().splitlines()
+    np.testing.assert_array_equal(resumed.logits, whole.logits)
 
 
 def test_a_run_goes_on_only_with_its_backend_versions_and_accelerator(data, tmp_path, monkeypatch):
@@ -293,6 +310,7 @@ LEFT_BEHIND = """
 import gc, sys
 from tensorflow.python.framework.func_graph import FuncGraph
 from tfnorm.datasets import load
+from tfnorm.compare.progress import LiveProgress
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.training.trainer import forget_graph, train
 
@@ -318,6 +336,7 @@ def test_a_run_leaves_no_graph_behind(tmp_path, run_python):
 GROWTH = """
 import gc, sys
 import numpy as np
+from tfnorm.compare.progress import LiveProgress
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.training.trainer import train
 

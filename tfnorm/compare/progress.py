@@ -107,7 +107,6 @@ class LiveProgress(Progress):
         self._one = self._bars.add_task("starting", total=None, note="")
         self._epochs = self._steps = 0
         self._left, self._done, self._began = epochs, 0, time.monotonic()
-        self._accuracy = math.nan
 
     def __enter__(self) -> LiveProgress:
         self._bars.start()
@@ -136,13 +135,12 @@ class LiveProgress(Progress):
         self._bars.advance(self._all, saved)
         if self._lines.needed:
             left = time_left(self._began, self._done, self._left)
-            said = f"{self._images} accuracy {self._accuracy:.2f} %"
+            said = f"{self._images} accuracy {100 * result['val_accuracy']:.2f} %"
             self._lines.say(f"{_name(run)}: {result['status']} after {result['epochs']} epochs, {said}{left}")
 
     def started(self, run: Path, epochs: int, steps: int) -> None:
         """Tell that training starts or goes on."""
         self._epochs, self._steps = epochs, steps
-        self._accuracy = math.nan
         self._bars.reset(self._one, total=steps, description=f"{run.parent.name} {run.name}", note="building the graph")
         if self._lines.due():
             self._lines.say(f"{_name(run)}: training starts, {epochs} epochs of {steps} steps")
@@ -156,9 +154,9 @@ class LiveProgress(Progress):
     def epoch_ended(self, run: Path, record: Mapping[str, Any]) -> None:
         """Tell the history record of an epoch."""
         self._done, self._left = self._done + 1, self._left - 1
-        self._accuracy = 100 * record.get("val_accuracy", math.nan)
+        accuracy = 100 * record.get("val_accuracy", math.nan)
         self._bars.advance(self._all)
-        self._bars.update(self._all, note=f"{self._images} accuracy {self._accuracy:.2f} %")
+        self._bars.update(self._all, note=f"{self._images} accuracy {accuracy:.2f} %")
         if self._lines.due():
             left = time_left(self._began, self._done, self._left)
             self._lines.say(epoch_line(_name(run), self._epochs, record, self._images, left))

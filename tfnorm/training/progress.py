@@ -26,4 +26,4 @@ class Progress:
         """Tell the history record of an epoch."""
 
     def finished(self, run: Path, result: Mapping[str, Any]) -> None:
-        """Tell the result."""
+        """Tell the result, and the accuracy of the last epoch as ``val_accuracy``."""

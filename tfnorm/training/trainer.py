@@ -324,5 +324,5 @@ class _Trainer:
         for tracker in watcher.trackers:
             tracker.finish(result)
         write_json(folder.result_path, result)
-        self.progress.finished(folder.path, result)
+        self.progress.finished(folder.path, {**result, "val_accuracy": records[-1]["val_accuracy"]})
         return Run(folder.path)
