@@ -31,7 +31,7 @@ ORDER = (
     ("history", "files", "keras_settings"),
     ("spec",),
     ("registry", "_keras"),
-    ("errors", "_version", "wording"),
+    ("errors", "_version", "wording", "arrays"),
 )
 RANKS = {part: rank for rank, row in enumerate(ORDER) for part in row}
 MODULES = sorted(ROOT.rglob("*.py"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfnorm.arrays import to_array
 from tfnorm.datasets.reading import readable
 from tfnorm.errors import DataError, unknown, whole_number
 from tfnorm.files import DOTS_PER_INCH, check_picture_path, in_plain_style, save_figure
@@ -119,7 +120,7 @@ def find_misclassified(
     n = whole_number("n", n, error=DataError)
     if select not in SELECTIONS:
         raise DataError(unknown("selection", select, SELECTIONS))
-    scores = np.asarray(logits, dtype=np.float64)
+    scores = to_array(logits).astype(np.float64)
     labels, names = check_classes(y_true, scores.shape, class_names)
     if from_logits is None:
         if scores.shape[1] == 1:
@@ -208,7 +209,7 @@ def predictions(scores: np.ndarray, link: str = "softmax") -> tuple[np.ndarray, 
     Returns:
         Classes, int64, -1 for a row with a NaN, and probabilities, float64, NaN there; each (images,).
     """
-    scores = np.asarray(scores, dtype=np.float64)
+    scores = to_array(scores).astype(np.float64)
     if scores.shape[1] == 1:
         scores = np.concatenate([1 - scores if link == "none" else np.zeros_like(scores), scores], axis=1)
         link = "none" if link == "none" else "softmax"
@@ -237,7 +238,7 @@ def check_labels(y_true: np.ndarray, count: int, classes: int | None = None) -> 
         count: Number of images.
         classes: Number of classes, or None if it is not known.
     """
-    labels = np.asarray(y_true)
+    labels = to_array(y_true)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     elif labels.ndim == 2 and labels.shape[1] > 1 and labels.dtype.kind in "buif":
@@ -424,7 +425,7 @@ def _wrap(name: str) -> str:
 
 def check_images(images: np.ndarray, count: int) -> np.ndarray:
     """Return images as an array, if it has a shape that can be drawn and is of ``count`` of them."""
-    images = np.asarray(images)
+    images = to_array(images)
     if images.ndim not in (3, 4):
         raise DataError(
             "`images` must have the shape (images, height, width) or (images, height, width, channels). "

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from backends import SEVERAL_STEPS
 from watched import FORMS, L1, VAL, X, Y, fit, in_form, make_model
 
 from tfnorm.callbacks import (
@@ -72,7 +73,7 @@ class TestContract:
 
         data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(4, drop_remainder=True)
         callback = FACTORIES[name](tmp_path)
-        history = make_model(L1, norm=True, steps_per_execution=2).fit(
+        history = make_model(L1, norm=True, steps_per_execution=SEVERAL_STEPS).fit(
             data, epochs=2, verbose=0, shuffle=False, callbacks=[callback]
         )
         assert len(history.history["loss"]) == 2 and all(file.stat().st_size for file in tmp_path.iterdir())

@@ -6,6 +6,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from backends import SEVERAL_STEPS
 from watched import L1, VAL, X, Y, fit, make_model
 
 from tfnorm.callbacks import HistoryRecorder
@@ -150,7 +151,7 @@ def test_images_per_second():
     assert run(Evaluates()) == 22
     assert run(EvaluatesBetween()) is None
     assert run(EvaluatesBetween(), images_per_epoch=22) == 22
-    assert run(model=make_model(steps_per_execution=3)) == 22
+    assert run(model=make_model(steps_per_execution=SEVERAL_STEPS)) == 22
 
 
 def test_penalty_where_another_callback_has_evaluated():

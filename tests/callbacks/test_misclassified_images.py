@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+from backends import array
 from watched import FORMS, X, Y, fit, in_form, make_model, pairs, streamed
 
 from tfnorm.callbacks import MisclassifiedImages
@@ -97,7 +98,7 @@ def test_confidences_are_the_probabilities_of_the_model(ending, kind):
     result = look(model, MisclassifiedImages(X, Y, n=22))
     returned = model.predict(X, verbose=0).astype("float64")
     expected = returned if probabilities else keras.activations.softmax(keras.ops.convert_to_tensor(returned))
-    np.testing.assert_allclose(result.confidence, np.max(expected, axis=1)[result.index], rtol=1e-5)
+    np.testing.assert_allclose(result.confidence, np.max(array(expected), axis=1)[result.index], rtol=1e-5)
     assert len(result) > 3 and (np.diff(result.confidence) <= 0).all()
 
 
@@ -110,7 +111,7 @@ def test_without_a_loss_that_tells_the_numbers_do(name):
         result = look(model, MisclassifiedImages(X, Y, n=22))
         returned = model.predict(X, verbose=0)
         expected = returned if probabilities else keras.ops.softmax(returned)
-        np.testing.assert_allclose(result.confidence, np.max(expected, axis=1)[result.index], rtol=1e-5)
+        np.testing.assert_allclose(result.confidence, np.max(array(expected), axis=1)[result.index], rtol=1e-5)
 
 
 BINARY_LOGITS = keras.losses.BinaryCrossentropy(from_logits=True)
@@ -170,12 +171,12 @@ def test_what_is_said_goes_before_what_is_read_with_a_warning():
     model = classifier(*ENDINGS["layer softmax"][0])
     with pytest.warns(UserWarning, match="ends in softmax.*Leave out `from_logits`"):
         result = look(model, MisclassifiedImages(X, Y, from_logits=True, n=22))
-    expected = np.max(keras.ops.softmax(model.predict(X, verbose=0)), axis=1)[result.index]
+    expected = np.max(array(keras.ops.softmax(model.predict(X, verbose=0))), axis=1)[result.index]
     np.testing.assert_allclose(result.confidence, expected, rtol=1e-5)
     model = classifier(*ENDINGS["norm of logits"][0], kind="subclass")
     with pytest.warns(UserWarning, match="from_logits=False.*taken for logits"):
         result = look(model, MisclassifiedImages(X, Y, from_logits=False, n=22))
-    expected = np.max(keras.ops.softmax(model.predict(X, verbose=0)), axis=1)[result.index]
+    expected = np.max(array(keras.ops.softmax(model.predict(X, verbose=0))), axis=1)[result.index]
     np.testing.assert_allclose(result.confidence, expected, rtol=1e-5)
 
 
@@ -372,7 +373,8 @@ def test_models_with_several_inputs_or_outputs_are_refused_before_training(kind)
     model = keras.Model(*ends[kind])
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     with pytest.raises(DataError) as error:
-        model.fit([X, X] if kind == "inputs" else X, Y, verbose=0, callbacks=[MisclassifiedImages(X, Y)])
+        y = Y if kind == "inputs" else {"a": Y, "b": Y}
+        model.fit([X, X] if kind == "inputs" else X, y, verbose=0, callbacks=[MisclassifiedImages(X, Y)])
     assert str(error.value) == (
         f"The model must have one input and one output. Received: 2 {kind}. "
         "Give what one output returns to tfnorm.report.misclassified_data."

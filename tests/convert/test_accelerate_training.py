@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from accelerating import advanced, assert_accelerated, assert_close, assert_same_variables, batch, compiled, network
+from backends import SEVERAL_STEPS
 from keras import layers
 from tiny import array, images
 
@@ -42,11 +43,13 @@ def test_a_compiled_model_with_functions_of_its_own(seeded):
         return keras.ops.mean(keras.ops.square(logits - keras.ops.one_hot(y, 4)))
 
     model = network()
-    model.compile("adam", squares, metrics=[lambda y, logits: keras.ops.mean(logits)], steps_per_execution=2)
+    model.compile(
+        "adam", squares, metrics=[lambda y, logits: keras.ops.mean(logits)], steps_per_execution=SEVERAL_STEPS
+    )
     fast = accelerate(model)
     assert fast.loss is squares
     assert not fast.optimizer.built
-    assert fast.steps_per_execution == 2
+    assert fast.steps_per_execution == SEVERAL_STEPS
     x, y = batch(seeded)
     np.testing.assert_allclose(fast.evaluate(x, y, verbose=0), model.evaluate(x, y, verbose=0), rtol=1e-5)
 

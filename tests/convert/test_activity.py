@@ -1,8 +1,8 @@
 """Activity regularizers, which penalize outputs, in converted models."""
 
 import keras
-import numpy as np
 import pytest
+from backends import array
 from keras import layers
 from tiny import functional, images
 
@@ -44,7 +44,7 @@ def test_thresholded_units_keep_the_penalty_of_their_relu(seeded):
 
     new = replace_norms(functional((8, 8, 3), make), "frn")
     x = images(seeded, 2, 8, 8, 3)
-    outputs = np.asarray(new(x))
+    outputs = array(new(x))
     assert type(new.get_layer("relu")).__name__ == "TLU"
     assert penalty(new, x) == pytest.approx(penalty_of(outputs), rel=1e-5)
 
@@ -56,7 +56,7 @@ def test_without_the_norm_its_penalty_is_on_what_takes_its_place(seeded):
 
     new = replace_norms(functional((8, 8, 3), make), "none")
     x = images(seeded, 2, 8, 8, 3)
-    before = np.asarray(new.get_layer("conv")(x))
+    before = array(new.get_layer("conv")(x))
     assert penalty(new, x) == pytest.approx(penalty_of(before), rel=1e-5)
 
 

@@ -336,11 +336,11 @@ def test_the_model_is_not_changed_and_stays_compiled(seeded, tmp_path):
     model.train_on_batch(x, y)
     config, weights = model.get_config(), model.get_weights()
     folded = fold_batch_norm(model)
+    assert not folded.optimizer.built
     assert model.get_config() == config
     for weight, same in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(weight, same)
     np.testing.assert_allclose(folded.evaluate(x, y, verbose=0), model.evaluate(x, y, verbose=0), rtol=1e-4)
-    assert not folded.optimizer.built
     folded.train_on_batch(x, y)
     folded.save(tmp_path / "folded.keras")
     loaded = keras.models.load_model(tmp_path / "folded.keras")

@@ -24,6 +24,7 @@ FUNCTIONS = {
 # What they need besides the model.
 ARGUMENTS = {
     "tfnorm.analysis.activation_statistics": {"x": X},
+    "tfnorm.convert.export": {"path": "no.tflite"},
     "tfnorm.convert.insert_norms": {"spec": "bn"},
     "tfnorm.convert.load_tfa_model": {"path": "no.h5"},
     "tfnorm.convert.replace_norms": {"spec": "bn"},

@@ -89,6 +89,7 @@ def heard(conversion, model):
     """Return what a conversion gives and the sentences that it warns with."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", DeprecationWarning)  # NumPy's about tensors of PyTorch
         new = conversion(model)
     assert all(warning.filename == __file__ for warning in caught)
     return new, [str(warning.message) for warning in caught]

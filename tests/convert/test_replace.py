@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from backends import BATCH_NORMS
 from keras import layers
 from replacing import assert_other_weights_are_the_same, randomize, replaced
 from tiny import all_layers, array, functional, images, one_layer
@@ -14,8 +15,7 @@ from tfnorm.convert import replace_norms
 pytestmark = pytest.mark.usefixtures("not_compiled")
 
 KINDS = {
-    "bn": ours.BatchNormalization,
-    "bn:sync": ours.BatchNormalization,
+    **dict.fromkeys(BATCH_NORMS, ours.BatchNormalization),
     "ln": ours.LayerNormalization,
     "ln:channel": ours.LayerNormalization,
     "gn:4": ours.GroupNormalization,
@@ -29,7 +29,7 @@ NOTES = {
     "bn": "its moving statistics are 0 and 1",
     "bn:sync": "its moving statistics are 0 and 1",
 }
-BATCH_NORMS = (layers.BatchNormalization, ours.BatchNormalization)
+CLASSES = (layers.BatchNormalization, ours.BatchNormalization)
 
 
 def gamma_of(layer):
@@ -121,15 +121,15 @@ def test_penalties_constraints_and_momentum_are_carried_over():
     rms = replace_norms(model, "rms")
     assert isinstance(rms.get_layer("norm").scale_regularizer, keras.regularizers.L1)
     assert isinstance(replace_norms(rms, "bn").get_layer("norm").gamma_regularizer, keras.regularizers.L1)
-    assert replace_norms(model, "bn:sync").get_layer("norm").momentum == 0.5
+    assert replace_norms(model, BATCH_NORMS[-1]).get_layer("norm").momentum == 0.5
 
 
 def test_settings_that_are_written_only_where_they_are_set():
     model = build(norm="bn", convention="torch", compile=False)
-    for spec in ("bn", "bn:sync", "bn+ws"):
+    for spec in (*BATCH_NORMS, "bn+ws"):
         assert replace_norms(model, spec).get_layer("conv1_norm").unbiased_moving_variance
     biased = build(norm="bn", compile=False)
-    assert not replace_norms(biased, "bn:sync").get_layer("conv1_norm").unbiased_moving_variance
+    assert not replace_norms(biased, BATCH_NORMS[-1]).get_layer("conv1_norm").unbiased_moving_variance
     regularized = one_layer(layers.BatchNormalization(activity_regularizer=keras.regularizers.L2(0.5), name="norm"))
     for spec in KINDS:
         penalty = replace_norms(regularized, spec).get_layer("norm").activity_regularizer
@@ -159,7 +159,7 @@ def test_settings_without_a_place_are_in_the_report():
 def test_moving_statistics(seeded):
     model = randomize(one_layer(layers.BatchNormalization(name="norm")), seeded)
     x = images(seeded, 2, 4, 5, 12)
-    for spec in ("bn", "bn:sync"):
+    for spec in BATCH_NORMS:
         new = replace_norms(model, spec)
         assert new.get_layer("norm").synchronized == (spec == "bn:sync")
         np.testing.assert_allclose(array(new(x)), array(model(x)), rtol=1e-5, atol=1e-5)
@@ -265,7 +265,7 @@ def application(name, **kwargs):
 def test_applications(name, count, seeded):
     model = randomize(application(name), seeded)
     new, report = replaced(model, "gn:32")
-    norms = {layer.name for layer in all_layers(model) if isinstance(layer, BATCH_NORMS)}
+    norms = {layer.name for layer in all_layers(model) if isinstance(layer, CLASSES)}
     assert len(report.changes) == len(norms) == count
     assert {change.layer for change in report.changes} == norms
     assert_other_weights_are_the_same(new, model, norms)

@@ -167,7 +167,8 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.keras")):
     x = [values[f"x{i}"] for i in range(len(model.inputs))]
     outputs = keras.tree.flatten(model(x[0] if len(x) == 1 else x, training=False))
     y = [values[f"y{i}"] for i in range(len(outputs))]
-    close = all(np.abs(np.asarray(a) - b).max() <= 1e-5 * max(1, np.abs(b).max()) for a, b in zip(outputs, y))
+    outputs = map(keras.ops.convert_to_numpy, outputs)
+    close = all(np.abs(a - b).max() <= 1e-5 * max(1, np.abs(b).max()) for a, b in zip(outputs, y))
     print(path.stem, close)
 print("tfnorm" in sys.modules)
 """

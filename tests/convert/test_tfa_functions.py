@@ -142,7 +142,7 @@ def test_functions_of_tensorflow(name, first, arguments):
     got = keras.tree.flatten(model(first if isinstance(first, list) else [first]))
     for output, right in zip(got, map(np.asarray, expected), strict=True):
         assert keras.backend.standardize_dtype(output.dtype) == right.dtype
-        np.testing.assert_allclose(np.asarray(output), right, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(output), right, rtol=1e-5, atol=1e-6)
 
 
 def test_every_function_is_called():
@@ -229,7 +229,7 @@ def test_functions_in_a_file(old_file):
     model = load_tfa_model(old_file(resized, pooled, DENSE))
     expected = of_tensorflow("image.resize", X, {"size": [4, 6]})
     expected = of_tensorflow("nn.max_pool2d", expected, pooled[-1])
-    np.testing.assert_allclose(model(X), np.asarray(expected) @ KERNEL, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(model(X), keras.ops.convert_to_numpy(expected) @ KERNEL, rtol=1e-5, atol=1e-5)
 
 
 def test_a_function_with_several_outputs(old_file):

@@ -6,9 +6,11 @@ import keras
 import numpy as np
 import pytest
 from augmented import blob, disc_angles, images, run
+from backends import BACKEND
 from keras import ops
 
 from tfnorm.datasets.augment import AUGMENTATIONS, PRESETS, augmentation
+from tfnorm.datasets.augment_geometry import transform_images
 from tfnorm.datasets.augment_layers import Augmentation, Cutout, RandomAffine, RandomFlip, RandomGray, RandomShift
 from tfnorm.datasets.rand_augment import RandAugment
 from tfnorm.errors import DataError
@@ -334,3 +336,19 @@ def test_saved_models_load_in_a_fresh_process(tmp_path):
     )
     result = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
     assert result.stdout.split("\n")[:-1] == [f"{name} augmentation_{name}" for name in sorted(NAMES)], result.stderr
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="only PyTorch resamples images in a way of ours")
+@pytest.mark.parametrize("fill_mode", ["constant", "nearest", "reflect", "wrap"])
+def test_images_are_resampled_as_keras_does(fill_mode, seeded, monkeypatch):
+    x = seeded.uniform(0, 255, (8, 13, 17, 3)).astype("float32")
+    turns = [ops.convert_to_tensor(seeded.normal(mean, 0.3, 8), "float32") for mean in (1, 0, 0, 1)]
+    shifts = [ops.convert_to_tensor(seeded.normal(0, 9, 8), "float32") for _ in range(2)]
+    found = {}
+    for backend in ("torch", "tensorflow"):  # our way and Keras's
+        monkeypatch.setattr(keras.backend, "backend", lambda backend=backend: backend)
+        found[backend] = ops.convert_to_numpy(
+            transform_images(ops.convert_to_tensor(x), tuple(turns), *shifts, fill_mode, 7.0)
+        )
+    assert np.abs(found["torch"] - x).mean() > 20
+    np.testing.assert_allclose(found["torch"], found["tensorflow"], atol=0.02)

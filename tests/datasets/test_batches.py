@@ -99,9 +99,9 @@ def test_fit_again_goes_on_and_a_set_epoch_is_obeyed():
 
 def test_stopping_inside_an_epoch_leaves_the_next_one_whole():
     trained, batches = model(), Batches(X, Y, 4, seed=1)
-    stop = keras.callbacks.LambdaCallback(on_train_batch_end=lambda b, logs: setattr(trained, "stop_training", b == 1))
+    stop = keras.callbacks.LambdaCallback(on_train_batch_end=lambda b, logs: setattr(trained, "stop_training", b == 2))
     trained.fit(batches, epochs=3, verbose=0, callbacks=[stop])
-    assert trained.trained == chunks(epoch_order(N, 1, 0), 4)[:2]
+    assert trained.trained == chunks(epoch_order(N, 1, 0), 4)[:3]
     trained.trained.clear()
     trained.fit(batches, epochs=1, verbose=0)
     assert trained.trained == chunks(epoch_order(N, 1, 1), 4)

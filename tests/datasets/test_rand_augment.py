@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from augmented import blob, disc_angles, images, run
-from keras import ops
+from backends import array, tensor
 
 from tfnorm.datasets.augment import augmentation
 from tfnorm.datasets.rand_augment import OPERATIONS, RandAugment, apply_operations, auto_contrast, equalize, smooth
@@ -12,9 +12,7 @@ from tfnorm.datasets.rand_augment import OPERATIONS, RandAugment, apply_operatio
 def operation(name, x, sign=1.0, magnitude=9):
     n = len(x)
     code = np.full(n, OPERATIONS.index(name), "int32")
-    return ops.convert_to_numpy(
-        apply_operations(ops.convert_to_tensor(x.astype("float32")), code, np.full(n, sign, "float32"), magnitude)
-    )
+    return array(apply_operations(*map(tensor, (x.astype("float32"), code, np.full(n, sign, "float32"))), magnitude))
 
 
 def pillow(function, x):
@@ -62,10 +60,10 @@ def test_equalize_is_pillows(channels):
 
 def test_small_helpers():
     x = np.full((2, 5, 5, 1), 50, "float32")
-    assert np.array_equal(ops.convert_to_numpy(auto_contrast(x)), x)
-    assert np.array_equal(ops.convert_to_numpy(equalize(x)), x)
+    assert np.array_equal(array(auto_contrast(tensor(x))), x)
+    assert np.array_equal(array(equalize(tensor(x))), x)
     x[0, 2, 2] = 63
-    smoothed = ops.convert_to_numpy(smooth(x))
+    smoothed = array(smooth(tensor(x)))
     assert smoothed[0, 2, 2, 0] == pytest.approx(55) and smoothed[0, 1, 1, 0] == pytest.approx(51)
     assert np.array_equal(smoothed[1], x[1])
 
@@ -88,7 +86,7 @@ def test_identity_changes_nothing_and_operations_do_not_mix():
     assert np.array_equal(operation("identity", x), x.astype("float32"))
     code = np.arange(len(OPERATIONS), dtype="int32")
     sign = np.ones(len(code), "float32")
-    together = ops.convert_to_numpy(apply_operations(ops.convert_to_tensor(x.astype("float32")), code, sign, 9))
+    together = array(apply_operations(*map(tensor, (x.astype("float32"), code, sign)), 9))
     for index, name in enumerate(OPERATIONS):
         assert np.allclose(together[index], operation(name, x[index : index + 1])[0], atol=1e-4), name
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from backends import array
 
 from tfnorm import ArchSpec, NormSpec, build
 from tfnorm.errors import ArchitectureError, SpecError, TfnormError
@@ -113,7 +114,7 @@ def test_the_default_seed_is_drawn_from_python():
 
 def test_dropout_has_seeds_of_its_own(seeded):
     x = seeded.integers(0, 256, (4, 8, 8, 3)).astype("float32")
-    outputs = [np.asarray(build(TINY, seed=seed, compile=False)(x, training=True)) for seed in (0, 0, 1)]
+    outputs = [array(build(TINY, seed=seed, compile=False)(x, training=True)) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(outputs[0], outputs[1])
     assert (outputs[0] != outputs[2]).any()
 

@@ -57,7 +57,7 @@ def largest_difference(model, folder):
     outputs = keras.tree.flatten(model(arrays(folder, "x"), training=False))
     assert [output.shape for output in outputs] == [array.shape for array in expected]
     return max(
-        float(np.abs(np.asarray(output) - array).max() / max(1, np.abs(array).max()))
+        float(np.abs(keras.ops.convert_to_numpy(output) - array).max() / max(1, np.abs(array).max()))
         for output, array in zip(outputs, expected, strict=True)
     )
 

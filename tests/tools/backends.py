@@ -10,6 +10,12 @@ from features import ALONE
 BACKEND = keras.backend.backend()
 #: For tests of what only TensorFlow has, each with the sentence that says what that is.
 tensorflow_only = pytest.mark.skipif(BACKEND != "tensorflow", reason=ALONE)
+#: For tests of what Keras itself refuses or cannot do on PyTorch.
+not_on_torch = pytest.mark.skipif(BACKEND == "torch", reason="Keras refuses it on PyTorch")
+#: Specs of batch norms that the backend has.
+BATCH_NORMS = ["bn", "bn:sync"] if BACKEND == "tensorflow" else ["bn"]
+#: Steps in one call of the trainer, where the backend takes several.
+SEVERAL_STEPS = 1 if BACKEND == "torch" else 2
 
 
 def tensor(value, dtype=None):

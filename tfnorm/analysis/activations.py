@@ -12,6 +12,7 @@ from keras import layers, ops
 
 from tfnorm._keras import NN
 from tfnorm.analysis.graph import Call, check_graph, graph_of, in_order, walk
+from tfnorm.arrays import to_array
 from tfnorm.errors import DataError, TfnormError, unknown, whole_number
 from tfnorm.layers import FilterResponseNormalization
 
@@ -112,7 +113,7 @@ def _fitting(x: Any, model: keras.Model) -> list[np.ndarray]:
     """Return one array for each input of the model, of its shape."""
     graph = graph_of(model)
     try:
-        arrays = [np.asarray(part) for part in in_order(x, graph)]
+        arrays = [to_array(part) for part in in_order(x, graph)]
     except KeyError:
         names = [tensor.name for tensor in model.inputs]
         raise DataError(f"`x` must hold an array for each of the inputs {names}. Received: {list(x)}.") from None

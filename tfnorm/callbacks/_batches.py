@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfnorm.arrays import to_array
 from tfnorm.errors import DataError, whole_number
 from tfnorm.misclassified import check_labels
 
@@ -88,13 +89,6 @@ def portable(batches: Any, most: int | None) -> Any:
         pairs = (split(batch, batches) for batch in itertools.islice(batches, most))
         return [tuple(keras.tree.map_structure(to_array, part) for part in pair if part is not None) for pair in pairs]
     return batches
-
-
-def to_array(value: Any) -> np.ndarray:
-    """Return a tensor of any library as an array."""
-    if hasattr(value, "detach"):  # PyTorch's, which may need gradients or lie on an accelerator
-        value = value.detach().cpu()
-    return np.asarray(value)
 
 
 def is_array(x: Any) -> bool:

@@ -11,13 +11,13 @@ import keras
 import numpy as np
 
 from tfnorm._keras import renorms
+from tfnorm.arrays import to_array
 from tfnorm.callbacks._batches import (
     check_batch,
     check_iterable,
     is_array,
     portable,
     split,
-    to_array,
 )
 from tfnorm.callbacks.base import Callback
 from tfnorm.errors import DataError, TfnormError, whole_number

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfnorm.arrays import to_array
 from tfnorm.errors import DataError, whole_number
 from tfnorm.registry import Registry
 
@@ -142,7 +143,7 @@ def _check_mean(mean: float | Sequence[float] | np.ndarray | None) -> float | li
     if mean is None:
         return _MID_GREY
     try:
-        values = np.asarray(mean, np.float64)
+        values = to_array(mean).astype(np.float64)
     except (TypeError, ValueError):
         values = np.full(1, np.nan)
     if values.ndim > 1 or not values.size or not np.isfinite(values).all() or values.min() < 0 or values.max() > 255:

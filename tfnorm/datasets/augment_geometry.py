@@ -120,6 +120,14 @@ def transform_images(
     zero = ops.zeros_like(xx)
     offset_x = center_x - xx * back_x - xy * back_y
     offset_y = center_y - yx * back_x - yy * back_y
+    if keras.backend.backend() == "torch":  # where Keras's own goes through one image after another
+        rows, columns = (ops.cast(ops.arange(side), "float32") for side in shape[1:3])
+
+        def origins(of_x: Any, of_y: Any, offset: Any) -> Any:
+            across, down = of_x[:, None, None] * columns, of_y[:, None, None] * rows[:, None]
+            return across + down + offset[:, None, None]
+
+        return resample(images, origins(yx, yy, offset_y), origins(xx, xy, offset_x), fill_mode, fill_value)
     return ops.image.affine_transform(
         images,
         ops.stack([xx, xy, offset_x, yx, yy, offset_y, zero, zero], axis=1),
@@ -128,6 +136,46 @@ def transform_images(
         fill_value=fill_value,
         data_format="channels_last",
     )
+
+
+def resample(images: Any, y: Any, x: Any, fill_mode: str, fill_value: float) -> Any:
+    """Return what lies at places between the pixels of each image, bilinear.
+
+    Args:
+        images: float32 (batch, height, width, channels).
+        y: Row of each place, float32 (batch, new height, new width).
+        x: Column of each place, of the same shape.
+        fill_mode: As in ``keras.ops.image.affine_transform``.
+        fill_value: For "constant": the value.
+    """
+    batch, height, width, channels = ops.shape(images)
+    pixels = ops.reshape(images, (-1, channels))
+    first = ops.arange(batch, dtype="int32")[:, None, None] * (height * width)
+
+    def taps(place: Any, side: int) -> list[tuple[Any, Any, Any]]:
+        """Return position, weight and whether it is inside, of the pixels before and behind each place."""
+        low = ops.floor(place)
+        share, low = place - low, ops.cast(low, "int32")
+        found = []
+        for index, weight in ((low, 1 - share), (low + 1, share)):
+            inside = ops.logical_and(index >= 0, index < side)
+            if fill_mode == "wrap":
+                index = ops.mod(index, side)
+            elif fill_mode == "reflect":
+                index = ops.mod(index, 2 * side)
+                index = ops.minimum(index, 2 * side - 1 - index)
+            found.append((ops.clip(index, 0, side - 1), weight, inside))
+        return found
+
+    total = 0.0
+    for row, down, row_inside in taps(y, height):
+        for column, across, column_inside in taps(x, width):
+            values = ops.take(pixels, first + row * width + column, axis=0)
+            if fill_mode == "constant":
+                inside = ops.logical_and(row_inside, column_inside)
+                values = ops.where(inside[..., None], values, fill_value)
+            total = total + (down * across)[..., None] * values
+    return total
 
 
 @keras.saving.register_keras_serializable("tfnorm")

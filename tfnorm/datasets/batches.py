@@ -13,6 +13,9 @@ import numpy as np
 
 from tfnorm.errors import DataError, whole_number
 
+# Batches that Keras reads before the first epoch; two where JAX fetches one ahead.
+PEEKED = 2
+
 
 def epoch_order(n: int, seed: int | None, epoch: int) -> np.ndarray:
     """Return the order in which ``n`` images are seen in one epoch.
@@ -41,8 +44,9 @@ class Batches(keras.utils.PyDataset):
     ``model.fit(Batches(x, y, 64, seed=0), epochs=3)`` sees the orders of epochs 0, 1 and 2. Two habits of Keras would
     otherwise spoil that. ``fit`` shuffles the batches of any ``PyDataset`` by Python's global random state unless told
     ``shuffle=False``: inside an epoch, the k-th request is therefore answered with the k-th batch, whatever its number.
-    And it ends an epoch once more before the first: only an epoch that began counts. Keras starts reading an epoch
-    after ``on_epoch_begin`` and ends it after the last batch, so that a prefetching thread never mixes two.
+    And it ends an epoch once more before the first, on JAX and PyTorch after it read a batch or two of it to build the
+    model: an epoch of which less was read does not count. Keras starts reading an epoch after ``on_epoch_begin`` and
+    ends it after the last batch, so that a prefetching thread never mixes two.
 
     To start anywhere (``initial_epoch``, a resumed run), pass ``epoch`` or set it in a callback's ``on_epoch_begin``.
     Train without ``steps_per_epoch``: an epoch is all the data. Give ``evaluate`` an object of its own.
@@ -150,8 +154,8 @@ class Batches(keras.utils.PyDataset):
             self._requests = 0
 
     def on_epoch_end(self) -> None:
-        """Go on to the next epoch, if one began."""
+        """Go on to the next epoch, unless only the batches were read that Keras builds a model with."""
         with self._lock:
-            began, self._requests = self._requests is not None, None
-        if began:
+            read, self._requests = self._requests or 0, None
+        if read >= min(1 + PEEKED, len(self)):
             self.epoch += 1

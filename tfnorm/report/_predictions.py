@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tfnorm.arrays import to_array
 from tfnorm.errors import DataError, RunError
 from tfnorm.misclassified import check_labels, predictions
 
@@ -33,7 +34,7 @@ def predicted_classes(labels: np.ndarray, logits: Logits) -> tuple[np.ndarray, d
     for label, runs in logits.items():
         if not len(runs):
             raise RunError(f"There are no logits of {label!r}. Pass those of at least one seed for each label.")
-        arrays = [np.asarray(run) for run in runs]
+        arrays = [to_array(run) for run in runs]
         for array in arrays:
             shape = shape or array.shape
             if array.ndim != 2 or array.shape != shape:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tfnorm.analysis import Layers, Row, receptive_field
+from tfnorm.arrays import to_array
 from tfnorm.errors import DataError
 from tfnorm.files import in_plain_style
 from tfnorm.report._frame import PathLike, draw_legend, finish, open_axes, set_heading
@@ -133,7 +134,7 @@ def plot_receptive_field(
     ax = open_axes(ax, path, 8.0, layout="compressed")
     data = receptive_data(model, layers, input_shape=input_shape)
     height, width = data.shape
-    pixels = _fitted(_photograph() if image is None else np.asarray(image), height, width)
+    pixels = _fitted(_photograph() if image is None else to_array(image), height, width)
     ax.set_facecolor("#eeeeee")
     ax.imshow(pixels, extent=(0, width, height, 0), cmap="gray", interpolation="nearest", alpha=0.85, zorder=1)
     _set_view(ax, data)

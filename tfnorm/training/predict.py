@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfnorm.arrays import to_array
 from tfnorm.datasets import Dataset
 from tfnorm.errors import RunError, TfnormError
 from tfnorm.keras_settings import standard_settings
@@ -101,7 +102,7 @@ def predict_logits(model: keras.Model, images: np.ndarray, views: str | None = N
         (3, 10)
     """
     wanted = Views("as it is") if views is None else VIEWS[views]
-    images = np.asarray(images)
+    images = to_array(images)
     if images.ndim != 4 or not len(images):
         raise TfnormError(
             f"`images` must be one image or more, (images, height, width, channels). Received: shape {images.shape}."
