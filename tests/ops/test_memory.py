@@ -7,9 +7,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from backends import tensorflow_only
 
 from tfnorm import build
 from tfnorm.ops import graphs_let_go
+
+pytestmark = tensorflow_only
 
 X = np.random.default_rng(0).integers(0, 256, (40, 28, 28, 1)).astype("float32")
 Y = np.arange(40) % 10

@@ -3,11 +3,12 @@
 import keras
 import numpy as np
 import pytest
+from backends import tensorflow_only
 
 from tfnorm import layers
 
 tf = pytest.importorskip("tensorflow")
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="about TensorFlow's path")
+pytestmark = tensorflow_only
 
 NORMS = {
     "bn": lambda **options: layers.BatchNormalization(**options),
