@@ -13,6 +13,7 @@ from keras import layers
 
 from tfnorm import layers as ours
 from tfnorm.convert import load_tfa_model
+from tfnorm.errors import TfnormError
 
 FOUND = cases.found()
 OPENED = [(case, file) for case in FOUND for file in cases.files(case)]
@@ -102,6 +103,13 @@ def test_settings_are_kept(unpacked):
     assert norm.epsilon == 1e-6
     (norm,) = cases.load(unpacked("spectral_norm-power_iterations_3"), "model.keras").layers
     assert norm.power_iterations == 3
+
+
+def test_pytorch_is_refused(unpacked, monkeypatch):
+    """Functions such as padding give other numbers there, which nobody would notice."""
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    with pytest.raises(TfnormError, match="KERAS_BACKEND=tensorflow"):
+        load_tfa_model(unpacked("group_norm-groups_2") / "model.h5")
 
 
 @pytest.mark.parametrize("file", cases.FILES)

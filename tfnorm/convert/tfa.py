@@ -58,7 +58,7 @@ def load_tfa_model(
 
     Raises:
         TfnormError: If the file is damaged, of another kind or not what it claims to be, or if it holds layers
-            without a counterpart; all of those are listed.
+            without a counterpart; all of those are listed. On Keras's PyTorch backend, always.
 
     Example:
         >>> import zipfile
@@ -72,6 +72,11 @@ def load_tfa_model(
     """
     check_keras_3(path)
     check_keras_3(model)
+    if keras.backend.backend() == "torch":  # where some functions, such as padding and floor_div, give other numbers
+        raise TfnormError(
+            "Files of tensorflow-addons are opened on Keras's TensorFlow and JAX backends. Received: backend='torch'. "
+            "Open the file in a process with KERAS_BACKEND=tensorflow and save it as .keras, which opens on PyTorch."
+        )
     file = read_file(path)
     if isinstance(model, keras.Model):
         part = given_part(model, file)
