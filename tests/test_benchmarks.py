@@ -298,6 +298,7 @@ def test_recipes_are_tried_on_held_out_training_images_and_go_on(script, images,
     assert "There is no candidate 'sdg' for A. Use one of: published, sgd" in capsys.readouterr().err
 
 
+@pytest.mark.matrix
 def test_a_recipe_that_is_taught_is_tried_with_a_teacher_that_saw_no_held_out_image(script, images):
     name = "taught, muon, smoothed, recalibrated"
     words = f"A --epochs 1 --jobs 1 --data-dir {images} --out {images / 'runs'} --candidates".split()
@@ -311,6 +312,7 @@ def test_a_recipe_that_is_taught_is_tried_with_a_teacher_that_saw_no_held_out_im
     assert "views" not in row
 
 
+@pytest.mark.matrix
 def test_networks_under_a_recipe_are_looked_at_with_all_views_if_it_is_asked(script, images):
     words = f"A --candidates sgd --epochs 1 --jobs 1 --data-dir {images} --out {images / 'runs'} --views".split()
     script("recipes").main(words)

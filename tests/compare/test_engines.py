@@ -221,6 +221,7 @@ def test_a_plan_shows_what_is_finished_and_imports_no_keras(swept, tmp_path, run
     assert sum("finished" in line and "6,986" in line for line in lines) == 4
 
 
+@pytest.mark.matrix
 def test_steps_are_measured_in_a_process():
     (bad, good) = measure(
         [plan_grid(GRID)[0].config.model_copy(update={"dataset": "gone.npz"}), plan_grid(GRID)[0].config]
@@ -315,6 +316,7 @@ def test_a_finished_run_can_be_read(swept):
     assert all(isinstance(run, Run) and run.status == "finished" for run in swept.runs)
 
 
+@pytest.mark.matrix
 def test_a_process_is_replaced_after_some_kinds_of_runs_and_changes_no_result(swept, nearly, monkeypatch):
     monkeypatch.setattr("tfnorm.compare.processes.MOST_KINDS", 1)
 

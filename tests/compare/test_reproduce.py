@@ -177,6 +177,7 @@ def taught(images, tmp_path_factory):
     return folder, words, done.output
 
 
+@pytest.mark.matrix
 def test_a_teacher_is_trained_first_and_teaches_every_row(taught):
     folder, _, output = taught
     content = json.loads((folder / "reproduced.json").read_text())
@@ -187,6 +188,7 @@ def test_a_teacher_is_trained_first_and_teaches_every_row(taught):
     assert "teacher" not in json.loads((folder / "teacher" / "config.json").read_text())["asked"]
 
 
+@pytest.mark.matrix
 def test_what_was_taught_is_not_trained_again_and_has_a_report_without_the_teacher(taught):
     folder, words, _ = taught
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("history.jsonl")}
@@ -199,6 +201,7 @@ def test_what_was_taught_is_not_trained_again_and_has_a_report_without_the_teach
     assert len(collect([folder / "teacher", folder], anyway=True).runs) == 4
 
 
+@pytest.mark.matrix
 def test_a_folder_with_a_teacher_alone_has_nothing_to_report(taught, tmp_path):
     folder, *_ = taught
     shutil.copytree(folder / "teacher", tmp_path / "teacher")
@@ -206,6 +209,7 @@ def test_a_folder_with_a_teacher_alone_has_nothing_to_report(taught, tmp_path):
         collect(tmp_path)
 
 
+@pytest.mark.matrix
 def test_a_teacher_that_was_lost_is_trained_again_to_the_same(taught):
     folder, words, _ = taught
     (folder / "teacher" / "result.json").unlink()

@@ -56,6 +56,7 @@ def addons():
     return ENVIRONMENT / "bin" / "python"
 
 
+@pytest.mark.matrix
 def test_what_tensorflow_addons_writes_today(addons, tmp_path):
     fresh = tmp_path / "fresh"
     run(addons, cases.HERE / "write_fixtures.py", fresh)

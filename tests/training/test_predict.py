@@ -101,6 +101,7 @@ def test_the_opened_network_predicts_what_the_run_recorded(trained, data):
     np.testing.assert_array_equal(predict_logits(trained.load_model(), data.x_test), trained.logits)
 
 
+@pytest.mark.matrix
 def test_the_accuracy_over_views_is_that_of_their_logits_and_is_kept(trained, data, monkeypatch):
     assert recorded_views(trained, "nudge") is None
     found = views_accuracy(trained, "nudge", data)
@@ -117,6 +118,7 @@ def test_the_accuracy_over_views_is_that_of_their_logits_and_is_kept(trained, da
         assert kept["started"] >= trained.config["started"]
 
 
+@pytest.mark.matrix
 def test_what_was_kept_of_other_views_is_computed_again(trained, data, monkeypatch):
     before = views_accuracy(trained, "flip", data)
     monkeypatch.setitem(predict.VIEWS._items, "flip", Views("the image, moved down", shifts=((1, 0),)))
@@ -124,6 +126,7 @@ def test_what_was_kept_of_other_views_is_computed_again(trained, data, monkeypat
     assert views_accuracy(trained, "flip", data) != before
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("content", ["{", '{"schema_version": 1}', '{"schema_version": 0, "predictions": ""}'])
 def test_a_damaged_record_is_written_again(trained, data, content):
     found = views_accuracy(trained, "nudge", data)
@@ -133,6 +136,7 @@ def test_a_damaged_record_is_written_again(trained, data, content):
     assert read_json(trained.path / "views.json")["views"]["nudge"]["accuracy"] == found
 
 
+@pytest.mark.matrix
 def test_what_was_kept_of_a_network_before_it_was_trained_again_is_none_of_its_own(trained, data, tmp_path):
     run = train("ln", dataset="digits", epochs=1, out=tmp_path / "ln")
     views_accuracy(run, "nudge", data)
@@ -141,6 +145,7 @@ def test_what_was_kept_of_a_network_before_it_was_trained_again_is_none_of_its_o
     (trained.path / "views.json").unlink()
 
 
+@pytest.mark.matrix
 def test_other_data_unknown_views_and_diverged_runs_are_refused(trained, data, monkeypatch):
     monkeypatch.setattr(Run, "load_model", refused)
     with pytest.raises(RunError, match="trained on other data"):
