@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfnorm.arrays import to_array
 from tfnorm.errors import TfnormError
 from tfnorm.keras_settings import is_installed
 from tfnorm.ops import screen_closed
@@ -95,12 +96,17 @@ def wide(array: Any) -> np.ndarray:
     return np.asarray(array).astype("float64")
 
 
+def _numpy_dtype(spec: Any) -> np.dtype:
+    """Return the dtype of an input's arrays; NumPy has no bfloat16."""
+    return np.dtype("float32" if spec.dtype == "bfloat16" else spec.dtype)
+
+
 def fitting(given: Any, spec: Any, name: str) -> np.ndarray:
     """Return what a person gave for an input in the dtype of the input, or raise a `TfnormError` if it is another."""
     wanted = ", ".join(["inputs", *("any" if size is None else str(size) for size in spec.shape[1:])])
     must = f"`representative` must have the shape ({wanted}) for the input {name!r}."
     try:
-        array = np.asarray(given)
+        array = to_array(given)
     except ValueError:
         raise TfnormError(f"{must} Received: arrays of several shapes.") from None
     if array.ndim != len(spec.shape) or not len(array):
@@ -109,14 +115,13 @@ def fitting(given: Any, spec: Any, name: str) -> np.ndarray:
         raise TfnormError(f"{must} Received: {array.shape}.")
     if spec.dtype == "string":
         return np.char.encode(array.astype(str), "utf-8").astype(object)
-    dtype = "float32" if spec.dtype == "bfloat16" else str(spec.dtype)
+    dtype = _numpy_dtype(spec)
     must = f"`representative` must hold finite numbers that {dtype} has, for the input {name!r}."
     if array.dtype.kind not in "biufV":  # V: those of ml_dtypes
         raise TfnormError(f"{must} Received: an array of {array.dtype}.")
     with np.errstate(all="ignore"):
         cast = array.astype(dtype)
-    whole = np.dtype(dtype).kind in "biu"
-    if not (np.array_equal(cast, array) if whole else np.isfinite(cast).all()):
+    if not (np.array_equal(cast, array) if dtype.kind in "biu" else np.isfinite(cast).all()):
         raise TfnormError(f"{must} Received: an array of {array.dtype} from {array.min()} to {array.max()}.")
     return cast
 
@@ -139,7 +144,7 @@ def random_inputs(spec: Any, model: Any, rng: np.random.Generator, large: bool, 
     """Return random numbers for an input: normal ones, or whole ones such as pixels are."""
     opened = _SIDE if len(spec.shape) > 3 else _LENGTH
     shape = (size, *(opened if each is None else each for each in spec.shape[1:]))
-    dtype = np.dtype(spec.dtype) if spec.dtype != "bfloat16" else np.dtype("float32")
+    dtype = _numpy_dtype(spec)
     if dtype.kind == "b":
         return rng.integers(0, 2, shape).astype(dtype)
     if dtype.kind in "iu":

@@ -152,9 +152,10 @@ def export(
     placed = _whole_folder if form == "tf_saved_model" else whole_file
     with placed(place) as temporary:
         with screen_closed():
-            {"litert": job.write_litert, "onnx": job.write_onnx, "tf_saved_model": job.write_saved_model}[form](
-                temporary, given
-            )
+            if form == "litert":
+                job.write_litert(temporary, given)
+            else:
+                {"onnx": job.write_onnx, "tf_saved_model": job.write_saved_model}[form](temporary)
         inputs, outputs = job.ports()
         difference, checked = job.difference(temporary, given) if check else (None, "you asked not to")
         if difference is not None and not quantize and not difference <= TOLERANCE:
@@ -284,7 +285,7 @@ class _Job:
 
         return tf.function(serve, input_signature=specs, autograph=False)
 
-    def write_saved_model(self, place: Path, given: list[np.ndarray] | None) -> None:
+    def write_saved_model(self, place: Path) -> None:
         """Write a SavedModel whose ``serve`` is called as the model is."""
         with self.explained():
             if keras.backend.backend() != "tensorflow":
@@ -341,7 +342,7 @@ class _Job:
             )
         return converter
 
-    def write_onnx(self, place: Path, given: list[np.ndarray] | None) -> None:
+    def write_onnx(self, place: Path) -> None:
         """Write an ONNX file."""
         with self.explained():
             if keras.backend.backend() == "tensorflow":
