@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent
 ENVIRONMENTS = tomllib.loads((ROOT / "tests/environments/environments.toml").read_text(encoding="utf-8"))
 RESULTS = ROOT / ".nox" / "results"
 TESTS = ["tests/layers", "tests/models", "tests/callbacks", "tests/convert", "tests/training"]
+TESTS += ["tests/analysis/test_summary.py", "tests/compare/test_collect.py", "tests/report/test_html.py"]
 TESTS += ["tests/test_cli.py", "tests/test_keras_versions.py"]
 # The layers of every kind, and what else is quick: about two minutes on two cores.
 CUT = ["tests/layers/test_contract.py", "tests/models/test_plan.py", "tests/models/test_settings.py"]

@@ -147,7 +147,7 @@ def _check_file() -> None:
             f"{_where('epsilon')}"
         )
     backend = chosen_backend()
-    if backend not in (*BACKENDS, *_FOR_INFERENCE):
+    if backend not in (*BACKENDS, *_FOR_INFERENCE) or (backend == "numpy" and not is_installed("jax")):  # its kernels
         raise TfnormError(unknown_backend(backend))
     if not is_installed(backend):
         raise TfnormError(_missing_backend(backend, "backend" in settings))

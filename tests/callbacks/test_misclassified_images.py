@@ -368,7 +368,8 @@ def test_misclassified_arguments_that_do_not_fit_the_model(labels, options, sent
 @pytest.mark.parametrize("kind", ["inputs", "outputs"])
 def test_models_with_several_inputs_or_outputs_are_refused_before_training(kind):
     first, second = keras.Input((4, 4, 1), name="a"), keras.Input((4, 4, 1), name="b")
-    dense = keras.layers.Dense(3)(keras.layers.Flatten()(first))
+    both = first + second if kind == "inputs" else first
+    dense = keras.layers.Dense(3)(keras.layers.Flatten()(both))
     ends = {"inputs": ([first, second], dense), "outputs": (first, {"a": dense, "b": dense + 1})}
     model = keras.Model(*ends[kind])
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))

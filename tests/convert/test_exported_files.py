@@ -15,6 +15,7 @@ from tfnorm import export_formats
 from tfnorm.convert import _exported as running
 from tfnorm.convert import export
 from tfnorm.errors import DataError, TfnormError
+from tfnorm.spec import NORMS
 
 FORMS = ["net.tflite", "net.onnx", "net/"]
 
@@ -157,6 +158,15 @@ def test_any_model(name, form, tmp_path):
 @pytest.mark.parametrize("name", MODELS)
 def test_any_model_in_any_format(name, form, batch_size, tmp_path):
     assert written(name, form, tmp_path, batch_size=batch_size).outputs[0].shape[0] == batch_size
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("batch_size", [None, 1])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("norm", [info.example for info in NORMS.values()])
+def test_every_norm_in_any_format(norm, form, batch_size, tmp_path):
+    model = tfnorm.build(norm=norm, seed=0)
+    assert export(model, f"{tmp_path}/{form}", batch_size=batch_size).difference < 1e-4
 
 
 @pytest.mark.matrix

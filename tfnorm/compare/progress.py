@@ -109,12 +109,15 @@ class LiveProgress(Progress):
         self._left, self._done, self._began = epochs, 0, time.monotonic()
 
     def __enter__(self) -> LiveProgress:
-        self._bars.start()
+        if not self._lines.needed:
+            self._bars.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._lines.needed:  # bars that are not drawn end with an empty line in Rich before 14
+            return
         with suppress(OSError, ValueError):  # the terminal is gone
             self._bars.stop()
 

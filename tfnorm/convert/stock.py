@@ -185,7 +185,8 @@ def _stock_layer(layer, dropped: list[str]):
         (channels,) = layer.input_spec.axes.values()
         config["groups"] = layer.groups_of(channels)
     if isinstance(layer, LayerNormalization) and isinstance(layer.axis, list):
-        config["axis"] = layer.axis if max(layer.axis) < 0 else _axes(layer)  # Keras would sort -1 before 1
+        # Sorted, as Keras does itself from 3.14 on; it would put -1 before 1.
+        config["axis"] = sorted(layer.axis) if max(layer.axis) < 0 else _axes(layer)
     if isinstance(layer, BatchNormalization) and config.pop("unbiased_moving_variance", False):
         dropped.append(f"{layer.name}.unbiased_moving_variance")
     if isinstance(layer, WeightStandardizedConv2D):
