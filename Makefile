@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+WORKERS := --numprocesses auto --maxprocesses 4 --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .PHONY: compare test test-backends test-matrix test-versions test-colab notebooks lint dist bench docs clean
@@ -32,22 +33,20 @@ compare: $(RUN)
 	@$(BIN)/tfnorm compare
 
 test: $(DEV)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest $(WORKERS)
 
-# On Keras's other backends: numerics, penalties, the steps and files of every layer, each callback, a conversion and the
-# statistics of activations. `make test` trains there, in tests/test_backends.py.
-ON_BACKENDS := tests/test_regularizers.py tests/layers/test_numerics.py tests/layers/test_weight_standardization.py \
-  tests/layers/test_contract.py::test_a_training_step tests/layers/test_contract.py::test_save_and_load \
-  tests/callbacks/test_every_callback.py::TestContract::test_leaves_training_as_it_is \
-  tests/callbacks/test_every_callback.py::test_tf_data_tells_what_arrays_tell \
-  tests/convert/test_accelerate.py::test_a_layer tests/analysis/test_activations.py
+# What must hold on each of Keras's backends; writes how many tests of each feature passed into docs/backends.md.
+ON_BACKENDS := $(addprefix tests/,layers models callbacks datasets convert analysis training compare ops) \
+  $(addprefix tests/test_,regularizers.py misclassified.py cli.py cli_convert.py export.py backends.py export_backends.py)
 test-backends: $(DEV)
-	for backend in jax torch; do KERAS_BACKEND=$$backend $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 \
-	  $(ON_BACKENDS) || exit 1; done
+	for backend in tensorflow jax torch; do \
+	  KERAS_BACKEND=$$backend OMP_NUM_THREADS=1 TFNORM_RECORD_FEATURES=1 $(BIN)/python -m pytest -m "not matrix or teacher" \
+	    $(WORKERS) $(ON_BACKENDS) || exit 1; done
+	$(BIN)/python docs/backends.py
 
 # The whole products of cases, of which `make test` runs a cut along each axis.
 test-matrix: $(DEV)
-	$(BIN)/python -m pytest -m matrix --numprocesses auto --maxprocesses 4
+	$(BIN)/python -m pytest -m matrix $(WORKERS)
 
 # In an environment for each of tests/environments; prints the table of tested versions, and writes it into the docs.
 test-versions: dist
@@ -64,7 +63,7 @@ dist: $(DEV)
 
 # With small settings; the outputs in the files are those of full ones.
 notebooks: $(DEV)
-	$(BIN)/python -m pytest --nbmake --numprocesses auto --maxprocesses 4 notebooks
+	$(BIN)/python -m pytest --nbmake $(WORKERS) notebooks
 
 lint: $(DEV)
 	$(BIN)/ruff format --check .

@@ -133,7 +133,8 @@ def install_by_the_cell(session: nox.Session, row: dict, place: Path) -> None:
 def pytest(session: nox.Session, place: Path, *arguments: str) -> int:
     """Run pytest and return how many tests passed."""
     report = place / "report.xml"
-    session.run("pytest", "--quiet", "--numprocesses=auto", "--maxprocesses=4", f"--junit-xml={report}", *arguments)
+    workers = ["--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"]
+    session.run("pytest", "--quiet", *workers, f"--junit-xml={report}", *arguments)
     counts = ElementTree.parse(report).getroot()[0].attrib
     return int(counts["tests"]) - int(counts["skipped"])
 

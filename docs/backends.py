@@ -17,6 +17,8 @@ def cell(counts):
     passed, failed = counts.get("passed", 0), counts.get("failed", 0)
     if failed:
         return f"{failed} of {passed + failed} tests fail"
+    if counts.get("refused"):
+        return "refused"
     if passed:
         return f"{passed} test{'' if passed == 1 else 's'}"
     return "TensorFlow's alone" if counts else "not tested"

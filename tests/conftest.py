@@ -53,6 +53,16 @@ def _tensors_compare_as_arrays():
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _jax_forgets():
+    """Let JAX forget what it compiled for each operation and shape: gigabytes after some thousand tests."""
+    yield
+    if os.environ["KERAS_BACKEND"] == "jax":
+        import jax
+
+        jax.clear_caches()
+
+
 @pytest.fixture
 def seeded():
     """Seed Python, NumPy and the backend, and return a generator of random numbers."""
@@ -86,6 +96,33 @@ def run_python():
         return done.stdout.strip()
 
     return run
+
+
+WHAT_IT_IMPORTS = """
+import contextlib, io, json, sys
+from tfnorm.cli import main
+
+found = []
+for call in json.loads(sys.argv[1]):
+    sys.argv = ["tfnorm", *call]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code or 0
+    heavy = {"tensorflow", "keras", "pandas", "matplotlib", "jinja2", "plotly"}
+    found.append((call, code, sorted(heavy & set(sys.modules))))
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="session")
+def what_it_imports(run_python):
+    """Return a function that makes calls of the command line in a fresh interpreter.
+
+    It returns (call, exit code, heavy packages that are imported by then) for each.
+    """
+    return lambda calls: [tuple(each) for each in json.loads(run_python(WHAT_IT_IMPORTS, json.dumps(calls)))]
 
 
 # Of the process alone: getrusage would count the memory of the one it was forked from, too.

@@ -43,7 +43,6 @@ except KeyboardInterrupt:
     resumed = train(**settings, out=out / "broken")
 second = train(**settings, seed=1, out=out / "second")  # in the graph of the first
 alone = train(**{**settings, "recipe": {**recipe, "recalibrate": False}}, seed=1, out=out / "alone")  # in its own
-taught = train(**settings, augmentation="none", teacher=whole.path, out=out / "taught")
 weights = [
     [keras.ops.convert_to_numpy(weight) for weight in run.load_model().trainable_weights] for run in (second, alone)
 ]
@@ -53,7 +52,6 @@ print(json.dumps({
     "resumed alike": bool(np.array_equal(whole.logits, resumed.logits)),
     "weights alike": list(map(np.array_equal, *weights)),
     "training losses": [run.history["loss"].tolist() for run in (second, alone)],
-    "taught": taught.history[["loss", "penalty", "val_loss", "val_penalty", "val_data_loss"]].values.tolist(),
     "validation losses": [run.history["val_loss"].tolist() for run in (second, alone)],
     "seeds differ": not np.array_equal(whole.logits, second.logits),
     "loaded": bool(np.allclose(whole.load_model().predict(data.x_test, verbose=0), whole.logits, atol=1e-3)),
@@ -123,13 +121,6 @@ def test_runs_learn_go_on_where_they_were_broken_off_and_share_graphs(there):
     assert there["resumed alike"] and there["loaded"] and there["seeds differ"]
     shared, alone = there["training losses"]
     assert shared == alone and all(there["weights alike"]) and len(there["weights alike"]) > 4
-
-
-def test_a_run_learns_from_a_teacher(there):
-    losses = [loss - penalty for loss, penalty, *_ in there["taught"]]
-    assert losses == sorted(losses, reverse=True) and losses[-1] > 0
-    for _, penalty, val_loss, val_penalty, val_data_loss in there["taught"]:
-        assert penalty > 0 and abs(val_loss - val_penalty - val_data_loss) < 1e-5
 
 
 def test_the_last_epoch_is_evaluated_with_statistics_estimated_again(there):

@@ -261,7 +261,9 @@ def application(name, **kwargs):
     return kind(weights=None, input_shape=(32, 32, 3), classes=10, classifier_activation=None, **kwargs)
 
 
-@pytest.mark.parametrize(("name", "count"), [("MobileNetV2", 52), ("EfficientNetB0", 49), ("DenseNet121", 121)])
+@pytest.mark.parametrize(
+    ("name", "count"), [("MobileNetV2", 52), pytest.param("DenseNet121", 121, marks=pytest.mark.matrix)]
+)
 def test_applications(name, count, seeded):
     model = randomize(application(name), seeded)
     new, report = replaced(model, "gn:32")

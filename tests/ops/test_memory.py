@@ -31,13 +31,14 @@ def trained(spec, inside):
     return losses, called, sum(op.type == "XlaLaunch" for op in operations)
 
 
-@pytest.mark.parametrize("spec", ["gn:2+ws", "bn"])
+@pytest.mark.parametrize("spec", ["bn", pytest.param("gn:2+ws", marks=pytest.mark.matrix)])
 def test_passes_that_are_launched_give_the_same_bits(spec):
     losses, called, launched = trained(spec, nullcontext)
     assert called and not launched
     assert trained(spec, graphs_let_go) == (losses, 0, called)
 
 
+@pytest.mark.matrix
 def test_a_graph_that_is_set_up_again_keeps_nothing(run_python):
     """TensorFlow would keep 7 MB each time that the graph of this network is set up."""
     code = """

@@ -11,6 +11,8 @@ from pathlib import Path
 BACKENDS = ("tensorflow", "jax", "torch")
 #: Why tests that only TensorFlow can pass are left out on the others.
 ALONE = "of Keras's TensorFlow backend alone"
+#: Why tests of what tfnorm refuses on a backend are left out there.
+REFUSED = "refused on this backend, which a test of its own shows"
 RECORD = Path(__file__).parents[2] / "docs" / "backends.json"
 
 #: Feature to the beginnings of the names of its tests.
@@ -23,10 +25,9 @@ FEATURES = {
         "tests/callbacks/test_every_callback.py::TestContract::test_several_steps",
         "tests/models/test_image_classifier.py::test_data_that_shuffle",
     ),
-    "Training without TensorFlow, going on bit for bit": ("tests/test_backends.py::test_runs_learn",),
+    "Training, going on bit for bit": ("tests/training/", "tests/test_backends.py::test_runs_learn"),
     "A comparison killed with `kill -9`": ("tests/training/test_kill.py::test_killed",),
-    "Teachers": ("tests/test_backends.py::test_a_run_learns",),
-    "Divergence, found at its step": ("tests/test_backends.py::test_divergence",),
+    "Teachers": ("tests/training/test_distillation.py",),
     "Callbacks": ("tests/callbacks/",),
     "`accelerate`, `to_keras`, `replace_norms`, `fold_batch_norm`": (
         "tests/convert/test_accelerate",
@@ -47,7 +48,7 @@ FEATURES = {
         "tests/training/test_trainer.py::test_bfloat16",
     ),
     "TensorFlow's fast kernels": ("tests/ops/",),
-    "Export to SavedModel, LiteRT and ONNX": ("tests/test_export.py",),
+    "Export to SavedModel, LiteRT or ONNX": ("tests/test_export.py", "tests/test_export_backends.py"),
 }
 
 
@@ -70,6 +71,8 @@ class Recorder:
             outcome = "failed"
         elif report.skipped and ALONE in str(report.longrepr):
             outcome = "tensorflow only"
+        elif report.skipped and REFUSED in str(report.longrepr):
+            outcome = "refused"
         elif report.when == "call" and report.passed:
             outcome = "passed"
         else:

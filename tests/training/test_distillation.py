@@ -23,7 +23,7 @@ from tfnorm.training.runs import Run, outcome
 from tfnorm.training.teacher import teacher_fingerprint
 from tfnorm.training.trainer import forget_graph, train
 
-pytestmark = pytest.mark.matrix  # they train teachers and pupils, which takes long
+pytestmark = [pytest.mark.matrix, pytest.mark.teacher]  # they train teachers and pupils, which takes long
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_the_evaluation_and_the_network_are_those_of_a_run_without_a_teacher(pup
     network, last = pupil.load_model(), pupil.history.iloc[-1]
     logits = network.predict(data.x_test, verbose=0)
     loss = keras.losses.sparse_categorical_crossentropy(data.y_test, logits, from_logits=True)
-    assert float(np.mean(loss)) == pytest.approx(last["val_data_loss"], rel=1e-3)
+    assert float(keras.ops.mean(loss)) == pytest.approx(last["val_data_loss"], rel=1e-3)
     assert np.allclose(logits, pupil.logits, atol=1e-4)
     with np.load(sorted((pupil.path / "checkpoint").glob("epoch-*"))[-1]) as state:
         kernels = [state[name].shape for name in state.files if name.endswith("conv1/kernel")]

@@ -18,8 +18,15 @@ kill = importlib.util.module_from_spec(place)
 place.loader.exec_module(kill)
 
 
-def test_killed_at_three_moments_is_bit_identical(tmp_path):
-    assert kill.compare(["gn:2", "bn+l1=5e-4"], seeds=1, epochs=3, moments=3, seed=1, folder=tmp_path) == []
+@pytest.mark.parametrize(
+    ("specs", "times"),
+    [
+        (["bn+l1=5e-4"], {"seeds": 2, "epochs": 2, "moments": 2}),
+        pytest.param(["gn:2", "bn"], {"seeds": 1, "epochs": 3, "moments": 6}, marks=pytest.mark.matrix),
+    ],
+)
+def test_killed_at_random_moments_is_bit_identical(specs, times, tmp_path):
+    assert kill.compare(specs, **times, seed=1, folder=tmp_path) == []
 
 
 def fake(fake_run, place, epochs):

@@ -14,6 +14,7 @@ from tfnorm.callbacks.batch_norm_recalibration import recalibrate_batch_norms
 from tfnorm.compare.progress import LiveProgress
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.errors import RunError, TfnormError
+from tfnorm.keras_settings import THREADS
 from tfnorm.models.architectures import ARCHITECTURES, Conv, GlobalPool
 from tfnorm.training import trainer
 from tfnorm.training.config import TrainConfig
@@ -134,7 +135,11 @@ class _Stop(Progress):
 
 @pytest.mark.parametrize(
     ("norm", "recipe"),
-    [("bn+l1=5e-4", "default"), ("gn:2", PLAIN_AT_THE_END), ("bn", "A+")],
+    [
+        ("bn+l1=5e-4", "default"),
+        pytest.param("gn:2", PLAIN_AT_THE_END, marks=pytest.mark.matrix),
+        pytest.param("bn", "A+", marks=pytest.mark.matrix),
+    ],
 )
 def test_a_broken_off_run_ends_as_if_undisturbed(data, tmp_path, norm, recipe):
     settings = {"norm": norm, "recipe": recipe, "epochs": 3, "data": data}
@@ -166,7 +171,8 @@ def test_a_run_broken_off_after_its_last_epoch_ends_as_if_undisturbed_and_tells_
 
 def test_a_run_goes_on_only_with_its_backend_versions_and_accelerator(data, tmp_path, monkeypatch):
     settings = {"norm": "none", "epochs": 2, "data": data, "out": tmp_path}
-    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    for variable in THREADS.values():
+        monkeypatch.delenv(variable, raising=False)
     with monkeypatch.context() as there:
         there.setattr("tfnorm.training.record.accelerator_name", lambda: "a GPU")
         with pytest.raises(KeyboardInterrupt):
@@ -266,6 +272,7 @@ def test_bfloat16_predictions_are_those_that_the_history_evaluated(data, tmp_pat
     assert loss == pytest.approx(run.history["val_data_loss"].iloc[-1], rel=1e-6)
 
 
+@pytest.mark.matrix
 def test_nothing_is_said_of_graphs_that_several_kinds_of_runs_trace(few_digits, tmp_path):
     said = logging.handlers.BufferingHandler(1000)
     logging.getLogger("tensorflow").addHandler(said)
@@ -328,6 +335,7 @@ print(first, graphs_after("gn:2+l1=1e-4"), graphs_after("gn:2+l2=1e-4"))
 """
 
 
+@pytest.mark.matrix
 def test_a_run_leaves_no_graph_behind(tmp_path, run_python):
     first, *later = map(int, run_python(LEFT_BEHIND, tmp_path).split())
     assert later == [first, first]
