@@ -98,7 +98,7 @@ def test_one_seed_has_no_deviation(data, tmp_path):
 
 def test_a_diverged_run_does_not_stop_the_comparison(data, tmp_path):
     result = tfnorm.compare(
-        ["none", "gn:2"], seeds=1, epochs=2, learning_rate=1e20, augmentation="none", out=tmp_path, data=data
+        ["none", "gn:2"], seeds=1, epochs=2, learning_rate=1e38, augmentation="none", out=tmp_path, data=data
     )
     assert result.table.loc["none", "diverged"] == 1
     assert (tmp_path / "accuracy.png").stat().st_size > 1000
