@@ -61,11 +61,7 @@ def page_table(records: dict[str, dict]) -> str:
 
 
 def readme_sentence(records: dict[str, dict]) -> str:
-    """Return the sentence of the README that names the tested versions, or where they will be."""
-    if not records:
-        return (
-            "`make test-versions` tests it [in other environments](docs/install.md#tested-versions), Colab among them."
-        )
+    """Return the sentence of the README that names the tested versions."""
 
     def versions(name: str) -> str:
         found = {record["packages"][name] for record in records.values() if name in record["packages"]}
@@ -75,7 +71,8 @@ def readme_sentence(records: dict[str, dict]) -> str:
     pythons = sorted({settings["python"] for settings in environments().values()}, key=lambda text: int(text[2:]))
     return (
         f"Tested with Python {' and '.join((', '.join(pythons[:-1]), pythons[-1]))}, Keras {versions('keras')}, "
-        f"TensorFlow {versions('tensorflow')}: [all that was tested](docs/install.md#tested-versions), Colab among it."
+        f"and TensorFlow {versions('tensorflow')}. Colab's versions are among them: [what ran "
+        "where](docs/install.md#tested-versions)."
     )
 
 
