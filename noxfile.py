@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -75,6 +76,7 @@ def versions(session: nox.Session, name: str) -> None:
         where = output(session, "import tfnorm; print(tfnorm.__file__)")
         if Path(session.virtualenv.location).resolve() not in Path(where).parents:
             session.error(f"The tests would run another tfnorm than the wheel's: {where}.")
+        shutil.rmtree("compared", ignore_errors=True)  # of the last time, which would be taken up
         session.run("tfnorm", *COMPARE, "--out", "compared")
         if not (place / "compared" / "report.html").is_file():
             session.error(f"The comparison wrote no report.html into {place / 'compared'}.")

@@ -14,14 +14,14 @@ NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 
 def cell(counts):
     """Return what is said of a feature on a backend."""
-    passed, failed = counts.get("passed", 0), counts.get("failed", 0)
+    passed, failed, alone = (counts.get(outcome, 0) for outcome in ("passed", "failed", "tensorflow only"))
     if failed:
         return f"{failed} of {passed + failed} tests fail"
     if counts.get("refused"):
         return "refused"
     if passed:
-        return f"{passed} test{'' if passed == 1 else 's'}"
-    return "TensorFlow's alone" if counts else "not tested"
+        return f"{passed} test{'' if passed == 1 else 's'}" + (f", {alone} TensorFlow's alone" if alone else "")
+    return "TensorFlow's alone" if alone else "not tested"
 
 
 def table(record):

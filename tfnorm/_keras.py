@@ -7,6 +7,7 @@ needs. Each name says in which versions it differs.
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import Any
 
 import keras
@@ -52,6 +53,7 @@ __all__ = [
     "Muon",
     "SafeModeScope",
     "StochasticDepth",
+    "builds_a_model",
     "depth_to_space",
     "functional_like_constructor",
     "input_config",
@@ -148,6 +150,16 @@ def swap_waiting_variables(variables: list[Any]) -> list[Any]:
     waiting = global_state.get_global_attribute(_WAITING, [])
     global_state.set_global_attribute(_WAITING, variables)
     return waiting
+
+
+def builds_a_model() -> bool:
+    """Return whether Keras is reading a batch before the first epoch, to build a model with; nothing public tells."""
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code.co_name in ("_symbolic_build", "_maybe_symbolic_build"):
+            return True
+    return False
 
 
 def _depth_to_space(x: Any, block_size: int) -> Any:

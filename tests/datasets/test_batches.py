@@ -97,14 +97,22 @@ def test_fit_again_goes_on_and_a_set_epoch_is_obeyed():
     assert trained.trained == [batch for e in (7, 8) for batch in chunks(epoch_order(N, 1, e), 4)]
 
 
-def test_stopping_inside_an_epoch_leaves_the_next_one_whole():
+@pytest.mark.parametrize("last", [0, 1, 2])
+def test_stopping_inside_an_epoch_leaves_the_next_one_whole(last):
     trained, batches = model(), Batches(X, Y, 4, seed=1)
-    stop = keras.callbacks.LambdaCallback(on_train_batch_end=lambda b, logs: setattr(trained, "stop_training", b == 2))
+    stop = keras.callbacks.LambdaCallback(on_train_batch_end=lambda b, logs: setattr(trained, "stop_training", b == last))
     trained.fit(batches, epochs=3, verbose=0, callbacks=[stop])
-    assert trained.trained == chunks(epoch_order(N, 1, 0), 4)[:3]
+    assert trained.trained == chunks(epoch_order(N, 1, 0), 4)[: last + 1]
     trained.trained.clear()
     trained.fit(batches, epochs=1, verbose=0)
     assert trained.trained == chunks(epoch_order(N, 1, 1), 4)
+
+
+@pytest.mark.parametrize("size", [4, (N + 1) // 2, N])
+def test_what_keras_builds_a_model_with_is_no_epoch(size):
+    trained, batches = model(), Batches(X, Y, size, seed=1)
+    trained.fit(batches, epochs=2, verbose=0)  # builds it
+    assert trained.trained == [batch for epoch in range(2) for batch in chunks(epoch_order(N, 1, epoch), size)]
 
 
 def test_a_compiled_functional_model_trains_alike_twice():

@@ -11,10 +11,8 @@ from tfnorm import _check  # noqa: F401 - says what is missing before Keras fail
 import keras
 import numpy as np
 
+from tfnorm._keras import builds_a_model
 from tfnorm.errors import DataError, whole_number
-
-# Batches that Keras reads before the first epoch; two where JAX fetches one ahead.
-PEEKED = 2
 
 
 def epoch_order(n: int, seed: int | None, epoch: int) -> np.ndarray:
@@ -96,6 +94,7 @@ class Batches(keras.utils.PyDataset):
             )
         self._lock = threading.Lock()
         self._requests: int | None = None
+        self._counts = True
         self.epoch = epoch
 
     @property
@@ -151,11 +150,11 @@ class Batches(keras.utils.PyDataset):
     def on_epoch_begin(self) -> None:
         """Start to count the requests."""
         with self._lock:
-            self._requests = 0
+            self._requests, self._counts = 0, not builds_a_model()
 
     def on_epoch_end(self) -> None:
-        """Go on to the next epoch, unless only the batches were read that Keras builds a model with."""
+        """Go on to the next epoch, unless Keras only read batches to build a model with."""
         with self._lock:
-            read, self._requests = self._requests or 0, None
-        if read >= min(1 + PEEKED, len(self)):
+            read, self._requests = self._requests, None
+        if read and self._counts:
             self.epoch += 1
