@@ -200,4 +200,4 @@ def test_the_description_has_no_link_that_leads_nowhere_on_pypi(archives):
     assert description.lstrip().startswith("# tfnorm\n")
     links = re.findall(r"\]\(([^)]*)\)", description)
     assert not [link for link in links if not link.startswith("https://")]
-    assert "notebooks begin with the same cell" in description.replace("\n", " ")
+    assert "notebooks begin with a cell that does the same" in description.replace("\n", " ")
