@@ -33,6 +33,14 @@ class Stop(Progress):
             raise KeyboardInterrupt
 
 full, out = load("digits", image_size=28), Path(sys.argv[1])
+np.savez(out / "digits.npz", x_train=full.x_train[:99], y_train=full.y_train[:99], x_test=full.x_test[:9],
+         y_test=full.y_test[:9])
+for part in ("train", "test"):
+    for number in range(4):
+        place = out / "pictures" / part / "ab"[number % 2] / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        keras.utils.save_img(place, full.x_train[number])
+read, seen = load(out / "digits.npz"), load(f"{out}/pictures/")
 data = Dataset("digits", full.x_train[:128], full.y_train[:128], full.x_test[:32], full.y_test[:32], full.class_names)
 recipe = {**RECIPES["A+"].model_dump(), "name": "x", "plain_epochs": 1, "recalibrate": True, "batch_size": 32}
 settings = {"norm": "bn+l1=1e-4", "recipe": recipe, "epochs": 3, "data": data}
@@ -56,6 +64,7 @@ print(json.dumps({
     "seeds differ": not np.array_equal(whole.logits, second.logits),
     "loaded": bool(np.allclose(whole.load_model().predict(data.x_test, verbose=0), whole.logits, atol=1e-3)),
     "versions": whole.config["versions"],
+    "read": bool((read.x_train == full.x_train[:99]).all() and (seen.x_test == seen.x_train).all()),
     "diverged": [wild.status, wild.result["diverged_at_epoch"], wild.result["diverged_at_step"]],
 }))
 """
@@ -129,9 +138,9 @@ def test_the_last_epoch_is_evaluated_with_statistics_estimated_again(there):
     assert recalibrated[2] != pytest.approx(moving[2], rel=1e-2)
 
 
-def test_a_run_says_its_backend_and_needs_no_tensorflow(there):
+def test_a_run_says_its_backend_and_needs_no_tensorflow_for_arrays_archives_and_pictures(there):
     assert there["versions"]["backend"] == there["backend"] and there["versions"][there["backend"]]
-    assert "tensorflow" not in there["versions"]
+    assert "tensorflow" not in there["versions"] and there["read"]
 
 
 def test_divergence_is_found_at_its_step(there):

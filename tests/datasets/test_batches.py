@@ -100,7 +100,9 @@ def test_fit_again_goes_on_and_a_set_epoch_is_obeyed():
 @pytest.mark.parametrize("last", [0, 1, 2])
 def test_stopping_inside_an_epoch_leaves_the_next_one_whole(last):
     trained, batches = model(), Batches(X, Y, 4, seed=1)
-    stop = keras.callbacks.LambdaCallback(on_train_batch_end=lambda b, logs: setattr(trained, "stop_training", b == last))
+    stop = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda b, logs: setattr(trained, "stop_training", b == last)
+    )
     trained.fit(batches, epochs=3, verbose=0, callbacks=[stop])
     assert trained.trained == chunks(epoch_order(N, 1, 0), 4)[: last + 1]
     trained.trained.clear()
