@@ -367,6 +367,26 @@ def test_nothing_is_lost_by_writing_over(tmp_path):
     assert (tmp_path / "mine" / "letter.txt").read_text() == "keep"
 
 
+@pytest.mark.parametrize("name", ["labels.txt", "model.keras"])
+def test_files_beside_a_saved_model_are_kept(name, tmp_path):
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "saved_model.pb").touch()
+    (served / name).write_text("keep")
+    with pytest.raises(DataError, match=f"holds '{name}' beside a SavedModel, which would be lost. Give another name"):
+        export(plain(), f"{served}/", overwrite=True)
+    assert (served / name).read_text() == "keep"
+
+
+def test_the_folder_that_a_link_points_to_is_replaced(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "saved_model.pb").touch()
+    (tmp_path / "link").symlink_to("real")
+    export(plain(), f"{tmp_path}/link/", overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "saved_model.pb").stat().st_size
+
+
 def unsupported(kind):
     image = keras.Input((8, 8, 3))
     if kind == "padded":

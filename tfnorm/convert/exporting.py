@@ -117,7 +117,8 @@ def export(
             "int8" computes in 8 bits where LiteRT can, and needs ``representative``. Inputs and outputs stay floats.
         representative: Inputs such as will come, as the model takes them: an array (inputs, ...), or a list or a
             dictionary of arrays for several inputs. The check uses them too. Defaults to random numbers.
-        overwrite: Whether to write over a file, or a SavedModel, that exists. Defaults to `False`.
+        overwrite: Whether to write over a file, or a SavedModel, that exists. Defaults to `False`. A folder that holds
+            other files too is refused.
         check: Whether to run the file and compare, if the program for it is installed. Defaults to `True`.
 
     Returns:
@@ -569,7 +570,11 @@ def _name_sizes(graph: Any) -> None:
 
 @contextlib.contextmanager
 def _whole_folder(path: Path) -> Iterator[Path]:
-    """Give the name of a folder to fill, which takes the place of ``path`` at the end, or is deleted if that fails."""
+    """Give the name of a folder to fill, which takes the place of ``path`` at the end, or is deleted if that fails.
+
+    Where ``path`` is a link, the folder that it points to is replaced.
+    """
+    given, path = path, Path(os.path.realpath(path))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True, exist_ok=True)
@@ -585,7 +590,7 @@ def _whole_folder(path: Path) -> Iterator[Path]:
             raise
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        raise OSError(error.errno, error.strerror or str(error), str(given)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
