@@ -542,12 +542,34 @@ def test_int8_and_where_inputs_come_from(name, files, pictures, capsys, monkeypa
     assert (pictures / "net.tflite").exists()
 
 
+@tensorflow_only
+def test_a_data_set_and_a_folder_of_its_name(pictures, capsys, monkeypatch):
+    import keras
+
+    monkeypatch.chdir(pictures)
+    keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)]).save("grey.keras")
+    arguments = ["grey.keras", "net.onnx", "--representative", "digits", "--force"]
+    code, out, err = run(arguments, capsys, monkeypatch)
+    assert (code, err) == (0, "") and "on 12 inputs that you gave" in out
+    Path("photos").rename("digits")
+    code, out, err = run(arguments, capsys, monkeypatch)
+    assert (code, err) == (0, "") and "on 9 inputs that you gave" in out
+    code, out, err = run([*arguments, "--data-dir", "digits"], capsys, monkeypatch)
+    assert (code, out) == (2, "") and "Received: --data-dir with 'digits'." in err
+
+
 EXPORTS_REFUSED = [
     ("net.tflite", ["--quantize", "int4"], "Unknown quantization 'int4'."),
     ("net.onnx", ["--quantize", "int8", "--representative", "digits"], "Only LiteRT files are quantized."),
     ("net.tflite", ["--quantize", "int8"], "int8 needs about 100 inputs"),
     ("net.onnx", ["--batch-size", "0"], "--batch-size must be open, or a number of inputs such as 1. Received: '0'."),
     ("net.onnx", ["--representative", "cats"], "--representative must be a .npy or .npz file with inputs as the model"),
+    ("net.onnx", ["--data-dir", "."], "--data-dir belongs to --representative with one of the data sets digits, "),
+    (
+        "net.onnx",
+        ["--data-dir", ".", "--representative", "."],
+        "--data-dir belongs to --representative with one of the",
+    ),
     ("net.onnx", ["--where", "bn1"], "--where belongs to --to and --insert. Received: --where for an export alone."),
     ("net.onnx", ["--import", "gone.py"], "There is no file 'gone.py' for --import."),
 ]

@@ -181,6 +181,11 @@ def file_conversion(
             raise DataError(
                 f"There is no file {str(file)!r} for --{word}. Give the name of one, or leave --{word} out."
             )
+    if data_dir is not None and not (representative is not None and _is_dataset(representative)):
+        raise DataError(
+            f"--data-dir belongs to --representative with one of the data sets {', '.join(DATASETS)}. "
+            f"Received: --data-dir with {'no --representative' if representative is None else repr(representative)}."
+        )
     check_imports(imports)
     size = None if batch_size == "open" else _batch_size(batch_size)
     if export:
@@ -217,6 +222,11 @@ def _batch_size(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise TfnormError(f"--batch-size must be open, or a number of inputs such as 1. Received: {text!r}.")
     return int(text)
+
+
+def _is_dataset(name: str) -> bool:
+    """Return whether inputs are a known data set; a folder of that name comes first."""
+    return name in DATASETS and not Path(name).is_dir()
 
 
 def _check_inputs(name: str) -> None:
@@ -262,7 +272,7 @@ def read_inputs(name: str, model: keras.Model, data_dir: Path | None = None) -> 
             f"{name!r} holds images, and the model takes {shape}. Give inputs as the model takes them in a .npy file."
         )
     height, width, channels = shape[1:]
-    if name not in DATASETS:
+    if not _is_dataset(name):
         return load_pictures(Path(name), (height, width), channels, most=_MOST_PICTURES)
     return load(name, data_dir=data_dir, image_size=(height, width)).x_train[:_MOST_PICTURES]
 

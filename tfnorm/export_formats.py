@@ -15,6 +15,9 @@ ENDINGS_TEXT = ".tflite for LiteRT, in .onnx for ONNX, or in / for a folder with
 #: How a LiteRT file can be made smaller.
 QUANTIZED = ("int8", "float16", "dynamic")
 
+# What TensorFlow and Keras write into the folder of a SavedModel.
+_OF_SAVED_MODELS = {"saved_model.pb", "variables", "assets", "assets.extra", "fingerprint.pb", "keras_metadata.pb"}
+
 # What each backend needs to write each format. Where a backend is missing, it cannot write the format.
 _NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "litert": {"tensorflow": ()},
@@ -88,6 +91,12 @@ def _check_place(path: str | os.PathLike[str], form: str, overwrite: bool) -> No
         return
     if not (place / "saved_model.pb").is_file():
         raise DataError(f"The folder {str(place)!r} holds something else than a SavedModel. Give another name.")
+    strange = sorted({entry.name for entry in place.iterdir()} - _OF_SAVED_MODELS)
+    if strange:
+        raise DataError(
+            f"The folder {str(place)!r} holds {strange[0]!r} beside a SavedModel, which would be lost. "
+            "Give another name."
+        )
     if not overwrite:
         raise DataError(f"The folder {str(place)!r} exists. Give another name, or --force to write over it.")
 

@@ -14,6 +14,7 @@ import tfnorm
 from tfnorm import export_formats
 from tfnorm.convert import _exported as running
 from tfnorm.convert import export
+from tfnorm.convert import exporting as exporting_of_models
 from tfnorm.errors import DataError, TfnormError
 from tfnorm.spec import NORMS
 
@@ -275,7 +276,7 @@ def test_int8_needs_inputs(tmp_path):
         export(plain(), tmp_path / "net.tflite", quantize="int8")
 
 
-def test_quantize_of_keras(digits, tmp_path):
+def test_quantize_of_keras(digits, tmp_path, monkeypatch):
     """Keras's own quantization changes dense layers; the model runs, is saved and written to ONNX afterwards."""
     trained, data = digits
     images = data.x_test[:100].astype("float32")
@@ -291,6 +292,9 @@ def test_quantize_of_keras(digits, tmp_path):
         np.testing.assert_array_equal(again, quantized)
         # A number may fall on the other side of a whole one.
         assert export(model, tmp_path / "net.onnx", overwrite=True, representative=images).difference < 1e-2
+    shares = running.share_of
+    monkeypatch.setattr(exporting_of_models, "share_of", lambda found, right: max(shares(found, right), 5e-3))
+    assert export(model, tmp_path / "net.onnx", overwrite=True, representative=images).difference >= 5e-3
     with pytest.raises(TfnormError, match="model.quantize made of the layers logits.*quantize='int8'"):
         export(model, tmp_path / "net.tflite")
     assert not (tmp_path / "net.tflite").exists()
@@ -367,6 +371,26 @@ def test_nothing_is_lost_by_writing_over(tmp_path):
     assert (tmp_path / "mine" / "letter.txt").read_text() == "keep"
 
 
+@pytest.mark.parametrize("name", ["labels.txt", "model.keras"])
+def test_files_beside_a_saved_model_are_kept(name, tmp_path):
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "saved_model.pb").touch()
+    (served / name).write_text("keep")
+    with pytest.raises(DataError, match=f"holds '{name}' beside a SavedModel, which would be lost. Give another name"):
+        export(plain(), f"{served}/", overwrite=True)
+    assert (served / name).read_text() == "keep"
+
+
+def test_the_folder_that_a_link_points_to_is_replaced(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "saved_model.pb").touch()
+    (tmp_path / "link").symlink_to("real")
+    export(plain(), f"{tmp_path}/link/", overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "saved_model.pb").stat().st_size
+
+
 def unsupported(kind):
     image = keras.Input((8, 8, 3))
     if kind == "padded":
@@ -431,6 +455,25 @@ def test_inputs_must_fit(make, given, sentence, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_inputs_by_the_names_that_fit_takes(tmp_path):
+    """The layers have other names; arrays may go by those too."""
+    one, two = keras.Input((2,), name="two"), keras.Input((3,), name="left one")
+    model = keras.Model({"one": one, "two": two}, layers.Concatenate(name="both")([one, two]))
+    arrays = np.ones((4, 2)), np.ones((4, 3))
+    for names in ("one", "two"), ("two", "left one"):
+        given = dict(zip(names, arrays, strict=True))
+        assert export(model, tmp_path / "net.onnx", representative=given, overwrite=True).difference < 1e-4
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_inputs_in_16_bits(form, tmp_path):
+    image = keras.Input((8, 8, 3), dtype="float16")
+    with_policy = layers.Conv2D(4, 3, dtype="float16")
+    given = np.random.default_rng(0).normal(size=(4, 8, 8, 3))
+    result = export(keras.Model(image, with_policy(image)), f"{tmp_path}/{form}", representative=given)
+    assert result.inputs[0].dtype == ("float16" if form == "net/" else "float32") and result.difference < 1e-3
+
+
 def test_whole_numbers_may_be_given_as_floats(tmp_path):
     assert export(MODELS["bytes"](), tmp_path / "net.onnx", representative=BATCH).difference < 1e-4
 
@@ -471,6 +514,17 @@ def test_an_input_that_is_an_output_too(form, tmp_path):
     assert result.difference < 1e-4
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_names_that_formats_do_not_take(form, tmp_path):
+    image = keras.Input((4,), name="größe")
+    outputs = {"größe": layers.Dense(2)(image), "1st": layers.Dense(2)(image), "_2": layers.Dense(2)(image)}
+    result = export(keras.Model(image, outputs), f"{tmp_path}/{form}")
+    assert [port.name for port in result.inputs] == ["gr__e"]
+    other = "gr__e_1" if form == "net.onnx" else "gr__e"
+    assert sorted(port.name for port in result.outputs) == sorted([other, "x_1st", "x__2"])
+    assert result.difference < 1e-4
+
+
 def test_small_outputs_are_compared_as_large_ones():
     right = np.full((2, 5000), 2e-4)
     for scale in (1, 1e-1, 1e3):
@@ -490,3 +544,18 @@ def test_pixels_that_do_not_fit_are_told(tmp_path):
         export(
             tfnorm.build(seed=0), tmp_path / "net.onnx", representative=np.random.default_rng(0).random((8, 28, 28, 1))
         )
+
+
+def test_outputs_that_are_text(tmp_path):
+    image = keras.Input((4,))
+    words = layers.StringLookup(vocabulary=["dog", "größe"], invert=True)
+    model = keras.Model(image, words(layers.Lambda(lambda x: keras.ops.argmax(x, axis=-1))(layers.Dense(3)(image))))
+    assert export(model, f"{tmp_path}/net/").difference == 0
+    assert export(model, tmp_path / "net.tflite").difference in (0, None)
+
+
+def test_text_is_the_same_or_not():
+    right = np.array([["größe".encode(), b"dog"]], dtype=object)
+    assert running.share_of(np.array([["größe", "dog"]]), right) == 0
+    assert running.share_of(np.array([["größe", "cat"]]), right) == np.inf
+    assert running.share_of(np.array(["größe", "dog"]), right) == np.inf

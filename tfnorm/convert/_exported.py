@@ -81,7 +81,12 @@ RUNNERS: dict[str, Callable[[Path, Any], tuple[Runner | None, str]]] = {
 
 
 def share_of(found: np.ndarray, right: np.ndarray) -> float:
-    """Return the largest difference as a share of the largest right number; infinite where something is no number."""
+    """Return the largest difference as a share of the largest right number; infinite where something is no number.
+
+    Of text, it is 0 if all of it is the same, and infinite otherwise.
+    """
+    if _is_text(right):
+        return 0.0 if np.array_equal(_encoded(found), _encoded(right)) else np.inf
     found, right = wide(found), wide(right)
     if found.shape != right.shape or not np.isfinite(found).all():
         return np.inf
@@ -94,6 +99,22 @@ def share_of(found: np.ndarray, right: np.ndarray) -> float:
 
 def wide(array: Any) -> np.ndarray:
     return np.asarray(array).astype("float64")
+
+
+def is_finite(array: Any) -> bool:
+    """Return whether an array holds finite numbers alone, or text."""
+    return _is_text(array) or bool(np.isfinite(wide(array)).all())
+
+
+def _is_text(array: Any) -> bool:
+    return np.asarray(array).dtype.kind in "OSU"
+
+
+def _encoded(array: Any) -> np.ndarray:
+    """Return text as bytes, which some programs give."""
+    array = np.asarray(array, dtype=object)
+    texts = [text.encode() if isinstance(text, str) else text for text in array.flat]
+    return np.array(texts, dtype=object).reshape(array.shape)
 
 
 def _numpy_dtype(spec: Any) -> np.dtype:

@@ -19,7 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfnorm.convert._exported import RUNNERS, batch_of, fitting, random_inputs, share_of, tensors_of, wide
+from tfnorm.convert._exported import RUNNERS, batch_of, fitting, is_finite, random_inputs, share_of, tensors_of
 from tfnorm.errors import TfnormError, check_keras_3, first_line
 from tfnorm.export_formats import FORMATS, check_export, missing_packages
 from tfnorm.files import whole_file
@@ -117,7 +117,8 @@ def export(
             "int8" computes in 8 bits where LiteRT can, and needs ``representative``. Inputs and outputs stay floats.
         representative: Inputs such as will come, as the model takes them: an array (inputs, ...), or a list or a
             dictionary of arrays for several inputs. The check uses them too. Defaults to random numbers.
-        overwrite: Whether to write over a file, or a SavedModel, that exists. Defaults to `False`.
+        overwrite: Whether to write over a file, or a SavedModel, that exists. Defaults to `False`. A folder that holds
+            other files too is refused.
         check: Whether to run the file and compare, if the program for it is installed. Defaults to `True`.
 
     Returns:
@@ -125,7 +126,7 @@ def export(
 
     Raises:
         TfnormError: If the model or the backend does not allow the export, a package is missing, the path is taken,
-            or the outputs of an unquantized file differ from Keras's by more than 1e-3 of the largest output.
+            or the outputs, where nothing is quantized, differ from Keras's by more than 1e-3 of the largest one.
 
     Example:
         >>> written = export(tfnorm.build(norm="gn:2", seed=0), folder / "net.tflite")
@@ -145,9 +146,10 @@ def export(
             f"The model {model.name!r} has no weights yet. Build it with keras.Input, or call it on a batch first."
         )
     job = _Job(model, form, batch_size, quantize)
-    given = None if representative is None else job.arranged(representative)
     if form != "tf_saved_model":
         job.compute_in_float32()
+    given = None if representative is None else job.arranged(representative)
+    exact = not quantize and not any(map(_is_quantized, job.model._flatten_layers()))
     place = Path(path)
     placed = _whole_folder if form == "tf_saved_model" else whole_file
     with placed(place) as temporary:
@@ -158,7 +160,7 @@ def export(
                 {"onnx": job.write_onnx, "tf_saved_model": job.write_saved_model}[form](temporary)
         inputs, outputs = job.ports()
         difference, checked = job.difference(temporary, given) if check else (None, "you asked not to")
-        if difference is not None and not quantize and not difference <= TOLERANCE:
+        if difference is not None and exact and not difference <= TOLERANCE:
             shares = f"differ by {difference:.1e} of the largest one"
             how = shares if np.isfinite(difference) else "have another shape, or are not finite"
             raise TfnormError(
@@ -228,13 +230,15 @@ class _Job:
     def arranged(self, given: Any) -> list[np.ndarray]:
         """Return arrays a person gave, one for each input and in its dtype, or raise a `TfnormError`."""
         if isinstance(given, dict):
-            plain = {_plain(str(name)): array for name, array in given.items()}
-            if any(name not in plain for name in self.names):
+            names, plain = self.names, {_plain(str(name)): array for name, array in given.items()}
+            if isinstance(self.structure, dict) and set(self.structure) <= set(given):
+                names, plain = keras.tree.flatten({key: key for key in self.structure}), given
+            if any(name not in plain for name in names):
                 raise TfnormError(
                     f"`representative` must have an array for each input: {', '.join(self.names)}. "
                     f"Received: {', '.join(map(str, given)) or 'none'}."
                 )
-            parts = [plain[name] for name in self.names]
+            parts = [plain[name] for name in names]
         else:
             parts = list(given) if isinstance(given, list | tuple) and len(self.specs) > 1 else [given]
         if len(parts) != len(self.specs):
@@ -444,7 +448,7 @@ class _Job:
                 except Exception as error:  # whatever the machine cannot do, or an open size that does not fit
                     return None, f"Keras cannot run the model here ({_cause(error)})"
                 right = {name: keras.ops.convert_to_numpy(result) for name, result in results.items()}
-                if not all(np.isfinite(wide(array)).all() for array in right.values()):
+                if not all(is_finite(array) for array in right.values()):
                     return None, f"the model gives numbers that are not finite on {kind}"
                 try:
                     with self.explained("be run as"):
@@ -482,7 +486,8 @@ def _input_structure(model: Any, batch_size: int | None) -> Any:
 
 def _plain(name: str) -> str:
     """Return a name of letters that every format takes."""
-    return re.sub(r"\W", "_", name)
+    name = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return name if name[:1].isalpha() else f"x_{name}"
 
 
 def _names(names: Sequence[str], otherwise: str, taken: Sequence[str] = ()) -> list[str]:
@@ -569,7 +574,11 @@ def _name_sizes(graph: Any) -> None:
 
 @contextlib.contextmanager
 def _whole_folder(path: Path) -> Iterator[Path]:
-    """Give the name of a folder to fill, which takes the place of ``path`` at the end, or is deleted if that fails."""
+    """Give the name of a folder to fill, which takes the place of ``path`` at the end, or is deleted if that fails.
+
+    Where ``path`` is a link, the folder that it points to is replaced.
+    """
+    given, path = path, Path(os.path.realpath(path))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True, exist_ok=True)
@@ -585,7 +594,7 @@ def _whole_folder(path: Path) -> Iterator[Path]:
             raise
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        raise OSError(error.errno, error.strerror or str(error), str(given)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
