@@ -22,6 +22,14 @@ for name in ("net.tflite", "net.onnx", "served/"):
     except tfnorm.errors.TfnormError as error:
         print(name, error)
 if (folder / "net.onnx").exists():
+    import keras
+
+    export, fixed = keras.Model.export, [keras.InputSpec("float32", (1, 28, 28, 1), name="image")]
+    keras.Model.export = lambda self, path, **options: export(self, path, **{**options, "input_signature": fixed})
+    try:
+        tfnorm.convert.export(model, folder / "fixed.onnx")
+    except tfnorm.errors.TfnormError as error:
+        print(error)
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(folder / "net.onnx"))
@@ -40,6 +48,7 @@ SAYS = {
         f"net.tflite LiteRT {ONLY_TENSORFLOW.format('PyTorch')}",
         "net.onnx logits (batch, 10) float32 True on 6 random inputs, run by onnxruntime",
         "served/ SavedModel is written by TensorFlow or JAX. Received: the backend PyTorch.",
+        "On PyTorch, Keras ",
         "image logits",
     ],
 }

@@ -360,6 +360,11 @@ class _Job:
             names = [*self.names, *(port.name for port in self.ports()[1])]
             _rename(content.graph, dict(zip((entry.name for entry in entries), names, strict=True)))
             onnx.save(content, str(place))
+        if self.batch_size is None and any(_first_size(entry) for entry in entries):
+            raise TfnormError(
+                f"On PyTorch, Keras {keras.__version__} writes ONNX files that take a fixed number of inputs. Say how "
+                "many, for example batch_size=1, --batch-size 1 on the command line, or update Keras."
+            )
 
     def _write_onnx_from_tensorflow(self, place: Path) -> None:
         import onnx
@@ -557,6 +562,12 @@ def _rename(graph: Any, names: dict[str, str]) -> None:
         node.output[:] = [names.get(name, name) for name in node.output]
     for entry in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
         entry.name = names.get(entry.name, entry.name)
+
+
+def _first_size(entry: Any) -> int:
+    """Return the batch size of an input or output of an ONNX graph, 0 where it is open."""
+    sizes = entry.type.tensor_type.shape.dim
+    return sizes[0].dim_value if sizes else 0
 
 
 def _name_sizes(graph: Any) -> None:
