@@ -148,6 +148,7 @@ def test_divergence_is_found_at_its_step(there):
     assert status == "diverged" and step // 4 == epoch and step > 0
 
 
+@pytest.mark.matrix  # `make test-backends` runs all of tests/convert there
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_converted_model_and_the_one_it_is_from_are_trained_in_turn(backend):
     for conversion, unchanged in on(backend, CONVERSIONS).items():

@@ -148,13 +148,16 @@ def test_a_killed_process_is_replaced_and_a_run_that_cannot_be_written_stops_no_
     assert "1 failed" in repr(done)
 
 
-def test_ctrl_c_stops_all_and_a_process_killed_thrice_is_given_up(swept, nearly):
+def test_ctrl_c_stops_all(swept, nearly):
     stopper = Stopper()
     with pytest.raises(KeyboardInterrupt):
         run_local(swept.planned[2:], nearly, jobs=1, progress=stopper)
     assert gone(stopper.pid)
     assert len(read_history(nearly / "bn_l1-1e-4/seed-1/history.jsonl")) == 1
 
+
+@pytest.mark.matrix
+def test_a_process_killed_thrice_is_given_up(swept, nearly):
     failures = run_local(swept.planned, nearly, jobs=1, progress=Killer("gn-2", 3))
     assert {str(folder): sentence for folder, sentence in failures.items()} == {
         "gn-2/seed-1": "Its process was killed by SIGKILL, in the last of 3 tries. Perhaps memory ran out: use fewer "
