@@ -48,7 +48,7 @@ SAYS = {
         f"net.tflite LiteRT {ONLY_TENSORFLOW.format('PyTorch')}",
         "net.onnx logits (batch, 10) float32 True on 6 random inputs, run by onnxruntime",
         "served/ SavedModel is written by TensorFlow or JAX. Received: the backend PyTorch.",
-        "On PyTorch, Keras ",
+        "On PyTorch, this version of Keras writes ONNX files that take a fixed number of inputs. ",
         "image logits",
     ],
 }

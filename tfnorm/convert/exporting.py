@@ -362,8 +362,8 @@ class _Job:
             onnx.save(content, str(place))
         if self.batch_size is None and any(_first_size(entry) for entry in entries):
             raise TfnormError(
-                f"On PyTorch, Keras {keras.__version__} writes ONNX files that take a fixed number of inputs. Say how "
-                "many, for example batch_size=1, --batch-size 1 on the command line, or update Keras."
+                "On PyTorch, this version of Keras writes ONNX files that take a fixed number of inputs. Say how many, "
+                "for example batch_size=1, --batch-size 1 on the command line, or update Keras."
             )
 
     def _write_onnx_from_tensorflow(self, place: Path) -> None:
