@@ -36,8 +36,8 @@ def trained(fake_comparison, tmp_path_factory):
 
 @pytest.mark.parametrize(
     "environment",
-    [{"PYTHONIOENCODING": "ascii"}, C_LOCALE],
-    ids=["ascii", "C"],
+    [{"PYTHONIOENCODING": "ascii"}, C_LOCALE, pytest.param({"PYTHONIOENCODING": "latin-1"}, marks=pytest.mark.matrix)],
+    ids=["ascii", "C", "latin"],
 )
 def test_tables_are_printed_in_any_encoding(environment, trained, tmp_path):
     done = answer(["report", trained, "--out", tmp_path / "out"], **environment)
@@ -55,8 +55,10 @@ def test_the_name_of_a_folder_keeps_its_bytes_in_a_locale_without_its_letters(tr
     assert f"Pictures and tables: {out}".encode() in done.stdout
 
 
-def test_a_backend_for_pictures_that_is_not_installed_is_no_matter(trained, tmp_path):
-    backend = "module://not_installed.backend"
+@pytest.mark.parametrize(
+    "backend", ["module://not_installed.backend", pytest.param("nonsense", marks=pytest.mark.matrix)]
+)
+def test_a_backend_for_pictures_that_is_not_installed_is_no_matter(backend, trained, tmp_path):
     done = answer(["report", trained, "--out", tmp_path / "out"], MPLBACKEND=backend)
     assert (done.returncode, done.stderr) == (0, b"")
     assert (tmp_path / "out" / "loss.png").exists()

@@ -262,7 +262,11 @@ def application(name, **kwargs):
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("MobileNetV2", 52), pytest.param("DenseNet121", 121, marks=pytest.mark.matrix)]
+    ("name", "count"),
+    [
+        ("MobileNetV2", 52),
+        *(pytest.param(*each, marks=pytest.mark.matrix) for each in [("EfficientNetB0", 49), ("DenseNet121", 121)]),
+    ],
 )
 def test_applications(name, count, seeded):
     model = randomize(application(name), seeded)
