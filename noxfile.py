@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent
 ENVIRONMENTS = tomllib.loads((ROOT / "tests/environments/environments.toml").read_text(encoding="utf-8"))
 RESULTS = ROOT / ".nox" / "results"
 TESTS = ["tests/layers", "tests/models", "tests/callbacks", "tests/convert", "tests/training"]
-TESTS += ["tests/analysis/test_summary.py", "tests/compare/test_collect.py", "tests/report/test_html.py"]
+TESTS += ["tests/analysis/test_summary.py", "tests/experiments/test_collect.py", "tests/reporting/test_html.py"]
 TESTS += ["tests/test_cli.py", "tests/test_keras_versions.py"]
 # A step and a file of every layer, and what else is quick; the notebook compares.
 CUT = ["tests/layers/test_contract.py::test_a_training_step", "tests/layers/test_contract.py::test_save_and_load"]

@@ -21,8 +21,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import _measure
 
-from tfnorm.ops import _tf_compile, generic
-from tfnorm.ops import tensorflow as fast
+from tfnorm.ops import generic
+from tfnorm.ops.tensorflow import compile as _tf_compile
+from tfnorm.ops.tensorflow import norms as fast
 from tfnorm.training.trainer import forget_graph
 
 WAYS = {"fast": "float32", "generic": "float32", "fast bfloat16": "bfloat16"}

@@ -22,16 +22,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import _measure
 
-from tfnorm.compare.engines import check_failures, run_on
-from tfnorm.compare.grid import PlannedRun
-from tfnorm.compare.presets import TEACHER, load_preset
+from tfnorm.experiments.engines.choose import check_failures, run_on
+from tfnorm.experiments.plan import PlannedRun
+from tfnorm.experiments.published.presets import TEACHER, load_preset
 from tfnorm.spec import format, parse
 from tfnorm.training.config import TrainConfig, checked
 from tfnorm.training.data import load_data
 from tfnorm.training.folder import RunFolder, flat_settings
-from tfnorm.training.origin import backend_words, machine_words, origins
 from tfnorm.training.predict import VIEWS, views_accuracy
-from tfnorm.training.recipes import RECIPES
+from tfnorm.training.provenance import backend_words, machine_words, origins
+from tfnorm.training.recipe.recipes import RECIPES
 from tfnorm.training.runs import Run, slug
 
 HOLDOUT = 0.1

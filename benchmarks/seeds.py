@@ -25,11 +25,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import _measure
 
-from tfnorm.compare.presets import load_preset
 from tfnorm.datasets import Dataset, augmentation, load
+from tfnorm.experiments.published.presets import load_preset
 from tfnorm.models.plan import plan
 from tfnorm.spec import format, parse
-from tfnorm.training.recipes import RECIPES
+from tfnorm.training.recipe.recipes import RECIPES
 
 
 class System(NamedTuple):

@@ -26,7 +26,7 @@ import tfnorm
 from tfnorm import convert
 from tfnorm.models.plan import plan
 from tfnorm.spec import parse
-from tfnorm.training.recipes import RECIPES
+from tfnorm.training.recipe.recipes import RECIPES
 
 try:
     import torch

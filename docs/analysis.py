@@ -7,7 +7,7 @@ import numpy as np
 
 import tfnorm
 from tfnorm.callbacks import ActivationStatistics
-from tfnorm.report import plot_activations, plot_receptive_field
+from tfnorm.reporting import plot_activations, plot_receptive_field
 
 FOLDER = Path(__file__).parent / "results" / "analysis"
 

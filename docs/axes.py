@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from tfnorm.report.palette import FAMILIES
+from tfnorm.reporting.palette import FAMILIES
 
 FILE = Path(__file__).parent / "results" / "norms" / "axes.svg"
 IMAGES, CHANNELS, PIXELS = 4, 6, 6  # cells of a block, from front to back, left to right, top to bottom

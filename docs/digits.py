@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from readme import README, with_table
 
-from tfnorm.training.origin import machine_words
+from tfnorm.training.provenance import machine_words
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Playwright
@@ -76,7 +76,7 @@ def draw_report(folder: Path) -> bytes:
         from playwright.sync_api import sync_playwright
     except ImportError:
         sys.exit("The picture of the report needs playwright: pip install playwright. Nothing was changed.")
-    from tfnorm.compare.collect import collect
+    from tfnorm.experiments.collect import collect
 
     with tempfile.TemporaryDirectory() as place, sync_playwright() as play:
         browser = open_browser(play)

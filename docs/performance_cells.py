@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-from tfnorm.training.origin import machine_words
+from tfnorm.training.provenance import machine_words
 
 NAMES = {"keras": "Keras", "tfnorm": "tfnorm", "torch": "PyTorch", "tensorflow": "TensorFlow", "numpy": "NumPy"}
 DIRECTIONS = {"forward": "forward", "both": "forward and backward"}

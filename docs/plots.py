@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from tfnorm.compare.collect import collect
+from tfnorm.experiments.collect import collect
 
 FOLDER = Path(__file__).resolve().parent / "results" / "plots"
 

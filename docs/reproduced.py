@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from readme import README, with_table
 from reproduced_remarks import RESULTS, by_norm, earlier, measured, number, taken_up
 
-from tfnorm.compare.presets import load_preset
-from tfnorm.training.origin import backend_words, machine_words, seed_words
-from tfnorm.training.recipes import RECIPES
+from tfnorm.experiments.published.presets import load_preset
+from tfnorm.training.provenance import backend_words, machine_words, seed_words
+from tfnorm.training.recipe.recipes import RECIPES
 
 PICTURES = ("accuracy.png", "loss.png")
 
@@ -76,7 +76,7 @@ def command(content: dict) -> str:
 
 
 def origins_of(content: dict) -> list[dict]:
-    """Return what `tfnorm.training.origin.origins` returned; older results have one origin alone."""
+    """Return what `tfnorm.training.provenance.origins` returned; older results have one origin alone."""
     seeds = max(row["seeds"] for row in content["table"])
     alone = {key: content.get(key) for key in ("versions", "machine")} | {"seeds": list(range(seeds))}
     return content.get("origins") or [alone]

@@ -21,7 +21,7 @@ import performance
 import reproduced
 from reproduced_remarks import BENCHMARKS, DOCS, RESULTS
 
-from tfnorm.training.origin import machine_words
+from tfnorm.training.provenance import machine_words
 
 PAGE = DOCS / "results.md"
 

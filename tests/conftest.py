@@ -210,16 +210,16 @@ def fake_sweep(fake_run):
 
     Args:
         folder: Where.
-        grid: As of `tfnorm.compare.grid.plan_grid`.
+        grid: As of `tfnorm.experiments.sweep.grid.plan_grid`.
         accuracy: (configuration) -> last test accuracy, NaN for a run that diverged, or a word for one without a
             result: "waiting", or a sentence why it failed.
         images: Of the test set, 10 classes.
     """
     import numpy as np
 
-    from tfnorm.compare.grid import plan_grid
-    from tfnorm.compare.sweep import Sweep
-    from tfnorm.compare.sweep_folder import grid_text
+    from tfnorm.experiments.sweep.folder import grid_text
+    from tfnorm.experiments.sweep.grid import plan_grid
+    from tfnorm.experiments.sweep.result import Sweep
 
     def write(folder, grid, accuracy, images=100):
         planned, failures, rng = plan_grid(grid), {}, np.random.default_rng(0)
@@ -256,8 +256,8 @@ def fake_comparison(fake_run):
     """
     import numpy as np
 
-    from tfnorm.compare.collect import collect
-    from tfnorm.compare.configurations import configurations
+    from tfnorm.experiments.collect import collect
+    from tfnorm.experiments.plan import configurations
     from tfnorm.training.runs import slug
 
     def write(folder, accuracy, images=100, class_names=(*"0123456789",), settings=None, **others):

@@ -9,9 +9,9 @@ from keras import layers
 from tfnorm import build
 from tfnorm.analysis.activations import activation_statistics
 from tfnorm.arrays import to_array
-from tfnorm.datasets.augment import augmentation
-from tfnorm.misclassified import draw_misclassified, find_misclassified
-from tfnorm.report.confusion import confusion_data
+from tfnorm.datasets.augment.create import augmentation
+from tfnorm.mistakes import draw_misclassified, find_misclassified
+from tfnorm.reporting.pictures.confusion import confusion_data
 from tfnorm.training.predict import predict_logits
 
 RNG = np.random.default_rng(0)

@@ -24,7 +24,7 @@ import numpy as np
 from tfnorm.datasets import load
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.training.progress import Progress
-from tfnorm.training.recipes import RECIPES
+from tfnorm.training.recipe.recipes import RECIPES
 from tfnorm.training.trainer import train
 
 class Stop(Progress):

@@ -181,7 +181,7 @@ def test_report_of_runs_that_differ_gets_one_sentence_unless_told(tmp_path, caps
 
 
 def test_ctrl_c_exits_130_and_keeps_what_was_done(tmp_path, capsys, monkeypatch):
-    from tfnorm.compare.progress import LiveProgress
+    from tfnorm.cli.run_progress import LiveProgress
 
     def stop(self, run, record):
         raise KeyboardInterrupt

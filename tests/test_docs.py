@@ -63,7 +63,9 @@ def quick(monkeypatch, tmp_path_factory):
     """Let blocks run in seconds: no XLA, no files of results, small networks, sweeps in this process."""
     import keras
 
-    from tfnorm.compare import comparison, engines, sweep
+    from tfnorm.experiments.comparison import result as comparison
+    from tfnorm.experiments.engines import choose as engines
+    from tfnorm.experiments.sweep import result as sweep
     from tfnorm.ops import generic
     from tfnorm.training.trainer import train
 
@@ -82,10 +84,10 @@ def quick(monkeypatch, tmp_path_factory):
         return {}
 
     # Compiling takes longer than all the rest; tests/ops compares the two.
-    monkeypatch.setitem(sys.modules, "tfnorm.ops.tensorflow", generic)
+    monkeypatch.setitem(sys.modules, "tfnorm.ops.tensorflow.norms", generic)
     monkeypatch.setattr(comparison, "compare", compare)
     monkeypatch.setattr(engines, "run_local", run_here)
-    # Tables, pictures and the report, which tests/compare and tests/report look at.
+    # Tables, pictures and the report, which tests/experiments and tests/reporting look at.
     monkeypatch.setattr(comparison.Comparison, "save", lambda *_, **__: None)
     monkeypatch.setattr(sweep.Sweep, "save", lambda *_, **__: None)
     for name in ("ResNet50", "MobileNetV2"):
@@ -148,7 +150,9 @@ def command_lines(page):
 def tfnorm_command(monkeypatch):
     """Return a function that runs the command line as far as the checks of its arguments go."""
     from tfnorm.cli import app, experiments, grids, networks
-    from tfnorm.compare import collect, reproduce, sweep
+    from tfnorm.experiments import collect
+    from tfnorm.experiments.published import reproduction as reproduce
+    from tfnorm.experiments.sweep import result as sweep
 
     def begin(*_, **__):
         raise Reached
@@ -222,7 +226,7 @@ def test_commands_of_a_page_are_understood(page, tmp_path, monkeypatch, tfnorm_c
 
 @pages_with("toml")
 def test_grids_of_a_page_are_grids(page, tmp_path):
-    from tfnorm.compare.grid import load_grid
+    from tfnorm.experiments.sweep.grid import load_grid
 
     for number, block in enumerate(blocks(page, "toml")):
         file = tmp_path / f"{number}.toml"
@@ -324,8 +328,8 @@ def test_tables_of_reproductions_follow_from_every_epoch_of_their_runs():
 
 
 def test_results_are_those_of_the_presets_and_recipes_that_there_are():
-    from tfnorm.compare.presets import load_preset
-    from tfnorm.training.recipes import RECIPES, complete
+    from tfnorm.experiments.published.presets import load_preset
+    from tfnorm.training.recipe.recipes import RECIPES, complete
 
     for name, content in module("reproduced").taken_up().items():
         preset = load_preset(name)

@@ -42,7 +42,7 @@ def public_names():
 
 def test_every_public_name_is_described(built):
     packages = {f"tfnorm{package}" for package in PACKAGES} | {"tfnorm.compare", "tfnorm.__version__"}
-    assert set(public_names()) - described(built) == packages - {"tfnorm", "tfnorm.report"}
+    assert set(public_names()) - described(built) == packages - {"tfnorm", "tfnorm.reporting"}
 
 
 def test_pages_need_no_network(built):

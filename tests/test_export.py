@@ -245,7 +245,7 @@ def test_frozen_norms_of_unknown_sizes_do_not_compile():
 
 @pytest.mark.parametrize("case", ["gn:4", "ln:channel"])
 def test_a_layer_compiles_for_few_shapes(case):
-    from tfnorm.ops._tf_compile import MOST_SHAPES
+    from tfnorm.ops.tensorflow.compile import MOST_SHAPES
 
     model = open_network(case)
     sides = range(3, 3 + MOST_SHAPES + 3)

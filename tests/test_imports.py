@@ -14,13 +14,11 @@ ROOT = Path(tfnorm.__file__).parent
 ORDER = (
     ("__init__", "__main__"),
     ("cli",),
-    ("show",),
-    ("convert_file",),
-    ("compare",),
-    ("report",),
+    ("experiments",),
+    ("reporting",),
     ("training",),
     ("callbacks",),
-    ("misclassified",),
+    ("mistakes",),
     ("datasets",),
     ("convert",),
     ("analysis",),
@@ -31,7 +29,7 @@ ORDER = (
     ("history", "files", "keras_settings"),
     ("spec",),
     ("registry", "_keras"),
-    ("errors", "_version", "wording", "arrays"),
+    ("errors", "_version", "text", "arrays"),
 )
 RANKS = {part: rank for rank, row in enumerate(ORDER) for part in row}
 MODULES = sorted(ROOT.rglob("*.py"))
@@ -121,7 +119,7 @@ UPWARD = {
     "import tfnorm": "tfnorm",
     "from ..training.trainer import train": "tfnorm.training.trainer",
     "from .. import callbacks": "tfnorm.callbacks",
-    "def f():\n    if True:\n        from tfnorm.report import plots": "tfnorm.report",
+    "def f():\n    if True:\n        from tfnorm.reporting import plots": "tfnorm.reporting",
     "class A:\n    def f(self):\n        import tfnorm.compare": "tfnorm.compare",
     "if TYPE_CHECKING:\n    pass\nelse:\n    import tfnorm.convert": "tfnorm.convert",
     "from tfnorm.regularizers import L1": "tfnorm.regularizers",
@@ -139,7 +137,7 @@ def test_the_checker_finds_an_upward_import(source):
     "source",
     [
         "from tfnorm.ops import generic",
-        "from tfnorm.layers._checks import positive_epsilon",
+        "from tfnorm.layers.checks import positive_epsilon",
         "from . import _checks",
         "from ..spec import parse",
         "import keras, tfnormal",

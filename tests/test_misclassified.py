@@ -5,7 +5,7 @@ import pytest
 
 from tfnorm.errors import DataError
 from tfnorm.files import save_figure, write_whole
-from tfnorm.misclassified import draw_misclassified, find_misclassified
+from tfnorm.mistakes import draw_misclassified, find_misclassified
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 4, 60)

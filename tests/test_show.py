@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 import tfnorm.cli._streams  # noqa: F401, registers what the command line writes in place of letters
-from tfnorm.compare.live import SweepDisplay
-from tfnorm.compare.processes import pass_on
-from tfnorm.compare.progress import LiveProgress
-from tfnorm.show import fitted_table, print_sweep, print_table
+from tfnorm.cli.printing import fitted_table, print_sweep, print_table
+from tfnorm.cli.run_progress import LiveProgress
+from tfnorm.cli.sweep_progress import SweepDisplay
+from tfnorm.experiments.engines.processes import pass_on
 
 
 def test_a_spec_that_diverged_has_dashes_and_one_seed_no_deviation(fake_comparison, tmp_path, capsys):

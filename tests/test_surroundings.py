@@ -10,11 +10,11 @@ import warnings
 import pytest
 from rich.console import Console
 
-from tfnorm.compare import progress as lines
-from tfnorm.compare.grid import load_grid
-from tfnorm.compare.live import SweepDisplay
-from tfnorm.compare.progress import LiveProgress
-from tfnorm.datasets.load import is_here
+from tfnorm.cli import run_progress as lines
+from tfnorm.cli.run_progress import LiveProgress
+from tfnorm.cli.sweep_progress import SweepDisplay
+from tfnorm.datasets.sources import is_here
+from tfnorm.experiments.sweep.grid import load_grid
 from tfnorm.training.folder import read_json
 
 TFNORM = [sys.executable, "-m", "tfnorm"]
@@ -183,14 +183,14 @@ def test_files_may_begin_with_a_byte_order_mark(tmp_path):
 
 
 def test_a_picture_that_fails_costs_no_result(trained, tmp_path, monkeypatch):
-    from tfnorm.compare.collect import collect
+    from tfnorm.experiments.collect import collect
 
     def fail(*_, **__):
         raise RuntimeError("latex could not be found")
 
     comparison = collect([trained], out=tmp_path / "out")
-    monkeypatch.setattr("tfnorm.report.plot_gap", fail)
-    monkeypatch.setattr("tfnorm.compare.page.comparison_page", fail)
+    monkeypatch.setattr("tfnorm.reporting.plot_gap", fail)
+    monkeypatch.setattr("tfnorm.experiments.comparison.page.comparison_page", fail)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         comparison.save()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfnorm.wording import p_text, signed
+from tfnorm.text import p_text, signed
 
 
 @pytest.mark.parametrize(

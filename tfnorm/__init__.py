@@ -11,15 +11,25 @@ from typing import TYPE_CHECKING, Any
 from tfnorm._version import __version__
 
 if TYPE_CHECKING:
-    from tfnorm import analysis, callbacks, compare, convert, datasets, layers, regularizers
+    from tfnorm import analysis, callbacks, convert, datasets, layers, regularizers, reporting
+    from tfnorm.experiments.collect import report
+    from tfnorm.experiments.comparison.result import Comparison, compare
+    from tfnorm.experiments.published.reproduction import reproduce
+    from tfnorm.experiments.sweep.result import Sweep, sweep
     from tfnorm.models.architectures import ArchSpec
     from tfnorm.models.builder import build
     from tfnorm.spec import NormSpec
+    from tfnorm.training.recipe.recipes import Recipe
+    from tfnorm.training.runs import Run
     from tfnorm.training.trainer import train
 
 __all__ = [
     "ArchSpec",
+    "Comparison",
     "NormSpec",
+    "Recipe",
+    "Run",
+    "Sweep",
     "__version__",
     "analysis",
     "build",
@@ -32,16 +42,28 @@ __all__ = [
     "list_datasets",
     "list_norms",
     "regularizers",
+    "report",
+    "reporting",
+    "reproduce",
+    "sweep",
     "train",
 ]
 
 _MEMBERS = {
     "ArchSpec": "tfnorm.models.architectures",
+    "Comparison": "tfnorm.experiments.comparison.result",
     "NormSpec": "tfnorm.spec",
+    "Recipe": "tfnorm.training.recipe.recipes",
+    "Run": "tfnorm.training.runs",
+    "Sweep": "tfnorm.experiments.sweep.result",
     "build": "tfnorm.models.builder",
+    "compare": "tfnorm.experiments.comparison.result",
+    "report": "tfnorm.experiments.collect",
+    "reproduce": "tfnorm.experiments.published.reproduction",
+    "sweep": "tfnorm.experiments.sweep.result",
     "train": "tfnorm.training.trainer",
 }
-_MODULES = ("analysis", "callbacks", "compare", "convert", "datasets", "layers", "regularizers")
+_MODULES = ("analysis", "callbacks", "convert", "datasets", "layers", "regularizers", "reporting")
 
 
 def list_architectures() -> list[str]:

@@ -378,7 +378,7 @@ def test_models_with_several_inputs_or_outputs_are_refused_before_training(kind)
         model.fit([X, X] if kind == "inputs" else X, y, verbose=0, callbacks=[MisclassifiedImages(X, Y)])
     assert str(error.value) == (
         f"The model must have one input and one output. Received: 2 {kind}. "
-        "Give what one output returns to tfnorm.report.misclassified_data."
+        "Give what one output returns to tfnorm.reporting.misclassified_data."
     )
     assert int(model.optimizer.iterations) == 0
 

@@ -11,13 +11,13 @@ import pytest
 import tfnorm.analysis
 import tfnorm.callbacks
 import tfnorm.convert
-import tfnorm.report
+import tfnorm.reporting
 from tfnorm.errors import TfnormError
 
 X = np.zeros((4, 8, 8, 3), "float32")
 FUNCTIONS = {
     f"{module.__name__}.{name}": getattr(module, name)
-    for module in (tfnorm.analysis, tfnorm.convert, tfnorm.report)
+    for module in (tfnorm.analysis, tfnorm.convert, tfnorm.reporting)
     for name in module.__all__
     if not inspect.isclass(getattr(module, name)) and "model" in inspect.signature(getattr(module, name)).parameters
 }

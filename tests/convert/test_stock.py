@@ -25,8 +25,8 @@ from tfnorm.layers import (
 from tfnorm.models.architectures import ARCHITECTURES, ArchSpec, Conv, GlobalPool
 from tfnorm.regularizers import L2Norm
 from tfnorm.spec import NORMS, parse
-from tfnorm.training.losses import SmoothedCrossentropy
-from tfnorm.training.muon import Muon
+from tfnorm.training.recipe.losses import SmoothedCrossentropy
+from tfnorm.training.recipe.muon import Muon
 
 # All that Keras has; frn it has not.
 SPECS = ["none", *BATCH_NORMS, "ln", "ln:channel", "gn:2", "gn:size=2", "gn:2+ws", "in", "rms"]

@@ -11,11 +11,11 @@ import pytest
 from keras import layers
 
 from tfnorm import layers as ours
+from tfnorm.cli.file_conversion import file_conversion
 from tfnorm.convert import load_tfa_model, to_keras
 from tfnorm.convert._tfa_versions import ACTIVATIONS_SINCE, SINCE
-from tfnorm.convert_file import file_conversion
 from tfnorm.errors import TfnormError
-from tfnorm.layers.keras_2 import hard_sigmoid_of_keras_2
+from tfnorm.layers.normalization.keras_2 import hard_sigmoid_of_keras_2
 
 RNG = np.random.default_rng(0)
 NONE = dict.fromkeys(("beta_regularizer", "gamma_regularizer", "beta_constraint", "gamma_constraint"))

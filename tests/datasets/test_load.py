@@ -16,8 +16,8 @@ from PIL import Image
 
 from tfnorm.datasets import DATASETS, Batches, Dataset, DataWarning, list_datasets, load
 from tfnorm.datasets import load as load_function
-from tfnorm.datasets.load import _channels_last
 from tfnorm.datasets.memory import available_memory
+from tfnorm.datasets.sources import _channels_last
 from tfnorm.errors import DataError
 
 
@@ -221,7 +221,7 @@ def test_memory_that_runs_out_while_images_are_read_is_one_sentence(tmp_path, mo
     def full(*_, **__):
         raise MemoryError("Unable to allocate 4.21 GiB")
 
-    monkeypatch.setattr(sys.modules["tfnorm.datasets.load"], reader, full)
+    monkeypatch.setattr(sys.modules["tfnorm.datasets.sources"], reader, full)
     text = message(tmp_path if reader == "load_folder" else save(tmp_path / "a.npz"))
     assert "Unable to allocate 4.21 GiB" in text and "--image-size" in text
 

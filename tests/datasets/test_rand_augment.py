@@ -5,8 +5,15 @@ import pytest
 from augmented import blob, disc_angles, images, run
 from backends import array, tensor
 
-from tfnorm.datasets.augment import augmentation
-from tfnorm.datasets.rand_augment import OPERATIONS, RandAugment, apply_operations, auto_contrast, equalize, smooth
+from tfnorm.datasets.augment.create import augmentation
+from tfnorm.datasets.augment.rand_augment import (
+    OPERATIONS,
+    RandAugment,
+    apply_operations,
+    auto_contrast,
+    equalize,
+    smooth,
+)
 
 
 def operation(name, x, sign=1.0, magnitude=9):

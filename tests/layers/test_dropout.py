@@ -161,7 +161,7 @@ def test_graphs_compilation_and_unknown_sizes_drop_the_same():
 
 @tensorflow_only
 def test_without_xla_it_is_the_parents(monkeypatch):
-    from tfnorm.ops import _tf_compile
+    from tfnorm.ops.tensorflow import compile as _tf_compile
 
     monkeypatch.setattr(_tf_compile, "compiles", lambda: False)
     np.testing.assert_array_equal(

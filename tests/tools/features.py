@@ -39,9 +39,9 @@ FEATURES = {
     "Models of tensorflow-addons": ("tests/convert/test_tfa",),
     "Analysis": ("tests/analysis/",),
     "Misclassified images": ("tests/test_misclassified.py",),
-    "Comparisons and sweeps": ("tests/compare/",),
-    "Runs in several processes (`--jobs`)": ("tests/compare/test_engines.py",),
-    "Ray": ("tests/compare/test_ray_engine.py",),
+    "Comparisons and sweeps": ("tests/experiments/",),
+    "Runs in several processes (`--jobs`)": ("tests/experiments/test_engines.py",),
+    "Ray": ("tests/experiments/test_ray_engine.py",),
     "16-bit precision": (
         "tests/layers/test_contract.py::test_mixed_precision",
         "tests/layers/test_numerics.py::test_float16",

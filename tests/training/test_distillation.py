@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from keras.distillation import LogitsDistillation
 
-from tfnorm.compare.configurations import configurations
-from tfnorm.compare.settings import reproduction
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.errors import RunError, TfnormError
+from tfnorm.experiments.plan import configurations
+from tfnorm.experiments.settings import reproduction
 from tfnorm.models.builder import build
 from tfnorm.training.config import TrainConfig, checked
 from tfnorm.training.folder import RunFolder
-from tfnorm.training.losses import distillation_loss
 from tfnorm.training.progress import Progress
-from tfnorm.training.recipes import RECIPES
+from tfnorm.training.recipe.losses import distillation_loss
+from tfnorm.training.recipe.recipes import RECIPES
 from tfnorm.training.runs import Run, outcome
 from tfnorm.training.teacher import teacher_fingerprint
 from tfnorm.training.trainer import forget_graph, train

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import tfnorm
-from tfnorm.training.losses import SmoothedCrossentropy, make_loss
-from tfnorm.training.muon import Muon
-from tfnorm.training.recipes import Recipe
+from tfnorm.training.recipe.losses import SmoothedCrossentropy, make_loss
+from tfnorm.training.recipe.muon import Muon
+from tfnorm.training.recipe.recipes import Recipe
 
 
 def stepped(variable, gradient, **settings):

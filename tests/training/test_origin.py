@@ -1,6 +1,6 @@
 """Where runs were trained, in words."""
 
-from tfnorm.training.origin import backend_words, origin_words, origins
+from tfnorm.training.provenance import backend_words, origin_words, origins
 
 VERSIONS = {"tfnorm": "0.1.0", "keras": "3.15.1", "numpy": "2.4.6", "python": "3.11.7", "revision": None}
 HERE = {

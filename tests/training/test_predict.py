@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from tfnorm.datasets import augment_layers, load
+from tfnorm.datasets import load
+from tfnorm.datasets.augment.create import layers as augment_layers
 from tfnorm.errors import RunError, TfnormError
 from tfnorm.training import predict
 from tfnorm.training.folder import read_json, write_json

@@ -8,7 +8,7 @@ import pytest
 import tfnorm
 from tfnorm.errors import TfnormError
 from tfnorm.training.config import TrainConfig, checked
-from tfnorm.training.recipes import RECIPES, Initializer, Recipe
+from tfnorm.training.recipe.recipes import RECIPES, Initializer, Recipe
 
 
 def rates(recipe, steps_per_epoch=10, epochs=10):

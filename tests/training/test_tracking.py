@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tfnorm.compare.rows import run_row
 from tfnorm.errors import DataError, TfnormError
+from tfnorm.experiments.rows import run_row
 from tfnorm.history import append_line, encode_record, read_history
 from tfnorm.training.folder import RunFolder, best_epoch
 from tfnorm.training.tracking import TRACKERS, TensorBoard, WandB, catch_up, check_trackers

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from tfnorm.callbacks.batch_norm_recalibration import recalibrate_batch_norms
-from tfnorm.compare.progress import LiveProgress
+from tfnorm.cli.run_progress import LiveProgress
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.errors import RunError, TfnormError
 from tfnorm.keras_settings import THREADS
@@ -19,7 +19,7 @@ from tfnorm.models.architectures import ARCHITECTURES, Conv, GlobalPool
 from tfnorm.training import trainer
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.progress import Progress
-from tfnorm.training.recipes import RECIPES
+from tfnorm.training.recipe.recipes import RECIPES
 from tfnorm.training.runs import Run
 from tfnorm.training.trainer import slug, train
 
@@ -317,7 +317,7 @@ LEFT_BEHIND = """
 import gc, sys
 from tensorflow.python.framework.func_graph import FuncGraph
 from tfnorm.datasets import load
-from tfnorm.compare.progress import LiveProgress
+from tfnorm.cli.run_progress import LiveProgress
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.training.trainer import forget_graph, train
 
@@ -344,7 +344,7 @@ def test_a_run_leaves_no_graph_behind(tmp_path, run_python):
 GROWTH = """
 import gc, sys
 import numpy as np
-from tfnorm.compare.progress import LiveProgress
+from tfnorm.cli.run_progress import LiveProgress
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.training.trainer import train
 

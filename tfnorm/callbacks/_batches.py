@@ -12,7 +12,7 @@ import numpy as np
 
 from tfnorm.arrays import to_array
 from tfnorm.errors import DataError, whole_number
-from tfnorm.misclassified import check_labels
+from tfnorm.mistakes import check_labels
 
 # Small batches are joined up to this size, since each call of ``predict`` takes a while to begin.
 CHUNK_BYTES = 32 * 2**20

@@ -19,7 +19,7 @@ class ActivationStatistics(Callback):
 
     The same images pass through the model before the first epoch, after every ``every`` epochs and at the end;
     training is left as it is. What is measured, and what a dead channel is, is said at
-    `tfnorm.analysis.activation_statistics`; `tfnorm.report.plot_activations` draws it.
+    `tfnorm.analysis.activation_statistics`; `tfnorm.reporting.plot_activations` draws it.
 
     Args:
         x: Images as the model takes them, such as a few hundred of the test set: an array, one for each input of the

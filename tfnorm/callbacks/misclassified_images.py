@@ -15,7 +15,7 @@ from tfnorm.callbacks._batches import LabelledImages, check_batch
 from tfnorm.callbacks.base import Callback
 from tfnorm.errors import DataError, unknown, whole_number
 from tfnorm.files import check_picture_path
-from tfnorm.misclassified import (
+from tfnorm.mistakes import (
     SELECTIONS,
     Misclassified,
     are_logits,
@@ -115,7 +115,7 @@ class MisclassifiedImages(Callback):
             if len(tensors) > 1:
                 raise DataError(
                     f"The model must have one input and one output. Received: {len(tensors)} {kind}. "
-                    "Give what one output returns to tfnorm.report.misclassified_data."
+                    "Give what one output returns to tfnorm.reporting.misclassified_data."
                 )
         check_batch(self.model, self.data.first)
         known = outputs_of(self.model)

@@ -34,10 +34,10 @@ from tfnorm.cli.options import (
     settings_of,
     trackers_of,
 )
+from tfnorm.cli.printing import kept_on_ctrl_c, print_page, print_table
 from tfnorm.errors import whole_number
 from tfnorm.files import PAGE, check_format
 from tfnorm.ops import start_quietly
-from tfnorm.show import kept_on_ctrl_c, print_page, print_table
 
 
 @app.command()
@@ -83,11 +83,11 @@ def compare(
 
     `tfnorm compare bn gn:size=4 --arch cifar_plain --dataset cifar10 --data-dir ~/data --recipe B`
     """
-    from tfnorm.compare.comparison import compare as run
-    from tfnorm.compare.configurations import configurations
-    from tfnorm.compare.engines import check_engine
-    from tfnorm.compare.live import SweepDisplay
-    from tfnorm.compare.progress import LiveProgress
+    from tfnorm.cli.run_progress import LiveProgress
+    from tfnorm.cli.sweep_progress import SweepDisplay
+    from tfnorm.experiments.comparison.result import compare as run
+    from tfnorm.experiments.engines.choose import check_engine
+    from tfnorm.experiments.plan import configurations
     from tfnorm.training.config import default_name
     from tfnorm.training.runs import evaluated_on
 
@@ -154,7 +154,7 @@ def train(
     config.plan()
     trackers = trackers_of(tensorboard, wandb)
     start_quietly()
-    from tfnorm.compare.progress import LiveProgress
+    from tfnorm.cli.run_progress import LiveProgress
     from tfnorm.training.trainer import train as run
 
     with kept_on_ctrl_c(), LiveProgress(Console(stderr=True), config.epochs or 0) as progress:

@@ -21,9 +21,9 @@ from tfnorm.cli.options import (
     WandBFlag,
     trackers_of,
 )
+from tfnorm.cli.printing import kept_on_ctrl_c, print_page, print_plan, print_reproduction, print_sweep, print_table
 from tfnorm.errors import whole_number
 from tfnorm.files import PAGE, check_format
-from tfnorm.show import kept_on_ctrl_c, print_page, print_plan, print_reproduction, print_sweep, print_table
 
 
 @app.command()
@@ -55,10 +55,12 @@ def sweep(
 
     `tfnorm sweep grid.toml --engine ray --address 10.0.0.1:6379`
     """
-    from tfnorm.compare.engines import check_engine, default_jobs, unfinished
-    from tfnorm.compare.grid import load_grid
-    from tfnorm.compare.sweep import default_folder, find_grid
-    from tfnorm.compare.sweep_folder import check_threads
+    from tfnorm.experiments.engines.choose import check_engine
+    from tfnorm.experiments.engines.local import default_jobs
+    from tfnorm.experiments.plan import unfinished
+    from tfnorm.experiments.sweep.folder import check_threads
+    from tfnorm.experiments.sweep.grid import load_grid
+    from tfnorm.experiments.sweep.result import default_folder, find_grid
 
     check_format(format)
     whole_number("threads", threads)
@@ -74,8 +76,8 @@ def sweep(
     if dry_run:
         print_plan(planned, folder, jobs or default_jobs(threads, planned), threads)
         return
-    from tfnorm.compare.live import SweepDisplay
-    from tfnorm.compare.sweep import sweep as run
+    from tfnorm.cli.sweep_progress import SweepDisplay
+    from tfnorm.experiments.sweep.result import sweep as run
     from tfnorm.training.runs import evaluated_on
 
     images = evaluated_on(planned[0].config.holdout)
@@ -121,8 +123,8 @@ def report(
 
     `tfnorm report runs/batch-size`
     """
-    from tfnorm.compare.collect import report as write
-    from tfnorm.compare.comparison import Comparison
+    from tfnorm.experiments.collect import report as write
+    from tfnorm.experiments.comparison.result import Comparison
 
     result, page = write(runs, out=out, anyway=anyway)
     print_table(result) if isinstance(result, Comparison) else print_sweep(result, page.parent)
@@ -152,10 +154,11 @@ def reproduce(
 
     `tfnorm reproduce E --data-dir ~/data --dry-run`
     """
-    from tfnorm.compare.engines import default_jobs, unfinished
-    from tfnorm.compare.presets import load_preset
-    from tfnorm.compare.reproduce import default_folder, plan_in
-    from tfnorm.compare.reproduce import reproduce as run
+    from tfnorm.experiments.engines.local import default_jobs
+    from tfnorm.experiments.plan import unfinished
+    from tfnorm.experiments.published.presets import load_preset
+    from tfnorm.experiments.published.reproduction import default_folder, plan_in
+    from tfnorm.experiments.published.reproduction import reproduce as run
 
     settings: dict[str, Any] = {"seeds": seeds, "precision": precision, "epochs": epochs, "data_dir": data_dir}
     preset = load_preset(name)
@@ -172,7 +175,7 @@ def reproduce(
         if first and planned[0].config.teacher is None:
             print("The teacher is not trained yet: with it each step of the others takes longer than was measured.")
         return
-    from tfnorm.compare.live import SweepDisplay
+    from tfnorm.cli.sweep_progress import SweepDisplay
 
     with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder) as progress:
         result = run(name, out=folder, jobs=jobs, progress=progress, **settings)

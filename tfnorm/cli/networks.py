@@ -10,10 +10,10 @@ from rich.table import Table
 
 from tfnorm.cli._app import app
 from tfnorm.cli.options import AllowLambda, DataDir, Imports
+from tfnorm.cli.printing import print_conversion, print_layers, wide_console
 from tfnorm.errors import TfnormError
 from tfnorm.model_file import check_imports
 from tfnorm.ops import start_quietly
-from tfnorm.show import print_conversion, print_layers, wide_console
 
 
 @app.command()
@@ -79,7 +79,7 @@ def convert(
 
     `tfnorm convert model.keras served/`
     """
-    from tfnorm.convert_file import file_conversion
+    from tfnorm.cli.file_conversion import file_conversion
 
     conversion = file_conversion(
         source, target, to=to, insert=insert, fold=fold, from_tfa=from_tfa, where=where or (), calibrate=calibrate,
@@ -150,7 +150,7 @@ def list_() -> None:
     from tfnorm.models.architectures import ARCHITECTURES
     from tfnorm.models.plan import plan
     from tfnorm.spec import NORMS, NormSpec
-    from tfnorm.training.recipes import RECIPES
+    from tfnorm.training.recipe.recipes import RECIPES
 
     bn = NormSpec("bn")
     parts = {

@@ -12,7 +12,7 @@ from keras import layers
 
 from tfnorm.convert._tfa_versions import ACTIVATIONS_SINCE, LATEST
 from tfnorm.errors import TfnormError
-from tfnorm.layers.keras_2 import gelu_of_tensorflow_addons, hard_sigmoid_of_keras_2
+from tfnorm.layers.normalization.keras_2 import gelu_of_tensorflow_addons, hard_sigmoid_of_keras_2
 
 # What tensorflow-addons, TensorFlow and Keras 2 called the activations that Keras 3 has, or tfnorm for it.
 ACTIVATIONS: dict[str, Any] = {

@@ -50,7 +50,7 @@ def accelerate(model: keras.Model, *, return_report: bool = False) -> keras.Mode
     Example:
         >>> model = tfnorm.convert.accelerate(keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3)))
         >>> type(model.get_layer("bn_Conv1"))
-        <class 'tfnorm.layers.batch_normalization.BatchNormalization'>
+        <class 'tfnorm.layers.normalization.batch_normalization.BatchNormalization'>
     """
     check_cloneable(model)
     made: dict[int, tuple[Any, Any]] = {}

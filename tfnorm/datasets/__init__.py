@@ -8,10 +8,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from tfnorm.datasets.augment import AUGMENTATIONS, augmentation
+from tfnorm.datasets.augment.create import AUGMENTATIONS, augmentation
 from tfnorm.datasets.dataset import Dataset
-from tfnorm.datasets.load import DATASETS, list_datasets, load
 from tfnorm.datasets.reading import DataWarning
+from tfnorm.datasets.sources import DATASETS, list_datasets, load
 
 if TYPE_CHECKING:
     from tfnorm.datasets.batches import Batches, epoch_order

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfnorm.errors import unknown
-from tfnorm.layers.batch_normalization import BatchNormalization
-from tfnorm.layers.filter_response_normalization import FilterResponseNormalization
-from tfnorm.layers.group_normalization import GroupNormalization
-from tfnorm.layers.instance_normalization import InstanceNormalization
-from tfnorm.layers.layer_normalization import LayerNormalization
-from tfnorm.layers.rms_normalization import RMSNormalization
+from tfnorm.layers.normalization.batch_normalization import BatchNormalization
+from tfnorm.layers.normalization.filter_response_normalization import FilterResponseNormalization
+from tfnorm.layers.normalization.group_normalization import GroupNormalization
+from tfnorm.layers.normalization.instance_normalization import InstanceNormalization
+from tfnorm.layers.normalization.layer_normalization import LayerNormalization
+from tfnorm.layers.normalization.rms_normalization import RMSNormalization
 from tfnorm.spec import NormSpec
 
 

@@ -52,8 +52,8 @@ class Dropout(keras.layers.Dropout):
             return keras.ops.zeros_like(inputs)
         if self.noise_shape is not None or keras.backend.backend() != "tensorflow":
             return super().call(inputs, training=training)
-        from tfnorm.ops._tf_compile import compiles
-        from tfnorm.ops._tf_output import dropout
+        from tfnorm.ops.tensorflow.compile import compiles
+        from tfnorm.ops.tensorflow.output import dropout
 
         if not compiles():
             return super().call(inputs, training=training)

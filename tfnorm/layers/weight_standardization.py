@@ -7,7 +7,7 @@ import math
 import keras
 from keras import ops
 
-from tfnorm.layers._checks import positive_epsilon
+from tfnorm.layers.checks import positive_epsilon
 from tfnorm.layers.convolution import Conv2D
 from tfnorm.ops import kernels_for
 

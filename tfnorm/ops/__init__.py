@@ -20,7 +20,7 @@ def kernels() -> ModuleType:
     import keras
 
     fast = keras.backend.backend() == "tensorflow"
-    return import_module("tfnorm.ops.tensorflow" if fast else "tfnorm.ops.generic")
+    return import_module("tfnorm.ops.tensorflow.norms" if fast else "tfnorm.ops.generic")
 
 
 def kernels_for(layer: Any, inputs: Any) -> ModuleType:
@@ -33,12 +33,12 @@ def kernels_for(layer: Any, inputs: Any) -> ModuleType:
 
 
 def compiles_for(layer: Any, inputs: Any) -> bool:
-    """Return whether a call of ``layer`` is worth compiled passes; see `tfnorm.ops._tf_compile.worth_compiling`."""
+    """Return whether a call of ``layer`` is worth compiled passes; see `tensorflow.compile.worth_compiling`."""
     import keras
 
     if keras.backend.backend() != "tensorflow":
         return False
-    from tfnorm.ops._tf_compile import worth_compiling
+    from tfnorm.ops.tensorflow.compile import worth_compiling
 
     return worth_compiling(layer, inputs)
 
@@ -49,7 +49,7 @@ def records_gradients() -> bool:
 
     if keras.backend.backend() != "tensorflow":
         return True
-    from tfnorm.ops._tf_compile import records_gradients
+    from tfnorm.ops.tensorflow.compile import records_gradients
 
     return records_gradients()
 
@@ -160,7 +160,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def graphs_let_go() -> Iterator[None]:
-    """Trace graphs inside that leave no memory behind once nobody holds them; see `tfnorm.ops._tf_memory`.
+    """Trace graphs inside that leave no memory behind once nobody holds them; see `tfnorm.ops.tensorflow.memory`.
 
     A graph that was traced inside cannot be compiled by XLA as a whole, nor be differentiated from outside.
     """
@@ -169,7 +169,7 @@ def graphs_let_go() -> Iterator[None]:
     if keras.backend.backend() != "tensorflow":
         yield
         return
-    from tfnorm.ops import _tf_memory
+    from tfnorm.ops.tensorflow import memory as _tf_memory
 
     with _tf_memory.graphs_let_go():
         yield

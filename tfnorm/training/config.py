@@ -15,7 +15,7 @@ from tfnorm.models.architectures import ARCHITECTURES
 from tfnorm.models.plan import plan
 from tfnorm.models.planner import NetworkPlan
 from tfnorm.spec import format, parse
-from tfnorm.training.recipes import RECIPES, Recipe, known_augmentation
+from tfnorm.training.recipe.recipes import RECIPES, Recipe, known_augmentation
 from tfnorm.training.runs import Run, slug
 from tfnorm.training.teacher import check_holdout, teacher_file, teacher_fingerprint
 
@@ -36,7 +36,7 @@ class TrainConfig(BaseModel):
         epochs: Passes over the training set; default the recipe's.
         batch_size: Images a step; default the recipe's.
         seed: Of initial weights, data order, dropout and augmentation.
-        recipe: A name from `tfnorm.training.recipes.RECIPES`, or a `Recipe`.
+        recipe: A name from `tfnorm.training.recipe.recipes.RECIPES`, or a `Recipe`.
         augmentation: In place of the recipe's, or None.
         learning_rate: In place of the recipe's peak, or None.
         dropout: In place of the recipe's rate or, if that has none, of the architecture's; or None.
@@ -117,7 +117,7 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _data_there(self) -> TrainConfig:
-        from tfnorm.datasets.load import check_source
+        from tfnorm.datasets.sources import check_source
 
         check_source(self.dataset, data_dir=self.data_dir)
         return self

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tfnorm.datasets import Dataset, load
 from tfnorm.datasets.checks import check_image_array
-from tfnorm.datasets.load import is_here
+from tfnorm.datasets.sources import is_here
 from tfnorm.errors import DataError, TfnormError
 from tfnorm.training.config import TrainConfig
 

@@ -12,7 +12,7 @@ from keras import ops
 import tfnorm.layers  # noqa: F401  so that a teacher with norms of tfnorm opens
 from tfnorm.datasets import Dataset
 from tfnorm.errors import TfnormError
-from tfnorm.training.losses import distillation_loss
+from tfnorm.training.recipe.losses import distillation_loss
 from tfnorm.training.watcher import Trained
 
 LOOKED_AT = 64
@@ -63,7 +63,7 @@ class Teaching(keras.layers.Layer):
 
     Args:
         teacher: Returns logits (batch, classes).
-        temperature: See `tfnorm.training.recipes.Recipe`.
+        temperature: See `tfnorm.training.recipe.recipes.Recipe`.
     """
 
     def __init__(self, teacher: keras.Model, temperature: float) -> None:

@@ -29,7 +29,7 @@ from tfnorm.datasets import list_datasets
 from tfnorm.errors import RunError
 from tfnorm.files import write_text, write_whole
 from tfnorm.history import read_history
-from tfnorm.training.recipes import complete
+from tfnorm.training.recipe.recipes import complete
 
 if TYPE_CHECKING:
     import numpy as np

@@ -20,7 +20,7 @@ from tfnorm.datasets import Dataset
 from tfnorm.keras_settings import settings_now
 from tfnorm.ops import accelerator_name
 from tfnorm.training.config import TrainConfig
-from tfnorm.training.origin import threads
+from tfnorm.training.provenance import threads
 from tfnorm.training.runs import fingerprint
 
 

@@ -20,7 +20,7 @@ from tfnorm.errors import RunError, TfnormError
 from tfnorm.files import results_come_first, whole_file, write_whole
 from tfnorm.history import read_history
 from tfnorm.keras_settings import BACKENDS, standard_settings, unknown_backend
-from tfnorm.misclassified import draw_misclassified, find_misclassified
+from tfnorm.mistakes import draw_misclassified, find_misclassified
 from tfnorm.models.builder import build, loss_and_accuracy
 from tfnorm.ops import graphs_let_go, use_deterministic_operations
 from tfnorm.spec import NormSpec
@@ -30,11 +30,11 @@ from tfnorm.training.data import load_data
 from tfnorm.training.distillation import Taught, Teaching, load_teacher
 from tfnorm.training.folder import RunFolder, best_epoch, check_place, read_json, write_json
 from tfnorm.training.lock import RunLock
-from tfnorm.training.losses import make_loss
 from tfnorm.training.memory import memory_in_words
-from tfnorm.training.origin import check_same_place
 from tfnorm.training.predict import EVALUATION_BATCH, evaluation_batch, predict_logits
 from tfnorm.training.progress import Progress
+from tfnorm.training.provenance import check_same_place
+from tfnorm.training.recipe.losses import make_loss
 from tfnorm.training.record import describe
 from tfnorm.training.runs import Run, evaluated_on, slug
 from tfnorm.training.tracking import TRACKERS, catch_up, check_trackers

@@ -1,0 +1,345 @@
+"""Sweeps in processes: the same bits whatever happens to them."""
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from tfnorm.cli.sweep_progress import SweepDisplay, SweepProgress
+from tfnorm.errors import RunError, TfnormError
+from tfnorm.experiments.comparison.result import compare
+from tfnorm.experiments.engines.estimate import estimate_seconds, planned_rows
+from tfnorm.experiments.engines.local import default_jobs, measure, run_local
+from tfnorm.experiments.engines.processes import _Log, environment
+from tfnorm.experiments.sweep.grid import plan_grid
+from tfnorm.experiments.sweep.result import Sweep, sweep
+from tfnorm.history import read_history
+from tfnorm.training.runs import Run, outcome
+
+# As the fixture `swept` has them.
+SETTINGS = {"epochs": 1, "batch_size": 359, "augmentation": "none"}
+GRID = {"settings": SETTINGS, "grid": {"norm": ["gn:2", "bn+l1=1e-4"], "seeds": 2}}
+FOLDERS = ["gn-2/seed-0", "gn-2/seed-1", "bn_l1-1e-4/seed-0", "bn_l1-1e-4/seed-1"]
+
+
+class Watcher(SweepProgress):
+    """Remembers what it is told."""
+
+    def __init__(self):
+        self.told, self.sentences = [], {}
+
+    def sent(self, run, pid):
+        self.told.append(("sent", run.parent.name, run.name))
+
+    def interrupted(self, run, sentence):
+        self.told.append(("interrupted", run.parent.name, run.name))
+        self.sentences[run.parent.name] = sentence
+
+
+class Killer(Watcher):
+    """Kills the process of the runs of one spec, the first few times that it gets one."""
+
+    def __init__(self, spec, times):
+        super().__init__()
+        self.spec, self.times = spec, times
+
+    def sent(self, run, pid):
+        super().sent(run, pid)
+        if run.parent.name == self.spec and self.times:
+            self.times -= 1
+            os.kill(pid, signal.SIGKILL)
+
+
+class Stopper(Watcher):
+    """Is Ctrl-C, after the first epoch."""
+
+    def sent(self, run, pid):
+        self.pid = pid
+
+    def epoch_ended(self, run, record):
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def nearly(swept, tmp_path):
+    """Return the folder of the same sweep, but for the second run of each spec."""
+    shutil.copytree(swept.path, tmp_path / "sweep")
+    for folder in FOLDERS[1::2]:
+        shutil.rmtree(tmp_path / "sweep" / folder)
+    return tmp_path / "sweep"
+
+
+def gone(pid):
+    """Wait until a process has ended; return whether it has."""
+    for _ in range(100):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_a_sweep_writes_a_table_and_a_record(swept):
+    assert swept.failures == {}
+    table = swept.table
+    assert table["norm"].tolist() == ["gn:2", "bn+l1=1e-4"] and (table["seeds"] == 2).all()
+    last = [100 * run.history["val_accuracy"].iloc[-1] for run in swept.runs[:2]]
+    assert table["last_accuracy"][0] == pytest.approx(np.mean(last))
+    assert table["last_accuracy_low"][0] < np.mean(last) < table["last_accuracy_high"][0]
+    assert table["penalty"][0] == 0 < table["penalty"][1]
+    assert table["folder"].tolist() == ["gn-2", "bn_l1-1e-4"]
+    written = pd.read_csv(swept.path / "table.csv")
+    pd.testing.assert_frame_equal(written, table, check_dtype=False)
+    content = json.loads((swept.path / "sweep.json").read_text())
+    assert (content["schema_version"], content["threads"], content["axes"]) == (1, 1, ["norm"])
+    assert [(run["folder"], run["status"]) for run in content["runs"]] == [(folder, "finished") for folder in FOLDERS]
+    assert "bn+l1=1e-4" in repr(swept) and "bn+l1=1e-4" in swept._repr_html_()
+
+
+def test_jobs_have_no_part_in_the_result_of_a_comparison_or_a_sweep(swept, tmp_path):
+    # Two processes for one spec: neither has a graph from another seed, nor from another spec.
+    comparison = compare("bn+l1=1e-4", seeds=2, out=tmp_path, jobs=2, **SETTINGS)
+    for folder in FOLDERS[2:]:
+        assert outcome(tmp_path / folder) == outcome(swept.path / folder), folder
+    same = swept.table[1:].drop(columns=["norm", "folder", "seconds", "images_per_second"]).reset_index(drop=True)
+    # A comparison also says whether a spec learned anything.
+    pd.testing.assert_frame_equal(comparison.table.reset_index()[same.columns], same, check_exact=True)
+    runs = pd.read_csv(tmp_path / "runs.csv")
+    assert runs["record"].tolist() == [str(tmp_path / folder) for folder in FOLDERS[2:]]
+    with pytest.raises(RunError) as caught:
+        shutil.rmtree(tmp_path / FOLDERS[2])
+        (tmp_path / FOLDERS[2]).write_text("in the way")
+        compare("bn+l1=1e-4", seeds=2, out=tmp_path, jobs=1, **SETTINGS)
+    assert str(caught.value).startswith(f"{FOLDERS[2]}: ") and "exists" in str(caught.value)
+
+
+def test_finished_runs_are_left_alone(swept):
+    watcher = Watcher()
+    assert run_local(swept.planned, swept.path, jobs=2, progress=watcher) == {}
+    assert watcher.told == []
+
+
+def test_a_killed_process_is_replaced_and_a_run_that_cannot_be_written_stops_no_other(swept, nearly):
+    (nearly / "bn_l1-1e-4/seed-1").write_text("in the way")
+    killer = Killer("gn-2", 2)
+    done = sweep(GRID, out=nearly, jobs=1, progress=killer)
+    assert killer.told.count(("sent", "gn-2", "seed-1")) == 3
+    assert killer.told.count(("interrupted", "gn-2", "seed-1")) == 2
+    assert killer.sentences == {"gn-2": "Its process was killed by SIGKILL; it goes on in another one."}
+    assert outcome(nearly / "gn-2/seed-1") == outcome(swept.path / "gn-2/seed-1")
+
+    ((folder, sentence),) = done.failures.items()
+    assert str(folder) == "bn_l1-1e-4/seed-1" and "exists" in sentence and "Traceback" not in sentence
+    assert done.table["seeds"].tolist() == [2, 1]
+    content = json.loads((nearly / "sweep.json").read_text())
+    assert [run["status"] for run in content["runs"]] == ["finished"] * 3 + ["failed"]
+    assert "1 failed" in repr(done)
+
+
+def test_ctrl_c_stops_all(swept, nearly):
+    stopper = Stopper()
+    with pytest.raises(KeyboardInterrupt):
+        run_local(swept.planned[2:], nearly, jobs=1, progress=stopper)
+    assert gone(stopper.pid)
+    assert len(read_history(nearly / "bn_l1-1e-4/seed-1/history.jsonl")) == 1
+
+
+@pytest.mark.matrix
+def test_a_process_killed_thrice_is_given_up(swept, nearly):
+    failures = run_local(swept.planned, nearly, jobs=1, progress=Killer("gn-2", 3))
+    assert {str(folder): sentence for folder, sentence in failures.items()} == {
+        "gn-2/seed-1": "Its process was killed by SIGKILL, in the last of 3 tries. Perhaps memory ran out: use fewer "
+        f"jobs. See {nearly / 'workers.log'}."
+    }
+    assert outcome(nearly / "bn_l1-1e-4/seed-1") == outcome(swept.path / "bn_l1-1e-4/seed-1")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_processes_end_with_their_parent_and_ctrl_c_says_what_is_kept(tmp_path):
+    grid, out = tmp_path / "grid.toml", tmp_path / "out"
+    grid.write_text(
+        "[settings]\nepochs = 500\nbatch_size = 359\naugmentation = 'none'\n[grid]\nnorm = 'none'\nseeds = 1\n"
+    )
+    lock, history = out / "none" / "seed-0" / ".lock", out / "none" / "seed-0" / "history.jsonl"
+    call = [sys.executable, "-m", "tfnorm", "sweep", str(grid), "--out", str(out), "--jobs", "1"]
+
+    def start(epochs):
+        process = subprocess.Popen(
+            call,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs of shells ignore it
+        )
+        for _ in range(1200):
+            if history.exists() and len(read_history(history)) >= epochs:
+                break
+            time.sleep(0.1)
+        return process, json.loads(lock.read_text())["pid"], len(read_history(history))
+
+    process, worker, epochs = start(1)
+    process.kill()
+    process.communicate()
+    assert gone(worker)
+    process, worker, more = start(epochs + 1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    assert err.endswith("\ntfnorm: stopped; finished epochs are kept, and the same command goes on from there.\n")
+    assert "none/seed-0: training starts" in err
+    assert gone(worker) and more > epochs
+
+
+def test_a_plan_shows_what_is_finished_and_imports_no_keras(swept, tmp_path, run_python):
+    rows = planned_rows(swept.planned, swept.path)
+    assert [(row.parameters, row.epochs, row.done, row.finished) for row in rows] == [(6986, 1, 1, True)] * 4
+    rows = planned_rows(swept.planned, tmp_path)
+    assert [(row.parameters, row.epochs, row.done, row.finished) for row in rows] == [(6986, 1, 0, False)] * 4
+    grid = tmp_path / "grid.toml"
+    grid.write_text(
+        "[settings]\nepochs = 1\nbatch_size = 359\naugmentation = 'none'\n"
+        "[grid]\nnorm = ['gn:2', 'bn+l1=1e-4']\nseeds = 2\n"
+    )
+    code = (
+        "import sys; from tfnorm.cli import main\n"
+        "sys.argv = ['tfnorm', 'sweep', sys.argv[1], '--out', sys.argv[2], '--dry-run']\n"
+        "try: main()\n"
+        "except SystemExit as stop: print('exit', stop.code)\n"
+        "print(sorted({'keras', 'tensorflow', 'pandas'} & set(sys.modules)))"
+    )
+    lines = run_python(code, grid, swept.path).splitlines()
+    assert lines[-3:] == ["Nothing is left to train.", "exit 0", "[]"]
+    assert sum("finished" in line and "6,986" in line for line in lines) == 4
+
+
+@pytest.mark.matrix
+def test_steps_are_measured_in_a_process():
+    (bad, good) = measure(
+        [plan_grid(GRID)[0].config.model_copy(update={"dataset": "gone.npz"}), plan_grid(GRID)[0].config]
+    )
+    assert bad is None and good is not None and min(good) > 0
+
+
+def test_time_is_estimated_between_the_smallest_and_the_largest_batch(tmp_path, monkeypatch):
+    asked = []
+
+    def measured(configs, *, threads):
+        asked.extend((config.norm, config.batch_size) for config in configs)
+        # Getting ready takes 1 second; an epoch 10 seconds, and 80 more divided by the batch size.
+        return [None if config.norm == "ln" else (1.0, 10 + 80 / config.batch_size) for config in configs]
+
+    monkeypatch.setattr("tfnorm.experiments.engines.estimate.measure", measured)
+    grid = {
+        "settings": {"epochs": 2},
+        "grid": {"norm": ["bn", "bn+l1=1e-4", "ln"], "batch_size": [8, 2, 4], "seeds": 1},
+    }
+    rows = planned_rows(plan_grid(grid), tmp_path)
+    seconds, unknown = estimate_seconds(rows, jobs=2, threads=1)
+    assert asked == [("bn", 2), ("bn", 8), ("ln", 2), ("ln", 8)]
+    assert unknown == 3
+    assert seconds == pytest.approx(2 * (3 * 1 + 2 * (50 + 30 + 20)) / 2)
+
+
+def test_mistakes_are_told_before_anything_starts(swept, tmp_path):
+    for arguments, sentence in (
+        ({"jobs": 0}, "`jobs` must be an integer of at least 1. Received: jobs=0."),
+        ({"threads": 1.5}, "`threads` must be an integer of at least 1. Received: threads=1.5."),
+        (
+            {"threads": 2, "out": swept.path},
+            f"The sweep in {swept.path} was begun with threads=1, and now there are 2, which changes results. "
+            "Use threads=1 or another output folder.",
+        ),
+    ):
+        with pytest.raises(TfnormError) as caught:
+            sweep(GRID, **{"out": tmp_path / "out", **arguments})
+        assert str(caught.value) == sentence
+    other = {**GRID, "settings": {**SETTINGS, "epochs": 2}}
+    with pytest.raises(RunError, match="epochs is 1 there and 2 now") as caught:
+        sweep(other, out=swept.path)
+    assert len(str(caught.value).splitlines()) == 4
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_on_other_data_are_no_sweep(swept, nearly):
+    path = nearly / "gn-2/seed-0/config.json"
+    content = json.loads(path.read_text())
+    content["data"]["fingerprint"] = "0" * 16
+    path.write_text(json.dumps(content))
+    with pytest.raises(RunError, match="were trained on different data"):
+        _ = Sweep(swept.planned, nearly).table
+
+
+def test_threads_and_jobs(monkeypatch):
+    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "NPROC")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_PREALLOCATE", raising=False)
+    assert {environment(3)[name] for name in names} == {"3"}
+    assert environment(3)["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+    assert default_jobs(10_000) == 1 <= default_jobs(1)
+
+
+def test_lines_without_a_terminal_and_the_table_with_one(tmp_path):
+    text = io.StringIO()
+    with SweepDisplay(Console(file=text, width=100), tmp_path) as display:
+        display.planned(3, 1, 6)
+        for name in "abc":
+            display.sent(tmp_path / name, 1)
+            display.started(tmp_path / name, 2, 10)
+        display.stepped(tmp_path / "a", 0, 5)
+        display.epoch_ended(tmp_path / "a", {"epoch": 0, "val_accuracy": 0.5})
+        Console(file=text, width=100).print(display.render())
+        display.finished(tmp_path / "a", {"status": "finished", "val_accuracy": 0.75})
+        display.interrupted(tmp_path / "b", "Why.")
+        display.failed(tmp_path / "c", "Because.")
+        display.tested_with_views(tmp_path / "a", 10, 76.543)
+        Console(file=text, width=100).print(display.render())
+    lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    assert lines[0] == "1 of 4 runs are finished already"
+    assert lines[1].startswith("3 at work, 0 waiting, 1 finished, 0 failed")
+    assert any("│ a " in line and "2 of 2" in line and "50.00" in line for line in lines)
+    assert "2 of 4 finished: a, test accuracy 75.00 %" in lines
+    assert "a: test accuracy 76.54 % over 10 views" in lines
+    assert "interrupted: b. Why." in lines and "failed: c. Because." in lines
+    assert any(line.startswith("0 at work, 1 waiting, 2 finished, 1 failed; best so far a: 75.00 %") for line in lines)
+
+
+def test_a_finished_run_can_be_read(swept):
+    assert all(isinstance(run, Run) and run.status == "finished" for run in swept.runs)
+
+
+@pytest.mark.matrix
+def test_a_process_is_replaced_after_some_kinds_of_runs_and_changes_no_result(swept, nearly, monkeypatch):
+    monkeypatch.setattr("tfnorm.experiments.engines.processes.MOST_KINDS", 1)
+
+    class Processes(Watcher):
+        pids: dict[str, int] = {}
+
+        def sent(self, run, pid):
+            self.pids[run.parent.name] = pid
+
+    watcher = Processes()
+    assert not run_local(swept.planned, nearly, jobs=1, progress=watcher)
+    assert len(set(watcher.pids.values())) == 2
+    for folder in FOLDERS[1::2]:
+        assert outcome(nearly / folder) == outcome(swept.path / folder)
+
+
+def test_two_commands_in_one_folder_share_the_log_and_only_one_deletes_it(tmp_path):
+    with _Log(tmp_path), _Log(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
+    with _Log(tmp_path) as log:
+        log.write(b"an error")
+    assert (tmp_path / "workers.log").read_bytes() == b"an error"

@@ -1,0 +1,103 @@
+"""Sweeps on a real Ray cluster of two nodes on this machine: the same bits, also when a node is lost."""
+
+import importlib.util
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from tfnorm.errors import TfnormError
+from tfnorm.experiments.comparison.result import compare
+from tfnorm.experiments.progress import SweepProgress
+from tfnorm.experiments.sweep.result import sweep
+from tfnorm.training.runs import outcome
+
+SETTINGS = {"epochs": 1, "batch_size": 359, "augmentation": "none"}
+GRID = {"settings": SETTINGS, "grid": {"norm": ["gn:2", "bn+l1=1e-4"], "seeds": 2}}
+MEMORY = 4 * 2**30
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Return a cluster whose first node, which has no part in the work, is joined by two that have one CPU each."""
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "memory": MEMORY})
+    made.workers = [made.add_node(num_cpus=1, memory=MEMORY) for _ in range(2)]
+    made.wait_for_nodes()
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+class NodeKiller(SweepProgress):
+    """Kills, once, the node of a run that has just begun to train and has its graph to build before it can end."""
+
+    def __init__(self, cluster):
+        self.cluster, self.pids, self.killed, self.interrupted_runs, self.tries = cluster, {}, None, [], {}
+
+    def sent(self, run, pid):
+        self.pids[run] = pid
+        self.tries[run] = self.tries.get(run, 0) + 1
+
+    def started(self, run, epochs, steps):
+        if self.killed is None:
+            self.killed = run
+            after_name = Path(f"/proc/{self.pids[run]}/stat").read_text().rpartition(")")[2]
+            parent = int(after_name.split()[1])
+            raylets = {node.all_processes["raylet"][0].process.pid: node for node in self.cluster.workers}
+            self.cluster.workers.remove(raylets[parent])
+            self.cluster.remove_node(raylets[parent], allow_graceful=False)
+
+    def interrupted(self, run, sentence):
+        self.interrupted_runs.append((run, sentence))
+
+
+def test_a_lost_node_changes_no_bit(swept, cluster, tmp_path):
+    killer = NodeKiller(cluster)
+    again = sweep(GRID, out=tmp_path, engine="ray", address=cluster.address, progress=killer)
+    assert again.failures == {}
+    for run in swept.planned:
+        assert outcome(tmp_path / run.folder) == outcome(swept.path / run.folder), run.folder
+    clocks = ["seconds", "images_per_second"]
+    pd.testing.assert_frame_equal(again.table.drop(columns=clocks), swept.table.drop(columns=clocks), check_exact=True)
+    ((lost, sentence),) = killer.interrupted_runs
+    assert sentence.startswith("Its process or node was lost (")
+    assert sentence.endswith("); it goes on in another one.")
+    assert lost == killer.killed and killer.tries[lost] == 2
+
+
+def test_what_the_cluster_cannot_do_is_told_before_anything_starts(cluster, tmp_path):
+    for options, sentence in (
+        ({"jobs": 0}, "`jobs` must be an integer of at least 1. Received: jobs=0."),
+        ({"address": "127.0.0.1:1"}, "There is no Ray cluster at '127.0.0.1:1' ([Errno 111] Connection refused)."),
+        ({"address": "here"}, "There is no Ray cluster at 'here' (an address is HOST:PORT or ray://HOST:PORT)."),
+        (
+            {"address": cluster.address, "threads": 64, "gpus": 2},
+            "No node of the Ray cluster has the 64 CPUs, 2 GPUs and ",
+        ),
+    ):
+        with pytest.raises(TfnormError) as caught:
+            sweep(GRID, out=tmp_path / "out", engine="ray", **options)
+        assert str(caught.value).startswith(sentence)
+    assert not (tmp_path / "out").exists()
+
+
+def test_engines_are_checked(tmp_path, monkeypatch):
+    for options, sentence in (
+        ({"engine": "rey"}, "Unknown engine 'rey'. Did you mean 'ray'? Use one of: local, ray."),
+        (
+            {"address": "10.0.0.1:6379"},
+            "An address and a number of GPUs belong to the engine 'ray'. Received: engine='local'.",
+        ),
+    ):
+        for call in (lambda **options: sweep(GRID, **options), lambda **options: compare("bn", **options)):
+            with pytest.raises(TfnormError) as caught:
+                call(out=tmp_path / "out", **options)
+            assert str(caught.value) == sentence
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ray" else found(name))
+    with pytest.raises(TfnormError) as caught:
+        compare("bn", out=tmp_path / "out", engine="ray")
+    assert str(caught.value) == "ray is not installed. Run: pip install 'tfnorm[ray]', or use the engine 'local'."
+    assert not (tmp_path / "out").exists()

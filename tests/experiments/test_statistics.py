@@ -1,0 +1,325 @@
+"""The statistics against published examples, and by simulation."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+
+from tfnorm.errors import TfnormError
+from tfnorm.experiments.statistics import (
+    about_looks,
+    best_in_mean,
+    holm,
+    level_of_look,
+    look_number,
+    mcnemar,
+    paired_differences,
+    summarize,
+    verdict,
+)
+
+# Student's own example of 1908: hours of sleep gained by ten patients under two drugs (R's data set `sleep`).
+FIRST = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+SECOND = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+
+
+def by_seed(values):
+    return dict(enumerate(values))
+
+
+def test_paired_test_and_interval_of_students_example():
+    [difference] = paired_differences({"first": by_seed(FIRST), "second": by_seed(SECOND)})
+    assert difference.mean == pytest.approx(-1.58)
+    assert difference.p == pytest.approx(0.002833, abs=5e-7)  # t = -4.0621, 9 degrees of freedom
+    low, high = difference.mean - difference.half_width, difference.mean + difference.half_width
+    assert (low, high) == pytest.approx((-2.4598858, -0.7001142), abs=1e-6)
+    assert str(difference) == "second beats first by 1.58 ± 0.88 points, p = 0.0028"
+
+
+def test_interval_of_one_sample():
+    summary = summarize(FIRST)  # R: t.test(extra) of the first group
+    assert (summary.seeds, summary.mean, summary.std) == pytest.approx((10, 0.75, 1.789010), abs=1e-6)
+    assert (summary.low, summary.high) == pytest.approx((-0.5297804, 2.0297804), abs=1e-6)
+    assert math.isnan(summarize([99.0]).std)
+    with pytest.raises(TfnormError, match="Give at least one value"):
+        summarize([])
+
+
+def test_mcnemar_of_a_published_table():
+    # Fay, 2010, package exact2x2 of R: 21 and 12 agree, 2 and 9 disagree; p = 0.06543.
+    counts = mcnemar([True] * 21 + [True] * 2 + [False] * 9, [True] * 21 + [False] * 2 + [True] * 9)
+    assert (counts.only_first, counts.only_second) == (2, 9)
+    assert counts.p == pytest.approx(0.06543, abs=5e-6)
+    assert mcnemar([True, False], [True, False]).p == 1
+    with pytest.raises(TfnormError, match="Received: 1 and 2 images"):
+        mcnemar([True], [True, False])
+
+
+def test_holm_of_a_published_example():
+    # The four hypotheses of the article "Holm-Bonferroni method": the first and the fourth are rejected at 5 %.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == [] and holm([0.7, 0.9]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("images", [None, 10_000, 450])
+def test_equal_models_are_seldom_called_different(images):
+    """Two thousand comparisons of equal models, five seeds: at most 6 % differ at 5 %."""
+    rng = np.random.default_rng(1)
+    called = 0
+    for _ in range(2000):
+        a, b = 99 + 0.1 * rng.normal(size=(2, 5))
+        if images:
+            a, b = (100 * rng.binomial(images, values / 100) / images for values in (a, b))
+        [difference] = paired_differences({"a": by_seed(a), "b": by_seed(b)}, resolution=100 / images if images else 0)
+        called += difference.is_real()
+    assert called <= 0.06 * 2000
+    if images != 450:  # where a step is one image the test is more cautious, not blind
+        assert called >= 0.035 * 2000
+
+
+def test_three_equal_models_together():
+    rng = np.random.default_rng(2)
+    called = 0
+    for _ in range(1000):
+        values = {label: by_seed(80 + rng.normal(size=5)) for label in "abc"}
+        called += any(difference.is_real() for difference in paired_differences(values))
+    assert called <= 0.06 * 1000
+
+
+def test_real_differences_are_found():
+    rng = np.random.default_rng(3)
+    luck = rng.normal(size=5)  # shared by the seeds' common kernels and order
+    values = {"gn:4": by_seed(80.5 + luck), "ln": by_seed(79 + luck + 0.1 * rng.normal(size=5))}
+    [difference] = paired_differences(values)
+    assert difference.is_real() and difference.mean == pytest.approx(1.5, abs=0.2)
+    assert verdict(values).startswith("gn:4 beats ln by 1.")
+
+
+def test_detectable_is_where_the_call_changes():
+    for count in (3, 5, 10):
+        changes = np.random.default_rng(count).normal(size=count)
+        changes -= changes.mean()
+        labels = {"a": by_seed(changes), "b": by_seed(np.zeros(count))}
+        [difference] = paired_differences(labels)
+        for factor, real in ((0.99, False), (1.01, True)):
+            moved = {**labels, "a": by_seed(changes + factor * difference.detectable)}
+            assert paired_differences(moved)[0].is_real() is real
+
+
+def test_rounding_is_not_taken_for_certainty():
+    """Three seeds that all differ by one image of 450 prove nothing; by twenty images they do."""
+    step = 100 / 450
+    a = by_seed([98, 98, 98])
+    one, twenty = (by_seed([98 + count * step] * 3) for count in (1, 20))
+    assert not paired_differences({"a": a, "b": one}, resolution=step)[0].is_real()
+    assert paired_differences({"a": a, "b": twenty}, resolution=step)[0].is_real()
+    [same] = paired_differences({"a": a, "b": a})
+    assert same.p == 1 and not same.is_real()
+
+
+def test_one_seed_ranks_nothing():
+    values = {"bn": {0: 78.66}, "gn:4": {0: 78.2}, "ln": {0: 78.0}}
+    assert all(not difference.is_real() for difference in paired_differences(values))
+    assert verdict(values) == (
+        "No ranking is justified by one seed. Train at least 3 seeds, for example with --seeds 3."
+    )
+    assert "no ranking is justified" in str(paired_differences(values)[0])
+    apart = {"bn": by_seed([90.0, 91.0]), "ln": {2: 80.0, 3: 81.0}}
+    assert verdict(apart) == (
+        "No ranking is justified by runs without a common seed. Train the same seeds with each spec, at least 3, as "
+        "--seeds 3 does."
+    )
+    assert verdict(apart | {"ln": {1: 80.0, 2: 81.0}}).startswith("No ranking is justified by one common seed.")
+
+
+def test_seeds_that_diverged_are_not_called_missing():
+    nan = math.nan
+    assert verdict({"bn": by_seed([90.0, nan, nan]), "ln": by_seed([91.0, 91.1, 91.0])}) == (
+        "No ranking is justified by the seeds that did not diverge. Lower the learning rate, or leave out what "
+        "diverges. bn diverged in 2 of 3 seeds."
+    )
+
+
+def test_a_spec_with_one_common_seed_is_left_out_of_the_verdict():
+    values = {"bn": by_seed([90.0, 90.2, 90.1]), "ln": by_seed([90.1, 90.2, 90.15])}
+    said = verdict(values)
+    assert verdict(values | {"gn": {0: 99.5}, "in": {0: 9.5}}) == (
+        f"{said} gn and in share fewer than 2 seeds with each of the others and are left out."
+    )
+
+
+def test_pairs_without_common_seeds_are_named():
+    pair = [90.0, 90.3]
+    values = {"a": by_seed(pair), "b": by_seed([90.1, 90.1]), "c": {2: 90.0, 3: 90.1}, "d": {2: 90.0, 3: 90.2}}
+    said = verdict(values)
+    assert said.startswith("No difference shown between a, b, c and d: 2 seeds detect")
+    assert said.endswith(" Too few common seeds to compare a with c, a with d, b with c and b with d.")
+
+
+def test_three_runs_of_one_network_are_not_told_apart():
+    """Three labels on runs of one and the same network: what the spread of seeds alone gives."""
+    accuracies = np.random.default_rng(4).normal(78.3, 0.35, size=(3, 3))
+    values = {label: by_seed(row) for label, row in zip(["bn", "gn:4", "ln"], accuracies, strict=True)}
+    assert verdict(values, resolution=0.01).startswith("No difference shown between bn, gn:4 and ln: 3 seeds detect")
+
+
+def test_only_common_seeds_and_finite_values_are_paired():
+    values = {"a": {0: 1.0, 1: 2.0, 2: 4.0, 3: math.nan}, "b": {1: 1.0, 2: 2.0, 3: 3.0, 5: 9.0}}
+    [difference] = paired_differences(values)
+    assert (difference.seeds, difference.mean) == (2, 1.5)
+
+
+def test_verdict_names_the_equals_of_the_best():
+    rng = np.random.default_rng(5)
+    luck = 0.1 * rng.normal(size=(3, 5))
+    means = {"bn": 90.0, "gn:4": 90.01, "ln": 80.0}
+    values = {label: by_seed(mean + row) for (label, mean), row in zip(means.items(), luck, strict=True)}
+    said = verdict(values)
+    assert "bn beats ln by" in said and "gn:4 beats ln by" in said
+    assert "No difference shown between" in said
+    assert verdict({"bn": {0: 98.0}, "ln": {}}) == "Only bn ended with an accuracy: 98.00 %."
+
+
+def test_a_spec_that_diverged_wins_nothing_and_is_named():
+    nan = math.nan
+    assert verdict({"bn": {0: nan}}) == (
+        "No run ended with an accuracy, so that there is nothing to compare. bn diverged in 1 of 1 seeds."
+    )
+    assert verdict({"bn": {0: 98.0}, "ln": {0: nan}}) == (
+        "Only bn ended with an accuracy: 98.00 %. ln diverged in 1 of 1 seeds."
+    )
+    steady = by_seed(np.array([97.0, 97.1, 97.05, 96.9, 97.0]))
+    lucky = {0: 98.9, 1: 98.8, 2: nan, 3: nan, 4: nan}
+    assert verdict({"none": lucky, "gn:2": steady}, resolution=0.01) == (
+        "No ranking is justified: what is better in the mean diverged with other seeds. none diverged in 3 of 5 seeds."
+    )
+    worse = {0: 90.0, 1: 90.1, 2: 89.9, 3: 90.05, 4: nan}
+    said = verdict({"none": worse, "gn:2": steady}, resolution=0.01)
+    assert said.startswith("gn:2 beats none by 7.") and said.endswith(". none diverged in 1 of 5 seeds.")
+
+
+def test_each_number_of_seeds_detects_its_own_differences():
+    alike = {seed: 99 + 0.1 * (seed % 3) for seed in range(10)}
+    other = {seed: 99 + 0.1 * (seed % 2) for seed in range(10)}
+    said = verdict({"bn": alike, "gn:2": other, "ln": {0: 98.0, 1: 99.5}})
+    pairs = {d.seeds: d for d in paired_differences({"bn": alike, "gn:2": other})}
+    assert re.fullmatch(
+        "No difference shown between bn, gn:2 and ln: 10 seeds detect only differences over "
+        r"0\.\d\d points, 2 seeds detect only differences over [12]\d\.\d\d points\.",
+        said,
+    )
+    assert pairs[10].detectable < 0.3
+
+
+def test_two_seeds_far_apart_detect_nothing():
+    said = verdict({"bn": {0: 10.0, 1: 90.0}, "ln": {0: 80.0, 1: 30.0}})
+    assert said == "No difference shown between bn and ln: 2 seeds that spread so far detect no difference at all."
+
+
+def first_seeds(values, count):
+    return {label: {seed: value for seed, value in seeds.items() if seed < count} for label, seeds in values.items()}
+
+
+@pytest.mark.parametrize("specs", [2, 3])
+@pytest.mark.parametrize("looks", [(3,), (3, 5, 10), tuple(range(3, 11))])
+def test_equal_models_stay_equal_however_often_one_looks(specs, looks):
+    """A thousand comparisons that stop as soon as a difference is shown: with seeds added, at most 7.5 % stop."""
+    rng, called = np.random.default_rng(5), 0
+    for _ in range(1000):
+        values = {label: by_seed(map(float, rng.normal(98, 0.2, max(looks)).round(2))) for label in "abc"[:specs]}
+        before = []
+        for count in looks:
+            seen = first_seeds(values, count)
+            if any(d.is_real() for d in paired_differences(seen, resolution=0.01, looks=before)):
+                called += 1
+                break
+            before.append(seen)
+    # Two standard deviations of what a thousand draws tell.
+    assert called <= 1000 * (0.075 if len(looks) > 1 else 0.05) + 2 * math.sqrt(1000 * 0.075 * 0.925)
+
+
+def test_levels_of_all_looks_stay_together_below_the_promise():
+    assert level_of_look(1) == pytest.approx(0.05)
+    assert sum(level_of_look(number) for number in range(1, 60)) == pytest.approx(0.075)
+
+
+def test_the_same_seeds_again_are_the_same_look():
+    ten = {"a": by_seed(np.arange(10.0)), "b": by_seed(np.arange(10.0) % 3)}
+    three, five = first_seeds(ten, 3), first_seeds(ten, 5)
+    assert look_number(ten, "a", "b", []) == 1
+    assert look_number(ten, "a", "b", [three]) == 2
+    assert look_number(ten, "a", "b", [three, ten]) == look_number(ten, "a", "b", [three, three, ten, five]) == 2
+    assert look_number(ten, "a", "b", [three, five]) == 3
+    assert look_number(three, "a", "b", [three, five, ten]) == 1
+    assert paired_differences(ten, looks=[ten]) == paired_differences(ten)
+
+
+def test_what_was_no_look_at_these_runs_does_not_count():
+    ten = {"a": by_seed(np.arange(10.0)), "b": by_seed(np.arange(10.0) % 3)}
+    three = first_seeds(ten, 3)
+    other = {"a": {0: 5.0, 1: 5.0, 2: 5.0}, "b": three["b"]}
+    for look in (other, first_seeds(ten, 1), {"a": three["a"]}, {"c": three["a"], "b": three["b"]}, {}):
+        assert look_number(ten, "a", "b", [look]) == 1
+    # A spec that is added is compared for the first time; the others are not looked at again.
+    wider = ten | {"c": by_seed(np.arange(10.0) ** 0.5)}
+    assert [d.look for d in paired_differences(wider, looks=[ten])] == [1, 1, 1]
+    assert [d.look for d in paired_differences(wider, looks=[three])] == [2, 1, 1]
+
+
+def test_a_later_look_is_stricter_and_says_so():
+    rng = np.random.default_rng(3)
+    values = {"a": by_seed(rng.normal(98.35, 0.2, 5)), "b": by_seed(rng.normal(98, 0.2, 5))}
+    [first], [second] = paired_differences(values), paired_differences(values, looks=[first_seeds(values, 3)])
+    assert (second.mean, second.half_width, second.p) == (first.mean, first.half_width, first.p)
+    assert second.p_adjusted == pytest.approx(min(1.0, 4 * first.p_adjusted))
+    assert second.detectable > first.detectable
+    moved = values["a"] | {}
+    by = second.detectable - second.mean
+    for factor, real in ((0.999, False), (1.001, True)):
+        shifted = {seed: value + second.mean * (factor - 1) + factor * by for seed, value in moved.items()}
+        found = {"a": shifted, "b": values["b"]}
+        assert paired_differences(found, looks=[first_seeds(found, 3)])[0].is_real() is real
+    said = about_looks([second])
+    assert "look 2" in said and "1.25 %" in said and "7.5 %" in said
+
+
+def test_what_more_seeds_cost_is_said_before_they_are_trained():
+    equal = {"a": by_seed([1.0, 2.0, 3.0]), "b": by_seed([2.0, 1.0, 3.0])}
+    assert "1.25 %" in about_looks(paired_differences(equal))
+    apart = {"a": by_seed([1.0, 1.1, 1.2]), "b": by_seed([9.0, 9.2, 9.1])}
+    assert about_looks(paired_differences(apart)) == ""
+    assert about_looks(paired_differences({"a": {0: 1.0}, "b": {0: 2.0}})) == "" == about_looks([])
+
+
+def test_what_seeds_detect_is_told_of_every_pair_not_of_the_widest_alone():
+    close, wide = [90.0, 90.1, 90.05], [90.0, 95.0, 85.0]
+    values = {"a": by_seed(close), "b": by_seed([90.1, 90.0, 90.1]), "c": by_seed(wide)}
+    sizes = [f"{d.detectable:.2f}" for d in paired_differences(values)]
+    assert float(sizes[0]) < 1 < 10 < float(sizes[1])
+    said = verdict(values)
+    assert f"over {sizes[0]} to {max(sizes, key=float)} points, depending on the pair" in said
+    values["c"] = by_seed([0.0, 99.0, 50.0])
+    assert "none at all between pairs that spread too far" in verdict(values)
+
+
+def test_sentences_of_one_pair_never_contradict_themselves():
+    nan = math.nan
+    [apart] = paired_differences({"bn": {0: 90.0}, "ln": {1: 91.5}})
+    assert "nan" not in str(apart) and "share no seed" in str(apart)
+    steady, lucky = by_seed([97.0, 97.1, 97.05]), {0: 98.9, 1: 98.8, 2: 98.9, 3: nan}
+    [found] = paired_differences({"none": lucky, "gn:2": steady})
+    assert found.is_significant() and not found.is_real() and found.better == "none"
+    assert "beats" not in str(found) and "no ranking" in str(found) and "none" in str(found)
+    assert verdict({"none": lucky, "gn:2": steady}).startswith("No ranking is justified")
+
+
+def test_the_verdict_names_no_best_where_means_are_equal():
+    assert best_in_mean({"a": 90.004, "b": 90.0, "c": 89.99}) == ["a", "b"]
+    values = {
+        "bn": by_seed([90.0, 90.2, 90.1]), "ln": by_seed([90.1, 90.0, 90.2]), "in": by_seed([80.0, 80.1, 80.2]),
+        "gn": by_seed([90.0, 90.1, 90.0]),
+    }  # fmt: skip
+    said = verdict(values)
+    assert "bn and ln are equal in the mean." in said and "the best in the mean" not in said
+    assert "gn is not shown to differ from them." in said

@@ -1,0 +1,155 @@
+"""Augmentation presets: what happens to the training images, as data; the layers are built on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfnorm.arrays import to_array
+from tfnorm.errors import DataError, whole_number
+from tfnorm.registry import Registry
+
+if TYPE_CHECKING:
+    import keras
+
+# Stands for the mean of the data in the tables below.
+_MEAN = "mean"
+# Fills what an image lost where the mean of the data is not given.
+_MID_GREY = 127.5
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The layers of one augmentation, in order: (class name in ``augment_layers``, arguments)."""
+
+    description: str
+    layers: tuple[tuple[str, dict[str, Any]], ...] = ()
+
+
+_REFLECT = {"fill_mode": "reflect"}
+_CUTOUT = ("Cutout", {"size": 16, "probability": 0.5, "fill_value": _MEAN})
+
+PRESETS: Registry[Preset] = Registry("augmentation", DataError)
+PRESETS.add("none", Preset("no augmentation"))
+PRESETS.add(
+    "shift",
+    Preset(
+        "rotation ±10°, shift ±6 %, zoom ±8 %: gentle, for small grey images",
+        (("RandomAffine", {"rotation": 10.0, "translation": 0.06, "zoom": 0.08}),),
+    ),
+)
+PRESETS.add(
+    "nudge",
+    Preset(
+        "rotation ±5°, shift ±4 %, zoom ±4 %: for small networks that underfit with 'shift'",
+        (("RandomAffine", {"rotation": 5.0, "translation": 0.04, "zoom": 0.04}),),
+    ),
+)
+PRESETS.add(
+    "A",
+    Preset("rotation ±5°, horizontal shear ±5°", (("RandomAffine", {"rotation": 5.0, "shear": 5.0}),)),
+)
+PRESETS.add(
+    "B",
+    Preset(
+        "flip p 0.2; shift 10 %, scale 10 %, rotation 15° together p 0.25; 16x16 cutout p 0.5; to grey p 0.15",
+        (
+            ("RandomFlip", {"probability": 0.2}),
+            ("RandomAffine", {"translation": 0.1, "zoom": 0.1, "rotation": 15.0, "probability": 0.25, **_REFLECT}),
+            _CUTOUT,
+            ("RandomGray", {"probability": 0.15}),
+        ),
+    ),
+)
+PRESETS.add(
+    "C",
+    Preset(
+        "flip p 0.5; shift 10 %; 16x16 cutout p 0.5",
+        (("RandomFlip", {"probability": 0.5}), ("RandomShift", {"translation": 0.1, **_REFLECT}), _CUTOUT),
+    ),
+)
+PRESETS.add("D", Preset("rotation ±7°", (("RandomAffine", {"rotation": 7.0}),)))
+PRESETS.add(
+    "E",
+    Preset(
+        "RandAugment (2 operations of magnitude 9) p 0.25",
+        (("RandAugment", {"operations": 2, "magnitude": 9, "probability": 0.25}),),
+    ),
+)
+PRESETS.add(
+    "flip_shift",
+    Preset(
+        "flip p 0.5; shift by up to 1/8 of the side in whole pixels: the custom for CIFAR",
+        (("RandomFlip", {"probability": 0.5}), ("RandomShift", {"translation": 0.125, "fill_value": _MEAN})),
+    ),
+)
+PRESETS.add("flip", Preset("flip p 0.5", (("RandomFlip", {"probability": 0.5}),)))
+PRESETS.add(
+    "flip_nudge",
+    Preset(
+        "flip p 0.5; shift by up to 1/16 of the side in whole pixels, mirrored: for small networks that underfit",
+        (("RandomFlip", {"probability": 0.5}), ("RandomShift", {"translation": 0.0625, **_REFLECT})),
+    ),
+)
+
+#: Name and one-line description of every augmentation.
+AUGMENTATIONS: Registry[str] = Registry("augmentation", DataError)
+for _name, _preset in PRESETS.items():
+    AUGMENTATIONS.add(_name, _preset.description)
+
+
+def augmentation(
+    name: str, *, seed: int, mean: float | Sequence[float] | np.ndarray | None = None, switch: bool = False
+) -> keras.layers.Layer | None:
+    """Return the layer that augments training images, to stand at the head of the training model.
+
+    It takes raw pixels 0..255 (batch, height, width, channels), any dtype, and returns float32 of the same shape. It
+    does nothing when called with ``training=False``. Its random state is saved with the model's weights, so that a
+    resumed run draws what the uninterrupted one would have drawn.
+
+    Args:
+        name: A name of ``AUGMENTATIONS``.
+        seed: Seed of the random draws, 0 or more; the same seed gives the same images.
+        mean: Mean of the data in pixel units, one value or one a channel: fills cutouts, and the border that
+            ``flip_shift`` moves in. Default: 127.5, mid-grey.
+        switch: Whether ``turn(False)`` of the layer stops it, also while a model trains.
+
+    Returns:
+        The layer, or None for ``"none"``.
+
+    Raises:
+        DataError: If the name is unknown or an argument out of range.
+    """
+    preset = PRESETS[name]
+    seed = whole_number("seed", seed, 0, error=DataError)
+    fill = _check_mean(mean)
+    if not preset.layers:
+        return None
+    from tfnorm.datasets.augment.create import layers as augment_layers
+
+    layers = []
+    for index, (kind, arguments) in enumerate(preset.layers):
+        # Seeds of neighbouring runs and layers must not give related streams.
+        state = int(np.random.SeedSequence([int(seed), index]).generate_state(1)[0] >> 1)
+        filled = {key: fill if value is _MEAN else value for key, value in arguments.items()}
+        layers.append(getattr(augment_layers, kind)(seed=state, **filled))
+    return augment_layers.Augmentation(layers, switch=switch, name=f"augmentation_{name}")
+
+
+def _check_mean(mean: float | Sequence[float] | np.ndarray | None) -> float | list[float]:
+    if mean is None:
+        return _MID_GREY
+    try:
+        values = to_array(mean).astype(np.float64)
+    except (TypeError, ValueError):
+        values = np.full(1, np.nan)
+    if values.ndim > 1 or not values.size or not np.isfinite(values).all() or values.min() < 0 or values.max() > 255:
+        raise DataError(
+            f"`mean` must be in pixel units 0..255, one value or one a channel. Received: mean={mean!r}. "
+            "Pass the data set's mean."
+        )
+    filled: float | list[float] = values.tolist()
+    return filled

@@ -1,0 +1,281 @@
+"""Layers that move the pixels of images: affine transforms, flips, shifts by whole pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfnorm.datasets.augment.base import RandomImageLayer, change_where, check_fill_value, within
+from tfnorm.errors import DataError, unknown
+
+
+@keras.saving.register_keras_serializable("tfnorm")
+class RandomAffine(RandomImageLayer):
+    """Rotation, shear, zoom and translation, drawn for each image and done in one resampling.
+
+    Keras has a layer for each. In a row they interpolate the image again and again, which blurs it, and each costs a
+    pass over the batch; here the matrices are multiplied and the image is resampled once (bilinear).
+
+    With probability ``probability`` an image is transformed by
+
+        p' = c + t + R(a) · H(s) · (1 + z) · (p - c)
+
+    about its centre c, where a, s, z and t are uniform in ± the given limits; H shears along x (``x += tan(s)·y``).
+
+    Args:
+        rotation: Largest angle, degrees, 0..180.
+        shear: Largest shear angle along x, degrees, 0..80.
+        translation: Largest shift, as a fraction of the height and of the width, 0..1.
+        zoom: Largest change of scale, a fraction, 0..0.99.
+        probability: Probability that an image is transformed, 0..1.
+        fill_mode: What lies outside the image: "constant", "nearest", "reflect" or "wrap".
+        fill_value: For "constant": the value, in pixel units.
+        seed: Seed of the draws.
+        **kwargs: Arguments of a Keras layer.
+
+    Input and output shape: (batch, height, width, channels).
+    """
+
+    def __init__(
+        self,
+        *,
+        rotation: float = 0.0,
+        shear: float = 0.0,
+        translation: float = 0.0,
+        zoom: float = 0.0,
+        probability: float = 1.0,
+        fill_mode: str = "constant",
+        fill_value: float = 0.0,
+        seed: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(seed=seed, **kwargs)
+        self.rotation = within("rotation", rotation, 180)
+        self.shear = within("shear", shear, 80)
+        self.translation = within("translation", translation, 1)
+        self.zoom = within("zoom", zoom, 0.99)
+        self.probability = within("probability", probability, 1)
+        self.fill_mode = _check_fill_mode(fill_mode, ("constant", "nearest", "reflect", "wrap"))
+        self.fill_value = within("fill_value", fill_value, 255)
+
+    def augment(self, images: Any) -> Any:
+        """Return the images, each transformed by parameters of its own."""
+        draws = self.uniform(ops.shape(images)[0], 6)
+        if self.probability == 1:
+            return self._transform(images, draws)
+        return change_where(images, draws[:, 0] < self.probability, self._transform, draws)
+
+    def _transform(self, images: Any, draws: Any) -> Any:
+        shape = ops.shape(images)
+
+        def signed(index: int, limit: float) -> Any:
+            return (2 * draws[:, index] - 1) * limit
+
+        angle = signed(1, np.pi / 180 * self.rotation)
+        slant = ops.tan(signed(2, np.pi / 180 * self.shear))
+        scale = 1 + signed(3, self.zoom)
+        cos, sin = scale * ops.cos(angle), scale * ops.sin(angle)
+        # y points down, so that a positive angle turns counter-clockwise.
+        forward = (cos, cos * slant + sin, -sin, cos - sin * slant)
+        shift_x = signed(4, self.translation) * ops.cast(shape[2], "float32")
+        shift_y = signed(5, self.translation) * ops.cast(shape[1], "float32")
+        return transform_images(images, forward, shift_x, shift_y, self.fill_mode, self.fill_value)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        names = ("rotation", "shear", "translation", "zoom", "probability", "fill_mode", "fill_value")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def transform_images(
+    images: Any,
+    forward: tuple[Any, Any, Any, Any],
+    shift_x: Any,
+    shift_y: Any,
+    fill_mode: str = "constant",
+    fill_value: float = 0.0,
+) -> Any:
+    """Return each image moved by p' = c + shift + F·(p - c) about its centre c, bilinear.
+
+    Args:
+        images: float32 (batch, height, width, channels).
+        forward: The elements xx, xy, yx, yy of F, each (batch,).
+        shift_x: Shift to the right in pixels (batch,).
+        shift_y: Shift downwards in pixels (batch,).
+        fill_mode: As in ``keras.ops.image.affine_transform``.
+        fill_value: For "constant": the value.
+    """
+    shape = ops.shape(images)
+    center_y = (ops.cast(shape[1], "float32") - 1) / 2
+    center_x = (ops.cast(shape[2], "float32") - 1) / 2
+    xx, xy, yx, yy = forward
+    determinant = xx * yy - xy * yx
+    # The kernel wants the way back, from a pixel of the result to its origin.
+    xx, xy, yx, yy = yy / determinant, -xy / determinant, -yx / determinant, xx / determinant
+    back_x, back_y = center_x + shift_x, center_y + shift_y
+    zero = ops.zeros_like(xx)
+    offset_x = center_x - xx * back_x - xy * back_y
+    offset_y = center_y - yx * back_x - yy * back_y
+    if keras.backend.backend() == "torch":  # where Keras's own goes through one image after another
+        rows, columns = (ops.cast(ops.arange(side), "float32") for side in shape[1:3])
+
+        def origins(of_x: Any, of_y: Any, offset: Any) -> Any:
+            across, down = of_x[:, None, None] * columns, of_y[:, None, None] * rows[:, None]
+            return across + down + offset[:, None, None]
+
+        return resample(images, origins(yx, yy, offset_y), origins(xx, xy, offset_x), fill_mode, fill_value)
+    return ops.image.affine_transform(
+        images,
+        ops.stack([xx, xy, offset_x, yx, yy, offset_y, zero, zero], axis=1),
+        interpolation="bilinear",
+        fill_mode=fill_mode,
+        fill_value=fill_value,
+        data_format="channels_last",
+    )
+
+
+def resample(images: Any, y: Any, x: Any, fill_mode: str, fill_value: float) -> Any:
+    """Return what lies at places between the pixels of each image, bilinear.
+
+    Args:
+        images: float32 (batch, height, width, channels).
+        y: Row of each place, float32 (batch, new height, new width).
+        x: Column of each place, of the same shape.
+        fill_mode: As in ``keras.ops.image.affine_transform``.
+        fill_value: For "constant": the value.
+    """
+    batch, height, width, channels = ops.shape(images)
+    pixels = ops.reshape(images, (-1, channels))
+    first = ops.arange(batch, dtype="int32")[:, None, None] * (height * width)
+
+    def taps(place: Any, side: int) -> list[tuple[Any, Any, Any]]:
+        """Return position, weight and whether it is inside, of the pixels before and behind each place."""
+        low = ops.floor(place)
+        share, low = place - low, ops.cast(low, "int32")
+        found = []
+        for index, weight in ((low, 1 - share), (low + 1, share)):
+            inside = ops.logical_and(index >= 0, index < side)
+            if fill_mode == "wrap":
+                index = ops.mod(index, side)
+            elif fill_mode == "reflect":
+                index = ops.mod(index, 2 * side)
+                index = ops.minimum(index, 2 * side - 1 - index)
+            found.append((ops.clip(index, 0, side - 1), weight, inside))
+        return found
+
+    total = 0.0
+    for row, down, row_inside in taps(y, height):
+        for column, across, column_inside in taps(x, width):
+            values = ops.take(pixels, first + row * width + column, axis=0)
+            if fill_mode == "constant":
+                inside = ops.logical_and(row_inside, column_inside)
+                values = ops.where(inside[..., None], values, fill_value)
+            total = total + (down * across)[..., None] * values
+    return total
+
+
+@keras.saving.register_keras_serializable("tfnorm")
+class RandomFlip(RandomImageLayer):
+    """Some images are mirrored left to right.
+
+    Args:
+        probability: Probability for each image, 0..1.
+        seed: Seed of the draws.
+        **kwargs: Arguments of a Keras layer.
+
+    Input and output shape: (batch, height, width, channels).
+    """
+
+    def __init__(self, *, probability: float = 0.5, seed: int, **kwargs: Any) -> None:
+        super().__init__(seed=seed, **kwargs)
+        self.probability = within("probability", probability, 1)
+
+    def augment(self, images: Any) -> Any:
+        """Return the images, some of them mirrored."""
+        chosen = self.uniform(ops.shape(images)[0]) < self.probability
+        return change_where(images, chosen, lambda part: ops.flip(part, axis=2))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), "probability": self.probability}
+
+
+@keras.saving.register_keras_serializable("tfnorm")
+class RandomShift(RandomImageLayer):
+    """Each image is moved by whole pixels, which needs no interpolation.
+
+    Every shift of -m..m pixels is as likely, m = round(translation · side); both directions are drawn apart. This is
+    what "pad by m and crop at random" does.
+
+    Args:
+        translation: Largest shift, as a fraction of the height and of the width, 0..1.
+        fill_mode: What moves in: "constant", "nearest" or "reflect" (which repeats the edge: cba|abc|cba).
+        fill_value: For "constant": one value, or one a channel, in pixel units.
+        seed: Seed of the draws.
+        **kwargs: Arguments of a Keras layer.
+
+    Input and output shape: (batch, height, width, channels).
+    """
+
+    def __init__(
+        self,
+        *,
+        translation: float = 0.125,
+        fill_mode: str = "constant",
+        fill_value: float | Sequence[float] = 0.0,
+        seed: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(seed=seed, **kwargs)
+        self.translation = within("translation", translation, 1)
+        self.fill_mode = _check_fill_mode(fill_mode, ("constant", "nearest", "reflect"))
+        self.fill_value = fill_value
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Check the fill value against the number of channels."""
+        check_fill_value(self.fill_value, input_shape[-1])
+        self.built = True
+
+    def augment(self, images: Any) -> Any:
+        """Return the images, each moved by a shift of its own."""
+        batch, height, width, channels = ops.shape(images)
+        draws = self.uniform(2, batch, 1)
+        row, row_inside = self._origin(draws[0], height)
+        column, column_inside = self._origin(draws[1], width)
+        first = ops.arange(batch, dtype="int32")[:, None] * (height * width)
+        index = (first + row * width)[:, :, None] + column[:, None, :]
+        pixels = ops.reshape(images, (-1, channels))
+        if self.fill_mode == "constant":
+            # What lies outside is looked up in one pixel more, behind the last.
+            fill = ops.convert_to_tensor(np.reshape(np.asarray(self.fill_value, np.float32), (1, -1)))
+            pixels = ops.concatenate([pixels, ops.broadcast_to(fill, (1, channels))], axis=0)
+            inside = row_inside[:, :, None] * column_inside[:, None, :]
+            index = inside * index + (1 - inside) * (batch * height * width)
+        moved = ops.take(pixels, ops.reshape(index, (-1,)), axis=0)
+        return ops.reshape(moved, (batch, height, width, channels))
+
+    def _origin(self, draw: Any, side: Any) -> tuple[Any, Any]:
+        """Return where each row (or column) of the result comes from, and 1 where that was inside the image."""
+        most = ops.round(self.translation * ops.cast(side, "float32"))
+        shift = ops.cast(ops.floor(draw * (2 * most + 1)) - most, "int32")
+        place = ops.arange(side, dtype="int32")[None, :] + shift
+        inside = ops.cast(ops.logical_and(place >= 0, place < side), "int32")
+        if self.fill_mode == "reflect":
+            place = ops.where(place < 0, -place - 1, place)
+            place = ops.where(place >= side, 2 * side - 1 - place, place)
+        return ops.clip(place, 0, side - 1), inside
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        names = ("translation", "fill_mode", "fill_value")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _check_fill_mode(mode: str, modes: Sequence[str]) -> str:
+    if mode not in modes:
+        raise DataError(unknown("fill_mode", mode, modes))
+    return mode

@@ -1,0 +1,1 @@
+"""One comparison: its runs, its tables, its pictures and its page."""

@@ -1,0 +1,83 @@
+"""The configuration of the runs of a comparison, as its page shows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfnorm.experiments.settings import CLASSES, FINGERPRINT, given_data, settings_of
+from tfnorm.text import DASH
+from tfnorm.training.runs import Run
+
+
+def configuration(groups: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
+    """Return what all specs share and what differs between them, and everything of the first run of each."""
+    first = {label: runs[0] for label, runs in groups.items()}
+    settings = {label: _facts(run, list(first.values())) for label, run in first.items()}
+    keys = list(dict.fromkeys(key for facts in settings.values() for key in facts))
+    shared, differing = [], []
+    for key in keys:
+        values = [facts.get(key, DASH) for facts in settings.values()]
+        if len(set(values)) == 1:
+            shared.append((key, values[0]))
+        else:
+            most = max(map(values.count, values))
+            cells = [{"text": value, "odd": values.count(value) < most} for value in values]
+            differing.append({"key": key, "cells": cells})
+    return {
+        "labels": list(groups),
+        "shared": shared,
+        "differing": differing,
+        "files": [
+            {"label": label, "layers": _layers(run), "text": json.dumps(run.config, indent=1, ensure_ascii=False)}
+            for label, run in first.items()
+        ],
+    }
+
+
+def _facts(run: Run, runs: Sequence[Run]) -> dict[str, str]:
+    """Return everything that was set or found for a run among others, name to value, but for its layers."""
+    config = run.config
+    settings, data, versions = settings_of(run, runs), config["data"], config["versions"]
+    settings = {key: value for key, value in settings.items() if key not in (FINGERPRINT, CLASSES)}
+    facts: dict[str, Any] = {
+        "trainable parameters": f"{config['trainable_parameters']:,}",
+        "norm layers": _norm_layers(run),
+        "variables with a penalty": len(config["regularized"]),
+        **{key: value for key, value in settings.items() if not key.startswith("recipe ")},
+        **{key: value for key, value in settings.items() if key.startswith("recipe ")},
+        **({"dataset": f"{given}, given to Python"} if (given := given_data(config)) else {}),
+        "training images": f"{data['train_images']:,}",
+        "test images": f"{data['test_images']:,}",
+        "image": " × ".join(map(str, data["input_shape"])),
+        "classes": data["num_classes"],
+        FINGERPRINT: data["fingerprint"][:16],
+        "first seed's initial kernels": config["initial_kernels"],
+        **{name: value for name, value in versions.items() if name != "revision"},
+        "git revision": versions.get("revision") and versions["revision"][:16],
+        **config["machine"],
+    }
+    return {key.replace("_", " "): DASH if value is None else str(value) for key, value in facts.items()}
+
+
+def _norm_layers(run: Run) -> str:
+    kinds = [layer["class"] for layer in run.config["layers"] if "Normalization" in layer["class"]]
+    kinds = [kind for kind in kinds if kind != "Normalization"]  # that of the pixels
+    return f"{len(kinds)} {kinds[0]}" if kinds else "none"
+
+
+def _layers(run: Run) -> list[dict[str, str]]:
+    """Return the layers that were built: name, class, output and the arguments that say what it does."""
+    rows = []
+    for layer in run.config["layers"]:
+        others = {key: value for key, value in layer.items() if key not in ("name", "class", "shape")}
+        rows.append(
+            {
+                "name": layer["name"],
+                "kind": layer["class"],
+                "shape": " × ".join(map(str, layer["shape"])),
+                "arguments": ", ".join(f"{key}={value}" for key, value in others.items()),
+            }
+        )
+    return rows

@@ -1,0 +1,163 @@
+"""Whether a trained network tells classes apart, or is right no more often than someone who guesses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tfnorm.errors import RunError
+from tfnorm.experiments.statistics import is_or_are, listed
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tfnorm.training.runs import Run
+
+# Standard deviations above chance. The normal distribution leaves 0.1 % beyond; few images of a class leave more.
+LEAST_SCORE = 3.0
+# Classes are called unequal where the largest has so many times the images of the smallest.
+UNEQUAL = 1.5
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What the predictions of the runs of one spec say besides their accuracy, means over seeds.
+
+    Args:
+        accuracy: In percent.
+        balanced: Mean over the classes of the share that is recognized, in percent.
+        chance: The balanced accuracy of an answer that does not depend on the image, in percent.
+        largest: The accuracy of always answering the largest class of the test images, in percent.
+        largest_class: Its name.
+        unequal: Whether the classes differ much in size, so that the accuracy says less than the balanced one.
+        score: By how many standard deviations the balanced accuracy is above chance.
+    """
+
+    accuracy: float
+    balanced: float
+    chance: float
+    largest: float
+    largest_class: str
+    unequal: bool
+    score: float
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the answers are not shown to depend on the images."""
+        return self.score < LEAST_SCORE
+
+
+def balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
+    r"""Return the balanced accuracy, 0..1, and by how many standard deviations it is above that of guessing.
+
+    Guessing is what it would be if the same answers were given to the images in another order: its balanced accuracy is
+    :math:`1/K` on the average, for :math:`K` classes that have test images, whatever the answers are. The standard
+    deviation over all orders is exact. Answers that are all the same have none, and are 0 above.
+
+    Args:
+        labels: True classes (images,).
+        predicted: Predicted ones.
+
+    Example:
+        >>> balanced_accuracy(np.array([0, 0, 0, 1]), np.array([0, 0, 0, 0]))
+        (0.5, 0.0)
+
+    References:
+        Hoeffding, 1951, A combinatorial central limit theorem, Annals of Mathematical Statistics 22.
+    """
+    import numpy as np
+
+    classes, places = np.unique(np.concatenate([labels, predicted]), return_inverse=True)
+    true, said = np.split(places, 2)
+    sizes, answers = (np.bincount(each, minlength=len(classes)) for each in (true, said))
+    present = sizes > 0
+    # What an image of one class adds for an answer.
+    worth = np.diag(np.divide(1.0, sizes, out=np.zeros(len(classes)), where=present)) / present.sum()
+    hits = np.bincount(true[true == said], minlength=len(classes))
+    reached = float(np.mean(hits[present] / sizes[present]))
+    rows, columns = worth @ answers / len(labels), sizes @ worth / len(labels)
+    centred = worth - rows[:, None] - columns[None, :] + sizes @ rows / len(labels)
+    spread = math.sqrt(float(sizes @ centred**2 @ answers) / max(len(labels) - 1, 1))
+    above = reached - 1 / float(present.sum())
+    return reached, above / spread if spread > 1e-12 else 0.0
+
+
+def learned(runs: Sequence[Run]) -> Learned | None:
+    """Return what the predictions of runs of one spec say, None where none that did not diverge has any.
+
+    Args:
+        runs: Finished ones that differ in the seed alone.
+    """
+    import numpy as np
+
+    found = []
+    for run in runs:
+        if run.status != "finished":
+            continue
+        try:
+            labels, logits = run.labels, run.logits
+        except RunError:  # said where the predictions themselves are shown
+            continue
+        if not len(labels):
+            continue
+        predicted = logits.argmax(-1)
+        sizes = np.bincount(labels)
+        present = sizes[sizes > 0]
+        reached, score = balanced_accuracy(labels, predicted)
+        names, largest = run.config["data"]["class_names"], int(sizes.argmax())
+        found.append(
+            Learned(
+                accuracy=100 * float((predicted == labels).mean()),
+                balanced=100 * reached,
+                chance=100 / len(present),
+                largest=100 * float(sizes.max() / sizes.sum()),
+                largest_class=str(names[largest] if largest < len(names) else largest),
+                unequal=bool(present.max() >= UNEQUAL * present.min()),
+                score=score,
+            )
+        )
+    if not found:
+        return None
+    accuracy, balanced, score = (
+        math.fsum(getattr(each, name) for each in found) / len(found) for name in ("accuracy", "balanced", "score")
+    )
+    first = found[0]
+    return Learned(
+        accuracy, balanced, first.chance, first.largest, first.largest_class, any(e.unequal for e in found), score
+    )
+
+
+def guessing_notes(known: Mapping[str, Learned | None]) -> list[str]:
+    """Return sentences about the specs that learned nothing, or are right no more often than the largest class.
+
+    Args:
+        known: Label to what is known of it.
+    """
+    told = {label: each for label, each in known.items() if each is not None}
+    empty = [label for label, each in told.items() if each.nothing]
+    low = [label for label, each in told.items() if not each.nothing and each.accuracy <= each.largest]
+    notes = []
+    if empty:
+        most = max(told[label].balanced for label in empty)
+        notes.append(
+            f"{listed(empty)} {is_or_are(empty)} not shown to have learned anything: the answers fit the images no "
+            f"better than answers given without looking (balanced accuracy {_up_to(empty)}{most:.2f} %, by chance "
+            f"{told[empty[0]].chance:.2f} %)."
+        )
+    if empty or low:
+        first = told[(empty or low)[0]]
+        same = f"the largest class, {first.largest_class}," if first.unequal else "one and the same class"
+        notes.append(f"Always answering {same} is right on {first.largest:.2f} % of the images.")
+    if low:
+        do = "does" if len(low) == 1 else "do"
+        notes.append(
+            f"{listed(low)} {is_or_are(low)} right no more often than that, but {do} not guess. Read the balanced "
+            "accuracy."
+        )
+    return notes
+
+
+def _up_to(labels: Sequence[str]) -> str:
+    return "up to " if len(labels) > 1 else ""

@@ -1,0 +1,1 @@
+"""Published comparisons: what was trained and claimed, and what becomes of it when you train it again."""

@@ -1,0 +1,197 @@
+"""Published comparisons as data: what was trained, what was published, and what was claimed. Imports no Keras."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tfnorm.errors import TfnormError, unknown, whole_number
+from tfnorm.experiments.plan import PlannedRun
+from tfnorm.spec import format, parse
+from tfnorm.training.config import TrainConfig, checked
+from tfnorm.training.predict import VIEWS
+from tfnorm.training.runs import slug
+
+FOLDER = Path(__file__).parent
+TEACHER = "teacher"
+
+
+class Published(BaseModel):
+    """What was published of a row.
+
+    Args:
+        accuracy: Test accuracy in percent, of one run.
+        train_accuracy: Training accuracy in percent.
+        misclassified: Test images.
+        as_written: The configuration in the words of its source, where ours differ.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    accuracy: float
+    train_accuracy: float | None = None
+    misclassified: int | None = None
+    as_written: str | None = None
+
+
+class Row(BaseModel):
+    """One configuration.
+
+    Args:
+        norm: Its spec.
+        batch_size: Images a step; default the recipe's.
+        seeds: How many.
+        published: What was published of it; None for one that a claim needs beside them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    norm: str
+    batch_size: int | None = Field(None, ge=1)
+    seeds: int = Field(3, ge=1)
+    published: Published | None = None
+
+    @property
+    def label(self) -> str:
+        """Spec and batch size, such as "gn:4 batch 16"."""
+        return format(parse(self.norm)) + (f" batch {self.batch_size}" if self.batch_size else "")
+
+
+class Claim(BaseModel):
+    """Something that was said of the rows; `tfnorm.experiments.published.claims` examines it.
+
+    Args:
+        says: In a sentence.
+        kind: "better": the first row than each other; "ranking": each row than the next; "slower": the first row needs
+            more epochs than each other; "smaller_gap": the first row's training minus test accuracy than each other's;
+            "steadiest": the accuracies of ``rows`` spread less than those of each list in ``others``.
+        rows: Labels of rows.
+        others: Lists of labels, for "steadiest".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    says: str
+    kind: Literal["better", "ranking", "slower", "smaller_gap", "steadiest"]
+    rows: tuple[str, ...] = Field(min_length=2)
+    others: tuple[tuple[str, ...], ...] = ()
+
+
+class Preset(BaseModel):
+    """A published comparison, or its networks under a better recipe.
+
+    Args:
+        name: Its name, such as "A", or "A+" of the better recipe.
+        title: One line.
+        epoch: Which epoch's test accuracy was published: "last", or "best", chosen on the test set.
+        tolerance: By how many points a faithful mean may stay below the published accuracy.
+        aim: Accuracy in percent that the mean of each row is to reach besides, of a recipe made to be better; with its
+            ``views`` if it has any.
+        views: A name of `tfnorm.training.predict.VIEWS`: the networks after their last epoch are tested once more with
+            logits averaged over these views of each image (test-time augmentation). None for the images as they are
+            alone.
+        settings: Arguments of `tfnorm.training.config.TrainConfig` that all rows share.
+        teacher: Arguments of the run whose network teaches all rows; what is not among them is as in ``settings``. None
+            if they learn from the labels.
+        row: The rows.
+        claim: The claims.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    title: str
+    epoch: Literal["last", "best"] = "last"
+    tolerance: float = Field(0.0, ge=0)
+    aim: float | None = None
+    views: str | None = None
+    settings: dict[str, Any]
+    teacher: dict[str, Any] | None = None
+    row: tuple[Row, ...] = Field(min_length=1)
+    claim: tuple[Claim, ...] = ()
+
+    @model_validator(mode="after")
+    def _rows_known(self) -> Preset:
+        labels = [row.label for row in self.row]
+        named = [label for claim in self.claim for group in (claim.rows, *claim.others) for label in group]
+        if wrong := sorted(set(named) - set(labels)):
+            raise ValueError(f"no row has the label {wrong[0]!r}; there are {labels}")
+        if not self.tolerance and self.aim is None:
+            raise ValueError("a preset needs a tolerance, or an aim")
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"two rows have one label, among {labels}")
+        if self.views is not None:
+            VIEWS[self.views]
+            if self.epoch != "last":
+                raise ValueError(f"views are of the last epoch, and the accuracies are of the {self.epoch}")
+        return self
+
+    def plan_teacher(self, **settings: Any) -> PlannedRun | None:
+        """Return the run whose network teaches the others, in the folder ``TEACHER``, or None if there is none.
+
+        Args:
+            **settings: As for `plan`.
+        """
+        if self.teacher is None:
+            return None
+        given = {key: value for key, value in settings.items() if value is not None}
+        config = checked(TrainConfig, {**self.settings, **self.teacher, **given}).resolved()
+        config.plan()
+        return PlannedRun(Path(TEACHER), config, {"norm": config.norm})
+
+    def plan(self, *, seeds: int | None = None, **settings: Any) -> dict[str, list[PlannedRun]]:
+        """Return label to runs, all of them checked.
+
+        Args:
+            seeds: In place of each row's number.
+            **settings: In place of the preset's, such as precision, data_dir or teacher; None leaves the preset's.
+
+        Raises:
+            TfnormError: If a setting cannot be used.
+        """
+        if seeds is not None:
+            seeds = whole_number("seeds", seeds)
+        given = {key: value for key, value in settings.items() if value is not None}
+        planned = {}
+        for row in self.row:
+            values = {**self.settings, **({"batch_size": row.batch_size} if row.batch_size else {}), **given}
+            config = checked(TrainConfig, {**values, "norm": row.norm}).resolved()
+            config.plan()
+            planned[row.label] = [
+                PlannedRun(
+                    Path(slug(row.label)) / f"seed-{seed}",
+                    config.model_copy(update={"seed": seed}),
+                    {"norm": config.norm, "batch_size": config.batch_size},
+                )
+                for seed in range(seeds or row.seeds)
+            ]
+        return planned
+
+
+def list_presets() -> list[str]:
+    """Return the names of the published comparisons.
+
+    Example:
+        >>> list_presets()
+        ['A', 'A+', 'B', 'B+', 'C', 'C+', 'D', 'D+', 'E', 'E+']
+    """
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+@functools.cache
+def load_preset(name: str) -> Preset:
+    """Return a published comparison by its name; upper or lower case is the same.
+
+    Raises:
+        TfnormError: If there is none of that name.
+    """
+    word = str(name).upper()
+    if word not in list_presets():
+        raise TfnormError(unknown("published comparison", name, list_presets()))
+    content: Mapping[str, Any] = tomllib.loads((FOLDER / f"{word}.toml").read_text(encoding="utf-8"))
+    return checked(Preset, {"name": word, **content})

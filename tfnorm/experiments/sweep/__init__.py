@@ -1,0 +1,1 @@
+"""A sweep: its grid, its runs, its tables and its page."""

@@ -1,0 +1,312 @@
+"""A grid of runs from a TOML file, checked whole before anything starts.
+
+::
+
+    [settings]                  # what all runs share: arguments of TrainConfig
+    dataset = "digits"
+    epochs = 5
+
+    [grid]                      # every combination is a run; a single value need not be a list
+    norm = ["bn", "gn:2", "ln"]
+    l1 = [0, 1e-4]
+    batch_size = { from = 16, to = 128, factor = 2 }
+    learning_rate = { from = 0.05, to = 0.2, step = 0.05 }
+    seeds = 3
+
+    [[exclude]]                 # leaves out every combination that has all of these values
+    norm = "ln"
+    l1 = 1e-4
+
+    [[include]]                 # adds one, the rest from [settings]
+    norm = "none"
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tfnorm.errors import TfnormError, unknown
+from tfnorm.experiments.plan import PlannedRun
+from tfnorm.spec import format, parse, with_penalties
+from tfnorm.training.config import TrainConfig, checked
+from tfnorm.training.runs import slug
+
+AXES = ("norm", "l1", "l2", "batch_size", "learning_rate", "arch", "dropout", "epochs", "augmentation", "precision")
+PENALTIES = ("l1", "l2")
+MOST_RUNS = 100_000
+
+_TABLES = ("settings", "grid", "include", "exclude")
+_SHARED = [key for key in TrainConfig.model_fields if key not in ("norm", "seed")]
+
+
+class Range(BaseModel):
+    """Numbers from one to another, both included.
+
+    Args:
+        start: The first; ``from`` in the file.
+        stop: The last, reached or not passed; ``to`` in the file.
+        step: What is added each time, or
+        factor: what is multiplied by.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, strict=True, allow_inf_nan=False)
+
+    start: float = Field(alias="from")
+    stop: float = Field(alias="to")
+    step: float | None = Field(None, gt=0)
+    factor: float | None = Field(None, gt=1)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Range:
+        if (self.step is None) == (self.factor is None):
+            raise ValueError("a range needs either `step` or `factor`")
+        if self.stop < self.start or (self.factor and self.start <= 0):
+            raise ValueError("a range goes from a smaller to a larger number, and with `factor` from above 0")
+        if self._steps() >= MOST_RUNS:
+            raise ValueError(f"a range has at most {MOST_RUNS:,} numbers")
+        return self
+
+    def _steps(self) -> int:
+        near = 1 + 1e-9  # so that 0.1 + 0.1 + 0.1 reaches 0.3
+        if self.step is not None:
+            return int(min((self.stop - self.start) / self.step * near, MOST_RUNS))
+        return int(min(math.log(self.stop / self.start) / math.log(self.factor or 2) * near, MOST_RUNS))
+
+    def values(self) -> list[int | float]:
+        """Return the numbers, whole ones as int.
+
+        Example:
+            >>> Range(start=16, stop=128, factor=2).values(), Range(start=0, stop=1, step=0.5).values()
+            ([16, 32, 64, 128], [0, 0.5, 1])
+        """
+        if self.step is not None:
+            numbers = [self.start + i * self.step for i in range(self._steps() + 1)]
+        else:
+            numbers = [self.start * (self.factor or 2) ** i for i in range(self._steps() + 1)]
+        return [int(round(n)) if abs(n - round(n)) < 1e-9 else float(f"{n:.12g}") for n in numbers]
+
+
+def load_grid(path: str | Path) -> list[PlannedRun]:
+    """Read a grid file and return its runs, all of them checked, without importing Keras.
+
+    Args:
+        path: A TOML file, see the module.
+
+    Returns:
+        The runs, norm by norm, each once.
+
+    Raises:
+        TfnormError: With a sentence for every mistake in the file: its key, what was received and what is allowed.
+    """
+    path = Path(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise TfnormError(
+            f"The grid file {path} cannot be read: {error.strerror}. Give the path of a TOML file."
+        ) from None
+    except UnicodeDecodeError:
+        raise TfnormError(f"The grid file {path} is not text in UTF-8.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise TfnormError(f"The grid file {path} is not TOML: {error}.") from None
+    return plan_grid(content, where=str(path))
+
+
+def plan_grid(content: Mapping[str, Any], *, where: str = "grid") -> list[PlannedRun]:
+    """Return the runs of a grid given as a mapping; see `load_grid`.
+
+    Example:
+        >>> runs = plan_grid({"grid": {"norm": ["bn", "ln"], "batch_size": [32, 64], "seeds": 1}})
+        >>> [str(run.folder) for run in runs][:2]
+        ['bn/batch_size-32/seed-0', 'bn/batch_size-64/seed-0']
+    """
+    problems: list[str] = [unknown("table", key, _TABLES) for key in content if key not in _TABLES]
+    settings = _settings(_table("settings", content, problems), problems)
+    grid = dict(_table("grid", content, problems))
+    seeds = _seeds(grid.pop("seeds", 3), problems)
+    included, excluded = (_points(word, content, problems) for word in ("include", "exclude"))
+    axes = _axes(grid, settings, problems)
+    if "norm" not in grid and (grid or not included):
+        problems.append("[grid] `norm` is missing. Give at least one spec, such as norm = ['bn', 'gn:2'].")
+    size = math.prod(map(len, axes.values())) * max(len(seeds), 1)
+    if size > MOST_RUNS:
+        problems.append(f"[grid] has {size:,} runs. Use at most {MOST_RUNS:,}.")
+        axes = {}
+    points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())] if axes else []
+    if not problems:  # else a value that was left out may be the one that is meant
+        for table in excluded:
+            if not any(_has(point, table) for point in points):
+                problems.append(f"[[exclude]] {_written(table)} matches no combination.")
+    points = [point for point in points if not any(_has(point, table) for table in excluded)]
+    sources = [*(("[grid]", point) for point in points), *(("[[include]]", point) for point in included)]
+    configs = list(_configs(sources, settings, problems))
+    if not configs and not problems:
+        problems.append("[[exclude]] leaves no combination. Exclude fewer.")
+    if problems:
+        raise TfnormError("\n".join(f"{where}: {problem}" for problem in dict.fromkeys(problems)))
+    return list(_runs(configs, seeds))
+
+
+def _table(word: str, content: Mapping[str, Any], problems: list[str]) -> Mapping[str, Any]:
+    table = content.get(word, {})
+    if isinstance(table, Mapping):
+        return table
+    problems.append(f"`{word}` must be a table, written [{word}]. Received: {table!r}.")
+    return {}
+
+
+def _settings(table: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """Return the settings that are good by themselves."""
+    settings: dict[str, Any] = {}
+    for key, value in sorted(table.items(), key=lambda item: item[0] == "dataset"):  # data_dir before what is in it
+        if key not in _SHARED:
+            problems.append(f"[settings] {unknown('setting', key, _SHARED)}")
+            continue
+        if key == "dataset" and "data_dir" in table and "data_dir" not in settings:
+            continue  # where to look for it is wrong already
+        place = {"data_dir": settings["data_dir"]} if key == "dataset" and "data_dir" in settings else {}
+        if _good("[settings]", key, value, problems, **place):
+            settings[key] = value
+    return settings
+
+
+def _good(where: str, key: str, value: Any, problems: list[str], **others: Any) -> bool:
+    """Note what is wrong with one value by itself; return whether nothing is."""
+    try:
+        if key in PENALTIES:
+            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
+                raise TfnormError(f"must be a finite number of at least 0. Received: {value!r}.")
+        elif key == "norm":
+            parse(value)
+        else:
+            checked(TrainConfig, {"norm": "none", **others, key: value})
+    except TfnormError as error:
+        problems.append(f"{where} `{key}`: {str(error).removeprefix(f'`{key}`: ')}")
+        return False
+    return True
+
+
+def _seeds(value: Any, problems: list[str]) -> list[int]:
+    plain = value.tolist() if hasattr(value, "tolist") else value  # of NumPy
+    numbers = range(min(plain, MOST_RUNS + 1)) if type(plain) is int and plain > 0 else plain
+    good = isinstance(numbers, list | tuple | range) and all(type(n) is int and 0 <= n < 2**31 for n in numbers)
+    if not good or not numbers:
+        problems.append(f"[grid] `seeds` must be a number of at least 1, or a list of seeds. Received: {value!r}.")
+        return []
+    return list(dict.fromkeys(numbers))
+
+
+def _axes(grid: Mapping[str, Any], settings: Mapping[str, Any], problems: list[str]) -> dict[str, list[Any]]:
+    """Return the values of each axis that are good by themselves; an axis without any is left out."""
+    axes = {}
+    for key, value in grid.items():
+        if key not in AXES:
+            problems.append(f"[grid] {unknown('axis', key, [*AXES, 'seeds'])}")
+            continue
+        if key in settings:
+            problems.append(f"[grid] `{key}` stands in [settings] too. Say it in one place.")
+        values = [v for v in _values(key, value, problems) if _good("[grid]", key, v, problems)]
+        if values:
+            axes[key] = values
+    return axes
+
+
+def _values(key: str, value: Any, problems: list[str]) -> list[Any]:
+    """Return the values of an axis; single ones need not be lists."""
+    if isinstance(value, dict):
+        try:
+            return list(Range(**value).values())
+        except ValidationError as error:
+            for mistake in error.errors():
+                place = ".".join(str(part) for part in mistake["loc"])
+                if mistake["type"] == "extra_forbidden":
+                    problems.append(f"[grid] `{key}`: {unknown('key', place, ('from', 'to', 'step', 'factor'))}")
+                    continue
+                message = mistake["msg"].removeprefix("Value error, ")
+                message = message[0].lower() + message[1:]
+                problems.append(f"[grid] `{key}{'.' * bool(place)}{place}`: {message}. Received: {value!r}.")
+            return []
+    if hasattr(value, "tolist"):
+        value = value.tolist()  # NumPy's
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    if not values:
+        problems.append(f"[grid] `{key}` is an empty list. Give at least one value.")
+    return values
+
+
+def _points(word: str, content: Mapping[str, Any], problems: list[str]) -> list[dict[str, Any]]:
+    """Return the tables of [[include]] or [[exclude]] that are good by themselves."""
+    tables = content.get(word, [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        problems.append(f"`{word}` must be tables of values, each written [[{word}]]. Received: {tables!r}.")
+        return []
+    good = []
+    for table in tables:
+        before = len(problems)
+        if not table:
+            problems.append(f"[[{word}]] is empty. Give at least one value, such as norm = 'bn'.")
+        for key, value in table.items():
+            if key in AXES:
+                _good(f"[[{word}]]", key, value, problems)
+            else:
+                problems.append(f"[[{word}]] {unknown('axis', key, AXES)}")
+        if len(problems) == before:
+            good.append(table)
+    return good
+
+
+def _has(point: Mapping[str, Any], table: Mapping[str, Any]) -> bool:
+    """Return whether a combination has all values of a table; specs are compared by what they mean."""
+    return all(
+        key in point and (parse(point[key]) == parse(value) if key == "norm" else point[key] == value)
+        for key, value in table.items()
+    )
+
+
+def _written(table: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} = {value!r}" for key, value in table.items())
+
+
+def _configs(
+    sources: Iterable[tuple[str, Mapping[str, Any]]], settings: Mapping[str, Any], problems: list[str]
+) -> Iterator[tuple[TrainConfig, dict[str, Any]]]:
+    """Yield configuration and values of each combination that can be built, each configuration once."""
+    seen: set[str] = set()
+    told: set[str] = set()
+    for where, point in sources:
+        try:
+            penalties = {key: point[key] for key in PENALTIES if key in point}
+            spec = format(with_penalties(parse(point.get("norm", "none")), **penalties))
+            values = {**settings, **{key: value for key, value in point.items() if key not in ("norm", *PENALTIES)}}
+            config = checked(TrainConfig, {**values, "norm": spec}).resolved()
+            config.plan()
+        except TfnormError as error:
+            if str(error) not in told:  # an axis that has no part in it would repeat it for each of its values
+                told.add(str(error))
+                shown = {key: value for key, value in point.items() if key in ("norm", "arch", *PENALTIES)}
+                problems.append(f"{where} {_written(shown) + ': ' if shown else ''}{error}")
+            continue
+        key = config.model_dump_json()
+        if key not in seen:
+            seen.add(key)
+            # As the configuration has them, so that 16 and 16.0 are one value with one folder.
+            yield config, {k: point[k] if k in PENALTIES else getattr(config, k) for k in AXES if k in point}
+
+
+def _runs(configs: list[tuple[TrainConfig, dict[str, Any]]], seeds: list[int]) -> Iterator[PlannedRun]:
+    """Yield the runs of each configuration, one a seed."""
+    names = [key for key in AXES if key != "norm" and key not in PENALTIES]
+    varied = [key for key in names if len({json.dumps(point.get(key)) for _, point in configs}) > 1]
+    for config, point in configs:
+        rest = [f"{key}-{slug(str(point[key]))}" for key in varied if point.get(key) is not None]
+        place = Path(slug(config.norm), *(["_".join(rest)] if rest else []))
+        for seed in seeds:
+            yield PlannedRun(place / f"seed-{seed}", config.model_copy(update={"seed": seed}), point)

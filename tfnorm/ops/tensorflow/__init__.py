@@ -1,0 +1,1 @@
+"""What TensorFlow computes faster than generic operations do."""

@@ -1,0 +1,182 @@
+"""The test images that any of several runs gets wrong, packed for a page: predictions exact, pictures within a size."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfnorm.mistakes import predictions
+
+PAGE_BYTES = 12_000_000
+# Of base64 text; a page with more opens slowly.
+PICTURE_BYTES = 6_500_000
+LARGEST_SIDE = 96
+A_SHEET = 256
+SHEET_COLUMNS = 16
+QUALITIES = (85, 60)
+# WebP codes colours in blocks of so many pixels, so that pictures of other sizes would bleed into each other.
+BLOCK = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Mistakes:
+    """What several runs say of the images that at least one of them gets wrong.
+
+    Attributes:
+        index: Position of each image in the test set, int64 (images,); the most confident mistake of any run first.
+        true: Its class, int64 (images,).
+        predicted: Its class according to each run, int64 (runs, images); -1 where the logits are not numbers.
+        confidence: Softmax probability of that class, float64 (runs, images), 0 where there is none.
+    """
+
+    index: np.ndarray
+    true: np.ndarray
+    predicted: np.ndarray
+    confidence: np.ndarray
+
+    def packed(self) -> dict[str, Any]:
+        """Return the arrays as base64 of little-endian integers, confidences in thousandths, 65535 for no class."""
+        return {
+            "index": _packed(self.index, "<u4"),
+            "true": _packed(self.true, "<u2"),
+            "predicted": [_packed(row, "<u2") for row in self.predicted],
+            "confidence": [_packed(np.rint(1000 * row), "<u2") for row in self.confidence],
+        }
+
+
+def _packed(values: np.ndarray, kind: str) -> str:
+    # By way of int64, so that -1 wraps to the largest number.
+    return base64.b64encode(values.astype(np.int64).astype(kind).tobytes()).decode()
+
+
+def mistakes_data(labels: np.ndarray, logits: Sequence[np.ndarray]) -> Mistakes:
+    """Return the images that any run gets wrong, and what each run says of them.
+
+    Args:
+        labels: True classes (images,).
+        logits: For each run, (images, classes); a row with a NaN predicts no class and is wrong.
+    """
+    found = [predictions(run) for run in logits]
+    predicted = np.stack([classes for classes, _ in found])
+    confidence = np.nan_to_num(np.stack([probability for _, probability in found]))
+    wrong = predicted != labels
+    union = np.flatnonzero(wrong.any(axis=0))
+    most = np.where(wrong, confidence, -1.0).max(axis=0)[union]
+    union = union[np.argsort(-most, kind="stable")]
+    return Mistakes(union, labels[union], predicted[:, union], confidence[:, union])
+
+
+@dataclass(frozen=True)
+class Sheets:
+    """Small pictures side by side in larger ones, row by row.
+
+    Attributes:
+        sheets: Each an address ``data:image/...``.
+        count: How many pictures they hold together, 256 a sheet.
+        size: Height and width of one in pixels.
+        cell: Height and width of its place in the sheet.
+    """
+
+    sheets: tuple[str, ...]
+    count: int
+    size: tuple[int, int]
+    cell: tuple[int, int]
+
+    def packed(self) -> dict[str, Any]:
+        """Return what a page needs to show one of them."""
+        return {
+            "sheets": self.sheets,
+            "count": self.count,
+            "size": self.size,
+            "cell": self.cell,
+            "columns": SHEET_COLUMNS,
+            "perSheet": A_SHEET,
+        }
+
+
+def picture_budget(rest: int) -> int:
+    """Return how many bytes of pictures keep a page under 12 MB; 0 if there is no room for any.
+
+    Args:
+        rest: Bytes of the page without pictures.
+
+    Example:
+        >>> picture_budget(3_000_000), picture_budget(8_000_000), picture_budget(13_000_000)
+        (6500000, 3990000, 0)
+    """
+    markup = 10_000  # around the pictures
+    return max(0, min(PICTURE_BYTES, PAGE_BYTES - markup - rest))
+
+
+def picture_sheets(images: np.ndarray, *, budget: int = PICTURE_BYTES) -> Sheets:
+    """Return as many of the images as fit, from the first on.
+
+    Grey images of up to 32 pixels are kept exactly, as PNG; others are WebP, coarser where that lets all of them in.
+    Sides above 96 pixels are reduced to 96.
+
+    Args:
+        images: uint8 (images, height, width, channels).
+        budget: The most bytes of base64 text.
+    """
+    images = _reduced(images)
+    height, width, channels = images.shape[1:]
+    exact = channels == 1 and max(height, width) <= 32
+    block = 1 if exact else BLOCK
+    cell = (-(-height // block) * block, -(-width // block) * block)
+    best: tuple[str, ...] = ()
+    for quality in QUALITIES:
+        best, spent = (), 0
+        for start in range(0, len(images), A_SHEET):
+            sheet = _sheet(images[start : start + A_SHEET], cell)
+            text = _png(sheet) if exact else _webp(sheet, quality)
+            spent += len(text)
+            if spent > budget:
+                break
+            best += (text,)
+        if exact or len(best) * A_SHEET >= len(images):
+            break
+    return Sheets(best, min(len(images), len(best) * A_SHEET), (height, width), cell)
+
+
+def _reduced(images: np.ndarray) -> np.ndarray:
+    """Return images of grey or colour, with no side above the largest."""
+    from tfnorm.datasets.dataset import resize_images
+
+    images = images if images.shape[-1] in (1, 3) else images[..., :1] if images.shape[-1] == 2 else images[..., :3]
+    side = max(images.shape[1:3])
+    if side <= LARGEST_SIDE:
+        return images
+    height, width = (max(1, round(length * LARGEST_SIDE / side)) for length in images.shape[1:3])
+    return resize_images(images, (height, width))
+
+
+def _sheet(images: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
+    """Return images beside each other, each padded by its own edge."""
+    count, height, width, channels = images.shape
+    rows = -(-count // SHEET_COLUMNS)
+    padded = np.pad(images, ((0, 0), (0, cell[0] - height), (0, cell[1] - width), (0, 0)), mode="edge")
+    sheet = np.zeros((rows * SHEET_COLUMNS, *cell, channels), np.uint8)
+    sheet[:count] = padded
+    parts = sheet.reshape(rows, SHEET_COLUMNS, *cell, channels).transpose(0, 2, 1, 3, 4)
+    return parts.reshape(rows * cell[0], SHEET_COLUMNS * cell[1], channels)
+
+
+def _png(sheet: np.ndarray) -> str:
+    return _encoded(sheet, "png", optimize=True)
+
+
+def _webp(sheet: np.ndarray, quality: int) -> str:
+    return _encoded(sheet, "webp", quality=quality, method=4)
+
+
+def _encoded(sheet: np.ndarray, kind: str, **options: Any) -> str:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(buffer, format=kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

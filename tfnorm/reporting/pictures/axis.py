@@ -1,0 +1,178 @@
+"""Accuracy against a number that a sweep varies: ``axis_data`` says what is drawn, ``plot_axis`` draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from tfnorm.errors import RunError, unknown
+from tfnorm.files import in_plain_style
+from tfnorm.reporting.palette import styles
+from tfnorm.reporting.pictures._frame import (
+    PathLike,
+    draw_legend_of,
+    finish,
+    height_with_legend,
+    open_axes,
+    seeds_words,
+    set_frame,
+    set_heading,
+)
+from tfnorm.spec import parse
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# What an axis is called below the plot.
+NAMES = {
+    "batch_size": "batch size (images)",
+    "learning_rate": "peak learning rate",
+    "dropout": "dropout rate",
+    "norm": "normalization",
+    "arch": "network",
+    "l1": "L1 factor",
+    "l2": "L2 factor",
+    "l2norm": "L2 factor, not squared",
+}
+RATIO_FOR_LOG = 8.0
+
+
+@dataclass(frozen=True, eq=False)
+class AxisData:
+    """What `plot_axis` draws.
+
+    Attributes:
+        points: One row for each label and value of the axis, by value: ``label``, ``x``, ``mean``, ``low`` and ``high``
+            (95 % interval of the mean, NaN for one seed), in percent, and ``seeds``, those that did not diverge.
+        diverged: How many runs diverged, those of points without a mean too.
+        x: The axis.
+        log: Whether its scale is logarithmic.
+        limits: Lower and upper end of the accuracy axis in percent.
+    """
+
+    points: pd.DataFrame
+    diverged: int
+    x: str
+    log: bool
+    limits: tuple[float, float]
+
+
+def axis_data(table: pd.DataFrame, x: str, others: Sequence[str] = ()) -> AxisData:
+    """Return the accuracy after the last epoch against an axis of a sweep.
+
+    Args:
+        table: As of `tfnorm.experiments.sweep.result.Sweep`: norm, the axis, last_accuracy, last_accuracy_low,
+            last_accuracy_high, seeds and, where some may have diverged, diverged.
+        x: A column of numbers, or "groups", which is read from specs such as gn:4.
+        others: Further columns that tell curves apart.
+
+    Raises:
+        RunError: If there is nothing to draw, or no such column.
+    """
+    for column in (x, *others):
+        if column not in table.columns and (column, x) != ("groups", "groups"):
+            raise RunError(unknown("column", column, ["groups", *map(str, table.columns)]))
+    rows: list[dict[str, Any]] = []
+    lost = 0
+    for row in table.to_dict("records"):
+        label, value = str(row["norm"]), row.get(x)
+        if x == "groups":
+            value = parse(label).groups
+            label = label.replace(f"gn:{value}", "gn", 1)
+        if value is None or pd.isna(value):
+            continue
+        if not isinstance(value, Real):
+            raise RunError(f"An axis needs numbers. Received: the column {x!r}, which holds {value!r}.")
+        diverged = int(row.get("diverged", 0))
+        lost += diverged
+        if pd.isna(row["last_accuracy"]):
+            continue
+        rows.append(
+            {
+                "label": " ".join([label, *(f"{key}={row[key]}" for key in others)]),
+                "x": value,
+                "mean": row["last_accuracy"],
+                "low": row["last_accuracy_low"],
+                "high": row["last_accuracy_high"],
+                "seeds": row["seeds"] - diverged,
+            }
+        )
+    if not rows:
+        raise RunError(f"There is nothing to draw against {x!r}: no row has both a value of it and an accuracy.")
+    points = pd.DataFrame(rows)
+    order = {label: i for i, label in enumerate(points["label"].unique())}
+    points = points.sort_values(
+        ["label", "x"], key=lambda column: column.map(order) if column.name == "label" else column
+    )
+    smallest, largest = float(points["x"].min()), float(points["x"].max())
+    log = smallest > 0 and largest / smallest >= RATIO_FOR_LOG
+    low, high = float(points["mean"].min()), float(points["mean"].max())
+    # An interval from two seeds may be wider than all that is worth seeing.
+    margin = max(3 * (high - low), 1.0)
+    low = max(low - margin, min(float(points["low"].min()), low - 0.2 * margin), 0.0)
+    high = min(high + margin, max(float(points["high"].max()), high + 0.2 * margin), 100.0 + 0.02 * (100.0 - low))
+    return AxisData(points.reset_index(drop=True), lost, x, log, (low, high))
+
+
+@in_plain_style
+def plot_axis(
+    table: pd.DataFrame,
+    x: str,
+    others: Sequence[str] = (),
+    *,
+    title: str | None = None,
+    images: str = "test",
+    ax: Axes | None = None,
+    path: PathLike | None = None,
+) -> Figure:
+    """Draw the test accuracy after the last epoch against an axis of a sweep, a line and a band a normalization.
+
+    The axis is logarithmic, to base 2, if its numbers span a factor of 8 or more.
+
+    Args:
+        table: See `axis_data`.
+        x: See there.
+        others: See there.
+        title: Title of the plot.
+        images: Word for those that were evaluated on, "held-out" if they are not the test set.
+        ax: Where to draw; by default a new figure.
+        path: Where to write the picture (.png, .svg or .pdf), or None.
+
+    Returns:
+        The figure.
+    """
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    data = axis_data(table, x, others)
+    points = data.points
+    labels = list(points["label"].unique())
+    name = NAMES.get(x, x)
+    note = seeds_words(list(points["seeds"]))
+    note += "; bands: 95 % interval of the mean" if points["seeds"].max() > 1 else ", no ranking justified"
+    if data.diverged:
+        note += f"; without {data.diverged} {'run' if data.diverged == 1 else 'runs'} that diverged"
+    called = {label: label for label in labels}
+    ax = open_axes(ax, path, height_with_legend(called))
+    set_heading(ax, title or f"{images.capitalize()} accuracy against {name}", note)
+    set_frame(ax)
+    look = styles(labels)
+    for label, curve in points.groupby("label", sort=False):
+        style = look[str(label)]
+        ax.plot(curve["x"], curve["mean"], f"-{style.marker}", color=style.colour, linewidth=2, markersize=6, zorder=4)
+        if curve["low"].notna().any():
+            ax.fill_between(curve["x"], curve["low"], curve["high"], color=style.colour, alpha=0.15, linewidth=0)
+    if data.log:
+        ax.set_xscale("log", base=2)
+    ax.xaxis.set_major_locator(FixedLocator(sorted(points["x"].unique())))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.set_xlabel(name, fontsize=11)
+    ax.set_ylabel(f"{images} accuracy, last epoch (%)", fontsize=11)
+    ax.set_ylim(*data.limits)
+    draw_legend_of(ax, called)
+    return finish(ax, path)
