@@ -40,7 +40,7 @@ ON_BACKENDS := $(addprefix tests/,layers models callbacks datasets convert analy
   $(addprefix tests/test_,regularizers.py misclassified.py cli.py cli_convert.py export.py backends.py export_backends.py)
 test-backends: $(DEV)
 	for backend in tensorflow jax torch; do \
-	  KERAS_BACKEND=$$backend OMP_NUM_THREADS=1 TFNORM_RECORD_FEATURES=1 $(BIN)/python -m pytest -m "not matrix or teacher" \
+	  KERAS_BACKEND=$$backend OMP_NUM_THREADS=1 TFNORM_RECORD_FEATURES=1 $(BIN)/python -m pytest \
 	    $(WORKERS) $(ON_BACKENDS) || exit 1; done
 	$(BIN)/python docs/backends.py
 

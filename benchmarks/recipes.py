@@ -2,9 +2,8 @@
 
 Run ``python benchmarks/recipes.py SYSTEM --data-dir DIR`` from the repository, SYSTEM one of A to E; ``--help`` lists
 the choices. Each candidate is a change of the system's own recipe. A tenth of the training images is held out and
-evaluated on; the test images are not looked at. A candidate that is "taught" has the teacher of the system's better
-recipe, which is trained first, without those images too and for its own number of epochs. What is finished stands in
-``--out``, is not trained again, and is part of the table.
+evaluated on; the test images are not looked at. What is finished stands in ``--out``, is not trained again, and is part
+of the table.
 """
 
 from __future__ import annotations
@@ -24,12 +23,10 @@ import _measure
 
 from tfnorm.experiments.engines.choose import check_failures, run_on
 from tfnorm.experiments.plan import PlannedRun
-from tfnorm.experiments.published.presets import TEACHER, load_preset
+from tfnorm.experiments.published.presets import load_preset
 from tfnorm.spec import format, parse
 from tfnorm.training.config import TrainConfig, checked
-from tfnorm.training.data import load_data
-from tfnorm.training.folder import RunFolder, flat_settings
-from tfnorm.training.predict import VIEWS, views_accuracy
+from tfnorm.training.folder import flat_settings
 from tfnorm.training.provenance import backend_words, machine_words, origins
 from tfnorm.training.recipe.recipes import RECIPES
 from tfnorm.training.runs import Run, slug
@@ -45,7 +42,6 @@ CIFAR_NUDGED = {**CIFAR_MUON, "augmentation": "flip_nudge"}
 CIFAR_DECAYED = {**CIFAR_NUDGED, "weight_decay": 0.1}
 SMOOTHED = {"label_smoothing": 0.1}
 AGAIN = {"recalibrate": True}
-TAUGHT = "taught, "
 MNIST_SMOOTHED = {**MNIST_MUON, **SMOOTHED}
 MNIST: dict[str, dict[str, Any]] = {
     "published": {},
@@ -65,7 +61,6 @@ MNIST: dict[str, dict[str, Any]] = {
     "muon, nudge, smoothed": {**MNIST_SMOOTHED, "augmentation": "nudge"},
     "muon, nudge, smoothed, recalibrated": {**MNIST_SMOOTHED, "augmentation": "nudge", **AGAIN},
     "muon, sheared, smoothed, recalibrated": {**MNIST_SMOOTHED, "augmentation": "A", **AGAIN},
-    f"{TAUGHT}muon, smoothed, recalibrated": {**MNIST_SMOOTHED, **AGAIN},
     "muon 0.01, smoothed": {**MNIST_SMOOTHED, "learning_rate": 0.01},
     "muon 0.04, smoothed": {**MNIST_SMOOTHED, "learning_rate": 0.04},
 }
@@ -111,36 +106,20 @@ OF_D = {
     for name, change in MNIST.items()
     if "muon" in name and "batch" not in name
 }
-OF_B = {f"{TAUGHT}muon, nudge, smoothed": {**CIFAR_NUDGED, **SMOOTHED, "temperature": 4.0}}
-CANDIDATES = {"A": MNIST, "B": CIFAR | OF_B, "C": CIFAR, "D": MNIST | OF_D, "E": CIFAR}
+CANDIDATES = {"A": MNIST, "B": CIFAR, "C": CIFAR, "D": MNIST | OF_D, "E": CIFAR}
 
 
 def plan(system: str, candidate: str, norm: str, seed: int, chosen: argparse.Namespace) -> PlannedRun:
     """Return one run."""
     settings = load_preset(system).settings
     recipe = {**RECIPES[system].model_dump(), **CANDIDATES[system][candidate], "name": candidate}
-    values = {**settings, "recipe": recipe, "norm": norm, "seed": seed}
-    values |= shared(chosen)
-    if candidate.startswith(TAUGHT):
-        values["teacher"] = folder_of(chosen) / TEACHER
+    values = {
+        **settings, "recipe": recipe, "norm": norm, "seed": seed, "epochs": chosen.epochs,
+        "precision": chosen.precision, "data_dir": chosen.data_dir, "holdout": HOLDOUT,
+    }  # fmt: skip
     return PlannedRun(
         Path(slug(candidate)) / slug(norm) / f"seed-{seed}", checked(TrainConfig, values).resolved(), {"norm": norm}
     )
-
-
-def shared(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings that all runs have, a teacher's too."""
-    return {
-        "epochs": chosen.epochs,
-        "precision": chosen.precision,
-        "data_dir": chosen.data_dir,
-        "holdout": HOLDOUT,
-    }
-
-
-def folder_of(chosen: argparse.Namespace) -> Path:
-    """Return where the runs go."""
-    return Path(chosen.out or f"runs/recipes-{chosen.system}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -154,7 +133,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--data-dir")
     parser.add_argument("--jobs", type=int)
-    parser.add_argument("--views", action="store_true", help="test the networks with logits averaged over views too")
     parser.add_argument("--out", help="folder of the runs; default runs/recipes-SYSTEM")
     parser.add_argument("--name", help="name of the file under results/; default recipes_SYSTEM")
     chosen = parser.parse_args(arguments)
@@ -162,10 +140,7 @@ def main(arguments: list[str] | None = None) -> None:
     if wrong := [name for name in chosen.candidates or () if name not in known]:
         parser.error(f"There is no candidate {wrong[0]!r} for {chosen.system}. Use one of: {', '.join(known)}.")
     _measure.at_least(parser, chosen, "seeds", 1)
-    norms, out = [format(parse(norm)) for norm in chosen.norms], folder_of(chosen)
-    if any(candidate.startswith(TAUGHT) for candidate in chosen.candidates or known):
-        teacher = load_preset(f"{chosen.system}+").plan_teacher(**{**shared(chosen), "epochs": None})
-        check_failures(run_on("local", [teacher], out, jobs=1))
+    norms, out = [format(parse(norm)) for norm in chosen.norms], Path(chosen.out or f"runs/recipes-{chosen.system}")
     planned = [
         plan(chosen.system, candidate, norm, seed, chosen)
         for candidate in chosen.candidates or known
@@ -178,8 +153,6 @@ def main(arguments: list[str] | None = None) -> None:
     for row in rows:
         found = ", ".join(f"{value:.2f}" for value in row["held_out"])
         print(f"{row['candidate']:<42}{row['norm']:<12}{row['mean']:.2f}  {found}")
-        for views, values in row.get("views", {}).items():
-            print(f"    {views:<50}{statistics.mean(values):.2f}  {', '.join(f'{value:.2f}' for value in values)}")
     name = chosen.name or f"recipes_{chosen.system}"
     settings = {"epochs": planned[0].config.epochs, "precision": chosen.precision, "holdout": HOLDOUT}
     places = origins(run.config for run in runs)
@@ -193,7 +166,7 @@ def runs_of(out: Path, chosen: argparse.Namespace) -> list[Run]:
     for path in sorted(out.glob("*/*/seed-*/result.json")):
         run = Run(path.parent)
         name = run.config["asked"]["recipe"]["name"]
-        if name in CANDIDATES[chosen.system] and (not name.startswith(TAUGHT) or RunFolder(out / TEACHER).finished):
+        if name in CANDIDATES[chosen.system]:
             now = plan(chosen.system, name, run.label, run.seed, chosen).config.asked()
             if flat_settings(run.config["asked"]) == flat_settings(now):
                 found.append(run)
@@ -201,24 +174,16 @@ def runs_of(out: Path, chosen: argparse.Namespace) -> list[Run]:
 
 
 def rows_of(runs: list[Run], chosen: argparse.Namespace) -> list[dict]:
-    """Return candidate, norm and accuracies on the held-out images, in percent after the last epoch, one a seed.
-
-    Of views too, if it is asked.
-    """
-    found: dict[tuple[str, str], list[Run]] = {}
+    """Return candidate, norm and accuracies on the held-out images, in percent after the last epoch, one a seed."""
+    found: dict[tuple[str, str], list[float]] = {}
     for run in runs:
-        found.setdefault((run.config["asked"]["recipe"]["name"], run.label), []).append(run)
-    known, data, rows = CANDIDATES[chosen.system], None, []
-    for (name, norm), of in found.items():
-        values = [_measure.last_accuracy(run) for run in of]
-        mean = statistics.mean(values)
-        row = {"candidate": name, "change": known[name], "norm": norm, "held_out": values, "mean": mean}
-        if chosen.views:
-            data = data or load_data(plan(chosen.system, name, norm, 0, chosen).config)
-            ended = [run for run in of if run.status == "finished"]
-            row["views"] = {views: [views_accuracy(run, views, data) for run in ended] for views in VIEWS}
-        rows.append(row)
-    return rows
+        name = run.config["asked"]["recipe"]["name"]
+        found.setdefault((name, run.label), []).append(_measure.last_accuracy(run))
+    known = CANDIDATES[chosen.system]
+    return [
+        {"candidate": name, "change": known[name], "norm": norm, "held_out": values, "mean": statistics.mean(values)}
+        for (name, norm), values in found.items()
+    ]
 
 
 if __name__ == "__main__":

@@ -29,16 +29,15 @@ PICTURES = ("accuracy.png", "loss.png")
 
 
 def headline(content: dict) -> list[str]:
-    """Return a table: configuration, parameters, seeds, published, measured, difference, misclassified, over views."""
-    preset, views = content["preset"], content.get("views")
+    """Return a table: configuration, parameters, seeds, published, measured, difference, misclassified."""
+    preset = content["preset"]
     # What a better recipe is beside was published with the recipe that it replaces.
     epoch = load_preset(preset["name"].removesuffix("+")).epoch
     wrong = "misclassified after the last epoch" if preset["epoch"] == "best" else "misclassified"
-    with_views = f" over {views['number']} views (TTA) |" if views else ""
     lines = [
         f"| row | parameters | seeds | published, {epoch} epoch | measured | difference | {wrong}, published "
-        f"| measured |{with_views}",
-        f"|---|---:|---:|---:|---:|---:|---:|---:|{'---:|' if views else ''}",
+        "| measured |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in content["table"]:
         difference = "" if row["difference"] is None else f"{row['difference']:+.2f}"
@@ -46,22 +45,15 @@ def headline(content: dict) -> list[str]:
         wrong = f"{number(row['published_misclassified'], 0)} | {number(row['misclassified'], 0)}"
         lines.append(
             f"| `{row['row']}`{written} | {row['parameters']:,} | {row['seeds']} | {number(row['published'])} "
-            f"| {_measured(row)} | {difference} | {wrong} |{f' {_with_views(row)} |' if views else ''}"
+            f"| {_measured(row)} | {difference} | {wrong} |"
         )
     return lines
 
 
 def _measured(row: dict) -> str:
     diverged = f" ({row['diverged']} diverged)" if row["diverged"] else ""
-    return f"{_with_spread(row['measured'], row['std'])}{diverged}"
-
-
-def _with_views(row: dict) -> str:
-    return _with_spread(row["views_accuracy"], row["views_accuracy_std"])
-
-
-def _with_spread(mean: float | None, std: float | None) -> str:
-    return number(mean) + ("" if std is None else f" ± {std:.2f}")
+    std = "" if row["std"] is None else f" ± {row['std']:.2f}"
+    return f"{number(row['measured'])}{std}{diverged}"
 
 
 def command(content: dict) -> str:
@@ -133,25 +125,7 @@ def page(name: str, content: dict) -> str:
         origin(content),
         "",
     ]
-    if teacher := content.get("teacher"):
-        lines += [
-            f"All rows were taught: in place of the labels they learned the answers of `{teacher['arch']}` with "
-            f"`{teacher['norm']}` ({teacher['parameters']:,} parameters, {teacher['epochs']} epochs of the recipe "
-            f"`{teacher['recipe']}`, seed {teacher['seed']}, itself right about {teacher['accuracy']:.2f} % of the "
-            "test images), which the same command trains first, on the same training images. See "
-            "[a teacher](../experiments.md#a-teacher).",
-            "",
-        ]
-    if views := content.get("views"):
-        lines += [
-            f"Over {views['number']} views: the same networks, their logits averaged over {views['of']} (test-time "
-            "augmentation, see [views](../experiments.md#views)), computed by the same command on "
-            f"{views['started'][:10]} {_places(views['origins'])}. All else is of the images as they are.",
-            "",
-        ]
-    if preset["aim"]:
-        lines += [f"The aim that its preset sets, {preset['aim']:.2f} %, is reached by {_reached(content)}.", ""]
-    elif below := _rows(row for row in content["table"] if row["reached"] is False):
+    if below := _rows(row for row in content["table"] if row["reached"] is False):
         lines += [f"More than {preset['tolerance']} points below the published accuracy: {below}.", ""]
     remarks = RESULTS / name / "remarks.md"
     if remarks.exists():
@@ -173,18 +147,6 @@ def page(name: str, content: dict) -> str:
     return "\n".join([*lines, f"Files: {files}", ""])
 
 
-def _reached(content: dict) -> str:
-    """Return in words which rows reach the preset's aim."""
-    alone = _reaching(content, "measured")
-    return f"{_reaching(content, 'views_accuracy')} with views and {alone} without" if "views" in content else alone
-
-
-def _reaching(content: dict, column: str) -> str:
-    below = [row for row in content["table"] if not (row[column] or 0) >= content["preset"]["aim"]]
-    some = f"all but {_rows(below)}" if len(below) < len(content["table"]) else "no row"
-    return some if below else "every row"
-
-
 def _rows(rows: Iterable[dict]) -> str:
     return ", ".join(f"`{row['row']}`" for row in rows)
 
@@ -198,9 +160,9 @@ def table_of_all(folder: str) -> str:
     found = taken_up()
     for name, content in found.items():
         for row in content["table"]:
-            numbers = f"{row['seeds']} | {number(row['published'])} | {_found(row, content)}"
+            numbers = f"{row['seeds']} | {number(row['published'])} | {_measured(row)}"
             lines.append(f"| [{name}]({folder}/{name}.md) | {_what(content)} | `{row['row']}` | {numbers} |")
-    return "\n".join([*lines, "", f"{_legend(found)}{_circumstances(found)}"])
+    return "\n".join([*lines, "", _circumstances(found)])
 
 
 def table_of_norms(folder: str) -> str:
@@ -219,36 +181,15 @@ def table_of_norms(folder: str) -> str:
         what = _what(content) + ("" if other == precision else f" (better recipe: {other})")
         links = ", ".join(f"[{one}]({folder}/{one}.md)" for one in (name, f"{name}+") if one in found)
         for norm, row in by_norm(content).items():
-            beside = _found(better[norm], plus) if norm in better else ""
+            beside = _measured(better[norm]) if norm in better else ""
             numbers = f"{number(row['published'])} | {_measured(row)} | {beside}"
             lines.append(f"| {links} | {what} | `{row['row']}` | {numbers} |")
     picked = (
-        "Of several rows of a network with one norm, the first of the highest published accuracy is shown; the better "
-        "recipes are without penalties, and were chosen on held-out training images, but for what their pages say."
+        "Where a network has several rows with one norm, the table shows the one with the best published accuracy. The "
+        "better recipes have no penalties. They were chosen on held-out training images; their pages say where the "
+        "test images had a part in it."
     )
-    return "\n".join([*lines, "", f"{picked} {_legend(found)}{_circumstances(found)}"])
-
-
-def _legend(found: dict[str, dict]) -> str:
-    """Return what words beside the numbers of a table mean."""
-    taught = "Taught: by a wider network that is trained first. "
-    words = taught if any("teacher" in content for content in found.values()) else ""
-    for name, content in found.items():
-        if "views" in content:
-            views, aim = content["views"], content["preset"]["aim"]
-            words += (
-                f"Over {views['number']} views: the same networks, logits averaged over mirrored and moved copies of "
-                f"each test image (test-time augmentation); the aim of {name}, {aim:.0f} %, is reached by "
-                f"{_reached(content)}. "
-            )
-    return words
-
-
-def _found(row: dict, content: dict) -> str:
-    """Return what was measured of a row, and how."""
-    taught = ", taught" if "teacher" in content else ""
-    views = content.get("views")
-    return _measured(row) + taught + (f"; {_with_views(row)} over {views['number']} views" if views else "")
+    return "\n".join([*lines, "", f"{picked} {_circumstances(found)}"])
 
 
 def _what(content: dict) -> str:

@@ -43,10 +43,8 @@ def measured(name: str) -> dict[str, dict[str | int, str]]:
     the ``first`` and the ``second`` compression of these cost and one ``more`` of the whole images, and what the first
     one of the whole images would, ``estimated`` in proportion; ``gain``, of a better recipe: norm to points more than
     under the published one; ``small``, of C: norm to accuracy with depthwise kernels that began as small as Keras's;
-    ``before``, of A+ and D+: norm to accuracy without statistics estimated again; ``untaught``: without a teacher;
-    ``taught``: norm to accuracy with one on held-out images, ``longer`` after more epochs, each as it is and, with the
-    name of the views after the norm, over views; ``tried``, of A and D: augmentation to norm, and ``all``,
-    to accuracy on held-out images.
+    ``before``, of A+ and D+: norm to accuracy without statistics estimated again; ``tried``, of A and D: augmentation
+    to norm, and ``all``, to accuracy on held-out images.
     """
     seeds, jpeg, halved = (_benchmark(name) for name in (f"seeds_{name}", "jpeg", "jpeg_halved"))
     mean = {(row["quality"], row["times"]): row["mean"] for row in halved["rows"]}
@@ -67,9 +65,6 @@ def measured(name: str) -> dict[str, dict[str | int, str]]:
         "cost": {name: f"{points:.{0 if name == 'estimated' else 1}f}" for name, points in cost.items()},
         "small": _accuracies(before.get("small_depthwise_kernels.json", {})),
         "before": _accuracies(before.get("without_recalibration.json", {})),
-        "untaught": _accuracies(before.get("without_teacher.json", {})),
-        "taught": _held_out(f"recipes_{name[0]}_taught"),
-        "longer": _held_out(f"recipes_{name[0]}_60"),
         "tried": _tried(name[0]),
         "gain": {norm: f"{points:.1f}" for norm, points in _gains(name).items()},
     }
@@ -91,15 +86,6 @@ def _tried(system: str) -> dict[str, dict[str, str]]:
         name: {norm: number(mean) for norm, mean in {**means, "all": statistics.mean(means.values())}.items()}
         for name, means in found.items()
     }
-
-
-def _held_out(benchmark: str) -> dict[str, str]:
-    found = {}
-    for row in _benchmark(benchmark)["rows"]:
-        found[row["norm"]] = number(row["mean"])
-        for views, accuracies in row.get("views", {}).items():
-            found[f"{row['norm']} {views}"] = number(statistics.mean(accuracies))
-    return found
 
 
 def earlier(name: str) -> dict[str, dict]:

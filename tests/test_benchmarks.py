@@ -10,10 +10,6 @@ import keras
 import numpy as np
 import pytest
 
-from tfnorm.datasets import load
-from tfnorm.training.predict import VIEWS, predict_logits
-from tfnorm.training.runs import Run
-
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 TINY = {
     "layers": "--norms bn dropout --shapes 2x4x4x8 --dtypes bfloat16 --directions both --rounds 2",
@@ -297,33 +293,6 @@ def test_recipes_are_tried_on_held_out_training_images_and_go_on(script, images,
     with pytest.raises(SystemExit):
         recipes.main(["A", "--candidates", "sdg"])
     assert "There is no candidate 'sdg' for A. Use one of: published, sgd" in capsys.readouterr().err
-
-
-@pytest.mark.matrix
-def test_a_recipe_that_is_taught_is_tried_with_a_teacher_that_saw_no_held_out_image(script, images):
-    name = "taught, muon, smoothed, recalibrated"
-    words = f"A --epochs 1 --jobs 1 --data-dir {images} --out {images / 'runs'} --candidates".split()
-    script("recipes").main([*words, name])
-    (row,) = json.loads((images / "recipes_A.json").read_text())["rows"]
-    assert (row["candidate"], row["norm"], len(row["held_out"])) == (name, "bn", 1)
-    teacher = json.loads((images / "runs" / "teacher" / "config.json").read_text())
-    assert teacher["asked"]["holdout"] == 0.1 and teacher["data"]["test_images"] == 12
-    (pupil,) = (images / "runs").glob("taught*/*/seed-0/config.json")
-    assert json.loads(pupil.read_text())["teacher"] == str(images / "runs" / "teacher" / "model.keras")
-    assert "views" not in row
-
-
-@pytest.mark.matrix
-def test_networks_under_a_recipe_are_looked_at_with_all_views_if_it_is_asked(script, images):
-    words = f"A --candidates sgd --epochs 1 --jobs 1 --data-dir {images} --out {images / 'runs'} --views".split()
-    script("recipes").main(words)
-    (row,) = json.loads((images / "recipes_A.json").read_text())["rows"]
-    run = Run(next((images / "runs").rglob("views.json")).parent)
-    held_out = load("mnist", data_dir=images).hold_out(0.1)
-    assert len(held_out.x_test) == 12 and set(row["views"]) == set(VIEWS)
-    for name, accuracies in row["views"].items():
-        right = predict_logits(run.load_model(), held_out.x_test, name).argmax(-1) == held_out.y_test
-        assert accuracies == [pytest.approx(100 * right.mean())]
 
 
 def test_jpeg_compresses_training_and_test_images_alike(script, monkeypatch, tmp_path, capsys):

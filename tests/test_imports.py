@@ -10,8 +10,8 @@ import tfnorm
 ROOT = Path(tfnorm.__file__).parent
 START_UP = "# start-up"
 
-# From the top down. A module may import its own package and what stands lower. The members of one row do not import each
-# other. CONTRIBUTING.md shows the same map.
+# From the top down. A module may import its own package and what stands lower. The members of one row do not import
+# each other. CONTRIBUTING.md shows the same map.
 ORDER = (
     ("__init__", "__main__"),
     ("cli",),

@@ -117,25 +117,10 @@ def test_how_the_recipe_of_b_was_chosen():
     assert better == {sharp, decayed} and not any(norm.startswith("gn") for _, norm in of)
     says("B+", "Each row is above its published accuracy.")
     assert all(row["difference"] > 0 for row in table("B+").values())
-    says("B+", "The aim lies two points above the best of the published ones.")
-    content = json.loads((RESULTS / "B+" / "reproduced.json").read_text())
-    assert round(content["preset"]["aim"] - max(row["published"] for row in table("B+").values())) == 2
-    says("B+", "Which, of three sets, was chosen on the held-out images")
-    taught, longer = (json.loads((BENCHMARKS / f"recipes_B_{name}.json").read_text()) for name in ("taught", "60"))
-    assert all(len(row["views"]) == 3 and len(row["held_out"]) == 1 for row in taught["rows"])
-    says(
-        "B+",
-        "Three times the epochs do not bring group norm to the aim without views either",
-    )
-    assert longer["settings"]["epochs"] == 60 and taught["settings"]["epochs"] == 20
-    text = " ".join((ROOT / "docs" / "experiments.md").read_text().split())
-    assert "its rows reach their aim of 84 % with views and not without" in text and content["preset"]["aim"] == 84
-    assert all(row["views_accuracy"] >= 84 > row["measured"] for row in table("B+").values())
-    (row,) = longer["rows"]
-    assert row["norm"] == "gn:size=4" and row["mean"] < content["preset"]["aim"]
-    assert row["change"] == taught["rows"][0]["change"]
     says("B+", "ends within about a point of it")
     assert max(abs(found - of[smoothed, "bn"]).item() for (_, norm), found in of.items() if norm == "bn") < 1
+    says("B+", "Training accuracy, measured on augmented images, is two to four points higher than test accuracy.")
+    assert all(2 < points < 4 for points in overfitted("B+").values())
 
 
 def test_c():

@@ -270,8 +270,6 @@ COUNTS = {
     "mnist_layered": (0, 6),
     "cifar_residual": (6, 2),
     "resnet20": (19, 0),
-    "mnist_vgg": (6, 0),
-    "cifar_vgg": (6, 0),
 }
 
 

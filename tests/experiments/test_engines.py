@@ -303,14 +303,12 @@ def test_lines_without_a_terminal_and_the_table_with_one(tmp_path):
         display.finished(tmp_path / "a", {"status": "finished", "val_accuracy": 0.75})
         display.interrupted(tmp_path / "b", "Why.")
         display.failed(tmp_path / "c", "Because.")
-        display.tested_with_views(tmp_path / "a", 10, 76.543)
         Console(file=text, width=100).print(display.render())
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
     assert lines[0] == "1 of 4 runs are finished already"
     assert lines[1].startswith("3 at work, 0 waiting, 1 finished, 0 failed")
     assert any("│ a " in line and "2 of 2" in line and "50.00" in line for line in lines)
     assert "2 of 4 finished: a, test accuracy 75.00 %" in lines
-    assert "a: test accuracy 76.54 % over 10 views" in lines
     assert "interrupted: b. Why." in lines and "failed: c. Because." in lines
     assert any(line.startswith("0 at work, 1 waiting, 2 finished, 1 failed; best so far a: 75.00 %") for line in lines)
 

@@ -35,7 +35,7 @@ def test_five_mistakes_and_one_more_get_a_sentence_each(tmp_path):
     assert str(caught.value).splitlines() == [
         f"{path}: [settings] Unknown setting 'epoch'. Did you mean 'epochs'? Use one of: arch, dataset, data_dir, "
         "image_size, epochs, batch_size, recipe, augmentation, learning_rate, dropout, regularize, precision, "
-        "holdout, patience, skip_damaged, teacher.",
+        "holdout, patience, skip_damaged.",
         f"{path}: [grid] `seeds` must be a number of at least 1, or a list of seeds. Received: 0.",
         f"{path}: [grid] `norm`: Unknown norm 'zn' at character 1 of 'zn'. Did you mean 'ln'? "
         "Use one of: none, bn, ln, gn, in, rms, frn.",

@@ -107,7 +107,7 @@ def test_groups_said_to_be_valid_are(groups):
     assert plan("mnist_7k", parse(f"gn:size={groups}")).trainable_parameters == 6_986
 
 
-NAMES = "mnist_7k, cifar_plain, cifar_dilated, mnist_layered, cifar_residual, resnet20, mnist_vgg, cifar_vgg"
+NAMES = "mnist_7k, cifar_plain, cifar_dilated, mnist_layered, cifar_residual, resnet20"
 
 
 def test_unknown_architecture():

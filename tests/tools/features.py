@@ -27,7 +27,6 @@ FEATURES = {
     ),
     "Training, going on bit for bit": ("tests/training/", "tests/test_backends.py::test_runs_learn"),
     "A comparison killed with `kill -9`": ("tests/training/test_kill.py::test_killed",),
-    "Teachers": ("tests/training/test_distillation.py",),
     "Callbacks": ("tests/callbacks/",),
     "`accelerate`, `to_keras`, `replace_norms`, `fold_batch_norm`": (
         "tests/convert/test_accelerate",

@@ -188,7 +188,7 @@ def test_other_files_cost_no_result(fake):
     for name, content in (("tracking.json", "{"), ("tracking.json", '{"schema_version": 1, "url": 3}')):
         (fake.path / name).write_text(content)
         assert Run(fake.path).record == str(fake.path)
-    assert "Delete this file alone" in mend(fake.path / "views.json")
+    assert "Delete this file alone" in mend(fake.path / "tracking.json")
     assert "Move that folder" in disk_sentence(IsADirectoryError(21, "Is a directory", ".lock"))
 
 

@@ -103,7 +103,7 @@ def test_every_initializer_of_a_recipe_makes_kernels(name):
         ({"norm": "bn", "arch": "mnist_7"}, "Unknown architecture 'mnist_7'. Did you mean 'mnist_7k'?"),
         (
             {"norm": "bn", "recipe": "F"},
-            "Unknown recipe 'F'. Use one of: default, A, B, C, D, E, A+, B+, C+, D+, E+, mnist_vgg, cifar_vgg.",
+            "Unknown recipe 'F'. Use one of: default, A, B, C, D, E, A+, B+, C+, D+, E+.",
         ),
         ({"norm": "bn", "augmentation": "shft"}, "Unknown augmentation 'shft'. Did you mean 'shift'?"),
         ({"norm": "bn", "precision": "float8"}, "`precision`: input should be 'float32' or 'bfloat16'."),

@@ -10,7 +10,6 @@ from tfnorm.keras_settings import settings_now
 from tfnorm.models.architectures import ARCHITECTURES, ArchSpec, Conv, GlobalPool
 from tfnorm.training import trainer
 from tfnorm.training.folder import RunFolder
-from tfnorm.training.predict import predict_logits, recorded_views, views_accuracy
 from tfnorm.training.progress import Progress
 from tfnorm.training.runs import outcome
 from tfnorm.training.trainer import train
@@ -106,11 +105,3 @@ def test_a_checkpoint_in_another_precision_is_refused(data, tmp_path):
     RunFolder(tmp_path).save_best(done, {})
     with pytest.raises(RunError, match="in another precision"):
         train(**ASKED, out=tmp_path, data=data)
-
-
-def test_views_are_looked_at_in_float32(standard, data, change):
-    expected = predict_logits(standard.load_model(), data.x_test, "flip").argmax(-1) == data.y_test
-    change("floatx", "float16")
-    change("dtype_policy", "float16")
-    assert views_accuracy(standard, "flip", data) == 100 * expected.mean()
-    assert recorded_views(standard, "flip")["keras_settings"]["floatx"] == "float32"

@@ -28,14 +28,12 @@ class HistoryRecorder(Callback):
 
         data_loss = loss - penalty,  penalty = \sum_w regularizer(w) over the trainable weights
 
-    If a metric ``data_loss`` is compiled, the penalty is the difference between the two, or the metric ``penalty`` if
-    the model has that as well: what training minimizes besides, ``loss`` - ``penalty``, may then be something else than
-    ``data_loss``, such as the distance from a teacher's answers. Without the metric the penalty is computed: for
-    validation from the weights that are validated, exactly; for training as the mean over batches, weighted by their
-    number of images, of the penalty of the weights that the batch met. That is what ``loss`` contains, if
-    ``steps_per_execution`` is 1; if it is k, only the first of every k batches is seen, and of a model that its first
-    batch builds not that one. What layers add by ``add_loss`` or an activity regularizer stays in ``data_loss``, unless
-    the metric is compiled.
+    If a metric ``data_loss`` is compiled, the penalty is the difference between the two. Without the metric the penalty
+    is computed: for validation from the weights that are validated, exactly; for training as the mean over batches,
+    weighted by their number of images, of the penalty of the weights that the batch met. That is what ``loss``
+    contains, if ``steps_per_execution`` is 1; if it is k, only the first of every k batches is seen, and of a model
+    that its first batch builds not that one. What layers add by ``add_loss`` or an activity regularizer stays in
+    ``data_loss``, unless the metric is compiled.
 
     A record has the keys ``schema_version`` (1), ``epoch`` (from 0), ``loss``, ``data_loss``, ``penalty``, every other
     metric, ``val_loss``, ``val_data_loss``, ``val_penalty``, every other validation metric, ``lr`` (learning rate of

@@ -28,7 +28,6 @@ from tfnorm.cli.options import (
     RecipeName,
     Regularize,
     SkipDamaged,
-    Teacher,
     TensorBoardFlag,
     WandBFlag,
     settings_of,
@@ -59,7 +58,6 @@ def compare(
     holdout: Holdout = 0.0,
     patience: Patience = None,
     skip_damaged: SkipDamaged = False,
-    teacher: Teacher = None,
     out: Annotated[Path | None, typer.Option(help="Folder for all files. [default: in runs/]")] = None,
     resume: Annotated[bool, typer.Option(help="Take up the runs in the folder, or refuse one that holds any.")] = True,
     jobs: Annotated[
@@ -134,7 +132,6 @@ def train(
     holdout: Holdout = 0.0,
     patience: Patience = None,
     skip_damaged: SkipDamaged = False,
-    teacher: Teacher = None,
     out: Annotated[Path | None, typer.Option(help="Folder. [default: runs/ARCH-DATASET/SPEC/seed-SEED]")] = None,
     tensorboard: TensorBoardFlag = False,
     wandb: WandBFlag = False,

@@ -157,23 +157,18 @@ def reproduce(
     from tfnorm.experiments.engines.local import default_jobs
     from tfnorm.experiments.plan import unfinished
     from tfnorm.experiments.published.presets import load_preset
-    from tfnorm.experiments.published.reproduction import default_folder, plan_in
+    from tfnorm.experiments.published.reproduction import default_folder
     from tfnorm.experiments.published.reproduction import reproduce as run
 
     settings: dict[str, Any] = {"seeds": seeds, "precision": precision, "epochs": epochs, "data_dir": data_dir}
     preset = load_preset(name)
+    planned = [run for row in preset.plan(**settings).values() for run in row]
     if jobs is not None:
         whole_number("jobs", jobs)
     folder = out or default_folder(preset, precision=precision, epochs=epochs)
-    rows, teacher = plan_in(folder, preset, **settings)
-    planned = [run for row in rows.values() for run in row]
-    first = [] if teacher is None else [teacher]
-    if not unfinished(first, folder, 1):  # else there is nothing yet that its pupils could be checked against
-        unfinished(planned, folder, 1)
+    unfinished(planned, folder, 1)
     if dry_run:
-        print_plan([*first, *planned], folder, jobs or default_jobs(1, planned), 1)
-        if first and planned[0].config.teacher is None:
-            print("The teacher is not trained yet: with it each step of the others takes longer than was measured.")
+        print_plan(planned, folder, jobs or default_jobs(1, planned), 1)
         return
     from tfnorm.cli.sweep_progress import SweepDisplay
 

@@ -24,9 +24,6 @@ Patience = Annotated[int | None, typer.Option(help="Stop after so many epochs wi
 SkipDamaged = Annotated[
     bool, typer.Option("--skip-damaged", help="Leave out damaged pictures of a folder, and say so.")
 ]
-Teacher = Annotated[
-    Path | None, typer.Option(help="Learn to answer like this .keras file, or the network in this run's folder.")
-]
 TensorBoardFlag = Annotated[bool, typer.Option("--tensorboard", help="Write each run's history for TensorBoard too.")]
 WandBFlag = Annotated[bool, typer.Option("--wandb", help="Log each run to Weights & Biases too.")]
 PictureFormat = Annotated[str, typer.Option(help="Of the pictures: png, svg or pdf.")]

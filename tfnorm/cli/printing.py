@@ -230,9 +230,6 @@ def print_reproduction(result: Any) -> None:
     """Print the published numbers beside the measured, and what became of the claims."""
     headings = ["row", "parameters", "seeds", f"published, {result.preset.epoch} epoch %", "measured %", "difference"]
     headings.append("misclassified")
-    views = result.views
-    if views is not None:
-        headings.append(f"over {len(views)} views %")
     rows = []
     for label, row in result.table.iterrows():
         told = row["published"] == row["published"]
@@ -247,7 +244,6 @@ def print_reproduction(result: Any) -> None:
                 with_spread(row["measured"], row["std"]),
                 f"{row['difference']:+.2f}" if told else "",
                 number(row["misclassified"], ".1f") + before,
-                *([] if views is None else [with_spread(row["views_accuracy"], row["views_accuracy_std"])]),
             ]
         )
     console = wide_console()
@@ -257,11 +253,6 @@ def print_reproduction(result: Any) -> None:
     )  # fmt: skip
     _print_fitted(console, table, without, "reproduced.csv has all columns.")
     console.print("published: one run each; measured: mean ± standard deviation over seeds", style="dim")
-    if views is not None:
-        console.print(f"over {len(views)} views: logits averaged over {views.description}", style="dim", soft_wrap=True)
-    if result.teacher is not None:
-        taught = f"all rows learned from {result.teacher.config['asked']['arch']} in {result.teacher.path}"
-        console.print(taught, style="dim", soft_wrap=True)
     for finding in result.findings:
         console.print(f"{finding.outcome.upper()}: {finding.says} {finding.because}", soft_wrap=True)
     console.print(f"Pictures and tables: {result.path}", soft_wrap=True)

@@ -174,7 +174,3 @@ class SweepDisplay(SweepProgress):
         self.epochs_left -= stopped.epochs - stopped.epoch
         self.failed_runs += 1
         self._lines.say(f"failed: {self._name(run)}. {sentence}")
-
-    def tested_with_views(self, run: Path, views: int, accuracy: float) -> None:
-        """Tell the accuracy in percent of a finished run's network with logits averaged over views."""
-        self._lines.say(f"{self._name(run)}: {self.images} accuracy {accuracy:.2f} % over {views} views")

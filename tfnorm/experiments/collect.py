@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from tfnorm.errors import RunError
 from tfnorm.experiments.comparison.result import Comparison
-from tfnorm.experiments.published.presets import TEACHER
 from tfnorm.experiments.settings import Differing, differing_settings, name_of, settings_of, shown, telling
 from tfnorm.experiments.statistics import listed
 from tfnorm.experiments.sweep.folder import is_sweep, open_sweep
@@ -153,7 +152,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 def collect(
     folders: str | Path | Sequence[str | Path], *, out: str | Path | None = None, anyway: bool = False
 ) -> Comparison:
-    """Return the comparison of all finished runs in folders, but for the teachers that `reproduce` put beside theirs.
+    """Return the comparison of all finished runs in folders.
 
     Args:
         folders: See `find_runs`.
@@ -168,29 +167,23 @@ def collect(
     found = find_runs(folders)
     if not folders:
         raise RunError("There is no folder to report on. Give one of a run, of a comparison or of many runs.")
-    given = [Path(folder).resolve() for folder in folders]
-    teachers = [run for run in found.runs if run.path.name == TEACHER and run.path.resolve() not in given]
-    runs = [run for run in found.runs if run not in teachers]
-    if not runs:
+    if not found.runs:
         if found.damaged:
             raise RunError("\n".join(found.damaged))
         raise RunError(
             f"No run in {listed([str(folder) for folder in folders])} is finished. "
             "The command that began them goes on with them."
         )
-    differing = differing_settings(runs)
+    differing = differing_settings(found.runs)
     if differing and not anyway:
         raise RunError(
             f"These runs differ in more than norm and seed: {'; '.join(map(str, telling(differing)))}. "
             "Give runs that differ in nothing else, or compare them anyway, with --anyway."
         )
-    groups = _groups(runs, differing)
-    notes = found.notes()
-    if teachers:
-        notes.append(f"A teacher of the others, and left out: {_named([run.path for run in teachers])}.")
+    groups = _groups(found.runs, differing)
     folder = Path(out) if out is not None else Path(folders[0]) if len(folders) == 1 else Path("runs/report")
     ordered = [run for runs in groups.values() for run in runs]
-    return Comparison(ordered, folder, groups=groups, notes=notes)
+    return Comparison(ordered, folder, groups=groups, notes=found.notes())
 
 
 def _several(folders: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:

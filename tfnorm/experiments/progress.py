@@ -21,6 +21,3 @@ class SweepProgress(Progress):
 
     def failed(self, run: Path, sentence: str) -> None:
         """Tell that a run failed, and why."""
-
-    def tested_with_views(self, run: Path, views: int, accuracy: float) -> None:
-        """Tell the accuracy in percent of a finished run's network with logits averaged over views."""

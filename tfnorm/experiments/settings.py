@@ -120,7 +120,7 @@ def settings_of(run: Run, others: Sequence[Run] = ()) -> dict[str, Any]:
         others: The runs that it is compared with, see `asked_of`.
     """
     asked = asked_of(run.config, (other.config for other in others))
-    settings = {"teacher": "none", **flat_settings(asked)}
+    settings = flat_settings(asked)
     return {key: value for key, value in settings.items() if key not in ("norm", "seed", "recipe")} | {
         FINGERPRINT: run.config["data"]["fingerprint"],
         CLASSES: ", ".join(run.config["data"].get("class_names", ())),
@@ -223,8 +223,6 @@ def reproduction(runs: Sequence[Run]) -> Reproduction:
     usual = RECIPES[recipe["name"]] if recipe["name"] in RECIPES else None
     fields = TrainConfig.model_fields
     settings = {key: asked[key] for key in OPTIONS if asked.get(key, fields[key].default) != fields[key].default}
-    if config.get("teacher"):
-        settings["teacher"] = config["teacher"]
     if config["data"].get("data_dir"):
         settings["data_dir"] = config["data"]["data_dir"]
     named = usual is not None and _same_but_replaced(usual.model_dump(mode="json"), recipe)
@@ -236,7 +234,7 @@ def reproduction(runs: Sequence[Run]) -> Reproduction:
             settings.pop("dropout", None)
     counted = all(seeds == tuple(range(len(seeds))) for seeds in groups)
     given = given_data(config)
-    note = _note(asked["dataset"], config["data"].get("data_dir"), len(groups), given, config.get("teacher"))
+    note = _note(asked["dataset"], config["data"].get("data_dir"), len(groups), given)
     environment = {}
     if (backend := config["versions"]["backend"]) != "tensorflow":
         environment["KERAS_BACKEND"] = backend
@@ -288,7 +286,7 @@ def given_data(config: Mapping[str, Any]) -> str:
     return name if dataset in list_datasets() and name != dataset else ""
 
 
-def _note(dataset: str, data_dir: str | None, commands: int, given: str, teacher: str | None) -> str:
+def _note(dataset: str, data_dir: str | None, commands: int, given: str) -> str:
     """Return what to know before commands are run elsewhere."""
     from tfnorm.datasets import list_datasets
 
@@ -297,10 +295,6 @@ def _note(dataset: str, data_dir: str | None, commands: int, given: str, teacher
         notes.append(f"The data {given!r} were given to Python: make the same tfnorm.datasets.Dataset again, as data.")
     if data_dir:
         notes.append(f"{data_dir} is a folder of the machine that trained them: put your own in its place.")
-    if teacher:
-        notes.append(
-            f"{teacher} is the teacher's file on that machine{'' if Path(teacher).is_absolute() else NOT_ABSOLUTE}."
-        )
     if dataset not in list_datasets():
         notes.append(f"{dataset} is a path on that machine{'' if Path(dataset).is_absolute() else NOT_ABSOLUTE}.")
     if commands > 1:

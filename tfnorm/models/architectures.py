@@ -1,8 +1,7 @@
 """Networks as data: each is a table of blocks that the one builder reads. Imports no Keras.
 
-The five small networks, ResNet-20 and two wider networks to teach the small ones are registered in `ARCHITECTURES`; an
-`ArchSpec` of your own goes to `tfnorm.build(arch=...)` as it is, or into the registry with
-``ARCHITECTURES.add(name, spec)``.
+The five small networks and ResNet-20 are registered in `ARCHITECTURES`; an `ArchSpec` of your own goes to
+`tfnorm.build(arch=...)` as it is, or into the registry with ``ARCHITECTURES.add(name, spec)``.
 """
 
 from __future__ import annotations
@@ -326,36 +325,6 @@ ARCHITECTURES.add(
         title="the 20-layer residual network for CIFAR-10, 270,000 parameters",
         input_shape=(32, 32, 3),
         blocks=_resnet(20),
-        mean=CIFAR10_MEAN,
-        std=CIFAR10_STD,
-    ),
-)
-
-
-def _pairs(channels: int) -> tuple[Block, ...]:
-    """Return three pairs of 3x3 convolutions, twice as many channels in each, as arXiv 1409.1556 stacks them."""
-    pairs = [(Conv(channels * wider), Conv(channels * wider)) for wider in (1, 2, 4)]
-    return (*pairs[0], Pool("max", 2), *pairs[1], Pool("max", 2), *pairs[2], GlobalPool(), LOGITS)
-
-
-ARCHITECTURES.add(
-    "mnist_vgg",
-    ArchSpec(
-        name="mnist_vgg",
-        title="72,000 parameters: three pairs of 3x3 convolutions, 16 to 64 channels, global pool",
-        input_shape=(28, 28, 1),
-        blocks=_pairs(16),
-        mean=MNIST_MEAN,
-        std=MNIST_STD,
-    ),
-)
-ARCHITECTURES.add(
-    "cifar_vgg",
-    ArchSpec(
-        name="cifar_vgg",
-        title="289,000 parameters: three pairs of 3x3 convolutions, 32 to 128 channels, global pool",
-        input_shape=(32, 32, 3),
-        blocks=_pairs(32),
         mean=CIFAR10_MEAN,
         std=CIFAR10_STD,
     ),

@@ -16,8 +16,7 @@ from tfnorm.models.plan import plan
 from tfnorm.models.planner import NetworkPlan
 from tfnorm.spec import format, parse
 from tfnorm.training.recipe.recipes import RECIPES, Recipe, known_augmentation
-from tfnorm.training.runs import Run, slug
-from tfnorm.training.teacher import check_holdout, teacher_file, teacher_fingerprint
+from tfnorm.training.runs import slug
 
 Model = TypeVar("Model", bound=BaseModel)
 # Where runs go unless told.
@@ -47,9 +46,6 @@ class TrainConfig(BaseModel):
         patience: Stop when the test accuracy was last exceeded this many epochs ago; default never. A schedule that
             falls over all epochs is cut off before its end.
         skip_damaged: If `True`, damaged pictures of a folder are left out, counted and named in the run's record.
-        teacher: A trained network that this one learns to answer like, image by image, in place of the labels: a
-            ``.keras`` file whose model returns logits for raw pixels, or a finished `Run` or its folder. See
-            `tfnorm.training.teacher`. Default None: it learns from the labels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -71,7 +67,6 @@ class TrainConfig(BaseModel):
     holdout: float = Field(0.0, ge=0, lt=1)
     patience: int | None = Field(None, ge=1)
     skip_damaged: bool = False
-    teacher: Path | None = None
 
     @field_validator("norm", mode="before")
     @classmethod
@@ -98,22 +93,6 @@ class TrainConfig(BaseModel):
     @classmethod
     def _augmentation_known(cls, value: str | None) -> str | None:
         return None if value is None else known_augmentation(value)
-
-    @field_validator("teacher", mode="before")
-    @classmethod
-    def _folder(cls, value: Any) -> Any:
-        return value.path if isinstance(value, Run) else value
-
-    @field_validator("teacher")
-    @classmethod
-    def _teacher_there(cls, value: Path | None) -> Path | None:
-        return None if value is None else teacher_file(value)
-
-    @model_validator(mode="after")
-    def _nothing_held_out_was_taught(self) -> TrainConfig:
-        if self.teacher is not None:
-            check_holdout(self.teacher, dataset=self.dataset, holdout=self.holdout)
-        return self
 
     @model_validator(mode="after")
     def _data_there(self) -> TrainConfig:
@@ -145,14 +124,13 @@ class TrainConfig(BaseModel):
         )
 
     def asked(self) -> dict[str, Any]:
-        """Return what makes a run this run, as JSON; where the data lie is not part of it, nor where a teacher does.
+        """Return what makes a run this run, as JSON; where the data lie is not part of it.
 
         Two runs that differ in `SPELLING` alone are the same if their data are, see `RunFolder.check`.
         """
         # Runs from before there was such a setting have none.
-        without = {"data_dir", "teacher"} if self.skip_damaged else {"data_dir", "teacher", "skip_damaged"}
-        asked = self.resolved().model_dump(mode="json", exclude=without)
-        return asked if self.teacher is None else {**asked, "teacher": teacher_fingerprint(self.teacher)}
+        without = {"data_dir"} if self.skip_damaged else {"data_dir", "skip_damaged"}
+        return self.resolved().model_dump(mode="json", exclude=without)
 
     def plan(self) -> NetworkPlan:
         """Return the network's plan for its default input; raises if the spec does not fit network or backend."""

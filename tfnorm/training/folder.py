@@ -8,7 +8,6 @@
     model.keras       the trained network, without augmentation
     best.keras        the network after the epoch of the highest test accuracy
     predictions.npz   logits of the test set
-    views.json        accuracy over several views of each image, where it was asked for
     misclassified.png
     result.json       written last: a run that has it is finished
 
@@ -221,7 +220,7 @@ class RunFolder:
         self.check_config()
         if not self.config_path.exists():
             return
-        config = read_json(self.config_path, IDENTITY)
+        config = self.read_config(IDENTITY)
         if self.finished:  # now, and not after hours of other runs
             read_json(self.result_path, RESULT)
         there, now = flat_settings(config["asked"]), flat_settings(asked)
@@ -245,6 +244,26 @@ class RunFolder:
                 f"The folder {self.path} holds a run with another configuration: {'; '.join(differing)}. "
                 "Choose another output folder."
             )
+
+    def read_config(self, needed: Needed) -> dict[str, Any]:
+        """Return what ``config.json`` has, without a setting that earlier versions had.
+
+        Args:
+            needed: See `read_json`; ``asked`` is part of it.
+
+        Raises:
+            RunError: If the file cannot be read, or the run learned from a teacher, as earlier versions let it.
+        """
+        config = read_json(self.config_path, needed)
+        asked = config["asked"]
+        if "teacher" in asked:
+            raise RunError(
+                f"The run in {self.path} was trained with a teacher, which this tfnorm does not have: choose another "
+                "folder."
+            )
+        if isinstance(asked.get("recipe"), dict):
+            asked["recipe"].pop("temperature", None)  # without a teacher it did nothing
+        return config
 
     def check_config(self) -> None:
         """Raise a `RunError` if something was trained here, and nothing says what."""

@@ -35,7 +35,6 @@ def describe(network: keras.Model, config: TrainConfig, data: Dataset) -> dict[s
         "initial_kernels": fingerprint(kernels),
         "initial_weights": fingerprint([keras.ops.convert_to_numpy(weight) for weight in weights]),
         "data": {**data.describe(), "data_dir": config.data_dir and str(config.data_dir)},
-        **({"teacher": str(config.teacher)} if config.teacher else {}),
         **origin(),
     }
 

@@ -36,7 +36,7 @@ class Run:
             raise RunError(f"There is no run in {self.path}. Give the folder of one, which has a config.json.")
         if not self.folder.finished:
             raise RunError(f"The run in {self.path} is not finished. The command that began it goes on with it.")
-        self.config = read_json(self.folder.config_path, CONFIG)
+        self.config = self.folder.read_config(CONFIG)
         self.result = read_json(self.folder.result_path, RESULT)
 
     def __repr__(self) -> str:

@@ -27,7 +27,6 @@ from tfnorm.spec import NormSpec
 from tfnorm.training.caller import random_state_kept, retracing_unmentioned
 from tfnorm.training.config import TrainConfig, checked, default_name
 from tfnorm.training.data import load_data
-from tfnorm.training.distillation import Taught, Teaching, load_teacher
 from tfnorm.training.folder import RunFolder, best_epoch, check_place, read_json, write_json
 from tfnorm.training.lock import RunLock
 from tfnorm.training.memory import memory_in_words
@@ -155,12 +154,9 @@ class _Trainer:
     ) -> None:
         self.config, self.folder, self.data, self.progress = config, folder, data, progress
         self.trackers = trackers
-        self.teacher: keras.Model | None = None
 
     def run(self, asked: dict[str, Any]) -> Run:
         config, data = self.config, self.data
-        if config.teacher is not None:
-            self.teacher = load_teacher(config.teacher, data)
         self.folder.sweep()
         keras.utils.set_random_seed(config.seed)
         use_deterministic_operations()
@@ -246,12 +242,9 @@ class _Trainer:
         switch = config.recipe.plain_epochs > 0
         augment = augmentation(config.augmentation, seed=config.seed, mean=self.data.mean, switch=switch)
         image = keras.Input(self.network.input_shape[1:], name="raw_image")
-        seen = augment(image) if augment is not None else image
-        outputs, kind = self.network(seen), Trained
-        if self.teacher is not None:
-            outputs, kind = Teaching(self.teacher, config.recipe.temperature)(seen, outputs), Taught
-        trained = kind(image, outputs, name="training")
-        loss, data_loss = make_loss(config.recipe.label_smoothing if self.teacher is None else 0.0)
+        outputs = self.network(augment(image) if augment is not None else image)
+        trained = Trained(image, outputs, name="training")
+        loss, data_loss = make_loss(config.recipe.label_smoothing)
         trained.compile(
             optimizer=config.recipe.make_optimizer(steps, config.epochs),
             loss=loss,

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfnorm.callbacks import BatchNormRecalibration, HistoryRecorder
 from tfnorm.datasets import Batches
-from tfnorm.datasets.augment.layers import Augmentation
+from tfnorm.datasets.augment.create.layers import Augmentation
 from tfnorm.training.folder import RunFolder, best_epoch
 from tfnorm.training.progress import Progress
 from tfnorm.training.tracking import Tracker
@@ -32,13 +32,10 @@ class Trained(keras.Model):
     def compute_loss(self, *args, training=True, **kwargs):
         """Return the loss, and note the step if it is the first one without a number."""
         loss = super().compute_loss(*args, training=training, **kwargs)
-        return self.noted(loss) if training else loss
-
-    def noted(self, loss):
-        """Return the loss of a training step, and note the step if it is the first one without a number."""
-        seen = keras.ops.convert_to_tensor(self.first_bad_step)
-        count = keras.ops.where(keras.ops.isfinite(loss), seen - 1, -seen - 1)
-        self.first_bad_step.assign(keras.ops.where(seen < 0, count, seen))
+        if training:
+            seen = keras.ops.convert_to_tensor(self.first_bad_step)
+            count = keras.ops.where(keras.ops.isfinite(loss), seen - 1, -seen - 1)
+            self.first_bad_step.assign(keras.ops.where(seen < 0, count, seen))
         return loss
 
 

@@ -276,8 +276,8 @@ class _Cluster:
         """Give the cluster a run."""
         self.tries[run.folder] = self.tries.get(run.folder, 0) + 1
         config = run.config
-        places = {"data_dir": config.data_dir, "teacher": config.teacher}
-        config = config.model_copy(update={key: path.resolve() for key, path in places.items() if path is not None})
+        if config.data_dir is not None:
+            config = config.model_copy(update={"data_dir": config.data_dir.resolve()})
         task = {
             "kind": "train",
             "task": self.name(run),

@@ -143,7 +143,7 @@ def _begun(folder: Path) -> list[dict[str, Any]]:
     combinations: dict[Path, dict[str, Any]] = {}
     seeds: set[int] = set()
     for path in [*(run.path for run in found.runs), *found.unfinished]:
-        asked = read_json(RunFolder(path).config_path, ASKED)["asked"]
+        asked = RunFolder(path).read_config(ASKED)["asked"]
         factors = {factor: getattr(parse(asked["norm"]), factor) for factor in PENALTIES}
         combinations.setdefault(path.parent.relative_to(folder), {**asked, **factors})
         seeds.add(asked["seed"])
@@ -168,14 +168,15 @@ def _planned(folder: Path, axes: Sequence[str], run: Mapping[str, Any], shared: 
     point = {key: run[key] for key in axes if run.get(key) is not None}
     settings = {**shared, **{key: value for key, value in point.items() if key not in PENALTIES}}
     place = Path(run["folder"])
-    begun = RunFolder(folder / place).config_path
-    if begun.exists():
-        settings = dict(read_json(begun, ASKED)["asked"])
+    begun = RunFolder(folder / place)
+    if begun.config_path.exists():
+        settings = dict(begun.read_config(ASKED)["asked"])
     recipe = settings.get("recipe", "default")
     try:
         settings["recipe"] = RECIPES[recipe] if isinstance(recipe, str) else Recipe.model_validate(recipe)
     except ValidationError as error:
         wrong = ".".join(map(str, ("asked", "recipe", *error.errors()[0]["loc"])))
-        raise RunError(f"The file {begun} is damaged: {wrong!r} is none that a recipe has. {mend(begun)}") from None
+        path = begun.config_path
+        raise RunError(f"The file {path} is damaged: {wrong!r} is none that a recipe has. {mend(path)}") from None
     config = TrainConfig.model_construct(**{**settings, "norm": run["norm"], "seed": run["seed"]})
     return PlannedRun(place, config.resolved(), point)

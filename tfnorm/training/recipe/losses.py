@@ -1,4 +1,4 @@
-"""What training minimizes apart from penalties: the cross-entropy, or the distance from a teacher's answers."""
+"""What training minimizes apart from penalties: the cross-entropy, of smoothed targets if a recipe wants it."""
 
 from __future__ import annotations
 
@@ -39,22 +39,6 @@ class SmoothedCrossentropy(keras.losses.Loss):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
-
-
-def distillation_loss(teacher: Any, logits: Any, temperature: float) -> Any:
-    """Return how far the probabilities of logits are from a teacher's (arXiv 1503.02531, section 2).
-
-    The Kullback-Leibler divergence of the two at a temperature T, mean over the images, times T², so that gradients are
-    as large at each T. `keras.distillation.LogitsDistillation` computes the same from clipped probabilities if it is
-    given ``loss=keras.losses.KLDivergence()``; by default (Keras 3.15.1) it takes logits for probabilities.
-
-    Args:
-        teacher: (batch, classes), in nats.
-        logits: The same, of the network that learns.
-        temperature: T, above 0.
-    """
-    wanted, found = (ops.log_softmax(ops.cast(each, "float32") / temperature) for each in (teacher, logits))
-    return temperature**2 * ops.mean(ops.sum(ops.exp(wanted) * (wanted - found), axis=-1))
 
 
 def make_loss(label_smoothing: float) -> tuple[keras.losses.Loss, keras.metrics.Metric]:

@@ -62,8 +62,7 @@ class Recipe(BaseModel):
         kernel_initializer: In place of the convention's.
         dropout: In place of the architecture's rate.
         label_smoothing: Share of the target that is spread evenly over all classes (arXiv 1512.00567), in the loss
-            that is minimized and in ``data_loss``. It has no part in a run with a teacher, see ``TrainConfig``.
-        temperature: What logits of teacher and network are divided by in a run with a teacher (arXiv 1503.02531).
+            that is minimized and in ``data_loss``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -91,7 +90,6 @@ class Recipe(BaseModel):
     kernel_initializer: Initializer | None = None
     dropout: float | None = Field(None, ge=0, lt=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    temperature: float = Field(2.0, gt=0)
 
     @field_validator("augmentation")
     @classmethod
@@ -251,7 +249,6 @@ _add(
     **_MUON,
     augmentation="flip_nudge",
     label_smoothing=0.1,
-    temperature=4.0,
 )
 _add(
     "C+",
@@ -274,18 +271,6 @@ _add(
 _add(
     "E+",
     "for the network cifar_residual: Muon, one cycle to 0.02, flip and small shifts, no dropout",
-    **_MUON,
-    augmentation="flip_nudge",
-)
-_add(
-    "mnist_vgg",
-    "for the network mnist_vgg: Muon, one cycle to 0.02, gentle shifts",
-    **_MUON,
-    augmentation="shift",
-)
-_add(
-    "cifar_vgg",
-    "for the network cifar_vgg: Muon, one cycle to 0.02, flip and small shifts",
     **_MUON,
     augmentation="flip_nudge",
 )

@@ -14,11 +14,9 @@ from tfnorm.errors import TfnormError, unknown, whole_number
 from tfnorm.experiments.plan import PlannedRun
 from tfnorm.spec import format, parse
 from tfnorm.training.config import TrainConfig, checked
-from tfnorm.training.predict import VIEWS
 from tfnorm.training.runs import slug
 
 FOLDER = Path(__file__).parent
-TEACHER = "teacher"
 
 
 class Published(BaseModel):
@@ -90,14 +88,7 @@ class Preset(BaseModel):
         title: One line.
         epoch: Which epoch's test accuracy was published: "last", or "best", chosen on the test set.
         tolerance: By how many points a faithful mean may stay below the published accuracy.
-        aim: Accuracy in percent that the mean of each row is to reach besides, of a recipe made to be better; with its
-            ``views`` if it has any.
-        views: A name of `tfnorm.training.predict.VIEWS`: the networks after their last epoch are tested once more with
-            logits averaged over these views of each image (test-time augmentation). None for the images as they are
-            alone.
         settings: Arguments of `tfnorm.training.config.TrainConfig` that all rows share.
-        teacher: Arguments of the run whose network teaches all rows; what is not among them is as in ``settings``. None
-            if they learn from the labels.
         row: The rows.
         claim: The claims.
     """
@@ -108,10 +99,7 @@ class Preset(BaseModel):
     title: str
     epoch: Literal["last", "best"] = "last"
     tolerance: float = Field(0.0, ge=0)
-    aim: float | None = None
-    views: str | None = None
     settings: dict[str, Any]
-    teacher: dict[str, Any] | None = None
     row: tuple[Row, ...] = Field(min_length=1)
     claim: tuple[Claim, ...] = ()
 
@@ -121,35 +109,16 @@ class Preset(BaseModel):
         named = [label for claim in self.claim for group in (claim.rows, *claim.others) for label in group]
         if wrong := sorted(set(named) - set(labels)):
             raise ValueError(f"no row has the label {wrong[0]!r}; there are {labels}")
-        if not self.tolerance and self.aim is None:
-            raise ValueError("a preset needs a tolerance, or an aim")
         if len(set(labels)) < len(labels):
             raise ValueError(f"two rows have one label, among {labels}")
-        if self.views is not None:
-            VIEWS[self.views]
-            if self.epoch != "last":
-                raise ValueError(f"views are of the last epoch, and the accuracies are of the {self.epoch}")
         return self
-
-    def plan_teacher(self, **settings: Any) -> PlannedRun | None:
-        """Return the run whose network teaches the others, in the folder ``TEACHER``, or None if there is none.
-
-        Args:
-            **settings: As for `plan`.
-        """
-        if self.teacher is None:
-            return None
-        given = {key: value for key, value in settings.items() if value is not None}
-        config = checked(TrainConfig, {**self.settings, **self.teacher, **given}).resolved()
-        config.plan()
-        return PlannedRun(Path(TEACHER), config, {"norm": config.norm})
 
     def plan(self, *, seeds: int | None = None, **settings: Any) -> dict[str, list[PlannedRun]]:
         """Return label to runs, all of them checked.
 
         Args:
             seeds: In place of each row's number.
-            **settings: In place of the preset's, such as precision, data_dir or teacher; None leaves the preset's.
+            **settings: In place of the preset's, such as precision or data_dir; None leaves the preset's.
 
         Raises:
             TfnormError: If a setting cannot be used.
