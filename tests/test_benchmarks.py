@@ -10,7 +10,6 @@ import keras
 import numpy as np
 import pytest
 
-
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 TINY = {
     "layers": "--norms bn dropout --shapes 2x4x4x8 --dtypes bfloat16 --directions both --rounds 2",
