@@ -3,8 +3,11 @@ import json
 import numpy as np
 import pytest
 
+from tfnorm.compare.collect import collect
+from tfnorm.compare.sweep_folder import open_sweep
 from tfnorm.errors import RunError
 from tfnorm.history import append_line, encode_record
+from tfnorm.training.config import TrainConfig
 from tfnorm.training.folder import RunFolder, check_place, read_json, write_json
 from tfnorm.training.runs import Run, fingerprint
 
@@ -110,3 +113,46 @@ def test_json_refuses_nan(tmp_path):
         write_json(tmp_path / "x.json", {"loss": float("nan")})
     assert not list(tmp_path.iterdir())
     assert json.dumps(1) == "1"
+
+
+def as_once(folder, **asked):
+    """Make the record of a run what earlier versions wrote: every recipe had a temperature."""
+    path = folder / "config.json"
+    record = json.loads(path.read_text())
+    record["asked"] = {**record["asked"], "recipe": {**record["asked"]["recipe"], "temperature": 4.0}, **asked}
+    path.write_text(json.dumps(record))
+
+
+def test_a_run_with_a_setting_that_did_nothing_is_taken_up(fake_run, tmp_path):
+    config, labels = TrainConfig(norm="bn", epochs=2).resolved(), np.arange(20) % 10
+    for seed in (0, 1):
+        of_seed = config.model_copy(update={"seed": seed})
+        fake_run(tmp_path / str(seed), of_seed, 0.9, labels, np.eye(10, dtype="float32")[labels])
+    as_once(tmp_path / "0")
+    RunFolder(tmp_path / "0").check(config.asked(), "f")
+    assert Run(tmp_path / "0").config["asked"] == config.asked()
+    (runs,) = collect(tmp_path).groups.values()
+    assert len(runs) == 2
+
+
+def test_a_sweep_with_a_setting_that_did_nothing_is_opened(fake_sweep, tmp_path):
+    grid = {"settings": {"epochs": 2}, "grid": {"norm": ["bn"], "seeds": 1}}
+    (before,) = fake_sweep(tmp_path, grid, lambda config: 0.9).planned
+    as_once(tmp_path / before.folder)
+    (run,) = open_sweep(tmp_path).planned
+    assert run.config.asked() == before.config.asked()
+
+
+def test_a_run_that_learned_from_a_teacher_is_refused(fake_run, tmp_path):
+    config, labels = TrainConfig(norm="bn", epochs=2).resolved(), np.arange(20) % 10
+    fake_run(tmp_path / "run", config, 0.9, labels, np.eye(10, dtype="float32")[labels])
+    as_once(tmp_path / "run", teacher="904bbd12771d63b8")
+    sentence = (
+        f"The run in {tmp_path / 'run'} was trained with a teacher, which this tfnorm does not have: choose another "
+        "folder."
+    )
+    uses = (Run, collect, lambda path: RunFolder(path).check(config.asked(), early=True))
+    for use in uses:
+        with pytest.raises(RunError) as error:
+            use(tmp_path / "run")
+        assert str(error.value) == sentence
