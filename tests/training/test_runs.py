@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from tfnorm.compare.collect import collect
-from tfnorm.compare.sweep_folder import open_sweep
 from tfnorm.errors import RunError
+from tfnorm.experiments.collect import collect
+from tfnorm.experiments.sweep.folder import open_sweep
 from tfnorm.history import append_line, encode_record
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.folder import RunFolder, check_place, read_json, write_json
