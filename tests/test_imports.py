@@ -24,7 +24,7 @@ ORDER = (
     ("datasets",),
     ("convert",),
     ("analysis",),
-    ("models", "model_file", "export_formats"),
+    ("models",),
     ("layers", "regularizers"),
     ("ops",),
     ("_check",),

@@ -12,7 +12,7 @@ from keras import layers
 
 from tfnorm import layers as ours
 from tfnorm.convert import load_tfa_model, to_keras
-from tfnorm.convert._tfa_versions import ACTIVATIONS_SINCE, SINCE
+from tfnorm.convert.tfa.versions import ACTIVATIONS_SINCE, SINCE
 from tfnorm.convert_file import file_conversion
 from tfnorm.errors import TfnormError
 from tfnorm.layers.keras_2 import hard_sigmoid_of_keras_2

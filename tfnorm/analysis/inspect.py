@@ -9,8 +9,8 @@ from tfnorm.analysis.measure import summary
 from tfnorm.analysis.plans import plan_layers
 from tfnorm.analysis.rows import Layers
 from tfnorm.errors import ArchitectureError, whole_number
-from tfnorm.model_file import check_imports, open_model, own_objects
 from tfnorm.models.plan import plan
+from tfnorm.models.saved import check_imports, open_model, own_objects
 from tfnorm.spec import parse
 
 

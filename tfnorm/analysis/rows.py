@@ -188,7 +188,7 @@ class Layers:
 
     def __str__(self) -> str:
         """Return the table as text."""
-        from tfnorm.analysis.render import as_text
+        from tfnorm.analysis.table import as_text
 
         return as_text(self)
 
@@ -196,12 +196,12 @@ class Layers:
 
     def __rich__(self) -> Table:
         """Return the table for a terminal."""
-        from tfnorm.analysis.render import as_rich
+        from tfnorm.analysis.table import as_rich
 
         return as_rich(self)
 
     def _repr_html_(self) -> str:
         """Return the table for a notebook."""
-        from tfnorm.analysis.render import as_html
+        from tfnorm.analysis.table import as_html
 
         return as_html(self)

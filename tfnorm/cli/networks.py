@@ -11,7 +11,7 @@ from rich.table import Table
 from tfnorm.cli._app import app
 from tfnorm.cli.options import AllowLambda, DataDir, Imports
 from tfnorm.errors import TfnormError
-from tfnorm.model_file import check_imports
+from tfnorm.models.saved import check_imports
 from tfnorm.ops import start_quietly
 from tfnorm.show import print_conversion, print_layers, wide_console
 

@@ -19,9 +19,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfnorm.convert._exported import RUNNERS, batch_of, fitting, is_finite, random_inputs, share_of, tensors_of
+from tfnorm.convert.runtimes.check import RUNNERS, batch_of, fitting, is_finite, random_inputs, share_of, tensors_of
+from tfnorm.convert.runtimes.formats import FORMATS, check_export, missing_packages
 from tfnorm.errors import TfnormError, check_keras_3, first_line
-from tfnorm.export_formats import FORMATS, check_export, missing_packages
 from tfnorm.files import whole_file
 from tfnorm.ops import screen_closed
 

@@ -11,10 +11,10 @@ if keras.backend.backend() != "tensorflow":
 import exporting
 
 import tfnorm
-from tfnorm import export_formats
-from tfnorm.convert import _exported as running
 from tfnorm.convert import export
-from tfnorm.convert import exporting as exporting_of_models
+from tfnorm.convert.runtimes import check as running
+from tfnorm.convert.runtimes import formats
+from tfnorm.convert.runtimes import write as exporting_of_models
 from tfnorm.errors import DataError, TfnormError
 from tfnorm.spec import NORMS
 
@@ -331,7 +331,7 @@ def test_programs_that_are_not_installed(tmp_path, monkeypatch):
     result = export(plain(), tmp_path / "net.onnx")
     assert result.difference is None
     assert "onnxruntime is not installed; python -m pip install onnxruntime" in str(result)
-    monkeypatch.setattr(export_formats, "is_installed", lambda name: name != "tf2onnx")
+    monkeypatch.setattr(formats, "is_installed", lambda name: name != "tf2onnx")
     with pytest.raises(TfnormError, match="To write ONNX, install tf2onnx: python -m pip install tf2onnx"):
         export(plain(), tmp_path / "other.onnx")
 
@@ -346,7 +346,7 @@ def test_programs_that_are_not_installed(tmp_path, monkeypatch):
     ],
 )
 def test_backends_that_cannot(backend, form, sentence, tmp_path, monkeypatch):
-    monkeypatch.setattr(export_formats, "chosen_backend", lambda: backend)
+    monkeypatch.setattr(formats, "chosen_backend", lambda: backend)
     with pytest.raises(TfnormError, match=sentence):
         export(plain(), f"{tmp_path}/{form}")
 

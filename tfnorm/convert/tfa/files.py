@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tfnorm.convert._tfa_hdf5 import MAGIC, Group, Hdf5, OtherFormError
+from tfnorm.convert.tfa.hdf5 import MAGIC, Group, Hdf5, OtherFormError
 from tfnorm.errors import TfnormError
 
 ZIP_MAGIC = b"PK\x03\x04"

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfnorm.convert._tfa_versions import ACTIVATIONS_SINCE, LATEST
+from tfnorm.convert.tfa.versions import ACTIVATIONS_SINCE, LATEST
 from tfnorm.errors import TfnormError
 from tfnorm.layers.keras_2 import gelu_of_tensorflow_addons, hard_sigmoid_of_keras_2
 

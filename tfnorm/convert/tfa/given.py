@@ -10,10 +10,10 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfnorm.convert._tfa_file import LAYERS, SavedFile
-from tfnorm.convert._tfa_layers import filter_response_part, spectral_part, weight_norm_part
-from tfnorm.convert._tfa_weights import Part, numbered, plain_part, snake_case
 from tfnorm.convert.clone import check_cloneable
+from tfnorm.convert.tfa.files import LAYERS, SavedFile
+from tfnorm.convert.tfa.layers import filter_response_part, spectral_part, weight_norm_part
+from tfnorm.convert.tfa.weights import Part, numbered, plain_part, snake_case
 from tfnorm.errors import TfnormError
 from tfnorm.layers import FilterResponseNormalization
 

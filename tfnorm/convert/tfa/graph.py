@@ -8,11 +8,11 @@ from typing import Any
 
 import keras
 
-from tfnorm.convert._tfa_file import reason
-from tfnorm.convert._tfa_layers import SPECIAL, Recipe, described, once, read_layer
-from tfnorm.convert._tfa_ops import V1, called_function, node_function
-from tfnorm.convert._tfa_settings import Notes, class_name
-from tfnorm.convert._tfa_weights import Part
+from tfnorm.convert.tfa.files import reason
+from tfnorm.convert.tfa.layers import SPECIAL, Recipe, described, once, read_layer
+from tfnorm.convert.tfa.ops import V1, called_function, node_function
+from tfnorm.convert.tfa.settings import Notes, class_name
+from tfnorm.convert.tfa.weights import Part
 from tfnorm.errors import TfnormError
 
 CONSTANT = "_CONSTANT_VALUE"  # stands in place of a layer's name where a call takes a number

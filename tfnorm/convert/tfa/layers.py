@@ -12,10 +12,10 @@ import keras
 import numpy as np
 from keras import layers
 
-from tfnorm.convert._tfa_file import reason
-from tfnorm.convert._tfa_settings import Notes, class_name, precision, settings, writer
-from tfnorm.convert._tfa_versions import BILINEAR_SINCE, MASKED_ATTENTION_SINCE, SINCE
-from tfnorm.convert._tfa_weights import Part, Slot, plain_part, snake_case
+from tfnorm.convert.tfa.files import reason
+from tfnorm.convert.tfa.settings import Notes, class_name, precision, settings, writer
+from tfnorm.convert.tfa.versions import BILINEAR_SINCE, MASKED_ATTENTION_SINCE, SINCE
+from tfnorm.convert.tfa.weights import Part, Slot, plain_part, snake_case
 from tfnorm.errors import TfnormError
 from tfnorm.layers import TLU, BandNormalization, ContribInstanceNormalization, FilterResponseNormalization
 

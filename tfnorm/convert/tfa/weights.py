@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfnorm.convert._tfa_file import LAYERS, SavedFile
+from tfnorm.convert.tfa.files import LAYERS, SavedFile
 from tfnorm.errors import TfnormError
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import keras
 
 from tfnorm._keras import SafeModeScope, swap_waiting_variables
-from tfnorm.convert._tfa_file import SavedFile, read_file, read_json, reason
-from tfnorm.convert._tfa_given import given_part
-from tfnorm.convert._tfa_graph import NotCalledError, read_model
-from tfnorm.convert._tfa_layers import check_masks
-from tfnorm.convert._tfa_settings import Notes
-from tfnorm.convert._tfa_versions import release
-from tfnorm.convert._tfa_weights import assign_values, finalize, find_values
+from tfnorm.convert.tfa.files import SavedFile, read_file, read_json, reason
+from tfnorm.convert.tfa.given import given_part
+from tfnorm.convert.tfa.graph import NotCalledError, read_model
+from tfnorm.convert.tfa.layers import check_masks
+from tfnorm.convert.tfa.settings import Notes
+from tfnorm.convert.tfa.versions import release
+from tfnorm.convert.tfa.weights import assign_values, finalize, find_values
 from tfnorm.errors import TfnormError, check_keras_3
 
 
