@@ -11,8 +11,8 @@ import numpy as np
 from keras import layers, ops
 
 from tfnorm._keras import NN
-from tfnorm.analysis.graph import Call, check_graph, graph_of, in_order, walk
 from tfnorm.arrays import to_array
+from tfnorm.convert.graph import Call, check_graph, graph_of, in_order, walk
 from tfnorm.errors import DataError, TfnormError, unknown, whole_number
 from tfnorm.layers import FilterResponseNormalization
 

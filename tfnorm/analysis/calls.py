@@ -11,8 +11,8 @@ from keras import layers
 
 from tfnorm._keras import CORE, OPS
 from tfnorm.analysis.field import Field
-from tfnorm.analysis.graph import Call
 from tfnorm.analysis.trace import Shape, Trace, along, joined, mixed, renumbered
+from tfnorm.convert.graph import Call
 
 CallReader = Callable[[Call, Sequence[Shape]], list[Trace]]
 OPEN = "what it reads depends on the image's size; give `input_shape`"

@@ -10,9 +10,9 @@ from keras import layers
 
 from tfnorm._keras import OPS, BaseConv, BaseConvTranspose, BaseDepthwiseConv, BaseSeparableConv, is_function
 from tfnorm.analysis.calls import ATTENTIONS, attention_inputs, einsum_labels
-from tfnorm.analysis.graph import Call, graph_of, has_known_call, walk
-from tfnorm.analysis.reading import is_known, read_call
+from tfnorm.analysis.reading import has_known_call, is_known, read_call
 from tfnorm.analysis.trace import Shape, Trace
+from tfnorm.convert.graph import Call, graph_of, walk
 
 Cost = Callable[[Any, Sequence[Shape], Shape], int | None]
 

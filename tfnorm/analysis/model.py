@@ -9,11 +9,11 @@ from typing import Any
 import keras
 
 from tfnorm.analysis.costs import multiply_adds_of_call
-from tfnorm.analysis.graph import Call, check_graph, walk
 from tfnorm.analysis.reading import VIEWS, read_call
 from tfnorm.analysis.rows import Row, activation_bytes
 from tfnorm.analysis.trace import Shape, Trace, image
 from tfnorm.analysis.windows import SLIDING
+from tfnorm.convert.graph import Call, check_graph, walk
 from tfnorm.errors import TfnormError, unknown
 
 

@@ -11,9 +11,9 @@ from keras import layers
 
 from tfnorm._keras import CORE, IMAGE, MATH, NN, OPS, CustomScaleLayer, LayerScale, Merge, StochasticDepth
 from tfnorm.analysis.calls import is_read, read_arguments
-from tfnorm.analysis.graph import Call, graph_of, has_known_call, walk
 from tfnorm.analysis.trace import Shape, Trace, along, joined, mixed, renumbered, reshaped
 from tfnorm.analysis.windows import WINDOW_READERS, Reader, reduced
+from tfnorm.convert.graph import Call, graph_of, walk
 from tfnorm.layers import TLU, FilterResponseNormalization
 
 
@@ -42,6 +42,13 @@ def reader_of(layer: Any) -> Reader | None:
     """Return the function that reads a layer's input; None if how it does is not known."""
     found = next((reader for kinds, reader in READERS if isinstance(layer, kinds)), _unknown)
     return None if found is _unknown or not has_known_call(layer) else found
+
+
+def has_known_call(layer: Any) -> bool:
+    """Return whether a layer computes what Keras or tfnorm wrote, and no subclass has changed that."""
+    kinds = type(layer).__mro__
+    definers = [next(kind for kind in kinds if name in vars(kind)) for name in ("call", "__call__")]
+    return all(kind.__module__.split(".")[0] in ("keras", "tfnorm") for kind in definers)
 
 
 def is_known(layer: Any) -> bool:

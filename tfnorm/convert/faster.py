@@ -9,7 +9,7 @@ import keras
 from keras import layers
 
 from tfnorm._keras import renorms
-from tfnorm.convert.clone import check_cloneable, clone_with, remake
+from tfnorm.convert.clone import clone_with, remake
 from tfnorm.convert.graph import Network
 from tfnorm.convert.kinds import NORMS
 from tfnorm.convert.report import Report, warn_of_no_change
@@ -52,7 +52,6 @@ def accelerate(model: keras.Model, *, return_report: bool = False) -> keras.Mode
         >>> type(model.get_layer("bn_Conv1"))
         <class 'tfnorm.layers.batch_normalization.BatchNormalization'>
     """
-    check_cloneable(model)
     made: dict[int, tuple[Any, Any]] = {}
     fast = clone_with(model, lambda layer: remake(layer, _fast_class(layer)), made=made)
     kinds = {id(old): type(new).__name__ for old, new in made.values() if type(new) is _fast_class(old)}

@@ -10,7 +10,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfnorm.convert.clone import check_cloneable, clone_with, config_of, is_container, remake
+from tfnorm.convert.clone import clone_with, config_of, is_container, remake
+from tfnorm.convert.graph import check_graph
 from tfnorm.errors import TfnormError
 from tfnorm.layers import (
     Activation,
@@ -52,7 +53,7 @@ def to_keras(model: keras.Model) -> keras.Model:
         >>> type(stock.get_layer("conv1_norm")).__module__.split(".")[0]
         'keras'
     """
-    check_cloneable(model)
+    check_graph(model)
     strange = _without_counterpart(model)
     if strange:
         raise TfnormError(
