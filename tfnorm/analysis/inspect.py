@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfnorm.analysis.measure import summary
 from tfnorm.analysis.plans import plan_layers
-from tfnorm.analysis.rows import Layers
+from tfnorm.analysis.table import Layers
 from tfnorm.errors import ArchitectureError, whole_number
 from tfnorm.models.plan import plan
 from tfnorm.models.saved import check_imports, open_model, own_objects
@@ -55,6 +54,8 @@ def inspect_file(
         imports: Modules and Python files with layers of one's own in the file.
         allow_lambda: Whether to run the code of Lambda layers in the file.
     """
+    from tfnorm.analysis.measure import summary  # start-up
+
     if not Path(path).is_file():
         raise ArchitectureError(f"There is no file {path!r}. Give a .keras file, or an architecture's name.")
     check_imports(imports)
