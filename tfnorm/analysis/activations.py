@@ -13,17 +13,10 @@ from keras import layers, ops
 from tfnorm._keras import NN
 from tfnorm.arrays import to_array
 from tfnorm.convert.graph import Call, check_graph, graph_of, in_order, walk
+from tfnorm.convert.kinds import NORMS as KNOWN_NORMS
 from tfnorm.errors import DataError, TfnormError, unknown, whole_number
-from tfnorm.layers import FilterResponseNormalization
 
-NORMS = (
-    layers.BatchNormalization,
-    layers.LayerNormalization,
-    layers.GroupNormalization,
-    layers.RMSNormalization,
-    layers.UnitNormalization,
-    FilterResponseNormalization,
-)
+NORMS = (*KNOWN_NORMS, layers.UnitNormalization)
 # A ReLU after one of them zeroes the same channels as one before it.
 PASSING = (layers.Identity, layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D)
 RELU_OPERATIONS = (NN.Relu, NN.Relu6)

@@ -84,10 +84,10 @@ def summary(
     rows = []
     values = []
     for tensor in model.inputs:
-        shape, axes = tuple(tensor.shape[1:]), ()
+        shape = tuple(tensor.shape[1:])
         if tensor is chosen:
             shape = _closed(shape, input_shape)
-            axes = _image_axes(model, len(shape))
+        axes = _image_axes(model, len(shape)) if tensor is chosen else range(0)
         values.append(image(shape, axes, str(tensor.dtype)))
         rows.append(Row(_name(tensor), "InputLayer", values[-1]))
 
@@ -111,14 +111,8 @@ def receptive_field(
 
     Size and jump are in pixels; ``start`` is the centre of the first unit's field (pixel 0 has its centre at 0.5) and
     ``padding`` how far that field begins beyond the image's edge (0 or less if it does not). Padding "same" with a
-    stride depends on the image's size: start and padding are None, shown as "?", where that is open. See `summary`
-    for the definition and the arguments.
-
-    Returns:
-        The rows, a sequence.
-
-    Raises:
-        TfnormError: See `summary`.
+    stride depends on the image's size: start and padding are None, shown as "?", where that is open. The definition,
+    the arguments and the errors are those of `summary`.
 
     Example:
         >>> import keras
@@ -136,13 +130,8 @@ def multiply_adds(
 ) -> int:
     """Return the multiply-adds of a model for one image: one multiplication and one addition each.
 
-    What counts is said at `summary`. If a layer's multiply-adds are not known, a warning names it, and the result is
-    the sum of all others.
-
-    Args:
-        model: See `summary`.
-        input_shape: See `summary`.
-        pointwise: See `summary`.
+    What counts, and the arguments, are explained at `summary`. If a layer's multiply-adds are not known, a warning
+    names it, and the result is the sum of all others.
 
     Raises:
         TfnormError: If the model leaves the shape of its images open and ``input_shape`` is not given; see also
@@ -168,15 +157,7 @@ def multiply_adds(
 def flops(model: keras.Model, *, input_shape: Sequence[int] | None = None, pointwise: Sequence[type] = ()) -> int:
     """Return the floating point operations of a model for one image: two for each of its `multiply_adds`.
 
-    Papers often give multiply-adds under the name of FLOPs; profilers count as here.
-
-    Args:
-        model: See `summary`.
-        input_shape: See `summary`.
-        pointwise: See `summary`.
-
-    Raises:
-        TfnormError: See `multiply_adds`.
+    Papers often give multiply-adds under the name of FLOPs; profilers count as here. See `multiply_adds`.
 
     Example:
         >>> flops(tfnorm.build("mnist_7k"))
@@ -204,7 +185,7 @@ def _row(call: Call, outputs: list[Trace], pointwise: tuple[type, ...]) -> Row:
         else (0, 0)
     )
     sizes = [activation_bytes(one.shape, one.dtype) for one in outputs]
-    kept = None if None in sizes else sum(sizes)
+    kept = None if None in sizes else sum(size or 0 for size in sizes)
     if isinstance(layer, (*VIEWS, keras.layers.Identity)):
         kept = 0
     return Row(call.name, kind, trace, trainable, others, multiply_adds, kept, tuple(notes))

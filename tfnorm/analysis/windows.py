@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -21,7 +20,7 @@ from tfnorm._keras import (
     BaseSeparableConv,
 )
 from tfnorm.analysis.field import Field, same_padding
-from tfnorm.analysis.trace import Shape, Trace, Window, along, mixed, renumbered
+from tfnorm.analysis.trace import Shape, Trace, Window, along, mixed, renumbered, unknown
 
 SLIDING = (BaseConv, BaseDepthwiseConv, BaseSeparableConv, BaseConvTranspose, BasePooling)
 Reader = Callable[[Any, Sequence[Trace], Shape], Trace]
@@ -108,7 +107,7 @@ def _resampled(layer: Any, inputs: Sequence[Trace], shape: Shape, taps: Callable
     new = {place: shape[place] for place in trace.places if place is not None}
     moved = [place for place in new if _dimension(layer, place, trace.shape) is not None]
     if any(trace.shape[place] is None or new[place] is None for place in moved):
-        return replace(trace, shape=shape, unknown="what it reads depends on the image's size; give `input_shape`")
+        return unknown(trace, shape, "what it reads depends on the image's size; give `input_shape`")
 
     def change(place: int, field: Field) -> Field:
         old = trace.shape[place]
@@ -145,7 +144,7 @@ def _interpolated(interpolation: str, antialias: bool = False) -> Callable[[int,
 
 def _resizing(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
     if layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio:
-        return replace(inputs[0], shape=shape, unknown="it keeps the aspect ratio, which is not followed")
+        return unknown(inputs[0], shape, "it keeps the aspect ratio, which is not followed")
     taps = _interpolated(layer.interpolation, layer.antialias)
     if taps is None:
         return _not_followed(layer, inputs, shape)
@@ -153,7 +152,7 @@ def _resizing(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
 
 
 def _not_followed(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
-    return replace(inputs[0], shape=shape, unknown=f"what its interpolation {layer.interpolation!r} reads is not known")
+    return unknown(inputs[0], shape, f"what its interpolation {layer.interpolation!r} reads is not known")
 
 
 def _up_sampling(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
@@ -192,7 +191,7 @@ def _center_crop(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
     (trace,) = inputs
     pairs = [(trace.shape[place], shape[place]) for place in trace.places if place is not None]
     if any(old is None or old < new for old, new in pairs):
-        return replace(trace, shape=shape, unknown="it resizes images that are smaller, which is not followed")
+        return unknown(trace, shape, "it resizes images that are smaller, which is not followed")
     return along(trace, shape, lambda place, field: field.window(1, before=-((trace.shape[place] - shape[place]) // 2)))
 
 

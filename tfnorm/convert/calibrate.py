@@ -48,19 +48,21 @@ def check_batch(model: keras.Model, batch: Any) -> list[Any] | None:
 
 
 def calibrate_norms(
-    model: keras.Model, made: dict[int, tuple[Any, Any]], batch: list[Any], norms: list[tuple[Any, int]]
-) -> tuple[float, float]:
-    """Fit gamma and beta of new norms to a batch, in the order of the graph, and keep them if the outputs come closer.
+    model: keras.Model, made: dict[int, tuple[Any, Any]], batch: list[Any] | None, norms: list[tuple[Any, int]]
+) -> tuple[float, float] | None:
+    """Fit gamma and beta of new norms to a batch, and keep them if the outputs come closer to those of the old model.
 
     Args:
         model: The old model.
-        made: Old and new objects by the id of the old ones, of `clone_with`.
-        batch: The inputs.
+        made: Old and new objects by the id of the old ones, as `clone_with` gives them.
+        batch: The inputs. If there are none, nothing is done.
         norms: The new norms with their channel axes.
 
     Returns:
         Difference of the outputs before and after, as in `Report`.
     """
+    if batch is None:
+        return None
     fits = {id(norm): _Fit(norm, axis) for norm, axis in norms}
     pairs = [_Pair(tensor, tensor) for tensor in batch]
     before = _difference(_run(model, made, pairs, {}))
@@ -78,11 +80,8 @@ def calibrate_norms(
 class _Fit:
     """Least squares of one norm over all of its calls so far.
 
-    The sums are of differences from the first call's means, so that large means do not cancel.
-
-    Args:
-        norm: The norm; its gamma stays where its inputs have no variance.
-        axis: Its channel axis, counted from the front.
+    The sums are of differences from the first call's means, so that large means do not cancel. Where the inputs have
+    no variance, gamma stays as it is.
     """
 
     def __init__(self, norm: Any, axis: int) -> None:

@@ -36,12 +36,12 @@ def _check_made_again(model: keras.Model) -> None:
 
 @dataclass(frozen=True)
 class Chain:
-    """Layers that are called one after the other in place of one layer; without any, its input is passed on.
+    """Layers that are called one after the other in place of one layer. Without any, its input is passed on.
 
-    Args:
-        layers: The layers. They get the precision of the old one, and their weights are the caller's to set.
-        twin: The one of them that takes over weights and state of the old layer, which it resembles variable by
-            variable; default None.
+    Attributes:
+        layers: The layers. They get the precision of the old one.
+        twin: The one of them that takes over the weights and the state of the old layer, variable by variable. The
+            caller sets the weights of the others.
     """
 
     layers: tuple[Any, ...]
@@ -113,15 +113,9 @@ def clone_with(
 
 
 def remake(layer, kind: type | None = None, config: dict[str, Any] | None = None):
-    """Return a new object of a layer's configuration, without its weights.
+    """Return a new layer, operation or metric of a layer's class and configuration, without its weights.
 
-    Args:
-        layer: A layer, an operation or a metric.
-        kind: The class, default the layer's own.
-        config: The configuration, default the layer's own.
-
-    Raises:
-        TfnormError: The class cannot be made from its configuration.
+    ``kind`` and ``config`` take the place of its own. If the class cannot be made from it, a `TfnormError` says so.
     """
     config = config_of(layer) if config is None else config
     try:

@@ -134,23 +134,11 @@ class _Weights:
         self.kernels = [kernel * scale[channels], *pointwise]
 
 
-def _each_output(kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    return kernel * scale
-
-
-def _each_transposed(kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    return kernel * scale[:, None]
-
-
-def _each_depthwise(kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    return kernel * scale.reshape(kernel.shape[-2:])
-
-
 # How the last kernel of each class takes a factor for every output channel.
 SCALINGS: dict[type, Scaling] = {
-    **dict.fromkeys((*CONVOLUTIONS, *SEPARABLE, layers.Dense), _each_output),
-    **dict.fromkeys(TRANSPOSED, _each_transposed),
-    **dict.fromkeys(DEPTHWISE, _each_depthwise),
+    **dict.fromkeys((*CONVOLUTIONS, *SEPARABLE, layers.Dense), lambda kernel, scale: kernel * scale),
+    **dict.fromkeys(TRANSPOSED, lambda kernel, scale: kernel * scale[:, None]),
+    **dict.fromkeys(DEPTHWISE, lambda kernel, scale: kernel * scale.reshape(kernel.shape[-2:])),
 }
 
 MISTAKE = "Keras on TensorFlow adds its bias along the width"
@@ -159,11 +147,7 @@ FLATTENING = (layers.Flatten, layers.Reshape)
 
 
 class _Folding:
-    """Which batch norms go into which layers, and the weights that result.
-
-    Args:
-        network: The model's graphs.
-    """
+    """Which batch norms go into which layers, and the weights that result."""
 
     def __init__(self, network: Network) -> None:
         self.network = network

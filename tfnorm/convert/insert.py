@@ -120,9 +120,7 @@ def insert_norms(
         note = ", ".join(filter(None, notes))
         changes.append(network.change(place.layer, classes, groups=place.groups, note=note))
     changes += [network.change(layer, "TLU") for layer in network.layers if id(layer) in units]
-    difference = None
-    if batch is not None:
-        difference = calibrate_norms(model, made, batch, [(made[key][1].layers[1], axes[key]) for key in places])
+    difference = calibrate_norms(model, made, batch, [(made[key][1].layers[1], axes[key]) for key in places])
     report = Report(tuple(changes), tuple(kept), difference)
     return (new_model, report) if return_report else new_model
 

@@ -34,10 +34,7 @@ def axes_of(layer: Any, rank: int) -> list[int]:
 def channel_axis(layer: Any, rank: int, channels_first: bool | None = None) -> int:
     """Return the axis of the channels, counted from the front, of a norm over one axis or several.
 
-    Args:
-        layer: The norm.
-        rank: The number of axes of its inputs.
-        channels_first: Whether the channels come first there, by default as in Keras's settings.
+    Whether the channels come first is by default as in Keras's settings.
     """
     if channels_first is None:
         channels_first = keras.config.image_data_format() == "channels_first"

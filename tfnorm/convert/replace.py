@@ -124,9 +124,7 @@ def replace_norms(
         changes.append(network.change(old, kind, groups=place.groups, note=note))
     for others, kind in ((convolutions, "WeightStandardizedConv2D"), (units, "TLU")):
         changes += [network.change(layer, kind) for layer in network.layers if id(layer) in others]
-    difference = None
-    if batch is not None:
-        difference = calibrate_norms(model, made, batch, [(norms[key], axes[key]) for key in norms])
+    difference = calibrate_norms(model, made, batch, [(norms[key], axes[key]) for key in norms])
     report = Report(tuple(changes), tuple(kept), difference)
     return (new_model, report) if return_report else new_model
 

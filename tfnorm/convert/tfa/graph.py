@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from tfnorm.convert.tfa.files import reason
-from tfnorm.convert.tfa.layers import SPECIAL, Recipe, described, once, read_layer
+from tfnorm.convert.tfa.layers import SPECIAL, Recipe, described, read_layer
 from tfnorm.convert.tfa.ops import V1, called_function, node_function
 from tfnorm.convert.tfa.settings import Notes, class_name
 from tfnorm.convert.tfa.weights import Part
@@ -40,7 +40,7 @@ def read_model(entry: dict[str, Any], notes: Notes) -> Recipe:
 
 def _model_part(recipes: list[Recipe], kind: str) -> Callable[[Any, str], Part]:
     def part(model: keras.Model, _: str) -> Part:
-        return Part(model.name, kind, layers=[recipe.part() for recipe in recipes], trainable=model._trainable)
+        return Part(model.name, kind, layers=[recipe.part for recipe in recipes], trainable=model._trainable)
 
     return part
 
@@ -62,7 +62,7 @@ def _read_input(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
     for key in ("sparse", "ragged"):
         if config.get(key):
             notes.refuse(f"InputLayer ({name!r}) with {key}=True", None)
-    return once("input_layer", lambda: _input(config), lambda *_: Part(name, "input_layer"))
+    return Recipe("input_layer", lambda: _input(config), lambda *_: Part(name, "input_layer"))
 
 
 # Sequential models.
@@ -84,9 +84,9 @@ def _read_sequential(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
                 "save it again."
             )
         start = _input({"batch_input_shape": first["batch_input_shape"], "dtype": first.get("dtype")})
-        return keras.Sequential([start, *(recipe.make() for recipe in recipes)], name=config["name"])
+        return keras.Sequential([start, *(recipe.layer for recipe in recipes)], name=config["name"])
 
-    return once("sequential", lambda: _freeze(make(), config), _model_part(recipes, "sequential"))
+    return Recipe("sequential", lambda: _freeze(make(), config), _model_part(recipes, "sequential"))
 
 
 # Functional models.
@@ -128,7 +128,7 @@ def _read_functional(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
         model = keras.Model(tensors(config["input_layers"]), tensors(config["output_layers"]), name=config["name"])
         return _freeze(model, config)
 
-    return once("functional", make, _model_part(recipes, "functional"))
+    return Recipe("functional", make, _model_part(recipes, "functional"))
 
 
 def _read_step(entry: dict[str, Any], notes: Notes) -> Step:
@@ -151,7 +151,7 @@ def _run(steps: list[Step]) -> dict[str, dict[int, list[Any]]]:
     waiting: list[tuple[Step, int, Any]] = []
     for step in steps:
         if step.recipe and not step.calls:
-            made = step.recipe.make()
+            made = step.recipe.layer
             if isinstance(made, keras.KerasTensor):
                 outputs[step.name][0] = [made]
         waiting += [(step, step.first + index, call) for index, call in enumerate(step.calls)]
@@ -180,7 +180,7 @@ def _called(step: Step, call: Any, outputs: dict[str, dict[int, list[Any]]]) -> 
     inputs = _resolve(call, outputs)
     given = {key: _resolve(value, outputs) for key, value in arguments.items() if key != "name" and value is not None}
     if step.recipe:
-        layer = step.recipe.make()
+        layer = step.recipe.layer
         try:
             single = isinstance(inputs, list) and len(inputs) == 1
             return layer(inputs[0] if single else inputs, **given)

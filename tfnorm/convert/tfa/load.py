@@ -104,9 +104,9 @@ def _made(file: SavedFile, config: dict[str, Any], notes: Notes) -> keras.Model:
         notes.check(file.where)
         # Variables that are made in this scope take no memory before they are known to fit the file.
         with SafeModeScope(notes.safe_mode), _NoMemory() as scope:
-            model = recipe.make()
+            model = recipe.layer
             check_masks(model, notes, file.where)
-            part = recipe.part()
+            part = recipe.part
             find_values(part, file)
             scope.initialize_variables = True
         assign_values(part)

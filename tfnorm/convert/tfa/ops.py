@@ -227,9 +227,7 @@ OPS: dict[str, Callable[..., Any]] = {
 def node_function(config: dict[str, Any]) -> Callable[..., Any] | None:
     """Return the function of a node of a graph, or None if Keras has none.
 
-    Args:
-        config: The description of the layer that holds the node: ``node_def``, and ``constants`` by their place among
-            the inputs.
+    ``config`` describes the layer that holds it: ``node_def``, and ``constants`` by their place among the inputs.
     """
     node = config["node_def"]
     function = NODES.get(node["op"])

@@ -99,6 +99,14 @@ class Notes:
         """Note what cannot be converted; ``name`` as in ``unknown``."""
         self.unknown[what] = name
 
+    def tell(self, label: str, how: str, kind: str) -> None:
+        """Note how a layer of a class that others have too is opened."""
+        text = (
+            f"{how}. If the file is from another {kind}, open it inside "
+            f"`with keras.saving.custom_object_scope({{{kind!r}: ...}}):` with that one."
+        )
+        self.told.setdefault(text, []).append(label)
+
     def warn(self) -> None:
         """Warn of what is left out."""
         if self.dropped:
@@ -117,11 +125,7 @@ def class_name(entry: dict[str, Any]) -> str:
 def settings(kind: type, config: dict[str, Any], label: str, notes: Notes) -> dict[str, Any]:
     """Return the arguments of a class of Keras 3 for a configuration of Keras 2.
 
-    Args:
-        kind: The class.
-        config: The configuration.
-        label: What the layer is called in notes: its class, and its name in parentheses.
-        notes: Where settings without a counterpart are noted.
+    Settings without a counterpart are noted with the layer's ``label``: its class, and its name in parentheses.
     """
     accepted = _arguments(kind)
     own = label.split(" ")[0]
