@@ -33,17 +33,16 @@ def activation_statistics(
 ) -> list[dict[str, Any]]:
     r"""Return mean, standard deviation and share of dead channels of the input and the output of every norm.
 
-    The images pass through the model as in training, without dropout and augmentation, and leave no trace in it. Mean
+    The images pass through the model as in training, without dropout and augmentation, and change nothing in it. Mean
     and standard deviation are over all images, pixels and channels. A channel is dead if the ReLU beside the norm gives
     0 for it at every pixel of every image:
 
     .. math:: \max_{n, h, w} x_{n h w c} \le 0
 
-    Where the ReLU follows the norm, ``after_dead`` is the share of channels that it kills, and ``before_dead`` the
-    share that it would kill if the norm were left out. Where it comes before the norm, ``before_dead`` is what it
-    killed, and ``after_dead`` is None, as both are where there is none. Dropout between the two does not matter; only
-    functions that are 0 for all negative numbers count as ReLU. Of a layer that is no norm, ``before_dead`` is known
-    only after a ReLU.
+    If the ReLU follows the norm, ``after_dead`` is the share of channels that it kills, and ``before_dead`` the share
+    that it would kill without the norm. If it comes before the norm, ``before_dead`` is what it killed, and
+    ``after_dead`` is None. Without a ReLU both are None. Dropout between the two does not matter. Only functions that
+    are 0 for all negative numbers count as ReLU.
 
     Args:
         model: A functional or sequential model, with nested models and shared layers.

@@ -34,22 +34,19 @@ def summary(
 
     .. math:: r \leftarrow r + d (k - 1) j, \quad j \leftarrow j s
 
-    from r = j = 1 for the pixels, with j the jump from one unit's field to the next, which is negative in a mirror
-    image. It is followed exactly through any graph: branches that meet again count from the first to the last pixel
-    that one of them reads (as a rule the largest path), transposed convolutions and upsampling divide the jump, and
-    where fields then differ from place to place the largest counts. Padding counts as pixels, so that a field may be
-    larger than the image. Global pooling reads all units, as does everything after it. Convolutions are followed
-    whatever their weights are.
+    from r = j = 1 for the pixels. The jump j, from one unit's field to the next, is negative in a mirror image. The
+    field is followed exactly through any graph. Where branches meet, it reaches from the first to the last pixel that
+    one of them reads. Transposed convolutions and upsampling divide the jump; where fields then differ from place to
+    place, the largest counts. Padding counts as pixels, so a field may be larger than the image. Units after global
+    pooling read everything, and units of attention all that they attend to.
 
-    As in the literature the statistics of norms do not count, though with layer, group, instance and filter response
-    normalization over the image each unit depends on all of it; such rows are marked. Batch norm is taken as at
-    inference, where its statistics are constants. Attention lets each unit read all units that it attends to. Layers
-    that are not known are listed in ``notes``, and after them the field is unknown; all others are counted still.
+    As in the literature, the statistics of norms do not count. With layer, group, instance and filter response
+    normalization each unit depends on the whole image; such rows are marked. Layers that are not known are listed in
+    ``notes``, and after them the field is unknown.
 
     Multiply-adds are those of products of matrices (convolutions, dense, recurrent and attention layers) for one image,
-    as papers count them, often under the name of FLOPs. Activation memory adds up the outputs of all layers, in their
-    precision, as training keeps them for the gradients if it joins no layers; outputs that only have another shape
-    (flatten, reshape) and the images themselves do not count.
+    which papers often call FLOPs. Activation memory adds up the outputs of all layers in their precision, as training
+    keeps them for the gradients. Outputs that only have another shape and the images themselves do not count.
 
     Args:
         model: A functional or sequential model, with nested models, shared layers and any number of inputs.

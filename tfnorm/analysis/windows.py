@@ -66,9 +66,7 @@ def _transposed(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
 
     def change(place: int, field: Field) -> Field:
         index = _dimension(layer, place, trace.shape)
-        size, stride, dilation = (
-            settings[index] for settings in (layer.kernel_size, layer.strides, layer.dilation_rate)
-        )
+        size, stride, dilation = (each[index] for each in (layer.kernel_size, layer.strides, layer.dilation_rate))
         before = 0
         if layer.padding == "same":
             # It is the gradient of a convolution with padding "same" over the output, of any number of units.
@@ -91,10 +89,6 @@ def reduced(trace: Trace, shape: Shape, axes: Sequence[int], kept: bool) -> Trac
     """Return the trace after a reduction over ``axes``, which stay, with one unit, if they are ``kept``."""
     gathered = mixed(trace, shape, axes, kept=kept)
     return gathered if kept else renumbered(gathered, shape, lambda place: place - sum(axis < place for axis in axes))
-
-
-def _adaptive_pool(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
-    return _resampled(layer, inputs, shape, _area)
 
 
 def _area(unit: int, old: int, new: int) -> range:
@@ -142,17 +136,16 @@ def _interpolated(interpolation: str, antialias: bool = False) -> Callable[[int,
     return taps
 
 
+NOT_KNOWN = "what its interpolation {!r} reads is not known"
+
+
 def _resizing(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
     if layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio:
         return unknown(inputs[0], shape, "it keeps the aspect ratio, which is not followed")
     taps = _interpolated(layer.interpolation, layer.antialias)
     if taps is None:
-        return _not_followed(layer, inputs, shape)
+        return unknown(inputs[0], shape, NOT_KNOWN.format(layer.interpolation))
     return _resampled(layer, inputs, shape, taps)
-
-
-def _not_followed(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
-    return unknown(inputs[0], shape, f"what its interpolation {layer.interpolation!r} reads is not known")
 
 
 def _up_sampling(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
@@ -160,7 +153,7 @@ def _up_sampling(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
     factors = (layer.size,) if isinstance(layer.size, int) else layer.size
     taps = _interpolated(getattr(layer, "interpolation", "nearest"))
     if taps is None:
-        return _not_followed(layer, inputs, shape)
+        return unknown(trace, shape, NOT_KNOWN.format(layer.interpolation))
 
     def change(place: int, field: Field) -> Field:
         index = _dimension(layer, place, trace.shape)
@@ -200,7 +193,7 @@ WINDOW_READERS: tuple[tuple[tuple[type, ...], Reader], ...] = (
     ((BasePooling,), _windowed("pool_size")),
     ((BaseConvTranspose,), _transposed),
     ((BaseGlobalPooling,), _global_pool),
-    (ADAPTIVE_POOLING, _adaptive_pool),
+    (ADAPTIVE_POOLING, lambda layer, inputs, shape: _resampled(layer, inputs, shape, _area)),
     ((layers.Resizing, IMAGE.Resize), _resizing),
     ((layers.CenterCrop,), _center_crop),
     ((layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D), _up_sampling),

@@ -36,19 +36,14 @@ def fold_batch_norm(model: keras.Model, *, return_report: bool = False) -> keras
     r"""Return the same network, for inference, with batch norms computed into the weights of convolutions.
 
     At inference a batch norm is the line :math:`s x + t` with :math:`s = \gamma / \sqrt{\sigma^2 + \epsilon}` and
-    :math:`t = \beta - s \mu`, which the convolution or dense layer before it can take over: the kernel of each output
-    channel is multiplied by s, and the bias b becomes s b + t, one being added where there was none. Where nothing
-    before it can, the layer right after it does, over its input channels: a dense layer, also after Flatten, or a
-    convolution without padding, plain, depthwise or separable. A transposed convolution does not, since the shift adds
-    a different amount to its outputs at the border and between strides.
+    :math:`t = \beta - s \mu`. The convolution or dense layer before it can do that: the kernel of each output channel
+    is multiplied by s, and the bias b becomes s b + t. If no layer before it can, the layer right after it does, over
+    its input channels: a dense layer, also after Flatten, or a convolution without padding that is not transposed.
 
-    Folded are Keras's and tfnorm's batch norms over the channels of a convolution (of one to three dimensions,
-    depthwise, separable, transposed) or a dense layer that has no activation and whose outputs go nowhere else. What is
-    penalized by an activity regularizer stays as it is.
-    Dropout (but not called with training=True), average pooling and layers without effect may stand in between, and
-    maximum pooling if no s is negative. Weight-standardized convolutions become plain ones. What stays is in the report
-    with the reason. Weights are computed in float64, and outputs differ by rounding only. The result can be trained,
-    but without those norms.
+    The layer must have no activation, no activity regularizer and no other reader. Dropout, average pooling and layers
+    without effect may stand in between, and maximum pooling if no s is negative. Weight-standardized convolutions
+    become plain ones. Norms that stay are in the report with the reason. Weights are computed in float64, and outputs
+    differ by rounding only. The result can be trained, but without those norms.
 
     Args:
         model: A functional or sequential model, nested models and shared layers included; it is not changed.

@@ -271,35 +271,35 @@ class Network:
         return "" if holder is None else f"inside the layer {holder.name!r} ({type(holder).__name__})"
 
     def choose(self, layers: list[Any], where: Where, kind: str) -> list[Any]:
-        """Return those of ``layers`` that ``where`` means.
+        """Return those of ``layers``, which messages call ``kind``, that ``where`` means.
 
         Args:
             layers: The layers to choose from.
             where: Names, with or without the models a layer is in, in which * stands for any letters; or a function
-                that is true of a layer; or None for all.
+                that is true of a layer; or None for all. One that fits no layer is a `TfnormError`.
             kind: What the layers are, in a message.
-
-        Raises:
-            TfnormError: For a name or a function that fits none.
         """
         if where is None:
             return layers
         if callable(where):
-            chosen = [layer for layer in layers if where(layer)]
-            if not chosen:
-                raise TfnormError(
-                    f"`where` must be true of at least one {kind} layer. Received: a function that is false for all "
-                    f"{len(layers)} of the model {self.model.name!r}."
-                )
-            return chosen
+            if chosen := [layer for layer in layers if where(layer)]:
+                return chosen
+            raise TfnormError(
+                f"`where` must be true of at least one {kind} layer. Received: a function that is false for all "
+                f"{len(layers)} of the model {self.model.name!r}."
+            )
         patterns = [where] if isinstance(where, str) else list(where) if isinstance(where, Iterable) else []
         if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
             raise TfnormError(
                 f"`where` must be a name, several of them, or a function that is true of a layer. Received: {where!r}."
             )
-        fitting: dict[int, Any] = {}
+        fitting: set[int] = set()
         for pattern in patterns:
-            found = [layer for layer in layers if self._fits(layer, pattern)]
+            found = {
+                id(layer)
+                for layer in layers
+                if fnmatchcase(layer.name, pattern) or fnmatchcase(self.path(layer), pattern)
+            }
             if not found:
                 guess = nearest(pattern, [self.path(layer) for layer in layers])
                 hint = f" Did you mean {guess!r}?" if guess else ""
@@ -307,8 +307,5 @@ class Network:
                     f"The model {self.model.name!r} has no {kind} layer called {pattern!r}.{hint} "
                     "Write names, patterns such as 'conv2_*', or a function that is true of a layer."
                 )
-            fitting.update((id(layer), layer) for layer in found)
+            fitting |= found
         return [layer for layer in layers if id(layer) in fitting]
-
-    def _fits(self, layer: Any, pattern: str) -> bool:
-        return any(fnmatchcase(name, pattern) for name in (layer.name, self.path(layer)))

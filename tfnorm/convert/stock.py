@@ -23,9 +23,9 @@ def to_keras(model: keras.Model) -> keras.Model:
     """Return the same network in Keras's own layers, with the same weights, names and outputs.
 
     The file of the result opens without tfnorm. Weight-standardized convolutions become convolutions with the
-    standardized kernel. Penalties that Keras does not have (`L2Norm`, `Sum`, any on an RMS scale) are left out, with
-    a warning, and so is `unbiased_moving_variance`: they change training, not outputs. A model that was compiled is
-    compiled in the same way, unless its loss, optimizer or metrics are tfnorm's: then it is not, with a warning.
+    standardized kernel. Penalties that Keras does not have (`L2Norm`, `Sum`, any on an RMS scale) and
+    `unbiased_moving_variance` are left out with a warning: they change training, not outputs. A compiled model stays
+    compiled, unless its loss, optimizer or metrics are tfnorm's: then a warning says that it is not.
 
     Args:
         model: A functional or sequential model; it is not changed.

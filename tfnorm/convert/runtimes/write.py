@@ -72,13 +72,11 @@ def export(
     """Write a model for inference outside of Keras, and compare its outputs with Keras's.
 
     The ending of ``path`` names the format: .tflite is LiteRT (TensorFlow Lite), .onnx is ONNX, and text that ends in
-    "/", which a `pathlib.Path` leaves out, is a folder with a TensorFlow SavedModel. Inputs and outputs are named after
-    the layers that they come from. Dropout and batch norm compute as at inference, whatever the model was compiled or
-    trained with.
+    "/", which a `pathlib.Path` leaves out, is a folder with a TensorFlow SavedModel. Inputs and outputs have the names
+    of their layers. Dropout and batch norm compute as at inference.
 
-    LiteRT is written on TensorFlow, a SavedModel on TensorFlow or JAX, ONNX on TensorFlow or PyTorch. Layers
-    that compute in 16 bits do so in float32 in LiteRT and ONNX files, since those runtimes do not have all operations
-    in 16 bits.
+    LiteRT is written on TensorFlow, a SavedModel on TensorFlow or JAX, ONNX on TensorFlow or PyTorch. Layers that
+    compute in 16 bits compute in float32 in LiteRT and ONNX files, which do not have all operations in 16 bits.
 
     Args:
         model: Any built Keras model; it is not changed. A model without a graph must have one input.

@@ -92,7 +92,7 @@ def _reading(where: str) -> Iterator[None]:
     except PermissionError as error:
         raise TfnormError(f"{where} cannot be opened: permission denied. Change its permissions.") from error
     except OtherFormError as error:
-        raise _refused(where, str(error)) from error
+        raise _refused(where, error) from error
     except Exception as error:
         raise TfnormError(
             f"{where} must be a whole file of Keras 2. It is damaged or cut short ({reason(error)}). "
@@ -107,7 +107,7 @@ def reason(error: Exception) -> str:
     return (told or [type(error).__name__])[0]
 
 
-def _refused(where: str, what: str) -> TfnormError:
+def _refused(where: str, what: object) -> TfnormError:
     return TfnormError(
         f"{where} is not read, since Keras writes no such file: {what}. If you trust it, load the model where it was "
         "written and save it again with model.save('model.h5')."

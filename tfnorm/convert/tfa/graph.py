@@ -38,17 +38,19 @@ def read_model(entry: dict[str, Any], notes: Notes) -> Recipe:
     return read_layer(entry, notes)
 
 
-def _model_part(recipes: list[Recipe], kind: str) -> Callable[[Any, str], Part]:
+def _model_recipe(kind: str, make: Callable[[], keras.Model], config: dict[str, Any], recipes: list[Recipe]) -> Recipe:
+    """Return the recipe of a model whose layers have ``recipes``."""
+
+    def frozen() -> keras.Model:
+        model = make()
+        # The setter would reach into the layers, which have settings of their own.
+        model._trainable = bool(config.get("trainable", True))
+        return model
+
     def part(model: keras.Model, _: str) -> Part:
         return Part(model.name, kind, layers=[recipe.part for recipe in recipes], trainable=model._trainable)
 
-    return part
-
-
-def _freeze(model: keras.Model, config: dict[str, Any]) -> keras.Model:
-    # The setter would reach into the layers, which have settings of their own.
-    model._trainable = bool(config.get("trainable", True))
-    return model
+    return Recipe(kind, frozen, part)
 
 
 def _input(config: dict[str, Any]) -> Any:
@@ -86,7 +88,7 @@ def _read_sequential(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
         start = _input({"batch_input_shape": first["batch_input_shape"], "dtype": first.get("dtype")})
         return keras.Sequential([start, *(recipe.layer for recipe in recipes)], name=config["name"])
 
-    return Recipe("sequential", lambda: _freeze(make(), config), _model_part(recipes, "sequential"))
+    return _model_recipe("sequential", make, config, recipes)
 
 
 # Functional models.
@@ -125,10 +127,9 @@ def _read_functional(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
             return found[0] if isinstance(found, list) and len(found) == 1 else found
 
         _rename_hidden(keras.tree.flatten(tensors(config["output_layers"])), {step.name for step in steps})
-        model = keras.Model(tensors(config["input_layers"]), tensors(config["output_layers"]), name=config["name"])
-        return _freeze(model, config)
+        return keras.Model(tensors(config["input_layers"]), tensors(config["output_layers"]), name=config["name"])
 
-    return Recipe("functional", make, _model_part(recipes, "functional"))
+    return _model_recipe("functional", make, config, recipes)
 
 
 def _read_step(entry: dict[str, Any], notes: Notes) -> Step:
@@ -198,31 +199,29 @@ def _named(arguments: dict[str, Any]) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in arguments.items()) or "no arguments"
 
 
-def _name_operations(result: Any, name: str, inputs: list[Any]) -> None:
-    """Give the operations that a function is made of its name, which unlike their own no layer has."""
-    known, count = {id(value) for value in inputs}, 0
-    waiting = keras.tree.flatten(result)
+def _operations_before(tensors: list[Any], known: set[int]) -> Iterator[Any]:
+    """Yield the operations that tensors come from, each once, up to the tensors whose ids are ``known``."""
+    waiting, seen = list(tensors), set()
     while waiting:
         tensor = waiting.pop()
-        if id(tensor) not in known:
-            known.add(id(tensor))
-            operation = tensor._keras_history.operation
-            operation.name = f"{name}_part{count}" if count else name
-            count += 1
-            waiting += operation._inbound_nodes[-1].input_tensors
+        operation = tensor._keras_history.operation
+        if id(tensor) not in known and id(operation) not in seen:
+            seen.add(id(operation))
+            yield operation
+            waiting += [tensor for node in operation._inbound_nodes for tensor in node.input_tensors]
+
+
+def _name_operations(result: Any, name: str, inputs: list[Any]) -> None:
+    """Give the operations that a function is made of its name, which unlike their own no layer has."""
+    for count, operation in enumerate(_operations_before(keras.tree.flatten(result), set(map(id, inputs)))):
+        operation.name = f"{name}_part{count}" if count else name
 
 
 def _rename_hidden(outputs: list[Any], names: set[str]) -> None:
     """Give other names to the operations that Keras made for masks and called as a layer in the file is."""
-    waiting, seen = list(outputs), set()
-    while waiting:
-        operation = waiting.pop()._keras_history.operation
-        if id(operation) not in seen:
-            seen.add(id(operation))
-            if not isinstance(operation, keras.Layer) and operation.name in names:
-                operation.name = f"{operation.name}_of_masks_{len(seen)}"
-            for node in operation._inbound_nodes:
-                waiting += node.input_tensors
+    for count, operation in enumerate(_operations_before(outputs, set())):
+        if not isinstance(operation, keras.Layer) and operation.name in names:
+            operation.name = f"{operation.name}_of_masks_{count}"
 
 
 def _is_atom(value: Any) -> bool:
