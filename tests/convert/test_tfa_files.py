@@ -79,6 +79,12 @@ def test_bytes_that_stop_the_library(unpacked, monkeypatch):
     )
 
 
+def test_a_name_that_is_no_text(unpacked):
+    path = unpacked("group_norm-groups_2") / "model.h5"
+    path.write_bytes(path.read_bytes().replace(b"beta:0", b"\xffeta:0"))
+    assert re.search(r"cut short \(a name in '/model_weights/.*' is no text\)", cases.sentence(path))
+
+
 def test_a_path_that_leads_outside(unpacked, tmp_path):
     path = unpacked("group_norm-groups_2") / "model.keras"
     inside = cases.entries(path)

@@ -21,6 +21,11 @@ from typing import Any
 import h5py
 import numpy as np
 
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None  # type: ignore[assignment]
+
 MAGIC = b"\x89HDF\r\n\x1a\n"
 MOST_SECONDS, MOST_MEMORY = 10, 1 << 30  # of the second process
 MOST_WAIT = 300  # seconds until it is given up, on a machine that is busy with other work
@@ -81,6 +86,7 @@ class Hdf5:
     def _at(self, path: str) -> dict[str, Any]:
         found = self.found.get(path)
         if found is None:
+            self._at(path.rpartition("/")[0])  # which may be damaged itself
             raise ValueError(f"there is no {'/' + path!r}")
         if "other" in found:
             raise OtherFormError(f"{'/' + path!r} {found['other']}")
@@ -105,7 +111,7 @@ def _described(path: Path) -> dict[str, Any]:
     if answer.returncode < 0:
         raise ValueError("the HDF5 library stopped at it")
     if answer.returncode:
-        raise RuntimeError(answer.stderr.decode(errors="replace"))
+        raise RuntimeError(answer.stderr.decode(errors="replace").strip().rpartition("\n")[2])
     return json.loads(answer.stdout)
 
 
@@ -131,6 +137,8 @@ def _describe_group(group: h5py.Group, path: str, found: dict[str, Any], seen: s
     if address in seen:
         raise ValueError(f"the group {'/' + path!r} is in it twice")
     seen.add(address)
+    if not all(isinstance(name, str) for name in (*group, *group.attrs)):
+        raise ValueError(f"a name in {'/' + path!r} is no text")
     found[path] = {"texts": {name: _texts(group, name) for name in group.attrs}}
     for name in group:
         inner = f"{path}/{name}" if path else name
@@ -172,10 +180,8 @@ def _array(array: Any) -> dict[str, Any]:
 
 
 def _main(path: str, seconds: str) -> None:
-    with contextlib.suppress(ImportError, ValueError, OSError):  # not every system has such limits
-        import resource
-
-        for kind, most in (("CPU", int(seconds)), ("AS", MOST_MEMORY), ("CORE", 0)):
+    for kind, most in (("CPU", int(seconds)), ("AS", MOST_MEMORY), ("CORE", 0)):
+        with contextlib.suppress(AttributeError, ValueError, OSError):  # not every system has each limit
             resource.setrlimit(getattr(resource, f"RLIMIT_{kind}"), (most, most))
     print(json.dumps(_describe(path)))
 
