@@ -124,6 +124,18 @@ def remake(layer, kind: type | None = None, config: dict[str, Any] | None = None
         raise _not_remade(layer) from error
 
 
+def arguments_of(kind: type) -> set[str]:
+    """Return the names of the arguments of a class, those that it hands to its parents among them."""
+    names: set[str] = set()
+    for parent in kind.__mro__:
+        if "__init__" in vars(parent):
+            parameters = inspect.signature(vars(parent)["__init__"]).parameters
+            names |= set(parameters)
+            if parent is keras.Layer or all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
+                break
+    return names
+
+
 def config_of(layer) -> dict[str, Any]:
     """Return the configuration of ``layer``, or raise a `TfnormError` that says what it needs."""
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from tfnorm.convert.clone import arguments_of
 from tfnorm.convert.tfa.versions import ACTIVATIONS_SINCE, LATEST
 from tfnorm.errors import TfnormError
 from tfnorm.layers.keras_2 import gelu_of_tensorflow_addons, hard_sigmoid_of_keras_2
@@ -127,7 +127,7 @@ def settings(kind: type, config: dict[str, Any], label: str, notes: Notes) -> di
 
     Settings without a counterpart are noted with the layer's ``label``: its class, and its name in parentheses.
     """
-    accepted = _arguments(kind)
+    accepted = arguments_of(kind)
     own = label.split(" ")[0]
     found = {}
     for key, value in config.items():
@@ -160,18 +160,6 @@ def settings(kind: type, config: dict[str, Any], label: str, notes: Notes) -> di
 def precision(value: Any) -> Any:
     """Return the name of a precision, which is an object in the file where it is mixed."""
     return value["config"]["name"] if isinstance(value, dict) else value
-
-
-def _arguments(kind: type) -> set[str]:
-    """Return the names of the arguments of a class, those that it hands to its parents among them."""
-    names: set[str] = set()
-    for parent in kind.__mro__:
-        if "__init__" in vars(parent):
-            parameters = inspect.signature(vars(parent)["__init__"]).parameters
-            names |= set(parameters)
-            if parent is layers.Layer or all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
-                break
-    return names
 
 
 def _activation(key: str, value: Any, label: str, notes: Notes) -> Any:
