@@ -21,9 +21,9 @@ ORDER = (
     ("callbacks",),
     ("mistakes",),
     ("datasets",),
-    ("convert",),
     ("analysis",),
-    ("models", "model_file", "export_formats"),
+    ("convert",),
+    ("models",),
     ("layers", "regularizers"),
     ("ops",),
     ("_check",),
@@ -202,11 +202,24 @@ def test_the_checker_finds_circles_of_any_length():
         "import tfnorm.analysis.inspect; tfnorm.analysis.inspect.inspect_architecture('resnet20')",
         "from tfnorm.models.plan import plan; from tfnorm.spec import parse; plan('resnet20', parse('gn:4'))",
         "import tfnorm.registry, tfnorm.errors, tfnorm.cli",
+        "from tfnorm.convert.runtimes.formats import check_export, export_format; export_format('net.onnx')",
+        "import tfnorm.models.saved; tfnorm.models.saved.check_imports(['json'])",
+        "import tfnorm.convert.tfa.hdf5, tfnorm.analysis, tfnorm.convert; tfnorm.analysis.Layers",
     ],
 )
 def test_imports_no_keras(code, run_python):
     heavy = "print(sorted({'keras', 'tensorflow'} & {name.partition('.')[0] for name in sys.modules}))"
     assert run_python(f"import sys; {code}; {heavy}") == "[]"
+
+
+@pytest.mark.parametrize("package", [tfnorm.analysis, tfnorm.convert])
+def test_no_function_is_called_as_a_module_beside_it(package):
+    folder = Path(package.__file__).parent
+    modules = {path.stem for path in folder.iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert not modules & set(package.__all__)
+    assert all(getattr(package, name) is not None for name in package.__all__) and dir(package) == package.__all__
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'. Public names: "):
+        package.nothing  # noqa: B018
 
 
 def test_public_names():

@@ -11,7 +11,8 @@ import keras
 from keras import activations, layers
 
 from tfnorm._keras import CORE, NN, OPS
-from tfnorm.analysis.graph import Call, graph_of, has_known_call, walk
+from tfnorm.analysis.reading import has_known_call
+from tfnorm.convert.graph import Call, graph_of, walk
 
 
 @dataclass(frozen=True)

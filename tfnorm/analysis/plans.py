@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from tfnorm.analysis.rows import Layers, Row, activation_bytes
+from tfnorm.analysis.rows import Row, activation_bytes
+from tfnorm.analysis.table import Layers
 from tfnorm.analysis.trace import Trace, Window, along, image, joined, mixed, reshaped
 from tfnorm.models.planner import LayerPlan, NetworkPlan
 from tfnorm.spec import NormSpec

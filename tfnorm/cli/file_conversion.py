@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from tfnorm.convert.runtimes.formats import ENDINGS_TEXT, check_export, export_format
 from tfnorm.datasets import DATASETS
 from tfnorm.errors import DataError, TfnormError
-from tfnorm.export_formats import ENDINGS_TEXT, check_export, export_format
 from tfnorm.files import whole_file
-from tfnorm.model_file import check_imports, keras_version, open_model, own_objects
+from tfnorm.models.saved import check_imports, keras_version, open_model, own_objects
 from tfnorm.spec import NormSpec, parse_norm
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from tfnorm.cli._app import app
 from tfnorm.cli.options import AllowLambda, DataDir, Imports
 from tfnorm.cli.printing import print_conversion, print_layers, wide_console
 from tfnorm.errors import TfnormError
-from tfnorm.model_file import check_imports
+from tfnorm.models.saved import check_imports
 from tfnorm.ops import start_quietly
 
 

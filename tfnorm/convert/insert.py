@@ -37,32 +37,27 @@ def insert_norms(
 ) -> keras.Model | tuple[keras.Model, Report]:
     """Return the same network with a norm after each convolution, before its activation.
 
-    A convolution "conv1" is followed by the norm "conv1_norm"; if it has an activation of its own, that becomes the
-    layer "conv1_activation" after the norm. Its activity regularizer moves to the last of these layers. All weights
-    that there were are bit for bit the same, biases included. The shapes of all outputs and what is trainable stay, and
-    so does a model that was compiled, except that its optimizer starts afresh. Convolutions of one to three dimensions,
-    depthwise, separable and transposed ones count, in nested models too; a shared convolution gets a norm that is
-    shared likewise.
+    The convolution "conv1" is followed by the norm "conv1_norm". If it has an activation, that becomes the layer
+    "conv1_activation" after the norm. Its activity regularizer moves to the last of these layers. All old weights are
+    bit for bit the same, biases included. A compiled model stays compiled, but its optimizer starts afresh. All kinds
+    of convolutions count, in nested models too; the norm of a shared convolution is shared.
 
-    Keras calls an output by its last layer. Where ``where`` chooses "logits", which gives one, the output is called
-    "logits_norm" afterwards, and losses and metrics that the model was compiled with by name are renamed.
+    Keras calls an output by its last layer. If you choose the layer "logits" and it gives an output, that is called
+    "logits_norm" afterwards, and so are the losses and metrics that the model was compiled with.
 
-    Without ``where`` no norm comes after
+    Without ``where`` no norm comes after dense layers, after a convolution that a norm follows already, or after one
+    that gives the model's outputs: only layers without weights, and no activation but softmax, sigmoid and tanh, lead
+    from it to an output.
 
-    - a convolution that gives the model's outputs: one from which only layers without weights, and no activation but
-      softmax, sigmoid and tanh, lead to an output;
-    - a convolution that a norm reads already;
-    - dense layers.
-
-    Groups that do not divide the channels, ``+ws`` and ``frn`` are treated as in `replace_norms`. With ``calibrate`` so
-    are gammas and betas: fitted to the outputs that each convolution had before. A batch norm can give them exactly.
+    Groups that do not divide the channels, ``+ws``, ``frn`` and ``calibrate`` are as in `replace_norms`. Gammas and
+    betas are fitted to the outputs that each convolution had before, which a batch norm can give exactly.
 
     Args:
         model: A functional or sequential model, built; it is not changed.
         spec: A norm spec without penalties, such as "bn", "gn:8"; not "none".
-        where: Names of convolutions or dense layers, with or without those of the models that they are in, in which *
-            stands for any letters; or a function that is true of the chosen ones. Default: see above.
-        calibrate: A batch of inputs as the model takes them, 16 to 64 of them as a rule. Default none.
+        where: Names of convolutions or dense layers, in which * stands for any letters; or a function that is true of
+            the chosen ones.
+        calibrate: A batch of inputs as the model takes them; 16 to 64 are enough as a rule.
         return_report: Whether to return the report too.
 
     Returns:
@@ -120,9 +115,7 @@ def insert_norms(
         note = ", ".join(filter(None, notes))
         changes.append(network.change(place.layer, classes, groups=place.groups, note=note))
     changes += [network.change(layer, "TLU") for layer in network.layers if id(layer) in units]
-    difference = None
-    if batch is not None:
-        difference = calibrate_norms(model, made, batch, [(made[key][1].layers[1], axes[key]) for key in places])
+    difference = calibrate_norms(model, made, batch, [(made[key][1].layers[1], axes[key]) for key in places])
     report = Report(tuple(changes), tuple(kept), difference)
     return (new_model, report) if return_report else new_model
 

@@ -10,10 +10,15 @@ from keras import layers
 
 from tfnorm import layers as ours
 
-CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, ours.Conv2D, ours.WeightStandardizedConv2D)
+
+def _of_ranks(*names: str) -> tuple[type, ...]:
+    return tuple(getattr(layers, f"{name}{rank}D") for name in names for rank in (1, 2, 3))
+
+
+CONVOLUTIONS = (*_of_ranks("Conv"), ours.Conv2D, ours.WeightStandardizedConv2D)
 DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
-TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+TRANSPOSED = tuple(getattr(layers, f"Conv{rank}DTranspose") for rank in (1, 2, 3))
 ALL_CONVOLUTIONS = (*CONVOLUTIONS, *DEPTHWISE, *SEPARABLE, *TRANSPOSED)
 
 BATCH_NORMS = (layers.BatchNormalization, ours.BatchNormalization)
@@ -29,42 +34,14 @@ NORMS = (
     ours.FilterResponseNormalization,
 )
 
-# Layers that make pixels of each channel from means, or from maxima, of its pixels; nothing is mixed in at the border.
-MEANS = (
-    layers.AveragePooling1D,
-    layers.AveragePooling2D,
-    layers.AveragePooling3D,
-    layers.GlobalAveragePooling1D,
-    layers.GlobalAveragePooling2D,
-    layers.GlobalAveragePooling3D,
-    layers.Cropping1D,
-    layers.Cropping2D,
-    layers.Cropping3D,
-    layers.UpSampling1D,
-    layers.UpSampling2D,
-    layers.UpSampling3D,
-)
-MAXIMA = (
-    layers.MaxPooling1D,
-    layers.MaxPooling2D,
-    layers.MaxPooling3D,
-    layers.GlobalMaxPooling1D,
-    layers.GlobalMaxPooling2D,
-    layers.GlobalMaxPooling3D,
-)
+# Layers whose pixels are means, or maxima, of pixels of the same channel. Nothing is mixed in at the border.
+MEANS = _of_ranks("AveragePooling", "GlobalAveragePooling", "Cropping", "UpSampling")
+MAXIMA = _of_ranks("MaxPooling", "GlobalMaxPooling")
 
 _ACTIVATIONS = (layers.Activation, ours.Activation)
 _IDLE = (
-    layers.Identity,
-    layers.ActivityRegularization,
-    layers.Dropout,
-    layers.SpatialDropout1D,
-    layers.SpatialDropout2D,
-    layers.SpatialDropout3D,
-    layers.GaussianDropout,
-    layers.GaussianNoise,
-    layers.AlphaDropout,
-    ours.Dropout,
+    *(layers.Identity, layers.ActivityRegularization, layers.Dropout, *_of_ranks("SpatialDropout"), ours.Dropout),
+    *(layers.GaussianDropout, layers.GaussianNoise, layers.AlphaDropout),
 )
 
 

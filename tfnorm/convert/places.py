@@ -16,14 +16,10 @@ Shape = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a norm goes.
+    """Where a norm goes: in place of the norm ``layer``, or after that layer.
 
-    Args:
-        layer: The norm that it replaces, or the layer that it comes after.
-        spec: The norm, with groups that fit.
-        shape: The shape of its inputs.
-        axis: Their channel axis, counted from the front.
-        note: How the groups differ from those asked for, or "".
+    The groups of ``spec`` fit, and ``note`` says how they differ from those asked for. ``shape`` and ``axis`` are the
+    shape of its inputs and their channel axis, counted from the front.
     """
 
     layer: Any
@@ -45,17 +41,10 @@ def find_places(
     shapes_of: Callable[[Any], list[Shape]],
     axis_of: Callable[[Any, int], int],
 ) -> tuple[dict[int, Place], list[Change]]:
-    """Return the places of norms by the ids of their layers, and the layers where no norm is of use.
+    """Return the places of norms by the ids of the ``chosen`` layers, and the layers where no norm is of use.
 
-    Args:
-        network: The model's graphs.
-        spec: The norm asked for.
-        chosen: The layers that norms replace or come after.
-        shapes_of: Returns the different shapes of the norm's inputs.
-        axis_of: Returns their channel axis for a layer and the number of axes.
-
-    Raises:
-        SpecError: If a shape does not allow the norm.
+    ``shapes_of`` returns the different shapes of the norm's inputs, ``axis_of`` their channel axis from a layer and the
+    number of axes. If a shape does not allow the norm, a `SpecError` says so.
     """
     places, kept = {}, []
     for layer in chosen:

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfnorm.convert._tfa_file import LAYERS, SavedFile
+from tfnorm.convert.tfa.files import LAYERS, SavedFile
 from tfnorm.errors import TfnormError
 
 
@@ -183,9 +183,7 @@ def _find_in_arrays(part: Part, path: str, arrays: dict[str, np.ndarray], file: 
 def numbered(parts: list[Part], doubled: bool) -> list[str]:
     """Return the names of layers in an archive: their kinds, the second of one with _1 and so on.
 
-    Args:
-        parts: The layers.
-        doubled: Whether those with weights count twice.
+    ``doubled`` says whether those with weights count twice.
     """
     used: Counter[str] = Counter()
     names = []

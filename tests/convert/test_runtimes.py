@@ -11,10 +11,9 @@ if keras.backend.backend() != "tensorflow":
 import exporting
 
 import tfnorm
-from tfnorm import export_formats
-from tfnorm.convert import _exported as running
 from tfnorm.convert import export
-from tfnorm.convert import exporting as exporting_of_models
+from tfnorm.convert.runtimes import check, formats
+from tfnorm.convert.runtimes import onnx as onnx_files
 from tfnorm.errors import DataError, TfnormError
 from tfnorm.spec import NORMS
 
@@ -292,8 +291,8 @@ def test_quantize_of_keras(digits, tmp_path, monkeypatch):
         np.testing.assert_array_equal(again, quantized)
         # A number may fall on the other side of a whole one.
         assert export(model, tmp_path / "net.onnx", overwrite=True, representative=images).difference < 1e-2
-    shares = running.share_of
-    monkeypatch.setattr(exporting_of_models, "share_of", lambda found, right: max(shares(found, right), 5e-3))
+    shares = check.share_of
+    monkeypatch.setattr(check, "share_of", lambda found, right: max(shares(found, right), 5e-3))
     assert export(model, tmp_path / "net.onnx", overwrite=True, representative=images).difference >= 5e-3
     with pytest.raises(TfnormError, match="model.quantize made of the layers logits.*quantize='int8'"):
         export(model, tmp_path / "net.tflite")
@@ -312,13 +311,13 @@ def test_models_in_float8_are_not_converted():
 
 
 def test_other_numbers_are_an_error(tmp_path, monkeypatch):
-    runner = running._onnx_runner
+    runner = onnx_files.runner
 
-    def wrong(place, job):
-        run, program = runner(place, job)
+    def wrong(served, place):
+        run, program = runner(served, place)
         return lambda batch: {name: array + 0.01 for name, array in run(batch).items()}, program
 
-    monkeypatch.setitem(running.RUNNERS, "onnx", wrong)
+    monkeypatch.setattr(onnx_files, "runner", wrong)
     with pytest.raises(TfnormError, match="does not give what Keras gives.*Nothing was written.*--no-check"):
         export(plain(), tmp_path / "net.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -327,11 +326,11 @@ def test_other_numbers_are_an_error(tmp_path, monkeypatch):
 
 
 def test_programs_that_are_not_installed(tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "is_installed", lambda name: name != "onnxruntime")
+    monkeypatch.setattr(onnx_files, "is_installed", lambda name: name != "onnxruntime")
     result = export(plain(), tmp_path / "net.onnx")
     assert result.difference is None
     assert "onnxruntime is not installed; python -m pip install onnxruntime" in str(result)
-    monkeypatch.setattr(export_formats, "is_installed", lambda name: name != "tf2onnx")
+    monkeypatch.setattr(formats, "is_installed", lambda name: name != "tf2onnx")
     with pytest.raises(TfnormError, match="To write ONNX, install tf2onnx: python -m pip install tf2onnx"):
         export(plain(), tmp_path / "other.onnx")
 
@@ -346,7 +345,7 @@ def test_programs_that_are_not_installed(tmp_path, monkeypatch):
     ],
 )
 def test_backends_that_cannot(backend, form, sentence, tmp_path, monkeypatch):
-    monkeypatch.setattr(export_formats, "chosen_backend", lambda: backend)
+    monkeypatch.setattr(formats, "chosen_backend", lambda: backend)
     with pytest.raises(TfnormError, match=sentence):
         export(plain(), f"{tmp_path}/{form}")
 
@@ -528,8 +527,8 @@ def test_names_that_formats_do_not_take(form, tmp_path):
 def test_small_outputs_are_compared_as_large_ones():
     right = np.full((2, 5000), 2e-4)
     for scale in (1, 1e-1, 1e3):
-        assert running.share_of(scale * right * 1.01, scale * right) == pytest.approx(0.01)
-    assert running.share_of(np.full(3, 3e-7), np.full(3, 1e-7)) < 1e-4
+        assert check.share_of(scale * right * 1.01, scale * right) == pytest.approx(0.01)
+    assert check.share_of(np.full(3, 3e-7), np.full(3, 1e-7)) < 1e-4
 
 
 def test_text_is_compared_where_some_is_given(tmp_path):
@@ -556,6 +555,6 @@ def test_outputs_that_are_text(tmp_path):
 
 def test_text_is_the_same_or_not():
     right = np.array([["größe".encode(), b"dog"]], dtype=object)
-    assert running.share_of(np.array([["größe", "dog"]]), right) == 0
-    assert running.share_of(np.array([["größe", "cat"]]), right) == np.inf
-    assert running.share_of(np.array(["größe", "dog"]), right) == np.inf
+    assert check.share_of(np.array([["größe", "dog"]]), right) == 0
+    assert check.share_of(np.array([["größe", "cat"]]), right) == np.inf
+    assert check.share_of(np.array(["größe", "dog"]), right) == np.inf

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfnorm.convert._tfa_versions import ACTIVATIONS_SINCE, LATEST
+from tfnorm.convert.clone import arguments_of
+from tfnorm.convert.tfa.versions import ACTIVATIONS_SINCE, LATEST
 from tfnorm.errors import TfnormError
 from tfnorm.layers.normalization.keras_2 import gelu_of_tensorflow_addons, hard_sigmoid_of_keras_2
 
@@ -99,6 +99,14 @@ class Notes:
         """Note what cannot be converted; ``name`` as in ``unknown``."""
         self.unknown[what] = name
 
+    def tell(self, label: str, how: str, kind: str) -> None:
+        """Note how a layer of a class that others have too is opened."""
+        text = (
+            f"{how}. If the file is from another {kind}, open it inside "
+            f"`with keras.saving.custom_object_scope({{{kind!r}: ...}}):` with that one."
+        )
+        self.told.setdefault(text, []).append(label)
+
     def warn(self) -> None:
         """Warn of what is left out."""
         if self.dropped:
@@ -117,13 +125,9 @@ def class_name(entry: dict[str, Any]) -> str:
 def settings(kind: type, config: dict[str, Any], label: str, notes: Notes) -> dict[str, Any]:
     """Return the arguments of a class of Keras 3 for a configuration of Keras 2.
 
-    Args:
-        kind: The class.
-        config: The configuration.
-        label: What the layer is called in notes: its class, and its name in parentheses.
-        notes: Where settings without a counterpart are noted.
+    Settings without a counterpart are noted with the layer's ``label``: its class, and its name in parentheses.
     """
-    accepted = _arguments(kind)
+    accepted = arguments_of(kind)
     own = label.split(" ")[0]
     found = {}
     for key, value in config.items():
@@ -156,18 +160,6 @@ def settings(kind: type, config: dict[str, Any], label: str, notes: Notes) -> di
 def precision(value: Any) -> Any:
     """Return the name of a precision, which is an object in the file where it is mixed."""
     return value["config"]["name"] if isinstance(value, dict) else value
-
-
-def _arguments(kind: type) -> set[str]:
-    """Return the names of the arguments of a class, those that it hands to its parents among them."""
-    names: set[str] = set()
-    for parent in kind.__mro__:
-        if "__init__" in vars(parent):
-            parameters = inspect.signature(vars(parent)["__init__"]).parameters
-            names |= set(parameters)
-            if parent is layers.Layer or all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
-                break
-    return names
 
 
 def _activation(key: str, value: Any, label: str, notes: Notes) -> Any:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfnorm.convert._tfa_hdf5 import MAGIC, Group, Hdf5, OtherFormError
+from tfnorm.convert.tfa.hdf5 import MAGIC, Hdf5, OtherFormError
 from tfnorm.errors import TfnormError
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -59,7 +61,7 @@ def read_file(path: str | os.PathLike[str]) -> SavedFile:
         with open(path, "rb") as file:
             magic = file.read(len(MAGIC))
         if magic == MAGIC:
-            return _read_h5(where, Hdf5(path.read_bytes()))
+            return _read_h5(where, Hdf5(path))
         if magic.startswith(ZIP_MAGIC):
             with zipfile.ZipFile(path) as archive:
                 return _read_keras(where, archive, path.stat().st_size)
@@ -90,7 +92,7 @@ def _reading(where: str) -> Iterator[None]:
     except PermissionError as error:
         raise TfnormError(f"{where} cannot be opened: permission denied. Change its permissions.") from error
     except OtherFormError as error:
-        raise _refused(where, str(error)) from error
+        raise _refused(where, error) from error
     except Exception as error:
         raise TfnormError(
             f"{where} must be a whole file of Keras 2. It is damaged or cut short ({reason(error)}). "
@@ -105,7 +107,7 @@ def reason(error: Exception) -> str:
     return (told or [type(error).__name__])[0]
 
 
-def _refused(where: str, what: str) -> TfnormError:
+def _refused(where: str, what: object) -> TfnormError:
     return TfnormError(
         f"{where} is not read, since Keras writes no such file: {what}. If you trust it, load the model where it was "
         "written and save it again with model.save('model.h5')."
@@ -158,7 +160,10 @@ def _read_keras(where: str, archive: zipfile.ZipFile, size: int) -> SavedFile:
         version = _parsed(_entry(where, archive, METADATA, size)).get("keras_version")
         _check_writer(where, version)
     config = _parsed(_entry(where, archive, CONFIG, size))
-    return _by_attributes(where, Hdf5(_entry(where, archive, WEIGHTS, size)).root, config, version)
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder, WEIGHTS)
+        weights.write_bytes(_entry(where, archive, WEIGHTS, size))
+        return _by_attributes(where, Hdf5(weights), config, version)
 
 
 def _entry(where: str, archive: zipfile.ZipFile, name: str, size: int) -> bytes:
@@ -173,48 +178,44 @@ def _entry(where: str, archive: zipfile.ZipFile, name: str, size: int) -> bytes:
 
 
 def _read_h5(where: str, file: Hdf5) -> SavedFile:
-    top = file.root
-    version, described = _text(top, "keras_version"), _text(top, "model_config")
+    version, described = _text(file, "keras_version"), _text(file, "model_config")
     config = None if described is None else _parsed(described)
     if config is not None and version is None:
         version = config.get("keras_version", "1.1 or older")
-    _check_writer(where, version, _text(top, "backend"))
-    root = top if config is None else top["model_weights"]
-    if "layer_names" in root.attributes or "layer_names0" in root.attributes:
+    _check_writer(where, version, _text(file, "backend"))
+    root = "" if config is None else "model_weights"
+    names = _texts(file, root, "layer_names")
+    if names is not None:
         groups = []
-        for layer in _texts(root, "layer_names"):
-            group = root[layer]
-            if names := _texts(group, "weight_names"):
-                groups.append((layer, [(name, group.array(name)) for name in names]))
+        for layer in names:
+            group = f"{root}/{layer}" if root else layer
+            if weights := _texts(file, group, "weight_names"):
+                groups.append((layer, [(name, file.array(f"{group}/{name}")) for name in weights]))
         return SavedFile(where, config, groups=groups, version=version)
-    if config is None and (LAYERS in top or LAYERS_2_13 in top):
-        return _by_attributes(where, top, None, version)
+    if config is None and (LAYERS in file or LAYERS_2_13 in file):
+        return _by_attributes(where, file, None, version)
     raise TfnormError(
         f"{where} must hold a model or the weights of one, as Keras 2 saves them. Received an HDF5 file with "
-        f"{', '.join(list(top.entries)[:5]) or 'nothing'} in it. Give the file that model.save or "
+        f"{', '.join(file.names()[:5]) or 'nothing'} in it. Give the file that model.save or "
         "model.save_weights wrote."
     )
 
 
-def _by_attributes(where: str, top: Group, config: dict[str, Any] | None, version: str | None) -> SavedFile:
+def _by_attributes(where: str, file: Hdf5, config: dict[str, Any] | None, version: str | None) -> SavedFile:
     """Return a file that is ordered by attributes, without the weights of optimizer and metrics."""
-    doubled = LAYERS_2_13 in top
-    layers = LAYERS_2_13 if doubled else LAYERS
-    arrays = {}
-    if layers in top:
-        for path, array in top[layers].walk():
-            arrays[f"{LAYERS}/{path.replace(LAYERS_2_13, LAYERS)}"] = array
+    doubled = LAYERS_2_13 in file
+    stored = file.arrays(LAYERS_2_13 if doubled else LAYERS)
+    arrays = {f"{LAYERS}/{path.replace(LAYERS_2_13, LAYERS)}": array for path, array in stored}
     return SavedFile(where, config, arrays=arrays, doubled=doubled, version=version)
 
 
-def _text(group: Group, name: str) -> str | None:
-    """Return a string among the attributes, or None."""
-    return next(iter(group.attributes.get(name, [])), None)
+def _text(file: Hdf5, name: str) -> str | None:
+    """Return a string among the attributes of the file, or None."""
+    return next(iter(file.texts("").get(name, [])), None)
 
 
-def _texts(group: Group, name: str) -> list[str]:
-    """Return a list of strings among the attributes; a long one is in pieces that are numbered."""
-    found = list(group.attributes.get(name, []))
-    for piece in range(len(group.attributes)):
-        found += group.attributes.get(f"{name}{piece}", [])
-    return found
+def _texts(file: Hdf5, group: str, name: str) -> list[str] | None:
+    """Return a list of strings among the attributes of a group, or None. A long list is in pieces with numbers."""
+    texts = file.texts(group)
+    pieces = [texts[each] for each in (name, *(f"{name}{index}" for index in range(len(texts)))) if each in texts]
+    return list(chain(*pieces)) if pieces else None

@@ -10,10 +10,10 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfnorm.convert._tfa_file import LAYERS, SavedFile
-from tfnorm.convert._tfa_layers import filter_response_part, spectral_part, weight_norm_part
-from tfnorm.convert._tfa_weights import Part, numbered, plain_part, snake_case
-from tfnorm.convert.clone import check_cloneable
+from tfnorm.convert.graph import check_graph
+from tfnorm.convert.tfa.files import LAYERS, SavedFile
+from tfnorm.convert.tfa.layers import filter_response_part, spectral_part, weight_norm_part
+from tfnorm.convert.tfa.weights import Part, numbered, plain_part, snake_case
 from tfnorm.errors import TfnormError
 from tfnorm.layers import FilterResponseNormalization
 
@@ -23,7 +23,7 @@ WRAPPED = "weight_normalization"
 
 def given_part(model: keras.Model, file: SavedFile) -> Part:
     """Return the weights of a model of Keras 3 as the file of an equal model of Keras 2 has them."""
-    check_cloneable(model)
+    check_graph(model)
     if file.groups is None:
         return _archived(model, f"{LAYERS}/", file)
     groups = iter(file.groups)

@@ -8,32 +8,22 @@ from typing import Any
 import keras
 from keras import layers
 
+from tfnorm import layers as ours
 from tfnorm._keras import renorms
-from tfnorm.convert.clone import check_cloneable, clone_with, remake
+from tfnorm.convert.clone import clone_with, remake
 from tfnorm.convert.graph import Network
-from tfnorm.convert.kinds import NORMS
+from tfnorm.convert.kinds import NORMS, is_relu
 from tfnorm.convert.report import Report, warn_of_no_change
-from tfnorm.layers import (
-    Activation,
-    BatchNormalization,
-    Conv2D,
-    Dropout,
-    GroupNormalization,
-    LayerNormalization,
-    ReLU,
-    RMSNormalization,
-)
 
 
 def accelerate(model: keras.Model, *, return_report: bool = False) -> keras.Model | tuple[keras.Model, Report]:
     """Return the same network with tfnorm's faster norms, dropouts and relus in place of Keras's own.
 
-    Batch, layer, group and RMS normalization, dropout, ReLU, ``Activation("relu")`` and 16-bit convolutions of exactly
-    Keras's classes become those of `tfnorm.layers`. All other layers stay, subclasses and layers inside layers of your
-    own among them, and so does a layer with settings that ours does not have. Weights, names, outputs, precisions, what
-    is trainable and the states of random seeds are the same (dropout drops the same share of the elements, but others
-    of them). A model that was compiled is compiled in the same way, and its optimizer carries on. `to_keras` is the
-    inverse.
+    Keras's own batch, layer, group and RMS normalization, dropout, ReLU, ``Activation("relu")`` and 16-bit convolutions
+    become those of `tfnorm.layers`. All other layers stay: subclasses, layers inside layers of your own, and layers
+    with settings that ours do not have. Weights, names, outputs, precisions, what is trainable and the states of random
+    seeds are the same. Dropout drops the same share of the elements, but not the same elements. A compiled model stays
+    compiled, and its optimizer goes on. `to_keras` is the way back.
 
     Args:
         model: A functional or sequential model, such as those of `keras.applications`, nested models and shared
@@ -52,7 +42,6 @@ def accelerate(model: keras.Model, *, return_report: bool = False) -> keras.Mode
         >>> type(model.get_layer("bn_Conv1"))
         <class 'tfnorm.layers.normalization.batch_normalization.BatchNormalization'>
     """
-    check_cloneable(model)
     made: dict[int, tuple[Any, Any]] = {}
     fast = clone_with(model, lambda layer: remake(layer, _fast_class(layer)), made=made)
     kinds = {id(old): type(new).__name__ for old, new in made.values() if type(new) is _fast_class(old)}
@@ -112,12 +101,12 @@ def _rank(layer: Any) -> int:
 
 # Keras's class: ours, and whether it gives the same results for a layer.
 FAST: dict[type, tuple[type, Callable[[Any], bool]]] = {
-    layers.BatchNormalization: (BatchNormalization, _batch),
-    layers.LayerNormalization: (LayerNormalization, _layer),
-    layers.GroupNormalization: (GroupNormalization, _group),
-    layers.RMSNormalization: (RMSNormalization, _rms),
-    layers.Conv2D: (Conv2D, lambda layer: layer.compute_dtype in ("bfloat16", "float16")),
-    layers.Dropout: (Dropout, lambda layer: True),
-    layers.ReLU: (ReLU, lambda layer: layer.max_value is None and not layer.negative_slope and not layer.threshold),
-    layers.Activation: (Activation, lambda layer: layer.activation is keras.activations.relu),
+    layers.BatchNormalization: (ours.BatchNormalization, _batch),
+    layers.LayerNormalization: (ours.LayerNormalization, _layer),
+    layers.GroupNormalization: (ours.GroupNormalization, _group),
+    layers.RMSNormalization: (ours.RMSNormalization, _rms),
+    layers.Conv2D: (ours.Conv2D, lambda layer: layer.compute_dtype in ("bfloat16", "float16")),
+    layers.Dropout: (ours.Dropout, lambda layer: True),
+    layers.ReLU: (ours.ReLU, is_relu),
+    layers.Activation: (ours.Activation, is_relu),
 }

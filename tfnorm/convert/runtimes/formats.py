@@ -49,12 +49,7 @@ def check_export(
 ) -> str:
     """Return the format of an export, or raise a `TfnormError` if it is known not to be possible.
 
-    Args:
-        path: The file or folder to write.
-        batch_size: Images at a time, or None for any number.
-        quantize: One of `QUANTIZED`, or None.
-        calibrated: Whether there are images to quantize for.
-        overwrite: Whether to write over what is there.
+    The arguments are those of `tfnorm.convert.export`; ``calibrated`` says whether it has representative inputs.
     """
     form = export_format(path)
     if form is None:

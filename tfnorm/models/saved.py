@@ -1,4 +1,4 @@
-"""Saved Keras models, with the layers of one's own that are in them."""
+"""Opening saved Keras models, with the layers of your own that are in them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def own_objects(names: Sequence[str]) -> Iterator[None]:
     if not modules:
         yield
         return
-    import keras
+    import keras  # start-up
 
     spaces = [vars(space) for name, space in vars(keras).items() if isinstance(space, ModuleType) and name[0] != "_"]
     found = {
@@ -83,11 +83,10 @@ def open_model(
         compiled: Whether to compile it as it was, if its loss and metrics are known. Defaults to `True`.
         error: The class of the error if it cannot be opened.
     """
-    import keras
+    import keras  # start-up
 
-    import tfnorm.layers
-    import tfnorm.regularizers  # noqa: F401 - registers the classes in the file
-
+    for registering in ("tfnorm.layers", "tfnorm.regularizers"):
+        importlib.import_module(registering)
     why = Exception()
     with tempfile.TemporaryDirectory() as folder:
         for file in _forms_of(path, Path(folder)):
@@ -101,7 +100,7 @@ def open_model(
 
 def _forms_of(path: str | os.PathLike[str], folder: Path) -> Iterator[str | os.PathLike[str]]:
     """Yield a file, then a copy without unused settings of later versions of Keras, if it is a .keras file with any."""
-    from tfnorm._keras import portable
+    from tfnorm._keras import portable  # start-up
 
     yield path
     copy = folder / "copy.keras"
@@ -159,7 +158,7 @@ def keras_version(path: str | os.PathLike[str]) -> str:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 return str(json.loads(archive.read("metadata.json"))["keras_version"])
-        import h5py
+        import h5py  # start-up
 
         with h5py.File(path) as file:
             version = file.attrs["keras_version"]

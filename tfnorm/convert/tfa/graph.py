@@ -8,11 +8,11 @@ from typing import Any
 
 import keras
 
-from tfnorm.convert._tfa_file import reason
-from tfnorm.convert._tfa_layers import SPECIAL, Recipe, described, once, read_layer
-from tfnorm.convert._tfa_ops import V1, called_function, node_function
-from tfnorm.convert._tfa_settings import Notes, class_name
-from tfnorm.convert._tfa_weights import Part
+from tfnorm.convert.tfa.files import reason
+from tfnorm.convert.tfa.layers import SPECIAL, Recipe, described, read_layer
+from tfnorm.convert.tfa.ops import V1, called_function, node_function
+from tfnorm.convert.tfa.settings import Notes, class_name
+from tfnorm.convert.tfa.weights import Part
 from tfnorm.errors import TfnormError
 
 CONSTANT = "_CONSTANT_VALUE"  # stands in place of a layer's name where a call takes a number
@@ -38,17 +38,19 @@ def read_model(entry: dict[str, Any], notes: Notes) -> Recipe:
     return read_layer(entry, notes)
 
 
-def _model_part(recipes: list[Recipe], kind: str) -> Callable[[Any, str], Part]:
+def _model_recipe(kind: str, make: Callable[[], keras.Model], config: dict[str, Any], recipes: list[Recipe]) -> Recipe:
+    """Return the recipe of a model whose layers have ``recipes``."""
+
+    def frozen() -> keras.Model:
+        model = make()
+        # The setter would reach into the layers, which have settings of their own.
+        model._trainable = bool(config.get("trainable", True))
+        return model
+
     def part(model: keras.Model, _: str) -> Part:
-        return Part(model.name, kind, layers=[recipe.part() for recipe in recipes], trainable=model._trainable)
+        return Part(model.name, kind, layers=[recipe.part for recipe in recipes], trainable=model._trainable)
 
-    return part
-
-
-def _freeze(model: keras.Model, config: dict[str, Any]) -> keras.Model:
-    # The setter would reach into the layers, which have settings of their own.
-    model._trainable = bool(config.get("trainable", True))
-    return model
+    return Recipe(kind, frozen, part)
 
 
 def _input(config: dict[str, Any]) -> Any:
@@ -62,7 +64,7 @@ def _read_input(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
     for key in ("sparse", "ragged"):
         if config.get(key):
             notes.refuse(f"InputLayer ({name!r}) with {key}=True", None)
-    return once("input_layer", lambda: _input(config), lambda *_: Part(name, "input_layer"))
+    return Recipe("input_layer", lambda: _input(config), lambda *_: Part(name, "input_layer"))
 
 
 # Sequential models.
@@ -84,9 +86,9 @@ def _read_sequential(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
                 "save it again."
             )
         start = _input({"batch_input_shape": first["batch_input_shape"], "dtype": first.get("dtype")})
-        return keras.Sequential([start, *(recipe.make() for recipe in recipes)], name=config["name"])
+        return keras.Sequential([start, *(recipe.layer for recipe in recipes)], name=config["name"])
 
-    return once("sequential", lambda: _freeze(make(), config), _model_part(recipes, "sequential"))
+    return _model_recipe("sequential", make, config, recipes)
 
 
 # Functional models.
@@ -125,10 +127,9 @@ def _read_functional(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
             return found[0] if isinstance(found, list) and len(found) == 1 else found
 
         _rename_hidden(keras.tree.flatten(tensors(config["output_layers"])), {step.name for step in steps})
-        model = keras.Model(tensors(config["input_layers"]), tensors(config["output_layers"]), name=config["name"])
-        return _freeze(model, config)
+        return keras.Model(tensors(config["input_layers"]), tensors(config["output_layers"]), name=config["name"])
 
-    return once("functional", make, _model_part(recipes, "functional"))
+    return _model_recipe("functional", make, config, recipes)
 
 
 def _read_step(entry: dict[str, Any], notes: Notes) -> Step:
@@ -151,7 +152,7 @@ def _run(steps: list[Step]) -> dict[str, dict[int, list[Any]]]:
     waiting: list[tuple[Step, int, Any]] = []
     for step in steps:
         if step.recipe and not step.calls:
-            made = step.recipe.make()
+            made = step.recipe.layer
             if isinstance(made, keras.KerasTensor):
                 outputs[step.name][0] = [made]
         waiting += [(step, step.first + index, call) for index, call in enumerate(step.calls)]
@@ -180,7 +181,7 @@ def _called(step: Step, call: Any, outputs: dict[str, dict[int, list[Any]]]) -> 
     inputs = _resolve(call, outputs)
     given = {key: _resolve(value, outputs) for key, value in arguments.items() if key != "name" and value is not None}
     if step.recipe:
-        layer = step.recipe.make()
+        layer = step.recipe.layer
         try:
             single = isinstance(inputs, list) and len(inputs) == 1
             return layer(inputs[0] if single else inputs, **given)
@@ -198,31 +199,29 @@ def _named(arguments: dict[str, Any]) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in arguments.items()) or "no arguments"
 
 
-def _name_operations(result: Any, name: str, inputs: list[Any]) -> None:
-    """Give the operations that a function is made of its name, which unlike their own no layer has."""
-    known, count = {id(value) for value in inputs}, 0
-    waiting = keras.tree.flatten(result)
+def _operations_before(tensors: list[Any], known: set[int]) -> Iterator[Any]:
+    """Yield the operations that tensors come from, each once, up to the tensors whose ids are ``known``."""
+    waiting, seen = list(tensors), set()
     while waiting:
         tensor = waiting.pop()
-        if id(tensor) not in known:
-            known.add(id(tensor))
-            operation = tensor._keras_history.operation
-            operation.name = f"{name}_part{count}" if count else name
-            count += 1
-            waiting += operation._inbound_nodes[-1].input_tensors
+        operation = tensor._keras_history.operation
+        if id(tensor) not in known and id(operation) not in seen:
+            seen.add(id(operation))
+            yield operation
+            waiting += [tensor for node in operation._inbound_nodes for tensor in node.input_tensors]
+
+
+def _name_operations(result: Any, name: str, inputs: list[Any]) -> None:
+    """Give the operations that a function is made of its name, which unlike their own no layer has."""
+    for count, operation in enumerate(_operations_before(keras.tree.flatten(result), set(map(id, inputs)))):
+        operation.name = f"{name}_part{count}" if count else name
 
 
 def _rename_hidden(outputs: list[Any], names: set[str]) -> None:
     """Give other names to the operations that Keras made for masks and called as a layer in the file is."""
-    waiting, seen = list(outputs), set()
-    while waiting:
-        operation = waiting.pop()._keras_history.operation
-        if id(operation) not in seen:
-            seen.add(id(operation))
-            if not isinstance(operation, keras.Layer) and operation.name in names:
-                operation.name = f"{operation.name}_of_masks_{len(seen)}"
-            for node in operation._inbound_nodes:
-                waiting += node.input_tensors
+    for count, operation in enumerate(_operations_before(outputs, set())):
+        if not isinstance(operation, keras.Layer) and operation.name in names:
+            operation.name = f"{operation.name}_of_masks_{count}"
 
 
 def _is_atom(value: Any) -> bool:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
-from tfnorm.convert._tfa_file import reason
-from tfnorm.convert._tfa_settings import Notes, class_name, precision, settings, writer
-from tfnorm.convert._tfa_versions import BILINEAR_SINCE, MASKED_ATTENTION_SINCE, SINCE
-from tfnorm.convert._tfa_weights import Part, Slot, plain_part, snake_case
+from tfnorm.convert.tfa.files import reason
+from tfnorm.convert.tfa.settings import Notes, class_name, precision, settings, writer
+from tfnorm.convert.tfa.versions import BILINEAR_SINCE, MASKED_ATTENTION_SINCE, SINCE
+from tfnorm.convert.tfa.weights import Part, Slot, plain_part, snake_case
 from tfnorm.errors import TfnormError
 from tfnorm.layers import TLU, BandNormalization, ContribInstanceNormalization, FilterResponseNormalization
 
@@ -55,51 +55,31 @@ MERGING = (layers.Add, layers.Average, layers.Maximum, layers.Minimum, layers.Mu
 MOST_MEANS = 1 << 24  # of a Normalization, which no data set has
 
 
-@dataclass
 class Recipe:
-    """How to make a layer anew.
-
-    Attributes:
-        make: Returns the new layer, the same each time.
-        part: Returns its weights as the file has them, once it is built; the same each time.
-    """
-
-    make: Callable[[], Any]
-    part: Callable[[], Part]
-
-
-def once(kind: str, make: Callable[[], Any], part: Callable[[Any, str], Part] = plain_part) -> Recipe:
-    """Return a recipe that makes its layer and its part once.
+    """How to make a layer anew, with the weights that the file has for it.
 
     Args:
         kind: The layer's class in Keras 2, in snake case.
         make: Returns the layer.
         part: Returns the weights of a layer of a kind.
     """
-    made: list[Any] = []
-    parts: list[Part] = []
 
-    def make_once() -> Any:
-        if not made:
-            made.append(make())
-        return made[0]
+    def __init__(self, kind: str, make: Callable[[], Any], part: Callable[[Any, str], Part] = plain_part) -> None:
+        self._kind, self._make, self._part = kind, make, part
 
-    def part_once() -> Part:
-        if not parts:
-            parts.append(part(make_once(), kind))
-        return parts[0]
+    @cached_property
+    def layer(self) -> Any:
+        """The new layer."""
+        return self._make()
 
-    return Recipe(make_once, part_once)
+    @cached_property
+    def part(self) -> Part:
+        """Its weights as the file has them; the layer must be built."""
+        return self._part(self.layer, self._kind)
 
 
 def read_layer(entry: dict[str, Any], notes: Notes, name: str | None = None) -> Recipe:
-    """Return the recipe of a layer or model from its entry in a description.
-
-    Args:
-        entry: The entry, with ``class_name`` and ``config``.
-        notes: Where what cannot be made is noted.
-        name: The name in place of the entry's own.
-    """
+    """Return the recipe of a layer or model from its entry in a description, with ``name`` in place of its own."""
     kind, config = class_name(entry), described(entry)
     key = f"{kind} {config.get('name')} {name}"
     # Keras 2 marks the second of two entries for one layer, and not the first.
@@ -121,7 +101,7 @@ def _read(kind: str, config: dict[str, Any], notes: Notes, name: str | None) -> 
     custom = None if kind in FIXED else keras.saving.get_registered_object(kind)
     if isinstance(custom, type) and issubclass(custom, layers.Layer):
         if custom is not getattr(layers, kind, None):
-            return once(short, lambda: _custom(custom, config, label))
+            return Recipe(short, lambda: _custom(custom, config, label))
     elif recipe := _elder(kind, name, config, notes):
         return recipe
     if kind in SPECIAL:
@@ -129,7 +109,7 @@ def _read(kind: str, config: dict[str, Any], notes: Notes, name: str | None) -> 
     made = RENAMED.get(kind, kind)
     if made not in SAME:
         notes.refuse(label, kind)
-        return once(short, layers.Identity)
+        return Recipe(short, layers.Identity)
     if kind == "GRU":
         config.setdefault("reset_after", False)  # a file that does not say so is older than the choice
     return _same(getattr(layers, made), short, settings(getattr(layers, made), config, label, notes), label)
@@ -148,7 +128,7 @@ def _same(kind: type, short: str, config: dict[str, Any], label: str, part: Any 
                 f"`with keras.saving.custom_object_scope({{{label.split(' ')[0]!r}: ...}}):`."
             ) from error
 
-    return once(short, make, part)
+    return Recipe(short, make, part)
 
 
 def _custom(kind: Any, config: dict[str, Any], label: str) -> Any:
@@ -173,17 +153,12 @@ def _elder(kind: str, name: str, config: dict[str, Any], notes: Notes) -> Recipe
     if own == CONTRIB | {"groups"} and (foreign or kind == "LayerNormalization"):
         return _band_norm(kind, config, label, notes)
     if own == CONTRIB and kind == "InstanceNormalization":
-        notes.told.setdefault(
-            "opened as keras-contrib computed it, with epsilon outside the root. If the file is from another "
-            "InstanceNormalization, open it inside `with keras.saving.custom_object_scope({'InstanceNormalization': "
-            "...}):` with that one.",
-            [],
-        ).append(label)
+        notes.tell(label, "opened as keras-contrib computed it, with epsilon outside the root", kind)
         config = settings(ContribInstanceNormalization, config, label, notes)
         return _same(ContribInstanceNormalization, snake_case(kind), config, label)
     if foreign and kind in SINCE:
         notes.refuse(f"{label}, which {writer(notes)} did not have", kind)
-        return once(snake_case(kind), layers.Identity)
+        return Recipe(snake_case(kind), layers.Identity)
     if kind == "UpSampling2D" and config.get("interpolation") == "bilinear" and notes.release < BILINEAR_SINCE:
         notes.refuse(f"{label} with interpolation=bilinear, which TensorFlow 1 and 2 compute differently", kind)
     return None
@@ -195,12 +170,8 @@ def _band_norm(kind: str, config: dict[str, Any], label: str, notes: Notes) -> R
     if config["axis"] == 1 or config["groups"] == 1:  # there both are the same
         made = layers.GroupNormalization
     else:
-        notes.told.setdefault(
-            "opened as keras-contrib and tensorflow-addons up to 0.6 computed it, with bands of the picture for "
-            f"groups of channels. If the file is from another {kind}, open it inside "
-            f"`with keras.saving.custom_object_scope({{{kind!r}: ...}}):` with that one.",
-            [],
-        ).append(label)
+        how = "with bands of the picture for groups of channels"
+        notes.tell(label, f"opened as keras-contrib and tensorflow-addons up to 0.6 computed it, {how}", kind)
     return _same(made, snake_case(kind), settings(made, config, label, notes), label)
 
 
@@ -236,7 +207,7 @@ def _lambda(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
         notes.code.append(f"Lambda ({name!r})")
     else:
         notes.refuse(f"Lambda ({name!r}, whose function is not in the file)", "Lambda")
-    return once("lambda", lambda: layers.Lambda.from_config(kept, safe_mode=notes.safe_mode))
+    return Recipe("lambda", lambda: layers.Lambda.from_config(kept, safe_mode=notes.safe_mode))
 
 
 class _BoundedNormalization(layers.Normalization):
@@ -253,7 +224,7 @@ class _BoundedNormalization(layers.Normalization):
 
 def _normalization(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
     config = settings(layers.Normalization, config, f"Normalization ({name!r})", notes)
-    return once("normalization", lambda: _BoundedNormalization(**config))
+    return Recipe("normalization", lambda: _BoundedNormalization(**config))
 
 
 def _layer_norm(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
@@ -284,7 +255,7 @@ def _group_norm(name: str, config: dict[str, Any], notes: Notes, kind: str = "gr
             )
         return plain_part(layer, kind)
 
-    return once(kind, lambda: layers.GroupNormalization(**config), part)
+    return Recipe(kind, lambda: layers.GroupNormalization(**config), part)
 
 
 def _instance_norm(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
@@ -298,7 +269,7 @@ def _filter_response_norm(name: str, config: dict[str, Any], notes: Notes) -> Re
     # The original takes the absolute value of any epsilon, 0 too.
     config["epsilon"] = abs(config["epsilon"]) or float(np.finfo("float32").tiny)
     config = settings(FilterResponseNormalization, config, label, notes)
-    return once("filter_response_normalization", lambda: FilterResponseNormalization(**config), filter_response_part)
+    return Recipe("filter_response_normalization", lambda: FilterResponseNormalization(**config), filter_response_part)
 
 
 def filter_response_part(layer: Any, kind: str) -> Part:
@@ -310,7 +281,7 @@ def filter_response_part(layer: Any, kind: str) -> Part:
 
 def _tlu(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
     config = settings(TLU, config, f"TLU ({name!r})", notes) | {"axis": None}
-    return once("tlu", lambda: TLU(**config))
+    return Recipe("tlu", lambda: TLU(**config))
 
 
 def _spectral_norm(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
@@ -320,22 +291,17 @@ def _spectral_norm(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
         # Keras would round its outputs to whole numbers, the type of its inputs.
         notes.dropped.append(f"SpectralNormalization ({name!r}) of an Embedding")
         inner = read_layer(entry, notes, name)
-        return once("spectral_normalization", inner.make, lambda *_: spectral_part(inner.part(), None))
+        return Recipe("spectral_normalization", lambda: inner.layer, lambda *_: spectral_part(inner.part, None))
     inner = read_layer(entry, notes)
-    return once(
+    return Recipe(
         "spectral_normalization",
-        lambda: layers.SpectralNormalization(inner.make(), **config),
-        lambda layer, _: spectral_part(inner.part(), layer),
+        lambda: layers.SpectralNormalization(inner.layer, **config),
+        lambda layer, _: spectral_part(inner.part, layer),
     )
 
 
 def spectral_part(inside: Part, layer: Any) -> Part:
-    """Return the weights of a spectral normalization.
-
-    Args:
-        inside: Those of the layer inside.
-        layer: The wrapper, or None if it is left out.
-    """
+    """Return the weights of a spectral normalization around ``inside``; ``layer`` is None if it is left out."""
     kernel = next(slot for slot in inside.own if slot.name in ("kernel", "embeddings"))
     vector = Slot("sn_u", (1, kernel.shape[-1]), False, None if layer is None else layer.vector_u)
     outer = inside if layer is None else layer
@@ -348,15 +314,16 @@ def _weight_norm(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
     entry["config"] = entry["config"] | {"trainable": config.get("trainable", True)}
     inner = read_layer(entry, notes, name)
     data_init = config["data_init"]
-    return once("weight_normalization", inner.make, lambda *_: weight_norm_part(inner.part(), data_init=data_init))
+    return Recipe(
+        "weight_normalization", lambda: inner.layer, lambda *_: weight_norm_part(inner.part, data_init=data_init)
+    )
 
 
 def weight_norm_part(inside: Part, *, data_init: bool) -> Part:
-    """Return the weights of a weight normalization that was around a layer.
+    """Return the weights of a weight normalization around ``inside``, whose kernel is set to g v / ||v||.
 
-    Args:
-        inside: The layer's own weights; the kernel is set to g v / ||v||, of a recurrent layer that of its state.
-        data_init: Whether the file has the copy of the layer that the initialization from data takes.
+    For a recurrent layer it is the kernel of its state. ``data_init`` says whether the file has the copy of the layer
+    that the initialization from data takes.
     """
     every = {slot.name: slot for part in inside.walk() for slot in part.own}
     kernel = every.get("recurrent_kernel") or every["kernel"]
@@ -397,10 +364,10 @@ def _without_variables(part: Part) -> Part:
 def _time_distributed(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
     inner = read_layer(config.pop("layer"), notes)
     config = settings(layers.TimeDistributed, config, f"TimeDistributed ({name!r})", notes)
-    return once(
+    return Recipe(
         "time_distributed",
-        lambda: layers.TimeDistributed(inner.make(), **config),
-        lambda layer, kind: Part(name, kind, inside={"layer": inner.part()}, trainable=layer.trainable),
+        lambda: layers.TimeDistributed(inner.layer, **config),
+        lambda layer, kind: Part(name, kind, inside={"layer": inner.part}, trainable=layer.trainable),
     )
 
 
@@ -409,9 +376,9 @@ def _bidirectional(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
     entry = config.pop("backward_layer", None)
     backward = read_layer(entry, notes) if entry else None
     config = settings(layers.Bidirectional, config, f"Bidirectional ({name!r})", notes)
-    return once(
+    return Recipe(
         "bidirectional",
-        lambda: layers.Bidirectional(inner.make(), backward_layer=backward and backward.make(), **config),
+        lambda: layers.Bidirectional(inner.layer, backward_layer=backward and backward.layer, **config),
     )
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 
 from tfnorm._keras import SafeModeScope, swap_waiting_variables
-from tfnorm.convert._tfa_file import SavedFile, read_file, read_json, reason
-from tfnorm.convert._tfa_given import given_part
-from tfnorm.convert._tfa_graph import NotCalledError, read_model
-from tfnorm.convert._tfa_layers import check_masks
-from tfnorm.convert._tfa_settings import Notes
-from tfnorm.convert._tfa_versions import release
-from tfnorm.convert._tfa_weights import assign_values, finalize, find_values
+from tfnorm.convert.tfa.files import SavedFile, read_file, read_json, reason
+from tfnorm.convert.tfa.given import given_part
+from tfnorm.convert.tfa.graph import NotCalledError, read_model
+from tfnorm.convert.tfa.layers import check_masks
+from tfnorm.convert.tfa.settings import Notes
+from tfnorm.convert.tfa.versions import release
+from tfnorm.convert.tfa.weights import assign_values, finalize, find_values
 from tfnorm.errors import TfnormError, check_keras_3
 
 
@@ -37,28 +39,27 @@ def load_tfa_model(
     TLU                         `tfnorm.layers.TLU` with ``axis=None``
     =========================== =====================================================================================
 
-    and those of Keras 2 and TensorFlow's usual functions (x + y, tf.nn.relu, slices) the ones of Keras 3. A model in
-    which only Keras's are left opens without tfnorm once it is saved as ``.keras``. Names, shared layers, nested
-    models and what is frozen stay; a slash in a name becomes an underscore. The model is not compiled, and the
-    optimizer's state is left behind. A layer of your own is found by the name it has in the file, if one for Keras 3
-    is registered under that name.
+    The layers of Keras 2 and the usual functions of TensorFlow (x + y, tf.nn.relu, slices) become those of Keras 3. If
+    only Keras's are left, the model opens without tfnorm once it is saved as ``.keras``. Names, shared layers, nested
+    models and what is frozen stay; a slash in a name becomes an underscore. The model is not compiled. A layer of your
+    own is found by the name it has in the file, if one for Keras 3 is registered under that name.
 
     Nothing in the file is executed, and no memory is taken for sizes that it claims and does not hold.
 
     Args:
         path: An .h5 file, a .keras file of Keras 2.13 to 2.15, or a file of weights alone (.h5 or .weights.h5).
         model: For weights alone: the same model in Keras 3, which gets the weights and is returned, or the file that
-            the old model's `to_json` was written to. A model in Keras 3 has the layer inside in place of a weight
-            normalization, and `TLU` with ``axis=None``. Default None: the model is in the file.
+            the old model's `to_json` was written to. In Keras 3 a weight normalization is the layer inside, and a TLU
+            has ``axis=None``. By default the model is in the file.
         safe_mode: Whether to refuse files with Python code (Lambda layers). With False that code is run; it must
-            come from the same version of Python. Default True.
+            come from the same version of Python.
 
     Returns:
         The model, not compiled.
 
     Raises:
-        TfnormError: If the file is damaged, of another kind or not what it claims to be, or if it holds layers
-            without a counterpart; all of those are listed. On Keras's PyTorch backend, always.
+        TfnormError: If the file is damaged or of another kind, or holds layers without a counterpart, which are all
+            listed; and always on Keras's PyTorch backend.
 
     Example:
         >>> import zipfile
@@ -103,10 +104,10 @@ def _made(file: SavedFile, config: dict[str, Any], notes: Notes) -> keras.Model:
         recipe = read_model(config, notes)
         notes.check(file.where)
         # Variables that are made in this scope take no memory before they are known to fit the file.
-        with SafeModeScope(notes.safe_mode), _NoMemory() as scope:
-            model = recipe.make()
+        with SafeModeScope(notes.safe_mode), _no_memory() as scope:
+            model = recipe.layer
             check_masks(model, notes, file.where)
-            part = recipe.part()
+            part = recipe.part
             find_values(part, file)
             scope.initialize_variables = True
         assign_values(part)
@@ -125,19 +126,12 @@ def _made(file: SavedFile, config: dict[str, Any], notes: Notes) -> keras.Model:
     return model
 
 
-class _NoMemory(keras.StatelessScope):
-    """Makes variables without memory, and gives them some on leaving if ``initialize_variables`` was set to True."""
-
-    def __init__(self) -> None:
-        super().__init__(initialize_variables=False)
-
-    def __enter__(self) -> _NoMemory:
-        """Enter, with no variables waiting."""
-        self._waiting = swap_waiting_variables([])
-        super().__enter__()
-        return self
-
-    def __exit__(self, *args: Any) -> None:
-        """Leave, and forget the variables if they are not wanted."""
-        super().__exit__(*args)
-        swap_waiting_variables(self._waiting)
+@contextmanager
+def _no_memory() -> Iterator[keras.StatelessScope]:
+    """Make variables without memory. They get some at the end if ``initialize_variables`` was set to True."""
+    waiting = swap_waiting_variables([])
+    try:
+        with keras.StatelessScope(initialize_variables=False) as scope:
+            yield scope
+    finally:
+        swap_waiting_variables(waiting)
