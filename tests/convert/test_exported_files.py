@@ -16,7 +16,7 @@ from tfnorm.convert import _exported as running
 from tfnorm.convert import export
 from tfnorm.convert import exporting as exporting_of_models
 from tfnorm.errors import DataError, TfnormError
-from tfnorm.spec import NORMS
+from tfnorm.norms import NORMS
 
 FORMS = ["net.tflite", "net.onnx", "net/"]
 

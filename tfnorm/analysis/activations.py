@@ -12,9 +12,9 @@ from keras import layers, ops
 
 from tfnorm._keras import NN
 from tfnorm.analysis.graph import Call, check_graph, graph_of, in_order, walk
-from tfnorm.arrays import to_array
 from tfnorm.errors import DataError, TfnormError, unknown, whole_number
-from tfnorm.layers import FilterResponseNormalization
+from tfnorm.layers.create import norm_classes
+from tfnorm.ops.arrays import to_array
 
 NORMS = (
     layers.BatchNormalization,
@@ -22,7 +22,6 @@ NORMS = (
     layers.GroupNormalization,
     layers.RMSNormalization,
     layers.UnitNormalization,
-    FilterResponseNormalization,
 )
 # A ReLU after one of them zeroes the same channels as one before it.
 PASSING = (layers.Identity, layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D)
@@ -157,7 +156,7 @@ def norm_calls(model: keras.Model, names: Sequence[str] | None = None) -> dict[s
 
 
 def _is_norm(call: Call) -> bool:
-    return isinstance(call.operation, NORMS)
+    return isinstance(call.operation, (*NORMS, *norm_classes()))
 
 
 def _relu_beside(call: Call, calls: Sequence[Call]) -> str | None:

@@ -10,7 +10,7 @@ from tfnorm.analysis.plans import plan_layers
 from tfnorm.analysis.rows import Layers
 from tfnorm.errors import ArchitectureError, whole_number
 from tfnorm.model_file import check_imports, open_model, own_objects
-from tfnorm.models.plan import plan
+from tfnorm.models.planner import plan
 from tfnorm.spec import parse
 
 

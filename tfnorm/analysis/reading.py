@@ -14,7 +14,8 @@ from tfnorm.analysis.calls import is_read, read_arguments
 from tfnorm.analysis.graph import Call, graph_of, has_known_call, walk
 from tfnorm.analysis.trace import Shape, Trace, along, joined, mixed, renumbered, reshaped
 from tfnorm.analysis.windows import WINDOW_READERS, Reader, reduced
-from tfnorm.layers import TLU, FilterResponseNormalization
+from tfnorm.layers import TLU
+from tfnorm.layers.create import norm_info
 
 
 def read(layer: Any, inputs: Sequence[Trace], shape: Shape, pointwise: tuple[type, ...] = ()) -> Trace:
@@ -41,6 +42,8 @@ def read(layer: Any, inputs: Sequence[Trace], shape: Shape, pointwise: tuple[typ
 def reader_of(layer: Any) -> Reader | None:
     """Return the function that reads a layer's input; None if how it does is not known."""
     found = next((reader for kinds, reader in READERS if isinstance(layer, kinds)), _unknown)
+    if found is _unknown and (norm := norm_info(layer)) is not None:
+        return _normalized_over_image if norm.whole_image else _pointwise
     return None if found is _unknown or not has_known_call(layer) else found
 
 
@@ -212,7 +215,6 @@ ELEMENTWISE = (
     *_operations(IMAGE, "HSVToRGB RGBToGrayscale RGBToHSV"),
 )
 NORMS_OF_AXES = (layers.LayerNormalization, layers.RMSNormalization, layers.UnitNormalization)
-NORMS_OF_IMAGES = (layers.GroupNormalization, FilterResponseNormalization)
 POINTWISE = (
     layers.Activation, layers.ELU, layers.LeakyReLU, layers.PReLU, layers.ReLU, layers.Identity, layers.Masking,
     layers.ActivityRegularization, layers.Dropout, layers.AlphaDropout, layers.GaussianDropout, layers.GaussianNoise,
@@ -234,7 +236,7 @@ READERS: tuple[tuple[tuple[type, ...], Reader], ...] = (
     ((layers.Concatenate, OPS.Concatenate), _concatenated),
     ((layers.Softmax, NN.Softmax, NN.LogSoftmax), _softmax),
     (NORMS_OF_AXES, _normalized),
-    (NORMS_OF_IMAGES, _normalized_over_image),
+    ((layers.GroupNormalization,), _normalized_over_image),
     ((Merge, *AUGMENTATION, *POINTWISE, *ELEMENTWISE), _pointwise),
     ((layers.Embedding, layers.RepeatVector), lambda _, inputs, shape: replace(inputs[0], shape=shape)),
     ((layers.Dense,), _dense),

@@ -9,6 +9,7 @@ import keras
 from keras import layers
 
 from tfnorm import layers as ours
+from tfnorm.layers.create import norm_classes
 
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, ours.Conv2D, ours.WeightStandardizedConv2D)
 DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
@@ -17,16 +18,11 @@ TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTrans
 ALL_CONVOLUTIONS = (*CONVOLUTIONS, *DEPTHWISE, *SEPARABLE, *TRANSPOSED)
 
 BATCH_NORMS = (layers.BatchNormalization, ours.BatchNormalization)
-NORMS = (
-    *BATCH_NORMS,
+KERAS_NORMS = (
+    layers.BatchNormalization,
     layers.LayerNormalization,
     layers.GroupNormalization,
     layers.RMSNormalization,
-    ours.LayerNormalization,
-    ours.GroupNormalization,
-    ours.InstanceNormalization,
-    ours.RMSNormalization,
-    ours.FilterResponseNormalization,
 )
 
 # Layers that make pixels of each channel from means, or from maxima, of its pixels; nothing is mixed in at the border.
@@ -66,6 +62,11 @@ _IDLE = (
     layers.AlphaDropout,
     ours.Dropout,
 )
+
+
+def norm_kinds() -> tuple[type, ...]:
+    """Return the classes of the norms that conversions know: Keras's, and those of tfnorm's registry."""
+    return (*KERAS_NORMS, *norm_classes())
 
 
 def is_relu(layer: Any) -> bool:
