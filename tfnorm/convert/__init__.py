@@ -1,6 +1,6 @@
 """Changing the layers of Keras models while keeping their weights."""
 
-from tfnorm import _check  # noqa: F401 - says what is missing before Keras fails for it
+from tfnorm import _keras  # noqa: F401 - says what is missing before Keras fails for it
 from tfnorm.convert.accelerate import accelerate
 from tfnorm.convert.exporting import Exported, export
 from tfnorm.convert.fold import fold_batch_norm

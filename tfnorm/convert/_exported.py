@@ -9,10 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfnorm.arrays import to_array
 from tfnorm.errors import TfnormError
 from tfnorm.keras_settings import is_installed
 from tfnorm.ops import screen_closed
+from tfnorm.ops.arrays import to_array
 
 # Of sizes that a model leaves open: an image's side, and the length of a sequence.
 _SIDE, _LENGTH = 64, 16
