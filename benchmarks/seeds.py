@@ -27,7 +27,7 @@ import _measure
 
 from tfnorm.datasets import Dataset, augmentation, load
 from tfnorm.experiments.published.presets import load_preset
-from tfnorm.models.plan import plan
+from tfnorm.models.planner import plan
 from tfnorm.spec import format, parse
 from tfnorm.training.recipe.recipes import RECIPES
 

@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tfnorm.models.architectures import ARCHITECTURES
+from tfnorm.norms import NORMS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -119,7 +120,8 @@ def what_pages_take_for_granted(page, folder):
 @pages_with("python")
 def test_python_blocks_of_a_page_run_in_order(page, tmp_path, monkeypatch, quick):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ARCHITECTURES, "_items", {**ARCHITECTURES})  # a page may add one of its own
+    for registry in (ARCHITECTURES, NORMS):  # a page may add one of its own
+        monkeypatch.setattr(registry, "_items", {**registry})
     names = what_pages_take_for_granted(page, tmp_path)
     for block in blocks(page, "python"):
         assert set(re.findall(r"^!(.*)", block, re.MULTILINE)) <= {"pip install --quiet git+REPOSITORY"}

@@ -73,19 +73,19 @@ def list_architectures() -> list[str]:
         >>> list_architectures()[0]
         'mnist_7k'
     """
-    from tfnorm.models.architectures import ARCHITECTURES
+    from tfnorm.models.architectures import ARCHITECTURES  # start-up
 
     return list(ARCHITECTURES)
 
 
 def list_norms() -> list[str]:
-    """Return the names of the norms; what may follow each is in `tfnorm.spec`.
+    """Return the names of the norms. `tfnorm.spec` says what may follow each.
 
     Example:
         >>> list_norms()
         ['none', 'bn', 'ln', 'gn', 'in', 'rms', 'frn']
     """
-    from tfnorm.spec import NORMS
+    from tfnorm.norms import NORMS  # start-up
 
     return list(NORMS)
 
@@ -97,7 +97,7 @@ def list_datasets() -> list[str]:
         >>> list_datasets()[0]
         'digits'
     """
-    from tfnorm.datasets import list_datasets
+    from tfnorm.datasets import list_datasets  # start-up
 
     return list_datasets()
 

@@ -17,7 +17,7 @@ from tfnorm.analysis.plans import plan_layers
 from tfnorm.analysis.rows import activation_bytes
 from tfnorm.errors import TfnormError
 from tfnorm.models.architectures import ARCHITECTURES
-from tfnorm.models.plan import plan
+from tfnorm.models.planner import plan
 from tfnorm.spec import parse
 
 UNKNOWN = (

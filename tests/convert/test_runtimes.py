@@ -15,7 +15,7 @@ from tfnorm.convert import export
 from tfnorm.convert.runtimes import check, formats
 from tfnorm.convert.runtimes import onnx as onnx_files
 from tfnorm.errors import DataError, TfnormError
-from tfnorm.spec import NORMS
+from tfnorm.norms import NORMS
 
 FORMS = ["net.tflite", "net.onnx", "net/"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from tfnorm.errors import TfnormError
 from tfnorm.experiments.published.presets import Claim, Preset, list_presets, load_preset
-from tfnorm.models.plan import plan
+from tfnorm.models.planner import plan
 from tfnorm.spec import parse
 from tfnorm.training.recipe.recipes import RECIPES
 

@@ -11,12 +11,11 @@ import numpy as np
 from keras import layers, ops
 
 from tfnorm._keras import NN
-from tfnorm.arrays import to_array
 from tfnorm.convert.graph import Call, check_graph, graph_of, in_order, walk
-from tfnorm.convert.kinds import NORMS as KNOWN_NORMS
+from tfnorm.convert.kinds import norm_kinds
 from tfnorm.errors import DataError, TfnormError, unknown, whole_number
+from tfnorm.ops.arrays import to_array
 
-NORMS = (*KNOWN_NORMS, layers.UnitNormalization)
 # A ReLU after one of them zeroes the same channels as one before it.
 PASSING = (layers.Identity, layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D)
 RELU_OPERATIONS = (NN.Relu, NN.Relu6)
@@ -149,7 +148,7 @@ def norm_calls(model: keras.Model, names: Sequence[str] | None = None) -> dict[s
 
 
 def _is_norm(call: Call) -> bool:
-    return isinstance(call.operation, NORMS)
+    return isinstance(call.operation, (*norm_kinds(), layers.UnitNormalization))
 
 
 def _relu_beside(call: Call, calls: Sequence[Call]) -> str | None:

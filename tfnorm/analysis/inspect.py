@@ -8,7 +8,7 @@ from pathlib import Path
 from tfnorm.analysis.plans import plan_layers
 from tfnorm.analysis.table import Layers
 from tfnorm.errors import ArchitectureError, whole_number
-from tfnorm.models.plan import plan
+from tfnorm.models.planner import plan
 from tfnorm.models.saved import check_imports, open_model, own_objects
 from tfnorm.spec import parse
 

@@ -14,7 +14,8 @@ from tfnorm.analysis.calls import is_read, read_arguments
 from tfnorm.analysis.trace import Shape, Trace, along, joined, mixed, renumbered, reshaped, unknown, without_batch
 from tfnorm.analysis.windows import WINDOW_READERS, Reader, reduced
 from tfnorm.convert.graph import Call, graph_of, walk
-from tfnorm.layers import TLU, FilterResponseNormalization
+from tfnorm.layers import TLU
+from tfnorm.layers.create import norm_info
 
 
 def read(layer: Any, inputs: Sequence[Trace], shape: Shape, pointwise: tuple[type, ...] = ()) -> Trace:
@@ -37,6 +38,8 @@ def read(layer: Any, inputs: Sequence[Trace], shape: Shape, pointwise: tuple[typ
 def reader_of(layer: Any) -> Reader | None:
     """Return the function that reads a layer's input; None if how it does is not known."""
     found = next((reader for kinds, reader in READERS if isinstance(layer, kinds)), _unknown)
+    if found is _unknown and (norm := norm_info(layer)) is not None:
+        return _normalized_over_image if norm.whole_image else _pointwise
     return None if found is _unknown or not has_known_call(layer) else found
 
 
@@ -142,9 +145,14 @@ def _axes(axis: int | Sequence[int], shape: Shape) -> set[int]:
 
 
 def _normalized(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
-    """Return the trace after a norm whose statistics are over axes of each sample, or over the whole image."""
-    axes = _axes(layer.axis, shape) if isinstance(layer, NORMS_OF_AXES) else range(len(shape))
+    """Return the trace after a norm whose statistics are over the axes ``layer.axis`` of each sample."""
+    axes = _axes(layer.axis, shape)
     over = any(place in axes and shape[place] != 1 for place in inputs[0].places if place is not None)
+    return replace(inputs[0], shape=shape, context=inputs[0].context or over)
+
+
+def _normalized_over_image(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
+    over = any(place is not None and shape[place] != 1 for place in inputs[0].places)
     return replace(inputs[0], shape=shape, context=inputs[0].context or over)
 
 
@@ -205,7 +213,6 @@ ELEMENTWISE = (
     *_operations(IMAGE, "HSVToRGB RGBToGrayscale RGBToHSV"),
 )
 NORMS_OF_AXES = (layers.LayerNormalization, layers.RMSNormalization, layers.UnitNormalization)
-NORMS_OF_IMAGES = (layers.GroupNormalization, FilterResponseNormalization)
 POINTWISE = (
     layers.Activation, layers.ELU, layers.LeakyReLU, layers.PReLU, layers.ReLU, layers.Identity, layers.Masking,
     layers.ActivityRegularization, layers.Dropout, layers.AlphaDropout, layers.GaussianDropout, layers.GaussianNoise,
@@ -226,7 +233,8 @@ READERS: tuple[tuple[tuple[type, ...], Reader], ...] = (
     ((layers.RandomCrop, layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D), _unknown),
     ((layers.Concatenate, OPS.Concatenate), _concatenated),
     ((layers.Softmax, NN.Softmax, NN.LogSoftmax), _softmax),
-    ((*NORMS_OF_AXES, *NORMS_OF_IMAGES), _normalized),
+    (NORMS_OF_AXES, _normalized),
+    ((layers.GroupNormalization,), _normalized_over_image),
     ((Merge, *AUGMENTATION, *POINTWISE, *ELEMENTWISE), _pointwise),
     ((layers.Embedding, layers.RepeatVector), lambda _, inputs, shape: replace(inputs[0], shape=shape)),
     ((layers.Dense,), _dense),

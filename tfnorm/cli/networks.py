@@ -148,14 +148,15 @@ def list_() -> None:
     """
     from tfnorm.datasets import AUGMENTATIONS, DATASETS
     from tfnorm.models.architectures import ARCHITECTURES
-    from tfnorm.models.plan import plan
-    from tfnorm.spec import NORMS, NormSpec
+    from tfnorm.models.planner import plan
+    from tfnorm.norms import NORMS
+    from tfnorm.spec import NormSpec
     from tfnorm.training.recipe.recipes import RECIPES
 
     bn = NormSpec("bn")
     parts = {
         "architectures": [(n, f"{plan(a, bn).trainable_parameters:,}", a.title) for n, a in ARCHITECTURES.items()],
-        "norms": [(n, " ".join(f"{n}:{v}" for v in info.variants), info.title) for n, info in NORMS.items()],
+        "norms": [(n, " ".join(f"{n}:{v}" for v in info.options), info.title) for n, info in NORMS.items()],
         "data sets": [(name, "", str(info)) for name, info in DATASETS.items()],
         "recipes": [(name, "", recipe.title) for name, recipe in RECIPES.items()],
         "augmentations": [(name, "", str(info)) for name, info in AUGMENTATIONS.items()],

@@ -12,7 +12,7 @@ from tfnorm import layers as ours
 from tfnorm._keras import renorms
 from tfnorm.convert.clone import clone_with, remake
 from tfnorm.convert.graph import Network
-from tfnorm.convert.kinds import NORMS, is_relu
+from tfnorm.convert.kinds import is_relu, norm_kinds
 from tfnorm.convert.report import Report, warn_of_no_change
 
 
@@ -50,7 +50,7 @@ def accelerate(model: keras.Model, *, return_report: bool = False) -> keras.Mode
     for layer in network.everything:
         if id(layer) in kinds:
             changes.append(network.change(layer, kinds[id(layer)]))
-        elif isinstance(layer, NORMS):
+        elif isinstance(layer, norm_kinds()):
             kept.append(network.change(layer, note=_why_kept(network, layer)))
     if not changes:
         warn_of_no_change("accelerate", model.name, kept, "no norm, dropout or relu of Keras's own")
@@ -64,7 +64,7 @@ def _fast_class(layer: Any) -> type | None:
 
 
 def _why_kept(network: Network, norm: Any) -> str:
-    if type(norm) not in NORMS:
+    if type(norm) not in norm_kinds():
         return "a class of its own"
     if type(norm) not in FAST:
         return "a layer of tfnorm already"

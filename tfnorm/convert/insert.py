@@ -12,12 +12,13 @@ from tfnorm import layers as ours
 from tfnorm.convert.calibrate import calibrate_norms, check_batch
 from tfnorm.convert.clone import Chain, clone_with, output_names, remake
 from tfnorm.convert.graph import Graph, Network, Where
-from tfnorm.convert.kinds import ALL_CONVOLUTIONS, NORMS, axis_of_channels, can_standardize, is_idle, is_linear
+from tfnorm.convert.kinds import ALL_CONVOLUTIONS, axis_of_channels, can_standardize, is_idle, is_linear, norm_kinds
 from tfnorm.convert.neighbours import relus_after, thresholded
 from tfnorm.convert.norms import NO_STATISTICS, make_norm
 from tfnorm.convert.places import Place, find_places
 from tfnorm.convert.report import Change, Report, grouped
 from tfnorm.errors import SpecError, TfnormError
+from tfnorm.norms import NORMS
 from tfnorm.spec import NormSpec, parse_norm
 
 # Activations of logits and pictures rather than of hidden layers.
@@ -76,9 +77,8 @@ def insert_norms(
     """
     spec = parse_norm(spec)
     if spec.kind == "none":
-        raise SpecError(
-            "A norm is needed to be inserted. Received: 'none'. Use one of bn, ln, gn:GROUPS, in, rms, frn."
-        )
+        names = [f"{name}:GROUPS" if info.groups else name for name, info in NORMS.items() if info.layer]
+        raise SpecError(f"A norm is needed to be inserted. Received: 'none'. Use one of {', '.join(names)}.")
     network = Network(model)
     places, kept = _planned(network, spec, where)
     if not places:
@@ -89,7 +89,7 @@ def insert_norms(
     batch = check_batch(model, calibrate)
     axes = {key: place.axis for key, place in places.items()}
     linear = {key: axes[key] for key, place in places.items() if is_linear(place.layer)}
-    units = relus_after(network, linear) if spec.kind == "frn" else {}
+    units = relus_after(network, linear) if spec.info.thresholded else {}
     taken = network.names()
 
     def make(layer):
@@ -109,7 +109,7 @@ def insert_norms(
         output = renamed.get(place.layer.name) == inserted[-1].name
         notes = (
             place.note,
-            NO_STATISTICS if spec.kind == "bn" and batch is None else "",
+            NO_STATISTICS if spec.info.moving and batch is None else "",
             f"the output {place.layer.name!r} is called {inserted[-1].name!r} now" if output else "",
         )
         note = ", ".join(filter(None, notes))
@@ -150,7 +150,7 @@ def _normalized(place: Place, taken: set[str]) -> Chain:
     if not is_linear(place.layer):
         twin.activation = keras.activations.linear
         name, activation = _unused(f"{twin.name}_activation", taken), place.layer.activation
-        relu = place.spec.kind == "frn" and activation is keras.activations.relu
+        relu = place.spec.info.thresholded and activation is keras.activations.relu
         parts.append(ours.TLU(axis=place.axis, name=name) if relu else ours.Activation(activation, name=name))
     parts[-1].activity_regularizer, twin.activity_regularizer = twin.activity_regularizer, None
     return Chain(tuple(parts), twin=twin)
@@ -177,7 +177,7 @@ def _left_out(network: Network, layer: Any) -> str:
 def _norm_after(graph: Graph, node: Any) -> Any:
     """Return a norm that reads the outputs of a call, if there is one."""
     for reader in graph.readers(node.outputs[0]):
-        if isinstance(reader.operation, NORMS):
+        if isinstance(reader.operation, norm_kinds()):
             return reader.operation
         found = _norm_after(graph, reader) if is_idle(reader.operation) else None
         if found is not None:

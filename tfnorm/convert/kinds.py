@@ -9,6 +9,7 @@ import keras
 from keras import layers
 
 from tfnorm import layers as ours
+from tfnorm.layers.create import norm_classes
 
 
 def _of_ranks(*names: str) -> tuple[type, ...]:
@@ -22,16 +23,11 @@ TRANSPOSED = tuple(getattr(layers, f"Conv{rank}DTranspose") for rank in (1, 2, 3
 ALL_CONVOLUTIONS = (*CONVOLUTIONS, *DEPTHWISE, *SEPARABLE, *TRANSPOSED)
 
 BATCH_NORMS = (layers.BatchNormalization, ours.BatchNormalization)
-NORMS = (
-    *BATCH_NORMS,
+KERAS_NORMS = (
+    layers.BatchNormalization,
     layers.LayerNormalization,
     layers.GroupNormalization,
     layers.RMSNormalization,
-    ours.LayerNormalization,
-    ours.GroupNormalization,
-    ours.InstanceNormalization,
-    ours.RMSNormalization,
-    ours.FilterResponseNormalization,
 )
 
 # Layers whose pixels are means, or maxima, of pixels of the same channel. Nothing is mixed in at the border.
@@ -43,6 +39,11 @@ _IDLE = (
     *(layers.Identity, layers.ActivityRegularization, layers.Dropout, *_of_ranks("SpatialDropout"), ours.Dropout),
     *(layers.GaussianDropout, layers.GaussianNoise, layers.AlphaDropout),
 )
+
+
+def norm_kinds() -> tuple[type, ...]:
+    """Return the classes of the norms that conversions know: Keras's, and those of tfnorm's registry."""
+    return (*KERAS_NORMS, *norm_classes())
 
 
 def is_relu(layer: Any) -> bool:

@@ -31,7 +31,7 @@ class Place:
     @property
     def groups(self) -> int | None:
         """The number of groups of a group normalization."""
-        return self.spec.groups_of(self.shape[self.axis]) if self.spec.kind == "gn" else None
+        return self.spec.groups_of(self.shape[self.axis]) if self.spec.info.groups else None
 
 
 def find_places(
@@ -71,27 +71,25 @@ def _fitted(spec: NormSpec, channels: int) -> tuple[NormSpec, str]:
 
 
 def _check_shapes(spec: NormSpec, shapes: list[Shape], name: str) -> None:
-    """Raise a `SpecError` if a weight a pixel, which ``ln`` has, is not possible for inputs of ``shapes``."""
-    if spec.kind == "ln" and not spec.per_pixel and (len(shapes) > 1 or None in shapes[0][1:]):
+    """Raise a `SpecError` if a norm with a weight for each pixel is not possible for inputs of ``shapes``."""
+    if spec.info.weight_per_pixel and (len(shapes) > 1 or None in shapes[0][1:]):
         raise SpecError(
-            "The norm 'ln' keeps a weight for each pixel and channel, so each layer needs inputs of one known size. "
-            f"Received: {' and '.join(map(str, shapes))} at layer {name!r}. Use 'gn:1', which has the same statistics "
-            "and a weight a channel, or give the model a fixed input shape."
+            f"The norm {spec.kind!r} keeps a weight for each pixel and channel, so each layer needs inputs of one "
+            f"known size. Received: {' and '.join(map(str, shapes))} at layer {name!r}. Use 'gn:1', which has a weight "
+            "a channel, or give the model a fixed input shape."
         )
 
 
 def _is_constant(spec: NormSpec, shape: Shape, axis: int) -> bool:
     """Return whether a norm of ``spec`` would see a single number at a time, and give beta whatever it is.
 
-    Those that subtract no mean, ``rms`` and ``frn``, give the sign of a single number, which is no constant.
+    A norm that subtracts no mean gives the sign of a single number, which is no constant.
     """
+    info, channels = spec.info, shape[axis]
+    if not info.subtracts_mean or "batch" in info.statistics:
+        return False
     one_pixel = all(size == 1 for place, size in enumerate(shape) if place not in (0, axis))
-    channels = shape[axis]
-    match spec.kind:
-        case "in":
-            return one_pixel
-        case "gn":
-            return one_pixel and spec.groups_of(channels) == channels
-        case "ln":
-            return channels == 1 and (one_pixel or spec.per_pixel)
-    return False
+    seen = channels if "channels" in info.statistics else 1
+    if "group" in info.statistics:
+        seen = channels // spec.groups_of(channels)
+    return seen == 1 and (one_pixel or "height" not in info.statistics)

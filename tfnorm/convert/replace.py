@@ -9,7 +9,7 @@ import keras
 from tfnorm.convert.calibrate import calibrate_norms, check_batch
 from tfnorm.convert.clone import Chain, clone_with, remake
 from tfnorm.convert.graph import Network, Where
-from tfnorm.convert.kinds import BATCH_NORMS, NORMS, makes_masks
+from tfnorm.convert.kinds import BATCH_NORMS, makes_masks, norm_kinds
 from tfnorm.convert.neighbours import channels_first, convolutions_before, relus_after, removal, thresholded
 from tfnorm.convert.norms import (
     NO_STATISTICS,
@@ -93,7 +93,7 @@ def replace_norms(
         )
     batch = check_batch(model, calibrate)
     axes = {key: place.axis for key, place in places.items()}
-    units = relus_after(network, axes) if spec.kind == "frn" else {}
+    units = relus_after(network, axes) if spec.info.thresholded else {}
     convolutions = convolutions_before(network, axes) if spec.weight_standardization else set()
     removed = set(places) if spec.kind == "none" else set()
     norms: dict[int, Any] = {}
@@ -115,7 +115,7 @@ def replace_norms(
     for key, place in places.items():
         old, new = place.layer, norms.get(key)
         lost = [] if new is None else _carried(network, place, new)
-        fresh = NO_STATISTICS if spec.kind == "bn" and batch is None and not isinstance(old, BATCH_NORMS) else ""
+        fresh = NO_STATISTICS if spec.info.moving and batch is None and not isinstance(old, BATCH_NORMS) else ""
         note = ", ".join(filter(None, (place.note, *lost, fresh)))
         kind = "nothing" if new is None else type(new).__name__
         changes.append(network.change(old, kind, groups=place.groups, note=note))
@@ -142,11 +142,11 @@ def _planned(network: Network, spec: NormSpec, where: Where) -> tuple[dict[int, 
     """Return the norms to replace by their id, and those that stay."""
     candidates, kept = [], []
     for layer in network.everything:
-        if not isinstance(layer, NORMS):
+        if not isinstance(layer, norm_kinds()):
             continue
         holder = network.holder(layer)
         wrapped = type(holder) is keras.layers.TimeDistributed and holder.layer is layer
-        note = ("" if wrapped else network.inside(layer)) if type(layer) in NORMS else "a class of its own"
+        note = ("" if wrapped else network.inside(layer)) if type(layer) in norm_kinds() else "a class of its own"
         if not note:
             candidates.append(layer)
         elif where is None:

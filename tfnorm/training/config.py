@@ -9,12 +9,11 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from tfnorm.errors import SpecError, TfnormError, unknown
-from tfnorm.keras_settings import chosen_backend, not_synchronized
+from tfnorm.errors import TfnormError, unknown
+from tfnorm.keras_settings import chosen_backend
 from tfnorm.models.architectures import ARCHITECTURES
-from tfnorm.models.plan import plan
-from tfnorm.models.planner import NetworkPlan
-from tfnorm.spec import format, parse
+from tfnorm.models.planner import NetworkPlan, plan
+from tfnorm.spec import check_backend, format, parse
 from tfnorm.training.recipe.recipes import RECIPES, Recipe, known_augmentation
 from tfnorm.training.runs import slug
 
@@ -135,8 +134,7 @@ class TrainConfig(BaseModel):
     def plan(self) -> NetworkPlan:
         """Return the network's plan for its default input; raises if the spec does not fit network or backend."""
         spec = parse(self.norm)
-        if spec.synchronized and (backend := chosen_backend()) != "tensorflow":
-            raise SpecError(not_synchronized(backend))
+        check_backend(spec, chosen_backend)
         return plan(self.arch, spec, dropout=self.resolved().dropout)
 
 

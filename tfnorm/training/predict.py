@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfnorm.arrays import to_array
 from tfnorm.errors import TfnormError
+from tfnorm.ops.arrays import to_array
 
 if TYPE_CHECKING:
     import keras

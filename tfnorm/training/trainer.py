@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfnorm import _check  # noqa: F401 - says what is missing before Keras fails for it
+from tfnorm import _keras  # noqa: F401 - says what is missing before Keras fails for it
 
 # isort: split
 import keras

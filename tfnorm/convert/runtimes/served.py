@@ -14,9 +14,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfnorm.arrays import to_array
 from tfnorm.convert.runtimes.formats import FORMATS
 from tfnorm.errors import TfnormError, first_line
+from tfnorm.ops.arrays import to_array
 
 _SIXTEEN_BITS = ("bfloat16", "float16")
 

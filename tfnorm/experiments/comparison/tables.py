@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from tfnorm.errors import TfnormError
 from tfnorm.experiments.statistics import Difference
+from tfnorm.norms import NORMS
 from tfnorm.reporting.html import Cell, Column, link
 from tfnorm.reporting.palette import Style
-from tfnorm.spec import NORMS, parse
+from tfnorm.spec import parse
 from tfnorm.text import DASH, interval_text, number, p_text, signed, with_spread
 from tfnorm.training.runs import Run
 
@@ -55,8 +56,7 @@ def norm_words(label: str) -> tuple[str, str]:
     marks = {
         f"{spec.groups} groups": spec.groups,
         f"{spec.group_size} channels a group": spec.group_size,
-        "over all replicas": spec.synchronized,
-        "each pixel": spec.per_pixel,
+        **{variant.title: word == spec.variant for word, variant in NORMS[spec.kind].variants.items()},
         "standardized kernels": spec.weight_standardization,
     }
     penalties = {"l1=": "L1 ", "l2=": "L2 ", "l2norm=": "L2 norm "}

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from tfnorm.datasets.sources import stored_shape
 from tfnorm.errors import TfnormError
-from tfnorm.models.plan import plan
+from tfnorm.models.planner import plan
 from tfnorm.spec import parse
 from tfnorm.training.config import TrainConfig
 

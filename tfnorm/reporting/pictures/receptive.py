@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from tfnorm.analysis import Layers, Row, receptive_field
-from tfnorm.arrays import to_array
 from tfnorm.errors import DataError
 from tfnorm.files import in_plain_style
+from tfnorm.ops.arrays import to_array
 from tfnorm.reporting.pictures._frame import PathLike, draw_legend, finish, open_axes, set_heading
 
 if TYPE_CHECKING:

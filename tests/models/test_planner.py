@@ -8,7 +8,7 @@ from backends import array
 from tfnorm import build
 from tfnorm.errors import ArchitectureError, SpecError
 from tfnorm.models.architectures import ArchSpec, Conv, Dense, Drop, GlobalPool, Pool, Residual
-from tfnorm.models.plan import plan
+from tfnorm.models.planner import plan
 from tfnorm.spec import parse
 
 BN = parse("bn")
