@@ -18,9 +18,9 @@ from rich.console import Console
 from tfnorm.cli.sweep_progress import SweepDisplay, SweepProgress
 from tfnorm.errors import RunError, TfnormError
 from tfnorm.experiments.comparison.result import compare
-from tfnorm.experiments.engines.estimate import estimate_seconds, planned_rows
-from tfnorm.experiments.engines.local import default_jobs, measure, run_local
-from tfnorm.experiments.engines.processes import _Log, environment
+from tfnorm.experiments.engines.estimate import estimate_seconds, measure, planned_rows
+from tfnorm.experiments.engines.local import default_jobs, run_local
+from tfnorm.experiments.engines.processes import thread_settings, worker_log
 from tfnorm.experiments.sweep.grid import plan_grid
 from tfnorm.experiments.sweep.result import Sweep, sweep
 from tfnorm.history import read_history
@@ -285,8 +285,8 @@ def test_threads_and_jobs(monkeypatch):
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "NPROC")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("XLA_PYTHON_CLIENT_PREALLOCATE", raising=False)
-    assert {environment(3)[name] for name in names} == {"3"}
-    assert environment(3)["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+    assert {thread_settings(3)[name] for name in names} == {"3"}
+    assert thread_settings(3)["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
     assert default_jobs(10_000) == 1 <= default_jobs(1)
 
 
@@ -335,9 +335,9 @@ def test_a_process_is_replaced_after_some_kinds_of_runs_and_changes_no_result(sw
 
 
 def test_two_commands_in_one_folder_share_the_log_and_only_one_deletes_it(tmp_path):
-    with _Log(tmp_path), _Log(tmp_path):
+    with worker_log(tmp_path), worker_log(tmp_path):
         pass
     assert not list(tmp_path.iterdir())
-    with _Log(tmp_path) as log:
+    with worker_log(tmp_path) as log:
         log.write(b"an error")
     assert (tmp_path / "workers.log").read_bytes() == b"an error"
