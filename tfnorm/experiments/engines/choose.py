@@ -6,22 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tfnorm.errors import FailedRunsError, TfnormError, unknown
+from tfnorm.errors import FailedRunsError
 from tfnorm.experiments.engines.local import run_local
-from tfnorm.experiments.engines.ray_cluster import check_ray, run_ray
-from tfnorm.experiments.plan import PlannedRun
-
-ENGINES = ("local", "ray")
-
-
-def check_engine(engine: str, *, address: str | None = None, gpus: float = 0.0) -> None:
-    """Raise a TfnormError if there is no such engine, or if it has no use for an address or GPUs."""
-    if engine not in ENGINES:
-        raise TfnormError(unknown("engine", engine, ENGINES))
-    if engine == "ray":
-        check_ray()
-    elif address is not None or gpus:
-        raise TfnormError("An address and a number of GPUs belong to the engine 'ray'. Received: engine='local'.")
+from tfnorm.experiments.engines.ray_cluster import run_ray
+from tfnorm.experiments.plan import PlannedRun, check_engine
 
 
 def run_on(

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tfnorm.datasets.memory import available_memory
-from tfnorm.errors import whole_number
 from tfnorm.experiments.engines.memory import worker_bytes
 from tfnorm.experiments.engines.processes import Pool, WorkerProcess
-from tfnorm.experiments.plan import PlannedRun, prepared
+from tfnorm.experiments.plan import Plan, PlannedRun
 from tfnorm.experiments.progress import SweepProgress
 from tfnorm.keras_settings import check_keras_settings
 from tfnorm.training.config import TrainConfig
@@ -66,11 +65,9 @@ def run_local(
             imported with its settings, before anything starts.
     """
     check_keras_settings()
-    whole_number("threads", threads)
-    if jobs is not None:
-        whole_number("jobs", jobs)
     out, progress = Path(out), progress or SweepProgress()
-    todo = prepared(runs, out, threads, trackers, progress, fingerprints())
+    plan = Plan(out, list(runs), jobs=jobs, threads=threads, trackers=trackers)
+    todo = plan.begin(progress, fingerprints())
     if before is not None:
         before()
     if not todo:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import socket
@@ -14,11 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tfnorm.errors import LockedError, TfnormError, whole_number
+from tfnorm.errors import LockedError, TfnormError
 from tfnorm.experiments.engines.memory import worker_bytes
 from tfnorm.experiments.engines.processes import MOST_TRIES, pass_on, thread_settings
 from tfnorm.experiments.engines.worker import Reporter, Worker
-from tfnorm.experiments.plan import PlannedRun, prepared
+from tfnorm.experiments.plan import Plan, PlannedRun
 from tfnorm.experiments.progress import SweepProgress
 from tfnorm.training.data import fingerprints
 from tfnorm.training.lock import RunLock
@@ -70,11 +69,11 @@ def run_ray(
         TfnormError: If Ray is not installed, there is no cluster, no node is large enough, a number is out of range, or
             a folder holds another run or one on other data, before anything starts.
     """
-    check_ray()
-    if jobs is not None:
-        whole_number("jobs", jobs)
     out, progress = Path(out).resolve(), progress or SweepProgress()
-    todo = prepared(runs, out, threads, trackers, progress, fingerprints())
+    plan = Plan(
+        out, list(runs), engine="ray", jobs=jobs, threads=threads, address=address, gpus=gpus, trackers=trackers
+    )
+    todo = plan.begin(progress, fingerprints())
     import ray
 
     joined = not ray.is_initialized()
@@ -90,12 +89,6 @@ def run_ray(
     finally:
         if joined:
             ray.shutdown()
-
-
-def check_ray() -> None:
-    """Raise a TfnormError if Ray is not installed."""
-    if importlib.util.find_spec("ray") is None:
-        raise TfnormError("ray is not installed. Run: pip install 'tfnorm[ray]', or use the engine 'local'.")
 
 
 def _join(address: str | None) -> None:
