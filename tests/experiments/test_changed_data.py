@@ -213,17 +213,6 @@ def test_default_folders_follow_the_data_and_not_their_spelling(settings, pets):
     assert name("pets/.") == here and name("elsewhere/..").startswith(f"mnist_7k-{pets.name}")
 
 
-def test_a_default_folder_of_an_earlier_version_is_taken_up(pets):
-    def name(dataset):
-        return default_name(TrainConfig(norm="bn", dataset=dataset, epochs=5))
-
-    now = name("pets/")
-    assert now == name("pets")
-    earlier = pets / "runs" / "mnist_7k-pets-85d8d03d"  # what tfnorm made of "pets/" when it looked at the spelling
-    earlier.mkdir(parents=True)
-    assert name("pets/") == earlier.name != now == name("pets")
-
-
 def test_marks_of_default_folders_are_those_of_earlier_versions(pets):
     assert default_name(TrainConfig(norm="bn", epochs=5)) == "mnist_7k-digits-ac0ab62a"
     assert default_name(TrainConfig(norm="bn", epochs=5, dataset="pets.npz")) == "mnist_7k-pets-50d97389"

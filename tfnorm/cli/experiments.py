@@ -84,8 +84,7 @@ def compare(
     from tfnorm.cli.run_progress import LiveProgress
     from tfnorm.cli.sweep_progress import SweepDisplay
     from tfnorm.experiments.comparison.result import compare as run
-    from tfnorm.experiments.engines.choose import check_engine
-    from tfnorm.experiments.plan import configurations
+    from tfnorm.experiments.plan import check_engine, configurations
     from tfnorm.training.config import default_name
     from tfnorm.training.runs import evaluated_on
 

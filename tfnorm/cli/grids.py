@@ -22,8 +22,7 @@ from tfnorm.cli.options import (
     trackers_of,
 )
 from tfnorm.cli.printing import kept_on_ctrl_c, print_page, print_plan, print_reproduction, print_sweep, print_table
-from tfnorm.errors import whole_number
-from tfnorm.files import PAGE, check_format
+from tfnorm.files import PAGE
 
 
 @app.command()
@@ -55,24 +54,21 @@ def sweep(
 
     `tfnorm sweep grid.toml --engine ray --address 10.0.0.1:6379`
     """
-    from tfnorm.experiments.engines.choose import check_engine
     from tfnorm.experiments.engines.local import default_jobs
-    from tfnorm.experiments.plan import unfinished
+    from tfnorm.experiments.plan import Plan
     from tfnorm.experiments.sweep.folder import check_threads
     from tfnorm.experiments.sweep.grid import load_grid
     from tfnorm.experiments.sweep.result import default_folder, find_grid
 
-    check_format(format)
-    whole_number("threads", threads)
-    check_engine(engine, address=address, gpus=gpus)
     trackers = trackers_of(tensorboard, wandb)
-    if jobs is not None:
-        whole_number("jobs", jobs)
     file = find_grid(grid)
     folder = out or default_folder(file)
     planned = load_grid(file)
     check_threads(folder, threads)
-    unfinished(planned, folder, threads)
+    Plan(
+        folder, planned, jobs=jobs, threads=threads, engine=engine, address=address, gpus=gpus, trackers=trackers,
+        format=format,
+    )  # fmt: skip
     if dry_run:
         print_plan(planned, folder, jobs or default_jobs(threads, planned), threads)
         return
@@ -155,7 +151,7 @@ def reproduce(
     `tfnorm reproduce E --data-dir ~/data --dry-run`
     """
     from tfnorm.experiments.engines.local import default_jobs
-    from tfnorm.experiments.plan import unfinished
+    from tfnorm.experiments.plan import Plan
     from tfnorm.experiments.published.presets import load_preset
     from tfnorm.experiments.published.reproduction import default_folder
     from tfnorm.experiments.published.reproduction import reproduce as run
@@ -163,10 +159,8 @@ def reproduce(
     settings: dict[str, Any] = {"seeds": seeds, "precision": precision, "epochs": epochs, "data_dir": data_dir}
     preset = load_preset(name)
     planned = [run for row in preset.plan(**settings).values() for run in row]
-    if jobs is not None:
-        whole_number("jobs", jobs)
     folder = out or default_folder(preset, precision=precision, epochs=epochs)
-    unfinished(planned, folder, 1)
+    Plan(folder, planned, jobs=jobs)
     if dry_run:
         print_plan(planned, folder, jobs or default_jobs(1, planned), 1)
         return

@@ -85,8 +85,8 @@ def compare(
     """
     check_format(format)
     planned = configurations(specs, seeds=seeds, **settings)
-    from tfnorm.experiments.engines.choose import check_engine, check_failures, run_on
-    from tfnorm.experiments.plan import unfinished
+    from tfnorm.experiments.engines.choose import check_failures, run_on
+    from tfnorm.experiments.plan import Plan, check_engine
     from tfnorm.training.config import default_name
     from tfnorm.training.tracking import check_trackers
 
@@ -99,7 +99,7 @@ def compare(
     if not resume and any(RunFolder(folder / run.folder).config_path.exists() for run in runs):
         raise RunError(f"The folder {folder} holds runs already. Choose another one, or resume.")
     here = jobs is None and engine == "local"
-    unfinished(runs, folder, threads() if here else 1)
+    Plan(folder, runs, threads=threads() if here else 1)
     if here:
         _train_here(runs, folder, data, trackers, progress)
     else:

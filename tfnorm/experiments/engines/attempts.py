@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfnorm.experiments.plan import PlannedRun
+from tfnorm.experiments.plan import Plan, PlannedRun
 from tfnorm.experiments.progress import SweepProgress
 
 MOST_TRIES = 3
@@ -20,13 +20,12 @@ class Attempts:
     run.
 
     Args:
-        out: The folder of the sweep.
-        trackers: The names of the trackers that follow each run, see `tfnorm.training.tracking`.
+        plan: The runs, and where they go.
         progress: Receives the events.
     """
 
-    def __init__(self, out: Path, trackers: Sequence[str], progress: SweepProgress) -> None:
-        self.out, self.trackers, self.progress = out, list(trackers), progress
+    def __init__(self, plan: Plan, progress: SweepProgress) -> None:
+        self.out, self.trackers, self.progress = plan.folder, list(plan.trackers), progress
         self.counts: Counter[Path] = Counter()
         self.failures: dict[Path, str] = {}
 

@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from tfnorm.errors import FailedRunsError, TfnormError, unknown
+from tfnorm.errors import FailedRunsError
 from tfnorm.experiments.engines.local import run_local
-from tfnorm.experiments.plan import PlannedRun
-from tfnorm.keras_settings import is_installed
-
-ENGINES = ("local", "ray")
-
-
-def check_engine(engine: str, *, address: str | None = None, gpus: float = 0.0) -> None:
-    """Raise a TfnormError if there is no such engine, or if it cannot use an address or GPUs."""
-    if engine not in ENGINES:
-        raise TfnormError(unknown("engine", engine, ENGINES))
-    if engine == "ray" and not is_installed("ray"):
-        raise TfnormError("ray is not installed. Run: pip install 'tfnorm[ray]', or use the engine 'local'.")
-    if engine == "local" and (address is not None or gpus):
-        raise TfnormError("An address and a number of GPUs belong to the engine 'ray'. Received: engine='local'.")
+from tfnorm.experiments.plan import Plan
+from tfnorm.experiments.progress import SweepProgress
 
 
 def run_on(
-    engine: str,
-    runs: Iterable[PlannedRun],
-    out: str | Path,
-    *,
-    address: str | None = None,
-    gpus: float = 0.0,
-    **options: Any,
+    plan: Plan, *, progress: SweepProgress | None = None, before: Callable[[], None] | None = None
 ) -> dict[Path, str]:
-    """Train runs with an engine that `check_engine` accepts: "local" for `run_local`, "ray" for `run_ray`."""
-    if engine == "local":
-        return run_local(runs, out, **options)
+    """Train the runs of a plan with its engine; see `run_local` and `run_ray`."""
+    if plan.engine == "local":
+        return run_local(plan, progress=progress, before=before)
     from tfnorm.experiments.engines.ray_cluster import run_ray  # start-up
 
-    return run_ray(runs, out, address=address, gpus=gpus, **options)
+    return run_ray(plan, progress=progress, before=before)
 
 
 def check_failures(failures: Mapping[Path, str]) -> None:

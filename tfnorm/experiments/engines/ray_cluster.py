@@ -8,8 +8,9 @@ import socket
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from tfnorm.errors import LockedError, TfnormError, whole_number
+from tfnorm.errors import LockedError, TfnormError
 from tfnorm.experiments.engines.attempts import Attempts
 from tfnorm.experiments.engines.memory import worker_bytes
 from tfnorm.experiments.engines.processes import thread_settings
 from tfnorm.experiments.engines.worker import Reporter, Worker
-from tfnorm.experiments.plan import PlannedRun, prepared
+from tfnorm.experiments.plan import Plan, PlannedRun
 from tfnorm.experiments.progress import SweepProgress
 from tfnorm.ops import start_quietly
 from tfnorm.training.data import fingerprints
@@ -38,33 +39,21 @@ PASSED_ON = ("KERAS_BACKEND", "WANDB_", "TF_CPP_MIN_LOG_LEVEL")
 
 
 def run_ray(
-    runs: Iterable[PlannedRun],
-    out: str | Path,
-    *,
-    address: str | None = None,
-    jobs: int | None = None,
-    threads: int = 1,
-    gpus: float = 0.0,
-    trackers: Sequence[str] = (),
-    progress: SweepProgress | None = None,
-    before: Callable[[], None] | None = None,
+    plan: Plan, *, progress: SweepProgress | None = None, before: Callable[[], None] | None = None
 ) -> dict[Path, str]:
     """Train runs as tasks on a Ray cluster.
 
-    Each task asks for ``threads`` CPUs and computes with as many threads, as `local.run_local` does. On machines of one
-    kind the results are therefore the same bit for bit. If the process or the node of a run is lost, the run waits
-    again and goes on after its last whole epoch. This happens at most two times for each run. All nodes must have this
-    version of tfnorm, and see the folder, the data and the current directory under the same paths.
+    Each task asks for ``plan.threads`` CPUs and computes with as many threads, as `local.run_local` does. On machines
+    of one kind the results are therefore the same bit for bit. If the process or the node of a run is lost, the run
+    waits again and goes on after its last whole epoch. This happens at most two times for each run. All nodes must have
+    this version of tfnorm, and see the folder, the data and the current directory under the same paths.
 
     Args:
-        runs: What to train. Finished runs are left alone.
-        out: The folder of the sweep.
-        address: The address of the cluster, such as "10.0.0.1:6379" or "ray://10.0.0.1:10001". Defaults to the cluster
-            that ``RAY_ADDRESS`` names or that runs on this machine. "local" starts one for the time of the sweep.
-        jobs: The largest number of runs at the same time. Defaults to as many as the cluster has CPUs for.
-        threads: How many threads each run computes with.
-        gpus: How many GPUs each run gets. With a part such as 0.25, several runs share one.
-        trackers: The names of the trackers that follow each run, see `tfnorm.training.tracking`.
+        plan: The runs. Finished ones are left alone. ``plan.address`` is the address of the cluster, such as
+            "10.0.0.1:6379" or "ray://10.0.0.1:10001". It defaults to the cluster that ``RAY_ADDRESS`` names or that
+            runs on this machine. "local" starts one for the time of the sweep. ``plan.jobs`` is the largest number of
+            runs at the same time, by default as many as the cluster has CPUs for. ``plan.gpus`` is the number of GPUs
+            of each run. With a part such as 0.25, several runs share one.
         progress: Receives progress events.
         before: Called once after all checks, before the first run.
 
@@ -72,23 +61,20 @@ def run_ray(
         The folder of each failed run with the reason. All other runs are finished.
 
     Raises:
-        TfnormError: If there is no cluster, no node is large enough, a number is out of range, or a folder holds
-            another run or one on other data, before anything starts.
+        TfnormError: If there is no cluster, no node is large enough, or a folder holds a run on other data, before
+            anything starts.
     """
-    if jobs is not None:
-        whole_number("jobs", jobs)
-    attempts = Attempts(Path(out).resolve(), trackers, progress or SweepProgress())
-    todo = prepared(runs, attempts.out, threads, trackers, attempts.progress, fingerprints())
+    plan = replace(plan, folder=plan.folder.resolve())
+    attempts = Attempts(plan, progress or SweepProgress())
+    todo = plan.begin(attempts.progress, fingerprints())
     joined = not ray.is_initialized()
     if joined:
-        _join(address)
+        _join(plan.address)
     try:
-        memory = worker_bytes(run.config for run in todo)
-        _check_size(threads, gpus, memory)
+        cluster = _Cluster(plan, todo, attempts)
         if before is not None:
             before()
-        if todo:
-            _Cluster(jobs or len(todo), threads, gpus, memory, attempts).train(todo)
+        cluster.train()
     finally:
         if joined:
             ray.shutdown()
@@ -209,31 +195,34 @@ class _Cluster:
     """Submits runs to Ray and collects their events.
 
     Args:
-        jobs: The largest number of runs at the same time.
-        threads: How many threads each computes with.
-        gpus: How many GPUs each gets.
-        memory: How many bytes each needs.
+        plan: How the runs are trained.
+        runs: The runs to train.
         attempts: Receives the events.
+
+    Raises:
+        TfnormError: If no node is large enough.
     """
 
-    def __init__(self, jobs: int, threads: int, gpus: float, memory: float, attempts: Attempts) -> None:
-        self.jobs, self.attempts = jobs, attempts
+    def __init__(self, plan: Plan, runs: Sequence[PlannedRun], attempts: Attempts) -> None:
+        self.runs, self.jobs, self.attempts = runs, plan.jobs or len(runs), attempts
+        threads, memory = plan.threads or 1, worker_bytes(run.config for run in runs)
+        _check_size(threads, plan.gpus, memory)
         passed = {key: value for key, value in os.environ.items() if key.startswith(PASSED_ON)}
         # On the node of this process: on another one it could be lost with its node.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self.board: Any = ray.remote(_Board).options(num_cpus=0, scheduling_strategy=here).remote()
         self.remote: Any = ray.remote(max_calls=MOST_CALLS)(_train).options(
             num_cpus=threads,
-            num_gpus=gpus,
+            num_gpus=plan.gpus,
             memory=memory,
             max_retries=0,  # `Attempts` counts them
             runtime_env={"env_vars": {**passed, **thread_settings(threads)}},
         )
         self.sent: set[str] = set()
 
-    def train(self, runs: Sequence[PlannedRun]) -> None:
+    def train(self) -> None:
         """Train all runs."""
-        waiting = deque(sorted(runs, key=lambda run: str(run.folder.parent)))
+        waiting = deque(sorted(self.runs, key=lambda run: str(run.folder.parent)))
         running: dict[Any, PlannedRun] = {}
         try:
             while waiting or running:
