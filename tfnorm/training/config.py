@@ -46,6 +46,7 @@ class TrainConfig(BaseModel):
         patience: Stop when the test accuracy was last exceeded this many epochs ago; default never. A schedule that
             falls over all epochs is cut off before its end.
         skip_damaged: If `True`, damaged pictures of a folder are left out, counted and named in the run's record.
+        call: What was called to train the run, as text for its record. It is no setting and changes nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -67,6 +68,7 @@ class TrainConfig(BaseModel):
     holdout: float = Field(0.0, ge=0, lt=1)
     patience: int | None = Field(None, ge=1)
     skip_damaged: bool = False
+    call: str | None = None
 
     @field_validator("norm", mode="before")
     @classmethod
@@ -124,12 +126,12 @@ class TrainConfig(BaseModel):
         )
 
     def asked(self) -> dict[str, Any]:
-        """Return what makes a run this run, as JSON; where the data lie is not part of it.
+        """Return what makes a run this run, as JSON; where the data lie is not part of it, nor what was called.
 
         Two runs that differ in `SPELLING` alone are the same if their data are, see `RunFolder.check`.
         """
         # Runs from before there was such a setting have none.
-        without = {"data_dir"} if self.skip_damaged else {"data_dir", "skip_damaged"}
+        without = {"data_dir", "call"} if self.skip_damaged else {"data_dir", "call", "skip_damaged"}
         return self.resolved().model_dump(mode="json", exclude=without)
 
     def plan(self) -> NetworkPlan:
