@@ -48,17 +48,6 @@ def cut(low: float, high: float) -> tuple[float, float]:
     return (max(low, 0.0), min(high, 100.0)) if math.isfinite(low) else (math.nan, math.nan)
 
 
-def interval_text(low: float, high: float, between: str = DASH) -> str:
-    """Return what `cut` leaves of an interval, or a dash if there is none.
-
-    Example:
-        >>> interval_text(97.5, 101.2), interval_text(-3.0, 40.0, " to "), interval_text(float("nan"), float("nan"))
-        ('97.50–100.00', '0.00 to 40.00', '–')
-    """
-    low, high = cut(low, high)
-    return f"{low:.2f}{between}{high:.2f}" if math.isfinite(low) else DASH
-
-
 def with_spread(mean: float, std: float) -> str:
     """Return mean ± standard deviation with two decimals, the latter if it is known.
 

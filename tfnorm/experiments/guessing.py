@@ -112,7 +112,6 @@ def learned(runs: Sequence[Run]) -> Learned | None:
         )
     if not found:
         return None
-    means = {
-        name: math.fsum(getattr(each, name) for each in found) / len(found) for name in ("accuracy", "balanced", "score")
-    }
+    measures = ("accuracy", "balanced", "score")
+    means = {name: math.fsum(getattr(each, name) for each in found) / len(found) for name in measures}
     return replace(found[0], unequal=any(each.unequal for each in found), **means)

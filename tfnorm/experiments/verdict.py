@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,9 +52,7 @@ def pair_sentence(d: Difference) -> str:
     if d.is_real():
         return f"{d.better} beats {d.worse} by {abs(d.mean):.2f} ± {d.half_width:.2f} points, p {p_text(d.p_adjusted)}"
     if d.is_significant():
-        return (
-            f"no ranking of {names} is justified: {d.better}, which is better in the mean, diverged with other seeds"
-        )
+        return f"no ranking of {names} is justified: {d.better}, which is better in the mean, diverged with other seeds"
     # Without the interval: it is that of the pair alone, and may leave out 0 where the corrected p shows nothing.
     return (
         f"no difference shown between {names} ({d.mean:+.2f} points, p {p_text(d.p_adjusted)}): {d.seeds} seeds detect "
