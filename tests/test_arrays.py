@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from backends import BACKEND, array, tensor
 from keras import layers
-from tfnorm.datasets.augment.create.create import augmentation
 
 from tfnorm import build
 from tfnorm.analysis.activations import activation_statistics
 from tfnorm.arrays import to_array
+from tfnorm.datasets.augment.create import augmentation
 from tfnorm.mistakes import draw_misclassified, find_misclassified
 from tfnorm.reporting.pictures.confusion import confusion_data
 from tfnorm.training.predict import predict_logits

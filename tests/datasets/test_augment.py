@@ -8,9 +8,10 @@ import pytest
 from augmented import blob, disc_angles, images, run
 from backends import BACKEND
 from keras import ops
-from tfnorm.datasets.augment.create.create import AUGMENTATIONS, PRESETS, augmentation
-from tfnorm.datasets.augment.create.geometry import transform_images
-from tfnorm.datasets.augment.create.layers import (
+
+from tfnorm.datasets.augment.create import AUGMENTATIONS, PRESETS, augmentation
+from tfnorm.datasets.augment.geometry import transform_images
+from tfnorm.datasets.augment.layers import (
     Augmentation,
     Cutout,
     RandomAffine,
@@ -18,8 +19,7 @@ from tfnorm.datasets.augment.create.layers import (
     RandomGray,
     RandomShift,
 )
-from tfnorm.datasets.augment.create.rand_augment import RandAugment
-
+from tfnorm.datasets.augment.rand_augment import RandAugment
 from tfnorm.errors import DataError
 
 NAMES = [name for name in AUGMENTATIONS if name != "none"]
@@ -337,7 +337,7 @@ def test_saved_models_load_in_a_fresh_process(tmp_path):
         inputs = keras.Input((32, 32, 3))
         keras.Model(inputs, augmentation(name, seed=5)(inputs)).save(tmp_path / f"{name}.keras")
     code = (
-        "import sys, pathlib, keras, tfnorm.datasets.augment.create.layers\n"
+        "import sys, pathlib, keras, tfnorm.datasets.augment.layers\n"
         "for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):\n"
         "    print(path.stem, keras.models.load_model(path).layers[-1].name)"
     )

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from augmented import blob, disc_angles, images, run
 from backends import array, tensor
-from tfnorm.datasets.augment.create.create import augmentation
-from tfnorm.datasets.augment.create.rand_augment import (
+
+from tfnorm.datasets.augment.create import augmentation
+from tfnorm.datasets.augment.rand_augment import (
     OPERATIONS,
     RandAugment,
     apply_operations,

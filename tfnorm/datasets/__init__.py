@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from tfnorm.datasets.augment.create.create import AUGMENTATIONS, augmentation
+from tfnorm.datasets.augment.create import AUGMENTATIONS, augmentation
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.datasets.reading import DataWarning
 from tfnorm.datasets.sources import DATASETS, list_datasets, load

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfnorm.callbacks import BatchNormRecalibration, HistoryRecorder
 from tfnorm.datasets import Batches
-from tfnorm.datasets.augment.create.layers import Augmentation
+from tfnorm.datasets.augment.layers import Augmentation
 from tfnorm.training.folder import RunFolder, best_epoch
 from tfnorm.training.progress import Progress
 from tfnorm.training.tracking import Tracker

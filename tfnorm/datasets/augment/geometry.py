@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfnorm.datasets.augment.create.base import RandomImageLayer, change_where, check_fill_value, within
+from tfnorm.datasets.augment.base import RandomImageLayer, change_where, check_fill_value, within
 from tfnorm.errors import DataError, unknown
 
 

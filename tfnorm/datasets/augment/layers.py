@@ -9,9 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfnorm.datasets.augment.create.base import RandomImageLayer, change_where, check_fill_value, to_gray, within
-from tfnorm.datasets.augment.create.geometry import RandomAffine, RandomFlip, RandomShift
-from tfnorm.datasets.augment.create.rand_augment import RandAugment
+from tfnorm.datasets.augment.base import RandomImageLayer, change_where, check_fill_value, to_gray, within
+from tfnorm.datasets.augment.geometry import RandomAffine, RandomFlip, RandomShift
+from tfnorm.datasets.augment.rand_augment import RandAugment
 from tfnorm.errors import DataError, whole_number
 
 __all__ = ["Augmentation", "Cutout", "RandAugment", "RandomAffine", "RandomFlip", "RandomGray", "RandomShift"]

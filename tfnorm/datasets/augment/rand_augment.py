@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfnorm.datasets.augment.create.base import RandomImageLayer, change_where, to_gray, within
-from tfnorm.datasets.augment.create.geometry import transform_images
+from tfnorm.datasets.augment.base import RandomImageLayer, change_where, to_gray, within
+from tfnorm.datasets.augment.geometry import transform_images
 from tfnorm.errors import DataError, whole_number
 
 OPERATIONS = (
