@@ -83,7 +83,6 @@ def compare(
     """
     from tfnorm.cli.run_progress import LiveProgress
     from tfnorm.cli.sweep_progress import SweepDisplay
-    from tfnorm.experiments.comparison.result import compare as run
     from tfnorm.experiments.plan import check_engine, configurations
     from tfnorm.training.config import default_name
     from tfnorm.training.runs import evaluated_on
@@ -100,6 +99,8 @@ def compare(
         whole_number("jobs", jobs)
     folder = out or Path("runs") / default_name(planned[0])
     start_quietly()
+    from tfnorm.experiments.comparison.run import compare as run
+
     console, epochs = Console(stderr=True), sum(config.epochs or 0 for config in planned)
     images = evaluated_on(planned[0].holdout)
     display = LiveProgress(console, epochs, images) if here else SweepDisplay(console, folder, images)

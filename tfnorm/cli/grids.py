@@ -120,10 +120,10 @@ def report(
     `tfnorm report runs/batch-size`
     """
     from tfnorm.experiments.collect import report as write
-    from tfnorm.experiments.comparison.result import Comparison
+    from tfnorm.experiments.sweep.result import Sweep
 
     result, page = write(runs, out=out, anyway=anyway)
-    print_table(result) if isinstance(result, Comparison) else print_sweep(result, page.parent)
+    print_sweep(result, page.parent) if isinstance(result, Sweep) else print_table(result)
     print_page(page)
     if not page.exists():  # the reason has been said
         raise SystemExit(1)

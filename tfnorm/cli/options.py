@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+import click
 import typer
+
+from tfnorm.training.provenance import shell_call
 
 Arch = Annotated[str, typer.Option(help="Architecture; `tfnorm list` names them.")]
 DatasetName = Annotated[str, typer.Option(help="Data set, .npz file or folder of train/CLASS and test/CLASS.")]
@@ -43,8 +46,10 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and an es
 
 
 def settings_of(values: dict[str, Any], *others: str) -> dict[str, Any]:
-    """Return the arguments of a command that belong to the run's configuration."""
-    return {key: value for key, value in values.items() if key not in others and not callable(value)}
+    """Return the arguments of a command that belong to the run's configuration, with the command itself."""
+    settings = {key: value for key, value in values.items() if key not in others and not callable(value)}
+    words = click.get_current_context().obj  # None where the application is called in another way than by `main`
+    return settings if words is None else {**settings, "call": shell_call(words)}
 
 
 def trackers_of(tensorboard: bool, wandb: bool) -> tuple[str, ...]:

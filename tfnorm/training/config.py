@@ -78,6 +78,9 @@ class TrainConfig(BaseModel):
     skip_damaged: bool = Field(
         False, description="Leave out damaged pictures of a folder, and name them in the run's record."
     )
+    call: str | None = Field(
+        None, description="What was called to train the run, as text for its record. It is no setting."
+    )
 
     @field_validator("norm", mode="before")
     @classmethod
@@ -119,12 +122,12 @@ class TrainConfig(BaseModel):
         )
 
     def asked(self) -> dict[str, Any]:
-        """Return what makes a run this run, as JSON. Where the data lie is not part of it.
+        """Return what makes a run this run, as JSON. Where the data lie is not part of it, nor what was called.
 
         Two runs that differ only in `SPELLING` are the same if their data are, see `RunFolder.check`.
         """
         # `skip_damaged` is recorded only where it is set: the names of default folders depend on this text.
-        without = {"data_dir"} if self.skip_damaged else {"data_dir", "skip_damaged"}
+        without = {"data_dir", "call"} if self.skip_damaged else {"data_dir", "call", "skip_damaged"}
         return self.resolved().model_dump(mode="json", exclude=without)
 
     def plan(self) -> NetworkPlan:

@@ -35,6 +35,7 @@ def describe(network: keras.Model, config: TrainConfig, data: Dataset) -> dict[s
         "initial_kernels": fingerprint(kernels),
         "initial_weights": fingerprint([keras.ops.convert_to_numpy(weight) for weight in weights]),
         "data": {**data.describe(), "data_dir": config.data_dir and str(config.data_dir)},
+        **({"call": config.call} if config.call else {}),
         **origin(),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import zipfile
@@ -62,14 +63,14 @@ class Run:
         """The word "finished", or "diverged" where the loss, or an output at the end, stopped being a number."""
         return self.result["status"]
 
-    @property
+    @functools.cached_property
     def history(self) -> pd.DataFrame:
-        """One row an epoch: losses, accuracies, learning rate, seconds.
+        """One row an epoch: losses, accuracies, learning rate, seconds. The file is read once.
 
         Raises:
             RunError: If epochs are missing.
         """
-        import pandas as pd
+        import pandas as pd  # start-up
 
         records = self.folder.read_measures()
         epochs = self.result.get("epochs", self.config["asked"]["epochs"])

@@ -32,7 +32,7 @@ from tfnorm.training.lock import RunLock
 from tfnorm.training.memory import memory_in_words
 from tfnorm.training.predict import EVALUATION_BATCH, evaluation_batch, predict_logits
 from tfnorm.training.progress import Progress
-from tfnorm.training.provenance import check_same_place
+from tfnorm.training.provenance import check_same_place, python_call
 from tfnorm.training.recipe.losses import make_loss
 from tfnorm.training.record import describe
 from tfnorm.training.runs import Run, evaluated_on, slug
@@ -91,6 +91,7 @@ def train(
         >>> run.status
         'finished'
     """
+    call = python_call("tfnorm.train", config, out=out, data=data, trackers=trackers or None, **settings)
     if isinstance(config, NormSpec | str):
         if "norm" in settings:
             raise TfnormError(f"The norm is given twice. Received: {str(config)!r} and norm={settings['norm']!r}.")
@@ -104,6 +105,7 @@ def train(
     elif settings:
         config = checked(TrainConfig, {**config.model_dump(), **settings})
     config = config.resolved()
+    config = config if config.call else config.model_copy(update={"call": call})
     config.plan()
     trackers = check_trackers(trackers)
     out = Path(out or Path("runs") / default_name(config) / slug(config.norm) / f"seed-{config.seed}")

@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +63,6 @@ def run_ray(
         TfnormError: If there is no cluster, no node is large enough, or a folder holds a run on other data, before
             anything starts.
     """
-    plan = replace(plan, folder=plan.folder.resolve())
     attempts = Attempts(plan, progress or SweepProgress())
     todo = plan.begin(attempts.progress, fingerprints())
     joined = not ray.is_initialized()
@@ -244,8 +242,9 @@ class _Cluster:
         return f"{self.attempts.counts[run.folder]} {run.folder}"
 
     def submit(self, run: PlannedRun) -> Any:
-        """Give the cluster a run."""
+        """Give the cluster a run. Its paths are absolute there."""
         task = self.attempts.next_task(run)
+        task["folder"] = str(Path(task["folder"]).resolve())
         if run.config.data_dir is not None:
             task["config"]["data_dir"] = str(run.config.data_dir.resolve())
         return self.remote.remote({**task, "task": self.name(run)}, self.board, os.getcwd())

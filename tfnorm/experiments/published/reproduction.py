@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfnorm.experiments.comparison.result import Comparison
+from tfnorm.experiments.comparison.comparison import Comparison
 from tfnorm.experiments.engines.choose import check_failures, run_on
 from tfnorm.experiments.progress import SweepProgress
 from tfnorm.experiments.published.claims import Finding, Measured, arrival, examine

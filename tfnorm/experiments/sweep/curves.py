@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfnorm.experiments.sweep.rows import SHORT, Row, interval
+from tfnorm.experiments.sweep.rows import SHORT, CombinationRow, interval
 from tfnorm.spec import parse
 
 NUMBERS = ("batch_size", "groups", "l1", "l2", "l2norm", "learning_rate", "dropout", "epochs")
 
 
-def curves(rows: Sequence[Row], axes: Sequence[str], colours: Mapping[str, str]) -> list[dict[str, Any]]:
+def curves(rows: Sequence[CombinationRow], axes: Sequence[str], colours: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the curves against each axis of numbers that has several of them.
 
     Args:
@@ -63,6 +63,6 @@ def curves(rows: Sequence[Row], axes: Sequence[str], colours: Mapping[str, str])
     return found
 
 
-def _place(row: Row, axis: str) -> Any:
+def _place(row: CombinationRow, axis: str) -> Any:
     """Return where a combination stands on an axis, None for nowhere."""
     return parse(row.spec).groups if axis == "groups" else row.values[axis]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from tfnorm.errors import RunError
+from tfnorm.experiments.folders import find_runs
 from tfnorm.experiments.plan import PlannedRun
 from tfnorm.experiments.sweep.grid import AXES, PENALTIES, plan_grid
 from tfnorm.spec import NormSpec, parse
@@ -137,8 +138,6 @@ def open_sweep(folder: str | Path) -> Sweep:
 
 def _begun(folder: Path) -> list[dict[str, Any]]:
     """Return what `run_states` would, from the runs that are there: all combinations of a grid have the same seeds."""
-    from tfnorm.experiments.collect import find_runs
-
     found = find_runs([folder])
     combinations: dict[Path, dict[str, Any]] = {}
     seeds: set[int] = set()

@@ -11,7 +11,7 @@ from tfnorm.experiments.settings import asked_of
 from tfnorm.experiments.sweep.best import warning
 from tfnorm.experiments.sweep.curves import curves
 from tfnorm.experiments.sweep.folder import GRID
-from tfnorm.experiments.sweep.rows import SHORT, Row, varied
+from tfnorm.experiments.sweep.rows import SHORT, CombinationRow, varied
 from tfnorm.experiments.sweep.tables import Tables, pair_table
 from tfnorm.files import PAGE, write_text
 from tfnorm.training.provenance import origin_words
@@ -84,7 +84,7 @@ def _title(sweep: Sweep, config: Mapping[str, Any]) -> str:
     return f"Sweep: {network} on {config['data']['name'] if config else asked.dataset}"
 
 
-def _subtitle(sweep: Sweep, rows: Sequence[Row], axes: Sequence[str]) -> str:
+def _subtitle(sweep: Sweep, rows: Sequence[CombinationRow], axes: Sequence[str]) -> str:
     seeds = max(row.combination.planned for row in rows)
     runs = [each.run for row in rows for each in row.ended]
     over = ", ".join(SHORT.get(key, key) for key in axes)
@@ -98,7 +98,7 @@ def _subtitle(sweep: Sweep, rows: Sequence[Row], axes: Sequence[str]) -> str:
     return " · ".join(counts)
 
 
-def _heat(rows: Sequence[Row], axes: Sequence[str], images: str) -> dict[str, Any] | None:
+def _heat(rows: Sequence[CombinationRow], axes: Sequence[str], images: str) -> dict[str, Any] | None:
     """Return what the heat maps are drawn from, or None if fewer than two axes have several values."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
@@ -151,9 +151,9 @@ def _unfinished(sweep: Sweep) -> dict[str, Any]:
         if run.folder not in sweep.failures and not RunFolder(sweep.path / run.folder).finished
     ]
     counts = [(len(sweep.failures), "failed"), (len(waiting), "waiting")]
-    said = " and ".join(f"{count} {word}" for count, word in counts if count)
+    summary = " and ".join(f"{count} {word}" for count, word in counts if count)
     runs = "run" if len(sweep.failures) + len(waiting) == 1 else "runs"
-    return {"failed": failed, "waiting": waiting, "said": f"{said} {runs}" if said else ""}
+    return {"failed": failed, "waiting": waiting, "summary": f"{summary} {runs}" if summary else ""}
 
 
 def _shared(configs: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[tuple[str, str]]:

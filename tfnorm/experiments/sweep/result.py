@@ -16,7 +16,7 @@ from tfnorm.experiments.statistics import Look
 from tfnorm.experiments.sweep.best import Best, best_of_each
 from tfnorm.experiments.sweep.folder import GRID, check_threads, grid_text, run_states
 from tfnorm.experiments.sweep.grid import AXES, PENALTIES, load_grid, plan_grid
-from tfnorm.experiments.sweep.rows import Row, sweep_rows, varied
+from tfnorm.experiments.sweep.rows import CombinationRow, sweep_rows, varied
 from tfnorm.files import PAGE, check_format, results_come_first, write_text
 from tfnorm.spec import parse
 from tfnorm.training.folder import RunFolder, write_json
@@ -191,7 +191,7 @@ class Sweep:
         return self._table
 
     @functools.cached_property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[CombinationRow]:
         """The combinations, finished or not, in the order of the grid."""
         return sweep_rows(self)
 

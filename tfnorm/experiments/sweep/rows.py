@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tfnorm.experiments.rows import run_row
+from tfnorm.experiments.rows import run_measures
 from tfnorm.experiments.sweep.best import Combination
 from tfnorm.experiments.sweep.grid import PENALTIES
 from tfnorm.spec import FACTORS, format, parse
@@ -29,8 +29,7 @@ class Ended:
 
     Args:
         run: Its folder.
-        measures: As `tfnorm.experiments.rows.run_row` has them, with ``parameters``, and ``gap``: training minus test
-            accuracy after the last epoch, in points.
+        measures: As `tfnorm.experiments.rows.run_measures` has them.
     """
 
     run: Run
@@ -38,7 +37,7 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Row:
+class CombinationRow:
     """A combination.
 
     Args:
@@ -60,13 +59,13 @@ class Row:
     folder: str
 
 
-def sweep_rows(sweep: Sweep) -> list[Row]:
+def sweep_rows(sweep: Sweep) -> list[CombinationRow]:
     """Return the combinations of a sweep, in the order of the grid."""
     known: dict[str, Any] = {row["folder"]: row for row in sweep.table.to_dict("records")}
     finished: dict[str, list[Ended]] = {}
     for run in sweep.runs:
-        measures = {**run_row(run), "gap": _gap(run), "parameters": run.config["trainable_parameters"]}
-        finished.setdefault(run.path.parent.relative_to(sweep.path).as_posix(), []).append(Ended(run, measures))
+        place = run.path.parent.relative_to(sweep.path).as_posix()
+        finished.setdefault(place, []).append(Ended(run, run_measures(run)))
     planned: dict[str, list[PlannedRun]] = {}
     for intended in sweep.planned:
         planned.setdefault(intended.folder.parent.as_posix(), []).append(intended)
@@ -97,31 +96,26 @@ def _row(
     axes: Sequence[str],
     known: Mapping[str, Mapping[str, Any]],
     finished: Mapping[str, Sequence[Ended]],
-) -> Row:
+) -> CombinationRow:
     ended = finished.get(place, [])
     spec = group[0].config.norm
-    label = ", ".join([spec, *said(values, [key for key in axes if key not in ("norm", *FACTORS)])])
+    label = ", ".join([spec, *axis_words(values, [key for key in axes if key not in ("norm", *FACTORS)])])
     accuracies = {e.run.seed: e.measures["last_accuracy"] if e.run.status == "finished" else math.nan for e in ended}
     gaps = [e.measures["gap"] for e in ended if e.run.status == "finished"]
     measures = {**known[place], "gap": math.fsum(gaps) / len(gaps) if gaps else math.nan} if ended else {}
     failed = any(run.folder in sweep.failures for run in group)
     status = "finished" if ended else "failed" if failed else "waiting"
     combination = Combination(str(values["norm"]), label, accuracies, len(group), [each.run for each in ended])
-    return Row(values, spec, combination, measures, ended, status, place)
+    return CombinationRow(values, spec, combination, measures, ended, status, place)
 
 
-def said(values: Mapping[str, Any], axes: Sequence[str]) -> list[str]:
+def axis_words(values: Mapping[str, Any], axes: Sequence[str]) -> list[str]:
     """Return values in words, such as "batch size 64"."""
     from tfnorm.reporting.pictures.heat import tick
 
     return [f"{SHORT.get(key, key)} {tick(values[key])}" for key in axes if values[key] is not None]
 
 
-def interval(row: Row) -> tuple[float, float]:
+def interval(row: CombinationRow) -> tuple[float, float]:
     """Return the ends of the 95 % interval of the accuracy in percent, cut at 0 and 100; NaN for one seed."""
     return cut(float(row.measures["last_accuracy_low"]), float(row.measures["last_accuracy_high"]))
-
-
-def _gap(run: Run) -> float:
-    end = run.history.iloc[-1]
-    return 100 * float(end["accuracy"] - end["val_accuracy"])

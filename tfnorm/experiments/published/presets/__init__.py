@@ -37,7 +37,7 @@ class Published(BaseModel):
     as_written: str | None = None
 
 
-class Row(BaseModel):
+class PublishedRow(BaseModel):
     """One configuration.
 
     Args:
@@ -100,7 +100,7 @@ class Preset(BaseModel):
     epoch: Literal["last", "best"] = "last"
     tolerance: float = Field(0.0, ge=0)
     settings: dict[str, Any]
-    row: tuple[Row, ...] = Field(min_length=1)
+    row: tuple[PublishedRow, ...] = Field(min_length=1)
     claim: tuple[Claim, ...] = ()
 
     @model_validator(mode="after")
