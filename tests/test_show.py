@@ -2,6 +2,7 @@
 
 import io
 import math
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -11,7 +12,7 @@ from tfnorm.cli.printing import fitted_table, print_sweep, print_table
 from tfnorm.cli.run_progress import LiveProgress
 from tfnorm.cli.sweep_progress import SweepDisplay
 from tfnorm.experiments.engines.attempts import Attempts
-from tfnorm.experiments.plan import PlannedRun
+from tfnorm.experiments.plan import Plan, PlannedRun
 from tfnorm.training.config import TrainConfig
 
 
@@ -41,9 +42,9 @@ def test_what_was_read_is_shown_as_it_is_written(display, terminal, tmp_path):
     with SweepDisplay(console, tmp_path) if display == "sweep" else LiveProgress(console, 1) as shown:
         shown.read([sentence])
         if display == "sweep":  # each process reads the data, and sends what it read
-            run = PlannedRun(tmp_path / "bn", TrainConfig(norm="bn"), {})
+            run = PlannedRun(Path("bn"), TrainConfig(norm="bn"), {})
             event = {"event": "read", "values": [[sentence, "Left out: 1 .txt."]]}
-            assert not Attempts(tmp_path, [], shown).receive(run, event)
+            assert not Attempts(Plan(tmp_path, [run]), shown).receive(run, event)
     written = console.file.getvalue()
     assert written.count(sentence) == 1 and ("Left out: 1 .txt." in written) == (display == "sweep")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -54,34 +54,22 @@ def sweep(
 
     `tfnorm sweep grid.toml --engine ray --address 10.0.0.1:6379`
     """
-    from tfnorm.experiments.engines.local import default_jobs
-    from tfnorm.experiments.plan import Plan
-    from tfnorm.experiments.sweep.folder import check_threads
-    from tfnorm.experiments.sweep.grid import load_grid
-    from tfnorm.experiments.sweep.result import default_folder, find_grid
+    from tfnorm.experiments.engines.local import default_jobs  # start-up
+    from tfnorm.experiments.sweep.plan import plan_sweep  # start-up
 
-    trackers = trackers_of(tensorboard, wandb)
-    file = find_grid(grid)
-    folder = out or default_folder(file)
-    planned = load_grid(file)
-    check_threads(folder, threads)
-    Plan(
-        folder, planned, jobs=jobs, threads=threads, engine=engine, address=address, gpus=gpus, trackers=trackers,
-        format=format,
+    plan = plan_sweep(
+        grid, out=out, jobs=jobs, threads=threads, engine=engine, address=address, gpus=gpus,
+        trackers=trackers_of(tensorboard, wandb), format=format,
     )  # fmt: skip
+    folder = plan.folder
     if dry_run:
-        print_plan(planned, folder, jobs or default_jobs(threads, planned), threads)
+        print_plan(plan.runs, folder, jobs or default_jobs(threads, plan.runs), threads)
         return
-    from tfnorm.cli.sweep_progress import SweepDisplay
-    from tfnorm.experiments.sweep.result import sweep as run
-    from tfnorm.training.runs import evaluated_on
+    from tfnorm.cli.sweep_progress import SweepDisplay  # start-up
+    from tfnorm.experiments.sweep.run import run_sweep  # start-up
 
-    images = evaluated_on(planned[0].config.holdout)
-    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder, images) as progress:
-        result = run(
-            file, out=folder, jobs=jobs, threads=threads, engine=engine, address=address, gpus=gpus,
-            trackers=trackers, progress=progress, format=format,
-        )  # fmt: skip
+    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder, plan.images) as progress:
+        result = run_sweep(plan, progress)
     print_sweep(result)
     print_page(result.path / PAGE)
     if result.failures:
@@ -119,8 +107,8 @@ def report(
 
     `tfnorm report runs/batch-size`
     """
-    from tfnorm.experiments.collect import report as write
-    from tfnorm.experiments.sweep.result import Sweep
+    from tfnorm.experiments.collect import report as write  # start-up
+    from tfnorm.experiments.sweep.sweep import Sweep  # start-up
 
     result, page = write(runs, out=out, anyway=anyway)
     print_sweep(result, page.parent) if isinstance(result, Sweep) else print_table(result)
@@ -150,23 +138,19 @@ def reproduce(
 
     `tfnorm reproduce E --data-dir ~/data --dry-run`
     """
-    from tfnorm.experiments.engines.local import default_jobs
-    from tfnorm.experiments.plan import Plan
-    from tfnorm.experiments.published.presets import load_preset
-    from tfnorm.experiments.published.reproduction import default_folder
-    from tfnorm.experiments.published.reproduction import reproduce as run
+    from tfnorm.experiments.engines.local import default_jobs  # start-up
+    from tfnorm.experiments.published.comparisons import plan_reproduction  # start-up
 
-    settings: dict[str, Any] = {"seeds": seeds, "precision": precision, "epochs": epochs, "data_dir": data_dir}
-    preset = load_preset(name)
-    planned = [run for row in preset.plan(**settings).values() for run in row]
-    folder = out or default_folder(preset, precision=precision, epochs=epochs)
-    Plan(folder, planned, jobs=jobs)
+    plan = plan_reproduction(
+        name, seeds=seeds, precision=precision, epochs=epochs, data_dir=data_dir, out=out, jobs=jobs
+    )
     if dry_run:
-        print_plan(planned, folder, jobs or default_jobs(1, planned), 1)
+        print_plan(plan.runs, plan.folder, jobs or default_jobs(1, plan.runs), 1)
         return
-    from tfnorm.cli.sweep_progress import SweepDisplay
+    from tfnorm.cli.sweep_progress import SweepDisplay  # start-up
+    from tfnorm.experiments.published.reproduction import run_reproduction  # start-up
 
-    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder) as progress:
-        result = run(name, out=folder, jobs=jobs, progress=progress, **settings)
+    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), plan.folder) as progress:
+        result = run_reproduction(name, plan, progress)
     print_reproduction(result)
     print_page(result.path / PAGE)

@@ -227,7 +227,7 @@ def print_reproduction(result: Any) -> None:
     columns = {
         "row": Column("row"),
         **{key: MEASURES[key] for key in ("parameters", "seeds")},
-        "published": Column(f"published, {result.preset.epoch} epoch %", ".2f"),
+        "published": Column(f"published, {result.published.epoch} epoch %", ".2f"),
         "measured": Column("measured %", ".2f", spread="std"),
         "difference": Column("difference", "+.2f"),
         "misclassified": MEASURES["misclassified"],
@@ -240,7 +240,7 @@ def print_reproduction(result: Any) -> None:
             cells["misclassified"] = columns["misclassified"].cell(row["misclassified"], note=note)
         rows.append(cells)
     console = _print_fitted(
-        result.preset.title,
+        result.published.title,
         Table(columns, rows),
         ["misclassified", "parameters", "seeds", "difference"],
         "reproduced.csv has all columns.",

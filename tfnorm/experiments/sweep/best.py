@@ -2,65 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 from tfnorm.experiments.findings import Findings
-from tfnorm.experiments.guessing import Learned, learned
 from tfnorm.experiments.statistics import Difference, Look, paired_differences
+from tfnorm.experiments.sweep.combination import Combination
 from tfnorm.experiments.verdict import about_looks, guessing_notes, headline, verdict
-from tfnorm.training.runs import Run
-
-
-@dataclass(frozen=True)
-class Combination:
-    """What the seeds of one combination of a grid reached.
-
-    Args:
-        norm: The spec without penalties.
-        label: The spec and the other axes, in words.
-        accuracies: Seed to test accuracy in percent after the last epoch, NaN for a run that diverged.
-        planned: How many seeds it is to have.
-        runs: Its finished runs.
-    """
-
-    norm: str
-    label: str
-    accuracies: Mapping[int, float]
-    planned: int
-    runs: Sequence[Run] = field(default=(), compare=False, repr=False)
-
-    @functools.cached_property
-    def learned(self) -> Learned | None:
-        """What the predictions say besides their accuracy, None without any."""
-        return learned(self.runs)
-
-    @property
-    def guesses(self) -> bool:
-        """Whether it is not shown to have learned anything."""
-        return self.learned is not None and self.learned.nothing
-
-    @property
-    def finite(self) -> list[float]:
-        """The accuracies of the runs that did not diverge."""
-        return [value for value in self.accuracies.values() if math.isfinite(value)]
-
-    @property
-    def mean(self) -> float:
-        """Their mean, NaN for none."""
-        return math.fsum(self.finite) / len(self.finite) if self.finite else math.nan
-
-    @property
-    def diverged(self) -> bool:
-        """Whether a seed did."""
-        return len(self.finite) < len(self.accuracies)
-
-    @property
-    def complete(self) -> bool:
-        """Whether all seeds ended with a number."""
-        return len(self.finite) == self.planned
 
 
 @dataclass(frozen=True)
@@ -79,7 +28,7 @@ class Best:
     pairs: Sequence[Difference]
     resolution: float = 0.0
 
-    @functools.cached_property
+    @cached_property
     def findings(self) -> Findings:
         """What their accuracies show, under the names of the norms."""
         guessing = [combination.norm for combination in self.chosen if combination.guesses]

@@ -7,19 +7,18 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tfnorm.experiments.rows import MEASURES, OF_A_RUN, interval_cell, seeds_cell
+from tfnorm.experiments.rows import MEASURES, OF_A_RUN, interval_cell, run_measures, seeds_cell
 from tfnorm.experiments.statistics import Difference
 from tfnorm.experiments.sweep.best import Best
-from tfnorm.experiments.sweep.rows import SHORT, CombinationRow, Ended
+from tfnorm.experiments.sweep.combination import SHORT, Combination
+from tfnorm.experiments.sweep.result import SweepResult
 from tfnorm.reporting.html import link
 from tfnorm.reporting.pictures.heat import tick
 from tfnorm.table import Cell, Column, Table, cells_of
 from tfnorm.text import DASH, p_text, signed
-
-if TYPE_CHECKING:
-    from tfnorm.experiments.sweep.result import Sweep
+from tfnorm.training.runs import Run
 
 PAIR_COLUMNS = {
     "first": Column("first"),
@@ -35,21 +34,23 @@ class Tables:
 
     Args:
         sweep: The sweep.
-        axes: Its axes.
-        colours: Of each norm.
-        folder: Where links start from.
+        axes: The axes that have several values.
+        colours: The colour of each norm.
+        folder: Where links start.
     """
 
-    def __init__(self, sweep: Sweep, axes: Sequence[str], colours: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, sweep: SweepResult, axes: Sequence[str], colours: Mapping[str, str], folder: Path) -> None:
         self.sweep, self.colours, self.folder = sweep, colours, folder
         self.axes = {
-            axis: Column(SHORT.get(axis, axis), "" if all(_is_number(row.values[axis]) for row in sweep.rows) else None)
+            axis: Column(
+                SHORT.get(axis, axis), "" if all(_is_number(each.values[axis]) for each in sweep.combinations) else None
+            )
             for axis in axes
         }
 
-    def of_all(self, rows: Sequence[CombinationRow]) -> Table:
+    def of_all(self, combinations: Sequence[Combination]) -> Table:
         """Return the table of combinations, each with its seeds."""
-        # The accuracy stands beside the norm, where a phone shows it without scrolling.
+        # The accuracy is beside the norm, where a phone shows it without scrolling.
         measures = ("best_accuracy", "gap", "test_data_loss", "misclassified", "parameters", "seconds", "seeds")
         columns = {
             "norm": self.axes["norm"],
@@ -57,20 +58,19 @@ class Tables:
             **self.axes,
             **self._measures(*measures),
         }
-        labels = [row.combination.label for row in rows]
         return Table(
             columns,
-            [self._cells(columns, row) for row in rows],
-            [[self._seed(columns, each) for each in row.ended] for row in rows],
+            [self._cells(columns, each) for each in combinations],
+            [[self._seed(columns, run) for run in each.runs] for each in combinations],
             [
-                {"norm": row.values["norm"], "text": f"{label} {row.folder}".lower(), "label": label}
-                for row, label in zip(rows, labels, strict=True)
+                {"norm": each.norm, "text": f"{each.label} {each.folder.as_posix()}".lower(), "label": each.label}
+                for each in combinations
             ],
         )
 
-    def of_best(self, best: Best, rows: Sequence[CombinationRow]) -> Table:
+    def of_best(self, best: Best) -> Table:
         """Return the table of the best combination of each norm."""
-        unequal = any(c.learned is not None and c.learned.unequal for c in best.chosen)
+        unequal = any(each.learned is not None and each.learned.unequal for each in best.chosen)
         columns = {
             "norm": self.axes["norm"],
             **self._measures("last_accuracy", *["balanced_accuracy"] * unequal),
@@ -78,22 +78,19 @@ class Tables:
             **self._measures("interval", "seeds"),
             "among": Column("best of", "", "How many combinations of this norm it was chosen from"),
         }
-        cells = []
-        for combination in best.chosen:
-            # Labels may be alike: values are written with a dozen digits.
-            row = next(row for row in rows if row.combination is combination)
-            seeds, among = len(combination.finite), best.among[combination.norm]
-            share = combination.learned.balanced if combination.learned else None
-            cells.append(
+        rows = []
+        for each in best.chosen:
+            seeds, among = len(each.finite), best.among[each.norm]
+            rows.append(
                 {
-                    **self._cells(columns, row),
-                    "balanced_accuracy": MEASURES["balanced_accuracy"].cell(share),
-                    "interval": interval_cell(row.measures),
+                    **self._cells(columns, each),
+                    "balanced_accuracy": MEASURES["balanced_accuracy"].cell(each.learned and each.learned.balanced),
+                    "interval": interval_cell(each.measures),
                     "seeds": Cell(str(seeds), seeds),
                     "among": Cell(str(among), among),
                 }
             )
-        return Table(columns, cells)
+        return Table(columns, rows)
 
     def _measures(self, *keys: str) -> dict[str, Column]:
         """Return the columns of measures, which name the images that were evaluated on."""
@@ -103,25 +100,26 @@ class Tables:
             for key, column in ((key, MEASURES[key]) for key in keys)
         }
 
-    def _cells(self, columns: Mapping[str, Column], row: CombinationRow) -> dict[str, Cell]:
+    def _cells(self, columns: Mapping[str, Column], each: Combination) -> dict[str, Cell]:
         """Return the cells of a combination, the norm with a link to its folder."""
-        cells = {**cells_of(columns, row.measures), "seeds": seeds_cell(row.measures, row.combination.planned)}
-        for axis, value in row.values.items():
-            cells[axis] = (
-                Cell(tick(value), float(value)) if _is_number(value) and value is not None else Cell(_text(value))
-            )
-        norm = row.values["norm"]
-        cells["norm"] = Cell(norm, href=self._link(self.sweep.path / row.folder), colour=self.colours[norm])
-        return cells
+        axes = {
+            axis: Cell(tick(value), float(value))
+            if _is_number(value) and value is not None
+            else Cell(DASH if value is None else str(value))
+            for axis, value in each.values.items()
+        }
+        norm = Cell(each.norm, href=self._link(self.sweep.path / each.folder), colour=self.colours[each.norm])
+        seeds = seeds_cell(each.measures, each.planned)
+        return {**cells_of(columns, each.measures), "seeds": seeds, **axes, "norm": norm}
 
-    def _seed(self, columns: Mapping[str, Column], each: Ended) -> dict[str, Cell]:
+    def _seed(self, columns: Mapping[str, Column], run: Run) -> dict[str, Cell]:
         """Return the row of one run, whose first cell links to its record."""
-        tracked = each.run.record.startswith(("https://", "http://"))
-        address = link(each.run.record) if tracked else self._link(each.run.path)
+        tracked = run.record.startswith(("https://", "http://"))
+        address = link(run.record) if tracked else self._link(run.path)
         return {
-            **cells_of({key: OF_A_RUN[key] for key in columns if key in OF_A_RUN}, each.measures),
-            "norm": Cell(f"seed {each.run.seed}", each.run.seed, note="tracked" if tracked else "", href=address),
-            "seeds": Cell(each.run.status),
+            **cells_of({key: OF_A_RUN[key] for key in columns if key in OF_A_RUN}, run_measures(run)),
+            "norm": Cell(f"seed {run.seed}", run.seed, note="tracked" if tracked else "", href=address),
+            "seeds": Cell(run.status),
         }
 
     def _link(self, path: Path) -> str | None:
@@ -130,10 +128,6 @@ class Tables:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | None)
-
-
-def _text(value: Any) -> str:
-    return DASH if value is None else str(value)
 
 
 def pair_table(pairs: Sequence[Difference]) -> Table:
