@@ -36,7 +36,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from tfnorm.errors import TfnormError, unknown
 from tfnorm.experiments.plan import PlannedRun
 from tfnorm.spec import format, parse, with_penalties
-from tfnorm.training.config import TrainConfig, checked
+from tfnorm.training.config import Settings, TrainConfig, checked
 from tfnorm.training.runs import slug
 
 AXES = ("norm", "l1", "l2", "batch_size", "learning_rate", "arch", "dropout", "epochs", "augmentation", "precision")
@@ -44,7 +44,7 @@ PENALTIES = ("l1", "l2")
 MOST_RUNS = 100_000
 
 _TABLES = ("settings", "grid", "include", "exclude")
-_SHARED = [key for key in TrainConfig.model_fields if key not in ("norm", "seed")]
+_SHARED = [key for key in TrainConfig.model_fields if key in Settings.__annotations__]
 
 
 class Range(BaseModel):
