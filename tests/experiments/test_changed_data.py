@@ -14,9 +14,8 @@ from tfnorm.errors import RunError
 from tfnorm.experiments.collect import collect
 from tfnorm.experiments.comparison.configuration import configuration
 from tfnorm.experiments.engines.local import run_local
-from tfnorm.experiments.plan import configurations
+from tfnorm.experiments.plan import Plan, configurations
 from tfnorm.experiments.settings import reproduction, shared_settings
-from tfnorm.experiments.plan import Plan
 from tfnorm.experiments.sweep.grid import plan_grid
 from tfnorm.training.config import TrainConfig, default_name
 from tfnorm.training.data import fingerprints, load_data
