@@ -15,7 +15,8 @@ from tfnorm.experiments.settings import Differing, differing_settings, name_of, 
 from tfnorm.experiments.statistics import listed
 from tfnorm.experiments.sweep.folder import is_sweep, open_sweep
 from tfnorm.files import PAGE
-from tfnorm.training.folder import CONFIG_NAME, RunFolder, read_json
+from tfnorm.training.folder import RunFolder
+from tfnorm.training.records import CONFIG_NAME, read_json
 from tfnorm.training.runs import Run
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 from tfnorm.keras_settings import THREADS
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.folder import SPELLING, flat_settings
-from tfnorm.training.recipe.recipes import RECIPES, complete
+from tfnorm.training.recipe.recipes import RECIPES
 from tfnorm.training.runs import Run
 
 FINGERPRINT = "fingerprint of the data"
@@ -219,7 +219,7 @@ def reproduction(runs: Sequence[Run]) -> Reproduction:
     groups: dict[tuple[int, ...], list[str]] = {}
     for label, seeds in seeds_of.items():
         groups.setdefault(tuple(sorted(seeds)), []).append(label)
-    recipe = complete(asked["recipe"])
+    recipe = asked["recipe"]
     usual = RECIPES[recipe["name"]] if recipe["name"] in RECIPES else None
     fields = TrainConfig.model_fields
     settings = {key: asked[key] for key in OPTIONS if asked.get(key, fields[key].default) != fields[key].default}

@@ -41,42 +41,47 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     norm: str = Field(description="Norm spec, such as gn:4+l1=1e-4.")
-    arch: str = Field("mnist_7k", description="Architecture; `tfnorm list` shows them.")
-    dataset: str = Field("digits", description="Data set, .npz file or folder of train/CLASS and test/CLASS.")
-    data_dir: Path | None = Field(None, description="Folder that is searched first for the data, such as mnist.npz.")
+    arch: str = Field(default="mnist_7k", description="Architecture; `tfnorm list` shows them.")
+    dataset: str = Field(default="digits", description="Data set, .npz file or folder of train/CLASS and test/CLASS.")
+    data_dir: Path | None = Field(
+        default=None, description="Folder that is searched first for the data, such as mnist.npz."
+    )
     image_size: int | None = Field(
-        None, ge=1, description="Resize images to this side, in pixels. By default they keep their size; digits get "
-        "the size of the network's input.",
-    )  # fmt: skip
-    epochs: int | None = Field(None, ge=1, description="Passes over the training set. By default the recipe's.")
-    batch_size: int | None = Field(None, ge=1, description="Images per step. By default the recipe's.")
+        default=None,
+        ge=1,
+        description="Resize images to this side, in pixels. By default only digits are, to the network's input.",
+    )
+    epochs: int | None = Field(default=None, ge=1, description="Passes over the training set. By default the recipe's.")
+    batch_size: int | None = Field(default=None, ge=1, description="Images per step. By default the recipe's.")
     seed: int = Field(
-        0, ge=0, lt=2**31, description="Seed of the initial weights, the data order, dropout and augmentation."
+        default=0, ge=0, lt=2**31, description="Seed of the initial weights, the data order, dropout and augmentation."
     )
     recipe: Recipe = Field(
         default_factory=lambda: RECIPES["default"],
         description="Recipe: optimizer, schedule and augmentation; `tfnorm list` shows them.",
     )
-    augmentation: str | None = Field(None, description="Augmentation. By default the recipe's.")
-    learning_rate: float | None = Field(None, gt=0, description="Peak learning rate. By default the recipe's.")
+    augmentation: str | None = Field(default=None, description="Augmentation. By default the recipe's.")
+    learning_rate: float | None = Field(default=None, gt=0, description="Peak learning rate. By default the recipe's.")
     dropout: float | None = Field(
-        None, ge=0, lt=1, description="Dropout rate. By default the recipe's, or else the architecture's."
+        default=None, ge=0, lt=1, description="Dropout rate. By default the recipe's, or else the architecture's."
     )
     regularize: Literal["all", "kernels"] = Field(
-        "all", description="Variables that L1 and L2 penalties apply to: all trainable ones, or kernels."
+        default="all", description="Variables that L1 and L2 penalties apply to: all trainable ones, or kernels."
     )
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Type of the activations: float32 or bfloat16. Weights and loss stay float32."
+        default="float32", description="Type of the activations: float32 or bfloat16. Weights and loss stay float32."
     )
     holdout: float = Field(
-        0.0, ge=0, lt=1, description="Share of the training images to evaluate on instead of the test set. Use it to "
-        "choose anything, such as an epoch.",
-    )  # fmt: skip
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the training images to evaluate on, so that you can choose without using the test set.",
+    )
     patience: int | None = Field(
-        None, ge=1, description="Stop after this many epochs without a better test accuracy. By default never."
+        default=None, ge=1, description="Stop after this many epochs without a better test accuracy. By default never."
     )
     skip_damaged: bool = Field(
-        False, description="Leave out damaged pictures of a folder, and name them in the run's record."
+        default=False, description="Leave out damaged pictures of a folder, and name them in the run's record."
     )
 
     @field_validator("norm", mode="before")

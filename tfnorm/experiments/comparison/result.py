@@ -21,8 +21,9 @@ from tfnorm.experiments.settings import FINGERPRINT, Differing, differing_settin
 from tfnorm.experiments.statistics import Difference, Look, about_looks, mcnemar, paired_differences, verdict
 from tfnorm.files import PAGE, check_format, results_come_first, write_text
 from tfnorm.spec import NormSpec
-from tfnorm.training.folder import RunFolder, write_json
+from tfnorm.training.folder import RunFolder
 from tfnorm.training.provenance import threads
+from tfnorm.training.records import write_json
 from tfnorm.training.runs import Run, check_same_data, slug
 
 if TYPE_CHECKING:

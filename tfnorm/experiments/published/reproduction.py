@@ -19,8 +19,8 @@ from tfnorm.experiments.published.presets import Preset, load_preset
 from tfnorm.experiments.rows import summary_row
 from tfnorm.experiments.settings import in_common, shared_settings
 from tfnorm.files import write_text
-from tfnorm.training.folder import write_json
 from tfnorm.training.provenance import origins
+from tfnorm.training.records import write_json
 from tfnorm.training.runs import Run
 
 if TYPE_CHECKING:

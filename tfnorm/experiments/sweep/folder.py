@@ -15,8 +15,9 @@ from tfnorm.experiments.plan import PlannedRun
 from tfnorm.experiments.sweep.grid import AXES, PENALTIES, plan_grid
 from tfnorm.spec import NormSpec, parse
 from tfnorm.training.config import TrainConfig
-from tfnorm.training.folder import ASKED, RunFolder, lacking, mend, read_json
+from tfnorm.training.folder import ASKED, RunFolder
 from tfnorm.training.recipe.recipes import RECIPES, Recipe
+from tfnorm.training.records import lacking, mend, read_json
 from tfnorm.training.runs import Run
 
 if TYPE_CHECKING:

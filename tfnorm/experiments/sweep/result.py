@@ -19,7 +19,8 @@ from tfnorm.experiments.sweep.grid import AXES, PENALTIES, load_grid, plan_grid
 from tfnorm.experiments.sweep.rows import Row, sweep_rows, varied
 from tfnorm.files import PAGE, check_format, results_come_first, write_text
 from tfnorm.spec import parse
-from tfnorm.training.folder import RunFolder, write_json
+from tfnorm.training.folder import RunFolder
+from tfnorm.training.records import write_json
 from tfnorm.training.runs import Run, check_same_data, evaluated_on
 
 if TYPE_CHECKING:
