@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 WORKERS := --numprocesses auto --maxprocesses 4 --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: compare test test-backends test-matrix test-versions test-colab notebooks lint dist bench docs clean
+.PHONY: compare test test-tfa test-backends test-matrix test-versions test-colab notebooks lint dist bench docs clean
 .DELETE_ON_ERROR:
 
 # The stamps make a second call install nothing.
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 DOCS := $(VENV)/.docs
+TFA := .venv-tfa/.installed
 
 $(RUN): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "tfnorm needs Python 3.11, 3.12 or 3.13, and %s is %d.%d. Run: make PYTHON=python3.12 ..." % (sys.executable, *v))'
@@ -34,6 +35,19 @@ compare: $(RUN)
 
 test: $(DEV)
 	$(BIN)/python -m pytest $(WORKERS)
+
+# Opens models that tensorflow-addons writes now, with TensorFlow 2.15 in an environment of its own.
+test-tfa: $(DEV) $(TFA)
+	$(BIN)/python -m pytest -m tfa tests/convert
+
+# tensorflow-addons has no build for Python 3.12 or newer.
+$(TFA): requirements-tfa.txt
+	@for python in python3.11 python3.10 $(PYTHON); do \
+	  $$python -c 'import sys; sys.exit(not (3, 9) <= sys.version_info < (3, 12))' 2>/dev/null || continue; \
+	  echo "Installing tensorflow-addons into .venv-tfa (about two minutes) ..."; \
+	  $$python -m venv --clear .venv-tfa && \
+	  .venv-tfa/bin/python -m pip --disable-pip-version-check install --quiet -r requirements-tfa.txt && \
+	  touch $@ && exit 0; exit 1; done; echo "tensorflow-addons needs Python 3.9, 3.10 or 3.11. Install one of them."; exit 1
 
 # What must hold on each of Keras's backends; writes how many tests of each feature passed into docs/backends.md.
 ON_BACKENDS := $(addprefix tests/,layers models callbacks datasets convert analysis training compare ops) \

@@ -59,7 +59,6 @@ def versions(session: nox.Session, name: str) -> None:
         KERAS_BACKEND=row.get("backend", "tensorflow"),
         TF_CPP_MIN_LOG_LEVEL="2",
         PYTHONSAFEPATH="1",  # without it `python -m tfnorm` takes the tfnorm of this folder
-        TFNORM_NO_TFA="1",
     )
     place = Path(session.create_tmp()).resolve()
     tools = ["--requirement", "tests/environments/tools.txt", *constraints]

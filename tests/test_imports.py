@@ -29,7 +29,7 @@ ORDER = (
     ("_check",),
     ("history", "files", "keras_settings"),
     ("spec",),
-    ("registry", "_keras"),
+    ("registry", "_keras", "table"),
     ("errors", "_version", "text", "arrays"),
 )
 RANKS = {part: rank for rank, row in enumerate(ORDER) for part in row}

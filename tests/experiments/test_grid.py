@@ -3,7 +3,7 @@ import pytest
 
 from tfnorm.errors import TfnormError
 from tfnorm.experiments.sweep.grid import MOST_RUNS, load_grid, plan_grid
-from tfnorm.experiments.sweep.result import find_grid, list_studies
+from tfnorm.experiments.sweep.plan import find_grid, list_studies
 
 FIVE_MISTAKES = """
 [settings]
@@ -237,7 +237,7 @@ def test_a_grid_is_a_file_or_a_study(tmp_path):
 
 def test_planning_imports_no_keras(run_python):
     code = (
-        "import sys; from tfnorm.experiments.sweep.result import *; from tfnorm.experiments.engines.estimate import *; "
+        "import sys; from tfnorm.experiments.sweep.plan import *; from tfnorm.experiments.engines.estimate import *; "
         "planned_rows(load_grid(find_grid('batch-size')), 'nowhere'); "
         "print(sorted({'keras', 'tensorflow', 'pandas', 'matplotlib', 'scipy'} & set(sys.modules)))"
     )

@@ -4,10 +4,10 @@ import re
 
 import numpy as np
 import pytest
+from tfnorm.experiments.comparison.images import test_images as images_of
 
 from tfnorm.datasets import load
 from tfnorm.errors import RunError
-from tfnorm.experiments.comparison.images import test_images as images_of
 from tfnorm.experiments.comparison.page import comparison_page, layers_context
 from tfnorm.experiments.comparison.tables import dots, matrix, norm_words
 from tfnorm.experiments.statistics import paired_differences

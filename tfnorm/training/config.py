@@ -83,6 +83,8 @@ class TrainConfig(BaseModel):
     skip_damaged: bool = Field(
         default=False, description="Leave out damaged pictures of a folder, and name them in the run's record."
     )
+    # Not a setting: it is only recorded.
+    call: str | None = Field(default=None, description="The command or the Python call that trains the run.")
 
     @field_validator("norm", mode="before")
     @classmethod
@@ -124,12 +126,12 @@ class TrainConfig(BaseModel):
         )
 
     def asked(self) -> dict[str, Any]:
-        """Return what makes a run this run, as JSON. Where the data lie is not part of it.
+        """Return what makes a run this run, as JSON: without the place of the data, and without the call.
 
         Two runs that differ only in `SPELLING` are the same if their data are, see `RunFolder.check`.
         """
         # `skip_damaged` is recorded only where it is set: the names of default folders depend on this text.
-        without = {"data_dir"} if self.skip_damaged else {"data_dir", "skip_damaged"}
+        without = {"data_dir", "call"} | (set() if self.skip_damaged else {"skip_damaged"})
         return self.resolved().model_dump(mode="json", exclude=without)
 
     def plan(self) -> NetworkPlan:
@@ -178,10 +180,8 @@ def with_settings(function: Function) -> Function:
         function: Its ``**settings`` are annotated as ``Unpack[Settings]`` or ``Unpack[RunSettings]``. The line about
             them in its docstring is replaced by one entry for each setting.
     """
-    signature = inspect.signature(function)
+    signature, names, types = inspect.signature(function), settings_of(function), typing.get_type_hints(RunSettings)
     *own, settings = signature.parameters.values()
-    types = typing.get_type_hints(RunSettings if "RunSettings" in str(settings.annotation) else Settings)
-    names = [name for name in TrainConfig.model_fields if name in types]
     shown = [
         settings.replace(name=n, kind=settings.KEYWORD_ONLY, default=default_of(n), annotation=types[n]) for n in names
     ]
@@ -189,6 +189,12 @@ def with_settings(function: Function) -> Function:
     text = inspect.getdoc(function) or ""
     function.__doc__ = re.sub(r" {4}\*\*settings: .*\n", lambda _: _entries(names), text)
     return function
+
+
+def settings_of(function: Callable[..., Any]) -> list[str]:
+    """Return the names of the settings that a function takes as ``**settings``, in the order of `TrainConfig`."""
+    [types] = typing.get_args(typing.get_type_hints(function)["settings"])
+    return [name for name in TrainConfig.model_fields if name in typing.get_type_hints(types)]
 
 
 def default_of(name: str) -> Any:
@@ -217,7 +223,7 @@ def _entries(names: Iterable[str]) -> str:
     return "\n".join([*lines, ""])
 
 
-TrainConfig.__doc__ = f"{TrainConfig.__doc__}\n\nArgs:\n{_entries(TrainConfig.model_fields)}"
+TrainConfig.__doc__ = f"{TrainConfig.__doc__}\n\nArgs:\n{_entries(typing.get_type_hints(RunSettings))}"
 
 
 def checked(kind: type[Model], values: Mapping[str, Any]) -> Model:
@@ -234,7 +240,7 @@ def _sentence(kind: type[BaseModel], mistake: Any) -> str:
         return str(cause)
     where = ".".join(str(part) for part in mistake["loc"]) or "config"
     if mistake["type"] == "extra_forbidden":
-        return unknown("setting", where, kind.model_fields)
+        return unknown("setting", where, [name for name in kind.model_fields if name != "call"])
     message = mistake["msg"].removeprefix("Value error, ")
     return f"`{where}`: {message[0].lower()}{message[1:]}. Received: {mistake['input']!r}."
 
@@ -262,6 +268,7 @@ def plan_run(
     out: str | Path | None = None,
     data: Dataset | None = None,
     trackers: str | Sequence[str] = (),
+    call: str | None = None,
     **settings: Unpack[RunSettings],
 ) -> RunPlan:
     """Return a checked plan of one run, without importing Keras; see `tfnorm.train` for the arguments.
@@ -278,7 +285,7 @@ def plan_run(
             f"The configuration must be a norm spec such as 'gn:4', a TrainConfig or a mapping. Received: {config!r}."
         )
     given = config.model_dump() if isinstance(config, TrainConfig) else config or {}
-    config = checked(TrainConfig, {**given, **settings}).resolved()
+    config = checked(TrainConfig, {**given, "call": given.get("call") or call, **settings}).resolved()
     config.plan()
     trackers = check_trackers(trackers)
     out = Path(out or RUNS / default_name(config) / slug(config.norm) / f"seed-{config.seed}")

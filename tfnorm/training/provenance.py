@@ -7,6 +7,7 @@ import importlib.metadata
 import math
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -14,11 +15,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
 from tfnorm._version import __version__
 from tfnorm.datasets import Dataset
 from tfnorm.errors import RunError
 from tfnorm.keras_settings import BACKENDS, THREADS, chosen_backend, settings_now
 from tfnorm.ops import accelerator_name
+from tfnorm.spec import NormSpec
 from tfnorm.training.runs import fingerprint
 
 if TYPE_CHECKING:
@@ -126,6 +130,41 @@ def threads() -> int | None:
     """Return the number of threads that Keras's backend was told to compute with, or None if it was not."""
     told = os.environ.get(THREADS.get(chosen_backend(), ""), "")
     return int(told) if told.isdigit() else None
+
+
+def shell_call(arguments: Sequence[str]) -> str:
+    """Return a call of the command line as a shell takes it, with what chose the backend and its threads.
+
+    Args:
+        arguments: The words after ``tfnorm``.
+
+    Example:
+        >>> shell_call(["train", "bn", "--out", "my runs"])
+        "...tfnorm train bn --out 'my runs'"
+    """
+    names = ("KERAS_BACKEND", THREADS.get(chosen_backend(), ""))
+    chosen = [f"{name}={shlex.quote(os.environ[name])}" for name in names if os.environ.get(name)]
+    return " ".join([*chosen, shlex.join(["tfnorm", *arguments])])
+
+
+def python_call(function: str, *values: Any, **arguments: Any) -> str:
+    """Return a call as Python writes it, without arguments that are None; data and other objects are ``...``.
+
+    Example:
+        >>> python_call("tfnorm.compare", ["bn"], seeds=2, out=Path("runs/a"), data=object(), epochs=None)
+        "tfnorm.compare(['bn'], seeds=2, out='runs/a', data=...)"
+    """
+    words = [_literal(value) for value in values if value is not None]
+    words += [f"{key}={_literal(value)}" for key, value in arguments.items() if value is not None]
+    return f"{function}({', '.join(words)})"
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_literal, value))}]"
+    if isinstance(value, Path | NormSpec):
+        return repr(str(value))
+    return repr(value) if isinstance(value, str | int | float | Mapping | BaseModel) else "..."
 
 
 def backend_words(versions: Mapping[str, Any]) -> str:

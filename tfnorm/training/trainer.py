@@ -33,7 +33,7 @@ from tfnorm.training.folder import CONFIG, RunFolder
 from tfnorm.training.lock import run_lock
 from tfnorm.training.predict import EVALUATION_BATCH, evaluation_batch, predict_logits
 from tfnorm.training.progress import Progress
-from tfnorm.training.provenance import check_same_place, describe
+from tfnorm.training.provenance import check_same_place, describe, python_call
 from tfnorm.training.recipe.losses import make_loss
 from tfnorm.training.records import write_json
 from tfnorm.training.runs import Run, evaluated_on
@@ -93,7 +93,9 @@ def train(
         >>> run.status
         'finished'
     """
-    return train_planned(plan_run(config, out=out, data=data, trackers=trackers, **settings), progress=progress)
+    call = python_call("tfnorm.train", config, out=out, data=data, trackers=trackers or None, **settings)
+    plan = plan_run(config, out=out, data=data, trackers=trackers, call=call, **settings)
+    return train_planned(plan, progress=progress)
 
 
 def train_planned(plan: RunPlan, *, progress: Progress | None = None) -> Run:
@@ -171,7 +173,8 @@ class _Trainer:
             drop_remainder=config.recipe.drop_remainder and len(data.x_train) >= config.batch_size,
         )
         trained = self.with_augmentation(len(batches))
-        description = {"asked": asked, **describe(self.network, data, config.data_dir)}
+        call = {"call": config.call} if config.call else {}
+        description = {"asked": asked, **call, **describe(self.network, data, config.data_dir)}
         earlier = self.resume(trained)
         done = self.done = len(earlier)
         if done:  # a run that goes on keeps the record of its start

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tfnorm.experiments.published.presets import Claim
+from tfnorm.experiments.published.comparisons import Claim
 from tfnorm.experiments.statistics import Difference, paired_differences
 
 BySeed = Mapping[int, float]

@@ -27,7 +27,7 @@ import itertools
 import json
 import math
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,32 @@ class Range(BaseModel):
         else:
             numbers = [self.start * (self.factor or 2) ** i for i in range(self._steps() + 1)]
         return [int(round(n)) if abs(n - round(n)) < 1e-9 else float(f"{n:.12g}") for n in numbers]
+
+
+def axes_of(planned: Iterable[PlannedRun]) -> list[str]:
+    """Return the axes of some runs: norm, and the others that have several values."""
+    points = [{key: json.dumps(run.point.get(key)) for key in AXES} for run in planned]
+    return varied(points)
+
+
+def varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return norm, and the other axes that have several values.
+
+    Args:
+        points: Axis to value, for each combination.
+
+    Example:
+        >>> varied([{"norm": "bn", "l1": 0, "l2": 0}, {"norm": "bn", "l1": 0, "l2": 1e-4}])
+        ['norm', 'l2']
+    """
+    axes = points[0] if points else ()
+    return [axis for axis in axes if axis == "norm" or len({point.get(axis) for point in points}) > 1]
+
+
+def axis_values(run: PlannedRun, axes: Iterable[str]) -> dict[str, Any]:
+    """Return the value of each axis for a planned run; that of "norm" is the spec with its penalties."""
+    values = {**run.config.model_dump(mode="json"), **run.point, "norm": run.config.norm}
+    return {axis: values.get(axis) for axis in axes}
 
 
 def load_grid(path: str | Path) -> list[PlannedRun]:
