@@ -178,7 +178,7 @@ def fake_run():
                 "tensorflow": "2.21.0", "numpy": "2.4.6",
             },
             "machine": {"platform": "Linux", "processor": "a processor", "cores": 2, "threads": 1},
-            "started": "2025-01-01T00:00:00Z", **record,
+            "keras_settings": {}, "started": "2025-01-01T00:00:00Z", **record,
         }  # fmt: skip
         (place / "config.json").write_text(json.dumps(record))
         if reached is None:

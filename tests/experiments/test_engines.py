@@ -174,7 +174,7 @@ def test_processes_end_with_their_parent_and_ctrl_c_says_what_is_kept(tmp_path):
     grid.write_text(
         "[settings]\nepochs = 500\nbatch_size = 359\naugmentation = 'none'\n[grid]\nnorm = 'none'\nseeds = 1\n"
     )
-    lock, history = out / "none" / "seed-0" / ".lock", out / "none" / "seed-0" / "history.jsonl"
+    lock, history = out / "none" / "seed-0" / ".holder.json", out / "none" / "seed-0" / "history.jsonl"
     call = [sys.executable, "-m", "tfnorm", "sweep", str(grid), "--out", str(out), "--jobs", "1"]
 
     def start(epochs):

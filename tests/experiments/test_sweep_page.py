@@ -21,8 +21,8 @@ from tfnorm.experiments.sweep.grid import plan_grid, varied
 from tfnorm.experiments.sweep.page import sweep_page
 from tfnorm.experiments.sweep.sweep import open_sweep
 from tfnorm.spec import parse
-from tfnorm.training.folder import read_json
 from tfnorm.training.recipe.recipes import RECIPES
+from tfnorm.training.records import read_json
 
 GRID = {
     "settings": {"epochs": 2},

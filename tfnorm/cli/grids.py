@@ -22,7 +22,12 @@ from tfnorm.cli.options import (
     trackers_of,
 )
 from tfnorm.cli.printing import kept_on_ctrl_c, print_page, print_plan, print_reproduction, print_sweep, print_table
+from tfnorm.cli.sweep_progress import SweepDisplay
+from tfnorm.experiments.engines.local import default_jobs
+from tfnorm.experiments.published.comparisons import plan_reproduction
+from tfnorm.experiments.sweep.plan import plan_sweep
 from tfnorm.files import PAGE
+from tfnorm.training.config import description_of
 
 
 @app.command()
@@ -54,9 +59,6 @@ def sweep(
 
     `tfnorm sweep grid.toml --engine ray --address 10.0.0.1:6379`
     """
-    from tfnorm.experiments.engines.local import default_jobs  # start-up
-    from tfnorm.experiments.sweep.plan import plan_sweep  # start-up
-
     plan = plan_sweep(
         grid, out=out, jobs=jobs, threads=threads, engine=engine, address=address, gpus=gpus,
         trackers=trackers_of(tensorboard, wandb), format=format,
@@ -65,7 +67,6 @@ def sweep(
     if dry_run:
         print_plan(plan.runs, folder, jobs or default_jobs(threads, plan.runs), threads)
         return
-    from tfnorm.cli.sweep_progress import SweepDisplay  # start-up
     from tfnorm.experiments.sweep.run import run_sweep  # start-up
 
     with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder, plan.images) as progress:
@@ -121,8 +122,8 @@ def report(
 def reproduce(
     name: Annotated[str, typer.Argument(help="A published comparison, A to E; A+ to E+ under a better recipe.")],
     seeds: Annotated[int | None, typer.Option(help="Runs of each row. [default: what the comparison needs]")] = None,
-    precision: Annotated[str | None, typer.Option(help="Of activations: float32 or bfloat16.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs, for a try. [default: those that were published]")] = None,
+    precision: Annotated[str | None, typer.Option(help=description_of("precision"))] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs, for a quick try. [default: as published]")] = None,
     data_dir: DataDir = None,
     out: Annotated[Path | None, typer.Option(help="Folder for all files. [default: runs/reproduce-NAME]")] = None,
     jobs: Jobs = None,
@@ -138,16 +139,12 @@ def reproduce(
 
     `tfnorm reproduce E --data-dir ~/data --dry-run`
     """
-    from tfnorm.experiments.engines.local import default_jobs  # start-up
-    from tfnorm.experiments.published.comparisons import plan_reproduction  # start-up
-
     plan = plan_reproduction(
         name, seeds=seeds, precision=precision, epochs=epochs, data_dir=data_dir, out=out, jobs=jobs
     )
     if dry_run:
         print_plan(plan.runs, plan.folder, jobs or default_jobs(1, plan.runs), 1)
         return
-    from tfnorm.cli.sweep_progress import SweepDisplay  # start-up
     from tfnorm.experiments.published.reproduction import run_reproduction  # start-up
 
     with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), plan.folder) as progress:

@@ -16,6 +16,7 @@ from tfnorm.files import check_format
 from tfnorm.spec import NormSpec, format, parse
 from tfnorm.training.config import RUNS, Settings, TrainConfig, checked, default_name
 from tfnorm.training.folder import RunFolder, check_place
+from tfnorm.training.provenance import python_call
 from tfnorm.training.provenance import threads as threads_of_process
 from tfnorm.training.runs import evaluated_on, slug
 from tfnorm.training.tracking import catch_up, check_trackers
@@ -168,14 +169,35 @@ def plan_comparison(
     address: str | None = None,
     trackers: str | Sequence[str] = (),
     format: str = "png",
+    call: str | None = None,
     **settings: Unpack[Settings],
 ) -> Plan:
-    """Return the checked plan of a comparison, without importing Keras; see `tfnorm.compare` for the arguments.
+    """Return the checked plan of a comparison, without importing Keras.
+
+    Args:
+        specs: Norm specs. Default: gn:2, ln and bn+l1=5e-4.
+        seeds: Number of seeds, counted from 0, or a list of seeds.
+        out: The folder. Default: ``runs/ARCH-DATASET``, with a mark of the settings that are not the default.
+        resume: If `True`, runs in the folder are taken up. If `False`, a folder that holds runs is refused.
+        data: The data if they are in memory already.
+        jobs: Runs at the same time, each in a process of one thread. Default: one after another in this process.
+        engine: "local", or "ray" for a cluster.
+        address: Address of the Ray cluster.
+        trackers: Names of trackers that follow each run.
+        format: Format of the pictures: "png", "svg" or "pdf".
+        call: The command or the Python call, for the record of each run. Default: the call of `tfnorm.compare`.
+        **settings: Settings that all runs share, see `TrainConfig`.
 
     Raises:
         TfnormError: If a spec, a setting or the folder cannot be used.
     """
-    configs = configurations(specs, seeds=seeds, **settings)
+    if specs is not None:
+        specs = [specs] if isinstance(specs, str | NormSpec) else list(specs)
+    call = call or python_call(
+        "tfnorm.compare", specs, seeds=seeds, out=out, data=data, jobs=jobs,
+        engine=None if engine == "local" else engine, address=address, trackers=trackers or None, **settings,
+    )  # fmt: skip
+    configs = [each.model_copy(update={"call": call}) for each in configurations(specs, seeds=seeds, **settings)]
     runs = [PlannedRun(Path(slug(each.norm)) / f"seed-{each.seed}", each, {"norm": each.norm}) for each in configs]
     folder = Path(out) if out is not None else RUNS / default_name(configs[0])
     here = jobs is None and engine == "local"

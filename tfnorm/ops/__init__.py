@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -173,6 +174,21 @@ def graphs_let_go() -> Iterator[None]:
 
     with _tf_memory.graphs_let_go():
         yield
+
+
+@contextmanager
+def without_retracing_warnings() -> Iterator[None]:
+    """Drop TensorFlow's warning that Keras's functions are traced once for each of several models."""
+    log = logging.getLogger("tensorflow")
+
+    def other(record: logging.LogRecord) -> bool:
+        return "retracing" not in record.getMessage()
+
+    log.addFilter(other)
+    try:
+        yield
+    finally:
+        log.removeFilter(other)
 
 
 # What Linux calls the instructions that multiply in these types.

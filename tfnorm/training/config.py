@@ -41,46 +41,50 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     norm: str = Field(description="Norm spec, such as gn:4+l1=1e-4.")
-    arch: str = Field("mnist_7k", description="Architecture; `tfnorm list` shows them.")
-    dataset: str = Field("digits", description="Data set, .npz file or folder of train/CLASS and test/CLASS.")
-    data_dir: Path | None = Field(None, description="Folder that is searched first for the data, such as mnist.npz.")
+    arch: str = Field(default="mnist_7k", description="Architecture; `tfnorm list` shows them.")
+    dataset: str = Field(default="digits", description="Data set, .npz file or folder of train/CLASS and test/CLASS.")
+    data_dir: Path | None = Field(
+        default=None, description="Folder that is searched first for the data, such as mnist.npz."
+    )
     image_size: int | None = Field(
-        None, ge=1, description="Resize images to this side, in pixels. By default they keep their size; digits get "
-        "the size of the network's input.",
-    )  # fmt: skip
-    epochs: int | None = Field(None, ge=1, description="Passes over the training set. By default the recipe's.")
-    batch_size: int | None = Field(None, ge=1, description="Images per step. By default the recipe's.")
+        default=None,
+        ge=1,
+        description="Resize images to this side, in pixels. By default only digits are, to the network's input.",
+    )
+    epochs: int | None = Field(default=None, ge=1, description="Passes over the training set. By default the recipe's.")
+    batch_size: int | None = Field(default=None, ge=1, description="Images per step. By default the recipe's.")
     seed: int = Field(
-        0, ge=0, lt=2**31, description="Seed of the initial weights, the data order, dropout and augmentation."
+        default=0, ge=0, lt=2**31, description="Seed of the initial weights, the data order, dropout and augmentation."
     )
     recipe: Recipe = Field(
         default_factory=lambda: RECIPES["default"],
         description="Recipe: optimizer, schedule and augmentation; `tfnorm list` shows them.",
     )
-    augmentation: str | None = Field(None, description="Augmentation. By default the recipe's.")
-    learning_rate: float | None = Field(None, gt=0, description="Peak learning rate. By default the recipe's.")
+    augmentation: str | None = Field(default=None, description="Augmentation. By default the recipe's.")
+    learning_rate: float | None = Field(default=None, gt=0, description="Peak learning rate. By default the recipe's.")
     dropout: float | None = Field(
-        None, ge=0, lt=1, description="Dropout rate. By default the recipe's, or else the architecture's."
+        default=None, ge=0, lt=1, description="Dropout rate. By default the recipe's, or else the architecture's."
     )
     regularize: Literal["all", "kernels"] = Field(
-        "all", description="Variables that L1 and L2 penalties apply to: all trainable ones, or kernels."
+        default="all", description="Variables that L1 and L2 penalties apply to: all trainable ones, or kernels."
     )
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Type of the activations: float32 or bfloat16. Weights and loss stay float32."
+        default="float32", description="Type of the activations: float32 or bfloat16. Weights and loss stay float32."
     )
     holdout: float = Field(
-        0.0, ge=0, lt=1, description="Share of the training images to evaluate on instead of the test set. Use it to "
-        "choose anything, such as an epoch.",
-    )  # fmt: skip
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the training images to evaluate on, so that you can choose without using the test set.",
+    )
     patience: int | None = Field(
-        None, ge=1, description="Stop after this many epochs without a better test accuracy. By default never."
+        default=None, ge=1, description="Stop after this many epochs without a better test accuracy. By default never."
     )
     skip_damaged: bool = Field(
-        False, description="Leave out damaged pictures of a folder, and name them in the run's record."
+        default=False, description="Leave out damaged pictures of a folder, and name them in the run's record."
     )
-    call: str | None = Field(
-        None, description="What was called to train the run, as text for its record. It is no setting."
-    )
+    # Not a setting: it is only recorded.
+    call: str | None = Field(default=None, description="The command or the Python call that trains the run.")
 
     @field_validator("norm", mode="before")
     @classmethod
@@ -122,12 +126,12 @@ class TrainConfig(BaseModel):
         )
 
     def asked(self) -> dict[str, Any]:
-        """Return what makes a run this run, as JSON. Where the data lie is not part of it, nor what was called.
+        """Return what makes a run this run, as JSON: without the place of the data, and without the call.
 
         Two runs that differ only in `SPELLING` are the same if their data are, see `RunFolder.check`.
         """
         # `skip_damaged` is recorded only where it is set: the names of default folders depend on this text.
-        without = {"data_dir", "call"} if self.skip_damaged else {"data_dir", "call", "skip_damaged"}
+        without = {"data_dir", "call"} | (set() if self.skip_damaged else {"skip_damaged"})
         return self.resolved().model_dump(mode="json", exclude=without)
 
     def plan(self) -> NetworkPlan:
@@ -176,10 +180,8 @@ def with_settings(function: Function) -> Function:
         function: Its ``**settings`` are annotated as ``Unpack[Settings]`` or ``Unpack[RunSettings]``. The line about
             them in its docstring is replaced by one entry for each setting.
     """
-    signature = inspect.signature(function)
+    signature, names, types = inspect.signature(function), settings_of(function), typing.get_type_hints(RunSettings)
     *own, settings = signature.parameters.values()
-    types = typing.get_type_hints(RunSettings if "RunSettings" in str(settings.annotation) else Settings)
-    names = [name for name in TrainConfig.model_fields if name in types]
     shown = [
         settings.replace(name=n, kind=settings.KEYWORD_ONLY, default=default_of(n), annotation=types[n]) for n in names
     ]
@@ -187,6 +189,12 @@ def with_settings(function: Function) -> Function:
     text = inspect.getdoc(function) or ""
     function.__doc__ = re.sub(r" {4}\*\*settings: .*\n", lambda _: _entries(names), text)
     return function
+
+
+def settings_of(function: Callable[..., Any]) -> list[str]:
+    """Return the names of the settings that a function takes as ``**settings``, in the order of `TrainConfig`."""
+    [types] = typing.get_args(typing.get_type_hints(function)["settings"])
+    return [name for name in TrainConfig.model_fields if name in typing.get_type_hints(types)]
 
 
 def default_of(name: str) -> Any:
@@ -215,7 +223,7 @@ def _entries(names: Iterable[str]) -> str:
     return "\n".join([*lines, ""])
 
 
-TrainConfig.__doc__ = f"{TrainConfig.__doc__}\n\nArgs:\n{_entries(TrainConfig.model_fields)}"
+TrainConfig.__doc__ = f"{TrainConfig.__doc__}\n\nArgs:\n{_entries(typing.get_type_hints(RunSettings))}"
 
 
 def checked(kind: type[Model], values: Mapping[str, Any]) -> Model:
@@ -232,7 +240,7 @@ def _sentence(kind: type[BaseModel], mistake: Any) -> str:
         return str(cause)
     where = ".".join(str(part) for part in mistake["loc"]) or "config"
     if mistake["type"] == "extra_forbidden":
-        return unknown("setting", where, kind.model_fields)
+        return unknown("setting", where, [name for name in kind.model_fields if name != "call"])
     message = mistake["msg"].removeprefix("Value error, ")
     return f"`{where}`: {message[0].lower()}{message[1:]}. Received: {mistake['input']!r}."
 
@@ -260,6 +268,7 @@ def plan_run(
     out: str | Path | None = None,
     data: Dataset | None = None,
     trackers: str | Sequence[str] = (),
+    call: str | None = None,
     **settings: Unpack[RunSettings],
 ) -> RunPlan:
     """Return a checked plan of one run, without importing Keras; see `tfnorm.train` for the arguments.
@@ -276,7 +285,7 @@ def plan_run(
             f"The configuration must be a norm spec such as 'gn:4', a TrainConfig or a mapping. Received: {config!r}."
         )
     given = config.model_dump() if isinstance(config, TrainConfig) else config or {}
-    config = checked(TrainConfig, {**given, **settings}).resolved()
+    config = checked(TrainConfig, {**given, "call": given.get("call") or call, **settings}).resolved()
     config.plan()
     trackers = check_trackers(trackers)
     out = Path(out or RUNS / default_name(config) / slug(config.norm) / f"seed-{config.seed}")

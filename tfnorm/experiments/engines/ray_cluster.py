@@ -26,7 +26,7 @@ from tfnorm.experiments.plan import Plan, PlannedRun
 from tfnorm.experiments.progress import SweepProgress
 from tfnorm.ops import start_quietly
 from tfnorm.training.data import fingerprints
-from tfnorm.training.lock import RunLock
+from tfnorm.training.lock import run_lock
 
 # A process is replaced after this many runs: TensorFlow never frees a few MB of each kind of graph.
 MOST_CALLS = 20
@@ -181,7 +181,7 @@ def _wait_for_lock(folder: Path) -> None:
     until = time.monotonic() + SECONDS_FOR_THE_LOCK
     while time.monotonic() < until:
         try:
-            with RunLock(folder):
+            with run_lock(folder):
                 return
         except LockedError:
             time.sleep(1)

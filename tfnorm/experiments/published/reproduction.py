@@ -21,8 +21,8 @@ from tfnorm.experiments.published.comparisons import PublishedComparison, load_p
 from tfnorm.experiments.rows import summary_row
 from tfnorm.experiments.settings import in_common, shared_settings
 from tfnorm.files import write_text
-from tfnorm.training.folder import write_json
 from tfnorm.training.provenance import origins
+from tfnorm.training.records import write_json
 from tfnorm.training.runs import Run
 
 

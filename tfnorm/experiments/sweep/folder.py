@@ -15,8 +15,9 @@ from tfnorm.experiments.plan import PlannedRun
 from tfnorm.experiments.sweep.grid import PENALTIES, axes_of, plan_grid
 from tfnorm.spec import NormSpec
 from tfnorm.training.config import TrainConfig
-from tfnorm.training.folder import ASKED, RunFolder, mend, read_json, write_json
+from tfnorm.training.folder import ASKED, RunFolder
 from tfnorm.training.recipe.recipes import RECIPES, Recipe
+from tfnorm.training.records import mend, read_json, write_json
 from tfnorm.training.runs import Run
 
 GRID = "grid.toml"

@@ -18,7 +18,7 @@ from tfnorm.files import PAGE, check_format, results_come_first, write_text
 from tfnorm.reporting.pictures.axis import plot_axis
 from tfnorm.reporting.pictures.heat import plot_heat
 from tfnorm.spec import parse
-from tfnorm.training.folder import write_json
+from tfnorm.training.records import write_json
 
 PLOTTED = ("batch_size", "learning_rate", "dropout", "epochs")
 
