@@ -41,6 +41,7 @@ from tfnorm.ops import start_quietly
 
 @app.command()
 def compare(
+    context: typer.Context,
     specs: Annotated[list[str] | None, typer.Argument(help="Norm specs. [default: gn:2 ln bn+l1=5e-4]")] = None,
     arch: Arch = "mnist_7k",
     dataset: DatasetName = "digits",
@@ -116,6 +117,7 @@ def compare(
 
 @app.command()
 def train(
+    context: typer.Context,
     spec: Annotated[str, typer.Argument(help="Norm spec, such as gn:4+l1=1e-4.")],
     arch: Arch = "mnist_7k",
     dataset: DatasetName = "digits",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from tfnorm.training.provenance import shell_call
@@ -47,8 +46,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and an es
 
 def settings_of(values: dict[str, Any], *others: str) -> dict[str, Any]:
     """Return the arguments of a command that belong to the run's configuration, with the command itself."""
-    settings = {key: value for key, value in values.items() if key not in others and not callable(value)}
-    words = click.get_current_context().obj  # None where the application is called in another way than by `main`
+    words = values["context"].obj  # None where the application is called in another way than by `main`
+    left_out = ("context", *others)
+    settings = {key: value for key, value in values.items() if key not in left_out and not callable(value)}
     return settings if words is None else {**settings, "call": shell_call(words)}
 
 
