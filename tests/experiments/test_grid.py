@@ -75,7 +75,7 @@ def test_five_mistakes_and_one_more_get_a_sentence_each(tmp_path):
         (
             {"settings": {"epochs": 3}, "grid": {"norm": "bn", "epochs": [1, 2.5]}},
             [
-                "[grid] `epochs` stands in [settings] too. Say it in one place.",
+                "[grid] `epochs` is in [settings] too. Set it in one place.",
                 "[grid] `epochs`: input should be a valid integer, got a number with a fractional part. Received: 2.5.",
             ],
         ),

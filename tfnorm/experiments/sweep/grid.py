@@ -82,8 +82,12 @@ def range_values(table: Mapping[str, Any]) -> list[int | float]:
 
 def axes_of(planned: Iterable[PlannedRun]) -> list[str]:
     """Return the axes of some runs: norm, and the others that have several values."""
-    points = [{key: json.dumps(run.point.get(key)) for key in AXES} for run in planned]
-    return varied(points)
+    return _several(run.point for run in planned)
+
+
+def _several(points: Iterable[Mapping[str, Any]]) -> list[str]:
+    # As JSON, so that 1 and 1.0, and 1 and True, are different.
+    return varied([{axis: json.dumps(point.get(axis)) for axis in AXES} for point in points])
 
 
 def varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -191,7 +195,7 @@ def _settings(table: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
 
 
 def _good(where: str, key: str, value: Any, problems: list[str], **others: Any) -> bool:
-    """Note what is wrong with one value by itself; return whether nothing is."""
+    """Return whether one value is good by itself. If not, add the problem."""
     try:
         if key in PENALTIES:
             if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
@@ -224,7 +228,7 @@ def _axes(grid: Mapping[str, Any], settings: Mapping[str, Any], problems: list[s
             problems.append(f"[grid] {unknown('axis', key, [*AXES, 'seeds'])}")
             continue
         if key in settings:
-            problems.append(f"[grid] `{key}` stands in [settings] too. Say it in one place.")
+            problems.append(f"[grid] `{key}` is in [settings] too. Set it in one place.")
         values = [v for v in _values(key, value, problems) if _good("[grid]", key, v, problems)]
         if values:
             axes[key] = values
@@ -285,7 +289,7 @@ def _configs(
 ) -> Iterator[tuple[TrainConfig, dict[str, Any]]]:
     """Yield configuration and values of each combination that can be built, each configuration once."""
     seen: set[str] = set()
-    told: set[str] = set()
+    reported: set[str] = set()
     for where, point in sources:
         try:
             penalties = {key: point[key] for key in PENALTIES if key in point}
@@ -294,8 +298,8 @@ def _configs(
             config = checked(TrainConfig, {**values, "norm": spec}).resolved()
             config.plan()
         except TfnormError as error:
-            if str(error) not in told:  # an axis that has no part in it would repeat it for each of its values
-                told.add(str(error))
+            if str(error) not in reported:  # an axis that has no part in it would repeat it for each of its values
+                reported.add(str(error))
                 shown = {key: value for key, value in point.items() if key in ("norm", "arch", *PENALTIES)}
                 problems.append(f"{where} {_written(shown) + ': ' if shown else ''}{error}")
             continue
@@ -308,10 +312,9 @@ def _configs(
 
 def _runs(configs: list[tuple[TrainConfig, dict[str, Any]]], seeds: list[int]) -> Iterator[PlannedRun]:
     """Yield the runs of each configuration, one a seed."""
-    names = [key for key in AXES if key != "norm" and key not in PENALTIES]
-    varied = [key for key in names if len({json.dumps(point.get(key)) for _, point in configs}) > 1]
+    several = [axis for axis in _several(point for _, point in configs) if axis not in ("norm", *PENALTIES)]
     for config, point in configs:
-        rest = [f"{key}-{slug(str(point[key]))}" for key in varied if point.get(key) is not None]
+        rest = [f"{axis}-{slug(str(point[axis]))}" for axis in several if point.get(axis) is not None]
         place = Path(slug(config.norm), *(["_".join(rest)] if rest else []))
         for seed in seeds:
             yield PlannedRun(place / f"seed-{seed}", config.model_copy(update={"seed": seed}), point)

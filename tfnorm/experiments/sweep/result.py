@@ -92,7 +92,7 @@ class SweepResult:
 
     @cached_property
     def looks(self) -> list[Look]:
-        """What the folder says was shown before, by the labels of combinations, the oldest first."""
+        """The accuracies of earlier looks on record, by the labels of combinations, the oldest first."""
         return looks_on_record(self.path / LOOKS)
 
     @cached_property
