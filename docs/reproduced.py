@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from readme import README, with_table
 from reproduced_remarks import RESULTS, by_norm, earlier, measured, number, taken_up
 
-from tfnorm.experiments.published.presets import load_preset
+from tfnorm.experiments.published.comparisons import load_published
 from tfnorm.training.provenance import backend_words, machine_words, seed_words
 from tfnorm.training.recipe.recipes import RECIPES
 
@@ -32,7 +32,7 @@ def headline(content: dict) -> list[str]:
     """Return a table: configuration, parameters, seeds, published, measured, difference, misclassified."""
     preset = content["preset"]
     # What a better recipe is beside was published with the recipe that it replaces.
-    epoch = load_preset(preset["name"].removesuffix("+")).epoch
+    epoch = load_published(preset["name"].removesuffix("+")).epoch
     wrong = "misclassified after the last epoch" if preset["epoch"] == "best" else "misclassified"
     lines = [
         f"| row | parameters | seeds | published, {epoch} epoch | measured | difference | {wrong}, published "

@@ -215,7 +215,7 @@ def test_a_folder_that_cannot_be_made_or_written(tmp_path, capsys, monkeypatch):
     def refuse(path, content):
         raise PermissionError(13, "Permission denied", "runs/bn")
 
-    monkeypatch.setattr("tfnorm.training.folder.write_text", refuse)
+    monkeypatch.setattr("tfnorm.training.records.write_text", refuse)
     code, _, err = run([*arguments, str(tmp_path / "new")], capsys, monkeypatch)
     sentence = "Permission denied: 'runs/bn'. Choose another folder, or have its rights changed."
     assert (code, err.splitlines()[-1]) == (1, f"tfnorm: {sentence}")

@@ -63,9 +63,9 @@ def quick(monkeypatch, tmp_path_factory):
     """Let blocks run in seconds: no XLA, no files of results, small networks, sweeps in this process."""
     import keras
 
-    from tfnorm.experiments.comparison import result as comparison
+    from tfnorm.experiments.comparison import run as comparison
     from tfnorm.experiments.engines import choose as engines
-    from tfnorm.experiments.sweep import result as sweep
+    from tfnorm.experiments.sweep.sweep import Sweep
     from tfnorm.ops import generic
     from tfnorm.training.trainer import train
 
@@ -77,10 +77,10 @@ def quick(monkeypatch, tmp_path_factory):
             return short_comparison(tuple(specs), whole, tmp_path_factory.getbasetemp() / "compared")
         return whole(specs, seeds=seeds, **settings)
 
-    def run_here(runs, out, *, before, **_):
+    def run_here(plan, *, before, **_):
         before()
-        for run in runs:
-            train(run.config, out=Path(out) / run.folder)
+        for run in plan.runs:
+            train(run.config, out=plan.folder / run.folder)
         return {}
 
     # Compiling takes longer than all the rest; tests/ops compares the two.
@@ -89,7 +89,7 @@ def quick(monkeypatch, tmp_path_factory):
     monkeypatch.setattr(engines, "run_local", run_here)
     # Tables, pictures and the report, which tests/experiments and tests/reporting look at.
     monkeypatch.setattr(comparison.Comparison, "save", lambda *_, **__: None)
-    monkeypatch.setattr(sweep.Sweep, "save", lambda *_, **__: None)
+    monkeypatch.setattr(Sweep, "save", lambda *_, **__: None)
     for name in ("ResNet50", "MobileNetV2"):
         small = functools.partial(getattr(keras.applications, name), weights=None, input_shape=(32, 32, 3), classes=10)
         monkeypatch.setattr(keras.applications, name, small)
@@ -153,7 +153,7 @@ def tfnorm_command(monkeypatch):
     from tfnorm.cli import app, experiments, grids, networks
     from tfnorm.experiments import collect
     from tfnorm.experiments.published import reproduction as reproduce
-    from tfnorm.experiments.sweep import result as sweep
+    from tfnorm.experiments.sweep import run as sweep
 
     def begin(*_, **__):
         raise Reached
@@ -161,9 +161,9 @@ def tfnorm_command(monkeypatch):
     monkeypatch.setattr(experiments, "start_quietly", begin)
     monkeypatch.setattr(networks, "start_quietly", begin)
     monkeypatch.setattr(grids, "print_plan", begin)
-    monkeypatch.setattr(sweep, "sweep", begin)
+    monkeypatch.setattr(sweep, "run_sweep", begin)
     monkeypatch.setattr(collect, "report", begin)
-    monkeypatch.setattr(reproduce, "reproduce", begin)
+    monkeypatch.setattr(reproduce, "run_reproduction", begin)
 
     def run(words):
         result = CliRunner().invoke(app, words)
@@ -289,14 +289,16 @@ def test_tables_of_reproductions_follow_from_every_epoch_of_their_runs():
 
 
 def test_results_are_those_of_the_presets_and_recipes_that_there_are():
-    from tfnorm.experiments.published.presets import load_preset
-    from tfnorm.training.recipe.recipes import RECIPES, complete
+    from tfnorm.experiments.published.comparisons import load_published
+    from tfnorm.training.recipe.recipes import RECIPES, Recipe
 
     for name, content in module("reproduced").taken_up().items():
-        preset = load_preset(name)
+        preset = load_published(name)
         assert content["preset"] == preset.model_dump(mode="json"), f"train {name} again"
         apart = {"title"} | ({"batch_size"} if any(row.batch_size for row in preset.row) else set())
-        recorded = complete(content["settings"]["recipe"])
+        # Results of earlier versions lack settings that recipes have got since.
+        usual = {key: field.default for key, field in Recipe.model_fields.items()}
+        recorded = {**usual, **content["settings"]["recipe"]}
         now = RECIPES[preset.settings["recipe"]].model_dump(mode="json", exclude=apart)
         assert {key: recorded[key] for key in now} == now, f"train {name} again"
         for row, of in zip(preset.row, content["table"], strict=True):

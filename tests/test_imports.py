@@ -29,7 +29,7 @@ ORDER = (
     ("history", "files"),
     ("spec",),
     ("norms",),
-    ("registry", "_keras"),
+    ("registry", "_keras", "table"),
     ("keras_settings",),
     ("errors", "_version", "text"),
 )

@@ -13,9 +13,11 @@ from tfnorm._version import __version__
 if TYPE_CHECKING:
     from tfnorm import analysis, callbacks, convert, datasets, layers, regularizers, reporting
     from tfnorm.experiments.collect import report
-    from tfnorm.experiments.comparison.result import Comparison, compare
+    from tfnorm.experiments.comparison.comparison import Comparison
+    from tfnorm.experiments.comparison.run import compare
     from tfnorm.experiments.published.reproduction import reproduce
-    from tfnorm.experiments.sweep.result import Sweep, sweep
+    from tfnorm.experiments.sweep.run import sweep
+    from tfnorm.experiments.sweep.sweep import Sweep
     from tfnorm.models.architectures import ArchSpec
     from tfnorm.models.builder import build
     from tfnorm.spec import NormSpec
@@ -51,16 +53,16 @@ __all__ = [
 
 _MEMBERS = {
     "ArchSpec": "tfnorm.models.architectures",
-    "Comparison": "tfnorm.experiments.comparison.result",
+    "Comparison": "tfnorm.experiments.comparison.comparison",
     "NormSpec": "tfnorm.spec",
     "Recipe": "tfnorm.training.recipe.recipes",
     "Run": "tfnorm.training.runs",
-    "Sweep": "tfnorm.experiments.sweep.result",
+    "Sweep": "tfnorm.experiments.sweep.sweep",
     "build": "tfnorm.models.builder",
-    "compare": "tfnorm.experiments.comparison.result",
+    "compare": "tfnorm.experiments.comparison.run",
     "report": "tfnorm.experiments.collect",
     "reproduce": "tfnorm.experiments.published.reproduction",
-    "sweep": "tfnorm.experiments.sweep.result",
+    "sweep": "tfnorm.experiments.sweep.run",
     "train": "tfnorm.training.trainer",
 }
 _MODULES = ("analysis", "callbacks", "convert", "datasets", "layers", "regularizers", "reporting")

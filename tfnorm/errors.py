@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable
 from numbers import Integral
+
+# TensorFlow, JAX, PyTorch and the C++ library beneath them have no class of error in common for this.
+_NO_MEMORY = re.compile(
+    r"resource.?exhausted|out of memory|\boom\b|bad_alloc|(can't|cannot|failed to|unable to) allocate", re.IGNORECASE
+)
 
 
 class TfnormError(ValueError):
@@ -73,6 +79,17 @@ def disk_sentence(error: OSError) -> str:
         errno.EPERM: " Choose another folder, or have its rights changed.",
     }
     return f"{error.strerror or error}{where}.{mend.get(error.errno or 0, '')}"
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Return whether an error of Python or of a backend says that memory ran out.
+
+    Example:
+        >>> is_memory_error(MemoryError()), is_memory_error(RuntimeError("RESOURCE_EXHAUSTED: ...")), is_memory_error(
+        ...     ValueError("Out of range"))
+        (True, True, False)
+    """
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(f"{type(error).__name__} {error}"))
 
 
 def first_line(error: Exception) -> str:

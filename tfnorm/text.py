@@ -1,6 +1,7 @@
-"""Numbers as sentences, tables and pictures write them."""
+"""Numbers and lists as sentences, tables and pictures write them."""
 
 import math
+from collections.abc import Iterable, Sequence
 
 MINUS, DASH = "−", "–"
 LEAST_P = 1e-4
@@ -47,17 +48,6 @@ def cut(low: float, high: float) -> tuple[float, float]:
     return (max(low, 0.0), min(high, 100.0)) if math.isfinite(low) else (math.nan, math.nan)
 
 
-def interval_text(low: float, high: float, between: str = DASH) -> str:
-    """Return what `cut` leaves of an interval, or a dash if there is none.
-
-    Example:
-        >>> interval_text(97.5, 101.2), interval_text(-3.0, 40.0, " to "), interval_text(float("nan"), float("nan"))
-        ('97.50–100.00', '0.00 to 40.00', '–')
-    """
-    low, high = cut(low, high)
-    return f"{low:.2f}{between}{high:.2f}" if math.isfinite(low) else DASH
-
-
 def with_spread(mean: float, std: float) -> str:
     """Return mean ± standard deviation with two decimals, the latter if it is known.
 
@@ -66,3 +56,41 @@ def with_spread(mean: float, std: float) -> str:
         ('99.41 ± 0.13', '99.40')
     """
     return number(mean) + (f" ± {std:.2f}" if math.isfinite(std) else "")
+
+
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """Return words as in a sentence.
+
+    Example:
+        >>> listed(["bn"]), listed(["bn", "gn:2", "ln"]), listed(["bn", "ln"], "or")
+        ('bn', 'bn, gn:2 and ln', 'bn or ln')
+    """
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def is_or_are(words: Sequence[str]) -> str:
+    """Return the verb that goes with so many words."""
+    return "is" if len(words) == 1 else "are"
+
+
+def ranged(numbers: Iterable[int]) -> str:
+    """Return a number, or the least and the largest of several.
+
+    Example:
+        >>> ranged([1200, 1200]), ranged([20, 5, 10])
+        ('1,200', '5 to 20')
+    """
+    found = list(numbers)
+    low, high = min(found), max(found)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def counted(numbers: Iterable[int], word: str) -> str:
+    """Return numbers with their word, in the plural if one of them is more than one.
+
+    Example:
+        >>> counted([1], "run"), counted([1200], "run"), counted([1, 3], "seed")
+        ('1 run', '1,200 runs', '1 to 3 seeds')
+    """
+    found = list(numbers)
+    return f"{ranged(found)} {word}{'' if max(found) == 1 else 's'}"

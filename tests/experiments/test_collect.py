@@ -11,8 +11,9 @@ from matplotlib.text import Text
 from tfnorm.cli.printing import print_table
 from tfnorm.errors import RunError
 from tfnorm.experiments.collect import collect, report
-from tfnorm.experiments.comparison.result import HELD_OUT, SOME_HELD_OUT, Comparison
-from tfnorm.training.folder import read_json
+from tfnorm.experiments.comparison.comparison import Comparison
+from tfnorm.experiments.verdict import HELD_OUT, SOME_HELD_OUT
+from tfnorm.training.records import read_json
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Annotated
 
@@ -38,7 +39,7 @@ def main() -> None:
 
 def _run() -> None:
     try:
-        app(standalone_mode=True)
+        app(standalone_mode=True, obj=sys.argv[1:])
     except TfnormError as error:
         say("\n".join(f"tfnorm: {line}" for line in str(error).splitlines()))
         raise SystemExit(1 if isinstance(error, FailedRunsError) else 2) from None

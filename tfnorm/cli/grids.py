@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -22,8 +22,12 @@ from tfnorm.cli.options import (
     trackers_of,
 )
 from tfnorm.cli.printing import kept_on_ctrl_c, print_page, print_plan, print_reproduction, print_sweep, print_table
-from tfnorm.errors import whole_number
-from tfnorm.files import PAGE, check_format
+from tfnorm.cli.sweep_progress import SweepDisplay
+from tfnorm.experiments.engines.local import default_jobs
+from tfnorm.experiments.published.comparisons import plan_reproduction
+from tfnorm.experiments.sweep.plan import plan_sweep
+from tfnorm.files import PAGE
+from tfnorm.training.config import description_of
 
 
 @app.command()
@@ -55,37 +59,18 @@ def sweep(
 
     `tfnorm sweep grid.toml --engine ray --address 10.0.0.1:6379`
     """
-    from tfnorm.experiments.engines.choose import check_engine
-    from tfnorm.experiments.engines.local import default_jobs
-    from tfnorm.experiments.plan import unfinished
-    from tfnorm.experiments.sweep.folder import check_threads
-    from tfnorm.experiments.sweep.grid import load_grid
-    from tfnorm.experiments.sweep.result import default_folder, find_grid
-
-    check_format(format)
-    whole_number("threads", threads)
-    check_engine(engine, address=address, gpus=gpus)
-    trackers = trackers_of(tensorboard, wandb)
-    if jobs is not None:
-        whole_number("jobs", jobs)
-    file = find_grid(grid)
-    folder = out or default_folder(file)
-    planned = load_grid(file)
-    check_threads(folder, threads)
-    unfinished(planned, folder, threads)
+    plan = plan_sweep(
+        grid, out=out, jobs=jobs, threads=threads, engine=engine, address=address, gpus=gpus,
+        trackers=trackers_of(tensorboard, wandb), format=format,
+    )  # fmt: skip
+    folder = plan.folder
     if dry_run:
-        print_plan(planned, folder, jobs or default_jobs(threads, planned), threads)
+        print_plan(plan.runs, folder, jobs or default_jobs(threads, plan.runs), threads)
         return
-    from tfnorm.cli.sweep_progress import SweepDisplay
-    from tfnorm.experiments.sweep.result import sweep as run
-    from tfnorm.training.runs import evaluated_on
+    from tfnorm.experiments.sweep.run import run_sweep  # start-up
 
-    images = evaluated_on(planned[0].config.holdout)
-    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder, images) as progress:
-        result = run(
-            file, out=folder, jobs=jobs, threads=threads, engine=engine, address=address, gpus=gpus,
-            trackers=trackers, progress=progress, format=format,
-        )  # fmt: skip
+    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder, plan.images) as progress:
+        result = run_sweep(plan, progress)
     print_sweep(result)
     print_page(result.path / PAGE)
     if result.failures:
@@ -123,11 +108,11 @@ def report(
 
     `tfnorm report runs/batch-size`
     """
-    from tfnorm.experiments.collect import report as write
-    from tfnorm.experiments.comparison.result import Comparison
+    from tfnorm.experiments.collect import report as write  # start-up
+    from tfnorm.experiments.sweep.sweep import Sweep  # start-up
 
     result, page = write(runs, out=out, anyway=anyway)
-    print_table(result) if isinstance(result, Comparison) else print_sweep(result, page.parent)
+    print_sweep(result, page.parent) if isinstance(result, Sweep) else print_table(result)
     print_page(page)
     if not page.exists():  # the reason has been said
         raise SystemExit(1)
@@ -137,8 +122,8 @@ def report(
 def reproduce(
     name: Annotated[str, typer.Argument(help="A published comparison, A to E; A+ to E+ under a better recipe.")],
     seeds: Annotated[int | None, typer.Option(help="Runs of each row. [default: what the comparison needs]")] = None,
-    precision: Annotated[str | None, typer.Option(help="Of activations: float32 or bfloat16.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs, for a try. [default: those that were published]")] = None,
+    precision: Annotated[str | None, typer.Option(help=description_of("precision"))] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs, for a quick try. [default: as published]")] = None,
     data_dir: DataDir = None,
     out: Annotated[Path | None, typer.Option(help="Folder for all files. [default: runs/reproduce-NAME]")] = None,
     jobs: Jobs = None,
@@ -154,25 +139,15 @@ def reproduce(
 
     `tfnorm reproduce E --data-dir ~/data --dry-run`
     """
-    from tfnorm.experiments.engines.local import default_jobs
-    from tfnorm.experiments.plan import unfinished
-    from tfnorm.experiments.published.presets import load_preset
-    from tfnorm.experiments.published.reproduction import default_folder
-    from tfnorm.experiments.published.reproduction import reproduce as run
-
-    settings: dict[str, Any] = {"seeds": seeds, "precision": precision, "epochs": epochs, "data_dir": data_dir}
-    preset = load_preset(name)
-    planned = [run for row in preset.plan(**settings).values() for run in row]
-    if jobs is not None:
-        whole_number("jobs", jobs)
-    folder = out or default_folder(preset, precision=precision, epochs=epochs)
-    unfinished(planned, folder, 1)
+    plan = plan_reproduction(
+        name, seeds=seeds, precision=precision, epochs=epochs, data_dir=data_dir, out=out, jobs=jobs
+    )
     if dry_run:
-        print_plan(planned, folder, jobs or default_jobs(1, planned), 1)
+        print_plan(plan.runs, plan.folder, jobs or default_jobs(1, plan.runs), 1)
         return
-    from tfnorm.cli.sweep_progress import SweepDisplay
+    from tfnorm.experiments.published.reproduction import run_reproduction  # start-up
 
-    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder) as progress:
-        result = run(name, out=folder, jobs=jobs, progress=progress, **settings)
+    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), plan.folder) as progress:
+        result = run_reproduction(name, plan, progress)
     print_reproduction(result)
     print_page(result.path / PAGE)

@@ -8,12 +8,20 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from tfnorm.analysis.inspect import inspect_architecture, inspect_file
 from tfnorm.cli._app import app
+from tfnorm.cli.file_conversion import file_conversion
 from tfnorm.cli.options import AllowLambda, DataDir, Imports
 from tfnorm.cli.printing import print_conversion, print_layers, wide_console
+from tfnorm.datasets import AUGMENTATIONS, DATASETS
 from tfnorm.errors import TfnormError
+from tfnorm.models.architectures import ARCHITECTURES
+from tfnorm.models.planner import plan
 from tfnorm.models.saved import check_imports
+from tfnorm.norms import NORMS
 from tfnorm.ops import start_quietly
+from tfnorm.spec import NormSpec
+from tfnorm.training.recipe.recipes import RECIPES
 
 
 @app.command()
@@ -79,8 +87,6 @@ def convert(
 
     `tfnorm convert model.keras served/`
     """
-    from tfnorm.cli.file_conversion import file_conversion
-
     conversion = file_conversion(
         source, target, to=to, insert=insert, fold=fold, from_tfa=from_tfa, where=where or (), calibrate=calibrate,
         model=model, stock=keras, force=force, imports=imports or (), allow_lambda=allow_lambda,
@@ -115,8 +121,6 @@ def inspect(
 
     `tfnorm inspect runs/mnist_7k-digits/ln/seed-0/model.keras --batch-size 64`
     """
-    from tfnorm.analysis.inspect import inspect_architecture, inspect_file
-
     given: dict[str, Any] = {
         key: value for key, value in {"norm": norm, "num_classes": classes}.items() if value is not None
     }
@@ -146,13 +150,6 @@ def list_() -> None:
 
     `tfnorm list`
     """
-    from tfnorm.datasets import AUGMENTATIONS, DATASETS
-    from tfnorm.models.architectures import ARCHITECTURES
-    from tfnorm.models.planner import plan
-    from tfnorm.norms import NORMS
-    from tfnorm.spec import NormSpec
-    from tfnorm.training.recipe.recipes import RECIPES
-
     bn = NormSpec("bn")
     parts = {
         "architectures": [(n, f"{plan(a, bn).trainable_parameters:,}", a.title) for n, a in ARCHITECTURES.items()],

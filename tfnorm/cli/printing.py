@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import rich.table
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 
-from tfnorm.text import interval_text, number, with_spread
+from tfnorm.table import Cell, Column, Table, cells_of, table_of
+from tfnorm.text import counted
 
 # How many characters of a name stand in a line at least, before columns are left out for it.
 LEAST_NAME = 20
+# What is printed of a change.
+CHANGE = ("layer", "before", "after", "groups", "note")
 
 
 def wide_console() -> Console:
@@ -25,47 +28,47 @@ def wide_console() -> Console:
 
 
 def fitted_table(
-    console: Console,
-    title: str,
-    headings: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    *,
-    names: Collection[str],
-    optional: Sequence[str] = (),
-) -> tuple[Table, list[str]]:
+    console: Console, title: str, table: Table, *, optional: Sequence[str] = ()
+) -> tuple[rich.table.Table, list[str]]:
     """Return a table that fits a console, and the headings that there was no room for.
 
     Nothing is cut: two rows that differ in their names never look the same. Where the columns are too wide together,
-    headings are folded first, then columns are left out, and names are folded.
+    headings are folded first, then columns are left out, and columns of text are folded.
 
     Args:
         console: Where it is to be printed.
         title: Above it.
-        headings: Of the columns.
-        rows: The cells of each.
-        names: The headings of columns of text, on the left of their cells and foldable.
-        optional: The headings of columns that may be left out, the least important first.
+        table: What it shows.
+        optional: The keys of columns that may be left out, the least important first.
     """
-    shown, left = list(headings), list(optional)
-    cells = {heading: [_as_written(row[place], console) for row in rows] for place, heading in enumerate(headings)}
-    full = {heading: max(map(cell_len, [heading, *cells[heading]])) for heading in headings}
+    headings = {key: column.title.replace("\u00ad", "") for key, column in table.columns.items()}
+    cells = {key: [_as_written(_cell_text(row.get(key)), console) for row in table.rows] for key in headings}
+    text = [key for key, column in table.columns.items() if not column.numeric]
+    shown, left = list(headings), [key for key in optional if key in headings]
+    full = {key: max(map(cell_len, [heading, *cells[key]])) for key, heading in headings.items()}
     widths: dict[str, int | None] = dict.fromkeys(headings)
-    while sum(full[heading] + 3 for heading in shown) + 1 > console.width:
-        least = {h: max(map(cell_len, [*h.split(), *cells[h]])) for h in shown}
-        text = [heading for heading in shown if heading in names]
-        room = console.width - 1 - sum(least[h] + 3 for h in shown if h not in names)
-        share = room // len(text) - 3 if text else 0
-        if not left or all(share >= min(least[heading], LEAST_NAME) for heading in text):
-            widths |= {h: max(4, min(least[h], share)) if h in names else least[h] for h in shown}
+    while sum(full[key] + 3 for key in shown) + 1 > console.width:
+        least = {key: max(map(cell_len, [*headings[key].split(), *cells[key]])) for key in shown}
+        names = [key for key in shown if key in text]
+        room = console.width - 1 - sum(least[key] + 3 for key in shown if key not in text)
+        share = room // len(names) - 3 if names else 0
+        if not left or all(share >= min(least[key], LEAST_NAME) for key in names):
+            widths |= {key: max(4, min(least[key], share)) if key in text else least[key] for key in shown}
             break
         shown.remove(left.pop(0))
-    table = Table(title=title)
-    for heading in shown:
-        justify: Literal["left", "right"] = "left" if heading in names else "right"
-        table.add_column(heading, justify=justify, width=widths[heading], overflow="fold")
-    for place in range(len(rows)):
-        table.add_row(*(cells[heading][place] for heading in shown))
-    return table, [heading for heading in headings if heading not in shown]
+    drawn = rich.table.Table(title=title)
+    for key in shown:
+        justify: Literal["left", "right"] = "left" if key in text else "right"
+        drawn.add_column(headings[key], justify=justify, width=widths[key], overflow="fold")
+    for place in range(len(table.rows)):
+        drawn.add_row(*(cells[key][place] for key in shown))
+    return drawn, [heading for key, heading in headings.items() if key not in shown]
+
+
+def _cell_text(cell: Cell | None) -> str:
+    if cell is None or not cell.note:
+        return "" if cell is None else cell.text
+    return f"{cell.text} {cell.note}" if cell.note[0] in "±(" else f"{cell.text} ({cell.note})"
 
 
 def _as_written(text: str, console: Console) -> str:
@@ -76,40 +79,30 @@ def _as_written(text: str, console: Console) -> str:
     )
 
 
-def _print_fitted(console: Console, table: Table, without: Sequence[str], where: str) -> None:
-    """Print a table of `fitted_table` and where the columns are that it has no room for."""
-    console.print(table)
+def _print_fitted(title: str, table: Table, optional: Sequence[str] = (), where: str = "") -> Console:
+    """Print a table as far as it fits, and where the columns are that there is no room for; return the console."""
+    console = wide_console()
+    drawn, without = fitted_table(console, title, table, optional=optional)
+    console.print(drawn)
     if without:
         console.print(f"No room here for: {', '.join(without)}. {where}", style="dim", soft_wrap=True)
+    return console
 
 
 def print_table(comparison: Any) -> None:
     """Print the table of a comparison and its verdict."""
-    from tfnorm.experiments.settings import counted
+    from tfnorm.experiments.comparison.tables import results  # start-up
 
-    columns: dict[str, list[str]] = {}
-    for spec, row in comparison.table.iterrows():
-        diverged = f" ({row['diverged']:.0f} diverged)" if row["diverged"] else ""
-        cells = {
-            "spec": f"{spec}{diverged}",
-            "parameters": f"{row['parameters']:,.0f}",
-            "best accuracy %": with_spread(row["best_accuracy"], row["best_accuracy_std"]),
-            "last accuracy %": with_spread(row["last_accuracy"], row["last_accuracy_std"]),
-            **({"balanced accuracy %": number(row["balanced_accuracy"])} if comparison.unequal else {}),
-            "data loss": number(row["test_data_loss"], ".4f"),
-            "misclassified": number(row["misclassified"], ".1f"),
-            "seconds": f"{row['seconds']:.1f}",
-            "images/s": f"{row['images_per_second']:,.0f}",
-        }
-        for heading, cell in cells.items():
-            columns.setdefault(heading, []).append(cell)
-    console = wide_console()
-    table, without = fitted_table(
-        console, comparison.title("Test results"), list(columns), list(zip(*columns.values(), strict=True)),
-        names=["spec"],
-        optional=["best accuracy %", "images/s", "seconds", "misclassified", "data loss", "parameters"],
+    diverged = ["seeds"] if comparison.table["diverged"].any() else []
+    console = _print_fitted(
+        comparison.title("Test results"),
+        results(comparison, comparison.path).pick(
+            "spec", "parameters", *diverged, "best_accuracy", "last_accuracy", "balanced_accuracy", "test_data_loss",
+            "misclassified", "seconds", "images_per_second",
+        ),
+        ["best_accuracy", "images_per_second", "seconds", "misclassified", "test_data_loss", "parameters"],
+        "table.csv and the report have all columns.",
     )  # fmt: skip
-    _print_fitted(console, table, without, "table.csv and the report have all columns.")
     seeds = comparison.table["seeds"]
     several = f"mean ± standard deviation over {counted(seeds, 'seed')}; "
     spread = several if max(seeds) > 1 else "one seed, which justifies no ranking; "
@@ -134,15 +127,12 @@ def print_layers(layers: Any) -> None:
 def print_conversion(report: Any, written: Any) -> None:
     """Print what a conversion did, layer by layer, and what ``written`` says of the file that it wrote."""
     console = wide_console()
+    columns = {name: Column(name, "" if name == "groups" else None) for name in CHANGE}
     for changes, title in ((report.changes, "Changed"), (report.kept, "Not changed")):
-        if not changes:
-            continue
-        columns = ("layer", "before", "after", "groups", "note")
-        shown = [name for name in columns if any(getattr(change, name) for change in changes)]
-        rows = [[str(getattr(change, name) or "") for name in shown] for change in changes]
-        heading = f"{title}: {len(changes)} layers" if len(changes) > 1 else f"{title}: 1 layer"
-        names = [name for name in shown if name != "groups"]
-        console.print(fitted_table(console, heading, shown, rows, names=names)[0])
+        if changes:
+            records = [{name: value for name in CHANGE if (value := getattr(change, name))} for change in changes]
+            shown = [name for name in CHANGE if any(name in record for record in records)]
+            _print_fitted(f"{title}: {counted([len(changes)], 'layer')}", table_of(columns, records).pick(*shown))
     if report.difference:
         before, after = report.difference
         console.print(
@@ -155,18 +145,25 @@ def print_conversion(report: Any, written: Any) -> None:
 
 def print_plan(planned: Any, folder: Path, jobs: int, threads: int) -> None:
     """Print what a sweep would train, and how long that takes."""
-    from tfnorm.experiments.engines.estimate import estimate_seconds, planned_rows
+    from tfnorm.experiments.engines.estimate import estimate_seconds, planned_rows  # start-up
 
     rows = planned_rows(planned, folder)
-    lines = []
-    for row in rows:
-        begun = f"{row.done} epochs done" if row.done else "waiting"
-        lines.append(
-            [str(row.run.folder), f"{row.parameters:,}", str(row.epochs), "finished" if row.finished else begun]
-        )
-    console = wide_console()
-    headings = ["run", "trainable parameters", "epochs", "state"]
-    console.print(fitted_table(console, f"{len(rows)} runs in {folder}", headings, lines, names=["run", "state"])[0])
+    records = [
+        {
+            "run": row.run.folder,
+            "parameters": row.parameters,
+            "epochs": row.epochs,
+            "state": "finished" if row.finished else f"{row.done} epochs done" if row.done else "waiting",
+        }
+        for row in rows
+    ]
+    columns = {
+        "run": Column("run"),
+        "parameters": Column("trainable parameters", ",.0f"),
+        "epochs": Column("epochs", ".0f"),
+        "state": Column("state"),
+    }
+    console = _print_fitted(f"{len(rows)} runs in {folder}", table_of(columns, records))
     left = sum(not row.finished for row in rows)
     if not left:
         console.print("Nothing is left to train.")
@@ -195,32 +192,29 @@ def _duration(seconds: float) -> str:
 
 def print_sweep(result: Any, folder: Path | None = None) -> None:
     """Print the table of a sweep, and where its files are: in ``folder``, by default its own."""
-    of_runs = f"{len(result.runs)} of {len(result.planned)} runs in {result.path}"
-    headings = ["parameters", "seeds", "last accuracy %", "95 % interval", "data loss", "penalty", "misclassified"]
-    rows = []
-    for row in result.table.to_dict("records"):
-        several = row["seeds"] > 1
-        diverged = f" ({row['diverged']} diverged)" if row["diverged"] else ""
-        rows.append(
-            [
-                *("" if row[axis] is None or row[axis] != row[axis] else f"{row[axis]}" for axis in result.axes),
-                f"{row['parameters']:,}",
-                f"{row['seeds']}{diverged}",
-                with_spread(row["last_accuracy"], row["last_accuracy_std"]),
-                interval_text(row["last_accuracy_low"], row["last_accuracy_high"], " to ") if several else "",
-                number(row["test_data_loss"], ".4f"),
-                number(row["penalty"], ".4f"),
-                number(row["misclassified"], ".1f"),
-                f"{row['seconds']:.1f}",
-            ]
-        )
-    console = wide_console()
-    table, without = fitted_table(
-        console, f"{result.images.capitalize()} results: {of_runs}", [*result.axes, *headings, "seconds"], rows,
-        names=["norm"],
-        optional=["penalty", "seconds", "parameters", "misclassified", "data loss", "95 % interval", "seeds"],
-    )  # fmt: skip
-    _print_fitted(console, table, without, "table.csv and the report have all columns.")
+    from tfnorm.experiments.rows import MEASURES, interval_cell, seeds_cell  # start-up
+
+    records = result.table.to_dict("records")
+    keys = ("parameters", "seeds", "last_accuracy", "interval", "test_data_loss", "penalty", "misclassified", "seconds")
+    columns = {**{axis: Column(axis) for axis in result.axes}, **{key: MEASURES[key] for key in keys}}
+    rows = [
+        {
+            **cells_of(columns, row),
+            **{
+                axis: Cell("" if row[axis] is None or row[axis] != row[axis] else f"{row[axis]}")
+                for axis in result.axes
+            },
+            "seeds": seeds_cell(row),
+            "interval": interval_cell(row),
+        }
+        for row in records
+    ]
+    console = _print_fitted(
+        f"{result.images.capitalize()} results: {len(result.runs)} of {len(result.planned)} runs in {result.path}",
+        Table(columns, rows),
+        ["penalty", "seconds", "parameters", "misclassified", "test_data_loss", "interval", "seeds"],
+        "table.csv and the report have all columns.",
+    )
     console.print("mean ± standard deviation over seeds, and the interval of the mean", style="dim")
     pictures = result.plotted_axes or result.heat_axes
     console.print(f"{'Pictures and tables' if pictures else 'Tables'}: {folder or result.path}", soft_wrap=True)
@@ -228,30 +222,29 @@ def print_sweep(result: Any, folder: Path | None = None) -> None:
 
 def print_reproduction(result: Any) -> None:
     """Print the published numbers beside the measured, and what became of the claims."""
-    headings = ["row", "parameters", "seeds", f"published, {result.preset.epoch} epoch %", "measured %", "difference"]
-    headings.append("misclassified")
+    from tfnorm.experiments.rows import MEASURES, seeds_cell  # start-up
+
+    columns = {
+        "row": Column("row"),
+        **{key: MEASURES[key] for key in ("parameters", "seeds")},
+        "published": Column(f"published, {result.published.epoch} epoch %", ".2f"),
+        "measured": Column("measured %", ".2f", spread="std"),
+        "difference": Column("difference", "+.2f"),
+        "misclassified": MEASURES["misclassified"],
+    }
     rows = []
-    for label, row in result.table.iterrows():
-        told = row["published"] == row["published"]
-        diverged = f" ({row['diverged']} diverged)" if row["diverged"] else ""
-        before = f" ({row['published_misclassified']:.0f} published)" if row["published_misclassified"] else ""
-        rows.append(
-            [
-                f"{label}{diverged}",
-                f"{row['parameters']:,}",
-                f"{row['seeds']}",
-                f"{row['published']:.2f}" if told else "",
-                with_spread(row["measured"], row["std"]),
-                f"{row['difference']:+.2f}" if told else "",
-                number(row["misclassified"], ".1f") + before,
-            ]
-        )
-    console = wide_console()
-    table, without = fitted_table(
-        console, result.preset.title, headings, rows, names=["row"],
-        optional=["misclassified", "parameters", "seeds", "difference"],
-    )  # fmt: skip
-    _print_fitted(console, table, without, "reproduced.csv has all columns.")
+    for row in result.table.reset_index().to_dict("records"):
+        cells = {**cells_of(columns, row), "seeds": seeds_cell(row)}
+        if row["published_misclassified"]:
+            note = f"({row['published_misclassified']:.0f} published)"
+            cells["misclassified"] = columns["misclassified"].cell(row["misclassified"], note=note)
+        rows.append(cells)
+    console = _print_fitted(
+        result.published.title,
+        Table(columns, rows),
+        ["misclassified", "parameters", "seeds", "difference"],
+        "reproduced.csv has all columns.",
+    )
     console.print("published: one run each; measured: mean ± standard deviation over seeds", style="dim")
     for finding in result.findings:
         console.print(f"{finding.outcome.upper()}: {finding.says} {finding.because}", soft_wrap=True)

@@ -1,18 +1,16 @@
-"""What a folder remembers of the verdicts that were shown of its runs: each look that more seeds were added after."""
+"""What a folder remembers of the verdicts on its runs: each look that more seeds were added after."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tfnorm.errors import RunError
 from tfnorm.experiments.statistics import Look
-from tfnorm.training.folder import read_json
-
-if TYPE_CHECKING:
-    from tfnorm.training.runs import Run
+from tfnorm.training.records import read_json
+from tfnorm.training.runs import Run
 
 RECORD = "comparison.json"
 # In the folder of a sweep.

@@ -1,16 +1,43 @@
-"""What tables say of runs: one row a run, or one row for those that differ in the seed alone."""
+"""What tables say of runs: one row a run, or one row for those that differ in the seed alone; and their columns."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tfnorm.experiments.statistics import summarize
+from tfnorm.table import Cell, Column
+from tfnorm.text import DASH, cut
 from tfnorm.training.runs import Run
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# What `run_measures` and `summary_row` say, by key.
+MEASURES = {
+    "last_accuracy": Column(
+        "test accuracy %", ".2f", "After the last epoch: mean ± standard deviation over seeds", "last_accuracy_std"
+    ),
+    "balanced_accuracy": Column("balanced accuracy %", ".2f", "Mean over the classes of the share that is recognized"),
+    "interval": Column("95 % interval", "", "Of the mean of the accuracy; sorted by its lower end"),
+    "seeds": Column("seeds", "", "Runs that ended"),
+    "test_data_loss": Column("data loss", ".4f", "Test loss without the penalty, nats"),
+    "misclassified": Column("wrong", ",.1f", "Misclassified test images, mean over seeds"),
+    "parameters": Column("para\u00admeters", ",.0f", "Trainable ones"),
+    "seconds": Column("seconds", ",.1f", "Of training, mean over seeds"),
+    "images_per_second": Column("images/s", ",.0f", "In training, median"),
+    "best_accuracy": Column(
+        "best epoch %",
+        ".2f",
+        "Highest test accuracy of any epoch: chosen on the images that it is measured on, it flatters",
+        "best_accuracy_std",
+    ),
+    "gap": Column("gap, points", ".2f", "Training minus test accuracy after the last epoch"),
+    "penalty": Column("penalty", ".4f", "What the weights add to the loss"),
+}
+OF_A_RUN = {**MEASURES, "misclassified": replace(MEASURES["misclassified"], format=",.0f")}
 
 
 def run_row(run: Run) -> dict[str, Any]:
@@ -32,20 +59,32 @@ def run_row(run: Run) -> dict[str, Any]:
     }
 
 
+def run_measures(run: Run) -> dict[str, Any]:
+    """Return the same and more: the penalty, the speed, the parameters, and training minus test accuracy in points."""
+    end = run.history.iloc[-1]
+    return {
+        **run_row(run),
+        "penalty": float(end["penalty"]),
+        "images_per_second": _speed(run.history),
+        "parameters": run.config["trainable_parameters"],
+        "gap": 100 * float(end["accuracy"] - end["val_accuracy"]),
+    }
+
+
+def _speed(history: pd.DataFrame) -> float:
+    """Return the median of the images a second; the first epoch's time holds the tracing of the graph."""
+    return float(history["images_per_second"].iloc[min(1, len(history) - 1) :].median())
+
+
 def summary_row(runs: Sequence[Run]) -> dict[str, Any]:
     """Return what a table says of runs that differ in the seed alone; see `Comparison.table`."""
-    import pandas as pd
+    import pandas as pd  # start-up
 
-    histories = [run.history for run in runs]
-    ended = [history for run, history in zip(runs, histories, strict=True) if run.status == "finished"]
+    ended = [run.history for run in runs if run.status == "finished"]
     accuracies = [100 * history["val_accuracy"] for history in ended]
     best, last = (
         pd.Series(values, dtype="float64")
         for values in ([a.max() for a in accuracies], [a.iloc[-1] for a in accuracies])
-    )
-    # The first epoch's time holds the tracing of the graph.
-    speeds = pd.Series(
-        [history["images_per_second"].iloc[min(1, len(history) - 1) :].median() for history in histories]
     )
     wrong = pd.Series([run.result["misclassified"] for run in runs if run.status == "finished"], dtype="float64")
     interval = summarize(list(last)) if len(last) else None
@@ -61,8 +100,8 @@ def summary_row(runs: Sequence[Run]) -> dict[str, Any]:
         "test_data_loss": _mean_at_the_end(ended, "val_data_loss"),
         "penalty": _mean_at_the_end(ended, "penalty"),
         "misclassified": wrong.mean(),
-        "seconds": pd.Series([history["seconds"].sum() for history in histories]).mean(),
-        "images_per_second": speeds.median(),
+        "seconds": pd.Series([run.history["seconds"].sum() for run in runs]).mean(),
+        "images_per_second": pd.Series([_speed(run.history) for run in runs]).median(),
         "diverged": sum(run.status == "diverged" for run in runs),
     }
 
@@ -70,3 +109,24 @@ def summary_row(runs: Sequence[Run]) -> dict[str, Any]:
 def _mean_at_the_end(histories: Sequence[pd.DataFrame], column: str) -> float:
     values = [float(history[column].iloc[-1]) for history in histories]
     return math.fsum(values) / len(values) if values else math.nan
+
+
+def interval_cell(row: Mapping[str, Any]) -> Cell:
+    """Return the cell of the 95 % interval of a row of `summary_row`, cut at what an accuracy can be."""
+    ends = float(row["last_accuracy_low"]), float(row["last_accuracy_high"])
+    low, high = cut(*ends)
+    if not math.isfinite(low):
+        return Cell("one seed" if row["seeds"] - row["diverged"] == 1 else DASH, low)
+    return Cell(f"{low:.2f} to {high:.2f}", low, "cut at 0 or 100" if ends != (low, high) else "")
+
+
+def seeds_cell(row: Mapping[str, Any], planned: int | None = None) -> Cell:
+    """Return the cell of the number of seeds of a row of `summary_row`, with how many diverged or are missing.
+
+    Args:
+        row: The row.
+        planned: How many there are to be; default as many as there are.
+    """
+    seeds, missing = int(row["seeds"]), (planned or int(row["seeds"])) - int(row["seeds"])
+    notes = [f"{count} {word}" for count, word in ((row["diverged"], "diverged"), (missing, "missing")) if count]
+    return Cell(str(seeds), seeds, ", ".join(notes))

@@ -1,17 +1,15 @@
-"""What several runs were asked to do: where they differ, and the command that repeats them."""
+"""What several runs were asked to do: where they differ, and the calls that trained them."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfnorm.keras_settings import THREADS
-from tfnorm.training.config import TrainConfig
+from tfnorm.datasets import list_datasets
+from tfnorm.text import is_or_are, listed
 from tfnorm.training.folder import SPELLING, flat_settings
-from tfnorm.training.recipe.recipes import RECIPES, complete
 from tfnorm.training.runs import Run
 
 FINGERPRINT = "fingerprint of the data"
@@ -19,12 +17,8 @@ CLASSES = "names of the classes"
 RECIPE = "recipe name"
 # What decides which data a run has.
 DATA = (*SPELLING, "holdout")
-# What `tfnorm compare` takes, but for those that the recipe has too.
-OPTIONS = (
-    "arch", "dataset", "image_size", "dropout", "regularize", "precision", "holdout", "patience", "skip_damaged",
-)  # fmt: skip
-REPLACED = ("epochs", "batch_size", "augmentation", "learning_rate")
-NOT_ABSOLUTE = ", seen from the folder where the command was given"
+# What a recipe decides unless the call does.
+OF_RECIPE = ("epochs", "batch_size", "augmentation", "learning_rate", "dropout")
 
 
 @dataclass(frozen=True)
@@ -40,41 +34,18 @@ class Differing:
     values: Sequence[tuple[Any, Sequence[Run]]]
 
     def __str__(self) -> str:
-        return f"{self.key} is " + " and ".join(f"{shown(value)} in {_places(runs)}" for value, runs in self.values)
+        return f"{self.key} is " + " and ".join(f"{brief(value)} in {_places(runs)}" for value, runs in self.values)
 
 
-def shown(value: Any) -> str:
+def brief(value: Any) -> str:
     """Return a value as a sentence has it; of a long one its beginning.
 
     Example:
-        >>> shown(None), shown(0.1), shown("0123456789abcdef")
+        >>> brief(None), brief(0.1), brief("0123456789abcdef")
         ('the default', '0.1', '0123456789ab…')
     """
     text = "the default" if value is None else str(value)
     return text if len(text) <= 14 else f"{text[:12]}…"
-
-
-def ranged(numbers: Iterable[int]) -> str:
-    """Return a number, or the least and the largest of several.
-
-    Example:
-        >>> ranged([1200, 1200]), ranged([20, 5, 10])
-        ('1,200', '5 to 20')
-    """
-    found = list(numbers)
-    low, high = min(found), max(found)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def counted(numbers: Iterable[int], word: str) -> str:
-    """Return numbers with their word, in the plural if one of them is more than one.
-
-    Example:
-        >>> counted([1], "run"), counted([1200], "run"), counted([1, 3], "seed")
-        ('1 run', '1,200 runs', '1 to 3 seeds')
-    """
-    found = list(numbers)
-    return f"{ranged(found)} {word}{'' if max(found) == 1 else 's'}"
 
 
 def name_of(key: str) -> str:
@@ -120,8 +91,7 @@ def settings_of(run: Run, others: Sequence[Run] = ()) -> dict[str, Any]:
         others: The runs that it is compared with, see `asked_of`.
     """
     asked = asked_of(run.config, (other.config for other in others))
-    settings = flat_settings(asked)
-    return {key: value for key, value in settings.items() if key not in ("norm", "seed", "recipe")} | {
+    return {key: value for key, value in flat_settings(asked).items() if key not in ("norm", "seed", "recipe")} | {
         FINGERPRINT: run.config["data"]["fingerprint"],
         CLASSES: ", ".join(run.config["data"].get("class_names", ())),
     }
@@ -164,7 +134,7 @@ def shared_settings(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {key: value for key, value in asked.items() if key not in ("norm", "seed")}
 
 
-def telling(differing: Sequence[Differing]) -> list[Differing]:
+def distinguishing(differing: Sequence[Differing]) -> list[Differing]:
     """Return what tells runs apart: without what follows from the recipe's name, and data that follow from theirs.
 
     Args:
@@ -184,95 +154,10 @@ def telling(differing: Sequence[Differing]) -> list[Differing]:
     def is_news(each: Differing) -> bool:
         if each.key in (FINGERPRINT, CLASSES):
             return not follows(each, DATA if each.key == FINGERPRINT else (*DATA, FINGERPRINT))
-        of_recipe = each.key in (*REPLACED, "dropout") or each.key.startswith("recipe ")
+        of_recipe = each.key in OF_RECIPE or each.key.startswith("recipe ")
         return each.key == RECIPE or not (of_recipe and follows(each, [RECIPE]))
 
     return [each for each in differing if is_news(each)]
-
-
-@dataclass(frozen=True)
-class Reproduction:
-    """How to train the same runs again.
-
-    Args:
-        text: Commands for a shell, or lines of Python where the command line cannot say it.
-        language: "shell" or "python".
-        note: What to change or to know before it is run elsewhere, or "".
-    """
-
-    text: str
-    language: str
-    note: str
-
-
-def reproduction(runs: Sequence[Run]) -> Reproduction:
-    """Return the commands that train these runs again, with every setting that is not the default.
-
-    Args:
-        runs: Of one configuration, norms and seeds aside. Specs with the same seeds share a command.
-    """
-    config = runs[0].config
-    asked: Mapping[str, Any] = config["asked"]
-    seeds_of: dict[str, list[int]] = {}
-    for run in runs:
-        seeds_of.setdefault(run.label, []).append(run.seed)
-    groups: dict[tuple[int, ...], list[str]] = {}
-    for label, seeds in seeds_of.items():
-        groups.setdefault(tuple(sorted(seeds)), []).append(label)
-    recipe = complete(asked["recipe"])
-    usual = RECIPES[recipe["name"]] if recipe["name"] in RECIPES else None
-    fields = TrainConfig.model_fields
-    settings = {key: asked[key] for key in OPTIONS if asked.get(key, fields[key].default) != fields[key].default}
-    if config["data"].get("data_dir"):
-        settings["data_dir"] = config["data"]["data_dir"]
-    named = usual is not None and _same_but_replaced(usual.model_dump(mode="json"), recipe)
-    if usual is not None and named:
-        settings |= {key: asked[key] for key in REPLACED if asked[key] != getattr(usual, key)}
-        if usual.name != "default":
-            settings["recipe"] = usual.name
-        if usual.dropout == asked["dropout"]:
-            settings.pop("dropout", None)
-    counted = all(seeds == tuple(range(len(seeds))) for seeds in groups)
-    given = given_data(config)
-    note = _note(asked["dataset"], config["data"].get("data_dir"), len(groups), given)
-    environment = {}
-    if (backend := config["versions"]["backend"]) != "tensorflow":
-        environment["KERAS_BACKEND"] = backend
-    threads = config["machine"].get("threads")
-    if threads == 1 and not given:
-        settings["jobs"] = config["machine"]["cores"] or 1
-    elif threads is not None:
-        environment[THREADS[backend]] = str(threads)
-    if given:
-        settings["data"] = _Word("data")
-    elif named and counted:
-        options = [word for key, value in settings.items() for word in _option(key, value)]
-        prefix = "".join(f"{key}={value} " for key, value in environment.items())
-        lines = [
-            prefix + shlex.join(["tfnorm", "compare", *specs, "--seeds", str(len(seeds)), *options])
-            for seeds, specs in groups.items()
-        ]
-        return Reproduction("\n".join(lines), "shell", note)
-    imports = ["import tfnorm"]
-    if environment:
-        lines = [f'os.environ["{key}"] = "{value}"' for key, value in environment.items()]
-        imports = ["import os", "", *lines, "", *imports]
-    if not named:
-        imports.append("from tfnorm.training.recipe.recipes import Recipe")
-        known = {key: value for key, value in recipe.items() if value is not None}
-        settings = {**settings, "recipe": _Call("Recipe", known)}
-    calls = [
-        repr(_Call("tfnorm.compare", {"seeds": len(seeds) if counted else list(seeds), **settings})).replace(
-            "(", f"({specs!r}, ", 1
-        )
-        for seeds, specs in groups.items()
-    ]
-    return Reproduction("\n".join([*imports, *calls]), "python", note)
-
-
-def _option(key: str, value: Any) -> list[str]:
-    """Return an option of the command line; a truth has no value."""
-    return [f"--{key.replace('_', '-')}", *([] if value is True else [str(value)])]
 
 
 def given_data(config: Mapping[str, Any]) -> str:
@@ -280,46 +165,25 @@ def given_data(config: Mapping[str, Any]) -> str:
 
     The configuration has the default data set then; data of the same name cannot be told from it here.
     """
-    from tfnorm.datasets import list_datasets
-
     name, dataset = config["data"]["name"], config["asked"]["dataset"]
     return name if dataset in list_datasets() and name != dataset else ""
 
 
-def _note(dataset: str, data_dir: str | None, commands: int, given: str) -> str:
-    """Return what to know before commands are run elsewhere."""
-    from tfnorm.datasets import list_datasets
+def calls_of(runs: Sequence[Run]) -> list[str]:
+    """Return the calls on record that trained runs, each once; runs of earlier versions have none."""
+    return list(dict.fromkeys(run.config["call"] for run in runs if run.config.get("call")))
 
+
+def note_on_calls(runs: Sequence[Run]) -> str:
+    """Return what to know before the calls of runs are made elsewhere: which data and paths are not there; or ""."""
+    configs = [run.config for run in runs]
+    given = dict.fromkeys(repr(name) for name in map(given_data, configs) if name)
+    named = [config["asked"]["dataset"] for config in configs if config["asked"]["dataset"] not in list_datasets()]
+    paths = list(dict.fromkeys([*(c["data"]["data_dir"] for c in configs if c["data"].get("data_dir")), *named]))
     notes = []
     if given:
-        notes.append(f"The data {given!r} were given to Python: make the same tfnorm.datasets.Dataset again, as data.")
-    if data_dir:
-        notes.append(f"{data_dir} is a folder of the machine that trained them: put your own in its place.")
-    if dataset not in list_datasets():
-        notes.append(f"{dataset} is a path on that machine{'' if Path(dataset).is_absolute() else NOT_ABSOLUTE}.")
-    if commands > 1:
-        notes.append("Each set of seeds has a command of its own; tfnorm report then puts them on one page.")
+        notes.append(f"The data {listed(list(given))} were given to Python, so that no call can name them.")
+    if paths:
+        seen = "" if all(Path(path).is_absolute() for path in paths) else ", seen from the folder of the call"
+        notes.append(f"{listed(paths)} {is_or_are(paths)} on the machine that trained the runs{seen}.")
     return " ".join(notes)
-
-
-class _Word(str):
-    """A name, as Python writes it."""
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-class _Call:
-    """A call with keyword arguments, as Python writes it."""
-
-    def __init__(self, name: str, arguments: Mapping[str, Any]) -> None:
-        self.name, self.arguments = name, arguments
-
-    def __repr__(self) -> str:
-        return f"{self.name}({', '.join(f'{key}={value!r}' for key, value in self.arguments.items())})"
-
-
-def _same_but_replaced(usual: Mapping[str, Any], recipe: Mapping[str, Any]) -> bool:
-    """Return whether a recipe is the named one, as far as the command line cannot change it."""
-    keys = {*usual, *recipe} - {*REPLACED, "title"}
-    return all(usual.get(key) == recipe.get(key) for key in keys)

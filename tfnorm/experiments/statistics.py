@@ -1,4 +1,4 @@
-"""Which differences between normalizations are real, and which are the luck of a seed."""
+"""Which differences between normalizations are real, and which are the luck of a seed: the numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tfnorm.errors import TfnormError
-from tfnorm.text import p_text
 
 CONFIDENCE = 0.95
 # What the accuracies were when a verdict was shown before: label to seed to accuracy in percent.
@@ -81,32 +80,6 @@ class Difference:
         """The other one."""
         return self.second if self.better == self.first else self.first
 
-    def __str__(self) -> str:
-        if not self.seeds:
-            return (
-                f"{self.first} and {self.second} share no seed that ended with an accuracy: no ranking is justified. "
-                "Train the same seeds with both, at least 3."
-            )
-        if self.seeds < 2:
-            return (
-                f"{self.first} and {self.second} differ by {abs(self.mean):.2f} points in one run each: "
-                "no ranking is justified. Train at least 3 seeds."
-            )
-        if self.is_real():
-            by = f"{abs(self.mean):.2f} ± {self.half_width:.2f} points"
-            return f"{self.better} beats {self.worse} by {by}, p {p_text(self.p_adjusted)}"
-        if self.is_significant():
-            return (
-                f"no ranking of {self.first} and {self.second} is justified: {self.better}, which is better in the "
-                "mean, diverged with other seeds"
-            )
-        # Without the interval: it is that of the pair alone, and may leave out 0 where the corrected p shows nothing.
-        found = f"{self.mean:+.2f} points, p {p_text(self.p_adjusted)}"
-        return (
-            f"no difference shown between {self.first} and {self.second} ({found}): "
-            f"{self.seeds} seeds detect only differences over {self.detectable:.2f}"
-        )
-
 
 def summarize(values: Sequence[float], *, confidence: float = CONFIDENCE) -> Summary:
     """Return mean, standard deviation and Student's interval for the mean.
@@ -123,7 +96,7 @@ def summarize(values: Sequence[float], *, confidence: float = CONFIDENCE) -> Sum
         >>> round(s.mean, 2), round(s.low, 2), round(s.high, 2)
         (99.2, 98.95, 99.45)
     """
-    from scipy import special
+    from scipy import special  # start-up
 
     n = len(values)
     if n == 0:
@@ -167,7 +140,8 @@ def paired_differences(
     References:
         Student, 1908, Biometrika 6. Holm, 1979, Scandinavian Journal of Statistics 6.
     """
-    from scipy import special  # a hundredth of the time that scipy.stats takes for a number
+    # `scipy.stats` takes a hundred times as long for a number.
+    from scipy import special  # start-up
 
     labels = list(values)
     if pairs is None:
@@ -249,29 +223,6 @@ def look_number(values: Look, first: str, second: str, looks: Sequence[Look]) ->
     return len(before) + 1
 
 
-def about_looks(pairs: Sequence[Difference]) -> str:
-    """Return what looking costs, in a sentence or more: how this look was tested, or how a next one will be; or ""."""
-    tested = [d for d in pairs if d.seeds > 1]
-    if not tested:
-        return ""
-    number, open_ = max(d.look for d in tested), not all(d.is_real() for d in tested)
-    now, after, most = (f"{100 * level:.3g} %" for level in (level_of_look(number), level_of_look(number + 1), 0.075))
-    if number == 1:
-        if not open_:
-            return ""
-        return (
-            "If you train more seeds, decide now how many. Each look is one more chance to take luck for a "
-            f"difference. The next look is therefore tested at {after} in place of 5 %."
-        )
-    some = "" if all(d.look == number for d in tested) else " some of"
-    text = (
-        f"This is look {number} at{some} these specs, each with other seeds. It is tested at {now} in place of 5 %; "
-        f"the p values are raised accordingly. All looks together call equal specs different in at most {most} of "
-        "comparisons."
-    )
-    return f"{text} With more seeds, the next look is tested at {after}." if open_ else text
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p values corrected so that the chance of any false positive among them stays at the level.
 
@@ -321,7 +272,7 @@ def mcnemar(first_wrong: Sequence[bool], second_wrong: Sequence[bool]) -> ErrorC
     References:
         McNemar, 1947, Psychometrika 12.
     """
-    from scipy import stats
+    from scipy import stats  # start-up
 
     if len(first_wrong) != len(second_wrong):
         raise TfnormError(
@@ -332,139 +283,3 @@ def mcnemar(first_wrong: Sequence[bool], second_wrong: Sequence[bool]) -> ErrorC
     first, second = sum(bool(a) and not b for a, b in pairs), sum(bool(b) and not a for a, b in pairs)
     p = float(stats.binomtest(first, first + second, 0.5).pvalue) if first + second else 1.0
     return ErrorCounts(first, second, p)
-
-
-def verdict(values: Mapping[str, Mapping[int, float]], *, resolution: float = 0.0, looks: Sequence[Look] = ()) -> str:
-    """Return what the values say, in a sentence or two.
-
-    A spec that diverged with some seeds is called better than no other: its remaining seeds are the lucky ones. One
-    that shares fewer than 2 seeds with each other one is left out.
-
-    Args:
-        values: Spec to seed to test accuracy in percent, not finite where the run diverged.
-        resolution: See `paired_differences`.
-        looks: See there too.
-    """
-    lost = {label: sum(not math.isfinite(v) for v in seeds.values()) for label, seeds in values.items()}
-    notes = [f"{label} diverged in {n} of {len(values[label])} seeds" for label, n in lost.items() if n]
-    unfit = {label for label, n in lost.items() if n}
-    return " ".join([_said(values, unfit, resolution, looks), *(f"{n}." for n in notes)])
-
-
-def _said(values: Mapping[str, Mapping[int, float]], unfit: set[str], resolution: float, looks: Sequence[Look]) -> str:
-    kept = {label: [v for v in seeds.values() if math.isfinite(v)] for label, seeds in values.items()}
-    kept = {label: seeds for label, seeds in kept.items() if seeds}
-    if not kept:
-        return "No run ended with an accuracy, so that there is nothing to compare."
-    means = {label: math.fsum(seeds) / len(seeds) for label, seeds in kept.items()}
-    best = max([label for label in means if label not in unfit] or list(means), key=means.__getitem__)
-    if len(kept) == 1:
-        return f"Only {best} ended with an accuracy: {means[best]:.2f} %."
-    differences = paired_differences({label: values[label] for label in kept}, resolution=resolution, looks=looks)
-    alone = without_partner(list(kept), differences)
-    if len(alone) == len(kept):
-        return f"No ranking is justified by {_too_few(values, differences)}"
-    kept = {label: seeds for label, seeds in kept.items() if label not in alone}
-    able = [label for label in kept if label not in unfit] or list(kept)
-    among = [d for d in differences if {d.first, d.second} <= set(kept)]
-    sentences = _of_pairs(list(kept), best_in_mean({label: means[label] for label in able}), among)
-    return " ".join([*sentences, left_out(alone)] if alone else sentences)
-
-
-def _too_few(values: Mapping[str, Mapping[int, float]], differences: Sequence[Difference]) -> str:
-    """Say how few seeds two specs have in common at most, and what to do."""
-    if any(not math.isfinite(value) for seeds in values.values() for value in seeds.values()):
-        shared = set.intersection(*(set(seeds) for seeds in values.values()))
-        if len(shared) > 2:
-            return "the seeds that did not diverge. Lower the learning rate, or leave out what diverges."
-    if not any(d.seeds for d in differences):
-        return "runs without a common seed. Train the same seeds with each spec, at least 3, as --seeds 3 does."
-    common = "common seed" if any(len(seeds) > 1 for seeds in values.values()) else "seed"
-    return f"one {common}. Train at least 3 seeds, for example with --seeds 3."
-
-
-def best_in_mean(means: Mapping[str, float]) -> list[str]:
-    """Return the labels of the highest mean; several where they are equal in the two decimals that are written.
-
-    Example:
-        >>> best_in_mean({"bn": 95.001, "ln": 94.0, "gn:2": 94.999})
-        ['bn', 'gn:2']
-    """
-    highest = f"{max(means.values()):.2f}"
-    return [label for label, mean in means.items() if f"{mean:.2f}" == highest]
-
-
-def _of_pairs(kept: Sequence[str], best: Sequence[str], differences: Sequence[Difference]) -> list[str]:
-    """Say which differences are real, and which specs are not shown to differ from the best."""
-    tested = [d for d in differences if d.seeds > 1]
-    untested = [f"{d.first} with {d.second}" for d in differences if d.seeds < 2]
-    rest = [f"Too few common seeds to compare {listed(untested)}."] if untested else []
-    real = [d for d in tested if d.is_real()]
-    if not real and any(d.is_significant() for d in tested):
-        return ["No ranking is justified: what is better in the mean diverged with other seeds.", *rest]
-    if not real:
-        return [f"No difference shown between {listed(kept)}: {_detected(tested)}.", *rest]
-    sentences = [f"{d}." for d in real]
-    equal = [label for label in kept for d in tested if {best[0], label} == {d.first, d.second} and not d.is_real()]
-    others = [label for label in equal if label not in best]
-    if len(best) > 1:
-        sentences.append(f"{listed(best)} are equal in the mean.")
-        if others:
-            sentences.append(f"{listed(others)} {is_or_are(others)} not shown to differ from them.")
-    elif equal:
-        sentences.append(f"No difference shown between {best[0]}, the best in the mean, and {listed(equal)}.")
-    return [*sentences, *rest]
-
-
-def _detected(tested: Sequence[Difference]) -> str:
-    """Say which differences so many seeds detect, for each number of seeds that two specs have in common."""
-    found: dict[int, list[float]] = {}
-    for d in tested:
-        found.setdefault(d.seeds, []).append(d.detectable)
-    return ", ".join(f"{seeds} seeds {_detect(found[seeds])}" for seeds in sorted(found, reverse=True))
-
-
-def _detect(least: Sequence[float]) -> str:
-    """Say which differences are detected, whose least size is another for each pair."""
-    told = sorted(size for size in least if size < 100)
-    if not told:
-        return "that spread so far detect no difference at all"
-    low, high = f"{told[0]:.2f}", f"{told[-1]:.2f}"
-    text = (
-        f"detect only differences over {low} points"
-        if low == high
-        else (f"detect only differences over {low} to {high} points, depending on the pair")
-    )
-    return text if len(told) == len(least) else f"{text}, and none at all between pairs that spread too far"
-
-
-def without_partner(labels: Sequence[str], differences: Sequence[Difference]) -> list[str]:
-    """Return the labels that share fewer than 2 seeds with each other one, so that nothing can be said of them."""
-    paired = {label for d in differences if d.seeds > 1 for label in (d.first, d.second)}
-    return [label for label in labels if label not in paired]
-
-
-def left_out(alone: Sequence[str]) -> str:
-    """Say why the labels of `without_partner` are left out.
-
-    Example:
-        >>> left_out(["gn:2"])
-        'gn:2 shares fewer than 2 seeds with each of the others and is left out.'
-    """
-    share = "shares" if len(alone) == 1 else "share"
-    return f"{listed(alone)} {share} fewer than 2 seeds with each of the others and {is_or_are(alone)} left out."
-
-
-def listed(labels: Sequence[str]) -> str:
-    """Return labels as in a sentence.
-
-    Example:
-        >>> listed(["bn"]), listed(["bn", "gn:2", "ln"])
-        ('bn', 'bn, gn:2 and ln')
-    """
-    return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"
-
-
-def is_or_are(labels: Sequence[str]) -> str:
-    """Return the verb that goes with so many labels."""
-    return "is" if len(labels) == 1 else "are"

@@ -1,21 +1,18 @@
-"""Which normalization one should use, as far as the runs justify an answer."""
+"""What comparisons show, in sentences: the verdict, which spec to use, and the headline of a sweep."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from tfnorm.experiments.statistics import Difference, best_in_mean, is_or_are, left_out, listed, without_partner
+from tfnorm.experiments.findings import Findings
+from tfnorm.experiments.guessing import Learned
+from tfnorm.experiments.statistics import Difference, level_of_look
+from tfnorm.text import is_or_are, listed, p_text
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-# Speeds closer than this are called alike: the clock of a busy machine tells them no better.
-SPEED_TOLERANCE = 0.05
-# Points of accuracy that one gives away for size and speed, at most.
-MEANINGFUL = 0.5
+DIFFERENT_DATA = "The runs are on different data, so that no difference between them is told."
+HELD_OUT = "What is called test here are training images that were held out; the test set was left alone."
+SOME_HELD_OUT = "What is called test here are for some of the runs training images that were held out."
 
 
 @dataclass(frozen=True)
@@ -33,242 +30,373 @@ class Answer:
     picks: tuple[str, ...] = ()
 
 
-def answer(table: pd.DataFrame, pairs: Sequence[Difference], *, resolution: float = 0.0) -> Answer:
+INCOMPARABLE = Answer(
+    "These runs cannot say which to use: they are not on the same data.",
+    "Below stands what each reached on its own data; differences between them are not those of the norms alone.",
+)
+
+
+def pair_sentence(d: Difference) -> str:
+    """Return what the difference between two specs says."""
+    names = f"{d.first} and {d.second}"
+    if not d.seeds:
+        return (
+            f"{names} share no seed that ended with an accuracy: no ranking is justified. Train the same seeds with "
+            "both, at least 3."
+        )
+    if d.seeds < 2:
+        return (
+            f"{names} differ by {abs(d.mean):.2f} points in one run each: no ranking is justified. Train at least 3 "
+            "seeds."
+        )
+    if d.is_real():
+        return f"{d.better} beats {d.worse} by {abs(d.mean):.2f} ± {d.half_width:.2f} points, p {p_text(d.p_adjusted)}"
+    if d.is_significant():
+        return f"no ranking of {names} is justified: {d.better}, which is better in the mean, diverged with other seeds"
+    # Without the interval: it is that of the pair alone, and may leave out 0 where the corrected p shows nothing.
+    return (
+        f"no difference shown between {names} ({d.mean:+.2f} points, p {p_text(d.p_adjusted)}): {d.seeds} seeds detect "
+        f"only differences over {d.detectable:.2f}"
+    )
+
+
+def about_looks(pairs: Sequence[Difference]) -> str:
+    """Return what looking costs, in a sentence or more: how this look was tested, or how a next one will be; or ""."""
+    tested = [d for d in pairs if d.seeds > 1]
+    if not tested:
+        return ""
+    number, undecided = max(d.look for d in tested), not all(d.is_real() for d in tested)
+    now, after, most = (f"{100 * level:.3g} %" for level in (level_of_look(number), level_of_look(number + 1), 0.075))
+    if number == 1:
+        return undecided * (
+            "If you train more seeds, decide now how many. Each look is one more chance to take luck for a "
+            f"difference. The next look is therefore tested at {after} in place of 5 %."
+        )
+    some = "" if all(d.look == number for d in tested) else " some of"
+    return (
+        f"This is look {number} at{some} these specs, each with other seeds. It is tested at {now} in place of 5 %; "
+        f"the p values are raised accordingly. All looks together call equal specs different in at most {most} of "
+        "comparisons."
+    ) + undecided * f" With more seeds, the next look is tested at {after}."
+
+
+def guessing_notes(known: Mapping[str, Learned | None]) -> list[str]:
+    """Return sentences about the specs that learned nothing, or are right no more often than the largest class.
+
+    Args:
+        known: Label to what is known of it.
+    """
+    judged = {label: each for label, each in known.items() if each is not None}
+    empty = [label for label, each in judged.items() if each.nothing]
+    low = [label for label, each in judged.items() if not each.nothing and each.accuracy <= each.largest]
+    notes = []
+    if empty:
+        most = max(judged[label].balanced for label in empty)
+        notes.append(
+            f"{_learned_nothing(empty)}: the answers fit the images no better than answers given without looking "
+            f"(balanced accuracy {'up to ' * (len(empty) > 1)}{most:.2f} %, by chance {judged[empty[0]].chance:.2f} %)."
+        )
+    if empty or low:
+        first = judged[(empty or low)[0]]
+        same = f"the largest class, {first.largest_class}," if first.unequal else "one and the same class"
+        notes.append(f"Always answering {same} is right on {first.largest:.2f} % of the images.")
+    if low:
+        do = "does" if len(low) == 1 else "do"
+        notes.append(
+            f"{listed(low)} {is_or_are(low)} right no more often than that, but {do} not guess. Read the balanced "
+            "accuracy."
+        )
+    return notes
+
+
+def verdict(found: Findings) -> str:
+    """Return what the accuracies say, in a sentence or two.
+
+    A spec that diverged with some seeds is called better than no other: its remaining seeds are the lucky ones. One
+    that shares fewer than 2 seeds with each other one is left out.
+    """
+    diverged = [f"{s} diverged in {n} of {len(found.accuracies[s])} seeds." for s, n in found.lost.items()]
+    return " ".join([*_compared(found), *diverged])
+
+
+def _compared(found: Findings) -> list[str]:
+    """Say which differences are real, and which specs are not shown to differ from the best."""
+    specs = list(found.means)
+    if not specs:
+        return ["No run ended with an accuracy, so that there is nothing to compare."]
+    if len(specs) == 1:
+        return [f"Only {specs[0]} ended with an accuracy: {found.means[specs[0]]:.2f} %."]
+    alone = found.alone(specs)
+    if len(alone) == len(specs):
+        what, remedy = _too_few(found, specs)
+        return [f"No ranking is justified by {what}. {remedy}"]
+    kept = [spec for spec in specs if spec not in alone]
+    pairs = found.among(kept)
+    tested, real = [d for d in pairs if d.seeds > 1], [d for d in pairs if d.is_real()]
+    untested = [f"{d.first} with {d.second}" for d in pairs if d.seeds < 2]
+    if not real and any(d.is_significant() for d in tested):
+        sentences = ["No ranking is justified: what is better in the mean diverged with other seeds."]
+    elif not real:
+        sentences = [f"No difference shown between {listed(kept)}: {_detected(tested)}."]
+    else:
+        sentences = [f"{pair_sentence(d)}." for d in real]
+        top = found.best_in_mean([spec for spec in kept if spec not in found.lost] or kept)
+        ties = [spec for spec in kept for d in tested if {top[0], spec} == {d.first, d.second} and not d.is_real()]
+        others = [spec for spec in ties if spec not in top]
+        if len(top) > 1:
+            sentences.append(f"{listed(top)} are equal in the mean.")
+            if others:
+                sentences.append(f"{listed(others)} {is_or_are(others)} not shown to differ from them.")
+        elif ties:
+            sentences.append(f"No difference shown between {top[0]}, the best in the mean, and {listed(ties)}.")
+    if untested:
+        sentences.append(f"Too few common seeds to compare {listed(untested)}.")
+    return sentences + _left_alone(alone)
+
+
+def _too_few(found: Findings, specs: Sequence[str]) -> tuple[str, str]:
+    """Say what specs have of which no two share 2 seeds that ended with an accuracy, and what to do."""
+    seeds = [set(found.accuracies[spec]) for spec in specs]
+    if found.lost.keys() & set(specs) and len(set.intersection(*seeds)) > 2:
+        return "the seeds that did not diverge", "Lower the learning rate, or leave out what diverges."
+    if not any(d.seeds for d in found.among(specs)):
+        remedy = "Train the same seeds with each spec, at least 3, as --seeds 3 does."
+        return "runs without a common seed", remedy
+    common = "common seed" if max(map(len, seeds)) > 1 else "seed"
+    return f"one {common}", "Train at least 3 seeds, for example with --seeds 3."
+
+
+def _detected(tested: Sequence[Difference]) -> str:
+    """Say which differences so many seeds detect, for each number of seeds that two specs have in common."""
+    found: dict[int, list[float]] = {}
+    for d in tested:
+        found.setdefault(d.seeds, []).append(d.detectable)
+    return ", ".join(f"{seeds} seeds {_detect(found[seeds])}" for seeds in sorted(found, reverse=True))
+
+
+def _detect(least: Sequence[float]) -> str:
+    """Say which differences are detected, whose least size is another for each pair."""
+    possible = sorted(size for size in least if size < 100)
+    if not possible:
+        return "that spread so far detect no difference at all"
+    low, high = f"{possible[0]:.2f}", f"{possible[-1]:.2f}"
+    sizes = f"{low} points" if low == high else f"{low} to {high} points, depending on the pair"
+    rest = "" if len(possible) == len(least) else ", and none at all between pairs that spread too far"
+    return f"detect only differences over {sizes}{rest}"
+
+
+def _left_alone(alone: Sequence[str]) -> list[str]:
+    """Say why the specs of `Findings.alone` are left out."""
+    if not alone:
+        return []
+    share = "shares" if len(alone) == 1 else "share"
+    return [f"{listed(alone)} {share} fewer than 2 seeds with each of the others and {is_or_are(alone)} left out."]
+
+
+def _learned_nothing(specs: Sequence[str]) -> str:
+    return f"{listed(specs)} {is_or_are(specs)} not shown to have learned anything"
+
+
+def headline(found: Findings, settings: Mapping[str, str], among: Mapping[str, int]) -> str:
+    """Return what a reader takes home from the best combination of each norm, in a sentence or two.
+
+    Args:
+        found: About the norms, the best in the mean first.
+        settings: Norm to the setting that is its best, in words.
+        among: Norm to the number of combinations that it was chosen from.
+    """
+    if not found.means:
+        return "No run has ended with an accuracy yet."
+    able = [norm for norm in found.means if norm not in found.guessing]
+    empty = [norm for norm in found.means if norm in found.guessing]
+    if not able:
+        return "None of them: no combination is shown to have learned anything."
+    best = _best_norm(found, able, settings, among)
+    return f"{best} {_learned_nothing(empty)}." if empty else best
+
+
+def _best_norm(found: Findings, able: Sequence[str], settings: Mapping[str, str], among: Mapping[str, int]) -> str:
+    """Name the best of the norms that learned something, as far as the runs justify that."""
+    first, *rest = able
+    reached = f"{found.means[first]:.2f} %"
+    if not rest:
+        many = among[first]
+        return f"{settings[first]} reaches {reached}{f', the highest of {many} combinations' if many > 1 else ''}."
+    top = found.best_in_mean(able)
+    if len(found.alone(able)) == len(able):
+        happen = "happens" if len(top) == 1 else "happen"
+        return f"No ranking is justified by one seed: {listed(top)} {happen} to come out highest, with {reached}."
+    beaten = [norm for norm in rest for d in found.among([first, norm]) if d.is_real() and d.better == first]
+    equal = [norm for norm in rest if norm not in beaten]
+    if not equal:
+        return f"{first} is the best: {reached} at its best setting, more than any other at theirs."
+    if beaten and len(top) > 1:
+        return f"{listed(top)} reach the most, {reached} each. {first} is shown to be better than {listed(beaten)}."
+    if beaten:
+        return (
+            f"{first} reaches the most, {reached}: more than {listed(beaten)}, but not shown to be more than "
+            f"{listed(equal)}, each at its best setting."
+        )
+    none = "No normalization is shown to be the best: at their best settings"
+    if len(top) == len(able):
+        return f"{none} all of them reach {reached}."
+    return f"{none} they reach {min(found.means[norm] for norm in rest):.2f} to {reached}, {listed(top)} the most."
+
+
+def answer(found: Findings) -> Answer:
     """Answer which spec to use, no more firmly than the runs justify.
 
     A spec that diverged with some seed is never recommended, nor is one that learned nothing. Nor is one that another
-    is shown to beat, nor one whose mean is below that of such a one: seeds that spread too far to show it do not speak
-    for it. One that shares fewer than 2 seeds with each other one is left out. Where one spec is left, it is the
-    answer. Where several are, size and speed decide (images a second of training, alike within 5 %), but only between
-    the best in the mean and those whose 95 % interval, paired by seed, excludes that they are more than `MEANINGFUL`
-    points, or one test image if that is more, below it. Where there are none, the seeds are too few for an answer.
+    is shown to beat, nor one whose mean is below that of such a one. One that shares fewer than 2 seeds with each other
+    one is left out. Where one spec is left, it is the answer. Where several are, size and speed decide (images a second
+    of training, alike within 5 %), but only between the best in the mean and those whose 95 % interval, paired by seed,
+    excludes that they are more than half a point, or one test image if that is more, below it. Where there are none,
+    the seeds are too few for an answer.
 
     Args:
-        table: `Comparison.table`.
-        pairs: `Comparison.pairs`.
-        resolution: One test image in percent.
+        found: With the parameters and speeds of all specs.
     """
-    labels = [str(label) for label in table.index]
-    accuracy = dict(zip(labels, map(float, table["last_accuracy"]), strict=True))
-    # None where there are no predictions to judge by.
-    guessing = [label for label, known in zip(labels, table["learned"], strict=True) if known is False]
-    ended = [
-        label
-        for label, lost in zip(labels, table["diverged"], strict=True)
-        if not lost and math.isfinite(accuracy[label])
-    ]
-    fit = [label for label in ended if label not in guessing]
-    diverged, empty = (
-        [label for label in labels if label not in ended],
-        [label for label in ended if label not in fit],
-    )
-    if not ended:
+    specs, fit, means = list(found.accuracies), found.fit, found.means
+    diverged = [spec for spec in specs if spec not in found.ended]
+    empty = [spec for spec in found.ended if spec not in fit]
+    out = []
+    if diverged:
+        out.append(f"{listed(diverged)} diverged with some seed and {is_or_are(diverged)} left out.")
+    if empty:
+        out.append(f"{_learned_nothing(empty)} and {is_or_are(empty)} left out.")
+    if not found.ended:
         return Answer(
             "None of them: each diverged with some seed.",
             "A lower learning rate or a penalty may hold them; train again before choosing.",
         )
     if not fit:
-        return _nothing_learned(empty, diverged)
-    lost = f" {listed(diverged)} diverged with some seed and {is_or_are(diverged)} left out." if diverged else ""
-    if empty:
-        are = is_or_are(empty)
-        lost += f" {listed(empty)} {are} not shown to have learned anything and {are} left out."
-    if len(labels) == 1:
-        return Answer(
-            f"There is nothing to choose from: only {fit[0]} was trained.",
-            f"It is right on {accuracy[fit[0]]:.2f} % of the test images. Train another spec beside it to compare.",
+        return _answer(
+            "None of them: no spec is shown to have learned anything.",
+            f"{listed(empty)} {is_or_are(empty)} right no more often than answers given without looking at the images.",
+            "Check that the labels belong to the images, and train longer or with another learning rate.",
+            *out[:-1],
         )
     if len(fit) == 1:
+        [only] = fit
+        right = f"It is right on {means[only]:.2f} % of the test images."
+        if len(specs) == 1:
+            right += " Train another spec beside it to compare."
+            return Answer(f"There is nothing to choose from: only {only} was trained.", right)
         why = " and ".join(["never diverged"] * bool(diverged) + ["learned anything"] * bool(empty))
-        return Answer(
-            f"Use {fit[0]}: it is the only one that {why}.",
-            f"It is right on {accuracy[fit[0]]:.2f} % of the test images.{lost}",
-            (fit[0],),
-        )
-    differences = [d for d in pairs if d.first in fit and d.second in fit]
-    alone = without_partner(fit, differences)
-    if len(alone) == len(fit):
-        return _too_few(table.loc[fit], differences, lost)
-    if alone:
-        lost += f" {left_out(alone)}"
-        fit = [label for label in fit if label not in alone]
-    beaten = {d.worse for d in differences if d.is_real()}
-    floor = max((accuracy[label] for label in beaten), default=-math.inf)
-    kept = [label for label in fit if label not in beaten and accuracy[label] >= floor] or fit
-    dropped = [label for label in fit if label not in kept]
-    if len(kept) == 1:
-        return _winner(kept[0], dropped, differences, table.loc[fit], lost)
-    best = max(kept, key=accuracy.__getitem__)
-    below = {best: 0.0} | _most_below(best, kept, differences)
-    margin = max(MEANINGFUL, resolution)
-    close = [label for label in kept if below.get(label, math.inf) <= margin]
-    if close == [best]:
-        return _cannot_tell(best, table.loc[kept], dropped, differences, lost)
-    unsure = [label for label in kept if label not in close]
-    top = sorted(best_in_mean({label: accuracy[label] for label in kept}), key=lambda label: label != best)
-    rest = f" {_best_said(top, accuracy[best])}."
-    if unsure:
-        rest += f" {listed(unsure)} may be more than {margin:.2f} points below{' it' if len(top) == 1 else f' {best}'}."
-    return _by_cost(table.loc[close], top, below, dropped, rest + lost)
+        return _answer(f"Use {only}: it is the only one that {why}.", right, *out, picks=fit)
+    if not found.candidates:
+        what, remedy = _too_few(found, fit)
+        top = found.best_in_mean(fit)
+        right = f"{listed(top)} {'was' if len(top) == 1 else 'were'} right most often ({means[top[0]]:.2f} %), but with"
+        sentence = f"{what[0].upper()}{what[1:]} cannot tell which to use."
+        return _answer(sentence, remedy, f"{right} other seeds the order may be another.", *out)
+    out += _left_alone([spec for spec in fit if spec not in found.candidates])
+    if len(found.kept) == 1:
+        return _winner(found, out)
+    if len(found.close) == 1:
+        return _cannot_tell(found, out)
+    return _by_cost(found, out)
 
 
-def _nothing_learned(empty: Sequence[str], diverged: Sequence[str]) -> Answer:
-    """Answer where no spec that ended is shown to do better than guessing."""
-    lost = f" {listed(diverged)} diverged with some seed." if diverged else ""
-    return Answer(
-        "None of them: no spec is shown to have learned anything.",
-        f"{listed(empty)} {is_or_are(empty)} right no more often than answers given without looking at the images. "
-        f"Check that the labels belong to the images, and train longer or with another learning rate.{lost}",
-    )
+def _answer(sentence: str, *reasons: str, picks: Iterable[str] = ()) -> Answer:
+    return Answer(sentence, " ".join(reasons), tuple(picks))
 
 
-def _best_said(top: Sequence[str], accuracy: float) -> str:
-    """Name the best in the mean."""
-    if len(top) == 1:
-        return f"The best in the mean is {top[0]}, with {accuracy:.2f} %"
-    return f"The best in the mean are {listed(top)}, each with {accuracy:.2f} %"
+def _winner(found: Findings, out: Sequence[str]) -> Answer:
+    """Name the one that is left, what it beats and by how much, and what it is only above in the mean."""
+    [best] = found.kept
+    wins = {d.worse: abs(d.mean) for d in found.among(found.candidates) if d.is_real() and d.better == best}
+    doubtful = [spec for spec in found.dropped if spec not in wins]
+    sentence, reasons = f"Use {best}.", ["It is the only one that no other is shown to beat."]
+    if wins:
+        low, high = f"{min(wins.values()):.2f}", f"{max(wins.values()):.2f}"
+        by = low if len(wins) == 1 else f"{low} to {high}"
+        reasons = [f"It beats {listed(list(wins))} by {by} points of test accuracy."]
+    if wins and doubtful:
+        sentence = f"Use {best}: it beats {listed(list(wins))}; that it beats {listed(doubtful)} is not shown."
+        lower = f"{listed(doubtful)} {is_or_are(doubtful)} lower in the mean still, though not shown to be worse."
+        reasons.append(lower)
+    fewest, small = found.fewest(found.candidates)
+    if best not in small:
+        have = "has" if len(small) == 1 else "have"
+        own = found.parameters[best]
+        reasons.append(f"It has {own:,} trainable parameters; {listed(small)} {have} {fewest:,}.")
+    return _answer(sentence, *reasons, *out, picks=[best])
 
 
-def _too_few(fit: pd.DataFrame, differences: Sequence[Difference], lost: str) -> Answer:
-    """Answer where no two specs share 2 seeds."""
-    means = {str(label): float(value) for label, value in fit["last_accuracy"].items()}
-    top = best_in_mean(means)
-    was = "was" if len(top) == 1 else "were"
-    rest = f"{listed(top)} {was} right most often ({means[top[0]]:.2f} %), but with other seeds the order may be "
-    rest += f"another.{lost}"
-    if not any(d.seeds for d in differences):
-        return Answer(
-            "No seed is shared, so that these runs cannot tell which to use.",
-            f"Differences are paired by seed: train the same seeds with each spec, at least 3. {rest}",
-        )
-    one = "One common seed" if fit["seeds"].max() > 1 else "One seed"
-    return Answer(f"{one} cannot tell which to use: train at least 3.", rest)
+def _best_in_mean(found: Findings) -> str:
+    """Name the best in the mean of those that are kept."""
+    reached = f"{found.means[found.top[0]]:.2f} %"
+    if len(found.top) == 1:
+        return f"The best in the mean is {found.top[0]}, with {reached}"
+    return f"The best in the mean are {listed(found.top)}, each with {reached}"
 
 
-def _most_below(best: str, kept: Sequence[str], differences: Sequence[Difference]) -> dict[str, float]:
-    """Return how many points others are below the best at most, by the 95 % interval of the difference."""
-    found = {}
-    for d in differences:
-        if best in (d.first, d.second) and d.seeds > 1:
-            other, lead = (d.second, d.mean) if d.first == best else (d.first, -d.mean)
-            found[other] = max(0.0, lead + d.half_width)
-    return {label: found[label] for label in kept if label in found}
+def _worse(found: Findings) -> list[str]:
+    """Say why some are dropped, if any are."""
+    dropped = found.dropped
+    return [f"{listed(dropped)} {is_or_are(dropped)} shown to be worse, or below one that is."] if dropped else []
 
 
-def _cannot_tell(
-    best: str, kept: pd.DataFrame, dropped: Sequence[str], differences: Sequence[Difference], lost: str
-) -> Answer:
+def _cannot_tell(found: Findings, out: Sequence[str]) -> Answer:
     """Answer where others may be too far below the best in the mean for size and speed to decide."""
-    labels = [str(label) for label in kept.index]
-    leads = [d for d in differences if best in (d.first, d.second) and {d.first, d.second} <= set(labels)]
-    leads = [d for d in leads if d.seeds > 1]
-    cheapest = min(labels, key=lambda label: (kept["parameters"][label], -kept["images_per_second"][label]))
-    which = f"which to use of {_either(labels)}" if dropped else "which to use"
-    top = best_in_mean({label: float(kept["last_accuracy"][label]) for label in labels})
+    best, kept = found.top[0], found.kept
+    cheapest = min(kept, key=lambda spec: (found.parameters[spec], -found.speeds[spec]))
     reason = (
-        f"Train more seeds. {_best_said(top, kept['last_accuracy'][best])}; the cheapest "
-        f"meanwhile is {cheapest}, with {int(kept['parameters'][cheapest]):,} trainable parameters and "
-        f"{kept['images_per_second'][cheapest]:,.0f} images/s."
+        f"Train more seeds. {_best_in_mean(found)}; the cheapest meanwhile is {cheapest}, with "
+        f"{found.parameters[cheapest]:,} trainable parameters and {found.speeds[cheapest]:,.0f} images/s."
     )
+    which = f"which to use of {listed(kept, 'or')}" if found.dropped else "which to use"
+    leads = [d for d in found.among(kept) if best in (d.first, d.second) and d.seeds > 1]
     if not leads:
-        return Answer(f"Too few common seeds to tell {which}.", reason + lost)
-    return Answer(
-        f"{_lead(min(leads, key=lambda d: abs(d.mean)), which)}.", f"{reason}{_worse_than_others(dropped)}{lost}"
-    )
-
-
-def _lead(nearest: Difference, which: str) -> str:
-    """Say how far the best is ahead of the next one, and what so many seeds would show."""
-    seeds = f"{nearest.seeds} seeds cannot tell {which}"
+        return _answer(f"Too few common seeds to tell {which}.", reason, *out)
+    nearest = min(leads, key=lambda d: abs(d.mean))
+    lead = f"{nearest.better} leads {nearest.worse} by {abs(nearest.mean):.2f} points, and"
     if f"{abs(nearest.mean):.2f}" == "0.00":
-        return f"{seeds}: {nearest.first} and {nearest.second} are equal in the mean"
-    lead = f"{seeds}: {nearest.better} leads {nearest.worse} by {abs(nearest.mean):.2f} points"
-    if nearest.detectable >= 100:
-        return f"{lead}, and seeds that spread so far show no difference at all"
-    return f"{lead}, and only a lead over {nearest.detectable:.2f} would be shown"
-
-
-def _by_cost(
-    close: pd.DataFrame, top: Sequence[str], below: Mapping[str, float], dropped: Sequence[str], rest: str
-) -> Answer:
-    """Choose between specs of which none is much below the best in the mean."""
-    labels = [str(label) for label in close.index]
-    parameters = dict(zip(labels, map(int, close["parameters"]), strict=True))
-    speed = dict(zip(labels, map(float, close["images_per_second"]), strict=True))
-    fewest, fastest = min(parameters.values()), max((s for s in speed.values() if math.isfinite(s)), default=math.nan)
-    small = [label for label in labels if parameters[label] == fewest]
-    fast = [label for label in labels if speed[label] >= (1 - SPEED_TOLERANCE) * fastest] or labels
-    both = [label for label in small if label in fast]
-    size, pace = f"fewest parameters ({fewest:,})", f"fastest training ({fastest:,.0f} images/s)"
-    head = f"Not {_either(dropped)}" if dropped else "No difference in accuracy is shown"
-    rest += _worse_than_others(dropped)
-    if len(both) == len(labels):
-        sentence = f"{head}: take {_taken(labels, top, below)[:-1]}."
-        return Answer(sentence, f"Accuracy does not decide, and they are equally large and fast.{rest}", tuple(labels))
-    if both:
-        because = " and ".join(words for words, some in ((size, small), (pace, fast)) if len(some) < len(labels))
-        sentence, picks = f"{head}: take {_taken(both, top, below)} with the {because}.", both
+        lead = f"{nearest.first} and {nearest.second} are equal in the mean"
+    elif nearest.detectable >= 100:
+        lead += " seeds that spread so far show no difference at all"
     else:
-        sentence = (
-            f"{head}: take {_taken(small, top, below)} for the {size}, or {_taken(fast, top, below)} for the {pace}."
-        )
-        picks = [*small, *fast]
-    return Answer(sentence, f"Accuracy does not decide, so that size and speed do.{rest}", tuple(picks))
+        lead += f" only a lead over {nearest.detectable:.2f} would be shown"
+    return _answer(f"{nearest.seeds} seeds cannot tell {which}: {lead}.", reason, *_worse(found), *out)
 
 
-def _taken(labels: Sequence[str], top: Sequence[str], below: Mapping[str, float]) -> str:
+def _by_cost(found: Findings, out: Sequence[str]) -> Answer:
+    """Choose between specs of which none is much below the best in the mean."""
+    close, best = found.close, found.top[0]
+    fewest, small = found.fewest(close)
+    fastest, fast = found.fastest(close)
+    both = [spec for spec in small if spec in fast]
+    size, pace = f"fewest parameters ({fewest:,})", f"fastest training ({fastest:,.0f} images/s)"
+    head = f"Not {listed(found.dropped, 'or')}" if found.dropped else "No difference in accuracy is shown"
+    why = "Accuracy does not decide, so that size and speed do."
+    if len(both) == len(close):
+        why = "Accuracy does not decide, and they are equally large and fast."
+        sentence = f"{head}: take {_taken(found, close)[:-1]}."
+    elif both:
+        because = " and ".join(words for words, some in ((size, small), (pace, fast)) if len(some) < len(close))
+        sentence = f"{head}: take {_taken(found, both)} with the {because}."
+    else:
+        sentence = f"{head}: take {_taken(found, small)} for the {size}, or {_taken(found, fast)} for the {pace}."
+    reasons = [why, f"{_best_in_mean(found)}."]
+    if unsure := [spec for spec in found.kept if spec not in close]:
+        it = "it" if len(found.top) == 1 else best
+        reasons.append(f"{listed(unsure)} may be more than {found.margin:.2f} points below {it}.")
+    return _answer(sentence, *reasons, *_worse(found), *out, picks=both or [*small, *fast])
+
+
+def _taken(found: Findings, specs: Sequence[str]) -> str:
     """Name what to take, and how far it may be below the best in the mean, of which there may be several."""
-    best, *tied = top
-    others = [label for label in labels if label != best]
+    best, *tied = found.top
+    others = [spec for spec in specs if spec != best]
     name = f"{best}, in the mean equal to {listed(tied)}," if tied else f"{best}, the best in the mean,"
     if not others:
         return name
-    most = f"at most {max(below[label] for label in others):.2f} points below"
-    if best not in labels:
+    most = f"at most {max(found.below[spec] for spec in others):.2f} points below"
+    if best not in specs:
         if set(others) <= set(tied):
-            return f"{_either(others)}, in the mean equal to {best} and {most} it,"
-        return f"{_either(others)}, {most} {name}"
+            return f"{listed(others, 'or')}, in the mean equal to {best} and {most} it,"
+        return f"{listed(others, 'or')}, {most} {name}"
     if set(others) == set(tied):
-        return f"{_either(labels)}, equal in the mean,"
-    return f"{name} or {_either(others)}, {most} it,"
-
-
-def _worse_than_others(dropped: Sequence[str]) -> str:
-    return f" {listed(dropped)} {is_or_are(dropped)} shown to be worse, or below one that is." if dropped else ""
-
-
-def _winner(
-    best: str, dropped: Sequence[str], differences: Sequence[Difference], fit: pd.DataFrame, lost: str
-) -> Answer:
-    """Name the one that is left, what it beats and by how much, and what it is only above in the mean."""
-    wins = {d.worse: abs(d.mean) for d in differences if d.is_real() and d.better == best}
-    doubtful = [label for label in dropped if label not in wins]
-    cost = _its_cost(best, fit) + lost
-    if not wins:
-        return Answer(f"Use {best}.", f"It is the only one that no other is shown to beat.{cost}", (best,))
-    gains = sorted(wins.values())
-    by = f"{gains[0]:.2f}" if len(gains) == 1 else f"{gains[0]:.2f} to {gains[-1]:.2f}"
-    beats = f"It beats {listed(list(wins))} by {by} points of test accuracy."
-    if not doubtful:
-        return Answer(f"Use {best}.", beats + cost, (best,))
-    return Answer(
-        f"Use {best}: it beats {listed(list(wins))}; that it beats {listed(doubtful)} is not shown.",
-        f"{beats} {listed(doubtful)} {is_or_are(doubtful)} lower in the mean still, though not shown to be worse."
-        f"{cost}",
-        (best,),
-    )
-
-
-def _its_cost(best: str, fit: pd.DataFrame) -> str:
-    """Say how many parameters it has, if another has fewer."""
-    parameters = fit["parameters"].astype(int)
-    fewest = parameters.min()
-    if parameters[best] == fewest:
-        return ""
-    small = [str(label) for label in parameters.index[parameters == fewest]]
-    have = "has" if len(small) == 1 else "have"
-    return f" It has {parameters[best]:,} trainable parameters; {listed(small)} {have} {fewest:,}."
-
-
-def _either(labels: Sequence[str]) -> str:
-    return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} or {labels[-1]}"
+        return f"{listed(specs, 'or')}, equal in the mean,"
+    return f"{name} or {listed(others, 'or')}, {most} it,"

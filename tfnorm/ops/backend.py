@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -180,3 +181,18 @@ def records_gradients() -> bool:
     from tfnorm.ops.tensorflow.compile import records_gradients  # start-up
 
     return records_gradients()
+
+
+@contextmanager
+def without_retracing_warnings() -> Iterator[None]:
+    """Drop TensorFlow's warning that Keras's functions are traced once for each of several models."""
+    log = logging.getLogger("tensorflow")
+
+    def other(record: logging.LogRecord) -> bool:
+        return "retracing" not in record.getMessage()
+
+    log.addFilter(other)
+    try:
+        yield
+    finally:
+        log.removeFilter(other)

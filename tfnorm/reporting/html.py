@@ -9,53 +9,19 @@ import json
 import math
 import urllib.parse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import jinja2
 import numpy as np
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
 
-if TYPE_CHECKING:
-    import jinja2
-    from markupsafe import Markup
+from tfnorm.table import Cell
 
 TEMPLATES = Path(__file__).with_name("templates")
 # Characters that end a script element or a line of JavaScript, as JSON writes them.
 UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table that can be sorted.
-
-    Args:
-        title: Its heading.
-        numeric: Whether it holds numbers: aligned on the right, and sorted from the largest at the first click.
-        hint: A longer explanation, shown where the pointer rests.
-    """
-
-    title: str
-    numeric: bool = False
-    hint: str = ""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of such a table.
-
-    Args:
-        text: What it shows.
-        value: What it is sorted by, if not its text; a number that is not finite comes last.
-        note: Smaller text after it.
-        href: An address to link to, or None; see `link`.
-        colour: Of a mark before the text, "#RRGGBB", or None.
-    """
-
-    text: str
-    value: float | None = None
-    note: str = ""
-    href: str | None = None
-    colour: str | None = None
 
 
 def render(template: str, **context: Any) -> str:
@@ -70,9 +36,6 @@ def render(template: str, **context: Any) -> str:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    import jinja2
-    from markupsafe import Markup
-
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -81,6 +44,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.globals |= {
+        "no_cell": Cell(""),
         "embed": embed,
         "inline_plotly": inline_plotly,
         "include_source": lambda name: Markup((TEMPLATES / name).read_text(encoding="utf-8")),  # noqa: S704 - files of this package
@@ -97,8 +61,6 @@ def embed(value: Any) -> Markup:
         >>> print(embed({"name": "</script>", "accuracy": float("nan")}))
         {"name":"\u003c/script\u003e","accuracy":null}
     """
-    from markupsafe import Markup
-
     text = json.dumps(_plain(value), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     for character, escaped in UNSAFE.items():
         text = text.replace(character, escaped)
@@ -123,9 +85,6 @@ def _plain(value: Any) -> Any:
 @functools.cache
 def inline_plotly() -> Markup:
     """Return plotly.js, compressed with gzip, as base64 text: a third of its size; report.js unpacks it when needed."""
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
     packed = gzip.compress(get_plotlyjs().encode(), compresslevel=9, mtime=0)
     return Markup(base64.b64encode(packed).decode())  # noqa: S704 - base64 has no markup
 

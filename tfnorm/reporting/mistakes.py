@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from tfnorm.datasets.dataset import resize_images
 from tfnorm.mistakes import predictions
 
 PAGE_BYTES = 12_000_000
@@ -145,8 +147,6 @@ def picture_sheets(images: np.ndarray, *, budget: int = PICTURE_BYTES) -> Sheets
 
 def _reduced(images: np.ndarray) -> np.ndarray:
     """Return images of grey or colour, with no side above the largest."""
-    from tfnorm.datasets.dataset import resize_images
-
     images = images if images.shape[-1] in (1, 3) else images[..., :1] if images.shape[-1] == 2 else images[..., :3]
     side = max(images.shape[1:3])
     if side <= LARGEST_SIDE:
@@ -175,8 +175,6 @@ def _webp(sheet: np.ndarray, quality: int) -> str:
 
 
 def _encoded(sheet: np.ndarray, kind: str, **options: Any) -> str:
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(buffer, format=kind, **options)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -11,9 +11,9 @@ import pandas as pd
 from tfnorm.reporting.html import rounded
 from tfnorm.reporting.palette import styles
 from tfnorm.reporting.pictures.confusion import confusion_data
+from tfnorm.reporting.pictures.curves import accuracy_data, loss_data
 from tfnorm.reporting.pictures.gap import gap_data
-from tfnorm.reporting.pictures.overlap import OverlapData
-from tfnorm.reporting.plots import accuracy_data, loss_data
+from tfnorm.reporting.pictures.overlap import overlap_data
 
 # Plotly's names of the markers of `tfnorm.reporting.palette`.
 SYMBOLS = {
@@ -87,10 +87,22 @@ def confusion_page(
     }
 
 
-def overlap_rows(data: OverlapData) -> list[dict[str, Any]]:
-    """Return the largest sets of labels that are wrong together, with the share of the largest as a bar's width."""
+def overlap_page(labels: np.ndarray, logits: Mapping[str, Sequence[np.ndarray]]) -> dict[str, Any]:
+    """Return the largest sets of labels that are wrong together, with the share of the largest as a bar's width.
+
+    Args:
+        labels: True classes (images,).
+        logits: For each label one array a seed, the same seeds for all.
+    """
+    data = overlap_data(labels, logits)
     largest = float(data.sets["images"].max()) if len(data.sets) else 1.0
-    return [
-        {"members": members, "images": images, "share": images / largest}
-        for members, images in data.sets.head(MOST_SETS).itertuples(index=False)
-    ]
+    return {
+        "rows": [
+            {"members": members, "images": images, "share": images / largest}
+            for members, images in data.sets.head(MOST_SETS).itertuples(index=False)
+        ],
+        "totals": dict(data.totals),
+        "seeds": data.seeds,
+        "sets": len(data.sets),
+        "pattern": "{:,.0f}" if data.seeds == 1 else "{:,.1f}",
+    }

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from keras import ops
 
+from tfnorm.analysis.activations import activation_statistics
 from tfnorm.errors import TfnormError
 from tfnorm.reporting.html import rounded
 
@@ -25,8 +27,6 @@ def weights_data(model: Any) -> list[dict[str, Any]]:
         ``low`` and ``high`` (ends of the histogram) and ``counts`` (of its bins). Of a variable that holds a number
         that is not finite, all but the first three are None.
     """
-    from keras import ops
-
     records = []
     for variable in model.trainable_variables:
         values = ops.convert_to_numpy(variable).astype(np.float64).ravel()
@@ -54,8 +54,6 @@ def norms_data(model: Any, images: np.ndarray) -> list[dict[str, Any]]:
     Returns:
         As `tfnorm.analysis.activation_statistics`, with five digits; none for a network without norms.
     """
-    from tfnorm.analysis.activations import activation_statistics
-
     try:
         found = activation_statistics(model, images, batch_size=len(images), batch_statistics=False)
     except TfnormError:  # nothing to look at

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from tfnorm.errors import TfnormError
 from tfnorm.history import read_history
 from tfnorm.registry import Registry
-from tfnorm.training.folder import read_json, write_json
+from tfnorm.training.records import read_json, write_json
 
 NOT_MEASURED = ("schema_version", "epoch")
 
@@ -47,7 +47,7 @@ class TensorBoard:
     package = "tensorboard"
 
     def __init__(self, folder: Path) -> None:
-        from tensorboard.summary import Writer
+        from tensorboard.summary import Writer  # start-up
 
         shutil.rmtree(folder, ignore_errors=True)
         self._folder = folder
@@ -95,7 +95,7 @@ class WandB:
     package = "wandb"
 
     def __init__(self, run: Path, description: Mapping[str, Any]) -> None:
-        import wandb
+        import wandb  # start-up
 
         asked = description["asked"]
         self._place = place = run / "tracking.json"

@@ -12,7 +12,8 @@ import numpy as np
 from tfnorm.callbacks import BatchNormRecalibration, HistoryRecorder
 from tfnorm.datasets import Batches
 from tfnorm.datasets.augment.layers import Augmentation
-from tfnorm.training.folder import RunFolder, best_epoch
+from tfnorm.training.checkpoint import best_epoch
+from tfnorm.training.folder import RunFolder
 from tfnorm.training.progress import Progress
 from tfnorm.training.tracking import Tracker
 
@@ -77,8 +78,8 @@ class Watcher(keras.callbacks.Callback):
             self.model.stop_training = True
         else:
             if best_epoch(self.recorder.records) == epoch:
-                self.folder.save_best(epoch + 1, arrays_of(self.model.variables))
-            self.folder.save_checkpoint(epoch + 1, state_of(self.model))
+                self.folder.checkpoints.save_best(epoch + 1, arrays_of(self.model.variables))
+            self.folder.checkpoints.save(epoch + 1, state_of(self.model))
             if no_better_for(self.patience, self.recorder.records):
                 self.model.stop_training = True
         for tracker in self.trackers:

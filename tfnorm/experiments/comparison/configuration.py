@@ -6,13 +6,24 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfnorm.experiments.settings import CLASSES, FINGERPRINT, given_data, settings_of
+from tfnorm.experiments.settings import (
+    CLASSES,
+    FINGERPRINT,
+    calls_of,
+    given_data,
+    note_on_calls,
+    settings_of,
+    shared_settings,
+)
 from tfnorm.text import DASH
 from tfnorm.training.runs import Run
 
 
 def configuration(groups: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
-    """Return what all specs share and what differs between them, and everything of the first run of each."""
+    """Return what was called, what all specs share and what differs, and everything of the first run of each."""
+    all_runs = [run for runs in groups.values() for run in runs]
+    calls = calls_of(all_runs)
+    recorded = all(run.config.get("call") for run in all_runs)
     first = {label: runs[0] for label, runs in groups.items()}
     settings = {label: _facts(run, list(first.values())) for label, run in first.items()}
     keys = list(dict.fromkeys(key for facts in settings.values() for key in facts))
@@ -26,14 +37,18 @@ def configuration(groups: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
             cells = [{"text": value, "odd": values.count(value) < most} for value in values]
             differing.append({"key": key, "cells": cells})
     return {
+        "calls": calls,
+        "note": note_on_calls(all_runs) if calls else "",
+        "settings": "" if recorded else _json(shared_settings([run.config for run in all_runs])),
         "labels": list(groups),
         "shared": shared,
         "differing": differing,
-        "files": [
-            {"label": label, "layers": _layers(run), "text": json.dumps(run.config, indent=1, ensure_ascii=False)}
-            for label, run in first.items()
-        ],
+        "files": [{"label": label, "layers": _layers(run), "text": _json(run.config)} for label, run in first.items()],
     }
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False)
 
 
 def _facts(run: Run, runs: Sequence[Run]) -> dict[str, str]:

@@ -1,43 +1,38 @@
-"""The tables of a comparison's page: results and differences."""
+"""The tables of a comparison: results, the dots above them, and differences."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tfnorm.errors import TfnormError
+from tfnorm.experiments.comparison.result import Result
+from tfnorm.experiments.rows import MEASURES, OF_A_RUN, interval_cell, run_measures, seeds_cell
 from tfnorm.experiments.statistics import Difference
 from tfnorm.norms import NORMS
-from tfnorm.reporting.html import Cell, Column, link
-from tfnorm.reporting.palette import Style
+from tfnorm.reporting.html import link
+from tfnorm.reporting.palette import styles
 from tfnorm.spec import parse
-from tfnorm.text import DASH, interval_text, number, p_text, signed, with_spread
+from tfnorm.table import Cell, Column, Table, cells_of
+from tfnorm.text import DASH, p_text, signed, with_spread
 from tfnorm.training.runs import Run
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 MOST_DOTS = 12
-
 # The accuracy stands beside the spec, where a phone shows it without scrolling.
+MEASURED = (
+    "last_accuracy", "balanced_accuracy", "interval", "seeds", "misclassified", "test_data_loss", "parameters",
+    "seconds", "images_per_second", "best_accuracy",
+)  # fmt: skip
 RESULT_COLUMNS = {
     "spec": Column("spec"),
-    "accuracy": Column("test accuracy %", True, "After the last epoch: mean ± standard deviation over seeds"),
-    "balanced": Column("balanced accuracy %", True, "Mean over the classes of the share that is recognized"),
-    "interval": Column("95 % interval", True, "Of the mean of the accuracy; sorted by its lower end"),
-    "diverged": Column("diverged", True, "Runs whose loss stopped being a number"),
-    "wrong": Column("wrong", True, "Misclassified test images, mean over seeds"),
-    "data loss": Column("data loss", True, "Test loss without the penalty, nats"),
-    "parameters": Column("para\u00admeters", True, "Trainable ones"),
-    "seconds": Column("seconds", True, "Of training, mean over seeds"),
-    "speed": Column("images/s", True, "In training, median"),
-    "best": Column("best epoch %", True, "Highest test accuracy of any epoch: chosen on the test set, it flatters"),
+    **{key: MEASURES[key] for key in MEASURED},
     "norm": Column("norm"),
     "penalized": Column("regular\u00adization", hint="The penalty on the weights, and its factor"),
-    "penalty": Column("penalty", True, "What the weights add to the loss"),
+    "penalty": MEASURES["penalty"],
 }
 
 
@@ -59,114 +54,70 @@ def norm_words(label: str) -> tuple[str, str]:
         **{variant.title: word == spec.variant for word, variant in NORMS[spec.kind].variants.items()},
         "standardized kernels": spec.weight_standardization,
     }
-    penalties = {"l1=": "L1 ", "l2=": "L2 ", "l2norm=": "L2 norm "}
-    parts = [part for part in label.split("+")[1:] if "=" in part]
-    said = [
-        f"{words}{part.removeprefix(mark)}"
-        for part in parts
-        for mark, words in penalties.items()
-        if part.startswith(mark)
-    ]
-    return ", ".join([name, *(words for words, given in marks.items() if given)]), ", ".join(said)
+    titles = {"l1": "L1", "l2": "L2", "l2norm": "L2 norm"}
+    parts = [part.split("=") for part in label.split("+")[1:] if "=" in part]
+    penalties = [f"{titles[key]} {factor}" for key, factor in parts if key in titles]
+    return ", ".join([name, *(words for words, given in marks.items() if given)]), ", ".join(penalties)
 
 
-def results(
-    table: pd.DataFrame,
-    groups: Mapping[str, Sequence[Run]],
-    rows: Sequence[Mapping[str, Any]],
-    look: Mapping[str, Style],
-    page: Path,
-    *,
-    balanced: bool = False,
-) -> dict[str, Any]:
-    """Return columns, rows and for each row the lines of its runs.
+def results(result: Result, folder: Path) -> Table:
+    """Return the table of specs, each with the lines of its runs.
 
     Args:
-        table: `Comparison.table`.
-        groups: Its runs by label.
-        rows: For each run, in their order, its history's numbers; see `run_cells`.
-        look: Colour of each label.
-        page: The folder of the page, for links.
-        balanced: Whether balanced accuracies have a column.
+        result: The runs.
+        folder: Where links start from.
     """
-    lines, records = iter(rows), _records(table)
-    # Some columns are there only if they say anything.
-    shown = [
-        key
-        for key in RESULT_COLUMNS
-        if (key != "diverged" or table["diverged"].any()) and (key != "balanced" or balanced)
-    ]
-    cells, details = [], []
-    for label, runs in groups.items():
-        row = _spec_cells(label, runs, records[label], look[label])
-        cells.append([row[key] for key in shown])
-        below = [run_cells(run, next(lines), page) for run in runs]
-        details.append([[line.get(key, Cell("")) for key in shown] for line in below])
-    return {"columns": [RESULT_COLUMNS[key] for key in shown], "rows": cells, "details": details}
+    columns = {key: column for key, column in RESULT_COLUMNS.items() if key != "balanced_accuracy" or result.unequal}
+    look, rows, details = styles(result.groups), [], []
+    for label, row in _records(result).items():
+        runs = result.groups[label]
+        norm, penalty = norm_words(runs[0].label)
+        rows.append(
+            {
+                **cells_of(columns, row),
+                "spec": Cell(label, colour=look[label].colour),
+                "interval": interval_cell(row),
+                "seeds": seeds_cell(row),
+                "norm": Cell(norm),
+                "penalized": Cell(penalty or DASH),
+            }
+        )
+        details.append([_run_cells(run, folder) for run in runs])
+    return Table(columns, rows, details)
 
 
-def _spec_cells(label: str, runs: Sequence[Run], row: Mapping[str, Any], look: Style) -> dict[str, Cell]:
-    """Return the line of one spec, by column."""
-    norm, penalty = norm_words(runs[0].label)
-    low, high = row["last_accuracy_low"], row["last_accuracy_high"]
-    return {
-        "spec": Cell(label, colour=look.colour),
-        "accuracy": Cell(with_spread(row["last_accuracy"], row["last_accuracy_std"]), float(row["last_accuracy"])),
-        "balanced": _cell(row["balanced_accuracy"]),
-        "interval": Cell(interval_text(low, high), float(low)),
-        "diverged": Cell(f"{row['diverged']:.0f} of {row['seeds']:.0f}", float(row["diverged"])),
-        "wrong": _cell(row["misclassified"], ",.0f" if len(runs) == 1 else ",.1f"),
-        "data loss": _cell(row["test_data_loss"], ".4f"),
-        "parameters": Cell(f"{row['parameters']:,.0f}", float(row["parameters"])),
-        "seconds": _cell(row["seconds"], ",.1f"),
-        "speed": _cell(row["images_per_second"], ",.0f"),
-        "best": Cell(with_spread(row["best_accuracy"], row["best_accuracy_std"]), float(row["best_accuracy"])),
-        "norm": Cell(norm),
-        "penalized": Cell(penalty or DASH),
-        "penalty": _cell(row["penalty"], ".4f"),
-    }
-
-
-def run_cells(run: Run, row: Mapping[str, Any], page: Path) -> dict[str, Cell]:
+def _run_cells(run: Run, folder: Path) -> dict[str, Cell]:
     """Return the line of one run by column, with a link to its folder and, if it has one, to its page on the web."""
-    web = run.record if run.record != str(run.path) else None
-    epoch = "" if row["best_epoch"] is None else f"epoch {row['best_epoch'] + 1}"
+    measures = run_measures(run)
+    del measures["parameters"]
+    cells = cells_of(OF_A_RUN, measures)
+    if measures["best_epoch"] is not None:
+        cells["best_accuracy"] = replace(cells["best_accuracy"], note=f"epoch {measures['best_epoch'] + 1}")
+    if run.record != str(run.path):
+        cells["norm"] = Cell("its record", href=link(run.record))
     return {
-        "spec": Cell(f"seed {run.seed}", href=link(os.path.relpath(run.path, page) + "/")),
-        "accuracy": _cell(row["last_accuracy"]),
-        "diverged": Cell("" if run.status == "finished" else run.status),
-        "wrong": _cell(math.nan if row["misclassified"] is None else row["misclassified"], ",.0f"),
-        "data loss": _cell(row["test_data_loss"], ".4f"),
-        "seconds": _cell(row["seconds"], ",.1f"),
-        "speed": _cell(row["images_per_second"], ",.0f"),
-        "best": Cell(number(row["best_accuracy"]), note=epoch),
-        "norm": Cell("its record" if web else "", href=link(web) if web else None),
-        "penalty": _cell(row["penalty"], ".4f"),
+        **cells,
+        "spec": Cell(f"seed {run.seed}", href=link(os.path.relpath(run.path, folder) + "/")),
+        "seeds": Cell("" if run.status == "finished" else run.status),
     }
 
 
-def _records(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return the rows of a table, label to column to value."""
-    return {
-        str(label): {str(key): value for key, value in row.items()} for label, row in table.to_dict("index").items()
-    }
+def _records(result: Result) -> dict[str, dict[str, Any]]:
+    """Return the rows of the table, label to column to value."""
+    records: Any = result.table.to_dict("index")
+    return records
 
 
-def _cell(value: float, pattern: str = ".2f") -> Cell:
-    return Cell(number(value, pattern), float(value))
-
-
-def dots(
-    table: pd.DataFrame, accuracies: Mapping[str, Mapping[int, float]], look: Mapping[str, Style]
-) -> dict[str, Any]:
+def dots(result: Result) -> dict[str, Any]:
     """Return where mean, interval and seeds of each label stand on a common scale, in percent of its width.
 
     Of more than 12 labels these are the best in the mean.
     """
     seeds = {
-        label: [value for value in values.values() if math.isfinite(value)] for label, values in accuracies.items()
+        label: [value for value in values.values() if math.isfinite(value)]
+        for label, values in result.accuracies.items()
     }
-    records = _records(table)
+    records, look = _records(result), styles(result.groups)
     if len(seeds) > MOST_DOTS:
         ranked = sorted(seeds, key=lambda label: -math.inf if not seeds[label] else records[label]["last_accuracy"])
         seeds = {label: seeds[label] for label in ranked[: -MOST_DOTS - 1 : -1]}
@@ -216,18 +167,19 @@ def matrix(labels: Sequence[str], pairs: Sequence[Difference]) -> list[dict[str,
             mean = sign * d.mean
             found[row, column] = {
                 "text": signed(mean),
-                "half": f"± {d.half_width:.2f}"
-                if math.isfinite(d.half_width)
-                else "one seed"
-                if d.seeds
-                else "no seed",
+                "half": f"± {d.half_width:.2f}" if d.seeds > 1 else "one seed" if d.seeds else "no seed",
                 "p": f"p {p_text(d.p_adjusted)}" if math.isfinite(d.p_adjusted) else "",
-                "said": ("better," if mean > 0 else "worse,")
-                if d.is_real()
-                else ("some diverged," if d.is_significant() else "not shown,")
-                if d.seeds > 1
-                else "",
+                "outcome": _outcome(d, mean),
                 "side": "above" if mean > 0 else "below",
                 "depth": round(10 + 45 * abs(mean) / largest) if d.is_real() else 0,
             }
     return [{"label": row, "cells": [found.get((row, column)) for column in labels]} for row in labels]
+
+
+def _outcome(d: Difference, mean: float) -> str:
+    """Return what a cell of `matrix` says of a difference, seen from the side that has this mean."""
+    if d.is_real():
+        return "better," if mean > 0 else "worse,"
+    if d.is_significant():
+        return "some diverged,"
+    return "not shown," if d.seeds > 1 else ""

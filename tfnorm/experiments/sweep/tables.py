@@ -1,184 +1,150 @@
-"""The tables on the page of a sweep."""
+"""The tables of a sweep."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tfnorm.experiments.rows import MEASURES, OF_A_RUN, interval_cell, run_measures, seeds_cell
 from tfnorm.experiments.statistics import Difference
 from tfnorm.experiments.sweep.best import Best
-from tfnorm.experiments.sweep.rows import SHORT, Ended, Row, interval
-from tfnorm.text import DASH, interval_text, number, p_text, signed
+from tfnorm.experiments.sweep.combination import SHORT, Combination
+from tfnorm.experiments.sweep.result import SweepResult
+from tfnorm.reporting.html import link
+from tfnorm.reporting.pictures.heat import tick
+from tfnorm.table import Cell, Column, Table, cells_of
+from tfnorm.text import DASH, p_text, signed
+from tfnorm.training.runs import Run
 
-if TYPE_CHECKING:
-    from tfnorm.experiments.sweep.result import Sweep
-    from tfnorm.reporting.html import Cell, Column
-
-# What the table says of a combination: key, heading, digits, explanation.
-MEASURES = (
-    ("last_accuracy", "test accuracy, %", 2, "After the last epoch; mean ± standard deviation over seeds"),
-    ("best_accuracy", "best epoch, %", 2, "Chosen on the images it is measured on, so that it flatters"),
-    ("gap", "gap, points", 2, "Training minus test accuracy after the last epoch"),
-    ("test_data_loss", "test loss", 4, "Cross-entropy without penalty after the last epoch, in nats"),
-    ("misclassified", "wrong", 1, "Misclassified test images"),
-    ("parameters", "parameters", 0, "Trainable ones"),
-    ("seconds", "seconds", 1, "A run, all of its epochs"),
-)
+PAIR_COLUMNS = {
+    "first": Column("first"),
+    "second": Column("second"),
+    "mean": Column("first minus second, points", "", "Mean over the seeds that both have, with its 95 % interval"),
+    "p": Column("p", "", "Student's paired test, corrected over all pairs (Holm)"),
+    "outcome": Column("what it says"),
+}
 
 
 class Tables:
-    """Makes the rows of tables.
+    """Makes the tables of a page.
 
     Args:
         sweep: The sweep.
-        axes: Its axes.
-        colours: Of each norm.
-        folder: Where links start from.
+        axes: The axes that have several values.
+        colours: The colour of each norm.
+        folder: Where links start.
     """
 
-    def __init__(self, sweep: Sweep, axes: Sequence[str], colours: Mapping[str, str], folder: Path) -> None:
-        self.sweep, self.axes, self.colours, self.folder = sweep, axes, colours, folder
-
-    def of_all(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Return the table of combinations, each with its seeds."""
-        from tfnorm.reporting.html import Cell, Column
-
-        measures = [Column(self._name(title), True, self._name(hint)) for _, title, _, hint in MEASURES]
-        norm, *others = self._axis_columns(rows)
-        # The accuracy stands beside the norm, where a phone shows it without scrolling.
-        columns = [norm, measures[0], *others, *measures[1:], Column("seeds", True, "Finished; unfold a row for each")]
-        cells, details = [], []
-        for row in rows:
-            seeds = len(row.ended)
-            lost = sum(each.run.status == "diverged" for each in row.ended)
-            missing = row.combination.planned - seeds
-            note = ", ".join([f"{lost} diverged"] * bool(lost) + [f"{missing} missing"] * bool(missing))
-            numbers = [_number(row.measures, key, digits) for key, _, digits, _ in MEASURES]
-            norm_cell, *values = self._axis_cells(row)
-            cells.append([norm_cell, numbers[0], *values, *numbers[1:], Cell(str(seeds), seeds, note)])
-            details.append([self._seed(each) for each in row.ended])
-        data = [
-            {"norm": row.values["norm"], "text": f"{label} {row.folder}".lower(), "label": label}
-            for row in rows
-            for label in [row.combination.label]
-        ]
-        return {"columns": columns, "rows": cells, "details": details, "data": data}
-
-    def of_best(self, best: Best, rows: Sequence[Row]) -> dict[str, Any]:
-        """Return the table of the best combination of each norm."""
-        from tfnorm.reporting.html import Cell, Column
-
-        unequal = any(c.learned is not None and c.learned.unequal for c in best.chosen)
-        balanced = Column("balanced accuracy, %", True, "Mean over the classes of the share that is recognized")
-        norm, *others = self._axis_columns(rows)
-        columns = [
-            norm,
-            Column(self._name(MEASURES[0][1]), True, MEASURES[0][3]),
-            *([balanced] if unequal else []),
-            *others,
-            Column("95 % interval", True, "Of the mean over seeds"),
-            Column("seeds", True, "That ended with an accuracy"),
-            Column("best of", True, "How many combinations of this norm it was chosen from"),
-        ]
-        cells = []
-        for combination in best.chosen:
-            # Labels may be alike: values are written with a dozen digits.
-            row = next(row for row in rows if row.combination is combination)
-            among = best.among[combination.norm]
-            low, high = interval(row)
-            said = interval_text(low, high, " to ") if math.isfinite(low) else "one seed"
-            beyond = row.measures["last_accuracy_low"] < low or row.measures["last_accuracy_high"] > high
-            seeds = len(combination.finite)
-            share = combination.learned.balanced if combination.learned else math.nan
-            norm_cell, *values = self._axis_cells(row)
-            cells.append(
-                [
-                    norm_cell,
-                    _number(row.measures, "last_accuracy", 2),
-                    *([Cell(number(share), share)] if unequal else []),
-                    *values,
-                    Cell(said, low, "cut at 0 or 100" if beyond else ""),
-                    Cell(str(seeds), seeds),
-                    Cell(str(among), among),
-                ]
+    def __init__(self, sweep: SweepResult, axes: Sequence[str], colours: Mapping[str, str], folder: Path) -> None:
+        self.sweep, self.colours, self.folder = sweep, colours, folder
+        self.axes = {
+            axis: Column(
+                SHORT.get(axis, axis), "" if all(_is_number(each.values[axis]) for each in sweep.combinations) else None
             )
-        return {"columns": columns, "rows": cells}
+            for axis in axes
+        }
 
-    def _name(self, text: str) -> str:
-        return text.replace("test", self.sweep.images)
+    def of_all(self, combinations: Sequence[Combination]) -> Table:
+        """Return the table of combinations, each with its seeds."""
+        # The accuracy is beside the norm, where a phone shows it without scrolling.
+        measures = ("best_accuracy", "gap", "test_data_loss", "misclassified", "parameters", "seconds", "seeds")
+        columns = {
+            "norm": self.axes["norm"],
+            **self._measures("last_accuracy"),
+            **self.axes,
+            **self._measures(*measures),
+        }
+        return Table(
+            columns,
+            [self._cells(columns, each) for each in combinations],
+            [[self._seed(columns, run) for run in each.runs] for each in combinations],
+            [
+                {"norm": each.norm, "text": f"{each.label} {each.folder.as_posix()}".lower(), "label": each.label}
+                for each in combinations
+            ],
+        )
 
-    def _axis_columns(self, rows: Sequence[Row]) -> list[Column]:
-        from tfnorm.reporting.html import Column
+    def of_best(self, best: Best) -> Table:
+        """Return the table of the best combination of each norm."""
+        unequal = any(each.learned is not None and each.learned.unequal for each in best.chosen)
+        columns = {
+            "norm": self.axes["norm"],
+            **self._measures("last_accuracy", *["balanced_accuracy"] * unequal),
+            **self.axes,
+            **self._measures("interval", "seeds"),
+            "among": Column("best of", "", "How many combinations of this norm it was chosen from"),
+        }
+        rows = []
+        for each in best.chosen:
+            seeds, among = len(each.finite), best.among[each.norm]
+            rows.append(
+                {
+                    **self._cells(columns, each),
+                    "balanced_accuracy": MEASURES["balanced_accuracy"].cell(each.learned and each.learned.balanced),
+                    "interval": interval_cell(each.measures),
+                    "seeds": Cell(str(seeds), seeds),
+                    "among": Cell(str(among), among),
+                }
+            )
+        return Table(columns, rows)
 
-        return [
-            Column(SHORT.get(key, key), all(isinstance(row.values[key], int | float | None) for row in rows))
-            for key in self.axes
-        ]
+    def _measures(self, *keys: str) -> dict[str, Column]:
+        """Return the columns of measures, which name the images that were evaluated on."""
+        images = self.sweep.images
+        return {
+            key: replace(column, title=column.title.replace("test", images), hint=column.hint.replace("test", images))
+            for key, column in ((key, MEASURES[key]) for key in keys)
+        }
 
-    def _axis_cells(self, row: Row) -> list[Cell]:
-        """Return the values of the axes, the norm with a link to the folder of the combination."""
-        from tfnorm.reporting.html import Cell
-        from tfnorm.reporting.pictures.heat import tick
+    def _cells(self, columns: Mapping[str, Column], each: Combination) -> dict[str, Cell]:
+        """Return the cells of a combination, the norm with a link to its folder."""
+        axes = {
+            axis: Cell(tick(value), float(value))
+            if _is_number(value) and value is not None
+            else Cell(DASH if value is None else str(value))
+            for axis, value in each.values.items()
+        }
+        norm = Cell(each.norm, href=self._link(self.sweep.path / each.folder), colour=self.colours[each.norm])
+        seeds = seeds_cell(each.measures, each.planned)
+        return {**cells_of(columns, each.measures), "seeds": seeds, **axes, "norm": norm}
 
-        cells = []
-        for key in self.axes:
-            value = row.values[key]
-            if key == "norm":
-                cells.append(Cell(value, href=self._link(self.sweep.path / row.folder), colour=self.colours[value]))
-            elif isinstance(value, int | float):
-                cells.append(Cell(tick(value), float(value)))
-            else:
-                cells.append(Cell(DASH if value is None else str(value)))
-        return cells
-
-    def _seed(self, each: Ended) -> list[Cell]:
+    def _seed(self, columns: Mapping[str, Column], run: Run) -> dict[str, Cell]:
         """Return the row of one run, whose first cell links to its record."""
-        from tfnorm.reporting.html import Cell, link
-
-        tracked = each.run.record.startswith(("https://", "http://"))
-        address = link(each.run.record) if tracked else self._link(each.run.path)
-        numbers = [
-            _number(each.measures, key, 0 if key == "misclassified" else digits) for key, _, digits, _ in MEASURES
-        ]
-        first = Cell(f"seed {each.run.seed}", each.run.seed, note="tracked" if tracked else "", href=address)
-        return [first, numbers[0], *(Cell("") for _ in self.axes[1:]), *numbers[1:], Cell(each.run.status)]
+        tracked = run.record.startswith(("https://", "http://"))
+        address = link(run.record) if tracked else self._link(run.path)
+        return {
+            **cells_of({key: OF_A_RUN[key] for key in columns if key in OF_A_RUN}, run_measures(run)),
+            "norm": Cell(f"seed {run.seed}", run.seed, note="tracked" if tracked else "", href=address),
+            "seeds": Cell(run.status),
+        }
 
     def _link(self, path: Path) -> str | None:
-        from tfnorm.reporting.html import link
-
         return link(os.path.relpath(path, self.folder))
 
 
-def _number(measures: Mapping[str, Any], key: str, digits: int) -> Cell:
-    from tfnorm.reporting.html import Cell
-
-    # A run that diverged has None for what it did not come to.
-    value, std = (math.nan if (found := measures.get(name)) is None else float(found) for name in (key, f"{key}_std"))
-    if not math.isfinite(value):
-        return Cell(DASH, value)
-    return Cell(f"{value:,.{digits}f}", value, note=f"± {std:.{digits}f}" if math.isfinite(std) else "")
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | None)
 
 
-def pair_table(pairs: Sequence[Difference]) -> dict[str, Any]:
+def pair_table(pairs: Sequence[Difference]) -> Table:
     """Return the table of the differences between the best of each norm."""
-    from tfnorm.reporting.html import Cell, Column
-
-    columns = [
-        Column("first"),
-        Column("second"),
-        Column("first minus second, points", True, "Mean over the seeds that both have, with its 95 % interval"),
-        Column("p", True, "Student's paired test, corrected over all pairs (Holm)"),
-        Column("what it says"),
-    ]
     rows = []
     for pair in pairs:
         several = math.isfinite(pair.p_adjusted)
-        said = f"{pair.better} is better" if pair.is_real() else "no difference shown" if several else "cannot be told"
+        outcome = "no difference shown" if several else "cannot be told"
         width = f"± {pair.half_width:.2f}" if several else "one seed" if math.isfinite(pair.mean) else ""
         p = p_text(pair.p_adjusted).removeprefix("= ") if several else DASH
-        rows.append([Cell(pair.first), Cell(pair.second), Cell(signed(pair.mean), pair.mean, width)])
-        rows[-1] += [Cell(p, pair.p_adjusted), Cell(said)]
-    return {"columns": columns, "rows": rows}
+        rows.append(
+            {
+                "first": Cell(pair.first),
+                "second": Cell(pair.second),
+                "mean": Cell(signed(pair.mean), pair.mean, width),
+                "p": Cell(p, pair.p_adjusted),
+                "outcome": Cell(f"{pair.better} is better" if pair.is_real() else outcome),
+            }
+        )
+    return Table(PAIR_COLUMNS, rows)

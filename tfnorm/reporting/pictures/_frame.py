@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from tfnorm.files import DOTS_PER_INCH, check_picture_path, save_figure
 from tfnorm.reporting.palette import styles
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 PathLike = str | os.PathLike[str]
 
@@ -30,8 +31,6 @@ def open_axes(ax: Axes | None, path: PathLike | None, height: float = 4.5, *, la
     Raises:
         DataError: If the file type is unknown.
     """
-    from matplotlib.figure import Figure
-
     if path is not None:
         check_picture_path(path)
     if ax is not None:
@@ -69,8 +68,6 @@ def set_frame(ax: Axes, grid: str = "both") -> None:
 
 def set_epochs(ax: Axes, curves: pd.DataFrame) -> None:
     """Make the horizontal axis that of the curves' epochs; say so if there is no curve."""
-    from matplotlib.ticker import MaxNLocator
-
     first, last = (int(curves["epoch"].min()), int(curves["epoch"].max())) if len(curves) else (1, 1)
     pad = 0.5 if last == first else max(0.02 * (last - first), 0.1)
     ax.set_xlim(first - pad, last + pad)
@@ -114,8 +111,6 @@ def draw_legend(ax: Axes, handles: Sequence[Any], names: Sequence[str], *, colum
 
 def draw_legend_of(ax: Axes, names: Mapping[str, str]) -> None:
     """Write a legend of labels, each with its colour and marker; ``names`` says how each is called there."""
-    from matplotlib.lines import Line2D
-
     look = styles(names)
     handles = [Line2D([], [], color=look[k].colour, marker=look[k].marker, markersize=7, linewidth=2) for k in names]
     called = list(names.values())
@@ -140,21 +135,21 @@ def shortened(name: str, longest: int = LONGEST_NAME) -> str:
     return name if len(name) <= longest else name[: longest - 1].rstrip() + "…"
 
 
-def said(number: float, digits: int = 1) -> str:
+def format_mean(number: float, digits: int = 1) -> str:
     """Return a mean over seeds as it is written in a picture: whole numbers without digits.
 
     Example:
-        >>> said(3.0), said(3.25), said(12.5)
+        >>> format_mean(3.0), format_mean(3.25), format_mean(12.5)
         ('3', '3.2', '12.5')
     """
     return f"{number:,.0f}" if abs(number - round(number)) < 1e-9 else f"{number:,.{digits}f}"
 
 
-def seeds_words(counts: Sequence[int]) -> str:
+def format_seeds(counts: Sequence[int]) -> str:
     """Return over how many seeds a mean is, in words.
 
     Example:
-        >>> seeds_words([3, 3]), seeds_words([2, 3]), seeds_words([1])
+        >>> format_seeds([3, 3]), format_seeds([2, 3]), format_seeds([1])
         ('mean of 3 seeds', 'mean of 2 to 3 seeds', 'one seed')
     """
     fewest, most = min(counts), max(counts)
@@ -163,11 +158,11 @@ def seeds_words(counts: Sequence[int]) -> str:
     return f"mean of {most} seeds" if fewest == most else f"mean of {fewest} to {most} seeds"
 
 
-def divergence(seeds: int, diverged: int) -> str:
+def divergence_note(seeds: int, diverged: int) -> str:
     """Return a remark for the legend if training diverged.
 
     Example:
-        >>> divergence(3, 0), divergence(3, 1), divergence(1, 1)
+        >>> divergence_note(3, 0), divergence_note(3, 1), divergence_note(1, 1)
         ('', ' (1 of 3 seeds diverged)', ' (diverged)')
     """
     if not diverged:

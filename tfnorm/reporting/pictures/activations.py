@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tfnorm.errors import RunError, unknown
 from tfnorm.files import DOTS_PER_INCH, check_picture_path, in_plain_style, save_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Records = Sequence[Mapping[str, Any]] | pd.DataFrame
 
@@ -99,10 +99,6 @@ def plot_activations(
         RunError: See `activations_data`.
         DataError: If the file type is unknown.
     """
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
     if path is not None:
         check_picture_path(path)
     data = activations_data(records, layers)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from tfnorm.errors import RunError, unknown
 from tfnorm.files import in_plain_style
@@ -16,17 +19,13 @@ from tfnorm.reporting.pictures._frame import (
     PathLike,
     draw_legend_of,
     finish,
+    format_seeds,
     height_with_legend,
     open_axes,
-    seeds_words,
     set_frame,
     set_heading,
 )
 from tfnorm.spec import parse
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # What an axis is called below the plot.
 NAMES = {
@@ -66,7 +65,7 @@ def axis_data(table: pd.DataFrame, x: str, others: Sequence[str] = ()) -> AxisDa
     """Return the accuracy after the last epoch against an axis of a sweep.
 
     Args:
-        table: As of `tfnorm.experiments.sweep.result.Sweep`: norm, the axis, last_accuracy, last_accuracy_low,
+        table: As of `tfnorm.Sweep`: norm, the axis, last_accuracy, last_accuracy_low,
             last_accuracy_high, seeds and, where some may have diverged, diverged.
         x: A column of numbers, or "groups", which is read from specs such as gn:4.
         others: Further columns that tell curves apart.
@@ -146,13 +145,11 @@ def plot_axis(
     Returns:
         The figure.
     """
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
     data = axis_data(table, x, others)
     points = data.points
     labels = list(points["label"].unique())
     name = NAMES.get(x, x)
-    note = seeds_words(list(points["seeds"]))
+    note = format_seeds(list(points["seeds"]))
     note += "; bands: 95 % interval of the mean" if points["seeds"].max() > 1 else ", no ranking justified"
     if data.diverged:
         note += f"; without {data.diverged} {'run' if data.diverged == 1 else 'runs'} that diverged"

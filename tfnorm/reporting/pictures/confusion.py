@@ -6,9 +6,13 @@ import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from tfnorm.errors import RunError
 from tfnorm.files import in_plain_style
@@ -17,20 +21,15 @@ from tfnorm.reporting.pictures._frame import (
     NOTE_COLOUR,
     PathLike,
     finish,
+    format_mean,
+    format_seeds,
     open_axes,
-    said,
-    seeds_words,
     set_figure_heading,
     set_heading,
     shortened,
     write_in_the_middle,
 )
 from tfnorm.reporting.pictures._predictions import Logits, predicted_classes
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
 
 # Up to so many classes a cell has room for its number, and up to so many two matrices stand side by side with it.
 NUMBERED, BESIDE = 20, 12
@@ -135,7 +134,7 @@ def plot_confusion(
             f"`ax` has room for one confusion matrix. Received: {len(data.counts)} labels. "
             "Pass the logits of one, or leave `ax` out."
         )
-    note = f"images, {seeds_words([count for count in data.seeds.values() if count] or [0])}; grey: correct"
+    note = f"images, {format_seeds([count for count in data.seeds.values() if count] or [0])}; grey: correct"
     if any(data.left_out.values()):
         note += "; without images whose logits are not numbers"
     shown = list(data.counts)[:MOST_MATRICES]
@@ -183,7 +182,7 @@ def _title(data: ConfusionData, label: str) -> str:
     counts, names = data.counts[label], data.class_names
     if not data.seeds[label]:
         return f"{shortened(label)}: diverged"
-    title = f"{shortened(label)}: {said(counts.sum() - counts.trace())} of {said(counts.sum())} wrong"
+    title = f"{shortened(label)}: {format_mean(counts.sum() - counts.trace())} of {format_mean(counts.sum())} wrong"
     title = textwrap.fill(title, TITLE_COLUMNS)
     if len(names) > NUMBERED:
         names = _short_names(names)
@@ -191,7 +190,7 @@ def _title(data: ConfusionData, label: str) -> str:
         worst = [divmod(int(place), len(names)) for place in np.argsort(-wrong, axis=None, kind="stable")[:COMMONEST]]
         for true, taken in worst:
             if wrong[true, taken]:
-                title += f"\n{names[true]} as {names[taken]}: {said(wrong[true, taken])}"
+                title += f"\n{names[true]} as {names[taken]}: {format_mean(wrong[true, taken])}"
     return title
 
 
@@ -211,9 +210,6 @@ def _short_names(names: Sequence[str]) -> list[str]:
 
 def _draw_matrix(ax: Axes, data: ConfusionData, label: str, worst: float) -> AxesImage:
     """Draw one matrix, its scale ending at ``worst`` percent."""
-    from matplotlib import colormaps
-    from matplotlib.colors import ListedColormap, PowerNorm
-
     counts, classes = data.counts[label], len(data.class_names)
     shares = _shares(counts)
     scale, norm = colormaps["magma_r"].resampled(STEPS), PowerNorm(0.5, 0.0, worst)
@@ -236,7 +232,7 @@ def _draw_matrix(ax: Axes, data: ConfusionData, label: str, worst: float) -> Axe
         dark = norm(shares[true, taken]) > DARK
         colour = NOTE_COLOUR if true == taken else "white" if dark else "black"
         number = counts[true, taken]
-        text = said(number) if number < 100 else f"{number:.0f}"
+        text = format_mean(number) if number < 100 else f"{number:.0f}"
         cell = ax.text(taken, true, text, ha="center", va="center", fontsize=7, color=colour, parse_math=False)
         cell.set_in_layout(False)
     return image

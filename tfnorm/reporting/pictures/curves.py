@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from tfnorm.files import in_plain_style
 from tfnorm.reporting.palette import styles
 from tfnorm.reporting.pictures._frame import (
     PathLike,
-    divergence,
+    divergence_note,
     draw_legend_of,
     finish,
+    format_seeds,
     height_with_legend,
     open_axes,
-    seeds_words,
     set_epochs,
     set_frame,
     set_heading,
 )
 from tfnorm.reporting.pictures._histories import Frames, Histories, checked, count_seeds, one_table, over_seeds
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 DECADES_FOR_LOG = 1.5
 # The share of each curve's epochs, its worst, that may lie below the accuracy axis if that doubles the scale.
@@ -176,7 +175,7 @@ def plot_loss(
         DataError: If the file type is unknown.
     """
     data = loss_data(histories)
-    names = {label: label + divergence(data.seeds[label], data.diverged[label]) for label in data.seeds}
+    names = {label: label + divergence_note(data.seeds[label], data.diverged[label]) for label in data.seeds}
     ax = open_axes(ax, path, height_with_legend(names))
     set_heading(ax, title or f"Loss on training and {images} images", _explain(data, images))
     _draw_curves(ax, data.curves, list(data.seeds))
@@ -222,7 +221,7 @@ def plot_accuracy(
     for label, epoch, accuracy in data.best.itertuples():
         below = ", below the axis" if accuracy < low else ""
         names[label] += f" — best {accuracy:.2f} % at epoch {epoch}{below}"
-    names = {label: name + divergence(data.seeds[label], data.diverged[label]) for label, name in names.items()}
+    names = {label: name + divergence_note(data.seeds[label], data.diverged[label]) for label, name in names.items()}
     note = _explain(data, images)
     if len(data.curves) and (data.curves["mean"] < low).any():
         note += f"; below {low:.0f} % cut off" if high - low > 5 else f"; below {low:.1f} % cut off"
@@ -247,7 +246,7 @@ def _explain(data: LossData | AccuracyData, images: str) -> str:
     test, train = ("filled", "hollow") if data.curves["epoch"].nunique() == 1 else ("solid", "dashed")
     parts = [text for name, text in (("test", f"{test}: {images}"), ("train", f"{train}: training")) if name in sets]
     if max(data.seeds.values()) > 1:
-        parts.append(seeds_words(list(data.seeds.values())))
+        parts.append(format_seeds(list(data.seeds.values())))
         if "test" in sets:
             parts.append(f"bands: {images}, min to max")
     return "; ".join(parts)
@@ -273,8 +272,6 @@ def _draw_curves(ax: Axes, curves: pd.DataFrame, labels: Sequence[str]) -> None:
 
 def _set_log(ax: Axes, values: pd.Series) -> None:
     """Make the vertical axis logarithmic, with ticks at 1, 2 and 5 if it spans few decades."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
     ax.set_yscale("log")
     decades = np.log10(values.max() / values.min())
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 3 else (1,), numticks=12))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from tfnorm.errors import RunError
 from tfnorm.files import in_plain_style
@@ -23,68 +24,31 @@ from tfnorm.reporting.pictures._frame import (
 )
 from tfnorm.text import p_text, signed
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 # How many pairs are drawn.
 MOST_PAIRS = 66
 # An interval from two seeds may be wider than all that is worth seeing: how often the usual one the axis goes beyond
 # the means at most.
 WIDEST = 2.5
-COLUMNS = ["first", "second", "mean", "half_width", "low", "high", "p_adjusted", "real"]
 
 
-class Pair(Protocol):
-    """A difference, such as a `tfnorm.experiments.statistics.Difference`."""
-
-    @property
-    def first(self) -> str:
-        """A label."""
-
-    @property
-    def second(self) -> str:
-        """Another."""
-
-    @property
-    def mean(self) -> float:
-        """First minus second, in points."""
-
-    @property
-    def half_width(self) -> float:
-        """Of the 95 % interval around it; NaN for one seed."""
-
-    @property
-    def p_adjusted(self) -> float:
-        """The p value, corrected for the number of pairs; NaN for one seed."""
-
-    def is_real(self) -> bool:
-        """Return whether that is under 5 %."""
-
-
-def differences_data(pairs: Sequence[Pair]) -> pd.DataFrame:
-    """Return one row a pair, in the order given.
+def differences_data(differences: pd.DataFrame) -> pd.DataFrame:
+    """Return the differences with the ends of their intervals.
 
     Args:
-        pairs: What `tfnorm.experiments.statistics.paired_differences` returns.
+        differences: One row a pair of labels, as `tfnorm.Comparison.differences` has them: ``first``, ``second``,
+            ``mean`` (first minus second, in points), ``half_width`` of the 95 % interval, ``p_adjusted`` (both NaN for
+            one seed) and ``real``, whether the difference is shown.
 
     Returns:
-        Columns ``first``, ``second``, ``mean`` (first minus second, in points), ``half_width``, ``low`` and ``high``
-        (95 % interval, NaN for one seed), ``p_adjusted``, ``real`` (whether that is under 5 %).
+        The same rows in the same order, with ``low`` and ``high``, the ends of the interval.
     """
-    rows = [
-        (
-            *(pair.first, pair.second, pair.mean, pair.half_width),
-            *(pair.mean - pair.half_width, pair.mean + pair.half_width, pair.p_adjusted, pair.is_real()),
-        )
-        for pair in pairs
-    ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    ends = {end: differences["mean"] + sign * differences["half_width"] for end, sign in (("low", -1), ("high", 1))}
+    return differences.reset_index(drop=True).assign(**ends)
 
 
 @in_plain_style
 def plot_differences(
-    pairs: Sequence[Pair],
+    differences: pd.DataFrame,
     *,
     title: str | None = None,
     images: str = "test",
@@ -94,15 +58,15 @@ def plot_differences(
     """Draw the difference of every pair with its 95 % interval, a row a pair.
 
     A real difference, under 5 % after the correction for all pairs, is a filled point in the colour of the better one
-    with bold words beside it; others are hollow and grey. Of more than 66 pairs, those of 12 models, the 66 with the
-    smallest p values are drawn.
+    with bold words beside it; others are hollow and grey. Where there are more than 66 pairs, those of 12 models, the
+    66 with the smallest p values are drawn.
 
     Args:
-        pairs: See `differences_data`.
-        title: Title of the plot.
-        images: Word for those that were evaluated on, "held-out" if they are not the test set.
-        ax: Where to draw; by default a new figure 8 inches wide, as high as the pairs need.
-        path: Where to write the picture (.png, .svg or .pdf), or None.
+        differences: One row a pair of labels, as `tfnorm.Comparison.differences` has them; see `differences_data`.
+        title: The title of the plot. By default it names what is drawn.
+        images: The word for the images that were evaluated on. Defaults to "test".
+        ax: The axes to draw in. By default a new figure 8 inches wide, as high as the pairs need.
+        path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
     Returns:
         The figure.
@@ -111,7 +75,7 @@ def plot_differences(
         RunError: If there is no pair.
         DataError: If the file type is unknown.
     """
-    data = differences_data(pairs)
+    data = differences_data(differences)
     if data.empty:
         raise RunError("There is no pair to draw. Compare at least two specs.")
     note, look = _explain(data), styles([*data["first"], *data["second"]])

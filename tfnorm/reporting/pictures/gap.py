@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from tfnorm.files import in_plain_style
 from tfnorm.reporting.palette import styles
 from tfnorm.reporting.pictures._frame import (
     PathLike,
-    divergence,
+    divergence_note,
     draw_legend_of,
     finish,
+    format_seeds,
     height_with_legend,
     open_axes,
-    seeds_words,
     set_epochs,
     set_frame,
     set_heading,
 )
 from tfnorm.reporting.pictures._histories import Histories, checked, count_seeds, diverged, one_table, over_seeds
 from tfnorm.text import signed
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # The share of the epochs, the first, that may lie beyond the axis if that doubles the scale.
 HIDDEN_SHARE = 1 / 3
@@ -128,9 +125,9 @@ def plot_gap(
     for label, mean, std in data.last.itertuples():
         spread = "" if pd.isna(std) else f" ± {std:.2f}"
         names[label] = label if pd.isna(mean) else f"{label} — last {signed(mean)}{spread}"
-        names[label] += divergence(data.seeds[label], data.diverged[label])
+        names[label] += divergence_note(data.seeds[label], data.diverged[label])
     low, high = data.limits
-    parts = [seeds_words(list(data.seeds.values()))]
+    parts = [format_seeds(list(data.seeds.values()))]
     if max(data.seeds.values()) > 1:
         parts.append("bands: min to max")
     if len(data.curves) and ((data.curves["mean"] < low) | (data.curves["mean"] > high)).any():

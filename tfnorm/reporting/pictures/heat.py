@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from tfnorm.errors import RunError, unknown
 from tfnorm.files import in_plain_style
 from tfnorm.reporting.pictures._frame import PathLike, finish, open_axes, set_heading
 from tfnorm.reporting.pictures.axis import NAMES
 from tfnorm.spec import FACTORS, format, parse
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # What can be drawn: its name, whether more is better, and its digits after the point.
 VALUES = {
@@ -187,9 +188,6 @@ def plot_heat(
     Returns:
         The figure.
     """
-    from matplotlib import colormaps
-    from matplotlib.colors import Normalize
-
     data = heat_data(table, x, y, value)
     name, more_is_better, digits = VALUES[value]
     ax = open_axes(ax, path, max(2.6, 1.7 + 0.55 * len(data.ys)))
@@ -220,8 +218,6 @@ def _write_cell(
     ax: Axes, cell: dict[str, Any], place: tuple[int, int], colour: Sequence[float], digits: int, *, size: int
 ) -> None:
     """Write the number of a cell, or hatch it and write why there is none."""
-    from matplotlib.patches import Rectangle
-
     if cell["state"] != "finished":
         box = Rectangle(
             (place[0] - 0.5, place[1] - 0.5), 1, 1, facecolor="#f4f4f4", edgecolor="#cccccc", hatch="////", linewidth=0

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from tfnorm.errors import RunError
 from tfnorm.files import in_plain_style
@@ -16,18 +17,14 @@ from tfnorm.reporting.palette import Style, styles
 from tfnorm.reporting.pictures._frame import (
     PathLike,
     finish,
+    format_mean,
+    format_seeds,
     open_axes,
-    said,
-    seeds_words,
     set_heading,
     shortened,
     write_in_the_middle,
 )
 from tfnorm.reporting.pictures._predictions import Logits, predicted_classes
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # How many sets are drawn, the largest.
 MOST_SETS = 20
@@ -167,10 +164,10 @@ def plot_overlap(
 
 def _explain(data: OverlapData, images: str) -> str:
     """Return the line under the title: what the numbers are, and what is left out."""
-    parts = [f"{images} images, {seeds_words([data.seeds])}"]
+    parts = [f"{images} images, {format_seeds([data.seeds])}"]
     rest = data.sets["images"][MOST_SETS:]
     if len(rest):
-        parts.append(f"{len(rest)} smaller sets of {said(rest.sum())} images not drawn")
+        parts.append(f"{len(rest)} smaller sets of {format_mean(rest.sum())} images not drawn")
     if data.left_out:
         parts.append(f"without {', '.join(map(shortened, data.left_out))}: diverged")
     if data.diverged:
@@ -187,7 +184,7 @@ def _draw_bars(ax: Axes, sets: pd.DataFrame, look: Mapping[str, Style], models: 
     ]
     drawn = ax.bar(range(len(sets)), sets["images"], width=0.7, color=colours)
     upright = {} if len(sets) <= LEVEL_NUMBERS else {"rotation": 90}
-    ax.bar_label(drawn, [said(number) for number in sets["images"]], fontsize=8, padding=2, **upright)
+    ax.bar_label(drawn, [format_mean(number) for number in sets["images"]], fontsize=8, padding=2, **upright)
     ax.set_ylabel("images wrong under\nexactly these models", fontsize=10)
     ax.set_xlim(-0.6, len(sets) - 0.4)
     ax.set_xticks([])
@@ -201,7 +198,7 @@ def _draw_totals(ax: Axes, totals: pd.Series, look: Mapping[str, Style]) -> None
     ax.barh(range(len(totals)), totals, height=0.6, color=[look[label].colour for label in totals.index])
     for row, number in enumerate(totals):
         ax.annotate(
-            said(number), (number, row), (-3, 0), textcoords="offset points", ha="right", va="center", fontsize=9
+            format_mean(number), (number, row), (-3, 0), textcoords="offset points", ha="right", va="center", fontsize=9
         )
     ax.set_ylim(len(totals) - 0.5, -0.5)
     ax.set_xlim(1.35 * max(float(totals.max()), 1.0), 0)

@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps, patheffects
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
 
 from tfnorm.analysis import Layers, Row, receptive_field
 from tfnorm.errors import DataError
@@ -17,8 +22,6 @@ from tfnorm.reporting.pictures._frame import PathLike, draw_legend, finish, open
 
 if TYPE_CHECKING:
     import keras
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 MOST = 6
 # How many times the image's side the picture shows at most.
@@ -128,9 +131,6 @@ def plot_receptive_field(
     Example:
         >>> figure = plot_receptive_field(tfnorm.build("cifar_plain"), path=folder / "fields.png")
     """
-    from matplotlib import colormaps, patheffects
-    from matplotlib.patches import Rectangle
-
     ax = open_axes(ax, path, 8.0, layout="compressed")
     data = receptive_data(model, layers, input_shape=input_shape)
     height, width = data.shape
@@ -173,15 +173,13 @@ def _set_view(ax: Axes, data: ReceptiveData) -> None:
 
 
 def _photograph() -> np.ndarray:
-    from sklearn.datasets import load_sample_image
+    from sklearn.datasets import load_sample_image  # start-up
 
     return load_sample_image("china.jpg")
 
 
 def _fitted(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Return the middle of an image, of the asked proportions, in the asked size, as uint8."""
-    from PIL import Image
-
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[..., 0]
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or not image.size:

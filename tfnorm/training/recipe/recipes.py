@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -148,12 +147,6 @@ class Recipe(BaseModel):
             adam_lr_ratio=self.adam_ratio,
             exclude_layers=["logits"],
         )
-
-
-def complete(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe from a record; settings that the tfnorm which wrote it did not have are at their defaults."""
-    fields = Recipe.model_fields.items()
-    return {**{name: field.default for name, field in fields if not field.is_required()}, **recorded}
 
 
 RECIPES: Registry[Recipe] = Registry("recipe", TfnormError)

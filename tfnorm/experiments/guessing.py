@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from tfnorm.errors import RunError
-from tfnorm.experiments.statistics import is_or_are, listed
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from tfnorm.training.runs import Run
+from tfnorm.training.runs import Run
 
 # Standard deviations above chance. The normal distribution leaves 0.1 % beyond; few images of a class leave more.
 LEAST_SCORE = 3.0
@@ -67,15 +63,13 @@ def balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> tuple[float,
     References:
         Hoeffding, 1951, A combinatorial central limit theorem, Annals of Mathematical Statistics 22.
     """
-    import numpy as np
-
     classes, places = np.unique(np.concatenate([labels, predicted]), return_inverse=True)
-    true, said = np.split(places, 2)
-    sizes, answers = (np.bincount(each, minlength=len(classes)) for each in (true, said))
+    true, predicted = np.split(places, 2)
+    sizes, answers = (np.bincount(each, minlength=len(classes)) for each in (true, predicted))
     present = sizes > 0
     # What an image of one class adds for an answer.
     worth = np.diag(np.divide(1.0, sizes, out=np.zeros(len(classes)), where=present)) / present.sum()
-    hits = np.bincount(true[true == said], minlength=len(classes))
+    hits = np.bincount(true[true == predicted], minlength=len(classes))
     reached = float(np.mean(hits[present] / sizes[present]))
     rows, columns = worth @ answers / len(labels), sizes @ worth / len(labels)
     centred = worth - rows[:, None] - columns[None, :] + sizes @ rows / len(labels)
@@ -90,8 +84,6 @@ def learned(runs: Sequence[Run]) -> Learned | None:
     Args:
         runs: Finished ones that differ in the seed alone.
     """
-    import numpy as np
-
     found = []
     for run in runs:
         if run.status != "finished":
@@ -123,41 +115,5 @@ def learned(runs: Sequence[Run]) -> Learned | None:
     accuracy, balanced, score = (
         math.fsum(getattr(each, name) for each in found) / len(found) for name in ("accuracy", "balanced", "score")
     )
-    first = found[0]
-    return Learned(
-        accuracy, balanced, first.chance, first.largest, first.largest_class, any(e.unequal for e in found), score
-    )
-
-
-def guessing_notes(known: Mapping[str, Learned | None]) -> list[str]:
-    """Return sentences about the specs that learned nothing, or are right no more often than the largest class.
-
-    Args:
-        known: Label to what is known of it.
-    """
-    told = {label: each for label, each in known.items() if each is not None}
-    empty = [label for label, each in told.items() if each.nothing]
-    low = [label for label, each in told.items() if not each.nothing and each.accuracy <= each.largest]
-    notes = []
-    if empty:
-        most = max(told[label].balanced for label in empty)
-        notes.append(
-            f"{listed(empty)} {is_or_are(empty)} not shown to have learned anything: the answers fit the images no "
-            f"better than answers given without looking (balanced accuracy {_up_to(empty)}{most:.2f} %, by chance "
-            f"{told[empty[0]].chance:.2f} %)."
-        )
-    if empty or low:
-        first = told[(empty or low)[0]]
-        same = f"the largest class, {first.largest_class}," if first.unequal else "one and the same class"
-        notes.append(f"Always answering {same} is right on {first.largest:.2f} % of the images.")
-    if low:
-        do = "does" if len(low) == 1 else "do"
-        notes.append(
-            f"{listed(low)} {is_or_are(low)} right no more often than that, but {do} not guess. Read the balanced "
-            "accuracy."
-        )
-    return notes
-
-
-def _up_to(labels: Sequence[str]) -> str:
-    return "up to " if len(labels) > 1 else ""
+    unequal = any(each.unequal for each in found)
+    return replace(found[0], accuracy=accuracy, balanced=balanced, score=score, unequal=unequal)

@@ -11,15 +11,15 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tfnorm.errors import TfnormError, unknown, whole_number
-from tfnorm.experiments.plan import PlannedRun
+from tfnorm.experiments.plan import Plan, PlannedRun
 from tfnorm.spec import format, parse
-from tfnorm.training.config import TrainConfig, checked
+from tfnorm.training.config import RUNS, TrainConfig, checked
 from tfnorm.training.runs import slug
 
 FOLDER = Path(__file__).parent
 
 
-class Published(BaseModel):
+class PublishedResult(BaseModel):
     """What was published of a row.
 
     Args:
@@ -37,7 +37,7 @@ class Published(BaseModel):
     as_written: str | None = None
 
 
-class Row(BaseModel):
+class PublishedRow(BaseModel):
     """One configuration.
 
     Args:
@@ -52,7 +52,7 @@ class Row(BaseModel):
     norm: str
     batch_size: int | None = Field(None, ge=1)
     seeds: int = Field(3, ge=1)
-    published: Published | None = None
+    published: PublishedResult | None = None
 
     @property
     def label(self) -> str:
@@ -61,10 +61,10 @@ class Row(BaseModel):
 
 
 class Claim(BaseModel):
-    """Something that was said of the rows; `tfnorm.experiments.published.claims` examines it.
+    """A claim about the rows. `tfnorm.experiments.published.claims` examines it.
 
     Args:
-        says: In a sentence.
+        says: The claim, as a sentence.
         kind: "better": the first row than each other; "ranking": each row than the next; "slower": the first row needs
             more epochs than each other; "smaller_gap": the first row's training minus test accuracy than each other's;
             "steadiest": the accuracies of ``rows`` spread less than those of each list in ``others``.
@@ -80,7 +80,7 @@ class Claim(BaseModel):
     others: tuple[tuple[str, ...], ...] = ()
 
 
-class Preset(BaseModel):
+class PublishedComparison(BaseModel):
     """A published comparison, or its networks under a better recipe.
 
     Args:
@@ -100,11 +100,11 @@ class Preset(BaseModel):
     epoch: Literal["last", "best"] = "last"
     tolerance: float = Field(0.0, ge=0)
     settings: dict[str, Any]
-    row: tuple[Row, ...] = Field(min_length=1)
+    row: tuple[PublishedRow, ...] = Field(min_length=1)
     claim: tuple[Claim, ...] = ()
 
     @model_validator(mode="after")
-    def _rows_known(self) -> Preset:
+    def _rows_known(self) -> PublishedComparison:
         labels = [row.label for row in self.row]
         named = [label for claim in self.claim for group in (claim.rows, *claim.others) for label in group]
         if wrong := sorted(set(named) - set(labels)):
@@ -113,12 +113,12 @@ class Preset(BaseModel):
             raise ValueError(f"two rows have one label, among {labels}")
         return self
 
-    def plan(self, *, seeds: int | None = None, **settings: Any) -> dict[str, list[PlannedRun]]:
-        """Return label to runs, all of them checked.
+    def plan(self, *, seeds: int | None = None, **settings: Any) -> list[PlannedRun]:
+        """Return the runs of all rows, each checked. The ``point`` of each has the label of its ``row``.
 
         Args:
-            seeds: In place of each row's number.
-            **settings: In place of the preset's, such as precision or data_dir; None leaves the preset's.
+            seeds: The number of seeds of each row. Defaults to the row's own.
+            **settings: Replace those of the comparison, such as precision or data_dir; None does not.
 
         Raises:
             TfnormError: If a setting cannot be used.
@@ -126,41 +126,61 @@ class Preset(BaseModel):
         if seeds is not None:
             seeds = whole_number("seeds", seeds)
         given = {key: value for key, value in settings.items() if value is not None}
-        planned = {}
+        planned = []
         for row in self.row:
             values = {**self.settings, **({"batch_size": row.batch_size} if row.batch_size else {}), **given}
             config = checked(TrainConfig, {**values, "norm": row.norm}).resolved()
             config.plan()
-            planned[row.label] = [
-                PlannedRun(
-                    Path(slug(row.label)) / f"seed-{seed}",
-                    config.model_copy(update={"seed": seed}),
-                    {"norm": config.norm, "batch_size": config.batch_size},
-                )
-                for seed in range(seeds or row.seeds)
-            ]
+            for seed in range(seeds or row.seeds):
+                folder = Path(slug(row.label)) / f"seed-{seed}"
+                planned.append(PlannedRun(folder, config.model_copy(update={"seed": seed}), {"row": row.label}))
         return planned
 
 
-def list_presets() -> list[str]:
+def list_published() -> list[str]:
     """Return the names of the published comparisons.
 
     Example:
-        >>> list_presets()
+        >>> list_published()
         ['A', 'A+', 'B', 'B+', 'C', 'C+', 'D', 'D+', 'E', 'E+']
     """
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 @functools.cache
-def load_preset(name: str) -> Preset:
+def load_published(name: str) -> PublishedComparison:
     """Return a published comparison by its name; upper or lower case is the same.
 
     Raises:
         TfnormError: If there is none of that name.
     """
     word = str(name).upper()
-    if word not in list_presets():
-        raise TfnormError(unknown("published comparison", name, list_presets()))
+    if word not in list_published():
+        raise TfnormError(unknown("published comparison", name, list_published()))
     content: Mapping[str, Any] = tomllib.loads((FOLDER / f"{word}.toml").read_text(encoding="utf-8"))
-    return checked(Preset, {"name": word, **content})
+    return checked(PublishedComparison, {"name": word, **content})
+
+
+def plan_reproduction(
+    name: str,
+    *,
+    seeds: int | None = None,
+    precision: str | None = None,
+    epochs: int | None = None,
+    data_dir: str | Path | None = None,
+    out: str | Path | None = None,
+    jobs: int | None = None,
+) -> Plan:
+    """Return the checked plan of `tfnorm.reproduce`, which has the same arguments, without importing Keras.
+
+    The default folder names the settings that are not those of the comparison.
+
+    Example:
+        >>> str(plan_reproduction("A", precision="bfloat16", seeds=1).folder)
+        'runs/reproduce-A-bfloat16'
+    """
+    published = load_published(name)
+    runs = published.plan(seeds=seeds, precision=precision, epochs=epochs, data_dir=data_dir)
+    marks = [mark for mark in (precision, epochs and f"{epochs}-epochs") if mark and mark != "float32"]
+    folder = RUNS / "-".join(["reproduce", published.name, *marks])
+    return Plan(Path(out) if out is not None else folder, runs, jobs=jobs)

@@ -1,0 +1,132 @@
+"""What runs predicted on the test images, and the images themselves."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfnorm.datasets import DataWarning
+from tfnorm.datasets.sources import is_here, load
+from tfnorm.errors import RunError, TfnormError
+from tfnorm.text import listed
+from tfnorm.training.runs import Run
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The predictions of the runs that have any to compare.
+
+    Args:
+        labels: True classes (images,).
+        logits: For each spec one array a run, in the order of ``runs``.
+        runs: The runs of each spec.
+        left_out: A sentence for those without.
+    """
+
+    labels: np.ndarray
+    logits: Mapping[str, Sequence[np.ndarray]]
+    runs: Mapping[str, Sequence[Run]]
+    left_out: str
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """The names of the classes."""
+        return next(iter(self.runs.values()))[0].config["data"]["class_names"]
+
+    def by_seed(self, seeds: Sequence[int], specs: Sequence[str]) -> dict[str, list[np.ndarray]]:
+        """Return the logits of each spec with each seed; NaN where there are none.
+
+        Args:
+            seeds: The seeds.
+            specs: The specs.
+        """
+        nothing = np.full_like(next(iter(self.logits.values()))[0], np.nan)
+        found = {
+            (spec, run.seed): scores
+            for spec, runs in self.runs.items()
+            for run, scores in zip(runs, self.logits[spec], strict=True)
+        }
+        return {spec: [found.get((spec, seed), nothing) for seed in seeds] for spec in specs}
+
+
+def predictions_of(groups: Mapping[str, Sequence[Run]]) -> tuple[Predictions | None, str]:
+    """Return the predictions of the runs that did not diverge, or None and why they cannot be compared."""
+    labels: np.ndarray | None = None
+    logits: dict[str, list[np.ndarray]] = {}
+    kept: dict[str, list[Run]] = {}
+    without: dict[str, list[str]] = {}
+    data = ""
+    for spec, runs in groups.items():
+        for run in runs:
+            reason = _without(run)
+            if not reason:
+                try:
+                    true, scores = run.labels, run.logits
+                except RunError:
+                    reason = "predictions.npz cannot be read"
+            if reason:
+                without.setdefault(reason, []).append(f"{spec} with seed {run.seed}")
+                continue
+            fingerprint = run.config["data"]["fingerprint"]
+            if labels is not None and (fingerprint != data or not np.array_equal(true, labels)):
+                what = "had different data" if fingerprint != data else "were tested on different images"
+                return None, f"The runs {what}, so that their mistakes cannot be compared."
+            data, labels = fingerprint, true
+            logits.setdefault(spec, []).append(scores)
+            kept.setdefault(spec, []).append(run)
+    if labels is None:
+        return None, f"No run has predictions to look at. {without_words(without)}"
+    return Predictions(labels, logits, kept, without_words(without)), ""
+
+
+def _without(run: Run) -> str:
+    """Return why a run has no predictions, or "" if they are there."""
+    if run.status != "finished":
+        return "diverged"
+    return "" if run.folder.predictions_path.exists() else "predictions.npz is not in the run's folder"
+
+
+def without_words(without: Mapping[str, Sequence[str]]) -> str:
+    """Return a sentence for each reason, with what is left out for it."""
+    return " ".join(f"Without {listed(names)}: {reason}." for reason, names in without.items())
+
+
+def images_of(run: Run) -> tuple[np.ndarray | None, str]:
+    """Return the images that a run was tested on, uint8 (images, height, width, channels), or why there are none.
+
+    Nothing is downloaded.
+
+    Args:
+        run: A run; its configuration says where the data were.
+
+    Returns:
+        The images and "", or None and a sentence.
+    """
+    asked, data = run.config["asked"], run.config["data"]
+    height, width, _ = data["input_shape"]
+    why = []
+    # The name may be a path seen from another folder than this one.
+    for source in filter(None, dict.fromkeys([asked["dataset"], data.get("reading", {}).get("path")])):
+        try:
+            if not is_here(source, data_dir=data.get("data_dir")):
+                why.append(f"{source} is not on this machine.")
+                continue
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DataWarning)
+                found = load(
+                    source,
+                    data_dir=data.get("data_dir"),
+                    image_size=(height, width),
+                    skip_damaged=asked.get("skip_damaged", False),
+                )
+            found = found.hold_out(asked["holdout"]) if asked.get("holdout") else found
+        except (TfnormError, OSError) as error:
+            why.append(str(error))
+            continue
+        if found.fingerprint == data["fingerprint"]:
+            return found.x_test, ""
+        why.append(f"The data found as {source} are not those that the runs had.")
+    return None, why[0]

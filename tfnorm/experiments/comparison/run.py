@@ -1,0 +1,100 @@
+"""Train the same network with each normalization, under identical conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Unpack
+
+from tfnorm.datasets import Dataset
+from tfnorm.experiments.comparison.comparison import Comparison
+from tfnorm.experiments.engines.choose import check_failures, run_on
+from tfnorm.experiments.plan import Plan, plan_comparison
+from tfnorm.experiments.progress import SweepProgress
+from tfnorm.spec import NormSpec
+from tfnorm.training.config import Settings, with_settings
+from tfnorm.training.progress import Progress
+from tfnorm.training.runs import Run, check_same_data
+
+
+@with_settings
+def compare(
+    specs: Iterable[str | NormSpec] | str | None = None,
+    *,
+    seeds: int | Sequence[int] = 3,
+    out: str | Path | None = None,
+    resume: bool = True,
+    data: Dataset | None = None,
+    jobs: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    trackers: str | Sequence[str] = (),
+    progress: Progress | None = None,
+    format: str = "png",
+    **settings: Unpack[Settings],
+) -> Comparison:
+    """Train one network with each normalization and each seed, and write tables and pictures.
+
+    All runs of a seed start from the same convolution kernels and see the same images in the same order. A run that
+    is finished in the folder is not trained again.
+
+    Args:
+        specs: Norm specs. Default: gn:2, ln and bn+l1=5e-4.
+        seeds: Number of seeds, counted from 0, or a list of seeds.
+        out: The folder. Default: ``runs/ARCH-DATASET``, with a mark of the settings that are not the default.
+        resume: If `True`, runs in the folder are taken up. If `False`, a folder that holds runs is refused.
+        data: The data if they are in memory already.
+        jobs: Runs at the same time, each in a process of one thread. Default: one after another in this process, with
+            all its threads, which may differ in the last digits.
+        engine: "local", or "ray" for a cluster; see `tfnorm.sweep`.
+        address: Address of the Ray cluster.
+        trackers: "tensorboard", "wandb" or both, which follow each run.
+        progress: Receives progress events; with ``jobs`` a `tfnorm.experiments.progress.SweepProgress`.
+        format: Format of the pictures: "png", "svg" or "pdf".
+        **settings: Settings that all runs share, see `tfnorm.training.config.TrainConfig`.
+
+    Returns:
+        The `Comparison`.
+
+    Raises:
+        TfnormError: If a spec, a setting, the data or the folder cannot be used, before anything is trained.
+
+    Example:
+        >>> comparison = compare(["bn", "ln"], seeds=1, epochs=1, out=folder)
+        >>> comparison.table.index.tolist()
+        ['bn', 'ln']
+    """
+    plan = plan_comparison(
+        specs, seeds=seeds, out=out, resume=resume, data=data, jobs=jobs, engine=engine, address=address,
+        trackers=trackers, format=format, **settings,
+    )  # fmt: skip
+    return run_comparison(plan, progress=progress)
+
+
+def run_comparison(plan: Plan, *, progress: Progress | None = None) -> Comparison:
+    """Train the runs of a plan that are not finished, and write tables and pictures; see `compare`."""
+    if plan.here:
+        _train_here(plan, progress or Progress())
+    else:
+        check_failures(run_on(plan, progress=progress if isinstance(progress, SweepProgress) else None))
+    runs = [Run(plan.folder / run.folder) for run in plan.runs]
+    check_same_data(runs)
+    comparison = Comparison(runs, plan.folder)
+    comparison.save(format=plan.format)
+    return comparison
+
+
+def _train_here(plan: Plan, progress: Progress) -> None:
+    """Train runs one after another in this process."""
+    from tfnorm.training.trainer import forget_graph, load_data, train_on  # start-up
+
+    data = load_data(plan.runs[0].config, plan.data)
+    progress.read(data.sentences)
+    plan.check(lambda _: data.fingerprint, data.class_names)
+    try:
+        for before, run in zip([None, *plan.runs], plan.runs, strict=False):
+            if before is not None and before.config.norm != run.config.norm:
+                forget_graph()  # the runs that follow do not need it
+            train_on(data, run.config, plan.folder / run.folder, progress=progress, trackers=plan.trackers)
+    finally:
+        forget_graph()

@@ -1,0 +1,136 @@
+"""What accuracies by seed show of several specs: which ended, which are beaten, and which are left to choose from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from tfnorm.experiments.statistics import Difference, Look
+
+# Speeds closer than this are called alike: the clock of a busy machine tells them no better.
+SPEED_TOLERANCE = 0.05
+# Points of accuracy that one gives away for size and speed, at most.
+MEANINGFUL = 0.5
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The facts that `tfnorm.experiments.verdict` puts into words, each worked out once.
+
+    Args:
+        accuracies: Spec to seed to accuracy in percent, not finite where the run diverged.
+        pairs: The differences between all specs, see `tfnorm.experiments.statistics.paired_differences`.
+        guessing: The specs that are not shown to have learned anything.
+        resolution: One test image in percent.
+        parameters: Spec to its number of trainable parameters.
+        speeds: Spec to the images a second of its training.
+    """
+
+    accuracies: Look
+    pairs: Sequence[Difference]
+    guessing: Collection[str] = ()
+    resolution: float = 0.0
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    speeds: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def means(self) -> dict[str, float]:
+        """The mean of the accuracies that are numbers, for each spec that has any."""
+        values = {spec: [v for v in seeds.values() if math.isfinite(v)] for spec, seeds in self.accuracies.items()}
+        return {spec: float(np.mean(finite)) for spec, finite in values.items() if finite}
+
+    @cached_property
+    def lost(self) -> dict[str, int]:
+        """With how many seeds each spec diverged, for those that did with any."""
+        counts = {spec: sum(not math.isfinite(v) for v in seeds.values()) for spec, seeds in self.accuracies.items()}
+        return {spec: count for spec, count in counts.items() if count}
+
+    @cached_property
+    def ended(self) -> list[str]:
+        """The specs that ended with an accuracy with every seed."""
+        return [spec for spec in self.means if spec not in self.lost]
+
+    @cached_property
+    def fit(self) -> list[str]:
+        """Those of them that learned something."""
+        return [spec for spec in self.ended if spec not in self.guessing]
+
+    def among(self, specs: Collection[str]) -> list[Difference]:
+        """Return the differences between some specs."""
+        return [d for d in self.pairs if d.first in specs and d.second in specs]
+
+    def alone(self, specs: Collection[str]) -> list[str]:
+        """Return those that share fewer than 2 seeds with each other one, so that nothing can be said of them."""
+        paired = {spec for d in self.among(specs) if d.seeds > 1 for spec in (d.first, d.second)}
+        return [spec for spec in specs if spec not in paired]
+
+    def best_in_mean(self, specs: Collection[str]) -> list[str]:
+        """Return the specs of the highest mean, several where they are equal in the two decimals that are written."""
+        highest = f"{max(self.means[spec] for spec in specs):.2f}"
+        return [spec for spec in specs if f"{self.means[spec]:.2f}" == highest]
+
+    @cached_property
+    def candidates(self) -> list[str]:
+        """The fit specs that can be compared; none where no two of them share 2 seeds."""
+        alone = self.alone(self.fit)
+        return [spec for spec in self.fit if spec not in alone]
+
+    @cached_property
+    def kept(self) -> list[str]:
+        """The candidates that no other is shown to beat, but for those whose mean is below that of a beaten one.
+
+        Seeds that spread too far to show that such a one is worse do not speak for it.
+        """
+        beaten = {d.worse for d in self.among(self.candidates) if d.is_real()}
+        floor = max((self.means[spec] for spec in beaten), default=-math.inf)
+        kept = [spec for spec in self.candidates if spec not in beaten and self.means[spec] >= floor]
+        return kept or self.candidates
+
+    @cached_property
+    def dropped(self) -> list[str]:
+        """The other candidates."""
+        return [spec for spec in self.candidates if spec not in self.kept]
+
+    @cached_property
+    def top(self) -> list[str]:
+        """The best in the mean of those that are kept, the very best first."""
+        best = max(self.kept, key=self.means.__getitem__)
+        return sorted(self.best_in_mean(self.kept), key=lambda spec: spec != best)
+
+    @cached_property
+    def margin(self) -> float:
+        """How many points one gives away for size and speed, at most."""
+        return max(MEANINGFUL, self.resolution)
+
+    @cached_property
+    def below(self) -> dict[str, float]:
+        """How far each kept spec is below the best at most, by the 95 % interval of the difference, where there is one.
+
+        The interval is that of the pair alone.
+        """
+        best = self.top[0]
+        found = {best: 0.0}
+        for d in self.among(self.kept):
+            if best in (d.first, d.second) and d.seeds > 1:
+                other, lead = (d.second, d.mean) if d.first == best else (d.first, -d.mean)
+                found[other] = max(0.0, lead + d.half_width)
+        return found
+
+    @cached_property
+    def close(self) -> list[str]:
+        """The kept specs that are at most the margin below the best."""
+        return [spec for spec in self.kept if self.below.get(spec, math.inf) <= self.margin]
+
+    def fewest(self, specs: Sequence[str]) -> tuple[int, list[str]]:
+        """Return the least number of parameters of some specs, and which have it."""
+        fewest = min(self.parameters[spec] for spec in specs)
+        return fewest, [spec for spec in specs if self.parameters[spec] == fewest]
+
+    def fastest(self, specs: Sequence[str]) -> tuple[float, list[str]]:
+        """Return the highest speed of some specs, and which are as fast, as far as a clock can tell."""
+        fastest = max((self.speeds[spec] for spec in specs if math.isfinite(self.speeds[spec])), default=math.nan)
+        return fastest, [s for s in specs if self.speeds[s] >= (1 - SPEED_TOLERANCE) * fastest] or list(specs)

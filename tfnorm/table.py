@@ -1,0 +1,112 @@
+"""Tables: what their columns are called and how their numbers are written, whatever shows them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tfnorm.text import number
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table.
+
+    Args:
+        text: What it shows.
+        value: What it is sorted by, if not its text; a number that is not finite comes last.
+        note: Smaller text after it.
+        href: An address to link to, or None; see `tfnorm.reporting.html.link`.
+        colour: Of a mark before the text, "#RRGGBB", or None.
+    """
+
+    text: str
+    value: float | None = None
+    note: str = ""
+    href: str | None = None
+    colour: str | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Args:
+        title: Its heading, with the unit.
+        format: How its numbers are written, as `format` takes it; None for text. Numbers are on the right, and sorted
+            from the largest at the first click.
+        hint: A longer explanation, shown where the pointer rests.
+        spread: The key of the standard deviation of its numbers, or "".
+    """
+
+    title: str
+    format: str | None = None
+    hint: str = ""
+    spread: str = ""
+
+    @property
+    def numeric(self) -> bool:
+        """Whether it holds numbers."""
+        return self.format is not None
+
+    def cell(self, value: Any, spread: float = math.nan, note: str = "") -> Cell:
+        """Return the cell of a value; a number that is None or not finite is a dash.
+
+        Args:
+            value: The value.
+            spread: Its standard deviation, if it has one.
+            note: Smaller text after it.
+        """
+        if self.format is None:
+            return Cell("" if value is None else str(value), note=note)
+        value = math.nan if value is None else float(value)
+        if math.isfinite(value) and math.isfinite(spread):
+            note = f"± {spread:{self.format}}"
+        return Cell(number(value, self.format), value, note)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Args:
+        columns: The columns by key, from left to right.
+        rows: The cells of each row by the key of their column. A cell that is missing is empty.
+        details: For each row further rows, which belong to it.
+        data: For each row texts by name, to filter by.
+    """
+
+    columns: Mapping[str, Column]
+    rows: Sequence[Mapping[str, Cell]]
+    details: Sequence[Sequence[Mapping[str, Cell]]] = ()
+    data: Sequence[Mapping[str, str]] = ()
+
+    def pick(self, *keys: str) -> Table:
+        """Return the table with some of its columns, in the order of ``keys``; those that it lacks are passed over."""
+        return Table({key: self.columns[key] for key in keys if key in self.columns}, self.rows)
+
+
+def table_of(columns: Mapping[str, Column], records: Iterable[Mapping[str, Any]]) -> Table:
+    """Return a table of values.
+
+    Args:
+        columns: The columns by key.
+        records: The values of each row by the same keys.
+
+    Example:
+        >>> table = table_of({"spec": Column("spec"), "loss": Column("loss", ".2f")}, [{"spec": "bn", "loss": 0.126}])
+        >>> [cell.text for cell in table.rows[0].values()]
+        ['bn', '0.13']
+    """
+    return Table(columns, [cells_of(columns, record) for record in records])
+
+
+def cells_of(columns: Mapping[str, Column], record: Mapping[str, Any]) -> dict[str, Cell]:
+    """Return the cells of a row of values by the keys of their columns; a column without a value has none."""
+    return {
+        key: column.cell(record[key], record.get(column.spread, math.nan))
+        for key, column in columns.items()
+        if key in record
+    }
