@@ -23,6 +23,7 @@ from tfnorm.cli.options import (
 )
 from tfnorm.cli.printing import kept_on_ctrl_c, print_page, print_plan, print_reproduction, print_sweep, print_table
 from tfnorm.cli.sweep_progress import SweepDisplay
+from tfnorm.experiments.collect import report as write_report
 from tfnorm.experiments.engines.local import default_jobs
 from tfnorm.experiments.published.comparisons import plan_reproduction
 from tfnorm.experiments.sweep.plan import plan_sweep
@@ -108,10 +109,9 @@ def report(
 
     `tfnorm report runs/batch-size`
     """
-    from tfnorm.experiments.collect import report as write  # start-up
+    result, page = write_report(runs, out=out, anyway=anyway)
     from tfnorm.experiments.sweep.sweep import Sweep  # start-up
 
-    result, page = write(runs, out=out, anyway=anyway)
     print_sweep(result, page.parent) if isinstance(result, Sweep) else print_table(result)
     print_page(page)
     if not page.exists():  # the reason has been said
