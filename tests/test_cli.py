@@ -102,7 +102,7 @@ def test_memory_that_runs_out_anywhere_is_one_sentence(capsys, monkeypatch):
     def full(*_, **__):
         raise MemoryError("Unable to allocate 4 GiB")
 
-    monkeypatch.setattr("tfnorm.training.trainer.train", full)
+    monkeypatch.setattr("tfnorm.training.trainer.train_planned", full)
     code, _, err = run(["train", "gn:2"], capsys, monkeypatch)
     assert code == 2 and err.startswith("tfnorm: ") and "Unable to allocate 4 GiB" in err and "--batch-size" in err
 

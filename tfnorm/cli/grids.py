@@ -23,6 +23,7 @@ from tfnorm.cli.options import (
 )
 from tfnorm.cli.printing import kept_on_ctrl_c, print_page, print_plan, print_reproduction, print_sweep, print_table
 from tfnorm.cli.sweep_progress import SweepDisplay
+from tfnorm.experiments.collect import report as write_report
 from tfnorm.experiments.engines.local import default_jobs
 from tfnorm.experiments.published.comparisons import plan_reproduction
 from tfnorm.experiments.sweep.plan import plan_sweep
@@ -46,8 +47,8 @@ def sweep(
 ) -> None:
     """Train every combination of a grid, several at the same time, and write one table.
 
-    What is finished is not trained again, what was broken off goes on, and a run that fails stops no other. The number
-    of jobs has no influence on any result.
+    Finished runs are not trained again, and runs that were broken off go on. If a run fails, the others are trained all
+    the same. The number of jobs has no influence on any result.
 
     **Examples**
 
@@ -95,10 +96,10 @@ def report(
         bool, typer.Option("--anyway", help="Compare runs that differ in more than norm and seed.")
     ] = False,
 ) -> None:
-    """Write the report of runs that are on disk already, from several folders too, without training anything.
+    """Write the report of runs that are on disk, without training anything.
 
-    It is one file, report.html, that opens without a network. Runs on different data, of different networks or of
-    different recipes are refused, and the difference is said.
+    The runs may lie in several folders. The report is one file, report.html, that opens without a network. Runs that
+    differ in data, network or recipe are refused, with a sentence about the difference.
 
     **Examples**
 
@@ -108,10 +109,9 @@ def report(
 
     `tfnorm report runs/batch-size`
     """
-    from tfnorm.experiments.collect import report as write  # start-up
+    result, page = write_report(runs, out=out, anyway=anyway)
     from tfnorm.experiments.sweep.sweep import Sweep  # start-up
 
-    result, page = write(runs, out=out, anyway=anyway)
     print_sweep(result, page.parent) if isinstance(result, Sweep) else print_table(result)
     print_page(page)
     if not page.exists():  # the reason has been said
@@ -120,7 +120,7 @@ def report(
 
 @app.command()
 def reproduce(
-    name: Annotated[str, typer.Argument(help="A published comparison, A to E; A+ to E+ under a better recipe.")],
+    name: Annotated[str, typer.Argument(help="A published comparison, A to E, or A+ to E+ with a better recipe.")],
     seeds: Annotated[int | None, typer.Option(help="Runs of each row. [default: what the comparison needs]")] = None,
     precision: Annotated[str | None, typer.Option(help=description_of("precision"))] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs, for a quick try. [default: as published]")] = None,
@@ -129,7 +129,7 @@ def reproduce(
     jobs: Jobs = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Train a published comparison again with its own recipe: its numbers beside ours, and what became of its claims.
+    """Train a published comparison again with its own recipe, and compare its numbers and claims with ours.
 
     **Examples**
 

@@ -52,7 +52,7 @@ def convert(
     allow_lambda: AllowLambda = False,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
     batch_size: Annotated[
-        str, typer.Option(metavar="N|open", help="Of an export: inputs at a time, or open for any number.")
+        str, typer.Option(metavar="N|open", help="Inputs at a time in an export, or open for any number.")
     ] = "open",
     quantize: Annotated[
         str | None, typer.Option(help="Make a .tflite file smaller: int8, float16 or dynamic (weights in 8 bits).")
@@ -60,8 +60,7 @@ def convert(
     representative: Annotated[
         str | None,
         typer.Option(
-            help="Inputs that int8 is fitted to, and an export checked with: .npy or .npz, a folder of pictures, or a "
-            "data set."
+            help="Inputs to fit int8 and to check an export: .npy or .npz, a folder of pictures, or a data set."
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -109,7 +108,7 @@ def inspect(
         ),
     ] = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes, for an architecture. [default: 10]")] = None,
-    batch_size: Annotated[int, typer.Option(help="Images a step, for the memory of activations.")] = 1,
+    batch_size: Annotated[int, typer.Option(help="Images per step, for the memory of activations.")] = 1,
     imports: Imports = None,
     allow_lambda: AllowLambda = False,
 ) -> None:

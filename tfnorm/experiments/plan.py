@@ -42,7 +42,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a comparison, a sweep or a reproduction, and how they are trained. Whoever holds one has it checked.
+    """All runs of a comparison, a sweep or a reproduction, and how to train them. A plan is checked when it is made.
 
     Args:
         folder: The folder of all files.
@@ -59,8 +59,8 @@ class Plan:
 
     Raises:
         TfnormError: If one of them cannot be used.
-        RunError: If a file is in the place of ``folder``; with a sentence for each folder that holds a run of another
-            configuration or another number of threads.
+        RunError: If ``folder`` is a file, or if it holds a run of another configuration or number of threads. The error
+            has a sentence for each such run.
     """
 
     folder: Path
@@ -130,10 +130,10 @@ class Plan:
     def begin(self, progress: SweepProgress, fingerprint: Callable[[TrainConfig], str | None]) -> list[PlannedRun]:
         """Return the runs to train, once the data of all are checked too.
 
-        Trackers are shown the finished runs, and ``progress`` is told how many there are of each.
+        Finished runs are sent to the trackers.
 
         Args:
-            progress: Receives the counts.
+            progress: Receives the number of runs that wait and that are finished.
             fingerprint: See `check`.
         """
         self.check(fingerprint)
@@ -148,7 +148,7 @@ class Plan:
 
 
 def check_engine(engine: str, *, address: str | None = None, gpus: float = 0.0) -> None:
-    """Raise a TfnormError if there is no such engine, or if it has no use for an address or GPUs."""
+    """Raise a TfnormError if there is no such engine, or if it does not take an address or GPUs."""
     if engine not in ENGINES:
         raise TfnormError(unknown("engine", engine, ENGINES))
     if engine == "ray" and importlib.util.find_spec("ray") is None:
@@ -172,21 +172,9 @@ def plan_comparison(
     call: str | None = None,
     **settings: Unpack[Settings],
 ) -> Plan:
-    """Return the checked plan of a comparison, without importing Keras.
+    """Return the checked plan of a comparison, without importing Keras; see `tfnorm.compare` for the arguments.
 
-    Args:
-        specs: Norm specs. Default: gn:2, ln and bn+l1=5e-4.
-        seeds: Number of seeds, counted from 0, or a list of seeds.
-        out: The folder. Default: ``runs/ARCH-DATASET``, with a mark of the settings that are not the default.
-        resume: If `True`, runs in the folder are taken up. If `False`, a folder that holds runs is refused.
-        data: The data if they are in memory already.
-        jobs: Runs at the same time, each in a process of one thread. Default: one after another in this process.
-        engine: "local", or "ray" for a cluster.
-        address: Address of the Ray cluster.
-        trackers: Names of trackers that follow each run.
-        format: Format of the pictures: "png", "svg" or "pdf".
-        call: The command or the Python call, for the record of each run. Default: the call of `tfnorm.compare`.
-        **settings: Settings that all runs share, see `TrainConfig`.
+    ``call`` is the command or the Python call for the record of each run. By default it is that of `tfnorm.compare`.
 
     Raises:
         TfnormError: If a spec, a setting or the folder cannot be used.

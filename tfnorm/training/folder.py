@@ -71,31 +71,15 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.config_path = self.path / CONFIG_NAME
+        self.history_path = self.path / "history.jsonl"
+        self.result_path = self.path / "result.json"
+        self.predictions_path = self.path / "predictions.npz"
         self.checkpoints = Checkpoints(self.path / "checkpoint")
 
     @property
-    def config_path(self) -> Path:
-        """Where ``config.json`` is."""
-        return self.path / CONFIG_NAME
-
-    @property
-    def history_path(self) -> Path:
-        """Where ``history.jsonl`` is."""
-        return self.path / "history.jsonl"
-
-    @property
-    def result_path(self) -> Path:
-        """Where ``result.json`` is."""
-        return self.path / "result.json"
-
-    @property
-    def predictions_path(self) -> Path:
-        """Where ``predictions.npz`` is."""
-        return self.path / "predictions.npz"
-
-    @property
     def finished(self) -> bool:
-        """Whether the run has ended, well or diverged."""
+        """If `True`, the run has ended, diverged ones included."""
         return self.result_path.exists()
 
     def check(

@@ -1,4 +1,4 @@
-"""Where a run's numbers come from: what was built, by which versions, on which machine, and all that in words."""
+"""Where the numbers of a run come from: network, call, versions and machine, as a record and in words."""
 
 from __future__ import annotations
 
@@ -91,13 +91,8 @@ def source_revision() -> str | None:
     def git(*words: str) -> str:
         done = subprocess.run(
             ["git", "-C", str(package), *words],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=10,
-            check=True,
-        )
+            capture_output=True, text=True, encoding="utf-8", errors="replace", timeout=10, check=True,
+        )  # fmt: skip
         return done.stdout.strip()
 
     try:
@@ -168,7 +163,7 @@ def _literal(value: Any) -> str:
 
 
 def backend_words(versions: Mapping[str, Any]) -> str:
-    """Return name and version of the backend of a run's record.
+    """Return name and version of the backend in a run's record.
 
     Example:
         >>> backend_words({"backend": "jax", "jax": "0.11.2"})
@@ -179,7 +174,7 @@ def backend_words(versions: Mapping[str, Any]) -> str:
 
 
 def machine_words(machine: Mapping[str, Any]) -> str:
-    """Return what a run's record says it was trained on.
+    """Return the machine in a run's record, in words.
 
     Example:
         >>> machine_words({"cores": 2, "processor": "a processor"})
@@ -192,7 +187,7 @@ def machine_words(machine: Mapping[str, Any]) -> str:
 
 
 def check_same_place(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Raise a RunError if a run was begun with other versions, threads, GPU or settings of Keras, whose bits differ.
+    """Raise a RunError if a run was begun with other versions, threads, GPU or settings of Keras, which change bits.
 
     Args:
         path: The run's folder.
@@ -230,7 +225,7 @@ def seed_words(seeds: Sequence[int]) -> str:
 
 
 def origins(configs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the different backends and machines of runs' records, each with the seeds that were trained there.
+    """Return each combination of backend and machine in the records of runs, with the seeds that were trained there.
 
     Args:
         configs: The contents of ``config.json``.

@@ -52,7 +52,7 @@ from tfnorm.training.watcher import (
 
 STEPS_AT_ONCE = 8
 
-# Models of the last runs with their graphs, under what was asked for, the newest last. Runs that take turns are traced
+# Models of the last runs with their graphs, by configuration, the newest last. Runs that take turns are traced
 # only once each. The number and the size are limited, so that memory does not grow.
 MOST_GRAPHS = 8
 MOST_BYTES_OF_GRAPHS = 256 * 2**20
@@ -135,7 +135,7 @@ def forget_graph() -> None:
 
 
 class _Trainer:
-    """The steps of `train`."""
+    """Trains one run, step by step."""
 
     def __init__(
         self, config: TrainConfig, folder: RunFolder, data: Dataset, progress: Progress, trackers: Sequence[str]
@@ -149,29 +149,15 @@ class _Trainer:
         keras.utils.set_random_seed(config.seed)
         use_deterministic_operations()
         self.network = build(
-            config.arch,
-            norm=config.norm,
-            dropout=config.dropout,
-            regularize=config.regularize,
-            input_shape=data.input_shape,
-            num_classes=data.num_classes,
-            mean=data.mean,
-            std=data.std,
-            seed=config.seed,
-            convention=config.recipe.convention,
-            kernel_initializer=config.recipe.kernel_initializer,
-            precision=config.precision,
-            compile=False,
-        )
-        # So that the saved model can be evaluated; an optimizer without state leaves nothing behind in the file.
+            config.arch, norm=config.norm, dropout=config.dropout, regularize=config.regularize,
+            input_shape=data.input_shape, num_classes=data.num_classes, mean=data.mean, std=data.std, seed=config.seed,
+            convention=config.recipe.convention, kernel_initializer=config.recipe.kernel_initializer,
+            precision=config.precision, compile=False,
+        )  # fmt: skip
+        # Then the saved model can be evaluated. This optimizer has no state that would be saved with it.
         self.network.compile("sgd", **loss_and_accuracy(data.num_classes))
-        batches = Batches(
-            data.x_train,
-            data.y_train,
-            config.batch_size,
-            seed=config.seed,
-            drop_remainder=config.recipe.drop_remainder and len(data.x_train) >= config.batch_size,
-        )
+        whole_batches = config.recipe.drop_remainder and len(data.x_train) >= config.batch_size
+        batches = Batches(data.x_train, data.y_train, config.batch_size, seed=config.seed, drop_remainder=whole_batches)
         trained = self.with_augmentation(len(batches))
         call = {"call": config.call} if config.call else {}
         description = {"asked": asked, **call, **describe(self.network, data, config.data_dir)}
@@ -211,8 +197,8 @@ class _Trainer:
     def with_graph(self, trained: keras.Model, asked: Mapping[str, Any]) -> keras.Model:
         """Return a model in the state of ``trained`` whose graph is traced already, or ``trained`` if there is none.
 
-        Runs that differ in their seed alone have one graph: everything that the seed decides is in the state. Tracing
-        takes as long as several epochs on a small data set.
+        Runs that differ only in their seed share a graph, because everything that the seed decides is in the state.
+        Tracing takes as long as several epochs on a small data set.
         """
         kind = repr(({**asked, "seed": None}, self.data.fingerprint, self.data.num_classes))
         at_work = _graphs.pop(kind, trained)
@@ -286,7 +272,7 @@ class _Trainer:
         write_whole(folder.predictions_path, buffer.getvalue())
         epoch, step = watcher.diverged_at
         finite = bool(np.isfinite(logits).all())
-        if epoch is None and not finite:  # the last step spoilt the weights for the one that would follow
+        if epoch is None and not finite:  # the last step made the weights useless
             epoch, step = len(records) - 1, -1 - int(trained.first_bad_step)
         status = "finished" if epoch is None else "diverged"
         wrong = None
