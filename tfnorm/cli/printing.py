@@ -192,23 +192,11 @@ def _duration(seconds: float) -> str:
 
 def print_sweep(result: Any, folder: Path | None = None) -> None:
     """Print the table of a sweep, and where its files are: in ``folder``, by default its own."""
-    from tfnorm.experiments.rows import MEASURES, interval_cell, seeds_cell  # start-up
+    from tfnorm.experiments.rows import measure_cells, measures  # start-up
 
-    records = result.table.to_dict("records")
     keys = ("parameters", "seeds", "last_accuracy", "interval", "test_data_loss", "penalty", "misclassified", "seconds")
-    columns = {**{axis: Column(axis) for axis in result.axes}, **{key: MEASURES[key] for key in keys}}
-    rows = [
-        {
-            **cells_of(columns, row),
-            **{
-                axis: Cell("" if row[axis] is None or row[axis] != row[axis] else f"{row[axis]}")
-                for axis in result.axes
-            },
-            "seeds": seeds_cell(row),
-            "interval": interval_cell(row),
-        }
-        for row in records
-    ]
+    columns = {**{axis: Column(axis) for axis in result.axes}, **measures(*keys, images=result.images)}
+    rows = [measure_cells(columns, row) for row in result.table.to_dict("records")]
     console = _print_fitted(
         f"{result.images.capitalize()} results: {len(result.runs)} of {len(result.planned)} runs in {result.path}",
         Table(columns, rows),
@@ -222,22 +210,23 @@ def print_sweep(result: Any, folder: Path | None = None) -> None:
 
 def print_reproduction(result: Any) -> None:
     """Print the published numbers beside the measured, and what became of the claims."""
-    from tfnorm.experiments.rows import MEASURES, seeds_cell  # start-up
+    from tfnorm.experiments.rows import measures  # start-up
 
     columns = {
         "row": Column("row"),
-        **{key: MEASURES[key] for key in ("parameters", "seeds")},
+        **measures("parameters", "seeds"),
         "published": Column(f"published, {result.preset.epoch} epoch %", ".2f"),
         "measured": Column("measured %", ".2f", spread="std"),
         "difference": Column("difference", "+.2f"),
-        "misclassified": MEASURES["misclassified"],
+        **measures("misclassified"),
     }
     rows = []
     for row in result.table.reset_index().to_dict("records"):
-        cells = {**cells_of(columns, row), "seeds": seeds_cell(row)}
-        if row["published_misclassified"]:
-            note = f"({row['published_misclassified']:.0f} published)"
-            cells["misclassified"] = columns["misclassified"].cell(row["misclassified"], note=note)
+        cells = cells_of(columns, row)
+        notes = {"seeds": (row["diverged"], "diverged"), "misclassified": (row["published_misclassified"], "published")}
+        for key, (count, word) in notes.items():
+            if count and count == count:
+                cells[key] = columns[key].cell(row[key], note=f"{count:.0f} {word}")
         rows.append(cells)
     console = _print_fitted(
         result.preset.title,

@@ -369,34 +369,19 @@ def _by_cost(found: Findings, out: Sequence[str]) -> Answer:
     both = [spec for spec in small if spec in fast]
     size, pace = f"fewest parameters ({fewest:,})", f"fastest training ({fastest:,.0f} images/s)"
     head = f"Not {listed(found.dropped, 'or')}" if found.dropped else "No difference in accuracy is shown"
-    why = "Accuracy does not decide, so that size and speed do."
+    reasons = ["Accuracy does not decide, so that size and speed do.", f"{_best_in_mean(found)}."]
     if len(both) == len(close):
-        why = "Accuracy does not decide, and they are equally large and fast."
-        sentence = f"{head}: take {_taken(found, close)[:-1]}."
+        sentence = f"{head}: take {listed(both, 'or')}."
+        reasons[0] = "Accuracy does not decide, and they are equally large and fast."
     elif both:
         because = " and ".join(words for words, some in ((size, small), (pace, fast)) if len(some) < len(close))
-        sentence = f"{head}: take {_taken(found, both)} with the {because}."
+        sentence = f"{head}: take {listed(both, 'or')} with the {because}."
     else:
-        sentence = f"{head}: take {_taken(found, small)} for the {size}, or {_taken(found, fast)} for the {pace}."
-    reasons = [why, f"{_best_in_mean(found)}."]
+        sentence = f"{head}: take {listed(small, 'or')} for the {size}, or {listed(fast, 'or')} for the {pace}."
+    picks = both or [*small, *fast]
+    for spec in picks:
+        if spec != best:
+            reasons.append(f"{spec} is at most {found.below[spec]:.2f} points below {best}.")
     if unsure := [spec for spec in found.kept if spec not in close]:
-        it = "it" if len(found.top) == 1 else best
-        reasons.append(f"{listed(unsure)} may be more than {found.margin:.2f} points below {it}.")
-    return _answer(sentence, *reasons, *_worse(found), *out, picks=both or [*small, *fast])
-
-
-def _taken(found: Findings, specs: Sequence[str]) -> str:
-    """Name what to take, and how far it may be below the best in the mean, of which there may be several."""
-    best, *tied = found.top
-    others = [spec for spec in specs if spec != best]
-    name = f"{best}, in the mean equal to {listed(tied)}," if tied else f"{best}, the best in the mean,"
-    if not others:
-        return name
-    most = f"at most {max(found.below[spec] for spec in others):.2f} points below"
-    if best not in specs:
-        if set(others) <= set(tied):
-            return f"{listed(others, 'or')}, in the mean equal to {best} and {most} it,"
-        return f"{listed(others, 'or')}, {most} {name}"
-    if set(others) == set(tied):
-        return f"{listed(specs, 'or')}, equal in the mean,"
-    return f"{name} or {listed(others, 'or')}, {most} it,"
+        reasons.append(f"{listed(unsure)} may be more than {found.margin:.2f} points below {best}.")
+    return _answer(sentence, *reasons, *_worse(found), *out, picks=picks)

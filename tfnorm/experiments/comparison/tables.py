@@ -11,7 +11,7 @@ from typing import Any
 
 from tfnorm.errors import TfnormError
 from tfnorm.experiments.comparison.result import Result
-from tfnorm.experiments.rows import MEASURES, OF_A_RUN, interval_cell, run_measures, seeds_cell
+from tfnorm.experiments.rows import OF_A_RUN, measure_cells, measures, run_measures
 from tfnorm.experiments.statistics import Difference
 from tfnorm.reporting.html import link
 from tfnorm.reporting.palette import styles
@@ -28,10 +28,10 @@ MEASURED = (
 )  # fmt: skip
 RESULT_COLUMNS = {
     "spec": Column("spec"),
-    **{key: MEASURES[key] for key in MEASURED},
+    **measures(*MEASURED),
     "norm": Column("norm"),
     "penalized": Column("regular\u00adization", hint="The penalty on the weights, and its factor"),
-    "penalty": MEASURES["penalty"],
+    **measures("penalty"),
 }
 
 
@@ -74,10 +74,8 @@ def results(result: Result, folder: Path) -> Table:
         norm, penalty = norm_words(runs[0].label)
         rows.append(
             {
-                **cells_of(columns, row),
+                **measure_cells(columns, row),
                 "spec": Cell(label, colour=look[label].colour),
-                "interval": interval_cell(row),
-                "seeds": seeds_cell(row),
                 "norm": Cell(norm),
                 "penalized": Cell(penalty or DASH),
             }
@@ -88,11 +86,11 @@ def results(result: Result, folder: Path) -> Table:
 
 def _run_cells(run: Run, folder: Path) -> dict[str, Cell]:
     """Return the line of one run by column, with a link to its folder and, if it has one, to its page on the web."""
-    measures = run_measures(run)
-    del measures["parameters"]
-    cells = cells_of(OF_A_RUN, measures)
-    if measures["best_epoch"] is not None:
-        cells["best_accuracy"] = replace(cells["best_accuracy"], note=f"epoch {measures['best_epoch'] + 1}")
+    row = run_measures(run)
+    del row["parameters"]
+    cells = cells_of(OF_A_RUN, row)
+    if row["best_epoch"] is not None:
+        cells["best_accuracy"] = replace(cells["best_accuracy"], note=f"epoch {row['best_epoch'] + 1}")
     if run.record != str(run.path):
         cells["norm"] = Cell("its record", href=link(run.record))
     return {

@@ -53,11 +53,6 @@ class Combination:
         return math.fsum(self.finite) / len(self.finite) if self.finite else math.nan
 
     @property
-    def diverged(self) -> bool:
-        """Whether a seed did."""
-        return len(self.finite) < len(self.accuracies)
-
-    @property
     def complete(self) -> bool:
         """Whether all seeds ended with a number."""
         return len(self.finite) == self.planned

@@ -50,7 +50,7 @@ def sweep_page(sweep: Sweep, folder: str | Path | None = None) -> str:
     rows = sweep.rows
     axes = varied([row.values for row in rows])
     colours = {norm: style.colour for norm, style in styles(str(row.values["norm"]) for row in rows).items()}
-    ended = [each.run for row in rows for each in row.ended]
+    ended = [run for row in rows for run in row.ended]
     config = ended[0].config if ended else {}
     held = sweep.images == "held-out"
     best = sweep.best
@@ -86,7 +86,7 @@ def _title(sweep: Sweep, config: Mapping[str, Any]) -> str:
 
 def _subtitle(sweep: Sweep, rows: Sequence[CombinationRow], axes: Sequence[str]) -> str:
     seeds = max(row.combination.planned for row in rows)
-    runs = [each.run for row in rows for each in row.ended]
+    runs = [run for row in rows for run in row.ended]
     over = ", ".join(SHORT.get(key, key) for key in axes)
     counts = [
         "1 combination" if len(rows) == 1 else f"{len(rows)} combinations of {over}",

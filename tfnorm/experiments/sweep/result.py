@@ -166,10 +166,11 @@ class Sweep:
     @property
     def runs(self) -> list[Run]:
         """The finished runs, in the order of the grid."""
-        return [run for _, group in self._groups() for run in group]
+        return [run for _, group in self._groups for run in group]
 
+    @functools.cached_property
     def _groups(self) -> list[tuple[PlannedRun, list[Run]]]:
-        """Return the finished runs of each combination that has any, beside its first planned one."""
+        """The finished runs of each combination that has any, beside its first planned one."""
         groups: dict[Path, tuple[PlannedRun, list[Run]]] = {}
         for run in self.planned:
             if RunFolder(self.path / run.folder).finished:
@@ -182,7 +183,7 @@ class Sweep:
         if self._table is None:
             import pandas as pd
 
-            groups = self._groups()
+            groups = self._groups
             self._check_data(groups)
             rows = []
             for planned, runs in groups:
@@ -262,7 +263,7 @@ class Sweep:
         folder = self.path if folder is None else Path(folder)
         self._remember_look(folder)
         write_text(folder / "table.csv", self.table.to_csv(index=False))
-        rows = [{**self.values(planned), **run_row(run)} for planned, group in self._groups() for run in group]
+        rows = [{**self.values(planned), **run_row(run)} for planned, group in self._groups for run in group]
         write_text(folder / "runs.csv", pd.DataFrame(rows).to_csv(index=False))
         for axis in self.plotted_axes:
             with results_come_first(f"the picture {axis}.{format}"):

@@ -24,19 +24,6 @@ SHORT = {"batch_size": "batch size", "learning_rate": "learning rate", "l1": "L1
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A finished run.
-
-    Args:
-        run: Its folder.
-        measures: As `tfnorm.experiments.rows.run_measures` has them.
-    """
-
-    run: Run
-    measures: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class CombinationRow:
     """A combination.
 
@@ -54,7 +41,7 @@ class CombinationRow:
     spec: str
     combination: Combination
     measures: Mapping[str, Any]
-    ended: Sequence[Ended]
+    ended: Sequence[Run]
     status: str
     folder: str
 
@@ -62,10 +49,9 @@ class CombinationRow:
 def sweep_rows(sweep: Sweep) -> list[CombinationRow]:
     """Return the combinations of a sweep, in the order of the grid."""
     known: dict[str, Any] = {row["folder"]: row for row in sweep.table.to_dict("records")}
-    finished: dict[str, list[Ended]] = {}
+    finished: dict[str, list[Run]] = {}
     for run in sweep.runs:
-        place = run.path.parent.relative_to(sweep.path).as_posix()
-        finished.setdefault(place, []).append(Ended(run, run_measures(run)))
+        finished.setdefault(run.path.parent.relative_to(sweep.path).as_posix(), []).append(run)
     planned: dict[str, list[PlannedRun]] = {}
     for intended in sweep.planned:
         planned.setdefault(intended.folder.parent.as_posix(), []).append(intended)
@@ -95,17 +81,18 @@ def _row(
     values: Mapping[str, Any],
     axes: Sequence[str],
     known: Mapping[str, Mapping[str, Any]],
-    finished: Mapping[str, Sequence[Ended]],
+    finished: Mapping[str, Sequence[Run]],
 ) -> CombinationRow:
     ended = finished.get(place, [])
     spec = group[0].config.norm
     label = ", ".join([spec, *axis_words(values, [key for key in axes if key not in ("norm", *FACTORS)])])
-    accuracies = {e.run.seed: e.measures["last_accuracy"] if e.run.status == "finished" else math.nan for e in ended}
-    gaps = [e.measures["gap"] for e in ended if e.run.status == "finished"]
+    each = {run: run_measures(run) for run in ended}
+    accuracies = {r.seed: m["last_accuracy"] if r.status == "finished" else math.nan for r, m in each.items()}
+    gaps = [m["gap"] for run, m in each.items() if run.status == "finished"]
     measures = {**known[place], "gap": math.fsum(gaps) / len(gaps) if gaps else math.nan} if ended else {}
     failed = any(run.folder in sweep.failures for run in group)
     status = "finished" if ended else "failed" if failed else "waiting"
-    combination = Combination(str(values["norm"]), label, accuracies, len(group), [each.run for each in ended])
+    combination = Combination(str(values["norm"]), label, accuracies, len(group), ended)
     return CombinationRow(values, spec, combination, measures, ended, status, place)
 
 

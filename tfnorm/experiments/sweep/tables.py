@@ -5,22 +5,23 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tfnorm.experiments.rows import MEASURES, OF_A_RUN, interval_cell, seeds_cell
+from tfnorm.experiments.rows import MEASURES, OF_A_RUN, measure_cells, measures, run_measures
 from tfnorm.experiments.statistics import Difference
 from tfnorm.experiments.sweep.best import Best
-from tfnorm.experiments.sweep.rows import SHORT, CombinationRow, Ended
+from tfnorm.experiments.sweep.rows import SHORT, CombinationRow
 from tfnorm.reporting.html import link
 from tfnorm.reporting.pictures.heat import tick
 from tfnorm.table import Cell, Column, Table, cells_of
 from tfnorm.text import DASH, p_text, signed
+from tfnorm.training.runs import Run
 
 if TYPE_CHECKING:
     from tfnorm.experiments.sweep.result import Sweep
 
+OF_ALL = ("best_accuracy", "gap", "test_data_loss", "misclassified", "parameters", "seconds", "seeds")
 PAIR_COLUMNS = {
     "first": Column("first"),
     "second": Column("second"),
@@ -42,26 +43,25 @@ class Tables:
 
     def __init__(self, sweep: Sweep, axes: Sequence[str], colours: Mapping[str, str], folder: Path) -> None:
         self.sweep, self.colours, self.folder = sweep, colours, folder
-        self.axes = {
-            axis: Column(SHORT.get(axis, axis), "" if all(_is_number(row.values[axis]) for row in sweep.rows) else None)
-            for axis in axes
-        }
+        self.axes = {}
+        for axis in axes:
+            numeric = all(isinstance(row.values[axis], int | float | None) for row in sweep.rows)
+            self.axes[axis] = Column(SHORT.get(axis, axis), "" if numeric else None)
 
     def of_all(self, rows: Sequence[CombinationRow]) -> Table:
         """Return the table of combinations, each with its seeds."""
         # The accuracy stands beside the norm, where a phone shows it without scrolling.
-        measures = ("best_accuracy", "gap", "test_data_loss", "misclassified", "parameters", "seconds", "seeds")
         columns = {
             "norm": self.axes["norm"],
-            **self._measures("last_accuracy"),
+            **measures("last_accuracy", images=self.sweep.images),
             **self.axes,
-            **self._measures(*measures),
+            **measures(*OF_ALL, images=self.sweep.images),
         }
         labels = [row.combination.label for row in rows]
         return Table(
             columns,
             [self._cells(columns, row) for row in rows],
-            [[self._seed(columns, each) for each in row.ended] for row in rows],
+            [[self._seed(columns, run) for run in row.ended] for row in rows],
             [
                 {"norm": row.values["norm"], "text": f"{label} {row.folder}".lower(), "label": label}
                 for row, label in zip(rows, labels, strict=True)
@@ -73,9 +73,9 @@ class Tables:
         unequal = any(c.learned is not None and c.learned.unequal for c in best.chosen)
         columns = {
             "norm": self.axes["norm"],
-            **self._measures("last_accuracy", *["balanced_accuracy"] * unequal),
+            **measures("last_accuracy", *["balanced_accuracy"] * unequal, images=self.sweep.images),
             **self.axes,
-            **self._measures("interval", "seeds"),
+            **measures("interval", "seeds"),
             "among": Column("best of", "", "How many combinations of this norm it was chosen from"),
         }
         cells = []
@@ -88,52 +88,34 @@ class Tables:
                 {
                     **self._cells(columns, row),
                     "balanced_accuracy": MEASURES["balanced_accuracy"].cell(share),
-                    "interval": interval_cell(row.measures),
                     "seeds": Cell(str(seeds), seeds),
                     "among": Cell(str(among), among),
                 }
             )
         return Table(columns, cells)
 
-    def _measures(self, *keys: str) -> dict[str, Column]:
-        """Return the columns of measures, which name the images that were evaluated on."""
-        images = self.sweep.images
-        return {
-            key: replace(column, title=column.title.replace("test", images), hint=column.hint.replace("test", images))
-            for key, column in ((key, MEASURES[key]) for key in keys)
-        }
-
     def _cells(self, columns: Mapping[str, Column], row: CombinationRow) -> dict[str, Cell]:
         """Return the cells of a combination, the norm with a link to its folder."""
-        cells = {**cells_of(columns, row.measures), "seeds": seeds_cell(row.measures, row.combination.planned)}
+        cells = measure_cells(columns, row.measures, row.combination.planned)
         for axis, value in row.values.items():
-            cells[axis] = (
-                Cell(tick(value), float(value)) if _is_number(value) and value is not None else Cell(_text(value))
-            )
+            number = float(value) if isinstance(value, int | float) else None
+            cells[axis] = Cell(DASH if value is None else tick(value), number)
         norm = row.values["norm"]
         cells["norm"] = Cell(norm, href=self._link(self.sweep.path / row.folder), colour=self.colours[norm])
         return cells
 
-    def _seed(self, columns: Mapping[str, Column], each: Ended) -> dict[str, Cell]:
+    def _seed(self, columns: Mapping[str, Column], run: Run) -> dict[str, Cell]:
         """Return the row of one run, whose first cell links to its record."""
-        tracked = each.run.record.startswith(("https://", "http://"))
-        address = link(each.run.record) if tracked else self._link(each.run.path)
+        tracked = run.record.startswith(("https://", "http://"))
+        address = link(run.record) if tracked else self._link(run.path)
         return {
-            **cells_of({key: OF_A_RUN[key] for key in columns if key in OF_A_RUN}, each.measures),
-            "norm": Cell(f"seed {each.run.seed}", each.run.seed, note="tracked" if tracked else "", href=address),
-            "seeds": Cell(each.run.status),
+            **cells_of({key: OF_A_RUN[key] for key in columns if key in OF_A_RUN}, run_measures(run)),
+            "norm": Cell(f"seed {run.seed}", run.seed, note="tracked" if tracked else "", href=address),
+            "seeds": Cell(run.status),
         }
 
     def _link(self, path: Path) -> str | None:
         return link(os.path.relpath(path, self.folder))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | None)
-
-
-def _text(value: Any) -> str:
-    return DASH if value is None else str(value)
 
 
 def pair_table(pairs: Sequence[Difference]) -> Table:
