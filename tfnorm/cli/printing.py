@@ -135,11 +135,8 @@ def print_conversion(report: Any, written: Any) -> None:
             _print_fitted(f"{title}: {counted([len(changes)], 'layer')}", table_of(columns, records).pick(*shown))
     if report.difference:
         before, after = report.difference
-        console.print(
-            f"The outputs differed by {before:.1%} of the old ones' size, and after calibration by {after:.1%}.",
-            soft_wrap=True,
-            highlight=False,
-        )
+        text = f"The outputs differed by {before:.1%} of the old ones' size, and after calibration by {after:.1%}."
+        console.print(text, soft_wrap=True, highlight=False)
     console.print(str(written), soft_wrap=True, highlight=False, markup=False)
 
 
@@ -148,21 +145,14 @@ def print_plan(planned: Any, folder: Path, jobs: int, threads: int) -> None:
     from tfnorm.experiments.engines.estimate import estimate_seconds, planned_rows  # start-up
 
     rows = planned_rows(planned, folder)
-    records = [
-        {
-            "run": row.run.folder,
-            "parameters": row.parameters,
-            "epochs": row.epochs,
-            "state": "finished" if row.finished else f"{row.done} epochs done" if row.done else "waiting",
-        }
-        for row in rows
-    ]
     columns = {
-        "run": Column("run"),
-        "parameters": Column("trainable parameters", ",.0f"),
-        "epochs": Column("epochs", ".0f"),
+        "run": Column("run"), "parameters": Column("trainable parameters", ",.0f"), "epochs": Column("epochs", ".0f"),
         "state": Column("state"),
-    }
+    }  # fmt: skip
+    records = []
+    for row in rows:
+        state = "finished" if row.finished else f"{row.done} epochs done" if row.done else "waiting"
+        records.append(dict(zip(columns, (row.run.folder, row.parameters, row.epochs, state), strict=True)))
     console = _print_fitted(f"{len(rows)} runs in {folder}", table_of(columns, records))
     left = sum(not row.finished for row in rows)
     if not left:

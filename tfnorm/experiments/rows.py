@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 # What `run_measures` and `summary_row` say, by key.
 MEASURES = {
-    "last_accuracy": Column(
-        "test accuracy %", ".2f", "After the last epoch: mean ± standard deviation over seeds", "last_accuracy_std"
-    ),
+    "last_accuracy": Column("test accuracy %", ".2f", "After the last epoch: mean ± deviation", "last_accuracy_std"),
     "balanced_accuracy": Column("balanced accuracy %", ".2f", "Mean over the classes of the share that is recognized"),
     "interval": Column("95 % interval", "", "Of the mean of the accuracy; sorted by its lower end"),
     "seeds": Column("seeds", ".0f", "Runs that ended"),
@@ -28,12 +26,7 @@ MEASURES = {
     "parameters": Column("para\u00admeters", ",.0f", "Trainable ones"),
     "seconds": Column("seconds", ",.1f", "Of training, mean over seeds"),
     "images_per_second": Column("images/s", ",.0f", "In training, median"),
-    "best_accuracy": Column(
-        "best epoch %",
-        ".2f",
-        "Highest test accuracy of any epoch: chosen on the images that it is measured on, it flatters",
-        "best_accuracy_std",
-    ),
+    "best_accuracy": Column("best epoch %", ".2f", "Chosen on the test set, so that it flatters", "best_accuracy_std"),
     "gap": Column("gap, points", ".2f", "Training minus test accuracy after the last epoch"),
     "penalty": Column("penalty", ".4f", "What the weights add to the loss"),
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tfnorm.experiments.findings import Findings
 from tfnorm.experiments.guessing import Learned
 from tfnorm.experiments.statistics import Difference, level_of_look
-from tfnorm.text import is_or_are, listed, p_text
+from tfnorm.text import is_or_are, listed, p_text, they_are
 
 DIFFERENT_DATA = "The runs are on different data, so that no difference between them is told."
 HELD_OUT = "What is called test here are training images that were held out; the test set was left alone."
@@ -102,10 +102,7 @@ def guessing_notes(known: Mapping[str, Learned | None]) -> list[str]:
         notes.append(f"Always answering {same} is right on {first.largest:.2f} % of the images.")
     if low:
         do = "does" if len(low) == 1 else "do"
-        notes.append(
-            f"{listed(low)} {is_or_are(low)} right no more often than that, but {do} not guess. Read the balanced "
-            "accuracy."
-        )
+        notes.append(f"{they_are(low)} right no more often than that, but {do} not guess. Read the balanced accuracy.")
     return notes
 
 
@@ -146,7 +143,7 @@ def _compared(found: Findings) -> list[str]:
         if len(top) > 1:
             sentences.append(f"{listed(top)} are equal in the mean.")
             if others:
-                sentences.append(f"{listed(others)} {is_or_are(others)} not shown to differ from them.")
+                sentences.append(f"{they_are(others)} not shown to differ from them.")
         elif ties:
             sentences.append(f"No difference shown between {top[0]}, the best in the mean, and {listed(ties)}.")
     if untested:
@@ -194,7 +191,7 @@ def _left_alone(alone: Sequence[str]) -> list[str]:
 
 
 def _learned_nothing(specs: Sequence[str]) -> str:
-    return f"{listed(specs)} {is_or_are(specs)} not shown to have learned anything"
+    return f"{they_are(specs)} not shown to have learned anything"
 
 
 def headline(found: Findings, settings: Mapping[str, str], among: Mapping[str, int]) -> str:
@@ -272,7 +269,7 @@ def answer(found: Findings) -> Answer:
     if not fit:
         return _answer(
             "None of them: no spec is shown to have learned anything.",
-            f"{listed(empty)} {is_or_are(empty)} right no more often than answers given without looking at the images.",
+            f"{they_are(empty)} right no more often than answers given without looking at the images.",
             "Check that the labels belong to the images, and train longer or with another learning rate.",
             *out[:-1],
         )
@@ -314,13 +311,11 @@ def _winner(found: Findings, out: Sequence[str]) -> Answer:
         reasons = [f"It beats {listed(list(wins))} by {by} points of test accuracy."]
     if wins and doubtful:
         sentence = f"Use {best}: it beats {listed(list(wins))}; that it beats {listed(doubtful)} is not shown."
-        lower = f"{listed(doubtful)} {is_or_are(doubtful)} lower in the mean still, though not shown to be worse."
-        reasons.append(lower)
+        reasons.append(f"{they_are(doubtful)} lower in the mean still, though not shown to be worse.")
     fewest, small = found.fewest(found.candidates)
     if best not in small:
-        have = "has" if len(small) == 1 else "have"
-        own = found.parameters[best]
-        reasons.append(f"It has {own:,} trainable parameters; {listed(small)} {have} {fewest:,}.")
+        has = f"{listed(small)} {'has' if len(small) == 1 else 'have'}"
+        reasons.append(f"It has {found.parameters[best]:,} trainable parameters; {has} {fewest:,}.")
     return _answer(sentence, *reasons, *out, picks=[best])
 
 
@@ -335,7 +330,7 @@ def _best_in_mean(found: Findings) -> str:
 def _worse(found: Findings) -> list[str]:
     """Say why some are dropped, if any are."""
     dropped = found.dropped
-    return [f"{listed(dropped)} {is_or_are(dropped)} shown to be worse, or below one that is."] if dropped else []
+    return [f"{they_are(dropped)} shown to be worse, or below one that is."] if dropped else []
 
 
 def _cannot_tell(found: Findings, out: Sequence[str]) -> Answer:

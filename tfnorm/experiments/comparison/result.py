@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -84,7 +83,14 @@ class Result:
         percent, and ``learned`` whether the answers are shown to depend on the images
         (`tfnorm.experiments.guessing`); both are empty without predictions.
         """
-        rows = {label: summary_row(runs) | _learned_row(self.learned[label]) for label, runs in self.groups.items()}
+        rows = {}
+        for label, runs in self.groups.items():
+            known = self.learned[label]
+            rows[label] = {
+                **summary_row(runs),
+                "balanced_accuracy": known.balanced if known else math.nan,
+                "learned": not known.nothing if known else None,
+            }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("spec")
 
     @cached_property
@@ -216,10 +222,3 @@ class Result:
             if seed in other
         }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("seed")
-
-
-def _learned_row(known: Learned | None) -> dict[str, Any]:
-    """Return what the table says of the predictions of a spec."""
-    if known is None:
-        return {"balanced_accuracy": math.nan, "learned": None}
-    return {"balanced_accuracy": known.balanced, "learned": not known.nothing}

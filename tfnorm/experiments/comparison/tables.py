@@ -22,17 +22,16 @@ from tfnorm.training.runs import Run
 
 MOST_DOTS = 12
 # The accuracy stands beside the spec, where a phone shows it without scrolling.
-MEASURED = (
-    "last_accuracy", "balanced_accuracy", "interval", "seeds", "misclassified", "test_data_loss", "parameters",
-    "seconds", "images_per_second", "best_accuracy",
-)  # fmt: skip
 RESULT_COLUMNS = {
     "spec": Column("spec"),
-    **measures(*MEASURED),
+    **measures(
+        "last_accuracy", "balanced_accuracy", "interval", "seeds", "misclassified", "test_data_loss", "parameters",
+        "seconds", "images_per_second", "best_accuracy",
+    ),
     "norm": Column("norm"),
     "penalized": Column("regular\u00adization", hint="The penalty on the weights, and its factor"),
     **measures("penalty"),
-}
+}  # fmt: skip
 
 
 def norm_words(label: str) -> tuple[str, str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfnorm.experiments.sweep.rows import SHORT, CombinationRow, interval
+from tfnorm.experiments.sweep.rows import SHORT, CombinationRow
 from tfnorm.spec import parse
+from tfnorm.text import cut, format_value
 
 NUMBERS = ("batch_size", "groups", "l1", "l2", "l2norm", "learning_rate", "dropout", "epochs")
 
@@ -26,7 +27,7 @@ def curves(rows: Sequence[CombinationRow], axes: Sequence[str], colours: Mapping
     """
     from tfnorm.reporting import colour
     from tfnorm.reporting.pictures.axis import NAMES, RATIO_FOR_LOG
-    from tfnorm.reporting.pictures.heat import ordered, tick
+    from tfnorm.reporting.pictures.heat import ordered
 
     ended = [row for row in rows if row.combination.finite]
     found = []
@@ -44,7 +45,8 @@ def curves(rows: Sequence[CombinationRow], axes: Sequence[str], colours: Mapping
             norm = norm.replace(f":{x}", "") if axis == "groups" else norm
             at = [values[key].index(row.values[key]) for key in others]
             line = {"norm": norm, "colour": colours.get(norm, colour(norm)), "at": at, "points": []}
-            point = [ticks.index(x), row.measures["last_accuracy"], *interval(row)]
+            mean, *ends = (float(row.measures[f"last_accuracy{end}"]) for end in ("", "_low", "_high"))
+            point = [ticks.index(x), mean, *cut(*ends)]
             lines.setdefault((norm, *at), line)["points"].append(point)
         # No logarithm reaches zero, and on a linear axis all but the last numbers would fall together.
         log = ticks[0] > 0 and ticks[-1] / ticks[0] >= RATIO_FOR_LOG
@@ -52,9 +54,12 @@ def curves(rows: Sequence[CombinationRow], axes: Sequence[str], colours: Mapping
             {
                 "name": NAMES.get(axis, axis),
                 "type": "log" if log else "category" if ticks[0] <= 0 and len(ticks) > 2 else "linear",
-                "ticks": [[x, tick(x)] for x in ticks],
+                "ticks": [[x, format_value(x)] for x in ticks],
                 "others": [
-                    {"name": SHORT.get(key, key), "values": ["default" if v is None else tick(v) for v in values[key]]}
+                    {
+                        "name": SHORT.get(key, key),
+                        "values": ["default" if v is None else format_value(v) for v in values[key]],
+                    }
                     for key in others
                 ],
                 "curves": list(lines.values()),

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfnorm.experiments.settings import asked_of
+from tfnorm.experiments.settings import asked_of, in_common
 from tfnorm.experiments.sweep.best import warning
 from tfnorm.experiments.sweep.curves import curves
 from tfnorm.experiments.sweep.folder import GRID
 from tfnorm.experiments.sweep.rows import SHORT, CombinationRow, varied
 from tfnorm.experiments.sweep.tables import Tables, pair_table
 from tfnorm.files import PAGE, write_text
+from tfnorm.text import format_value
 from tfnorm.training.provenance import origin_words
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _heat(rows: Sequence[CombinationRow], axes: Sequence[str], images: str) -> d
     from matplotlib.colors import to_hex
 
     from tfnorm.reporting.pictures.axis import NAMES
-    from tfnorm.reporting.pictures.heat import STATES, VALUES, ordered, tick
+    from tfnorm.reporting.pictures.heat import STATES, VALUES, ordered
 
     keys = [key for key in axes if len({row.values[key] for row in rows}) > 1]
     if len(keys) < 2:
@@ -113,7 +114,7 @@ def _heat(rows: Sequence[CombinationRow], axes: Sequence[str], images: str) -> d
     first = ("l1", "l2") if {"l1", "l2"} <= set(keys) else ("batch_size", "norm")
     x, y = first if set(first) <= set(keys) else (keys[1], keys[0])
     return {
-        "axes": [{"key": k, "name": NAMES.get(k, k), "values": [tick(v) for v in values[k]]} for k in keys],
+        "axes": [{"key": k, "name": NAMES.get(k, k), "values": [format_value(v) for v in values[k]]} for k in keys],
         "x": x,
         "y": y,
         "measures": [
@@ -158,12 +159,9 @@ def _unfinished(sweep: Sweep) -> dict[str, Any]:
 
 def _shared(configs: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[tuple[str, str]]:
     """Return the settings that all finished runs share, as they were used."""
-    first, *others = [_used({**config, "asked": asked_of(config, configs)}) for config in configs] or [{}]
-    return [
-        (key, str(value))
-        for key, value in first.items()
-        if key not in (*axes, "norm", "seed") and value is not None and all(each.get(key) == value for each in others)
-    ]
+    used = in_common([_used({**config, "asked": asked_of(config, configs)}) for config in configs] or [{}])
+    own = (*axes, "norm", "seed")
+    return [(key, str(value)) for key, value in used.items() if key not in own and value is not None]
 
 
 def _used(config: Mapping[str, Any]) -> dict[str, Any]:

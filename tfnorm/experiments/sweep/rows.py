@@ -12,7 +12,7 @@ from tfnorm.experiments.rows import run_measures
 from tfnorm.experiments.sweep.best import Combination
 from tfnorm.experiments.sweep.grid import PENALTIES
 from tfnorm.spec import FACTORS, format, parse
-from tfnorm.text import cut
+from tfnorm.text import format_value
 from tfnorm.training.runs import Run
 
 if TYPE_CHECKING:
@@ -98,11 +98,4 @@ def _row(
 
 def axis_words(values: Mapping[str, Any], axes: Sequence[str]) -> list[str]:
     """Return values in words, such as "batch size 64"."""
-    from tfnorm.reporting.pictures.heat import tick
-
-    return [f"{SHORT.get(key, key)} {tick(values[key])}" for key in axes if values[key] is not None]
-
-
-def interval(row: CombinationRow) -> tuple[float, float]:
-    """Return the ends of the 95 % interval of the accuracy in percent, cut at 0 and 100; NaN for one seed."""
-    return cut(float(row.measures["last_accuracy_low"]), float(row.measures["last_accuracy_high"]))
+    return [f"{SHORT.get(key, key)} {format_value(values[key])}" for key in axes if values[key] is not None]

@@ -13,9 +13,8 @@ from tfnorm.experiments.statistics import Difference
 from tfnorm.experiments.sweep.best import Best
 from tfnorm.experiments.sweep.rows import SHORT, CombinationRow
 from tfnorm.reporting.html import link
-from tfnorm.reporting.pictures.heat import tick
 from tfnorm.table import Cell, Column, Table, cells_of
-from tfnorm.text import DASH, p_text, signed
+from tfnorm.text import DASH, format_value, p_text, signed
 from tfnorm.training.runs import Run
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ class Tables:
         cells = measure_cells(columns, row.measures, row.combination.planned)
         for axis, value in row.values.items():
             number = float(value) if isinstance(value, int | float) else None
-            cells[axis] = Cell(DASH if value is None else tick(value), number)
+            cells[axis] = Cell(DASH if value is None else format_value(value), number)
         norm = row.values["norm"]
         cells["norm"] = Cell(norm, href=self._link(self.sweep.path / row.folder), colour=self.colours[norm])
         return cells

@@ -18,6 +18,7 @@ from tfnorm.files import in_plain_style
 from tfnorm.reporting.pictures import _frame as frame
 from tfnorm.reporting.pictures.axis import NAMES
 from tfnorm.spec import FACTORS, format, parse
+from tfnorm.text import format_value
 
 # What can be drawn: its name, whether more is better, and its digits after the point.
 VALUES = {
@@ -200,8 +201,8 @@ def plot_heat(
     for i, cell in enumerate(data.cells.to_dict("records")):
         place = i % len(data.xs), i // len(data.xs)
         _write_cell(ax, cell, place, scale(norm(cell["value"])), digits, size=9 if len(data.xs) <= WIDE else 7)
-    ax.set_xticks(range(len(data.xs)), [tick(v) for v in data.xs], parse_math=False)
-    ax.set_yticks(range(len(data.ys)), [tick(v) for v in data.ys], parse_math=False)
+    ax.set_xticks(range(len(data.xs)), [format_value(v) for v in data.xs], parse_math=False)
+    ax.set_yticks(range(len(data.ys)), [format_value(v) for v in data.ys], parse_math=False)
     ax.tick_params(length=0, labelsize=10)
     ax.spines[:].set_visible(False)
     ax.set_xlabel(NAMES.get(x, x), fontsize=11, parse_math=False)
@@ -250,18 +251,3 @@ def _explain(data: HeatData) -> str:
     if data.cells["std"].notna().any():
         parts.append("mean ± standard deviation over seeds")
     return "; ".join(parts)
-
-
-def tick(value: Any) -> str:
-    """Return a value of an axis as it is written beside it.
-
-    Example:
-        >>> tick(64.0), tick(0.1 + 0.2), tick(0.1000001), tick(2.5e-4), tick("gn:2")
-        ('64', '0.3', '0.1000001', '2.5e-4', 'gn:2')
-    """
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return str(value)
-    if value and abs(value) < 0.01:
-        digits, exponent = f"{value:.9e}".split("e")
-        return f"{float(digits):.10g}e{int(exponent)}"
-    return f"{value:.12g}"
