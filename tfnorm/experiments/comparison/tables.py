@@ -68,7 +68,8 @@ def results(result: Result, folder: Path) -> Table:
     """
     columns = {key: column for key, column in RESULT_COLUMNS.items() if key != "balanced_accuracy" or result.unequal}
     look, rows, details = styles(result.groups), [], []
-    for label, row in _records(result).items():
+    records: Any = result.table.to_dict("index")
+    for label, row in records.items():
         runs = result.groups[label]
         norm, penalty = norm_words(runs[0].label)
         rows.append(
@@ -99,12 +100,6 @@ def _run_cells(run: Run, folder: Path) -> dict[str, Cell]:
     }
 
 
-def _records(result: Result) -> dict[str, dict[str, Any]]:
-    """Return the rows of the table, label to column to value."""
-    records: Any = result.table.to_dict("index")
-    return records
-
-
 def dots(result: Result) -> dict[str, Any]:
     """Return where mean, interval and seeds of each label stand on a common scale, in percent of its width.
 
@@ -114,7 +109,8 @@ def dots(result: Result) -> dict[str, Any]:
         label: [value for value in values.values() if math.isfinite(value)]
         for label, values in result.accuracies.items()
     }
-    records, look = _records(result), styles(result.groups)
+    records: Any = result.table.to_dict("index")
+    look = styles(result.groups)
     if len(seeds) > MOST_DOTS:
         ranked = sorted(seeds, key=lambda label: -math.inf if not seeds[label] else records[label]["last_accuracy"])
         seeds = {label: seeds[label] for label in ranked[: -MOST_DOTS - 1 : -1]}
