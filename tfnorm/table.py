@@ -52,7 +52,7 @@ class Column:
         return self.format is not None
 
     def cell(self, value: Any, spread: float = math.nan, note: str = "") -> Cell:
-        """Return the cell of a value; a number that is None or not finite is a dash.
+        """Return the cell of a value; a number that is None or not finite is a dash, and no text is empty.
 
         Args:
             value: The value.
@@ -60,7 +60,7 @@ class Column:
             note: Smaller text after it.
         """
         if self.format is None:
-            return Cell("" if value is None else str(value), note=note)
+            return Cell("" if value is None or value != value else str(value), note=note)
         value = math.nan if value is None else float(value)
         if math.isfinite(value) and math.isfinite(spread):
             note = f"± {spread:{self.format}}"

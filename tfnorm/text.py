@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 MINUS, DASH = "−", "–"
 LEAST_P = 1e-4
@@ -58,6 +59,21 @@ def with_spread(mean: float, std: float) -> str:
     return number(mean) + (f" ± {std:.2f}" if math.isfinite(std) else "")
 
 
+def format_value(value: Any) -> str:
+    """Return a value of an axis as it is written.
+
+    Example:
+        >>> [format_value(value) for value in (64.0, 0.1 + 0.2, 0.1000001, 2.5e-4, "gn:2")]
+        ['64', '0.3', '0.1000001', '2.5e-4', 'gn:2']
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return str(value)
+    if value and abs(value) < 0.01:
+        digits, exponent = f"{value:.9e}".split("e")
+        return f"{float(digits):.10g}e{int(exponent)}"
+    return f"{value:.12g}"
+
+
 def listed(words: Sequence[str], last: str = "and") -> str:
     """Return words as in a sentence.
 
@@ -71,6 +87,16 @@ def listed(words: Sequence[str], last: str = "and") -> str:
 def is_or_are(words: Sequence[str]) -> str:
     """Return the verb that goes with so many words."""
     return "is" if len(words) == 1 else "are"
+
+
+def they_are(words: Sequence[str]) -> str:
+    """Return words as in a sentence, with the verb that goes with them.
+
+    Example:
+        >>> they_are(["bn"]), they_are(["bn", "ln"])
+        ('bn is', 'bn and ln are')
+    """
+    return f"{listed(words)} {is_or_are(words)}"
 
 
 def ranged(numbers: Iterable[int]) -> str:

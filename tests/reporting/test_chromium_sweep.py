@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tfnorm.reporting import heat_data
-from tfnorm.reporting.pictures.heat import tick
+from tfnorm.text import format_value
 
 GRID = {
     "settings": {"epochs": 2},
@@ -63,7 +63,7 @@ def expected(rows, x, y, value, digits):
         std += f" {cell['seeds'] - cell['missing']:.0f} of {cell['seeds']:.0f} seeds" if cell["missing"] else ""
         empty = cell["state"] if cell["state"] != "missing" else "no run"
         texts.append(f"{cell['value']:.{digits}f}{std}" if cell["state"] == "finished" else empty)
-    headings = [tick(value) for value in data.xs]
+    headings = [format_value(value) for value in data.xs]
     return headings, [texts[i : i + len(data.xs)] for i in range(0, len(texts), len(data.xs))]
 
 

@@ -135,11 +135,8 @@ def print_conversion(report: Any, written: Any) -> None:
             _print_fitted(f"{title}: {counted([len(changes)], 'layer')}", table_of(columns, records).pick(*shown))
     if report.difference:
         before, after = report.difference
-        console.print(
-            f"The outputs differed by {before:.1%} of the old ones' size, and after calibration by {after:.1%}.",
-            soft_wrap=True,
-            highlight=False,
-        )
+        text = f"The outputs differed by {before:.1%} of the old ones' size, and after calibration by {after:.1%}."
+        console.print(text, soft_wrap=True, highlight=False)
     console.print(str(written), soft_wrap=True, highlight=False, markup=False)
 
 
@@ -148,21 +145,14 @@ def print_plan(planned: Any, folder: Path, jobs: int, threads: int) -> None:
     from tfnorm.experiments.engines.estimate import estimate_seconds, planned_rows  # start-up
 
     rows = planned_rows(planned, folder)
-    records = [
-        {
-            "run": row.run.folder,
-            "parameters": row.parameters,
-            "epochs": row.epochs,
-            "state": "finished" if row.finished else f"{row.done} epochs done" if row.done else "waiting",
-        }
-        for row in rows
-    ]
     columns = {
-        "run": Column("run"),
-        "parameters": Column("trainable parameters", ",.0f"),
-        "epochs": Column("epochs", ".0f"),
+        "run": Column("run"), "parameters": Column("trainable parameters", ",.0f"), "epochs": Column("epochs", ".0f"),
         "state": Column("state"),
-    }
+    }  # fmt: skip
+    records = []
+    for row in rows:
+        state = "finished" if row.finished else f"{row.done} epochs done" if row.done else "waiting"
+        records.append(dict(zip(columns, (row.run.folder, row.parameters, row.epochs, state), strict=True)))
     console = _print_fitted(f"{len(rows)} runs in {folder}", table_of(columns, records))
     left = sum(not row.finished for row in rows)
     if not left:
@@ -192,23 +182,11 @@ def _duration(seconds: float) -> str:
 
 def print_sweep(result: Any, folder: Path | None = None) -> None:
     """Print the table of a sweep, and where its files are: in ``folder``, by default its own."""
-    from tfnorm.experiments.rows import MEASURES, interval_cell, seeds_cell  # start-up
+    from tfnorm.experiments.rows import measure_cells, measures  # start-up
 
-    records = result.table.to_dict("records")
     keys = ("parameters", "seeds", "last_accuracy", "interval", "test_data_loss", "penalty", "misclassified", "seconds")
-    columns = {**{axis: Column(axis) for axis in result.axes}, **{key: MEASURES[key] for key in keys}}
-    rows = [
-        {
-            **cells_of(columns, row),
-            **{
-                axis: Cell("" if row[axis] is None or row[axis] != row[axis] else f"{row[axis]}")
-                for axis in result.axes
-            },
-            "seeds": seeds_cell(row),
-            "interval": interval_cell(row),
-        }
-        for row in records
-    ]
+    columns = {**{axis: Column(axis) for axis in result.axes}, **measures(*keys, images=result.images)}
+    rows = [measure_cells(columns, row) for row in result.table.to_dict("records")]
     console = _print_fitted(
         f"{result.images.capitalize()} results: {len(result.runs)} of {len(result.planned)} runs in {result.path}",
         Table(columns, rows),
@@ -222,22 +200,23 @@ def print_sweep(result: Any, folder: Path | None = None) -> None:
 
 def print_reproduction(result: Any) -> None:
     """Print the published numbers beside the measured, and what became of the claims."""
-    from tfnorm.experiments.rows import MEASURES, seeds_cell  # start-up
+    from tfnorm.experiments.rows import measures  # start-up
 
     columns = {
         "row": Column("row"),
-        **{key: MEASURES[key] for key in ("parameters", "seeds")},
+        **measures("parameters", "seeds"),
         "published": Column(f"published, {result.published.epoch} epoch %", ".2f"),
         "measured": Column("measured %", ".2f", spread="std"),
         "difference": Column("difference", "+.2f"),
-        "misclassified": MEASURES["misclassified"],
+        **measures("misclassified"),
     }
     rows = []
     for row in result.table.reset_index().to_dict("records"):
-        cells = {**cells_of(columns, row), "seeds": seeds_cell(row)}
-        if row["published_misclassified"]:
-            note = f"({row['published_misclassified']:.0f} published)"
-            cells["misclassified"] = columns["misclassified"].cell(row["misclassified"], note=note)
+        cells = cells_of(columns, row)
+        notes = {"seeds": (row["diverged"], "diverged"), "misclassified": (row["published_misclassified"], "published")}
+        for key, (count, word) in notes.items():
+            if count and count == count:
+                cells[key] = columns[key].cell(row[key], note=f"{count:.0f} {word}")
         rows.append(cells)
     console = _print_fitted(
         result.published.title,

@@ -33,7 +33,7 @@ def collect(
         RunError: If no run is finished, if one stands there twice, or if runs differ in data, network, recipe or
             another setting and ``anyway`` is not set; the sentence says in what.
     """
-    folders = _several(folders)
+    folders = [folders] if isinstance(folders, str | Path) else list(folders)
     found = find_runs(folders)
     if not folders:
         raise RunError("There is no folder to report on. Give one of a run, of a comparison or of many runs.")
@@ -56,10 +56,6 @@ def collect(
     folder = Path(out) if out is not None else Path(folders[0]) if len(folders) == 1 else Path("runs/report")
     ordered = [run for runs in groups.values() for run in runs]
     return Comparison(ordered, folder, groups=groups, notes=found.notes())
-
-
-def _several(folders: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
-    return [folders] if isinstance(folders, str | Path) else list(folders)
 
 
 def _groups(runs: Sequence[Run], differing: Sequence[Differing]) -> dict[str, list[Run]]:
@@ -109,7 +105,7 @@ def report(
     Raises:
         RunError: See `find_runs` and `collect`.
     """
-    folders = _several(folders)
+    folders = [folders] if isinstance(folders, str | Path) else list(folders)
     if len(folders) == 1 and is_sweep(folders[0]):
         from tfnorm.experiments.sweep.sweep import open_sweep  # start-up
 

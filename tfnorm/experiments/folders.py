@@ -18,7 +18,7 @@ from tfnorm.training.runs import Run
 MOST_NAMED = 5
 
 
-@dataclass(frozen=True)
+@dataclass
 class Found:
     """What folders hold.
 
@@ -30,11 +30,11 @@ class Found:
         damaged: Why each other run that is finished cannot be read, in a sentence.
     """
 
-    runs: Sequence[Run]
-    unfinished: Sequence[Path]
-    lost: Sequence[Path] = ()
-    closed: Sequence[Path] = ()
-    damaged: Sequence[str] = ()
+    runs: list[Run] = field(default_factory=list)
+    unfinished: list[Path] = field(default_factory=list)
+    lost: list[Path] = field(default_factory=list)
+    closed: list[Path] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
 
     def notes(self) -> list[str]:
         """Return what was left out, in sentences."""
@@ -43,17 +43,8 @@ class Found:
             "Without a configuration that can be read, and left out": self.lost,
             "Cannot be opened (no right to, or a link that leads nowhere), and left out": self.closed,
         }
-        notes = [f"{what}: {_named(paths)}." for what, paths in paths_of.items() if paths]
+        notes = [f"{what}: {_named(list(dict.fromkeys(paths)))}." for what, paths in paths_of.items() if paths]
         return [*notes, *(f"Left out, because it cannot be read: {sentence}" for sentence in self.damaged)]
-
-
-@dataclass
-class _Walk:
-    """What is met on the way through a folder."""
-
-    runs: list[Path] = field(default_factory=list)
-    lost: list[Path] = field(default_factory=list)
-    closed: list[Path] = field(default_factory=list)
 
 
 def find_runs(folders: Iterable[str | Path]) -> Found:
@@ -62,72 +53,64 @@ def find_runs(folders: Iterable[str | Path]) -> Found:
     Raises:
         RunError: If a folder does not exist or holds no run.
     """
-    found: dict[Path, Path] = {}
-    left = _Walk()
+    found, paths = Found(), dict[Path, Path]()
     for folder in map(Path, folders):
         if not folder.is_dir():
             what = f"{folder} is a file." if folder.exists() else f"There is no folder {folder}."
             raise RunError(f"{what} Give the folder of a run, of a comparison or of many runs.")
-        walk = _run_folders(folder)
-        for missed, more in ((left.lost, walk.lost), (left.closed, walk.closed)):
-            missed += [path for path in more if path not in missed]
-        if not walk.runs:
-            closed = f" {_named(walk.closed)} cannot be entered: ask for the right to." if walk.closed else ""
+        runs, lost, closed = _run_folders(folder)
+        if not runs:
+            shut = f" {_named(closed)} cannot be entered: ask for the right to." if closed else ""
             raise RunError(
-                f"There is no run in {folder}.{closed} Give the folder of a run, of a comparison or of many runs."
+                f"There is no run in {folder}.{shut} Give the folder of a run, of a comparison or of many runs."
             )
-        for run in walk.runs:
-            found.setdefault(run.resolve(), run)
-    runs, unfinished, damaged = [], [], []
-    for path in found.values():
+        found.lost += lost
+        found.closed += closed
+        for path in runs:
+            paths.setdefault(path.resolve(), path)
+    for path in paths.values():
         if not RunFolder(path).finished:
-            unfinished.append(path)
+            found.unfinished.append(path)
             continue
         try:
-            runs.append(Run(path))
+            found.runs.append(Run(path))
         except RunError as error:
-            damaged.append(str(error))
-    return Found(runs, unfinished, left.lost, left.closed, damaged)
+            found.damaged.append(str(error))
+    return found
 
 
-def _run_folders(folder: Path) -> _Walk:
-    """Return the folders of runs in a folder, those that its comparison lists first, and what is left out."""
-    walk, seen = _Walk(), set()
-
-    def missed(error: OSError) -> None:
-        walk.closed.append(Path(error.filename))
-
-    for place, names, files in os.walk(folder, onerror=missed, followlinks=True):
+def _run_folders(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
+    """Return the folders of runs in a folder, those that its comparison lists first, then what is lost and closed."""
+    runs: list[Path] = []
+    lost: list[Path] = []
+    closed: list[Path] = []
+    seen: set[Path] = set()
+    for place, names, files in os.walk(folder, onerror=lambda e: closed.append(Path(e.filename)), followlinks=True):
         here = Path(place)
         if here.resolve() in seen:  # a link back, which would go on for ever
             names.clear()
             continue
         seen.add(here.resolve())
         names.sort(key=_natural)
-        if CONFIG_NAME in files:
-            try:
-                # Other programs write files of this name too.
-                is_run = b'"asked"' in (here / CONFIG_NAME).read_bytes()
-            except OSError:
-                walk.closed.append(here)
-                names.clear()
-                continue
-            if is_run:
-                walk.runs.append(here)
-                names.clear()
-                continue
-            if "history.jsonl" in files:
-                walk.lost.append(here)
-        elif {"history.jsonl", "result.json"} & set(files) and "checkpoint" in names:
-            walk.lost.append(here)
+        try:
+            # Other programs write files of this name too.
+            is_run = CONFIG_NAME in files and b'"asked"' in (here / CONFIG_NAME).read_bytes()
+        except OSError:
+            closed.append(here)
             names.clear()
-        walk.closed += [here / name for name in files if (here / name).is_symlink() and not (here / name).exists()]
+            continue
+        closed.extend(here / name for name in files if (here / name).is_symlink() and not (here / name).exists())
+        begun = CONFIG_NAME not in files and {"history.jsonl", "result.json"} & set(files) and "checkpoint" in names
+        if is_run:
+            runs.append(here)
+        elif begun or (CONFIG_NAME in files and "history.jsonl" in files):
+            lost.append(here)
+        if is_run or begun:
+            names.clear()
     listed_first = [folder / path for path in _listed(folder / RECORD)]
     order = {path: place for place, path in enumerate(listed_first)}
-    known = {*walk.runs, *walk.lost, *walk.closed}
-    walk.lost += [path for path in listed_first if path not in known]
-    walk.runs.sort(key=lambda path: order.get(path, len(order)))
-    return walk
+    lost += [path for path in listed_first if path not in (*runs, *lost, *closed)]
+    return sorted(runs, key=lambda path: order.get(path, len(order))), lost, closed
 
 
 def _listed(listing: Path) -> list[str]:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tfnorm.experiments.statistics import summarize
-from tfnorm.table import Cell, Column
+from tfnorm.experiments.statistics import mean_interval
+from tfnorm.table import Cell, Column, cells_of
 from tfnorm.text import DASH, cut
 from tfnorm.training.runs import Run
 
@@ -17,23 +17,16 @@ if TYPE_CHECKING:
 
 # What `run_measures` and `summary_row` say, by key.
 MEASURES = {
-    "last_accuracy": Column(
-        "test accuracy %", ".2f", "After the last epoch: mean ± standard deviation over seeds", "last_accuracy_std"
-    ),
+    "last_accuracy": Column("test accuracy %", ".2f", "After the last epoch: mean ± deviation", "last_accuracy_std"),
     "balanced_accuracy": Column("balanced accuracy %", ".2f", "Mean over the classes of the share that is recognized"),
     "interval": Column("95 % interval", "", "Of the mean of the accuracy; sorted by its lower end"),
-    "seeds": Column("seeds", "", "Runs that ended"),
+    "seeds": Column("seeds", ".0f", "Runs that ended"),
     "test_data_loss": Column("data loss", ".4f", "Test loss without the penalty, nats"),
     "misclassified": Column("wrong", ",.1f", "Misclassified test images, mean over seeds"),
     "parameters": Column("para\u00admeters", ",.0f", "Trainable ones"),
     "seconds": Column("seconds", ",.1f", "Of training, mean over seeds"),
     "images_per_second": Column("images/s", ",.0f", "In training, median"),
-    "best_accuracy": Column(
-        "best epoch %",
-        ".2f",
-        "Highest test accuracy of any epoch: chosen on the images that it is measured on, it flatters",
-        "best_accuracy_std",
-    ),
+    "best_accuracy": Column("best epoch %", ".2f", "Chosen on the test set, so that it flatters", "best_accuracy_std"),
     "gap": Column("gap, points", ".2f", "Training minus test accuracy after the last epoch"),
     "penalty": Column("penalty", ".4f", "What the weights add to the loss"),
 }
@@ -87,7 +80,7 @@ def summary_row(runs: Sequence[Run]) -> dict[str, Any]:
         for values in ([a.max() for a in accuracies], [a.iloc[-1] for a in accuracies])
     )
     wrong = pd.Series([run.result["misclassified"] for run in runs if run.status == "finished"], dtype="float64")
-    interval = summarize(list(last)) if len(last) else None
+    low, high = mean_interval(list(last))
     return {
         "parameters": runs[0].config["trainable_parameters"],
         "seeds": len(runs),
@@ -95,8 +88,8 @@ def summary_row(runs: Sequence[Run]) -> dict[str, Any]:
         "best_accuracy_std": best.std(),
         "last_accuracy": last.mean(),
         "last_accuracy_std": last.std(),
-        "last_accuracy_low": interval.low if interval else math.nan,
-        "last_accuracy_high": interval.high if interval else math.nan,
+        "last_accuracy_low": low,
+        "last_accuracy_high": high,
         "test_data_loss": _mean_at_the_end(ended, "val_data_loss"),
         "penalty": _mean_at_the_end(ended, "penalty"),
         "misclassified": wrong.mean(),
@@ -111,22 +104,34 @@ def _mean_at_the_end(histories: Sequence[pd.DataFrame], column: str) -> float:
     return math.fsum(values) / len(values) if values else math.nan
 
 
-def interval_cell(row: Mapping[str, Any]) -> Cell:
-    """Return the cell of the 95 % interval of a row of `summary_row`, cut at what an accuracy can be."""
-    ends = float(row["last_accuracy_low"]), float(row["last_accuracy_high"])
-    low, high = cut(*ends)
-    if not math.isfinite(low):
-        return Cell("one seed" if row["seeds"] - row["diverged"] == 1 else DASH, low)
-    return Cell(f"{low:.2f} to {high:.2f}", low, "cut at 0 or 100" if ends != (low, high) else "")
-
-
-def seeds_cell(row: Mapping[str, Any], planned: int | None = None) -> Cell:
-    """Return the cell of the number of seeds of a row of `summary_row`, with how many diverged or are missing.
+def measures(*keys: str, images: str = "test") -> dict[str, Column]:
+    """Return the columns of some `MEASURES`.
 
     Args:
-        row: The row.
-        planned: How many there are to be; default as many as there are.
+        *keys: Which.
+        images: Word for the images that were evaluated on.
     """
-    seeds, missing = int(row["seeds"]), (planned or int(row["seeds"])) - int(row["seeds"])
-    notes = [f"{count} {word}" for count, word in ((row["diverged"], "diverged"), (missing, "missing")) if count]
-    return Cell(str(seeds), seeds, ", ".join(notes))
+    return {
+        key: replace(column, title=column.title.replace("test", images), hint=column.hint.replace("test", images))
+        for key, column in ((key, MEASURES[key]) for key in keys)
+    }
+
+
+def measure_cells(columns: Mapping[str, Column], row: Mapping[str, Any], planned: int | None = None) -> dict[str, Cell]:
+    """Return the cells of a row of `summary_row`, with the interval cut at what an accuracy can be.
+
+    Args:
+        columns: The columns by key.
+        row: The values.
+        planned: How many seeds there are to be; default as many as there are.
+    """
+    cells, seeds = cells_of(columns, row), int(row["seeds"])
+    counts = {"diverged": row["diverged"], "missing": (planned or seeds) - seeds}
+    cells["seeds"] = Cell(str(seeds), seeds, ", ".join(f"{count} {word}" for word, count in counts.items() if count))
+    ends = float(row["last_accuracy_low"]), float(row["last_accuracy_high"])
+    low, high = cut(*ends)
+    cells["interval"] = Cell("one seed" if seeds - row["diverged"] == 1 else DASH, low)
+    if math.isfinite(low):
+        cut_off = "" if ends == (low, high) else "cut at 0 or 100"
+        cells["interval"] = Cell(f"{low:.2f} to {high:.2f}", low, cut_off)
+    return cells

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfnorm.datasets import list_datasets
-from tfnorm.text import is_or_are, listed
+from tfnorm.text import listed, they_are
 from tfnorm.training.folder import SPELLING, flat_settings
 from tfnorm.training.runs import Run
 
@@ -185,5 +185,5 @@ def note_on_calls(runs: Sequence[Run]) -> str:
         notes.append(f"The data {listed(list(given))} were given to Python, so that no call can name them.")
     if paths:
         seen = "" if all(Path(path).is_absolute() for path in paths) else ", seen from the folder of the call"
-        notes.append(f"{listed(paths)} {is_or_are(paths)} on the machine that trained the runs{seen}.")
+        notes.append(f"{they_are(paths)} on the machine that trained the runs{seen}.")
     return " ".join(notes)

@@ -14,25 +14,6 @@ Look = Mapping[str, Mapping[int, float]]
 
 
 @dataclass(frozen=True)
-class Summary:
-    """Mean of one normalization over seeds.
-
-    Args:
-        seeds: Number of values.
-        mean: Their mean.
-        std: Their standard deviation (n - 1); NaN for one value.
-        low: Lower end of the interval for the mean; NaN for one value.
-        high: Upper end.
-    """
-
-    seeds: int
-    mean: float
-    std: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Difference:
     """First minus second, paired by seed.
 
@@ -81,8 +62,8 @@ class Difference:
         return self.second if self.better == self.first else self.first
 
 
-def summarize(values: Sequence[float], *, confidence: float = CONFIDENCE) -> Summary:
-    """Return mean, standard deviation and Student's interval for the mean.
+def mean_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return the ends of Student's interval for the mean, NaN for fewer than 2 values.
 
     Assumes that values of different seeds are independent and roughly normal; with few seeds nothing can check the
     latter.
@@ -92,21 +73,19 @@ def summarize(values: Sequence[float], *, confidence: float = CONFIDENCE) -> Sum
         confidence: Of the interval.
 
     Example:
-        >>> s = summarize([99.1, 99.3, 99.2])
-        >>> round(s.mean, 2), round(s.low, 2), round(s.high, 2)
-        (99.2, 98.95, 99.45)
+        >>> low, high = mean_interval([99.1, 99.3, 99.2])
+        >>> round(low, 2), round(high, 2)
+        (98.95, 99.45)
     """
     from scipy import special  # start-up
 
     n = len(values)
-    if n == 0:
-        raise TfnormError("There is nothing to summarize. Give at least one value.")
+    if n < 2:
+        return math.nan, math.nan
     mean = math.fsum(values) / n
-    if n == 1:
-        return Summary(1, mean, math.nan, math.nan, math.nan)
     std = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
     half = float(special.stdtrit(n - 1, (1 + confidence) / 2)) * std / math.sqrt(n)
-    return Summary(n, mean, std, mean - half, mean + half)
+    return mean - half, mean + half
 
 
 def paired_differences(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tfnorm.experiments.findings import Findings
 from tfnorm.experiments.guessing import Learned
 from tfnorm.experiments.statistics import Difference, level_of_look
-from tfnorm.text import is_or_are, listed, p_text
+from tfnorm.text import is_or_are, listed, p_text, they_are
 
 DIFFERENT_DATA = "The runs are on different data, so that no difference between them is told."
 HELD_OUT = "What is called test here are training images that were held out; the test set was left alone."
@@ -102,10 +102,7 @@ def guessing_notes(known: Mapping[str, Learned | None]) -> list[str]:
         notes.append(f"Always answering {same} is right on {first.largest:.2f} % of the images.")
     if low:
         do = "does" if len(low) == 1 else "do"
-        notes.append(
-            f"{listed(low)} {is_or_are(low)} right no more often than that, but {do} not guess. Read the balanced "
-            "accuracy."
-        )
+        notes.append(f"{they_are(low)} right no more often than that, but {do} not guess. Read the balanced accuracy.")
     return notes
 
 
@@ -146,7 +143,7 @@ def _compared(found: Findings) -> list[str]:
         if len(top) > 1:
             sentences.append(f"{listed(top)} are equal in the mean.")
             if others:
-                sentences.append(f"{listed(others)} {is_or_are(others)} not shown to differ from them.")
+                sentences.append(f"{they_are(others)} not shown to differ from them.")
         elif ties:
             sentences.append(f"No difference shown between {top[0]}, the best in the mean, and {listed(ties)}.")
     if untested:
@@ -194,7 +191,7 @@ def _left_alone(alone: Sequence[str]) -> list[str]:
 
 
 def _learned_nothing(specs: Sequence[str]) -> str:
-    return f"{listed(specs)} {is_or_are(specs)} not shown to have learned anything"
+    return f"{they_are(specs)} not shown to have learned anything"
 
 
 def headline(found: Findings, settings: Mapping[str, str], among: Mapping[str, int]) -> str:
@@ -272,7 +269,7 @@ def answer(found: Findings) -> Answer:
     if not fit:
         return _answer(
             "None of them: no spec is shown to have learned anything.",
-            f"{listed(empty)} {is_or_are(empty)} right no more often than answers given without looking at the images.",
+            f"{they_are(empty)} right no more often than answers given without looking at the images.",
             "Check that the labels belong to the images, and train longer or with another learning rate.",
             *out[:-1],
         )
@@ -314,13 +311,11 @@ def _winner(found: Findings, out: Sequence[str]) -> Answer:
         reasons = [f"It beats {listed(list(wins))} by {by} points of test accuracy."]
     if wins and doubtful:
         sentence = f"Use {best}: it beats {listed(list(wins))}; that it beats {listed(doubtful)} is not shown."
-        lower = f"{listed(doubtful)} {is_or_are(doubtful)} lower in the mean still, though not shown to be worse."
-        reasons.append(lower)
+        reasons.append(f"{they_are(doubtful)} lower in the mean still, though not shown to be worse.")
     fewest, small = found.fewest(found.candidates)
     if best not in small:
-        have = "has" if len(small) == 1 else "have"
-        own = found.parameters[best]
-        reasons.append(f"It has {own:,} trainable parameters; {listed(small)} {have} {fewest:,}.")
+        has = f"{listed(small)} {'has' if len(small) == 1 else 'have'}"
+        reasons.append(f"It has {found.parameters[best]:,} trainable parameters; {has} {fewest:,}.")
     return _answer(sentence, *reasons, *out, picks=[best])
 
 
@@ -335,7 +330,7 @@ def _best_in_mean(found: Findings) -> str:
 def _worse(found: Findings) -> list[str]:
     """Say why some are dropped, if any are."""
     dropped = found.dropped
-    return [f"{listed(dropped)} {is_or_are(dropped)} shown to be worse, or below one that is."] if dropped else []
+    return [f"{they_are(dropped)} shown to be worse, or below one that is."] if dropped else []
 
 
 def _cannot_tell(found: Findings, out: Sequence[str]) -> Answer:
@@ -369,34 +364,19 @@ def _by_cost(found: Findings, out: Sequence[str]) -> Answer:
     both = [spec for spec in small if spec in fast]
     size, pace = f"fewest parameters ({fewest:,})", f"fastest training ({fastest:,.0f} images/s)"
     head = f"Not {listed(found.dropped, 'or')}" if found.dropped else "No difference in accuracy is shown"
-    why = "Accuracy does not decide, so that size and speed do."
+    reasons = ["Accuracy does not decide, so that size and speed do.", f"{_best_in_mean(found)}."]
     if len(both) == len(close):
-        why = "Accuracy does not decide, and they are equally large and fast."
-        sentence = f"{head}: take {_taken(found, close)[:-1]}."
+        sentence = f"{head}: take {listed(both, 'or')}."
+        reasons[0] = "Accuracy does not decide, and they are equally large and fast."
     elif both:
         because = " and ".join(words for words, some in ((size, small), (pace, fast)) if len(some) < len(close))
-        sentence = f"{head}: take {_taken(found, both)} with the {because}."
+        sentence = f"{head}: take {listed(both, 'or')} with the {because}."
     else:
-        sentence = f"{head}: take {_taken(found, small)} for the {size}, or {_taken(found, fast)} for the {pace}."
-    reasons = [why, f"{_best_in_mean(found)}."]
+        sentence = f"{head}: take {listed(small, 'or')} for the {size}, or {listed(fast, 'or')} for the {pace}."
+    picks = both or [*small, *fast]
+    for spec in picks:
+        if spec != best:
+            reasons.append(f"{spec} is at most {found.below[spec]:.2f} points below {best}.")
     if unsure := [spec for spec in found.kept if spec not in close]:
-        it = "it" if len(found.top) == 1 else best
-        reasons.append(f"{listed(unsure)} may be more than {found.margin:.2f} points below {it}.")
-    return _answer(sentence, *reasons, *_worse(found), *out, picks=both or [*small, *fast])
-
-
-def _taken(found: Findings, specs: Sequence[str]) -> str:
-    """Name what to take, and how far it may be below the best in the mean, of which there may be several."""
-    best, *tied = found.top
-    others = [spec for spec in specs if spec != best]
-    name = f"{best}, in the mean equal to {listed(tied)}," if tied else f"{best}, the best in the mean,"
-    if not others:
-        return name
-    most = f"at most {max(found.below[spec] for spec in others):.2f} points below"
-    if best not in specs:
-        if set(others) <= set(tied):
-            return f"{listed(others, 'or')}, in the mean equal to {best} and {most} it,"
-        return f"{listed(others, 'or')}, {most} {name}"
-    if set(others) == set(tied):
-        return f"{listed(specs, 'or')}, equal in the mean,"
-    return f"{name} or {listed(others, 'or')}, {most} it,"
+        reasons.append(f"{listed(unsure)} may be more than {found.margin:.2f} points below {best}.")
+    return _answer(sentence, *reasons, *_worse(found), *out, picks=picks)

@@ -21,6 +21,7 @@ LARGEST_SIDE = 96
 A_SHEET = 256
 SHEET_COLUMNS = 16
 QUALITIES = (85, 60)
+PNG = {"format": "png", "optimize": True}
 # WebP codes colours in blocks of so many pixels, so that pictures of other sizes would bleed into each other.
 BLOCK = 16
 
@@ -135,7 +136,7 @@ def picture_sheets(images: np.ndarray, *, budget: int = PICTURE_BYTES) -> Sheets
         best, spent = (), 0
         for start in range(0, len(images), A_SHEET):
             sheet = _sheet(images[start : start + A_SHEET], cell)
-            text = _png(sheet) if exact else _webp(sheet, quality)
+            text = _encoded(sheet, **(PNG if exact else {"format": "webp", "quality": quality, "method": 4}))
             spent += len(text)
             if spent > budget:
                 break
@@ -166,15 +167,7 @@ def _sheet(images: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
     return parts.reshape(rows * cell[0], SHEET_COLUMNS * cell[1], channels)
 
 
-def _png(sheet: np.ndarray) -> str:
-    return _encoded(sheet, "png", optimize=True)
-
-
-def _webp(sheet: np.ndarray, quality: int) -> str:
-    return _encoded(sheet, "webp", quality=quality, method=4)
-
-
-def _encoded(sheet: np.ndarray, kind: str, **options: Any) -> str:
+def _encoded(sheet: np.ndarray, **options: Any) -> str:
     buffer = io.BytesIO()
-    Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(buffer, format=kind, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(buffer, **options)
+    return f"data:image/{options['format']};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -6,15 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfnorm.experiments.settings import (
-    CLASSES,
-    FINGERPRINT,
-    calls_of,
-    given_data,
-    note_on_calls,
-    settings_of,
-    shared_settings,
-)
+from tfnorm.experiments import settings
+from tfnorm.experiments.settings import CLASSES, FINGERPRINT
 from tfnorm.text import DASH
 from tfnorm.training.runs import Run
 
@@ -22,14 +15,14 @@ from tfnorm.training.runs import Run
 def configuration(groups: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
     """Return what was called, what all specs share and what differs, and everything of the first run of each."""
     all_runs = [run for runs in groups.values() for run in runs]
-    calls = calls_of(all_runs)
+    calls = settings.calls_of(all_runs)
     recorded = all(run.config.get("call") for run in all_runs)
     first = {label: runs[0] for label, runs in groups.items()}
-    settings = {label: _facts(run, list(first.values())) for label, run in first.items()}
-    keys = list(dict.fromkeys(key for facts in settings.values() for key in facts))
+    facts = {label: _facts(run, list(first.values())) for label, run in first.items()}
+    keys = list(dict.fromkeys(key for each in facts.values() for key in each))
     shared, differing = [], []
     for key in keys:
-        values = [facts.get(key, DASH) for facts in settings.values()]
+        values = [each.get(key, DASH) for each in facts.values()]
         if len(set(values)) == 1:
             shared.append((key, values[0]))
         else:
@@ -38,8 +31,8 @@ def configuration(groups: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
             differing.append({"key": key, "cells": cells})
     return {
         "calls": calls,
-        "note": note_on_calls(all_runs) if calls else "",
-        "settings": "" if recorded else _json(shared_settings([run.config for run in all_runs])),
+        "note": settings.note_on_calls(all_runs) if calls else "",
+        "settings": "" if recorded else _json(settings.shared_settings([run.config for run in all_runs])),
         "labels": list(groups),
         "shared": shared,
         "differing": differing,
@@ -54,15 +47,15 @@ def _json(content: Mapping[str, Any]) -> str:
 def _facts(run: Run, runs: Sequence[Run]) -> dict[str, str]:
     """Return everything that was set or found for a run among others, name to value, but for its layers."""
     config = run.config
-    settings, data, versions = settings_of(run, runs), config["data"], config["versions"]
-    settings = {key: value for key, value in settings.items() if key not in (FINGERPRINT, CLASSES)}
+    asked, data, versions = settings.settings_of(run, runs), config["data"], config["versions"]
+    asked = {key: value for key, value in asked.items() if key not in (FINGERPRINT, CLASSES)}
     facts: dict[str, Any] = {
         "trainable parameters": f"{config['trainable_parameters']:,}",
         "norm layers": _norm_layers(run),
         "variables with a penalty": len(config["regularized"]),
-        **{key: value for key, value in settings.items() if not key.startswith("recipe ")},
-        **{key: value for key, value in settings.items() if key.startswith("recipe ")},
-        **({"dataset": f"{given}, given to Python"} if (given := given_data(config)) else {}),
+        **{key: value for key, value in asked.items() if not key.startswith("recipe ")},
+        **{key: value for key, value in asked.items() if key.startswith("recipe ")},
+        **({"dataset": f"{given}, given to Python"} if (given := settings.given_data(config)) else {}),
         "training images": f"{data['train_images']:,}",
         "test images": f"{data['test_images']:,}",
         "image": " × ".join(map(str, data["input_shape"])),
@@ -84,15 +77,12 @@ def _norm_layers(run: Run) -> str:
 
 def _layers(run: Run) -> list[dict[str, str]]:
     """Return the layers that were built: name, class, output and the arguments that say what it does."""
-    rows = []
-    for layer in run.config["layers"]:
-        others = {key: value for key, value in layer.items() if key not in ("name", "class", "shape")}
-        rows.append(
-            {
-                "name": layer["name"],
-                "kind": layer["class"],
-                "shape": " × ".join(map(str, layer["shape"])),
-                "arguments": ", ".join(f"{key}={value}" for key, value in others.items()),
-            }
-        )
-    return rows
+    return [
+        {
+            "name": layer["name"],
+            "kind": layer["class"],
+            "shape": " × ".join(map(str, layer["shape"])),
+            "arguments": ", ".join(f"{k}={v}" for k, v in layer.items() if k not in ("name", "class", "shape")),
+        }
+        for layer in run.config["layers"]
+    ]

@@ -13,7 +13,7 @@ from tfnorm.experiments.comparison.predictions import Predictions, images_of
 from tfnorm.experiments.comparison.result import Result
 from tfnorm.experiments.verdict import DIFFERENT_DATA
 from tfnorm.files import results_come_first, write_whole
-from tfnorm.training.runs import Run, slug
+from tfnorm.training.runs import slug
 
 PICTURE = "misclassified.png"
 
@@ -89,10 +89,8 @@ class Pictures(Result):
         that fails is a warning, and the others are written.
         """
         plots = {"loss": self.plot_loss, "accuracy": self.plot_accuracy, "gap": self.plot_gap}
-        if self.pairs:
-            plots["differences"] = self.plot_differences
-        if self.predictions[0] is not None:
-            plots |= {"confusion": self.plot_confusion, "overlap": self.plot_overlap}
+        plots |= {"differences": self.plot_differences} if self.pairs else {}
+        plots |= {"confusion": self.plot_confusion, "overlap": self.plot_overlap} if self.predictions[0] else {}
         for name, plot in plots.items():
             with results_come_first(f"the picture {name}.{format}"):
                 plot(self.path / f"{name}.{format}")
@@ -114,11 +112,6 @@ class Pictures(Result):
                 if found is None:
                     write_whole(path.with_suffix(".png"), (run.path / PICTURE).read_bytes())
                 else:
-                    _draw_misclassified(run, found, path)
-
-
-def _draw_misclassified(run: Run, images: np.ndarray, path: Path) -> None:
-    """Draw the images that a run gets wrong, as it did itself."""
-    names = run.config["data"]["class_names"]
-    found = reporting.misclassified_data(run.labels, run.logits, class_names=names, from_logits=True)
-    reporting.plot_misclassified(images, found, title=found.title(run.label, run.images), path=path)
+                    names = run.config["data"]["class_names"]
+                    wrong = reporting.misclassified_data(run.labels, run.logits, class_names=names, from_logits=True)
+                    reporting.plot_misclassified(found, wrong, title=wrong.title(run.label, run.images), path=path)

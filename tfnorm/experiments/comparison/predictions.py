@@ -61,12 +61,13 @@ def predictions_of(groups: Mapping[str, Sequence[Run]]) -> tuple[Predictions | N
     data = ""
     for spec, runs in groups.items():
         for run in runs:
-            reason = _without(run)
+            reason = "" if run.status == "finished" else "diverged"
             if not reason:
                 try:
                     true, scores = run.labels, run.logits
                 except RunError:
-                    reason = "predictions.npz cannot be read"
+                    there = run.folder.predictions_path.exists()
+                    reason = "predictions.npz " + ("cannot be read" if there else "is not in the run's folder")
             if reason:
                 without.setdefault(reason, []).append(f"{spec} with seed {run.seed}")
                 continue
@@ -80,13 +81,6 @@ def predictions_of(groups: Mapping[str, Sequence[Run]]) -> tuple[Predictions | N
     if labels is None:
         return None, f"No run has predictions to look at. {without_words(without)}"
     return Predictions(labels, logits, kept, without_words(without)), ""
-
-
-def _without(run: Run) -> str:
-    """Return why a run has no predictions, or "" if they are there."""
-    if run.status != "finished":
-        return "diverged"
-    return "" if run.folder.predictions_path.exists() else "predictions.npz is not in the run's folder"
 
 
 def without_words(without: Mapping[str, Sequence[str]]) -> str:

@@ -7,11 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from tfnorm.errors import TfnormError, unknown
+from tfnorm.experiments import verdict as words
 from tfnorm.experiments.comparison.predictions import Predictions, predictions_of
 from tfnorm.experiments.findings import Findings
 from tfnorm.experiments.guessing import Learned, learned
@@ -19,18 +19,6 @@ from tfnorm.experiments.looks import earlier_looks
 from tfnorm.experiments.rows import summary_row
 from tfnorm.experiments.settings import FINGERPRINT, Differing, differing_settings, distinguishing, name_of
 from tfnorm.experiments.statistics import Difference, Look, mcnemar, paired_differences
-from tfnorm.experiments.verdict import (
-    DIFFERENT_DATA,
-    HELD_OUT,
-    INCOMPARABLE,
-    SOME_HELD_OUT,
-    Answer,
-    about_looks,
-    answer,
-    guessing_notes,
-    pair_sentence,
-    verdict,
-)
 from tfnorm.text import counted, listed
 from tfnorm.training.runs import Run
 
@@ -61,7 +49,7 @@ class Result:
         self.notes = list(notes)
         held_out = [bool(run.config["asked"].get("holdout")) for run in self.runs]
         if any(held_out):
-            self.notes.append(HELD_OUT if all(held_out) else SOME_HELD_OUT)
+            self.notes.append(words.HELD_OUT if all(held_out) else words.SOME_HELD_OUT)
         self.groups: dict[str, list[Run]] = {label: list(members) for label, members in (groups or {}).items()}
         for run in self.runs if groups is None else ():
             self.groups.setdefault(run.label, []).append(run)
@@ -95,7 +83,14 @@ class Result:
         percent, and ``learned`` whether the answers are shown to depend on the images
         (`tfnorm.experiments.guessing`); both are empty without predictions.
         """
-        rows = {label: summary_row(runs) | _learned_row(self.learned[label]) for label, runs in self.groups.items()}
+        rows = {}
+        for label, runs in self.groups.items():
+            known = self.learned[label]
+            rows[label] = {
+                **summary_row(runs),
+                "balanced_accuracy": known.balanced if known else math.nan,
+                "learned": not known.nothing if known else None,
+            }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("spec")
 
     @cached_property
@@ -160,7 +155,8 @@ class Result:
         """
         columns = [field.name for field in dataclasses.fields(Difference)]
         table = pd.DataFrame([dataclasses.asdict(difference) for difference in self.pairs], columns=columns)
-        return table.assign(real=[d.is_real() for d in self.pairs], sentence=[pair_sentence(d) for d in self.pairs])
+        sentences = [words.pair_sentence(d) for d in self.pairs]
+        return table.assign(real=[d.is_real() for d in self.pairs], sentence=sentences)
 
     @cached_property
     def findings(self) -> Findings:
@@ -172,14 +168,14 @@ class Result:
     @property
     def verdict(self) -> str:
         """What the runs say in words: which differences are real, and which cannot be told."""
-        return verdict(self.findings) if self.same_data else DIFFERENT_DATA
+        return words.verdict(self.findings) if self.same_data else words.DIFFERENT_DATA
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> words.Answer:
         """Which spec to use, with what else the runs differ in."""
         if not self.same_data:
-            return INCOMPARABLE
-        found = answer(self.findings)
+            return words.INCOMPARABLE
+        found = words.answer(self.findings)
         if not self.differing:
             return found
         names = listed([name_of(each.key) for each in distinguishing(self.differing)])
@@ -189,12 +185,12 @@ class Result:
     @property
     def about_looks(self) -> str:
         """What it costs to look at these runs again with more seeds, or what earlier looks have cost; "" if nothing."""
-        return about_looks(self.pairs)
+        return words.about_looks(self.pairs)
 
     @property
     def remarks(self) -> list[str]:
         """Sentences that belong to every table: the notes, and what is known of specs that learned nothing."""
-        return [*self.notes, *(guessing_notes(self.learned) if self.same_data else ())]
+        return [*self.notes, *(words.guessing_notes(self.learned) if self.same_data else ())]
 
     def errors(self, first: str, second: str) -> pd.DataFrame:
         """Compare the errors of two specs on the same test images, one row a seed.
@@ -226,10 +222,3 @@ class Result:
             if seed in other
         }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("seed")
-
-
-def _learned_row(known: Learned | None) -> dict[str, Any]:
-    """Return what the table says of the predictions of a spec."""
-    if known is None:
-        return {"balanced_accuracy": math.nan, "learned": None}
-    return {"balanced_accuracy": known.balanced, "learned": not known.nothing}

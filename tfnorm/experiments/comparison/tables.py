@@ -11,7 +11,7 @@ from typing import Any
 
 from tfnorm.errors import TfnormError
 from tfnorm.experiments.comparison.result import Result
-from tfnorm.experiments.rows import MEASURES, OF_A_RUN, interval_cell, run_measures, seeds_cell
+from tfnorm.experiments.rows import OF_A_RUN, measure_cells, measures, run_measures
 from tfnorm.experiments.statistics import Difference
 from tfnorm.norms import NORMS
 from tfnorm.reporting.html import link
@@ -23,17 +23,16 @@ from tfnorm.training.runs import Run
 
 MOST_DOTS = 12
 # The accuracy stands beside the spec, where a phone shows it without scrolling.
-MEASURED = (
-    "last_accuracy", "balanced_accuracy", "interval", "seeds", "misclassified", "test_data_loss", "parameters",
-    "seconds", "images_per_second", "best_accuracy",
-)  # fmt: skip
 RESULT_COLUMNS = {
     "spec": Column("spec"),
-    **{key: MEASURES[key] for key in MEASURED},
+    **measures(
+        "last_accuracy", "balanced_accuracy", "interval", "seeds", "misclassified", "test_data_loss", "parameters",
+        "seconds", "images_per_second", "best_accuracy",
+    ),
     "norm": Column("norm"),
     "penalized": Column("regular\u00adization", hint="The penalty on the weights, and its factor"),
-    "penalty": MEASURES["penalty"],
-}
+    **measures("penalty"),
+}  # fmt: skip
 
 
 def norm_words(label: str) -> tuple[str, str]:
@@ -69,15 +68,14 @@ def results(result: Result, folder: Path) -> Table:
     """
     columns = {key: column for key, column in RESULT_COLUMNS.items() if key != "balanced_accuracy" or result.unequal}
     look, rows, details = styles(result.groups), [], []
-    for label, row in _records(result).items():
+    records: Any = result.table.to_dict("index")
+    for label, row in records.items():
         runs = result.groups[label]
         norm, penalty = norm_words(runs[0].label)
         rows.append(
             {
-                **cells_of(columns, row),
+                **measure_cells(columns, row),
                 "spec": Cell(label, colour=look[label].colour),
-                "interval": interval_cell(row),
-                "seeds": seeds_cell(row),
                 "norm": Cell(norm),
                 "penalized": Cell(penalty or DASH),
             }
@@ -88,11 +86,11 @@ def results(result: Result, folder: Path) -> Table:
 
 def _run_cells(run: Run, folder: Path) -> dict[str, Cell]:
     """Return the line of one run by column, with a link to its folder and, if it has one, to its page on the web."""
-    measures = run_measures(run)
-    del measures["parameters"]
-    cells = cells_of(OF_A_RUN, measures)
-    if measures["best_epoch"] is not None:
-        cells["best_accuracy"] = replace(cells["best_accuracy"], note=f"epoch {measures['best_epoch'] + 1}")
+    row = run_measures(run)
+    del row["parameters"]
+    cells = cells_of(OF_A_RUN, row)
+    if row["best_epoch"] is not None:
+        cells["best_accuracy"] = replace(cells["best_accuracy"], note=f"epoch {row['best_epoch'] + 1}")
     if run.record != str(run.path):
         cells["norm"] = Cell("its record", href=link(run.record))
     return {
@@ -100,12 +98,6 @@ def _run_cells(run: Run, folder: Path) -> dict[str, Cell]:
         "spec": Cell(f"seed {run.seed}", href=link(os.path.relpath(run.path, folder) + "/")),
         "seeds": Cell("" if run.status == "finished" else run.status),
     }
-
-
-def _records(result: Result) -> dict[str, dict[str, Any]]:
-    """Return the rows of the table, label to column to value."""
-    records: Any = result.table.to_dict("index")
-    return records
 
 
 def dots(result: Result) -> dict[str, Any]:
@@ -117,7 +109,8 @@ def dots(result: Result) -> dict[str, Any]:
         label: [value for value in values.values() if math.isfinite(value)]
         for label, values in result.accuracies.items()
     }
-    records, look = _records(result), styles(result.groups)
+    records: Any = result.table.to_dict("index")
+    look = styles(result.groups)
     if len(seeds) > MOST_DOTS:
         ranked = sorted(seeds, key=lambda label: -math.inf if not seeds[label] else records[label]["last_accuracy"])
         seeds = {label: seeds[label] for label in ranked[: -MOST_DOTS - 1 : -1]}

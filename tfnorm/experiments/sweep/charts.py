@@ -11,8 +11,9 @@ from matplotlib.colors import to_hex
 from tfnorm.experiments.sweep.combination import SHORT, Combination
 from tfnorm.reporting.palette import colour
 from tfnorm.reporting.pictures.axis import NAMES, RATIO_FOR_LOG
-from tfnorm.reporting.pictures.heat import STATES, VALUES, ordered, tick
+from tfnorm.reporting.pictures.heat import STATES, VALUES, ordered
 from tfnorm.spec import parse
+from tfnorm.text import format_value
 
 NUMBERS = ("batch_size", "groups", "l1", "l2", "l2norm", "learning_rate", "dropout", "epochs")
 STOPS = 17  # of the colour scale
@@ -56,9 +57,12 @@ def curves(
             {
                 "name": NAMES.get(axis, axis),
                 "type": "log" if log else "category" if ticks[0] <= 0 and len(ticks) > 2 else "linear",
-                "ticks": [[x, tick(x)] for x in ticks],
+                "ticks": [[x, format_value(x)] for x in ticks],
                 "others": [
-                    {"name": SHORT.get(key, key), "values": ["default" if v is None else tick(v) for v in values[key]]}
+                    {
+                        "name": SHORT.get(key, key),
+                        "values": ["default" if v is None else format_value(v) for v in values[key]],
+                    }
                     for key in others
                 ],
                 "curves": list(lines.values()),
@@ -87,7 +91,7 @@ def heat(combinations: Sequence[Combination], axes: Sequence[str], images: str) 
     first = ("l1", "l2") if {"l1", "l2"} <= set(keys) else ("batch_size", "norm")
     x, y = first if set(first) <= set(keys) else (keys[1], keys[0])
     return {
-        "axes": [{"key": k, "name": NAMES.get(k, k), "values": [tick(v) for v in values[k]]} for k in keys],
+        "axes": [{"key": k, "name": NAMES.get(k, k), "values": [format_value(v) for v in values[k]]} for k in keys],
         "x": x,
         "y": y,
         "measures": [

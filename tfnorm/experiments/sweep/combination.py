@@ -14,9 +14,8 @@ from tfnorm.experiments.guessing import Learned, learned
 from tfnorm.experiments.plan import PlannedRun
 from tfnorm.experiments.rows import run_measures, summary_row
 from tfnorm.experiments.sweep.grid import PENALTIES, axis_values, varied
-from tfnorm.reporting.pictures.heat import tick
 from tfnorm.spec import FACTORS, format, parse
-from tfnorm.text import cut
+from tfnorm.text import cut, format_value
 from tfnorm.training.folder import RunFolder
 from tfnorm.training.runs import Run
 
@@ -137,7 +136,7 @@ def _combination(
         for run in runs
     }
     spec = group[0].config.norm
-    words = [f"{SHORT.get(axis, axis)} {tick(values[axis])}" for axis in named if values[axis] is not None]
+    words = [f"{SHORT.get(axis, axis)} {format_value(values[axis])}" for axis in named if values[axis] is not None]
     return Combination(
         values["norm"], ", ".join([spec, *words]), accuracies, len(group), runs, values, spec, place,
         any(run.folder in failures for run in group),

@@ -5,21 +5,19 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from tfnorm.experiments.rows import MEASURES, OF_A_RUN, interval_cell, run_measures, seeds_cell
+from tfnorm.experiments.rows import MEASURES, OF_A_RUN, measure_cells, measures, run_measures
 from tfnorm.experiments.statistics import Difference
 from tfnorm.experiments.sweep.best import Best
 from tfnorm.experiments.sweep.combination import SHORT, Combination
 from tfnorm.experiments.sweep.result import SweepResult
 from tfnorm.reporting.html import link
-from tfnorm.reporting.pictures.heat import tick
 from tfnorm.table import Cell, Column, Table, cells_of
-from tfnorm.text import DASH, p_text, signed
+from tfnorm.text import DASH, format_value, p_text, signed
 from tfnorm.training.runs import Run
 
+OF_ALL = ("best_accuracy", "gap", "test_data_loss", "misclassified", "parameters", "seconds", "seeds")
 PAIR_COLUMNS = {
     "first": Column("first"),
     "second": Column("second"),
@@ -43,7 +41,8 @@ class Tables:
         self.sweep, self.colours, self.folder = sweep, colours, folder
         self.axes = {
             axis: Column(
-                SHORT.get(axis, axis), "" if all(_is_number(each.values[axis]) for each in sweep.combinations) else None
+                SHORT.get(axis, axis),
+                "" if all(isinstance(each.values[axis], int | float | None) for each in sweep.combinations) else None,
             )
             for axis in axes
         }
@@ -51,12 +50,11 @@ class Tables:
     def of_all(self, combinations: Sequence[Combination]) -> Table:
         """Return the table of combinations, each with its seeds."""
         # The accuracy is beside the norm, where a phone shows it without scrolling.
-        measures = ("best_accuracy", "gap", "test_data_loss", "misclassified", "parameters", "seconds", "seeds")
         columns = {
             "norm": self.axes["norm"],
-            **self._measures("last_accuracy"),
+            **measures("last_accuracy", images=self.sweep.images),
             **self.axes,
-            **self._measures(*measures),
+            **measures(*OF_ALL, images=self.sweep.images),
         }
         return Table(
             columns,
@@ -73,9 +71,9 @@ class Tables:
         unequal = any(each.learned is not None and each.learned.unequal for each in best.chosen)
         columns = {
             "norm": self.axes["norm"],
-            **self._measures("last_accuracy", *["balanced_accuracy"] * unequal),
+            **measures("last_accuracy", *["balanced_accuracy"] * unequal, images=self.sweep.images),
             **self.axes,
-            **self._measures("interval", "seeds"),
+            **measures("interval", "seeds"),
             "among": Column("best of", "", "How many combinations of this norm it was chosen from"),
         }
         rows = []
@@ -85,32 +83,20 @@ class Tables:
                 {
                     **self._cells(columns, each),
                     "balanced_accuracy": MEASURES["balanced_accuracy"].cell(each.learned and each.learned.balanced),
-                    "interval": interval_cell(each.measures),
                     "seeds": Cell(str(seeds), seeds),
                     "among": Cell(str(among), among),
                 }
             )
         return Table(columns, rows)
 
-    def _measures(self, *keys: str) -> dict[str, Column]:
-        """Return the columns of measures, which name the images that were evaluated on."""
-        images = self.sweep.images
-        return {
-            key: replace(column, title=column.title.replace("test", images), hint=column.hint.replace("test", images))
-            for key, column in ((key, MEASURES[key]) for key in keys)
-        }
-
     def _cells(self, columns: Mapping[str, Column], each: Combination) -> dict[str, Cell]:
         """Return the cells of a combination, the norm with a link to its folder."""
-        axes = {
-            axis: Cell(tick(value), float(value))
-            if _is_number(value) and value is not None
-            else Cell(DASH if value is None else str(value))
-            for axis, value in each.values.items()
-        }
-        norm = Cell(each.norm, href=self._link(self.sweep.path / each.folder), colour=self.colours[each.norm])
-        seeds = seeds_cell(each.measures, each.planned)
-        return {**cells_of(columns, each.measures), "seeds": seeds, **axes, "norm": norm}
+        cells = measure_cells(columns, each.measures, each.planned)
+        for axis, value in each.values.items():
+            number = float(value) if isinstance(value, int | float) else None
+            cells[axis] = Cell(DASH if value is None else format_value(value), number)
+        cells["norm"] = Cell(each.norm, href=self._link(self.sweep.path / each.folder), colour=self.colours[each.norm])
+        return cells
 
     def _seed(self, columns: Mapping[str, Column], run: Run) -> dict[str, Cell]:
         """Return the row of one run, whose first cell links to its record."""
@@ -124,10 +110,6 @@ class Tables:
 
     def _link(self, path: Path) -> str | None:
         return link(os.path.relpath(path, self.folder))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | None)
 
 
 def pair_table(pairs: Sequence[Difference]) -> Table:

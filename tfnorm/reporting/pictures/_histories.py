@@ -7,7 +7,7 @@ validation data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,6 @@ import pandas as pd
 from tfnorm.errors import RunError
 
 Histories = Mapping[str, Sequence[pd.DataFrame]]
-Frames = Mapping[str, Sequence[pd.DataFrame]]
 
 COLUMNS = ["epoch", "mean", "low", "high", "seeds"]
 
@@ -44,30 +43,29 @@ def checked(histories: Histories, *columns: str) -> dict[str, list[pd.DataFrame]
     return result
 
 
-def over_seeds(series: Iterable[pd.Series]) -> pd.DataFrame:
+def over_seeds(series: Mapping[tuple[str, ...], Sequence[pd.Series]], keys: Sequence[str]) -> pd.DataFrame:
     """Return mean, low and high over the seeds that have a number, for each epoch (from 1) with any.
 
     Args:
-        series: One a seed, by epoch from 0.
+        series: For each curve one series a seed, by epoch from 0; the curves by what they are called.
+        keys: The columns that say what a curve is called.
 
     Returns:
-        Columns `COLUMNS`.
+        The curves below each other: ``keys``, then `COLUMNS`.
     """
-    values = pd.concat(list(series), axis=1).sort_index().replace([np.inf, -np.inf], np.nan).dropna(how="all")
-    return pd.DataFrame(
-        {
+    parts = []
+    for names, seeds in series.items():
+        values = pd.concat(list(seeds), axis=1).sort_index().replace([np.inf, -np.inf], np.nan).dropna(how="all")
+        columns = {
+            **dict(zip(keys, names, strict=True)),
             "epoch": values.index.to_numpy(dtype=int) + 1,
             "mean": values.mean(axis=1).to_numpy(),
             "low": values.min(axis=1).to_numpy(),
             "high": values.max(axis=1).to_numpy(),
             "seeds": values.count(axis=1).to_numpy(dtype=int),
         }
-    )
-
-
-def one_table(parts: Iterable[pd.DataFrame], keys: Sequence[str]) -> pd.DataFrame:
-    """Return the parts below each other; where all are empty, a table with the columns that they would have."""
-    parts = [part for part in parts if len(part)]
+        if len(values):
+            parts.append(pd.DataFrame(columns))
     if parts:
         return pd.concat(parts, ignore_index=True)
     return pd.DataFrame(columns=[*keys, *COLUMNS]).astype({"mean": float})
@@ -78,7 +76,7 @@ def diverged(table: pd.DataFrame) -> bool:
     return "data_loss" in table.columns and not np.isfinite(table["data_loss"].astype(float)).all()
 
 
-def count_seeds(frames: Frames) -> tuple[dict[str, int], dict[str, int]]:
+def count_seeds(frames: Histories) -> tuple[dict[str, int], dict[str, int]]:
     """Return how many seeds each label has, and how many of them diverged."""
     return (
         {label: len(tables) for label, tables in frames.items()},

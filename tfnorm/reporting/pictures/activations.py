@@ -45,7 +45,7 @@ def activations_data(records: Records, layers: Sequence[str] | None = None) -> A
 
     Args:
         records: ``records`` or ``to_frame()`` of a `tfnorm.callbacks.ActivationStatistics`.
-        layers: The layers to draw; by default all.
+        layers: The names of the layers to draw. By default all are drawn.
 
     Raises:
         RunError: If there is nothing to draw, or no such layer.
@@ -58,12 +58,12 @@ def activations_data(records: Records, layers: Sequence[str] | None = None) -> A
         if layer not in found:
             raise RunError(unknown("layer", layer, found))
     chosen = found if layers is None else [layer for layer in found if layer in layers]
-    parts = []
-    for side in SIDES:
-        for measure in MEASURES:
-            part = frame[["layer", "epochs"]].assign(side=side, measure=measure, value=frame[f"{side}_{measure}"])
-            parts.append(part[part["layer"].isin(chosen)])
-    curves = pd.concat(parts, ignore_index=True)
+    frame = frame[frame["layer"].isin(chosen)]
+    curves = pd.concat(
+        frame[["layer", "epochs"]].assign(side=side, measure=measure, value=frame[f"{side}_{measure}"])
+        for side in SIDES
+        for measure in MEASURES
+    )
     curves["value"] = curves["value"].astype(float) * np.where(curves["measure"] == "dead", 100.0, 1.0)
     curves = curves.dropna(subset="value").reset_index(drop=True)
     if not len(curves):
@@ -87,16 +87,16 @@ def plot_activations(
     dark, to the last, bright; of more than 8 the legend names some.
 
     Args:
-        records: See `activations_data`.
-        layers: See there.
-        title: Title of the picture.
-        path: Where to write the picture (.png, .svg or .pdf), or None.
+        records: The ``records`` or ``to_frame()`` of a `tfnorm.callbacks.ActivationStatistics`.
+        layers: The names of the layers to draw. By default all are drawn.
+        title: The title of the picture. By default it says what is drawn.
+        path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
     Returns:
         The figure.
 
     Raises:
-        RunError: See `activations_data`.
+        RunError: If there is nothing to draw, or no such layer.
         DataError: If the file type is unknown.
     """
     if path is not None:

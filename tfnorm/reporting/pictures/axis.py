@@ -15,16 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from tfnorm.errors import RunError, unknown
 from tfnorm.files import in_plain_style
 from tfnorm.reporting.palette import styles
-from tfnorm.reporting.pictures._frame import (
-    PathLike,
-    draw_legend_of,
-    finish,
-    format_seeds,
-    height_with_legend,
-    open_axes,
-    set_frame,
-    set_heading,
-)
+from tfnorm.reporting.pictures import _frame as frame
 from tfnorm.spec import parse
 
 # What an axis is called below the plot.
@@ -65,7 +56,7 @@ def axis_data(table: pd.DataFrame, x: str, others: Sequence[str] = ()) -> AxisDa
     """Return the accuracy after the last epoch against an axis of a sweep.
 
     Args:
-        table: As of `tfnorm.Sweep`: norm, the axis, last_accuracy, last_accuracy_low,
+        table: The columns of `tfnorm.Sweep.table`: norm, the axis, last_accuracy, last_accuracy_low,
             last_accuracy_high, seeds and, where some may have diverged, diverged.
         x: A column of numbers, or "groups", which is read from specs such as gn:4.
         others: Further columns that tell curves apart.
@@ -127,20 +118,20 @@ def plot_axis(
     title: str | None = None,
     images: str = "test",
     ax: Axes | None = None,
-    path: PathLike | None = None,
+    path: frame.PathLike | None = None,
 ) -> Figure:
     """Draw the test accuracy after the last epoch against an axis of a sweep, a line and a band a normalization.
 
     The axis is logarithmic, to base 2, if its numbers span a factor of 8 or more.
 
     Args:
-        table: See `axis_data`.
-        x: See there.
-        others: See there.
-        title: Title of the plot.
-        images: Word for those that were evaluated on, "held-out" if they are not the test set.
-        ax: Where to draw; by default a new figure.
-        path: Where to write the picture (.png, .svg or .pdf), or None.
+        table: One row a combination, as `tfnorm.Sweep.table` has them.
+        x: The column of numbers to draw against, or "groups", which is read from specs such as gn:4.
+        others: Further columns that tell curves apart. Defaults to none.
+        title: The title of the plot. By default it says what is drawn.
+        images: The word for the images that were evaluated on. Defaults to "test".
+        ax: The axes to draw in. By default those of a new figure.
+        path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
     Returns:
         The figure.
@@ -149,14 +140,14 @@ def plot_axis(
     points = data.points
     labels = list(points["label"].unique())
     name = NAMES.get(x, x)
-    note = format_seeds(list(points["seeds"]))
+    note = frame.format_seeds(list(points["seeds"]))
     note += "; bands: 95 % interval of the mean" if points["seeds"].max() > 1 else ", no ranking justified"
     if data.diverged:
         note += f"; without {data.diverged} {'run' if data.diverged == 1 else 'runs'} that diverged"
     called = {label: label for label in labels}
-    ax = open_axes(ax, path, height_with_legend(called))
-    set_heading(ax, title or f"{images.capitalize()} accuracy against {name}", note)
-    set_frame(ax)
+    ax = frame.open_axes(ax, path, frame.height_with_legend(called))
+    frame.set_heading(ax, title or f"{images.capitalize()} accuracy against {name}", note)
+    frame.set_frame(ax)
     look = styles(labels)
     for label, curve in points.groupby("label", sort=False):
         style = look[str(label)]
@@ -171,5 +162,5 @@ def plot_axis(
     ax.set_xlabel(name, fontsize=11)
     ax.set_ylabel(f"{images} accuracy, last epoch (%)", fontsize=11)
     ax.set_ylim(*data.limits)
-    draw_legend_of(ax, called)
-    return finish(ax, path)
+    frame.draw_legend_of(ax, called)
+    return frame.finish(ax, path)

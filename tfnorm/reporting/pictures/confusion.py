@@ -17,18 +17,7 @@ from matplotlib.image import AxesImage
 from tfnorm.errors import RunError
 from tfnorm.files import in_plain_style
 from tfnorm.mistakes import check_names
-from tfnorm.reporting.pictures._frame import (
-    NOTE_COLOUR,
-    PathLike,
-    finish,
-    format_mean,
-    format_seeds,
-    open_axes,
-    set_figure_heading,
-    set_heading,
-    shortened,
-    write_in_the_middle,
-)
+from tfnorm.reporting.pictures import _frame as frame
 from tfnorm.reporting.pictures._predictions import Logits, predicted_classes
 
 # Up to so many classes a cell has room for its number, and up to so many two matrices stand side by side with it.
@@ -71,7 +60,7 @@ def confusion_data(labels: np.ndarray, logits: Logits, class_names: Sequence[str
     Args:
         labels: True classes, integers (images,).
         logits: For each label one array a seed, (images, classes).
-        class_names: The name of every class; by default its number.
+        class_names: The name of every class. By default its number.
 
     Raises:
         RunError: If there are no logits.
@@ -105,7 +94,7 @@ def plot_confusion(
     *,
     title: str | None = None,
     ax: Axes | None = None,
-    path: PathLike | None = None,
+    path: frame.PathLike | None = None,
 ) -> Figure:
     """Draw the confusion matrix of every model: true classes from top to bottom, predicted ones from left to right.
 
@@ -114,19 +103,19 @@ def plot_confusion(
     matrix names the commonest mistakes. Of more than 12 models the first 12 are drawn.
 
     Args:
-        labels: See `confusion_data`.
-        logits: See there.
-        class_names: See there.
-        title: Title of the picture.
-        ax: Where to draw the matrix of a single label; by default a new figure with one matrix a label.
-        path: Where to write the picture (.png, .svg or .pdf), or None.
+        labels: True classes, integers (images,).
+        logits: For each label one array a seed, (images, classes).
+        class_names: The name of every class. By default its number.
+        title: The title of the picture. By default it says what is drawn.
+        ax: The axes to draw the matrix of a single label in. By default a new figure has one matrix a label.
+        path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
     Returns:
         The figure.
 
     Raises:
         RunError: If there are no logits, or several labels and ``ax``.
-        DataError: See `confusion_data`; or if the file type is unknown.
+        DataError: If shapes, classes or names do not fit together, or the file type is unknown.
     """
     data = confusion_data(labels, logits, class_names)
     if ax is not None and len(data.counts) > 1:
@@ -134,7 +123,7 @@ def plot_confusion(
             f"`ax` has room for one confusion matrix. Received: {len(data.counts)} labels. "
             "Pass the logits of one, or leave `ax` out."
         )
-    note = f"images, {format_seeds([count for count in data.seeds.values() if count] or [0])}; grey: correct"
+    note = f"images, {frame.format_seeds([count for count in data.seeds.values() if count] or [0])}; grey: correct"
     if any(data.left_out.values()):
         note += "; without images whose logits are not numbers"
     shown = list(data.counts)[:MOST_MATRICES]
@@ -142,18 +131,18 @@ def plot_confusion(
         note += f"; {len(data.counts) - len(shown)} more models not drawn"
     worst = max(1.0, *(float(_shares(data.counts[label]).max(initial=0.0)) for label in shown))
     if ax is not None:
-        open_axes(ax, path)
+        frame.open_axes(ax, path)
         (label,) = shown
         image = _draw_matrix(ax, data, label, worst)
         ax.set_xlabel("predicted class", fontsize=11)
         ax.set_ylabel("true class", fontsize=11)
-        set_heading(ax, title or f"Confusion of classes: {label}", note)
+        frame.set_heading(ax, title or f"Confusion of classes: {label}", note)
         _draw_scale(image, [ax])
-        return finish(ax, path)
+        return frame.finish(ax, path)
     classes = len(data.class_names)
     columns = 1 if len(shown) == 1 or BESIDE < classes <= NUMBERED else 2
     rows = -(-len(shown) // columns)
-    first = open_axes(None, path, 1.5 + rows * (6.6 if columns == 1 else 4.1 if classes <= NUMBERED else 4.6))
+    first = frame.open_axes(None, path, 1.5 + rows * (6.6 if columns == 1 else 4.1 if classes <= NUMBERED else 4.6))
     figure = first.figure.figure
     first.remove()
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
@@ -165,8 +154,8 @@ def plot_confusion(
     for axes in grid[len(shown) :]:
         axes.set_axis_off()
     _draw_scale(image, grid)
-    set_figure_heading(figure, title or "Confusion of classes", note)
-    return finish(grid[0], path)
+    frame.set_figure_heading(figure, title or "Confusion of classes", note)
+    return frame.finish(grid[0], path)
 
 
 def _shares(matrix: np.ndarray) -> np.ndarray:
@@ -181,16 +170,16 @@ def _title(data: ConfusionData, label: str) -> str:
     """Return what stands over a matrix: how many images are wrong and, without numbers in cells, the commonest."""
     counts, names = data.counts[label], data.class_names
     if not data.seeds[label]:
-        return f"{shortened(label)}: diverged"
-    title = f"{shortened(label)}: {format_mean(counts.sum() - counts.trace())} of {format_mean(counts.sum())} wrong"
-    title = textwrap.fill(title, TITLE_COLUMNS)
+        return f"{frame.shortened(label)}: diverged"
+    wrong, images = (frame.format_mean(number) for number in (counts.sum() - counts.trace(), counts.sum()))
+    title = textwrap.fill(f"{frame.shortened(label)}: {wrong} of {images} wrong", TITLE_COLUMNS)
     if len(names) > NUMBERED:
         names = _short_names(names)
         wrong = counts - np.diag(counts.diagonal())
         worst = [divmod(int(place), len(names)) for place in np.argsort(-wrong, axis=None, kind="stable")[:COMMONEST]]
         for true, taken in worst:
             if wrong[true, taken]:
-                title += f"\n{names[true]} as {names[taken]}: {format_mean(wrong[true, taken])}"
+                title += f"\n{names[true]} as {names[taken]}: {frame.format_mean(wrong[true, taken])}"
     return title
 
 
@@ -215,7 +204,7 @@ def _draw_matrix(ax: Axes, data: ConfusionData, label: str, worst: float) -> Axe
     scale, norm = colormaps["magma_r"].resampled(STEPS), PowerNorm(0.5, 0.0, worst)
     image = ax.imshow(np.ma.masked_equal(shares, 0.0), cmap=scale, norm=norm, interpolation="nearest")
     if not counts.any():
-        write_in_the_middle(ax, "no number")
+        frame.write_in_the_middle(ax, "no number")
         ax.set_xticks([])
         return image
     ax.imshow(np.ma.masked_equal(np.eye(classes), 0.0), cmap=ListedColormap([CORRECT]), interpolation="nearest")
@@ -230,9 +219,9 @@ def _draw_matrix(ax: Axes, data: ConfusionData, label: str, worst: float) -> Axe
         draw(edges, -0.5, classes - 0.5, color="#eeeeee", linewidth=0.6)
     for true, taken in zip(*np.nonzero(counts), strict=True):
         dark = norm(shares[true, taken]) > DARK
-        colour = NOTE_COLOUR if true == taken else "white" if dark else "black"
+        colour = frame.NOTE_COLOUR if true == taken else "white" if dark else "black"
         number = counts[true, taken]
-        text = format_mean(number) if number < 100 else f"{number:.0f}"
+        text = frame.format_mean(number) if number < 100 else f"{number:.0f}"
         cell = ax.text(taken, true, text, ha="center", va="center", fontsize=7, color=colour, parse_math=False)
         cell.set_in_layout(False)
     return image

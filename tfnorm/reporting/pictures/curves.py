@@ -14,19 +14,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from tfnorm.files import in_plain_style
 from tfnorm.reporting.palette import styles
-from tfnorm.reporting.pictures._frame import (
-    PathLike,
-    divergence_note,
-    draw_legend_of,
-    finish,
-    format_seeds,
-    height_with_legend,
-    open_axes,
-    set_epochs,
-    set_frame,
-    set_heading,
-)
-from tfnorm.reporting.pictures._histories import Frames, Histories, checked, count_seeds, one_table, over_seeds
+from tfnorm.reporting.pictures import _frame as frame
+from tfnorm.reporting.pictures._histories import Histories, checked, count_seeds, over_seeds
 
 DECADES_FOR_LOG = 1.5
 # The share of each curve's epochs, its worst, that may lie below the accuracy axis if that doubles the scale.
@@ -110,18 +99,14 @@ def accuracy_data(histories: Histories) -> AccuracyData:
     return AccuracyData(curves, *count_seeds(frames), table, _accuracy_limits(curves))
 
 
-def _curves(frames: Frames, columns: Mapping[str, str]) -> pd.DataFrame:
+def _curves(frames: Histories, columns: Mapping[str, str]) -> pd.DataFrame:
     """Return mean, low and high over the seeds, in one long table."""
-    parts = []
-    for label, tables in frames.items():
-        for name, column in columns.items():
-            series = [table[column].astype(float) for table in tables if column in table.columns]
-            if series:
-                part = over_seeds(series)
-                part.insert(0, "label", label)
-                part.insert(1, "set", name)
-                parts.append(part)
-    return one_table(parts, ["label", "set"])
+    series = {
+        (label, name): [table[column].astype(float) for table in tables if column in table.columns]
+        for label, tables in frames.items()
+        for name, column in columns.items()
+    }
+    return over_seeds({key: seeds for key, seeds in series.items() if seeds}, ["label", "set"])
 
 
 def _accuracy_limits(curves: pd.DataFrame) -> tuple[float, float]:
@@ -154,7 +139,7 @@ def plot_loss(
     title: str | None = None,
     images: str = "test",
     ax: Axes | None = None,
-    path: PathLike | None = None,
+    path: frame.PathLike | None = None,
 ) -> Figure:
     """Draw training (dashed) and test loss (solid) without penalty of all models together.
 
@@ -162,10 +147,10 @@ def plot_loss(
 
     Args:
         histories: One table a seed for every label.
-        title: Title of the plot.
-        images: Word for those that were evaluated on, "held-out" if they are not the test set.
-        ax: Where to draw; by default a new figure of 8 by 4.5 inches or more.
-        path: Where to write the picture (.png, .svg or .pdf), or None.
+        title: The title of the plot. By default it says what is drawn.
+        images: The word for the images that were evaluated on. Defaults to "test".
+        ax: The axes to draw in. By default those of a new figure of 8 by 4.5 inches or more.
+        path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
     Returns:
         The figure.
@@ -175,15 +160,15 @@ def plot_loss(
         DataError: If the file type is unknown.
     """
     data = loss_data(histories)
-    names = {label: label + divergence_note(data.seeds[label], data.diverged[label]) for label in data.seeds}
-    ax = open_axes(ax, path, height_with_legend(names))
-    set_heading(ax, title or f"Loss on training and {images} images", _explain(data, images))
+    names = {label: label + frame.divergence_note(data.seeds[label], data.diverged[label]) for label in data.seeds}
+    ax = frame.open_axes(ax, path, frame.height_with_legend(names))
+    frame.set_heading(ax, title or f"Loss on training and {images} images", _explain(data, images))
     _draw_curves(ax, data.curves, list(data.seeds))
     ax.set_ylabel("cross-entropy loss\nwithout penalty (nats)", fontsize=11)
     if data.log:
         _set_log(ax, data.curves["mean"])
-    draw_legend_of(ax, names)
-    return finish(ax, path)
+    frame.draw_legend_of(ax, names)
+    return frame.finish(ax, path)
 
 
 @in_plain_style
@@ -193,7 +178,7 @@ def plot_accuracy(
     title: str | None = None,
     images: str = "test",
     ax: Axes | None = None,
-    path: PathLike | None = None,
+    path: frame.PathLike | None = None,
 ) -> Figure:
     """Draw training (dashed) and test accuracy (solid) of all models together, and mark each one's best epoch.
 
@@ -203,10 +188,10 @@ def plot_accuracy(
 
     Args:
         histories: One table a seed for every label.
-        title: Title of the plot.
-        images: Word for those that were evaluated on, "held-out" if they are not the test set.
-        ax: Where to draw; by default a new figure of 8 by 4.5 inches or more.
-        path: Where to write the picture (.png, .svg or .pdf), or None.
+        title: The title of the plot. By default it says what is drawn.
+        images: The word for the images that were evaluated on. Defaults to "test".
+        ax: The axes to draw in. By default those of a new figure of 8 by 4.5 inches or more.
+        path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
     Returns:
         The figure.
@@ -221,12 +206,13 @@ def plot_accuracy(
     for label, epoch, accuracy in data.best.itertuples():
         below = ", below the axis" if accuracy < low else ""
         names[label] += f" — best {accuracy:.2f} % at epoch {epoch}{below}"
-    names = {label: name + divergence_note(data.seeds[label], data.diverged[label]) for label, name in names.items()}
+    for label, seeds in data.seeds.items():
+        names[label] += frame.divergence_note(seeds, data.diverged[label])
     note = _explain(data, images)
     if len(data.curves) and (data.curves["mean"] < low).any():
         note += f"; below {low:.0f} % cut off" if high - low > 5 else f"; below {low:.1f} % cut off"
-    ax = open_axes(ax, path, height_with_legend(names))
-    set_heading(ax, title or f"Accuracy on training and {images} images", note)
+    ax = frame.open_axes(ax, path, frame.height_with_legend(names))
+    frame.set_heading(ax, title or f"Accuracy on training and {images} images", note)
     _draw_curves(ax, data.curves, list(data.seeds))
     look = styles(data.seeds)
     for label, epoch, accuracy in data.best[data.best["accuracy"] >= low].itertuples():
@@ -236,8 +222,8 @@ def plot_accuracy(
         )  # fmt: skip
     ax.set_ylabel("accuracy (%)", fontsize=11)
     ax.set_ylim(low, high)
-    draw_legend_of(ax, names)
-    return finish(ax, path)
+    frame.draw_legend_of(ax, names)
+    return frame.finish(ax, path)
 
 
 def _explain(data: LossData | AccuracyData, images: str) -> str:
@@ -246,7 +232,7 @@ def _explain(data: LossData | AccuracyData, images: str) -> str:
     test, train = ("filled", "hollow") if data.curves["epoch"].nunique() == 1 else ("solid", "dashed")
     parts = [text for name, text in (("test", f"{test}: {images}"), ("train", f"{train}: training")) if name in sets]
     if max(data.seeds.values()) > 1:
-        parts.append(format_seeds(list(data.seeds.values())))
+        parts.append(frame.format_seeds(list(data.seeds.values())))
         if "test" in sets:
             parts.append(f"bands: {images}, min to max")
     return "; ".join(parts)
@@ -266,8 +252,8 @@ def _draw_curves(ax: Axes, curves: pd.DataFrame, labels: Sequence[str]) -> None:
         ax.plot(curve["epoch"], curve["mean"], linewidth=2 if test else 1.4, zorder=4 if test else 3, **line)
         if test and curve["seeds"].max() > 1:
             ax.fill_between(curve["epoch"], curve["low"], curve["high"], color=style.colour, alpha=0.18, linewidth=0)
-    set_frame(ax)
-    set_epochs(ax, curves)
+    frame.set_frame(ax)
+    frame.set_epochs(ax, curves)
 
 
 def _set_log(ax: Axes, values: pd.Series) -> None:

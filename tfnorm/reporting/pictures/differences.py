@@ -12,16 +12,7 @@ from matplotlib.figure import Figure
 from tfnorm.errors import RunError
 from tfnorm.files import in_plain_style
 from tfnorm.reporting.palette import styles
-from tfnorm.reporting.pictures._frame import (
-    NOTE_COLOUR,
-    PathLike,
-    finish,
-    open_axes,
-    set_figure_heading,
-    set_frame,
-    set_heading,
-    shortened,
-)
+from tfnorm.reporting.pictures import _frame as frame
 from tfnorm.text import p_text, signed
 
 # How many pairs are drawn.
@@ -53,7 +44,7 @@ def plot_differences(
     title: str | None = None,
     images: str = "test",
     ax: Axes | None = None,
-    path: PathLike | None = None,
+    path: frame.PathLike | None = None,
 ) -> Figure:
     """Draw the difference of every pair with its 95 % interval, a row a pair.
 
@@ -84,14 +75,14 @@ def plot_differences(
         data = data.loc[data["p_adjusted"].sort_values(kind="stable").index[:MOST_PAIRS].sort_values()]
     heading = title or f"Differences in {images} accuracy", note
     if ax is None:
-        ax = open_axes(None, path, 1.45 + 0.3 * len(data))
-        set_figure_heading(ax.figure.figure, *heading)
+        ax = frame.open_axes(None, path, 1.45 + 0.3 * len(data))
+        frame.set_figure_heading(ax.figure.figure, *heading)
     else:
-        set_heading(open_axes(ax, path), *heading)
+        frame.set_heading(frame.open_axes(ax, path), *heading)
     rows, (left, right) = data.to_dict("records"), _limits(data)
     for place, row in enumerate(rows):
         better = row["first"] if row["mean"] > 0 else row["second"]
-        colour = look[better].colour if row["real"] else NOTE_COLOUR
+        colour = look[better].colour if row["real"] else frame.NOTE_COLOUR
         if np.isfinite(row["half_width"]):
             ax.hlines(place, row["low"], row["high"], color=colour, linewidth=2, zorder=3)
             for end, arrow in ((left, "<"), (right, ">")):
@@ -103,19 +94,20 @@ def plot_differences(
         )  # fmt: skip
         ax.annotate(
             _words(row), (1, place), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=9,
-            va="center", color="black" if row["real"] else NOTE_COLOUR, weight="bold" if row["real"] else "normal",
+            va="center", color="black" if row["real"] else frame.NOTE_COLOUR,
+            weight="bold" if row["real"] else "normal",
         )  # fmt: skip
         if place and row["first"] != rows[place - 1]["first"]:
             ax.axhline(place - 0.5, color="#bbbbbb", linewidth=0.8, zorder=1)
     ax.axvline(0, color="#333333", linewidth=1, zorder=2)
-    set_frame(ax, "x")
-    names = [f"{shortened(row['first'])} − {shortened(row['second'])}" for row in rows]
+    frame.set_frame(ax, "x")
+    names = [f"{frame.shortened(row['first'])} − {frame.shortened(row['second'])}" for row in rows]
     ax.set_yticks(range(len(rows)), names, parse_math=False)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlim(left, right)
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel(f"difference in {images} accuracy, last epoch (percentage points)", fontsize=11)
-    return finish(ax, path)
+    return frame.finish(ax, path)
 
 
 def _explain(data: pd.DataFrame) -> str:

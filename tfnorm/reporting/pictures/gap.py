@@ -10,19 +10,8 @@ from matplotlib.figure import Figure
 
 from tfnorm.files import in_plain_style
 from tfnorm.reporting.palette import styles
-from tfnorm.reporting.pictures._frame import (
-    PathLike,
-    divergence_note,
-    draw_legend_of,
-    finish,
-    format_seeds,
-    height_with_legend,
-    open_axes,
-    set_epochs,
-    set_frame,
-    set_heading,
-)
-from tfnorm.reporting.pictures._histories import Histories, checked, count_seeds, diverged, one_table, over_seeds
+from tfnorm.reporting.pictures import _frame as frame
+from tfnorm.reporting.pictures._histories import Histories, checked, count_seeds, diverged, over_seeds
 from tfnorm.text import signed
 
 # The share of the epochs, the first, that may lie beyond the axis if that doubles the scale.
@@ -63,19 +52,17 @@ def gap_data(histories: Histories) -> GapData:
         RunError: If there is no history, or one lacks ``accuracy`` or ``val_accuracy``.
     """
     frames = checked(histories, "accuracy", "val_accuracy")
-    parts, last = [], {}
+    gaps = {
+        (label,): [100 * (table["accuracy"] - table["val_accuracy"]).astype(float) for table in tables]
+        for label, tables in frames.items()
+    }
+    last = {}
     for label, tables in frames.items():
-        gaps = [100 * (table["accuracy"] - table["val_accuracy"]).astype(float) for table in tables]
-        curve = over_seeds(gaps)
-        curve.insert(0, "label", label)
-        parts.append(curve)
-        ends = pd.Series(
-            [gap.iloc[-1] for gap, table in zip(gaps, tables, strict=True) if len(gap) and not diverged(table)],
-            dtype=float,
-        )
+        ended = zip(gaps[label,], tables, strict=True)
+        ends = pd.Series([gap.iloc[-1] for gap, table in ended if len(gap) and not diverged(table)], dtype=float)
         last[label] = (ends.mean(), ends.std())
     table = pd.DataFrame.from_dict(last, orient="index", columns=["mean", "std"]).rename_axis("label")
-    curves = one_table(parts, ["label"])
+    curves = over_seeds(gaps, ["label"])
     return GapData(curves, table, *count_seeds(frames), _limits(curves))
 
 
@@ -99,7 +86,7 @@ def plot_gap(
     title: str | None = None,
     images: str = "test",
     ax: Axes | None = None,
-    path: PathLike | None = None,
+    path: frame.PathLike | None = None,
 ) -> Figure:
     """Draw the training minus the test accuracy of all models over training.
 
@@ -108,16 +95,16 @@ def plot_gap(
 
     Args:
         histories: One table a seed for every label.
-        title: Title of the plot.
-        images: Word for those that were evaluated on, "held-out" if they are not the test set.
-        ax: Where to draw; by default a new figure of 8 by 4.5 inches or more.
-        path: Where to write the picture (.png, .svg or .pdf), or None.
+        title: The title of the plot. By default it says what is drawn.
+        images: The word for the images that were evaluated on. Defaults to "test".
+        ax: The axes to draw in. By default those of a new figure of 8 by 4.5 inches or more.
+        path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
     Returns:
         The figure.
 
     Raises:
-        RunError: See `gap_data`.
+        RunError: If there is no history, or one lacks ``accuracy`` or ``val_accuracy``.
         DataError: If the file type is unknown.
     """
     data = gap_data(histories)
@@ -125,15 +112,15 @@ def plot_gap(
     for label, mean, std in data.last.itertuples():
         spread = "" if pd.isna(std) else f" ± {std:.2f}"
         names[label] = label if pd.isna(mean) else f"{label} — last {signed(mean)}{spread}"
-        names[label] += divergence_note(data.seeds[label], data.diverged[label])
+        names[label] += frame.divergence_note(data.seeds[label], data.diverged[label])
     low, high = data.limits
-    parts = [format_seeds(list(data.seeds.values()))]
+    parts = [frame.format_seeds(list(data.seeds.values()))]
     if max(data.seeds.values()) > 1:
         parts.append("bands: min to max")
     if len(data.curves) and ((data.curves["mean"] < low) | (data.curves["mean"] > high)).any():
         parts.append("first epochs cut off")
-    ax = open_axes(ax, path, height_with_legend(names))
-    set_heading(ax, title or "Generalization gap", "; ".join(parts))
+    ax = frame.open_axes(ax, path, frame.height_with_legend(names))
+    frame.set_heading(ax, title or "Generalization gap", "; ".join(parts))
     look = styles(data.seeds)
     for label, curve in data.curves.groupby("label", sort=False):
         style = look[label]
@@ -144,9 +131,9 @@ def plot_gap(
         if curve["seeds"].max() > 1:
             ax.fill_between(curve["epoch"], curve["low"], curve["high"], color=style.colour, alpha=0.18, linewidth=0)
     ax.axhline(0, color="#333333", linewidth=1, zorder=2)
-    set_frame(ax)
-    set_epochs(ax, data.curves)
+    frame.set_frame(ax)
+    frame.set_epochs(ax, data.curves)
     ax.set_ylim(low, high)
     ax.set_ylabel(f"training minus {images} accuracy\n(percentage points)", fontsize=11)
-    draw_legend_of(ax, names)
-    return finish(ax, path)
+    frame.draw_legend_of(ax, names)
+    return frame.finish(ax, path)

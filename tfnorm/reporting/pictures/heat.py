@@ -15,9 +15,10 @@ from matplotlib.patches import Rectangle
 
 from tfnorm.errors import RunError, unknown
 from tfnorm.files import in_plain_style
-from tfnorm.reporting.pictures._frame import PathLike, finish, open_axes, set_heading
+from tfnorm.reporting.pictures import _frame as frame
 from tfnorm.reporting.pictures.axis import NAMES
 from tfnorm.spec import FACTORS, format, parse
+from tfnorm.text import format_value
 
 # What can be drawn: its name, whether more is better, and its digits after the point.
 VALUES = {
@@ -168,7 +169,7 @@ def plot_heat(
     title: str | None = None,
     images: str = "test",
     ax: Axes | None = None,
-    path: PathLike | None = None,
+    path: frame.PathLike | None = None,
 ) -> Figure:
     """Draw a heat map of two axes of a sweep, with the number in each cell.
 
@@ -176,21 +177,21 @@ def plot_heat(
     and say why.
 
     Args:
-        table: See `heat_data`.
-        x: See there.
-        y: See there.
-        value: See there.
-        title: Title of the plot.
-        images: Word for those that were evaluated on, "held-out" if they are not the test set.
-        ax: Where to draw; by default a new figure.
-        path: Where to write the picture (.png, .svg or .pdf), or None.
+        table: One row a combination, as `heat_data` takes it.
+        x: The horizontal axis: a column, or "norm", "groups", "l1", "l2" or "l2norm", which are read from the specs.
+        y: The vertical axis, as ``x``.
+        value: What the cells show, a key of `VALUES`. Defaults to "last_accuracy".
+        title: The title of the plot. By default it says what is drawn.
+        images: The word for the images that were evaluated on. Defaults to "test".
+        ax: The axes to draw in. By default those of a new figure.
+        path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
     Returns:
         The figure.
     """
     data = heat_data(table, x, y, value)
     name, more_is_better, digits = VALUES[value]
-    ax = open_axes(ax, path, max(2.6, 1.7 + 0.55 * len(data.ys)))
+    ax = frame.open_axes(ax, path, max(2.6, 1.7 + 0.55 * len(data.ys)))
     scale = colormaps["cividis" if more_is_better else "cividis_r"]
     low, high = data.limits
     norm = Normalize(low, high if high > low else low + 1, clip=True)
@@ -200,18 +201,18 @@ def plot_heat(
     for i, cell in enumerate(data.cells.to_dict("records")):
         place = i % len(data.xs), i // len(data.xs)
         _write_cell(ax, cell, place, scale(norm(cell["value"])), digits, size=9 if len(data.xs) <= WIDE else 7)
-    ax.set_xticks(range(len(data.xs)), [tick(v) for v in data.xs], parse_math=False)
-    ax.set_yticks(range(len(data.ys)), [tick(v) for v in data.ys], parse_math=False)
+    ax.set_xticks(range(len(data.xs)), [format_value(v) for v in data.xs], parse_math=False)
+    ax.set_yticks(range(len(data.ys)), [format_value(v) for v in data.ys], parse_math=False)
     ax.tick_params(length=0, labelsize=10)
     ax.spines[:].set_visible(False)
     ax.set_xlabel(NAMES.get(x, x), fontsize=11, parse_math=False)
     ax.set_ylabel(NAMES.get(y, y), fontsize=11, parse_math=False)
     name = name.replace("test", images)
-    set_heading(ax, title or name[0].upper() + name[1:], _explain(data))
+    frame.set_heading(ax, title or name[0].upper() + name[1:], _explain(data))
     bar = ax.figure.figure.colorbar(image, ax=ax, extend=_beyond(data))
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=9)
-    return finish(ax, path, few_colours=False)
+    return frame.finish(ax, path, few_colours=False)
 
 
 def _write_cell(
@@ -250,18 +251,3 @@ def _explain(data: HeatData) -> str:
     if data.cells["std"].notna().any():
         parts.append("mean ± standard deviation over seeds")
     return "; ".join(parts)
-
-
-def tick(value: Any) -> str:
-    """Return a value of an axis as it is written beside it.
-
-    Example:
-        >>> tick(64.0), tick(0.1 + 0.2), tick(0.1000001), tick(2.5e-4), tick("gn:2")
-        ('64', '0.3', '0.1000001', '2.5e-4', 'gn:2')
-    """
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return str(value)
-    if value and abs(value) < 0.01:
-        digits, exponent = f"{value:.9e}".split("e")
-        return f"{float(digits):.10g}e{int(exponent)}"
-    return f"{value:.12g}"

@@ -14,16 +14,7 @@ from matplotlib.figure import Figure
 from tfnorm.errors import RunError
 from tfnorm.files import in_plain_style
 from tfnorm.reporting.palette import Style, styles
-from tfnorm.reporting.pictures._frame import (
-    PathLike,
-    finish,
-    format_mean,
-    format_seeds,
-    open_axes,
-    set_heading,
-    shortened,
-    write_in_the_middle,
-)
+from tfnorm.reporting.pictures import _frame as frame
 from tfnorm.reporting.pictures._predictions import Logits, predicted_classes
 
 # How many sets are drawn, the largest.
@@ -111,7 +102,7 @@ def plot_overlap(
     title: str | None = None,
     images: str = "test",
     ax: Axes | None = None,
-    path: PathLike | None = None,
+    path: frame.PathLike | None = None,
 ) -> Figure:
     """Draw how many images are wrong under exactly which models, as an UpSet plot.
 
@@ -120,26 +111,26 @@ def plot_overlap(
     20 sets are drawn, the largest; the line under the title counts the others.
 
     Args:
-        labels: See `overlap_data`.
-        logits: See there.
-        title: Title of the plot.
-        images: Word for those that were evaluated on, "held-out" if they are not the test set.
-        ax: Whose place to draw in, in a grid of axes; by default a new figure.
-        path: Where to write the picture (.png, .svg or .pdf), or None.
+        labels: True classes, integers (images,).
+        logits: For each label one array a seed, (images, classes), the same seeds in the same order for all.
+        title: The title of the plot. By default it says what is drawn.
+        images: The word for the images that were evaluated on. Defaults to "test".
+        ax: The axes whose place in a grid is drawn in. By default those of a new figure.
+        path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
     Returns:
         The figure.
 
     Raises:
         RunError: If there are no logits, or ``ax`` is not part of a grid.
-        DataError: See `overlap_data`; or if the file type is unknown.
+        DataError: If shapes or classes do not fit together, or the file type is unknown.
 
     References:
         Lex et al., 2014, UpSet, IEEE Transactions on Visualization and Computer Graphics 20(12).
     """
     data = overlap_data(labels, logits)
     names = list(data.totals.index)
-    ax = open_axes(ax, path, 3.2 + 0.3 * max(1, len(names)))
+    ax = frame.open_axes(ax, path, 3.2 + 0.3 * max(1, len(names)))
     place = ax.get_subplotspec()
     if place is None:
         raise RunError("`ax` must be part of a grid of axes, as figure.subplots and add_subplot make them.")
@@ -149,27 +140,27 @@ def plot_overlap(
     )
     head, bars, totals, dots = (ax.figure.add_subplot(grid[row, column]) for row, column in PLACES)
     head.set_axis_off()
-    set_heading(head, title or "Images that several models get wrong", _explain(data, images))
+    frame.set_heading(head, title or "Images that several models get wrong", _explain(data, images))
     if data.sets.empty:
         for axes in (bars, totals, dots):
             axes.remove()
-        write_in_the_middle(ax, "no image is wrong" if data.seeds else "no seed that every model finished")
-        return finish(ax, path)
+        frame.write_in_the_middle(ax, "no image is wrong" if data.seeds else "no seed that every model finished")
+        return frame.finish(ax, path)
     sets, look = data.sets.head(MOST_SETS), styles(logits)
     _draw_bars(bars, sets, look, len(names))
     _draw_totals(totals, data.totals, look)
     _draw_dots(dots, sets, names, look)
-    return finish(ax, path)
+    return frame.finish(ax, path)
 
 
 def _explain(data: OverlapData, images: str) -> str:
     """Return the line under the title: what the numbers are, and what is left out."""
-    parts = [f"{images} images, {format_seeds([data.seeds])}"]
+    parts = [f"{images} images, {frame.format_seeds([data.seeds])}"]
     rest = data.sets["images"][MOST_SETS:]
     if len(rest):
-        parts.append(f"{len(rest)} smaller sets of {format_mean(rest.sum())} images not drawn")
+        parts.append(f"{len(rest)} smaller sets of {frame.format_mean(rest.sum())} images not drawn")
     if data.left_out:
-        parts.append(f"without {', '.join(map(shortened, data.left_out))}: diverged")
+        parts.append(f"without {', '.join(map(frame.shortened, data.left_out))}: diverged")
     if data.diverged:
         seeds = "1 seed" if data.diverged == 1 else f"{data.diverged} seeds"
         parts.append(f"without {seeds} that not every model finished")
@@ -184,7 +175,7 @@ def _draw_bars(ax: Axes, sets: pd.DataFrame, look: Mapping[str, Style], models: 
     ]
     drawn = ax.bar(range(len(sets)), sets["images"], width=0.7, color=colours)
     upright = {} if len(sets) <= LEVEL_NUMBERS else {"rotation": 90}
-    ax.bar_label(drawn, [format_mean(number) for number in sets["images"]], fontsize=8, padding=2, **upright)
+    ax.bar_label(drawn, [frame.format_mean(number) for number in sets["images"]], fontsize=8, padding=2, **upright)
     ax.set_ylabel("images wrong under\nexactly these models", fontsize=10)
     ax.set_xlim(-0.6, len(sets) - 0.4)
     ax.set_xticks([])
@@ -197,9 +188,8 @@ def _draw_totals(ax: Axes, totals: pd.Series, look: Mapping[str, Style]) -> None
     """Draw how many images each model gets wrong, from the right to the left."""
     ax.barh(range(len(totals)), totals, height=0.6, color=[look[label].colour for label in totals.index])
     for row, number in enumerate(totals):
-        ax.annotate(
-            format_mean(number), (number, row), (-3, 0), textcoords="offset points", ha="right", va="center", fontsize=9
-        )
+        text = frame.format_mean(number)
+        ax.annotate(text, (number, row), (-3, 0), textcoords="offset points", ha="right", va="center", fontsize=9)
     ax.set_ylim(len(totals) - 0.5, -0.5)
     ax.set_xlim(1.35 * max(float(totals.max()), 1.0), 0)
     ax.set_xlabel("images wrong", fontsize=10)
@@ -224,6 +214,6 @@ def _draw_dots(ax: Axes, sets: pd.DataFrame, names: Sequence[str], look: Mapping
     ax.set_xlim(-0.6, len(sets) - 0.4)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xticks([])
-    ax.set_yticks(range(len(names)), [shortened(name) for name in names], fontsize=10, parse_math=False)
+    ax.set_yticks(range(len(names)), [frame.shortened(name) for name in names], fontsize=10, parse_math=False)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)

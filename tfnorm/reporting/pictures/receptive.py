@@ -18,7 +18,7 @@ from tfnorm.analysis import Layers, Row, receptive_field
 from tfnorm.errors import DataError
 from tfnorm.files import in_plain_style
 from tfnorm.ops.arrays import to_array
-from tfnorm.reporting.pictures._frame import PathLike, draw_legend, finish, open_axes, set_heading
+from tfnorm.reporting.pictures import _frame as frame
 
 if TYPE_CHECKING:
     import keras
@@ -54,7 +54,7 @@ def receptive_data(
 
     Args:
         model: A functional or sequential model for images, or what `tfnorm.analysis.receptive_field` returned for it.
-        layers: Their names; by default up to 6 over the depth of the model, each with a larger field.
+        layers: The names of the layers. By default up to 6 over the depth of the model, each with a larger field.
         input_shape: Shape of one image, for a model that leaves it open.
 
     Raises:
@@ -108,19 +108,19 @@ def plot_receptive_field(
     input_shape: Sequence[int] | None = None,
     title: str | None = None,
     ax: Axes | None = None,
-    path: PathLike | None = None,
+    path: frame.PathLike | None = None,
 ) -> Figure:
     """Draw the receptive fields of the middle units of some layers over an image, with what reaches beyond its edges.
 
     Args:
-        model: See `receptive_data`.
+        model: A functional or sequential model for images, or what `tfnorm.analysis.receptive_field` returned for it.
         image: Pixels, shape (height, width), (height, width, 1) or (height, width, 3); it is cut and resized to the
             size of the model's images. By default a photograph that comes with scikit-learn.
-        layers: See `receptive_data`.
-        input_shape: See there.
-        title: Title of the plot.
-        ax: Where to draw; by default a new figure.
-        path: Where to write the picture (.png, .svg or .pdf), or None.
+        layers: The names of the layers. By default up to 6 over the depth of the model, each with a larger field.
+        input_shape: The shape of one image, for a model that leaves it open.
+        title: The title of the plot. By default it says what is drawn.
+        ax: The axes to draw in. By default those of a new figure.
+        path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
     Returns:
         The figure.
@@ -131,7 +131,7 @@ def plot_receptive_field(
     Example:
         >>> figure = plot_receptive_field(tfnorm.build("cifar_plain"), path=folder / "fields.png")
     """
-    ax = open_axes(ax, path, 8.0, layout="compressed")
+    ax = frame.open_axes(ax, path, 8.0, layout="compressed")
     data = receptive_data(model, layers, input_shape=input_shape)
     height, width = data.shape
     pixels = _fitted(_photograph() if image is None else to_array(image), height, width)
@@ -142,20 +142,20 @@ def plot_receptive_field(
     colours = colormaps["plasma"](np.linspace(0.0, 0.85, len(data.boxes)))
     for number, (box, colour) in enumerate(zip(data.boxes.to_dict("records"), colours, strict=True)):
         sides = box["bottom"] - box["top"], box["right"] - box["left"]
-        frame = Rectangle(
+        edge = Rectangle(
             (box["left"], box["top"]), sides[1], sides[0], fill=False, edgecolor=colour, linewidth=2, zorder=3 + number
         )
-        frame.set_path_effects([patheffects.withStroke(linewidth=4, foreground="white")])
-        handles.append(ax.add_patch(frame))
+        edge.set_path_effects([patheffects.withStroke(linewidth=4, foreground="white")])
+        handles.append(ax.add_patch(edge))
         notes = [", gated by the whole image"] * box["gated"]
         if box["left"] < ax.get_xlim()[0] and box["top"] < ax.get_ylim()[1]:
             notes.append(", larger than shown")
         names.append(f"{box['layer']}: {sides[0]} x {sides[1]}{''.join(notes)}")
     ax.set_xlabel("width (pixels)", fontsize=11)
     ax.set_ylabel("height (pixels)", fontsize=11)
-    set_heading(ax, title or "Receptive field of the middle unit of each layer")
-    draw_legend(ax, handles, names, columns=1 if max(map(len, names)) > 45 else 2, below=0.1)
-    return finish(ax, path, few_colours=False)
+    frame.set_heading(ax, title or "Receptive field of the middle unit of each layer")
+    frame.draw_legend(ax, handles, names, columns=1 if max(map(len, names)) > 45 else 2, below=0.1)
+    return frame.finish(ax, path, few_colours=False)
 
 
 def _set_view(ax: Axes, data: ReceptiveData) -> None:
