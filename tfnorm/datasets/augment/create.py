@@ -128,7 +128,7 @@ def augmentation(
     fill = _check_mean(mean)
     if not preset.layers:
         return None
-    from tfnorm.datasets.augment.create import layers as augment_layers
+    from tfnorm.datasets.augment import layers as augment_layers
 
     layers = []
     for index, (kind, arguments) in enumerate(preset.layers):
