@@ -60,20 +60,20 @@ def layers(record: Record) -> list[str]:
         ),
     )
     text += [
-        "*Copies* is the time of the layer divided by the time of a copy of the same bytes in the same rounds. The copy "
-        "is a TensorFlow operation that reads the input and writes it into a new tensor.",
+        "*Copies* is the time of the layer divided by the time of a copy of the same bytes in the same rounds. The "
+        "copy is a TensorFlow operation that reads the input and writes it into a new tensor.",
         "",
         "*Of the limit* compares this with the smallest possible number:",
         "",
         "- Forward, a layer reads its input and writes its output: 1 copy.",
-        "- Forward and backward, it reads the input, writes the output, reads the input and the gradient of the output, "
-        "and writes the gradient of the input: 5 streams, 2.5 copies. The gradient of dropout doesn't need the input: 2 "
-        "copies.",
+        "- Forward and backward, it reads the input, writes the output, reads the input and the gradient of the "
+        "output, and writes the gradient of the input: 5 streams, 2.5 copies. The gradient of dropout doesn't need "
+        "the input: 2 copies.",
         "",
-        "A norm can't reach the limit if its input is larger than the caches. It needs the statistics of the whole input "
-        "before it writes the first output, so it reads the input twice forward and twice backward. For small inputs, "
-        "the cost of a call matters most; the copy has it, too. More than 100 % is possible, because the copy pays for "
-        "new memory.",
+        "A norm can't reach the limit if its input is larger than the caches. It needs the statistics of the whole "
+        "input before it writes the first output, so it reads the input twice forward and twice backward. For small "
+        "inputs, the cost of a call matters most; the copy has it, too. More than 100 % is possible, because the "
+        "copy pays for new memory.",
         "",
     ]
     bare = [
@@ -83,9 +83,9 @@ def layers(record: Record) -> list[str]:
     ]
     if bare:
         text += [
-            f"A bare copy by PyTorch into existing memory takes {percent(statistics.median(bare))} of the time of this "
-            f"copy in the median ({percent(min(bare))} to {percent(max(bare))}), because it pays for no call and no new "
-            "memory. So the layers are further from the bandwidth of the memory than from this limit.",
+            f"A bare copy by PyTorch into existing memory takes {percent(statistics.median(bare))} of the time of "
+            f"this copy in the median ({percent(min(bare))} to {percent(max(bare))}), because it pays for no call and "
+            "no new memory. So the layers are further from the bandwidth of the memory than from this limit.",
             "",
         ]
     for dtype, direction in kinds:
@@ -119,9 +119,9 @@ def training(record: Record) -> list[str]:
     text = [
         "## Training",
         "",
-        "One step of `fit` (forward, backward, update, loss and accuracy) on a batch in memory. *Keras* is the same model "
-        "in Keras's own layers (`tfnorm.convert.to_keras`). *bfloat16* is mixed precision. *PyTorch* is the fastest of "
-        "its modes that were tried, which is named: eager, channels last in memory, or compiled.",
+        "One step of `fit` (forward, backward, update, loss and accuracy) on a batch in memory. *Keras* is the same "
+        "model in Keras's own layers (`tfnorm.convert.to_keras`). *bfloat16* is mixed precision. *PyTorch* is the "
+        "fastest of its modes that were tried, which is named: eager, channels last in memory, or compiled.",
         "",
         *origin(record),
         "![Images a second of each library, by network and norm](../benchmarks/results/training.png)",
@@ -259,10 +259,10 @@ def scaling(record: Record) -> list[str]:
     return [
         "## Growth with size",
         "",
-        f"One layer, forward and backward, in float32. Batch size, channels and image side vary one at a time, starting "
-        f"from {shape(record['settings']['base'])}. The exponent is the slope of log time against log elements in the "
-        "larger half of the sizes. At 1, time grows in proportion to the elements. Below 1, a fixed cost still shows. "
-        "Above 1, the data no longer fit into the caches.",
+        "One layer, forward and backward, in float32. Batch size, channels and image side vary one at a time, "
+        f"starting from {shape(record['settings']['base'])}. The exponent is the slope of log time against log "
+        "elements in the larger half of the sizes. At 1, time grows in proportion to the elements. Below 1, a fixed "
+        "cost still shows. Above 1, the data no longer fit into the caches.",
         "",
         *origin(record),
         "![Time over elements of each library, by norm and varied size](../benchmarks/results/scaling.png)",
@@ -331,9 +331,9 @@ def accuracy(record: Record) -> list[str]:
         f"## Accuracy on {rows[0]['dataset']}",
         "",
         f"Test accuracy of `{rows[0]['arch']}` in percent after {epochs} epochs, mean ± standard deviation over "
-        f"{seeds} seeds. *Fast* is tfnorm's fast arithmetic, also in bfloat16. *Generic* is the arithmetic of the other "
-        "backends with Keras's own dropout. *Within* says whether the mean differs from the generic one by at most the "
-        f"larger of the two standard deviations. With {seeds} seeds, these are rough estimates.",
+        f"{seeds} seeds. *Fast* is tfnorm's fast arithmetic, also in bfloat16. *Generic* is the arithmetic of the "
+        "other backends with Keras's own dropout. *Within* says whether the mean differs from the generic one by at "
+        f"most the larger of the two standard deviations. With {seeds} seeds, these are rough estimates.",
         "",
         *origin(record),
         f"![Test accuracy of each seed, by norm and arithmetic](../benchmarks/results/{record['benchmark']}.png)",
@@ -351,7 +351,7 @@ def accuracy(record: Record) -> list[str]:
 
 
 def summary(records: dict[str, Record]) -> list[str]:
-    """Return the main results in a list: how many times slower the others are in a step, and how much memory is saved."""
+    """Return the main results as a list: times of a step and of inference, and memory."""
     lines = []
 
     def between(name: str, key: str) -> str | None:
@@ -399,8 +399,8 @@ def page(results: Path = RESULTS) -> str:
         "",
         "# Performance",
         "",
-        "Times and memory of tfnorm, stock Keras on TensorFlow, and PyTorch, on a CPU. `make bench` measures them. Other "
-        "processors, versions and shapes give other numbers.",
+        "Times and memory of tfnorm, stock Keras on TensorFlow, and PyTorch, on a CPU. `make bench` measures them. "
+        "Other processors, versions and shapes give other numbers.",
         "",
         *summary(records),
         "## How it is measured",
@@ -418,10 +418,10 @@ def page(results: Path = RESULTS) -> str:
         '.venv/bin/python -m pip install -e ".[bench]"      # before it, to have PyTorch take part',
         "```",
         "",
-        "If you have no GPU, add `--extra-index-url https://download.pytorch.org/whl/cpu` to leave out the CUDA libraries. "
-        "Close other programs before you measure. PyTorch's threads sleep while they wait for each other "
-        "(`OMP_WAIT_POLICY=passive`); by default they stay awake, and then one other busy process costs PyTorch tens of "
-        "milliseconds in each call. Each script in `benchmarks/` has a `--help`. Memory is measured on Linux only.",
+        "If you have no GPU, add `--extra-index-url https://download.pytorch.org/whl/cpu` to leave out the CUDA "
+        "libraries. Close other programs before you measure. PyTorch's threads sleep while they wait for each other "
+        "(`OMP_WAIT_POLICY=passive`); by default they stay awake, and then one other busy process costs PyTorch tens "
+        "of milliseconds in each call. Each script in `benchmarks/` has a `--help`. Memory is measured on Linux only.",
         "",
     ]
     for name, record in records.items():

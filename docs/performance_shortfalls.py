@@ -17,22 +17,22 @@ TARGETS = {
 REASONS = """
 TensorFlow's profiler, on the same machine, shows the reasons:
 
-- **Whole steps gain less than layers.** Most of a step is convolutions, and these are the same oneDNN calls in tfnorm and
-  in Keras. tfnorm can only speed up norms, ReLU and dropout. At batch 16, some 250 operations in a step have a fixed cost
-  that is as large as their work. PyTorch spends less on each of them. On the smallest network with batch and group norm,
-  it is almost as fast as tfnorm.
+- **Whole steps gain less than layers.** Most of a step is convolutions, and these are the same oneDNN calls in tfnorm
+  and in Keras. tfnorm can only speed up norms, ReLU and dropout. At batch 16, some 250 operations in a step have a
+  fixed cost that is as large as their work. PyTorch spends less on each of them. On the smallest network with batch and
+  group norm, it is almost as fast as tfnorm.
 - **Steps in bfloat16 are slower than in float32 here.** This processor has neither AVX512_BF16 nor AMX. Stock Keras and
-  PyTorch emulate bfloat16 convolutions, which takes about twice the time of float32. tfnorm converts activations once and
-  convolves in float32. So it is faster than both, but with one exception slower than its own float32, because the
+  PyTorch emulate bfloat16 convolutions, which takes about twice the time of float32. tfnorm converts activations once
+  and convolves in float32. So it is faster than both, but with one exception slower than its own float32, because the
   conversions are additional passes over the memory. Processors with these instructions were not measured.
-- **PyTorch's native kernels are faster in more than half of the single layers forward.** They keep a group of an image in
-  the cache between the statistics and the output. tfnorm's compiled passes read the input three times: for the mean, for
-  the variance around it, and for the output. That keeps the statistics exact for a mean of 1e4. Forward and backward
-  together, some layers are faster and some slower. In a whole step, tfnorm gains most because the ReLU and the dropout
-  are part of the norm's last pass.
+- **PyTorch's native kernels are faster in more than half of the single layers forward.** They keep a group of an image
+  in the cache between the statistics and the output. tfnorm's compiled passes read the input three times: for the mean,
+  for the variance around it, and for the output. That keeps the statistics exact for a mean of 1e4. Forward and
+  backward together, some layers are faster and some slower. In a whole step, tfnorm gains most because the ReLU and the
+  dropout are part of the norm's last pass.
 - **Small inputs pay a fixed cost.** An input with four times as many elements as the smallest one in the scaling table
-  takes any norm at most 1.6 times as long. Starting four compiled passes, at about 0.06 ms each, is a small part of this
-  cost.
+  takes any norm at most 1.6 times as long. Starting four compiled passes, at about 0.06 ms each, is a small part of
+  this cost.
 """
 
 
@@ -72,8 +72,8 @@ def shortfalls(records: dict[str, Record]) -> list[str]:
     text = ["## What misses its target, and why", ""]
     if found:
         text += [
-            "These are all measured ratios that miss their target. A ratio of times should be at least its target, and a "
-            "ratio of memory at most. If a ratio is within one spread of its target, this may be chance.",
+            "These are all measured ratios that miss their target. A ratio of times should be at least its target, "
+            "and a ratio of memory at most. If a ratio is within one spread of its target, this may be chance.",
             "",
             *table(["measured in", "case", "ratio", "measured", "target"], found, left=3),
         ]

@@ -140,8 +140,8 @@ def test_pictures_of_the_page_are_there_and_small():
 @pytest.mark.parametrize(
     "line",
     [
-        "Measured on 2026-01-02 on 2 cores of Abacus (Linux, load 1.0 at the end) with TensorFlow 2.21.0, PyTorch 2.13.0; "
-        "7 rounds.",
+        "Measured on 2026-01-02 on 2 cores of Abacus (Linux, load 1.0 at the end) with TensorFlow 2.21.0, PyTorch "
+        "2.13.0; 7 rounds.",
         "| `bn` | 64x32x32x32 | 4.00 ± 5% | 8.00 ± 5% | 3.00 ± 5% | 2.00 | 0.75 | 4.00 | 62% |",
         "| `mnist_7k` | `gn:2` | 64 | 20.0 ± 5% | 30.0 ± 5% | 40.0 ± 5% (channels-last) | 25.0 ± 5% | – | – |",
         "| `mnist_7k` | `gn:2` | 64 | 1.50 | 1.20 | 2.00 |",
