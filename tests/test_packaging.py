@@ -173,7 +173,7 @@ def test_every_file_of_the_package_is_in_both_archives(archives):
     wheel, source, _ = archives
     package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tfnorm").rglob("*") if path.is_file()}
     package = {name for name in package if "__pycache__" not in name}
-    assert {"tfnorm/reporting/templates/report.js", "tfnorm/compare/presets/A+.toml"} <= package
+    assert {"tfnorm/reporting/templates/report.js", "tfnorm/experiments/published/presets/A+.toml"} <= package
     assert "tfnorm/experiments/sweep/studies/groups.toml" in package
     assert {name for name in wheel if name.startswith("tfnorm/")} == package
     assert package <= source and {"pyproject.toml", "README.md", "LICENSE", "tests/test_packaging.py"} <= source
