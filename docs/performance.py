@@ -414,8 +414,8 @@ def page(results: Path = RESULTS) -> str:
         "tables.",
         "",
         "```shell",
-        "make bench                                         # measures everything and writes this page anew",
-        '.venv/bin/python -m pip install -e ".[bench]"      # before it, to have PyTorch take part',
+        "make bench                                         # measures, and writes this page",
+        '.venv/bin/python -m pip install -e ".[bench]"      # before, to include PyTorch',
         "```",
         "",
         "If you have no GPU, add `--extra-index-url https://download.pytorch.org/whl/cpu` to leave out the CUDA "

@@ -56,8 +56,8 @@ STANDARD = """`make compare` trains the network `mnist_7k` on scikit-learn's dig
 gives the same numbers again. Another kind of processor rounds differently, which changes single images."""
 
 SMALL_BATCHES = """This is the example of the README: the network `mnist_layered` on the same digits, in their own 8 x 8
-pixels, with 2 images in a batch, for 10 epochs. The batches of the recipe have 32 images, so the learning rate is a
-sixteenth of the recipe's."""
+pixels, with 4 images in a batch, for 10 epochs. The batches of the recipe have 32 images, so the learning rate is an
+eighth of the recipe's."""
 
 GROUPS = """## How many groups
 
