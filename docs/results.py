@@ -44,20 +44,20 @@ COMPARISON = """## {title}
 > {verdict}
 
 Measured on {origin}.
-Files: [table.csv](results/{name}/table.csv), [comparison.json](results/{name}/comparison.json) with every epoch of
-every run, [origin.json](results/{name}/origin.json).
+Files: [table.csv](results/{name}/table.csv), [comparison.json](results/{name}/comparison.json) with every
+epoch of every run, [origin.json](results/{name}/origin.json).
 
 ![The top of the report](results/{name}/report.png)
 
-![Test and training accuracy of the three models](results/{name}/accuracy.png)
+![Test and training accuracy of all models](results/{name}/accuracy.png)
 """
 
 STANDARD = """`make compare` trains the network `mnist_7k` on scikit-learn's digits for 20 epochs. The same machine
 gives the same numbers again. Another kind of processor rounds differently, which changes single images."""
 
 SMALL_BATCHES = """This is the example of the README: the network `mnist_layered` on the same digits, in their own 8 x 8
-pixels, with 4 images in a batch, for 10 epochs. The batches of the recipe have 32 images, so the learning rate is an
-eighth of the recipe's."""
+pixels, with 2 images in a batch, for 10 epochs. The batches of the recipe have 32 images, so the learning rate is a
+sixteenth of the recipe's."""
 
 GROUPS = """## How many groups
 
