@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'tfnorm.analysis' has no attribute {name!r}. Public names: {', '.join(__all__)}.")
     if name not in _KERAS_FREE:
-        import_module("tfnorm._keras")  # says what is missing before Keras fails for it
+        import_module("tfnorm._keras")  # start-up; says what is missing before Keras fails for it
     module = _KERAS_FREE.get(name) or ("activations" if name == "activation_statistics" else "measure")
     return getattr(import_module(f"tfnorm.analysis.{module}"), name)
 

@@ -46,7 +46,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name on first use: `tfnorm.convert.runtimes.formats` needs no Keras."""
     if name not in _MODULES:
         raise AttributeError(f"module 'tfnorm.convert' has no attribute {name!r}. Public names: {', '.join(__all__)}.")
-    import_module("tfnorm._keras")  # says what is missing before Keras fails for it
+    import_module("tfnorm._keras")  # start-up; says what is missing before Keras fails for it
     return getattr(import_module(f"tfnorm.convert.{_MODULES[name]}"), name)
 
 
