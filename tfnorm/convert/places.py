@@ -83,7 +83,7 @@ def _check_shapes(spec: NormSpec, shapes: list[Shape], name: str) -> None:
 def _is_constant(spec: NormSpec, shape: Shape, axis: int) -> bool:
     """Return whether a norm of ``spec`` would see a single number at a time, and give beta whatever it is.
 
-    Those that subtract no mean, ``rms`` and ``frn``, give the sign of a single number, which is no constant.
+    ``rms`` and ``frn`` subtract no mean: they give the sign of a single number, which is not constant.
     """
     one_pixel = all(size == 1 for place, size in enumerate(shape) if place not in (0, axis))
     channels = shape[axis]
