@@ -1,4 +1,4 @@
-"""How operations read their input where the arguments tell: slices, stacks, splits, einsum, products, attention."""
+"""How operations read their input if the arguments decide it: slices, stacks, splits, einsum, products, attention."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def _reordered(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
 def einsum_labels(call: Call) -> tuple[list[list[Any]], list[Any]]:
     """Return the labels of the axes of each operand of an einsum, batch axis included, and of its result.
 
-    Those that "..." stands for are negative numbers, counted from the last.
+    Axes that "..." stands for are negative numbers, counted from the last.
     """
     terms, arrow, result = call.operation.subscripts.replace(" ", "").partition("->")
     operands = terms.split(",")

@@ -74,23 +74,6 @@ def _kernels(layer: Any, *names: str) -> int:
     return sum(math.prod(getattr(layer, name).shape) for name in names)
 
 
-def _convolution(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
-    # The kernel has the channels of one group only, and each of its weights is used once a pixel.
-    return _kernels(layer, "kernel") * _places(layer, output)
-
-
-def _separable(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
-    return _kernels(layer, "depthwise_kernel", "pointwise_kernel") * _places(layer, output)
-
-
-def _transposed(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
-    return _kernels(layer, "kernel") * _places(layer, inputs[0])
-
-
-def _dense(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
-    return _kernels(layer, "kernel") * _product(inputs[0][:-1])
-
-
 def _einsum(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
     # Each weight is used once for each element of the axes of the input that the kernel does not have.
     source, kernel = layer.equation.split("->")[0].split(",")
@@ -183,10 +166,14 @@ def _einsum_of_arguments(call: Call, output: Shape) -> int | None:
 
 PRODUCTS_OF_ARGUMENTS = ((OPS.Matmul, _matmul), (OPS.Einsum, _einsum_of_arguments))
 COSTS: tuple[tuple[tuple[type, ...], Cost], ...] = (
-    ((BaseConv, BaseDepthwiseConv), _convolution),
-    ((BaseSeparableConv,), _separable),
-    ((BaseConvTranspose,), _transposed),
-    ((layers.Dense,), _dense),
+    # The kernel has the channels of one group only, and each of its weights is used once a pixel.
+    ((BaseConv, BaseDepthwiseConv), lambda layer, inputs, output: _kernels(layer, "kernel") * _places(layer, output)),
+    (
+        (BaseSeparableConv,),
+        lambda layer, inputs, output: _kernels(layer, "depthwise_kernel", "pointwise_kernel") * _places(layer, output),
+    ),
+    ((BaseConvTranspose,), lambda layer, inputs, output: _kernels(layer, "kernel") * _places(layer, inputs[0])),
+    ((layers.Dense,), lambda layer, inputs, output: _kernels(layer, "kernel") * _product(inputs[0][:-1])),
     ((layers.EinsumDense,), _einsum),
     ((layers.MultiHeadAttention, layers.GroupQueryAttention), _attention),
     ((layers.Attention,), _plain_attention),

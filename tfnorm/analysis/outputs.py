@@ -1,4 +1,4 @@
-"""What the numbers that a model returns are: logits, or probabilities already."""
+"""Whether a model returns logits or probabilities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of a network's layers, which shows itself in a terminal and in a notebook."""
+"""The table of a network's layers, as text, for a terminal and for a notebook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copying a Keras model layer by layer, some of them as layers of another class."""
+"""Copying a Keras model layer by layer, with other layers in place of some."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def clone_with(
     """Return a copy of ``model`` whose layers ``make`` made, with all of its state.
 
     Weights, what is trainable, random seeds and, if the model was compiled, its settings and the optimizer with its
-    state are carried over. Where a `Chain` changes the weights that there are, the optimizer starts afresh.
+    state are carried over. If a `Chain` adds or removes weights, the optimizer starts afresh.
 
     Args:
         model: A functional or sequential model, nested ones and shared layers included; it is not changed.
@@ -161,7 +161,7 @@ def _remade(layer: Any, kind: type, config: dict[str, Any]):
     for key, function in functions.items():
         if function.__name__ == "<lambda>":
             setattr(new, key, function)
-    if hasattr(layer, "save_assets"):  # the vocabulary of a text layer is no weight
+    if hasattr(layer, "save_assets"):  # such as the vocabulary of a text layer, which is not a weight
         with tempfile.TemporaryDirectory() as folder:
             layer.save_assets(folder)
             new.load_assets(folder)
@@ -221,7 +221,7 @@ def _own_methods(kind: type) -> Iterator[str]:
 
 
 def output_names(old: keras.Model, new: keras.Model) -> dict[str, str]:
-    """Return the names of the outputs of ``new`` by those of ``old``, of which it is a copy, if outputs go by names."""
+    """Return the names of the outputs of a copy by those of ``old``, if its outputs have names."""
     if not isinstance(old, Functional) or isinstance(old._outputs_struct, dict):
         return {}
     return dict(zip(old.output_names, new.output_names, strict=True))

@@ -1,4 +1,4 @@
-"""From Keras's own layers to the faster ones of tfnorm."""
+"""Putting tfnorm's faster layers in place of Keras's own."""
 
 from __future__ import annotations
 

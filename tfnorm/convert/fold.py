@@ -1,4 +1,4 @@
-"""Batch norms computed into the convolutions beside them, for inference."""
+"""Computing batch norms into the weights of the convolutions beside them, for inference."""
 
 from __future__ import annotations
 
@@ -172,9 +172,9 @@ class _Folding:
         return ""
 
     def _neighbour(self, norm: Any, find: Callable[[Graph, Any, Any, int], tuple[Any, Any]]) -> tuple[Any, Any]:
-        """Return the layer that ``find`` finds at each call of ``norm``, if it is called nowhere else, or None.
+        """Return the layer that ``find`` finds at each call of ``norm``, and what else ``find`` returns.
 
-        With it comes the rest of what ``find`` returns; with None, why there is no such layer.
+        If there is no such layer, or it is called elsewhere too, return None and the reason.
         """
         found = []
         for graph, node in self.network.calls(norm):

@@ -1,4 +1,4 @@
-"""Norms for a model that has none."""
+"""Putting norms after the convolutions of a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the layers of Keras and tfnorm are that conversions look for."""
+"""The kinds of layers that conversions look for."""
 
 from __future__ import annotations
 

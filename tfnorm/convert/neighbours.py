@@ -1,4 +1,4 @@
-"""What is beside a norm: layers that change with it, the place of one that is removed, and where channels are."""
+"""What is beside a norm: layers that change with it, what stays in its place, and which axis has the channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Norm layers: their axes, their weights by channel, and one made from another."""
+"""Making a norm from another one: its axes, its settings and its weights by channel."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def channel_axis(layer: Any, rank: int, channels_first: bool | None = None) -> i
 
 
 def could_be_either(layer: Any, rank: int) -> bool:
-    """Return whether a norm spans both the first and the last axis, of which either may be that of the channels."""
+    """Return whether a norm spans both the first and the last axis: either may be that of the channels."""
     axes = axes_of(layer, rank)
     return min(axes) == 1 and max(axes) > 1
 

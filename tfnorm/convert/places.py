@@ -83,7 +83,7 @@ def _check_shapes(spec: NormSpec, shapes: list[Shape], name: str) -> None:
 def _is_constant(spec: NormSpec, shape: Shape, axis: int) -> bool:
     """Return whether a norm of ``spec`` would see a single number at a time, and give beta whatever it is.
 
-    A norm that subtracts no mean gives the sign of a single number, which is no constant.
+    A norm that subtracts no mean gives the sign of a single number, which is not constant.
     """
     info, channels = spec.info, shape[axis]
     if not info.subtracts_mean or "batch" in info.statistics:

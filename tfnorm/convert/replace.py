@@ -1,4 +1,4 @@
-"""Other norms in place of those of a model."""
+"""Putting other norms in place of those of a model."""
 
 from __future__ import annotations
 

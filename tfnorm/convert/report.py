@@ -42,7 +42,7 @@ class Report:
 
     Args:
         changes: The layers that were changed, in the order of the graph.
-        kept: Those that one would expect to be changed and that stay, with the reason.
+        kept: The layers that stay although you may expect a change, with the reason.
         difference: Difference of the outputs from those of the old model on the batch of ``calibrate``, before and
             after calibration: the root of the mean of its square, as a share of that of the old outputs.
     """

@@ -1,4 +1,4 @@
-"""From the layers of tfnorm to those that Keras itself has."""
+"""Putting Keras's own layers in place of tfnorm's."""
 
 from __future__ import annotations
 

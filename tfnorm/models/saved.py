@@ -39,8 +39,8 @@ def check_imports(names: Sequence[str]) -> None:
 def own_objects(names: Sequence[str]) -> Iterator[None]:
     """Import modules, so that files which hold their classes and functions open within this context.
 
-    Those that are registered are known by importing them. The others are known by the names that they have in the
-    module, unless Keras has something of that name.
+    Importing a module registers what it registers. Its other classes and functions are known by their names, unless
+    Keras has something of that name.
 
     Args:
         names: Names of modules, or paths of Python files.

@@ -1,4 +1,4 @@
-"""What a written file gives, compared with what Keras gives."""
+"""Comparing what a written file gives with what Keras gives."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def difference(
 
 
 def share_of(found: np.ndarray, right: np.ndarray) -> float:
-    """Return the largest difference as a share of the largest right number; infinite where something is no number.
+    """Return the largest difference as a share of the largest right number; infinite if one is not finite.
 
     For text, it is 0 if all of it is the same, and infinite otherwise.
     """

@@ -138,7 +138,7 @@ class ServedModel:
             copy = _float32_copy(self.model)
             if _sixteen_bits(copy):
                 raise TypeError("a layer chooses its precision itself")
-        except Exception as error:  # classes of one's own may fail in any way
+        except Exception as error:  # a class of your own may fail in any way
             raise TfnormError(
                 f"The model {self.model.name!r} computes in {' and '.join(found)}, which {FORMATS[self.form]} files do "
                 f"not, and it cannot be made again in float32 ({first_line(error)}). Make it under the dtype policy "

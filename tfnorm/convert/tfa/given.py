@@ -1,4 +1,4 @@
-"""What a model of Keras 3, given with a file of weights alone, was called in Keras 2."""
+"""Which weights a model of Keras 3, given with a file of weights alone, had in Keras 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the description of a model in a file of Keras 2 to a model of Keras 3."""
+"""Making a model of Keras 3 from its description in a file of Keras 2."""
 
 from __future__ import annotations
 
@@ -212,13 +212,13 @@ def _operations_before(tensors: list[Any], known: set[int]) -> Iterator[Any]:
 
 
 def _name_operations(result: Any, name: str, inputs: list[Any]) -> None:
-    """Give the operations that a function is made of its name, which unlike their own no layer has."""
+    """Name the operations that a function is made of after it. Their own names may be those of layers."""
     for count, operation in enumerate(_operations_before(keras.tree.flatten(result), set(map(id, inputs)))):
         operation.name = f"{name}_part{count}" if count else name
 
 
 def _rename_hidden(outputs: list[Any], names: set[str]) -> None:
-    """Give other names to the operations that Keras made for masks and called as a layer in the file is."""
+    """Rename the operations that Keras made for masks if a layer in the file has their name."""
     for count, operation in enumerate(_operations_before(outputs, set())):
         if not isinstance(operation, keras.Layer) and operation.name in names:
             operation.name = f"{operation.name}_of_masks_{count}"

@@ -1,4 +1,4 @@
-"""From the layers of tensorflow-addons and Keras 2, as a file describes them, to those of Keras 3 and tfnorm."""
+"""Making layers of Keras 3 and tfnorm from the descriptions of layers of tensorflow-addons and Keras 2."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ SAME = frozenset(
     ZeroPadding1D ZeroPadding2D ZeroPadding3D
     """.split()
 )
-# Those that Keras 3 calls otherwise.
+# Layers that have another name in Keras 3.
 RENAMED = {
     "BatchNormalizationV1": "BatchNormalization",
     "BatchNormalizationV2": "BatchNormalization",
     "ThresholdedReLU": "ReLU",
 }
-# Classes of one's own do not take the place of these.
+# A class of your own does not take the place of these.
 FIXED = {"Functional", "InputLayer", "Model", "Sequential"}
 # The settings that the norms of keras-contrib write down, and with `groups` those of tensorflow-addons up to 0.6.
 CONTRIB = frozenset(
@@ -132,7 +132,7 @@ def _same(kind: type, short: str, config: dict[str, Any], label: str, part: Any 
 
 
 def _custom(kind: Any, config: dict[str, Any], label: str) -> Any:
-    """Return a layer of one's own that takes the place of one in the file."""
+    """Return a layer of your own class in place of one in the file."""
     config = {key: value for key, value in config.items() if key != "batch_input_shape"}
     config["dtype"] = precision(config.get("dtype"))
     try:
@@ -176,22 +176,22 @@ def _band_norm(kind: str, config: dict[str, Any], label: str, notes: Notes) -> R
 
 
 def check_masks(model: keras.Model, notes: Notes, where: str) -> None:
-    """Raise a `TfnormError` if Keras 3 makes something else of a mask than the Keras that wrote the file."""
+    """Raise a `TfnormError` if Keras 3 handles a mask in another way than the Keras that wrote the file."""
     deaf: tuple[type, ...] = (layers.Identity, layers.Normalization, layers.Rescaling)  # in Keras 2 they end masks
     if notes.release < MASKED_ATTENTION_SINCE:
         deaf = (*deaf, layers.MultiHeadAttention)
     for layer in model._flatten_layers():
         for node in layer._inbound_nodes:
             masks = [getattr(tensor, "_keras_mask", None) for tensor in node.input_tensors]
-            # Keras 2 merges masks by "and", those that there are, and Keras 3 by "or" if there are as many as inputs.
+            # Keras 2 merges masks by "and". Keras 3 does so by "or" if every input has one.
             merged = len({id(mask) for mask in masks}) > 1 and (
                 isinstance(layer, MERGING)
                 or (isinstance(layer, layers.Concatenate) and layer.axis in (-1, len(node.input_tensors[0].shape) - 1))
             )
             if merged or (isinstance(layer, deaf) and any(mask is not None for mask in masks)):
                 raise TfnormError(
-                    f"{where} has masks at the layer {layer.name!r} ({type(layer).__name__}), of which Keras 3 makes "
-                    f"something else than {writer(notes)}. Build the model in Keras 3 with the masks that you want, "
+                    f"{where} has masks at the layer {layer.name!r} ({type(layer).__name__}), which Keras 3 handles "
+                    f"in another way than {writer(notes)}. Build the model in Keras 3 with the masks that you want, "
                     f"and pass it with the file, which then gives the weights: load_tfa_model({where!r}, model=model)."
                 )
 

@@ -1,4 +1,4 @@
-"""TensorFlow's functions in a functional model of Keras 2, such as x + y, as those of Keras 3.
+"""The functions of TensorFlow in models of Keras 2, such as x + y, as functions of Keras 3.
 
 Since TensorFlow 2.4 a file has them by name, before as the nodes of a graph.
 """

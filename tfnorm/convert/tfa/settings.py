@@ -1,4 +1,4 @@
-"""From the settings of a layer of Keras 2 to those of Keras 3."""
+"""Making the settings of a layer of Keras 3 from those of Keras 2."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Notes:
         version: The version of Keras that wrote the file, for messages.
         release: The release of Keras 2 that had the same layers.
         unknown: Layers, settings and functions without a counterpart, each with the name by which a class or an
-            activation of one's own takes its place; None if only a model of one's own helps.
+            activation of your own can take its place; None if only a model of your own helps.
         code: Layers that hold Python code.
         dropped: Settings without a counterpart that change no output.
         told: Other warnings, each with the layers that it is about.
@@ -194,6 +194,6 @@ def _object(module: Any, value: Any, label: str, notes: Notes) -> Any:
         if isinstance(value, dict):
             value = {"class_name": class_name(value), "config": dict(value["config"])}
         return module.get(value)
-    except Exception:  # a class of one's own, or settings that Keras 3 does not have
+    except Exception:  # a class of your own, or settings that Keras 3 does not have
         notes.dropped.append(f"{label}={value['class_name'] if isinstance(value, dict) else value}")
         return None

@@ -1,4 +1,4 @@
-"""What the versions of Keras 2 had: a class of a later one, in a file of an earlier one, is somebody else's."""
+"""Which version of Keras 2 brought which class. In an older file, a class of that name is somebody else's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the weights in a file of Keras 2 to those of new layers."""
+"""Finding the weights of new layers in a file of Keras 2."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def find_values(model: Part, file: SavedFile) -> None:
     else:
         rest = dict(file.arrays or {})
         _find_in_arrays(model, "", rest, file, set())
-        # What is left and is no state of a random seed belongs to a layer that the model does not have.
+        # Floats that are left belong to a layer that the model lacks; the states of random seeds are whole numbers.
         if strange := [path for path, array in rest.items() if array.dtype.kind == "f"]:
             raise TfnormError(
                 f"{file.where} holds weights that the model has no place for: {_listed(strange)}. "
