@@ -62,7 +62,7 @@ def quick(monkeypatch, tmp_path_factory):
     """Let blocks run in seconds: no XLA, no files of results, small networks, sweeps in this process."""
     import keras
 
-    from tfnorm.experiments.comparison import result as comparison
+    from tfnorm.experiments.comparison import run as comparison
     from tfnorm.experiments.engines import choose as engines
     from tfnorm.experiments.sweep.sweep import Sweep
     from tfnorm.ops import generic

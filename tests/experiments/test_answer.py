@@ -1,8 +1,8 @@
 import math
 
-import pandas as pd
 import pytest
 
+from tfnorm.experiments.findings import Findings
 from tfnorm.experiments.statistics import paired_differences
 from tfnorm.experiments.verdict import answer
 
@@ -16,19 +16,9 @@ ALIKE = {"bn": [90.0, 90.2, 90.1], "ln": [90.1, 90.2, 90.15]}
 def ask(values, parameters=None, speed=None, resolution=0.0, guessing=()):
     """Return the answer to accuracies by seed, with 100 parameters and 1,000 images/s for each spec unless told."""
     values = {label: seeds if isinstance(seeds, dict) else dict(enumerate(seeds)) for label, seeds in values.items()}
-    rows = {}
-    for label, seeds in values.items():
-        ended = [value for value in seeds.values() if math.isfinite(value)]
-        rows[label] = {
-            "last_accuracy": sum(ended) / len(ended) if ended else NAN,
-            "parameters": (parameters or {}).get(label, 100),
-            "images_per_second": (speed or {}).get(label, 1000.0),
-            "seeds": len(seeds),
-            "diverged": len(seeds) - len(ended),
-            "learned": label not in guessing,
-        }
     pairs = paired_differences(values, resolution=resolution)
-    return answer(pd.DataFrame.from_dict(rows, orient="index"), pairs, resolution=resolution)
+    parameters, speed = dict.fromkeys(values, 100) | (parameters or {}), dict.fromkeys(values, 1000.0) | (speed or {})
+    return answer(Findings(values, pairs, guessing, resolution, parameters, speed))
 
 
 def test_one_that_beats_the_others():
@@ -129,20 +119,21 @@ def test_what_diverged_is_left_out():
 
 
 @pytest.mark.parametrize(
-    ("values", "sentence"),
+    ("values", "sentence", "remedy"),
     [
-        ({"bn": [99.0], "ln": [10.0]}, "One seed cannot tell which to use: train at least 3."),
-        ({"bn": {0: 99.0, 1: 98.0}, "ln": {1: 10.0}}, "One common seed cannot tell which to use: train at least 3."),
+        ({"bn": [99.0], "ln": [10.0]}, "One seed cannot tell which to use.", "at least 3 seeds"),
+        ({"bn": {0: 99.0, 1: 98.0}, "ln": {1: 10.0}}, "One common seed cannot tell which to use.", "at least 3 seeds"),
         (
             {"bn": {0: 99.0, 1: 98.0}, "ln": {2: 10.0, 3: 10.1}},
-            "No seed is shared, so that these runs cannot tell which to use.",
+            "Runs without a common seed cannot tell which to use.",
+            "the same seeds with each spec, at least 3",
         ),
-        ({"bn": [99.0, 99.1, 99.0]}, "There is nothing to choose from: only bn was trained."),
+        ({"bn": [99.0, 99.1, 99.0]}, "There is nothing to choose from: only bn was trained.", "another spec"),
     ],
 )
-def test_too_little_justifies_no_answer(values, sentence):
+def test_too_little_justifies_no_answer(values, sentence, remedy):
     found = ask(values)
-    assert found.sentence == sentence and found.picks == ()
+    assert found.sentence == sentence and remedy in found.reason and found.picks == ()
 
 
 def test_a_lead_is_told_with_what_would_be_shown_and_never_with_an_interval_that_shows_it():

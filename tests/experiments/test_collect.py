@@ -11,7 +11,8 @@ from matplotlib.text import Text
 from tfnorm.cli.printing import print_table
 from tfnorm.errors import RunError
 from tfnorm.experiments.collect import collect, report
-from tfnorm.experiments.comparison.result import HELD_OUT, SOME_HELD_OUT, Comparison
+from tfnorm.experiments.comparison.comparison import Comparison
+from tfnorm.experiments.verdict import HELD_OUT, SOME_HELD_OUT
 from tfnorm.training.records import read_json
 
 

@@ -8,7 +8,7 @@ import tfnorm
 from tfnorm.datasets import load
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.errors import RunError, TfnormError
-from tfnorm.experiments.comparison.result import Comparison
+from tfnorm.experiments.comparison.comparison import Comparison
 from tfnorm.experiments.plan import configurations
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from tfnorm.cli.sweep_progress import SweepDisplay, SweepProgress
 from tfnorm.errors import RunError, TfnormError
-from tfnorm.experiments.comparison.result import compare
+from tfnorm.experiments.comparison.run import compare
 from tfnorm.experiments.engines.estimate import estimate_seconds, measure, planned_rows
 from tfnorm.experiments.engines.local import default_jobs, run_local
 from tfnorm.experiments.engines.processes import thread_settings, worker_log

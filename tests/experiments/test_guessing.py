@@ -6,11 +6,11 @@ import re
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
-from tfnorm.experiments.comparison.guessing import balanced_accuracy
 
 from tfnorm.cli.printing import print_table
 from tfnorm.experiments.collect import collect
 from tfnorm.experiments.comparison.page import comparison_page
+from tfnorm.experiments.guessing import balanced_accuracy
 from tfnorm.experiments.plan import configurations
 
 RARE = (np.arange(400) % 20 == 0).astype(int)  # 5 %

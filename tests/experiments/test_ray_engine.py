@@ -10,7 +10,7 @@ from ray.cluster_utils import Cluster
 
 from tfnorm import sweep
 from tfnorm.errors import TfnormError
-from tfnorm.experiments.comparison.result import compare
+from tfnorm.experiments.comparison.run import compare
 from tfnorm.experiments.progress import SweepProgress
 from tfnorm.training.runs import outcome
 

@@ -1,100 +1,101 @@
-import shlex
+"""What runs were asked to do, and the calls on record."""
+
+import json
 
 import pytest
 
+import tfnorm
+from tfnorm.cli import main
+from tfnorm.datasets import load
+from tfnorm.datasets.dataset import Dataset
+from tfnorm.experiments.collect import collect
 from tfnorm.experiments.comparison.page import comparison_page
-from tfnorm.experiments.plan import configurations
-from tfnorm.experiments.settings import differing_settings, reproduction
-from tfnorm.training.recipe.recipes import RECIPES, Recipe
+from tfnorm.experiments.settings import calls_of, differing_settings, note_on_calls
+from tfnorm.keras_settings import THREADS, chosen_backend
+from tfnorm.spec import parse
+from tfnorm.training.config import TrainConfig, default_name
+from tfnorm.training.folder import read_json
+from tfnorm.training.provenance import python_call, shell_call
+from tfnorm.training.recipe.recipes import Recipe
 
 ACCURACY = {"bn": [0.9, 0.9], "gn:2+l1=1e-4": [0.9, 0.9]}
 
 
-def parsed(command):
-    """Return what the command line makes of a command, as the configurations that it trains."""
-    words = shlex.split(command)
-    assert words[:2] == ["tfnorm", "compare"]
-    first = next(i for i, word in enumerate(words) if word.startswith("--"))
-    options = dict(zip(words[first::2], words[first + 1 :: 2], strict=True))
-    seeds, jobs = int(options.pop("--seeds")), options.pop("--jobs", None)
-    settings = {name[2:].replace("-", "_"): value for name, value in options.items()}
-    return configurations(words[2:first], seeds=seeds, **settings), jobs
+def few_digits():
+    full = load("digits", image_size=28)
+    return Dataset("few", full.x_train[:64], full.y_train[:64], full.x_test[:20], full.y_test[:20], full.class_names)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"epochs": 3, "learning_rate": 0.05, "batch_size": 16, "augmentation": "none"},
-        {"arch": "cifar_plain", "recipe": "B", "dropout": 0.1, "regularize": "kernels", "precision": "bfloat16"},
-        {"image_size": 20, "holdout": 0.2, "patience": 4, "epochs": 5},
-    ],
-    ids=["defaults", "replaced", "recipe", "others"],
-)
-def test_the_command_asks_for_the_same(settings, fake_comparison, tmp_path):
-    runs = fake_comparison(tmp_path, ACCURACY, settings=settings).runs
-    found = reproduction(runs)
-    assert found.language == "shell"
-    configs, jobs = parsed(found.text)
-    assert [config.asked() for config in configs] == [run.config["asked"] for run in runs]
-    assert jobs == "2", "runs of one thread are repeated by runs of one thread"
+def test_a_call_of_the_command_line_reaches_its_runs(tmp_path, monkeypatch):
+    """Look only at the configuration that reaches training."""
+    seen = []
+
+    def train(runs, *_):
+        seen.extend(runs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tfnorm.experiments.comparison.run._train_here", train)
+    monkeypatch.setenv("KERAS_BACKEND", chosen_backend())
+    monkeypatch.delenv(THREADS[chosen_backend()], raising=False)
+    words = ["compare", "bn", "gn:2", "--seeds", "2", "--epochs", "1", "--out", str(tmp_path / "my runs")]
+    monkeypatch.setattr("sys.argv", ["tfnorm", *words])
+    with pytest.raises(SystemExit):
+        main()
+    call = f"KERAS_BACKEND={chosen_backend()} tfnorm compare bn gn:2 --seeds 2 --epochs 1 --out '{tmp_path}/my runs'"
+    assert [run.config.call for run in seen] == [call] * 4
 
 
-def test_only_what_is_not_the_default_is_said(fake_comparison, tmp_path):
-    machine = {"platform": "", "processor": "", "cores": 2, "threads": None}
-    runs = fake_comparison(tmp_path / "a", ACCURACY, machine=machine).runs
-    assert reproduction(runs).text == "tfnorm compare bn gn:2+l1=1e-4 --seeds 2"
-    (tmp_path / "my data").mkdir()
-    data = {"data_dir": str(tmp_path / "my data")}
-    runs = fake_comparison(tmp_path / "b", ACCURACY, machine=machine, data=data).runs
-    found = reproduction(runs)
-    assert found.text.endswith(f"--data-dir '{tmp_path}/my data'")
-    assert found.note == f"{tmp_path}/my data is a folder of the machine that trained them: put your own in its place."
+def test_a_call_of_python_is_recorded_and_repeats_the_runs(tmp_path):
+    data = few_digits()
+    found = tfnorm.compare([parse("bn")], seeds=[3], epochs=1, batch_size=32, out=tmp_path / "a", data=data)
+    [call] = calls_of(found.runs)
+    assert call == f"tfnorm.compare(['bn'], seeds=[3], out='{tmp_path}/a', data=..., epochs=1, batch_size=32)"
+    assert read_json(tmp_path / "a" / "comparison.json")["calls"] == [call]
+    page = (tmp_path / "a" / "report.html").read_text()
+    assert "tfnorm.compare([&#39;bn&#39;], seeds=[3]" in page and "No call is on record" not in page
+    assert "The data &#39;few&#39; were given to Python" in page and "few, given to Python" in page
+    again = tfnorm.compare("bn", seeds=[3, 4], epochs=1, batch_size=32, out=tmp_path / "a", data=data)
+    assert len(calls_of(again.runs)) == 2, "a run keeps the call that began it"
+    one = tfnorm.train("bn", epochs=1, batch_size=32, out=tmp_path / "b", data=data)
+    assert one.config["call"] == f"tfnorm.train('bn', out='{tmp_path}/b', data=..., epochs=1, batch_size=32)"
 
 
-def test_each_set_of_seeds_has_its_command(fake_comparison, tmp_path):
-    machine = {"platform": "", "processor": "", "cores": 2, "threads": None}
-    uneven = {"bn": [0.9] * 4, "gn:2": [0.9] * 4, "ln": [0.9]}
-    runs = fake_comparison(tmp_path, uneven, machine=machine).runs
-    found = reproduction(runs)
-    assert found.text == "tfnorm compare bn gn:2 --seeds 4\ntfnorm compare ln --seeds 1"
-    assert found.note.startswith("Each set of seeds has a command of its own")
-    python = reproduction(runs[1:])  # bn without seed 0
-    assert python.text.splitlines()[1:] == [
-        "tfnorm.compare(['bn'], seeds=[1, 2, 3])",
-        "tfnorm.compare(['gn:2'], seeds=[0, 1, 2, 3])",
-        "tfnorm.compare(['ln'], seeds=[0])",
-    ]
+def test_what_was_called_makes_no_other_run():
+    called, other = (TrainConfig(norm="bn", epochs=3, call=call) for call in ("tfnorm train bn", None))
+    assert called.asked() == other.asked() and default_name(called) == default_name(other)
 
 
-def test_a_path_to_data_is_said_to_be_one(fake_comparison, tmp_path, monkeypatch):
+def test_calls_are_written_as_they_are_read(monkeypatch):
+    threads = THREADS[chosen_backend()]
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv(threads, "2")
+    call = shell_call(["train", "bn", "--out", "my runs"])
+    assert call == f"KERAS_BACKEND=jax {threads}=2 tfnorm train bn --out 'my runs'"
+    recipe = Recipe(name="mine", learning_rate=0.02, momentum=0.8, epochs=2)
+    call = python_call("called", ["bn"], recipe=recipe, seeds=2, dropout=None)
+    given = eval(call, {"Recipe": Recipe, "called": lambda specs, **settings: (specs, settings)})
+    assert given == (["bn"], {"recipe": recipe, "seeds": 2})
+
+
+def test_runs_without_a_call_show_their_settings(fake_comparison, tmp_path):
+    found = fake_comparison(tmp_path / "a", ACCURACY, settings={"epochs": 3})
+    page = comparison_page(found, tmp_path)
+    assert "No call is on record for these runs" in page and "&#34;epochs&#34;: 3" in page
+    for run in found.groups["bn"]:
+        config = json.loads((run.path / "config.json").read_text())
+        (run.path / "config.json").write_text(json.dumps(config | {"call": "tfnorm compare bn"}))
+    page = comparison_page(collect(tmp_path / "a"), tmp_path)
+    assert "tfnorm compare bn<" in page and "No call is on record for some of these runs" in page
+
+
+def test_paths_of_another_machine_are_named(fake_comparison, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     runs = fake_comparison(tmp_path / "a", ACCURACY, settings={"dataset": "photos"}).runs
-    assert reproduction(runs).note == (
-        "photos is a path on that machine, seen from the folder where the command was given."
-    )
-
-
-def test_what_the_command_line_cannot_say_is_python(fake_comparison, tmp_path):
-    machine = {"platform": "", "processor": "", "cores": 2, "threads": None}
-    recipe = Recipe(name="mine", learning_rate=0.02, momentum=0.8, epochs=2)
-    runs = fake_comparison(tmp_path, ACCURACY, settings={"recipe": recipe}, machine=machine).runs
-    found = reproduction(runs[1::2])  # seed 1 alone
-    assert found.language == "python"
-    called = {}
-    code = found.text.replace("tfnorm.compare(", "compare(").replace("import tfnorm\n", "")
-    exec(code, {"compare": lambda specs, **settings: called.update(specs=specs, **settings)})  # noqa: S102
-    assert called["specs"] == list(ACCURACY) and called["seeds"] == [1]
-    assert {key: getattr(called["recipe"], key) for key in ("learning_rate", "momentum", "epochs")} == {
-        "learning_rate": 0.02, "momentum": 0.8, "epochs": 2,
-    }  # fmt: skip
-
-
-def test_a_recipe_that_was_changed_is_not_called_by_its_name(fake_comparison, tmp_path):
-    recipe = RECIPES["default"].model_copy(update={"momentum": 0.5})
-    runs = fake_comparison(tmp_path, ACCURACY, settings={"recipe": recipe}).runs
-    assert reproduction(runs).language == "python" and "momentum=0.5" in reproduction(runs).text
+    assert note_on_calls(runs) == "photos is on the machine that trained the runs, seen from the folder of the call."
+    runs = fake_comparison(tmp_path / "b", ACCURACY, data={"data_dir": "/data"}).runs
+    assert note_on_calls(runs) == "/data is on the machine that trained the runs."
+    assert note_on_calls(fake_comparison(tmp_path / "c", ACCURACY).runs) == ""
 
 
 def test_what_differs_between_runs(fake_comparison, tmp_path):
@@ -107,22 +108,3 @@ def test_what_differs_between_runs(fake_comparison, tmp_path):
         f"epochs is 20 in {first[0].path} and 3 in {second[0].path} and 1 more",
         f"fingerprint of the data is f in {first[0].path} and 0123456789ab… in {second[0].path} and 1 more",
     ]
-
-
-def test_threads_are_set_as_they_were(fake_comparison, tmp_path):
-    machine = {"platform": "", "processor": "", "cores": 4, "threads": 2}
-    runs = fake_comparison(tmp_path, ACCURACY, machine=machine).runs
-    assert reproduction(runs).text == "TF_NUM_INTRAOP_THREADS=2 tfnorm compare bn gn:2+l1=1e-4 --seeds 2"
-    assert reproduction(runs[1:]).text.splitlines()[:3] == [
-        "import os",
-        "",
-        'os.environ["TF_NUM_INTRAOP_THREADS"] = "2"',
-    ]
-
-
-def test_data_given_to_python_are_no_command(fake_comparison, tmp_path):
-    comparison = fake_comparison(tmp_path, ACCURACY, data={"name": "mine"})
-    found = reproduction(comparison.runs)
-    assert found.language == "python" and "seeds=2, data=data)" in found.text and "jobs" not in found.text
-    assert found.note == "The data 'mine' were given to Python: make the same tfnorm.datasets.Dataset again, as data."
-    assert "mine, given to Python" in comparison_page(comparison, comparison.path)

@@ -1,4 +1,4 @@
-"""The statistics against published examples, and by simulation."""
+"""The statistics against published examples and by simulation, and what the verdict says of them."""
 
 import math
 import re
@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from tfnorm.errors import TfnormError
+from tfnorm.experiments import verdict as words
+from tfnorm.experiments.findings import Findings
 from tfnorm.experiments.statistics import (
-    about_looks,
-    best_in_mean,
     holm,
     level_of_look,
     look_number,
     mcnemar,
     paired_differences,
     summarize,
-    verdict,
 )
+from tfnorm.experiments.verdict import about_looks, pair_sentence
 
 # Student's own example of 1908: hours of sleep gained by ten patients under two drugs (R's data set `sleep`).
 FIRST = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
@@ -28,13 +28,17 @@ def by_seed(values):
     return dict(enumerate(values))
 
 
+def verdict(values, *, resolution=0.0, looks=()):
+    return words.verdict(Findings(values, paired_differences(values, resolution=resolution, looks=looks)))
+
+
 def test_paired_test_and_interval_of_students_example():
     [difference] = paired_differences({"first": by_seed(FIRST), "second": by_seed(SECOND)})
     assert difference.mean == pytest.approx(-1.58)
     assert difference.p == pytest.approx(0.002833, abs=5e-7)  # t = -4.0621, 9 degrees of freedom
     low, high = difference.mean - difference.half_width, difference.mean + difference.half_width
     assert (low, high) == pytest.approx((-2.4598858, -0.7001142), abs=1e-6)
-    assert str(difference) == "second beats first by 1.58 ± 0.88 points, p = 0.0028"
+    assert pair_sentence(difference) == "second beats first by 1.58 ± 0.88 points, p = 0.0028"
 
 
 def test_interval_of_one_sample():
@@ -124,7 +128,7 @@ def test_one_seed_ranks_nothing():
     assert verdict(values) == (
         "No ranking is justified by one seed. Train at least 3 seeds, for example with --seeds 3."
     )
-    assert "no ranking is justified" in str(paired_differences(values)[0])
+    assert "no ranking is justified" in pair_sentence(paired_differences(values)[0])
     apart = {"bn": by_seed([90.0, 91.0]), "ln": {2: 80.0, 3: 81.0}}
     assert verdict(apart) == (
         "No ranking is justified by runs without a common seed. Train the same seeds with each spec, at least 3, as "
@@ -306,16 +310,18 @@ def test_what_seeds_detect_is_told_of_every_pair_not_of_the_widest_alone():
 def test_sentences_of_one_pair_never_contradict_themselves():
     nan = math.nan
     [apart] = paired_differences({"bn": {0: 90.0}, "ln": {1: 91.5}})
-    assert "nan" not in str(apart) and "share no seed" in str(apart)
+    assert "nan" not in pair_sentence(apart) and "share no seed" in pair_sentence(apart)
     steady, lucky = by_seed([97.0, 97.1, 97.05]), {0: 98.9, 1: 98.8, 2: 98.9, 3: nan}
     [found] = paired_differences({"none": lucky, "gn:2": steady})
     assert found.is_significant() and not found.is_real() and found.better == "none"
-    assert "beats" not in str(found) and "no ranking" in str(found) and "none" in str(found)
+    sentence = pair_sentence(found)
+    assert "beats" not in sentence and "no ranking" in sentence and "none" in sentence
     assert verdict({"none": lucky, "gn:2": steady}).startswith("No ranking is justified")
 
 
 def test_the_verdict_names_no_best_where_means_are_equal():
-    assert best_in_mean({"a": 90.004, "b": 90.0, "c": 89.99}) == ["a", "b"]
+    close = Findings({"a": {0: 90.004}, "b": {0: 90.0}, "c": {0: 89.99}}, [])
+    assert close.best_in_mean(["a", "b", "c"]) == ["a", "b"]
     values = {
         "bn": by_seed([90.0, 90.2, 90.1]), "ln": by_seed([90.1, 90.0, 90.2]), "in": by_seed([80.0, 80.1, 80.2]),
         "gn": by_seed([90.0, 90.1, 90.0]),

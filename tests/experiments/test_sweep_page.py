@@ -87,7 +87,7 @@ def test_the_best_of_each_norm_comes_first(page):
 
 def test_all_combinations_have_a_row_and_all_runs_a_link(page, sweep):
     heading, *rows = table(page, "all")
-    assert heading[:4] == ["norm", "test accuracy, %", "L1", "batch size"]
+    assert heading[:4] == ["norm", "test accuracy %", "L1", "batch size"]
     assert [[row[0], *row[2:4]] for row in rows] == [
         ["bn", "0", "16"], ["bn", "0", "128"], ["bn", "1e-4", "16"], ["bn", "1e-4", "128"],
         ["gn:2", "0", "16"], ["gn:2", "0", "128"], ["gn:2", "1e-4", "16"], ["gn:4", "0", "128"],
@@ -238,7 +238,7 @@ def test_what_was_evaluated_on_held_out_images_says_so(fake_sweep, tmp_path):
     grid = {"settings": {"holdout": 0.2}, "grid": {"norm": ["bn", "ln"], "batch_size": [16, 32], "seeds": 2}}
     sweep = fake_sweep(tmp_path, grid, lambda config: 0.95 + config.seed / 25)
     page = re.sub("<script>.*?</script>", "", sweep_page(sweep), flags=re.S)
-    assert table(page, "best")[0][1] == "held-out accuracy, %"
+    assert table(page, "best")[0][1] == "held-out accuracy %"
     assert "wrong" in table(page, "all")[0] and "Misclassified held-out images" in page
     assert 'data-name="held-out accuracy, last epoch (%)"' in page
     assert "test accuracy" not in page.lower() and "test loss" not in page

@@ -19,7 +19,7 @@ def comparison(fake_comparison, tmp_path_factory):
     comparison = fake_comparison(tmp_path_factory.mktemp("chromium"), ACCURACY, images=300)
     images = np.random.default_rng(0).integers(0, 256, (300, 28, 28, 1), np.uint8)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tfnorm.experiments.comparison.page.test_images", lambda run: (images, ""))
+        patch.setattr("tfnorm.experiments.comparison.page.images_of", lambda run: (images, ""))
         comparison.report()
     return comparison
 

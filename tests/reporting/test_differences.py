@@ -1,17 +1,27 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from tfnorm.errors import RunError
-from tfnorm.experiments.statistics import paired_differences
+from tfnorm.experiments import statistics
 from tfnorm.reporting import colour, differences_data, plot_differences, styles
 from tfnorm.reporting.pictures._frame import NOTE_COLOUR
 
 REAL = {"ln": {0: 99.0, 1: 99.1, 2: 99.2}, "bn": {0: 95.0, 1: 95.2, 2: 95.1}, "gn:2": {0: 99.0, 1: 99.2, 2: 99.1}}
 
 
+def frame(pairs):
+    """Return pairs as the table that a comparison makes of them."""
+    return pd.DataFrame([vars(pair) | {"real": pair.is_real()} for pair in pairs])
+
+
+def paired_differences(values):
+    return frame(statistics.paired_differences(values))
+
+
 def test_rows_are_the_pairs_with_their_intervals():
-    pairs = paired_differences(REAL)
-    data = differences_data(pairs)
+    pairs = statistics.paired_differences(REAL)
+    data = differences_data(frame(pairs))
     assert data[["first", "second"]].to_numpy().tolist() == [["ln", "bn"], ["ln", "gn:2"], ["bn", "gn:2"]]
     np.testing.assert_allclose(data["high"] - data["low"], [2 * pair.half_width for pair in pairs])
     np.testing.assert_allclose(data["mean"], [pair.mean for pair in pairs])
@@ -51,8 +61,8 @@ def test_an_interval_much_wider_than_the_others_is_cut_with_an_arrow():
 
 def test_of_very_many_pairs_the_clearest_are_drawn():
     values = {f"gn:{i}": {0: 90.0 + i, 1: 90.1 + i, 2: 90.0 + 1.2 * i} for i in range(16)}
-    pairs = paired_differences(values)
-    (ax,) = plot_differences(pairs).axes
+    pairs = statistics.paired_differences(values)
+    (ax,) = plot_differences(frame(pairs)).axes
     drawn = [text.get_text() for text in ax.get_yticklabels()]
     by_p = sorted(pairs, key=lambda pair: pair.p_adjusted)[:66]
     assert len(drawn) == 66 and set(drawn) == {f"{pair.first} − {pair.second}" for pair in by_p}
@@ -67,5 +77,5 @@ def test_of_very_many_pairs_the_clearest_are_drawn():
 
 def test_no_pair_has_its_sentence():
     with pytest.raises(RunError) as caught:
-        plot_differences([])
+        plot_differences(frame([]).reindex(columns=["mean", "half_width"]))
     assert str(caught.value) == "There is no pair to draw. Compare at least two specs."

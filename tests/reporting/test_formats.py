@@ -25,6 +25,8 @@ CURVE = pd.DataFrame({name: [0.5, 0.6] for name in ("accuracy", "val_accuracy", 
 TABLE = pd.DataFrame(
     {"norm": ["gn:2", "a$b_1$"], "batch_size": [2, 4], "last_accuracy": [90.0, 91.0], "seeds": 1}
 ).assign(last_accuracy_low=np.nan, last_accuracy_high=np.nan)
+PAIRS = paired_differences({"gn:2": {0: 1.0}, "a$b_1$": {0: 2.0}})
+DIFFERENCES = pd.DataFrame([vars(pair) | {"real": pair.is_real()} for pair in PAIRS])
 PLOTS = {
     "loss": lambda path: plot_loss({"gn:2": [CURVE], "a$b_1$": [CURVE]}, path=path),
     "accuracy": lambda path: plot_accuracy({"gn:2": [CURVE], "a$b_1$": [CURVE]}, path=path),
@@ -36,7 +38,7 @@ PLOTS = {
     "gap": lambda path: plot_gap({"gn:2": [CURVE], "a$b_1$": [CURVE]}, path=path),
     "confusion": lambda path: plot_confusion(LABELS, LOGITS, path=path),
     "overlap": lambda path: plot_overlap(LABELS, LOGITS, path=path),
-    "differences": lambda path: plot_differences(paired_differences({"gn:2": {0: 1.0}, "a$b_1$": {0: 2.0}}), path=path),
+    "differences": lambda path: plot_differences(DIFFERENCES, path=path),
     "axis": lambda path: plot_axis(TABLE, "batch_size", path=path),
 }
 

@@ -90,9 +90,9 @@ def test_a_page_has_as_many_pictures_as_it_has_room_for(
 ):
     comparison = fake_comparison(tmp_path, {"bn": [0.0], "ln": [0.0]}, images=1000)
     images = seeded.integers(0, 256, (1000, 16, 16, 1), np.uint8)
-    monkeypatch.setattr("tfnorm.experiments.comparison.page.test_images", lambda run: (None, "None here."))
+    monkeypatch.setattr("tfnorm.experiments.comparison.page.images_of", lambda run: (None, "None here."))
     without = comparison.report().stat().st_size
-    monkeypatch.setattr("tfnorm.experiments.comparison.page.test_images", lambda run: (images, ""))
+    monkeypatch.setattr("tfnorm.experiments.comparison.page.images_of", lambda run: (images, ""))
     whole = comparison.report().read_text()
     assert "Without pictures" not in whole and said not in whole
     limit = without + 10_000 + room

@@ -112,6 +112,8 @@ def learned(runs: Sequence[Run]) -> Learned | None:
         )
     if not found:
         return None
-    measures = ("accuracy", "balanced", "score")
-    means = {name: math.fsum(getattr(each, name) for each in found) / len(found) for name in measures}
-    return replace(found[0], unequal=any(each.unequal for each in found), **means)
+    accuracy, balanced, score = (
+        math.fsum(getattr(each, name) for each in found) / len(found) for name in ("accuracy", "balanced", "score")
+    )
+    unequal = any(each.unequal for each in found)
+    return replace(found[0], accuracy=accuracy, balanced=balanced, score=score, unequal=unequal)

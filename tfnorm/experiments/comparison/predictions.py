@@ -61,11 +61,12 @@ def predictions_of(groups: Mapping[str, Sequence[Run]]) -> tuple[Predictions | N
     data = ""
     for spec, runs in groups.items():
         for run in runs:
-            try:
-                reason = _without(run)
-                true, scores = (run.labels, run.logits) if not reason else (None, None)
-            except RunError:
-                reason = "predictions.npz cannot be read"
+            reason = _without(run)
+            if not reason:
+                try:
+                    true, scores = run.labels, run.logits
+                except RunError:
+                    reason = "predictions.npz cannot be read"
             if reason:
                 without.setdefault(reason, []).append(f"{spec} with seed {run.seed}")
                 continue

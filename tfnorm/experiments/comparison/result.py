@@ -166,8 +166,8 @@ class Result:
     def findings(self) -> Findings:
         """The facts that `verdict` and `answer` say."""
         guessing = [label for label, known in self.learned.items() if known is not None and known.nothing]
-        parameters, speeds = (self.table[key].to_dict() for key in ("parameters", "images_per_second"))
-        return Findings(self.accuracies, self.pairs, guessing, self.one_image, parameters, speeds)
+        costs = [dict(zip(self.groups, self.table[key], strict=True)) for key in ("parameters", "images_per_second")]
+        return Findings(self.accuracies, self.pairs, guessing, self.one_image, *costs)
 
     @property
     def verdict(self) -> str:

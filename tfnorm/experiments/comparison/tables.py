@@ -104,7 +104,8 @@ def _run_cells(run: Run, folder: Path) -> dict[str, Cell]:
 
 def _records(result: Result) -> dict[str, dict[str, Any]]:
     """Return the rows of the table, label to column to value."""
-    return {str(label): dict(row) for label, row in result.table.to_dict("index").items()}
+    records: Any = result.table.to_dict("index")
+    return records
 
 
 def dots(result: Result) -> dict[str, Any]:

@@ -53,8 +53,8 @@ def run_ray(
             runs on this machine. "local" starts one for the time of the sweep. ``plan.jobs`` is the largest number of
             runs at the same time, by default as many as the cluster has CPUs for. ``plan.gpus`` is the number of GPUs
             of each run. With a part such as 0.25, several runs share one.
-        progress: Receives progress events.
-        before: Called once after all checks, before the first run.
+        progress: See `local.run_local`.
+        before: See there too.
 
     Returns:
         The folder of each failed run with the reason. All other runs are finished.

@@ -17,9 +17,9 @@ class Best:
     """The best combination of each norm.
 
     Args:
-        chosen: One a norm, the best in the mean first, but those that learned nothing last.
-        among: Norm to the number of combinations that it was chosen from.
-        pairs: The differences between those, under the names of the norms, corrected over all pairs.
+        chosen: One combination for each norm. The best in the mean comes first, those that learned nothing come last.
+        among: Norm to the number of combinations that its best was chosen from.
+        pairs: The differences between the chosen ones, under the names of the norms, corrected over all pairs.
         resolution: One test image in percent.
     """
 
@@ -37,7 +37,7 @@ class Best:
 
     @property
     def headline(self) -> str:
-        """What a reader takes home, in a sentence or two."""
+        """The result, in a sentence or two."""
         return headline(self.findings, {combination.norm: combination.label for combination in self.chosen}, self.among)
 
     @property
@@ -53,21 +53,21 @@ class Best:
 
     @property
     def look(self) -> Look:
-        """What is seen here, as a later look has to know it."""
+        """The accuracies of this look, for the record of looks."""
         return {combination.label: combination.accuracies for combination in self.chosen}
 
 
 def best_of_each(combinations: Sequence[Combination], *, resolution: float = 0.0, looks: Sequence[Look] = ()) -> Best:
     """Choose the best combination of each norm by mean accuracy, and compare them with each other.
 
-    Combinations of which a seed diverged, or is not trained yet, are chosen only where a norm has no other: the mean of
-    fewer seeds is more often a lucky one. The same holds for those that are not shown to have learned anything. The
-    accuracies of what was chosen are flattered by the choice, and the comparison does not know of it.
+    A combination with a seed that diverged or is not trained yet is chosen only if the norm has no other: the mean of
+    fewer seeds is more often a lucky one. The same holds for one that is not shown to have learned anything. The choice
+    flatters the accuracies of the chosen ones, and the comparison does not correct for it.
 
     Args:
-        combinations: Of all norms.
+        combinations: The combinations of all norms.
         resolution: One test image in percent, see `tfnorm.experiments.statistics.paired_differences`.
-        looks: What was shown before, by the labels of combinations, the oldest first.
+        looks: The accuracies of earlier looks, by the labels of combinations, the oldest first.
     """
     chosen, among = [], {}
     for norm in dict.fromkeys(combination.norm for combination in combinations):
@@ -85,12 +85,12 @@ def best_of_each(combinations: Sequence[Combination], *, resolution: float = 0.0
 
 
 def warning(best: Best, *, images: str, holdout: bool) -> str:
-    """Return what choosing the best of many does to its accuracy, and what to do about it; "" if nothing was chosen.
+    """Return the warning that choosing the best of many flatters its accuracy, or "" if there was no choice.
 
     Args:
         best: The choice.
-        images: Name of the images that the accuracies are of, such as "test set".
-        holdout: Whether these were held out from training, so that the test set is untouched.
+        images: Name of the images that the accuracies are measured on, such as "test set".
+        holdout: Whether these images were held out from training, so that the test set is untouched.
     """
     total = sum(best.among.values())
     if total == len(best.among):

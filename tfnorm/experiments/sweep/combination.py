@@ -82,7 +82,7 @@ class Combination:
 
     @cached_property
     def measures(self) -> dict[str, Any]:
-        """What `tfnorm.experiments.rows.summary_row` says of the finished runs, and their mean gap; empty for none."""
+        """The `summary_row` of the finished runs, with their mean gap. Empty if no run is finished."""
         if not self.runs:
             return {}
         gaps = [run_measures(run)["gap"] for run in self.runs if run.status == "finished"]

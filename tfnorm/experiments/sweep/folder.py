@@ -27,7 +27,7 @@ RECORD = "sweep.json"
 def grid_text(grid: Mapping[str, Any]) -> str:
     """Return a grid given as a mapping, which `plan_grid` accepts, as the text of a TOML file.
 
-    TOML has no None. Where it stands among the values of an axis, each combination becomes an ``[[include]]``.
+    TOML has no None. If it is among the values of an axis, each combination becomes an ``[[include]]``.
 
     Example:
         >>> print(grid_text({"settings": {"epochs": 2}, "exclude": [{"norm": "ln", "l1": 1e-4}]}))

@@ -18,15 +18,7 @@ from tfnorm.training.runs import Run, check_same_data, evaluated_on
 
 
 class SweepResult:
-    """The numbers of the runs of a grid.
-
-    Args:
-        planned: All runs.
-        path: The folder of the sweep.
-        threads: Threads that each run was trained with.
-        failures: The folder of each failed run with the reason.
-        out: The folder in the command that repeats the sweep. Defaults to ``path``.
-    """
+    """The numbers of the runs of a grid; see `tfnorm.Sweep` for the arguments."""
 
     def __init__(
         self,
@@ -92,7 +84,7 @@ class SweepResult:
 
     @cached_property
     def looks(self) -> list[Look]:
-        """What the folder says was shown before, by the labels of combinations, the oldest first."""
+        """The accuracies of earlier looks on record, by the labels of combinations, the oldest first."""
         return looks_on_record(self.path / LOOKS)
 
     @cached_property
