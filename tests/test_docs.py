@@ -66,6 +66,7 @@ def quick(monkeypatch, tmp_path_factory):
 
     from tfnorm.experiments.comparison import run as comparison
     from tfnorm.experiments.engines import choose as engines
+    from tfnorm.experiments.plan import configurations
     from tfnorm.experiments.sweep.sweep import Sweep
     from tfnorm.ops import generic
     from tfnorm.training.trainer import train
@@ -75,7 +76,7 @@ def quick(monkeypatch, tmp_path_factory):
     def compare(specs, *, seeds=3, **settings):
         asked = {key: value for key, value in settings.items() if key not in ("jobs", "out")}
         if set(asked) <= {"dataset", "epochs", "arch", "image_size", "batch_size", "learning_rate"}:
-            comparison.configurations(specs, seeds=seeds, **asked)
+            configurations(specs, seeds=seeds, **asked)
             return short_comparison(tuple(specs), whole, tmp_path_factory.getbasetemp() / "compared")
         return whole(specs, seeds=seeds, **settings)
 
@@ -146,7 +147,6 @@ def command_lines(page):
 def tfnorm_command(monkeypatch):
     """Return a function that runs the command line as far as the checks of its arguments go."""
     from tfnorm.cli import app, experiments, grids, networks
-    from tfnorm.experiments import collect
     from tfnorm.experiments.published import reproduction as reproduce
     from tfnorm.experiments.sweep import run as sweep
 
@@ -157,7 +157,7 @@ def tfnorm_command(monkeypatch):
     monkeypatch.setattr(networks, "start_quietly", begin)
     monkeypatch.setattr(grids, "print_plan", begin)
     monkeypatch.setattr(sweep, "run_sweep", begin)
-    monkeypatch.setattr(collect, "report", begin)
+    monkeypatch.setattr(grids, "write_report", begin)
     monkeypatch.setattr(reproduce, "run_reproduction", begin)
 
     def run(words):
