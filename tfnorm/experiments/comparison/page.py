@@ -40,6 +40,7 @@ def comparison_page(result: Result, folder: Path) -> str:
     """
     groups, labels = result.groups, list(result.groups)
     configs = [run.config for run in result.runs]
+    begun = min(config["started"] for config in configs)
     differing = [f"These runs differ in more than norm and seed: {each}." for each in distinguishing(result.differing)]
     curves = curves_page(result.histories, {label: [run.seed for run in runs] for label, runs in groups.items()})
     gaps = [f"{label} {signed(gap)}" for label, (gap, _) in curves["gap"].items() if gap is not None]
@@ -52,7 +53,7 @@ def comparison_page(result: Result, folder: Path) -> str:
         "comparison.html.j2",
         title=result.title("Comparison"),
         subtitle=_subtitle(result),
-        footer=f"Page written by tfnorm {__version__}. Runs {origin_words(configs)}; begun {min(c['started'] for c in configs)}.",
+        footer=f"Page written by tfnorm {__version__}. Runs {origin_words(configs)}; begun {begun}.",
         answer=result.answer,
         verdict=result.verdict if result.same_data else "",
         about_looks=result.about_looks,
