@@ -32,7 +32,7 @@ def test_a_sweep_on_held_out_images_says_so_and_cuts_its_intervals(fake_sweep, t
     print_sweep(fake_sweep(tmp_path, grid, lambda config: reached[config.norm](config.seed)))
     printed = capsys.readouterr().out
     assert "Held-out results: 4 of 4 runs" in printed and "nan" not in printed
-    assert "0.00 to 100.00" in printed
+    assert "0.00–100.00" in printed
 
 
 @pytest.mark.parametrize("terminal", [False, True])

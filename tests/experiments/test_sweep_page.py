@@ -75,10 +75,10 @@ def table(page, name):
 
 def test_the_best_of_each_norm_comes_first(page):
     assert table(page, "best")[1:] == [
-        ["gn:2", "96.23 ± 0.25", "0", "128", "95.61 to 96.86", "3", "3"],
-        ["gn:4", "95.93 ± 0.25", "0", "128", "95.31 to 96.56", "3", "1"],
+        ["gn:2", "96.23 ± 0.25", "0", "128", "95.61–96.86", "3", "3"],
+        ["gn:4", "95.93 ± 0.25", "0", "128", "95.31–96.56", "3", "1"],
         # bn+l1=1e-4 is higher with the two seeds that it has: it is not chosen while others are whole.
-        ["bn", "90.23 ± 0.25", "0", "128", "89.61 to 90.86", "3", "2"],
+        ["bn", "90.23 ± 0.25", "0", "128", "89.61–90.86", "3", "2"],
     ]
     answer = words(re.search(r'<p class="answer">.*?</p>', page)[0])
     assert answer == "gn:2 is the best: 96.23 % at its best setting, more than any other at theirs."
@@ -251,7 +251,7 @@ def test_what_was_evaluated_on_held_out_images_says_so(fake_sweep, tmp_path):
 def test_an_interval_is_cut_at_what_an_accuracy_can_be(fake_sweep, tmp_path):
     sweep = fake_sweep(tmp_path, {"grid": {"norm": ["bn", "ln"], "seeds": 2}}, lambda config: 0.95 + config.seed / 25)
     assert sweep.table["last_accuracy_high"].max() > 110
-    assert table(sweep_page(sweep), "best")[1][2] == "71.59 to 100.00 cut at 0 or 100"
+    assert table(sweep_page(sweep), "best")[1][2] == "71.59–100.00 cut at 0 or 100"
 
 
 def test_what_runs_share_is_what_all_of_them_have(fake_sweep, tmp_path):

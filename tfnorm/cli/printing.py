@@ -93,11 +93,10 @@ def print_table(comparison: Any) -> None:
     """Print the table of a comparison and its verdict."""
     from tfnorm.experiments.comparison.tables import results  # start-up
 
-    diverged = ["seeds"] if comparison.table["diverged"].any() else []
     console = _print_fitted(
         comparison.title("Test results"),
         results(comparison, comparison.path).pick(
-            "spec", "parameters", *diverged, "best_accuracy", "last_accuracy", "balanced_accuracy", "test_data_loss",
+            "spec", "parameters", "seeds", "best_accuracy", "last_accuracy", "balanced_accuracy", "test_data_loss",
             "misclassified", "seconds", "images_per_second",
         ),
         ["best_accuracy", "images_per_second", "seconds", "misclassified", "test_data_loss", "parameters"],

@@ -133,5 +133,5 @@ def measure_cells(columns: Mapping[str, Column], row: Mapping[str, Any], planned
     cells["interval"] = Cell("one seed" if seeds - row["diverged"] == 1 else DASH, low)
     if math.isfinite(low):
         cut_off = "" if ends == (low, high) else "cut at 0 or 100"
-        cells["interval"] = Cell(f"{low:.2f} to {high:.2f}", low, cut_off)
+        cells["interval"] = Cell(f"{low:.2f}{DASH}{high:.2f}", low, cut_off)
     return cells

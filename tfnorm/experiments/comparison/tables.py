@@ -66,7 +66,8 @@ def results(result: Result, folder: Path) -> Table:
         result: The runs.
         folder: Where links start from.
     """
-    columns = {key: column for key, column in RESULT_COLUMNS.items() if key != "balanced_accuracy" or result.unequal}
+    left_out = {"balanced_accuracy": not result.unequal, "seeds": not result.table["diverged"].any()}
+    columns = {key: column for key, column in RESULT_COLUMNS.items() if not left_out.get(key)}
     look, rows, details = styles(result.groups), [], []
     records: Any = result.table.to_dict("index")
     for label, row in records.items():
