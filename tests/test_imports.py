@@ -148,6 +148,13 @@ def test_imports_inside_functions_are_for_start_up_and_say_so(tree):
     assert silent == []
 
 
+def test_contributing_shows_the_order():
+    text = (ROOT.parent / "CONTRIBUTING.md").read_text()
+    block = text.split("```text\n")[1].split("```")[0]
+    rows = [tuple(word.strip("/,") for word in line[:26].split()) for line in block.splitlines()]
+    assert rows == [row for row in ORDER if row != ("__init__", "__main__")]
+
+
 def test_no_folder_has_more_than_14_modules():
     folders = {path.parent for path in ROOT.rglob("*.py")}
     assert {str(f): n for f in folders if (n := len(list(f.glob("*.py")))) > 14} == {}
