@@ -27,7 +27,7 @@ import numpy as np
 
 from tfnorm import convert
 from tfnorm.convert.graph import Network
-from tfnorm.convert.kinds import BATCH_NORMS, NORMS
+from tfnorm.convert.kinds import BATCH_NORMS, norm_kinds
 from tfnorm.errors import TfnormError
 
 # Family: a small model of it, and the side of its images: 64 pixels, or 96 where 64 are too few.
@@ -60,7 +60,7 @@ def make(family: str) -> keras.Model:
 
 def randomize(model: keras.Model, x: np.ndarray, rng: np.random.Generator) -> list[keras.Layer]:
     """Give the norms weights of their own and the statistics of ``x``, and return them."""
-    norms = [layer for layer in Network(model).everything if isinstance(layer, NORMS)]
+    norms = [layer for layer in Network(model).everything if isinstance(layer, norm_kinds())]
     for layer in norms:
         for weight in (layer.gamma, layer.beta):
             if weight is not None:

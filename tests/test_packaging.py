@@ -61,6 +61,8 @@ def test_what_is_checked_at_run_time_is_what_is_asked_for():
 def test_exact_versions_lie_in_the_ranges(file):
     versions = pinned(file)
     for requirement in [*BASE.values(), *EXTRAS["tensorflow"]]:
+        if file.endswith("colab.txt") and requirement.name == "filelock":  # not in its list
+            continue
         assert requirement.specifier.contains(versions[requirement.name]), requirement
     if file == "requirements.txt":
         assert set(versions) == {*BASE, "tensorflow"}
@@ -173,7 +175,7 @@ def test_every_file_of_the_package_is_in_both_archives(archives):
     wheel, source, _ = archives
     package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tfnorm").rglob("*") if path.is_file()}
     package = {name for name in package if "__pycache__" not in name}
-    assert {"tfnorm/reporting/templates/report.js", "tfnorm/experiments/published/presets/A+.toml"} <= package
+    assert {"tfnorm/reporting/templates/report.js", "tfnorm/experiments/published/comparisons/A+.toml"} <= package
     assert "tfnorm/experiments/sweep/studies/groups.toml" in package
     assert {name for name in wheel if name.startswith("tfnorm/")} == package
     assert package <= source and {"pyproject.toml", "README.md", "LICENSE", "tests/test_packaging.py"} <= source

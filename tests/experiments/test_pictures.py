@@ -33,7 +33,7 @@ def fake(tmp_path):
             label=label, seed=seed, status="diverged" if wrong is None else "finished", labels=LABELS, images=images,
             logits=np.eye(3)[shown] * (np.nan if wrong is None else 1), path=folder,
             history=pd.DataFrame({name: [accuracy] for name in names}),
-            config={"asked": {"arch": "mnist_7k", "norm": label}, "data": data},
+            config={"asked": {"arch": "mnist_7k", "norm": label, "recipe": {}}, "data": data},
             folder=SimpleNamespace(predictions_path=folder / "predictions.npz"),
         )  # fmt: skip
 

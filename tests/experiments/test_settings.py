@@ -30,8 +30,8 @@ def test_a_call_of_the_command_line_reaches_its_runs(tmp_path, monkeypatch):
     """Look only at the configuration that reaches training."""
     seen = []
 
-    def train(runs, *_):
-        seen.extend(runs)
+    def train(plan, *_):
+        seen.extend(plan.runs)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tfnorm.experiments.comparison.run._train_here", train)

@@ -5,7 +5,7 @@ import pytest
 
 from tfnorm.errors import RunError
 from tfnorm.experiments.collect import collect
-from tfnorm.experiments.sweep.folder import open_sweep
+from tfnorm.experiments.sweep.sweep import open_sweep
 from tfnorm.history import append_line, encode_record
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.folder import RunFolder, check_place

@@ -40,7 +40,7 @@ def accelerate(model: keras.Model, *, return_report: bool = False) -> keras.Mode
     Example:
         >>> model = tfnorm.convert.accelerate(keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3)))
         >>> type(model.get_layer("bn_Conv1"))
-        <class 'tfnorm.layers.normalization.batch_normalization.BatchNormalization'>
+        <class 'tfnorm.layers.BatchNormalization'>
     """
     made: dict[int, tuple[Any, Any]] = {}
     fast = clone_with(model, lambda layer: remake(layer, _fast_class(layer)), made=made)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from tfnorm.analysis import Layers, Row, receptive_field
+from tfnorm.analysis import Layers, Row
 from tfnorm.errors import DataError
 from tfnorm.files import in_plain_style
 from tfnorm.ops.arrays import to_array
@@ -61,6 +61,8 @@ def receptive_data(
         DataError: If the model's images have no height and width, or a layer's field is unknown.
         TfnormError: See `tfnorm.analysis.summary`.
     """
+    from tfnorm.analysis import receptive_field  # start-up
+
     table = model if isinstance(model, Layers) else receptive_field(model, input_shape=input_shape)
     if len(table.axes) != 2:
         raise DataError(
