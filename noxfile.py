@@ -65,7 +65,7 @@ def versions(session: nox.Session, name: str) -> None:
     ran = []
     if "present" in row:
         install_by_the_cell(session, row, place)
-        ran.append("the two lines for Colab")
+        ran.append("the cells for Colab")
         session.install("--no-deps", "--reinstall-package", "tfnorm", str(wheel))
         session.install(*tools)
     else:  # in one call: uv keeps no package for the sake of one that is there already
@@ -112,7 +112,7 @@ def built_wheel(session: nox.Session) -> Path:
 
 
 def install_by_the_cell(session: nox.Session, row: dict, place: Path) -> None:
-    """Do what the README says for Colab, in an environment like it, and see that no package there changes.
+    """Do what docs/install.md says for Colab, in an environment like it, and see that no package there changes.
 
     pip takes what git has committed.
     """
@@ -121,8 +121,8 @@ def install_by_the_cell(session: nox.Session, row: dict, place: Path) -> None:
     session.run_install("uv", "pip", "uninstall", "--quiet", "tfnorm", external=True)
     session.install("pip", *there)
     before = packages(session)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    install, code = re.search(r"^```python\n!pip (.*)\n(.*)\n```$", readme, re.MULTILINE).groups()
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    install, code = re.search(r"^!pip ([^\n]*)$.*?^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL).groups()
     session.run("python", "-m", "pip", *install.replace("REPOSITORY", ROOT.as_uri()).split())
     after = packages(session)
     changed = [f"{name} {before[name]} became {after.get(name)}" for name in before if after.get(name) != before[name]]

@@ -43,7 +43,7 @@ def _norm(layer: LayerPlan, network: NetworkPlan) -> nn.Module:
         return nn.GroupNorm(spec.groups or channels // spec.group_size, channels)
     if spec.kind == "in":
         return nn.InstanceNorm2d(channels, affine=True)
-    if spec.kind == "ln" and not spec.per_pixel:
+    if spec.kind == "ln" and not spec.variant:
         return _WholeLayerNorm(layer.shape)
     raise ValueError(f"No PyTorch module stands for the norm {spec.kind!r}; use bn, gn, ln or in.")
 

@@ -51,7 +51,7 @@ CHILD = {
 
 def batch_for(arch: str, norm: str, batch: int):
     """Return the plan of the network, and a batch of images and labels."""
-    from tfnorm.models.plan import plan
+    from tfnorm.models.planner import plan
     from tfnorm.spec import parse
 
     network = plan(arch, parse(norm))

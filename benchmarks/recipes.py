@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import _measure
 
 from tfnorm.experiments.engines.choose import check_failures, run_on
-from tfnorm.experiments.plan import PlannedRun
-from tfnorm.experiments.published.presets import load_preset
+from tfnorm.experiments.plan import Plan, PlannedRun
+from tfnorm.experiments.published.comparisons import load_published
 from tfnorm.spec import format, parse
 from tfnorm.training.config import TrainConfig, checked
 from tfnorm.training.folder import flat_settings
@@ -111,7 +111,7 @@ CANDIDATES = {"A": MNIST, "B": CIFAR, "C": CIFAR, "D": MNIST | OF_D, "E": CIFAR}
 
 def plan(system: str, candidate: str, norm: str, seed: int, chosen: argparse.Namespace) -> PlannedRun:
     """Return one run."""
-    settings = load_preset(system).settings
+    settings = load_published(system).settings
     recipe = {**RECIPES[system].model_dump(), **CANDIDATES[system][candidate], "name": candidate}
     values = {
         **settings, "recipe": recipe, "norm": norm, "seed": seed, "epochs": chosen.epochs,
@@ -147,7 +147,7 @@ def main(arguments: list[str] | None = None) -> None:
         for norm in norms
         for seed in range(chosen.seeds)
     ]
-    check_failures(run_on("local", planned, out, jobs=chosen.jobs))
+    check_failures(run_on(Plan(out, planned, jobs=chosen.jobs)))
     runs = runs_of(out, chosen)
     rows = rows_of(runs, chosen)
     for row in rows:

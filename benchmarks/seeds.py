@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import _measure
 
 from tfnorm.datasets import Dataset, augmentation, load
-from tfnorm.experiments.published.presets import load_preset
-from tfnorm.models.plan import plan
+from tfnorm.experiments.published.comparisons import load_published
+from tfnorm.models.planner import plan
 from tfnorm.spec import format, parse
 from tfnorm.training.recipe.recipes import RECIPES
 
@@ -51,7 +51,7 @@ SYSTEMS = {
 
 def train_tfnorm(name: str, norm: str, data: Dataset, seed: int, epochs: int) -> float:
     """Return the test accuracy in percent."""
-    settings = load_preset(name).settings
+    settings = load_published(name).settings
     return _measure.train_for_accuracy(**settings, norm=norm, seed=seed, epochs=epochs, data=data)
 
 
@@ -63,7 +63,7 @@ def train_torch(name: str, norm: str, data: Dataset, seed: int, epochs: int) -> 
 
     system, recipe, spec = SYSTEMS[name], RECIPES[name], parse(norm)
     torch.manual_seed(seed)
-    network = torch_network(plan(load_preset(name).settings["arch"], spec))
+    network = torch_network(plan(load_published(name).settings["arch"], spec))
     images, tests = (torch.tensor(x).permute(0, 3, 1, 2).float() for x in (data.x_train, data.x_test))
     labels, truth = (torch.tensor(y).long() for y in (data.y_train, data.y_test))
     augmented = _moved(system) if system.rotation else _layer(recipe.augmentation, seed, data)
@@ -137,7 +137,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--name", help="name of the file under results/; default seeds_SYSTEM")
     chosen = parser.parse_args(arguments)
     _measure.at_least(parser, chosen, "seeds", 2)
-    system, settings = SYSTEMS[chosen.system], load_preset(chosen.system).settings
+    system, settings = SYSTEMS[chosen.system], load_published(chosen.system).settings
     epochs = chosen.epochs or system.epochs
     data = load(settings["dataset"], data_dir=chosen.data_dir)
     spec = parse(chosen.norm or system.norm)

@@ -24,7 +24,7 @@ import numpy as np
 
 import tfnorm
 from tfnorm import convert
-from tfnorm.models.plan import plan
+from tfnorm.models.planner import plan
 from tfnorm.spec import parse
 from tfnorm.training.recipe.recipes import RECIPES
 

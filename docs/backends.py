@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from readme import with_table
+from marks import with_text
 
 HERE = Path(__file__).parent
 PAGE = HERE / "backends.md"
@@ -37,7 +37,7 @@ def table(record):
 
 def written():
     """Return the page with the table of the record in it."""
-    return with_table("backends", table(json.loads((HERE / "backends.json").read_text())), PAGE)
+    return with_text("backends", table(json.loads((HERE / "backends.json").read_text())), PAGE)
 
 
 if __name__ == "__main__":

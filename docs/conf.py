@@ -17,6 +17,7 @@ html_static_path = ["_static"]
 html_css_files = ["tfnorm.css"]
 html_math_renderer = "mathml"
 exclude_patterns = ["_build", "results/*/remarks.md"]
+autodoc_mock_imports = ["ray"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 default_role = "code"

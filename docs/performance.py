@@ -36,14 +36,14 @@ def layers(record: Record) -> list[str]:
     text = [
         "## Layers",
         "",
-        "One layer in a compiled graph; forward and backward is the output and the gradients of input and weights. "
-        "The forward tables were measured when inference was compiled, too. A graph without gradients now runs plain "
-        "operations, which other runtimes can read, and takes about as long as Keras's own layers.",
+        "One layer in a compiled graph. *Forward and backward* computes the output and the gradients of input and "
+        "weights. The forward tables are from a time when inference was compiled, too. Now a graph without gradients "
+        "runs plain operations, which other runtimes can read, and takes about as long as Keras's own layers.",
         "",
         *origin(record),
         "![Keras's time over tfnorm's, a bar a shape](../benchmarks/results/layers.png)",
         "",
-        "How many times tfnorm's time the others take, over all layers and shapes below:",
+        "The time of the others, divided by tfnorm's, over all layers and shapes below:",
         "",
     ]
     kinds = list(dict.fromkeys((row["dtype"], row["direction"]) for row in rows))
@@ -60,15 +60,20 @@ def layers(record: Record) -> list[str]:
         ),
     )
     text += [
-        "*Copies* are the layer's time over that of a copy of the same bytes, measured in the same rounds: a "
-        "TensorFlow operation that reads the input and writes as much into a new tensor. Forward, a layer has to read "
-        "its input and write its output, which is 1 copy. Forward and backward it has to read the input, write the "
-        "output, read the input and the output's gradient and write the input's gradient: 5 streams of the same "
-        "size, 2.5 copies (dropout's gradient does without the input: 2). *Of the limit* is that least number over "
-        "the measured one; above 100 % the layer spares what the copy pays for new memory. Statistics need the whole "
-        "input before the first output is written, so that an input larger than the caches is read twice forward and "
-        "twice backward, and the limit is out of reach. For small "
-        "inputs the cost of a call, the copy's included, weighs most.",
+        "*Copies* is the time of the layer divided by the time of a copy of the same bytes in the same rounds. The "
+        "copy is a TensorFlow operation that reads the input and writes it into a new tensor.",
+        "",
+        "*Of the limit* compares this with the smallest possible number:",
+        "",
+        "- Forward, a layer reads its input and writes its output: 1 copy.",
+        "- Forward and backward, it reads the input, writes the output, reads the input and the gradient of the "
+        "output, and writes the gradient of the input: 5 streams, 2.5 copies. The gradient of dropout doesn't need "
+        "the input: 2 copies.",
+        "",
+        "A norm can't reach the limit if its input is larger than the caches. It needs the statistics of the whole "
+        "input before it writes the first output, so it reads the input twice forward and twice backward. For small "
+        "inputs, the cost of a call matters most; the copy has it, too. More than 100 % is possible, because the "
+        "copy pays for new memory.",
         "",
     ]
     bare = [
@@ -78,10 +83,9 @@ def layers(record: Record) -> list[str]:
     ]
     if bare:
         text += [
-            f"The copy pays for a call and for new memory, as every layer does. A bare copy by PyTorch into memory "
-            f"that is there already takes {percent(statistics.median(bare))} of its time in the median "
-            f"({percent(min(bare))} to {percent(max(bare))}); of the memory's own bandwidth the layers reach that "
-            "much less.",
+            f"A bare copy by PyTorch into existing memory takes {percent(statistics.median(bare))} of the time of "
+            f"this copy in the median ({percent(min(bare))} to {percent(max(bare))}), because it pays for no call and "
+            "no new memory. So the layers are further from the bandwidth of the memory than from this limit.",
             "",
         ]
     for dtype, direction in kinds:
@@ -115,9 +119,9 @@ def training(record: Record) -> list[str]:
     text = [
         "## Training",
         "",
-        "One step as `fit` takes it (forward, backward, update, loss and accuracy) on a batch in memory. Keras is the "
-        "same model in Keras's own layers (`tfnorm.convert.to_keras`); bfloat16 is mixed precision. PyTorch is the "
-        "fastest of its ways, which is named: eager, channels last in memory, or compiled, where it was tried.",
+        "One step of `fit` (forward, backward, update, loss and accuracy) on a batch in memory. *Keras* is the same "
+        "model in Keras's own layers (`tfnorm.convert.to_keras`). *bfloat16* is mixed precision. *PyTorch* is the "
+        "fastest of its modes that were tried, which is named: eager, channels last in memory, or compiled.",
         "",
         *origin(record),
         "![Images a second of each library, by network and norm](../benchmarks/results/training.png)",
@@ -147,7 +151,7 @@ def training(record: Record) -> list[str]:
         "torch bfloat16": "PyTorch bfloat16 / tfnorm bfloat16",
     }
     keys = {key: title for key, title in keys.items() if any(key in row["ratio"] for row in rows)}
-    text += ["How many times tfnorm's time the others take:", ""]
+    text += ["The time of the others, divided by tfnorm's:", ""]
     text += table(
         ["network", "norm", "batch", *keys.values()],
         ([*place(row), *(number(row["ratio"].get(key)) for key in keys)] for row in rows),
@@ -159,9 +163,9 @@ def training(record: Record) -> list[str]:
 def accelerate(record: Record) -> list[str]:
     """Return the section on converted models."""
     return [
-        "## Models of others",
+        "## Accelerated models",
         "",
-        "A training step of models of Keras's own layers before and after `tfnorm.convert.accelerate`, float32.",
+        "A training step of models of Keras's own layers, before and after `tfnorm.convert.accelerate`, in float32.",
         "",
         *origin(record),
         "![Speed of training of each model beside stock Keras](../benchmarks/results/accelerate.png)",
@@ -186,8 +190,8 @@ def fold(record: Record) -> list[str]:
     return [
         "## Folded batch norms",
         "",
-        "Inference of models of Keras's own layers before and after `tfnorm.convert.fold_batch_norm`, float32, beside "
-        "the same networks in PyTorch, as they are and fused by its own tool.",
+        "Inference of models of Keras's own layers, before and after `tfnorm.convert.fold_batch_norm`, in float32. For "
+        "comparison: the same networks in PyTorch, as they are and fused by PyTorch's own tool.",
         "",
         *origin(record),
         "![Speed of inference of each model beside stock Keras](../benchmarks/results/fold.png)",
@@ -217,13 +221,18 @@ def families(record: Record) -> list[str]:
     return [
         "## Conversions of keras.applications",
         "",
-        "One model of each family of `keras.applications` before and after each conversion of `tfnorm.convert`: how "
-        "many norms it has, how many are folded into other layers and replaced by `gn:8`, and the largest difference "
-        "of the logits, as a share of the largest distance of a logit from its mean over the images. *Folded* is "
-        "`fold_batch_norm`, *accelerated* `accelerate`, *and back* `to_keras` of that, *replaced* `replace_norms` by "
-        "tfnorm's norm of the same kind. The weights of all other layers are bit for bit the same, and the "
-        "configuration after `to_keras` is that of the model. "
-        f"`benchmarks/families.py` fails where a difference reaches {record['settings']['most']:.0e}.",
+        "One model of each family of `keras.applications`, before and after each conversion of `tfnorm.convert`. The "
+        "table says how many norms the model has, how many of them are folded into other layers, and how many are "
+        "replaced by `gn:8`. The differences are the largest difference of a logit, divided by the largest distance of "
+        "a logit from its mean over the images:",
+        "",
+        "- *folded*: after `fold_batch_norm`,",
+        "- *accelerated*: after `accelerate`,",
+        "- *and back*: after `accelerate` and `to_keras`,",
+        "- *replaced*: after `replace_norms` with tfnorm's norm of the same kind.",
+        "",
+        "The weights of all other layers are bit for bit the same, and `to_keras` gives back the configuration of the "
+        f"model. `benchmarks/families.py` fails if a difference reaches {record['settings']['most']:.0e}.",
         "",
         *origin(record),
         *table(
@@ -250,10 +259,10 @@ def scaling(record: Record) -> list[str]:
     return [
         "## Growth with size",
         "",
-        f"One layer, forward and backward, float32; batch size, channels and image side are each varied alone around "
-        f"{shape(record['settings']['base'])}. The exponent is the slope of log time over log elements through the "
-        "larger half of the sizes: 1 is time in proportion to the elements, less is a fixed cost that still shows, "
-        "more is work that leaves the caches.",
+        "One layer, forward and backward, in float32. Batch size, channels and image side vary one at a time, "
+        f"starting from {shape(record['settings']['base'])}. The exponent is the slope of log time against log "
+        "elements in the larger half of the sizes. At 1, time grows in proportion to the elements. Below 1, a fixed "
+        "cost still shows. Above 1, the data no longer fit into the caches.",
         "",
         *origin(record),
         "![Time over elements of each library, by norm and varied size](../benchmarks/results/scaling.png)",
@@ -286,12 +295,14 @@ def memory(record: Record) -> list[str]:
     return [
         "## Memory",
         "",
-        "The most memory that a training step holds at one time beyond what is there between steps (weights, the "
-        "optimizer's state, compiled code): activations, gradients, temporary tensors. Each library runs in processes "
-        "of its own, float32, SGD with momentum, PyTorch eagerly; Linux's record of the resident size is reset before "
-        f"the steps, with the C library told to give freed blocks of {record['settings']['block_bytes'] // 1024} KiB "
-        "and more back at once, and TensorFlow to take its memory from the C library. *Process* is the largest size "
-        "of the whole process under these settings, with the libraries themselves and what compiling takes once.",
+        "The largest amount of memory that a training step needs at one time: activations, gradients and temporary "
+        "tensors. It doesn't include what stays between steps: weights, the state of the optimizer, compiled code. "
+        "*Process* is the largest size of the whole process, including the libraries and what compiling needs once.",
+        "",
+        "Each library runs in its own processes, in float32, with SGD with momentum, and PyTorch runs eagerly. Linux's "
+        "record of the resident size is reset before the steps. The C library returns freed blocks of "
+        f"{record['settings']['block_bytes'] // 1024} KiB and more at once, and TensorFlow takes its memory from the C "
+        "library.",
         "",
         *origin(record),
         "![Peak memory of a step of each library, by network, norm and batch](../benchmarks/results/memory.png)",
@@ -320,9 +331,9 @@ def accuracy(record: Record) -> list[str]:
         f"## Accuracy on {rows[0]['dataset']}",
         "",
         f"Test accuracy of `{rows[0]['arch']}` in percent after {epochs} epochs, mean ± standard deviation over "
-        f"{seeds} seeds: with the fast arithmetic, with the generic one that other backends have and Keras's own "
-        "dropout, and in bfloat16. Under *within* stands whether the mean differs from the generic one's by no more "
-        "than the larger of their standard deviations, which of three seeds are rough themselves.",
+        f"{seeds} seeds. *Fast* is tfnorm's fast arithmetic, also in bfloat16. *Generic* is the arithmetic of the "
+        "other backends with Keras's own dropout. *Within* says whether the mean differs from the generic one by at "
+        f"most the larger of the two standard deviations. With {seeds} seeds, these are rough estimates.",
         "",
         *origin(record),
         f"![Test accuracy of each seed, by norm and arithmetic](../benchmarks/results/{record['benchmark']}.png)",
@@ -339,16 +350,43 @@ def accuracy(record: Record) -> list[str]:
     ]
 
 
+def summary(records: dict[str, Record]) -> list[str]:
+    """Return the main results as a list: times of a step and of inference, and memory."""
+    lines = []
+
+    def between(name: str, key: str) -> str | None:
+        found = [row["ratio"][key] for row in records.get(name, {"rows": []})["rows"] if key in row["ratio"]]
+        return f"{number(min(found))} to {number(max(found))}" if found else None
+
+    if spread := between("training", "keras float32"):
+        beside = between("training", "torch float32")
+        lines.append(
+            f"- A training step in float32 takes stock Keras {spread} times as long as tfnorm"
+            + (f", and PyTorch {beside} times as long." if beside else ".")
+        )
+    if spread := between("memory", "tfnorm over keras"):
+        beside = between("memory", "tfnorm over torch")
+        lines.append(
+            f"- The memory of a step is {spread} times that of stock Keras"
+            + (f", and {beside} times that of PyTorch." if beside else ".")
+        )
+    if spread := between("accelerate", "keras"):
+        lines.append(f"- `tfnorm.convert.accelerate` makes a training step of Keras models {spread} times as fast.")
+    if spread := between("fold", "folded"):
+        lines.append(f"- `tfnorm.convert.fold_batch_norm` makes inference of Keras models {spread} times as fast.")
+    return [*lines, ""] if lines else []
+
+
 SECTIONS: dict[str, Callable[[Record], list[str]]] = {
-    "layers": layers,
     "training": training,
     "accelerate": accelerate,
     "fold": fold,
-    "families": families,
-    "scaling": scaling,
     "memory": memory,
     "accuracy": accuracy,
     "accuracy_mnist": accuracy,
+    "families": families,
+    "scaling": scaling,
+    "layers": layers,
 }
 
 
@@ -361,25 +399,29 @@ def page(results: Path = RESULTS) -> str:
         "",
         "# Performance",
         "",
-        "Times and memory of tfnorm beside stock Keras on TensorFlow and beside PyTorch, on CPU, as `make bench` "
-        "measured them. Another processor, other versions and other shapes give other numbers.",
+        "Times and memory of tfnorm, stock Keras on TensorFlow, and PyTorch, on a CPU. `make bench` measures them. "
+        "Other processors, versions and shapes give other numbers.",
         "",
+        *summary(records),
         "## How it is measured",
         "",
-        "The libraries take turns in rounds, each doing the same work on the same data, so that whatever else the "
-        "machine does falls on all of them. A number is the median over the rounds; after ± stands half the distance "
-        "between the quartiles as a share of the median. What is compiled is compiled before. Ratios are of medians of "
-        "the same rounds: above 1, tfnorm is faster. Times of different tables do not compare.",
+        "- The libraries take turns in rounds, with the same work on the same data. So anything else that the machine "
+        "does affects all of them.",
+        "- A number is the median over the rounds. The number after ± is half the distance between the quartiles, as a "
+        "share of the median.",
+        "- Compiling is done before the measurement.",
+        "- Ratios compare medians of the same rounds. Above 1, tfnorm is faster. You can't compare times of different "
+        "tables.",
         "",
         "```shell",
-        "make bench                                         # measures everything and writes this page anew",
-        '.venv/bin/python -m pip install -e ".[bench]"      # before it, to have PyTorch take part',
+        "make bench                                         # measures, and writes this page",
+        '.venv/bin/python -m pip install -e ".[bench]"      # before, to include PyTorch',
         "```",
         "",
-        "On a machine without a GPU, `--extra-index-url https://download.pytorch.org/whl/cpu` spares the CUDA "
-        "libraries. PyTorch's threads wait for each other asleep (`OMP_WAIT_POLICY=passive`): awake, as by default, "
-        "one other busy process costs it tens of milliseconds a call. Close what else runs all the same. Each script "
-        "in `benchmarks/` takes `--help`; memory is measured on Linux only.",
+        "If you have no GPU, add `--extra-index-url https://download.pytorch.org/whl/cpu` to leave out the CUDA "
+        "libraries. Close other programs before you measure. PyTorch's threads sleep while they wait for each other "
+        "(`OMP_WAIT_POLICY=passive`); by default they stay awake, and then one other busy process costs PyTorch tens "
+        "of milliseconds in each call. Each script in `benchmarks/` has a `--help`. Memory is measured on Linux only.",
         "",
     ]
     for name, record in records.items():

@@ -61,7 +61,7 @@ def origin(record: Record) -> list[str]:
     )
     when = record["time"].split("T")[0]
     return [
-        f"Measured {when} on {machine_words(machine)} ({machine['system']}{load}) with {versions}; {counts}.",
+        f"Measured on {when} on {machine_words(machine)} ({machine['system']}{load}) with {versions}; {counts}.",
         "",
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from performance_cells import DIRECTIONS, NAMES, Record, shape, table
 
-# A ratio of times below its target, or of memory above, is listed under "What falls short".
+# The page lists each ratio of times below its target, and each ratio of memory above it.
 TARGETS = {
     "layers": {"keras": 1.0},  # PyTorch wins most single layers forward: the table above says by how much
     "training": {"keras float32": 1.0, "keras bfloat16": 1.0, "torch float32": 1.0, "torch bfloat16": 1.0},
@@ -15,24 +15,24 @@ TARGETS = {
 
 # What is known about the reasons, in Markdown; written by hand after profiling, and empty where nothing is.
 REASONS = """
-What profiles of these cases show (TensorFlow's profiler, the same machine):
+TensorFlow's profiler, on the same machine, shows the reasons:
 
-- **Whole steps gain less than layers.** Convolutions are the same oneDNN calls on both sides and take most of a step;
-  norms, ReLU and dropout are what is left to gain from. At batch 16 the fixed cost of some 250 operations a step weighs
-  as much as their work, and PyTorch, which spends less on each, all but draws level on the smallest network with batch
-  and group norm.
-- **Steps in bfloat16 are slower than in float32 here.** This processor has neither AVX512_BF16 nor AMX. Stock Keras
-  and PyTorch convolve in emulated bfloat16, which takes about twice the time of float32; tfnorm widens activations once
-  and convolves in float32, so that it beats both, but with one exception not its own float32: the casts are passes over
-  memory that float32 does not have. Processors with the instructions were not measured.
-- **PyTorch's native kernels win more than half of the single layers forward**, as the tables above show. They keep a
-  group of a sample in the cache between the statistics and the output. The compiled passes here read the input three
-  times, for the mean, for the variance around it, and for the output, which is what keeps a mean of 1e4 exact. Forward
-  and backward together some layers win and some lose; what decides a whole step is the ReLU and the dropout that join
-  the last pass.
-- **Small inputs pay a fixed cost.** Four times as many elements as the smallest input of the scaling table take no norm
-  more than 1.6 times as long. Starting four compiled passes, forward and backward, at about 0.06 ms each, is a small
-  part of it.
+- **Whole steps gain less than layers.** Most of a step is convolutions, and these are the same oneDNN calls in tfnorm
+  and in Keras. tfnorm can only speed up norms, ReLU and dropout. At batch 16, some 250 operations in a step have a
+  fixed cost that is as large as their work. PyTorch spends less on each of them. On the smallest network with batch and
+  group norm, it is almost as fast as tfnorm.
+- **Steps in bfloat16 are slower than in float32 here.** This processor has neither AVX512_BF16 nor AMX. Stock Keras and
+  PyTorch emulate bfloat16 convolutions, which takes about twice the time of float32. tfnorm converts activations once
+  and convolves in float32. So it is faster than both, but with one exception slower than its own float32, because the
+  conversions are additional passes over the memory. Processors with these instructions were not measured.
+- **PyTorch's native kernels are faster in more than half of the single layers forward.** They keep a group of an image
+  in the cache between the statistics and the output. tfnorm's compiled passes read the input three times: for the mean,
+  for the variance around it, and for the output. That keeps the statistics exact for a mean of 1e4. Forward and
+  backward together, some layers are faster and some slower. In a whole step, tfnorm gains most because the ReLU and the
+  dropout are part of the norm's last pass.
+- **Small inputs pay a fixed cost.** An input with four times as many elements as the smallest one in the scaling table
+  takes any norm at most 1.6 times as long. Starting four compiled passes, at about 0.06 ms each, is a small part of
+  this cost.
 """
 
 
@@ -69,14 +69,14 @@ def behind(records: dict[str, Record]) -> list[list[str]]:
 def shortfalls(records: dict[str, Record]) -> list[str]:
     """Return the section on what misses its target, and on the reasons."""
     found = behind(records)
-    text = ["## What falls short, and why", ""]
+    text = ["## What misses its target, and why", ""]
     if found:
         text += [
-            "Every measured ratio that misses its target: times of the others below tfnorm's, memory above. One within "
-            "a spread of the target may be chance.",
+            "These are all measured ratios that miss their target. A ratio of times should be at least its target, "
+            "and a ratio of memory at most. If a ratio is within one spread of its target, this may be chance.",
             "",
             *table(["measured in", "case", "ratio", "measured", "target"], found, left=3),
         ]
     else:
-        text += ["Beside stock Keras no measured ratio is below 1, and beside PyTorch none of a training step.", ""]
+        text += ["No measured ratio misses its target.", ""]
     return [*text, *(line for line in REASONS.strip().splitlines()), *([""] if REASONS.strip() else [])]

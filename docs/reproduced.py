@@ -1,7 +1,7 @@
-"""Put the results of `tfnorm reproduce` into docs/results, one page each, and into the README.
+"""Put the results of `tfnorm reproduce` into docs/results, one page each; `docs/results.py` has a table of all.
 
 Usage: python docs/reproduced.py FOLDER [--note TEXT]    takes a finished reproduction up
-       python docs/reproduced.py                         writes the pages and the README anew
+       python docs/reproduced.py                         writes the pages anew
 
 TEXT is a sentence about the data that must stand beside every number. What was found out about a reproduction beyond
 its table stands in docs/results/NAME/remarks.md and is taken into its page; what ``{seeds[tfnorm]}``, ``{jpeg[75]}``
@@ -18,10 +18,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from readme import README, with_table
 from reproduced_remarks import RESULTS, by_norm, earlier, measured, number, taken_up
 
-from tfnorm.experiments.published.presets import load_preset
+from tfnorm.experiments.published.comparisons import load_published
 from tfnorm.training.provenance import backend_words, machine_words, seed_words
 from tfnorm.training.recipe.recipes import RECIPES
 
@@ -32,7 +31,7 @@ def headline(content: dict) -> list[str]:
     """Return a table: configuration, parameters, seeds, published, measured, difference, misclassified."""
     preset = content["preset"]
     # What a better recipe is beside was published with the recipe that it replaces.
-    epoch = load_preset(preset["name"].removesuffix("+")).epoch
+    epoch = load_published(preset["name"].removesuffix("+")).epoch
     wrong = "misclassified after the last epoch" if preset["epoch"] == "best" else "misclassified"
     lines = [
         f"| row | parameters | seeds | published, {epoch} epoch | measured | difference | {wrong}, published "
@@ -151,20 +150,6 @@ def _rows(rows: Iterable[dict]) -> str:
     return ", ".join(f"`{row['row']}`" for row in rows)
 
 
-def table_of_all(folder: str) -> str:
-    """Return a table of all rows of all reproductions, whose pages are in ``folder``."""
-    lines = [
-        "| | network, data | row | seeds | published % | measured % |",
-        "|---|---|---|---:|---:|---:|",
-    ]
-    found = taken_up()
-    for name, content in found.items():
-        for row in content["table"]:
-            numbers = f"{row['seeds']} | {number(row['published'])} | {_measured(row)}"
-            lines.append(f"| [{name}]({folder}/{name}.md) | {_what(content)} | `{row['row']}` | {numbers} |")
-    return "\n".join([*lines, "", _circumstances(found)])
-
-
 def table_of_norms(folder: str) -> str:
     """Return a table of one row for each norm of each reproduction, the better recipe of the same network beside it."""
     lines = [
@@ -236,9 +221,8 @@ def take_up(folder: Path, note: str) -> None:
 
 
 def pages() -> dict[Path, str]:
-    """Return path to text of everything that is written from the results."""
-    texts = {RESULTS / f"{name}.md": page(name, content) for name, content in taken_up().items()}
-    return texts | {README: with_table("reproduced", table_of_norms("docs/results"))}
+    """Return path to text of the page of each reproduction."""
+    return {RESULTS / f"{name}.md": page(name, content) for name, content in taken_up().items()}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import digits
+import comparisons
 import performance
 import reproduced
 from reproduced_remarks import BENCHMARKS, DOCS, RESULTS
@@ -29,36 +29,43 @@ TOP = """<!-- Written by docs/results.py from docs/results and benchmarks/result
 
 # Results
 
-What the commands of these pages gave, with the files that the numbers were read from. Accuracies are those of the test
-set after the last epoch, mean ± standard deviation over the seeds, with the 95 % interval of the mean by Student's t
-distribution. It passes 100 % where seeds are few and spread: it knows nothing of that end.
-[Is a difference real?](tutorial.md#is-a-difference-real) says how to read them.
+The results of tfnorm's own commands, with the files that the numbers come from. Accuracies are those of the test set
+after the last epoch: mean ± standard deviation over the seeds, and the 95 % interval of the mean by Student's t
+distribution. With few seeds that differ a lot, the interval can go beyond 100 %, because the t distribution has no
+upper limit. [Is a difference real?](tutorial.md#is-a-difference-real) explains how to read the numbers.
 """
 
-DIGITS = """## The standard comparison
+COMPARISON = """## {title}
 
-`make compare`: network `mnist_7k`, scikit-learn's digits, 20 epochs.
+{what}
 
 {table}
 
 > {verdict}
 
-On {origin}.
-Files: [table.csv](results/digits/table.csv), [comparison.json](results/digits/comparison.json) with every epoch of
-every run, [origin.json](results/digits/origin.json).
+Measured on {origin}.
+Files: [table.csv](results/{name}/table.csv), [comparison.json](results/{name}/comparison.json) with every
+epoch of every run, [origin.json](results/{name}/origin.json).
 
-![Test and training accuracy of the three models](results/digits/accuracy.png)
+![The top of the report](results/{name}/report.png)
 
-![Test and training loss of the three models](results/digits/loss.png)
+![Test and training accuracy of all models](results/{name}/accuracy.png)
 """
+
+STANDARD = """`make compare` trains the network `mnist_7k` on scikit-learn's digits for 20 epochs. The same machine
+gives the same numbers again. Another kind of processor rounds differently, which changes single images."""
+
+SMALL_BATCHES = """This is the example of the README: the network `mnist_layered` on the same digits, in their own 8 x 8
+pixels, with 2 images in a batch, for 10 epochs. The batches of the recipe have 32 images, so the learning rate is a
+sixteenth of the recipe's."""
 
 GROUPS = """## How many groups
 
-`tfnorm sweep groups --jobs 2`: the same network and data, 10 epochs.
+`tfnorm sweep groups --jobs 2` trains the network of the standard comparison on the same data for 10 epochs.
 
 {table}
 
-On {origin}.
+Measured on {origin}.
 Files: [table.csv](results/groups/table.csv), [runs.csv](results/groups/runs.csv) with each seed,
 [origin.json](results/groups/origin.json).
 
@@ -67,8 +74,9 @@ Files: [table.csv](results/groups/table.csv), [runs.csv](results/groups/runs.csv
 
 PUBLISHED = """## Published comparisons
 
-`tfnorm reproduce` trains five [published comparisons](experiments.md#published-comparisons) again, and their networks
-under better recipes (with a plus). Those that were trained so far, each with a page of table, claims, pictures, files:
+`tfnorm reproduce` trains five [published comparisons](experiments.md#published-comparisons) again, and trains their
+networks under better recipes (with a plus). Each has a page with every row, the claims, what is known about the reasons
+if a published accuracy is not reached, pictures and files. The published code of E built batch norm in all three rows.
 
 {table}
 
@@ -81,20 +89,20 @@ under better recipes (with a plus). Those that were trained so far, each with a 
 
 PICTURES = """## Receptive fields and activations
 
-[Analysis](analysis.md) has the receptive fields of VGG-16 over a photograph, and the activations of a network over its
-training, both drawn by `python docs/analysis.py`.
+[Analysis](analysis.md) shows the receptive fields of VGG-16 over a photograph, and the activations of a network during
+training. `python docs/analysis.py` draws both.
 
 ## Speed and memory
 
-[Performance](performance.md) is written by `make bench` from these files, all but `accuracy_mnist.json` measured by it
-(that one by `python benchmarks/accuracy.py --dataset mnist --epochs 3 --name accuracy_mnist --data-dir DIR`):
+`make bench` measures these files and writes [Performance](performance.md) from them. Only `accuracy_mnist.json` comes
+from `python benchmarks/accuracy.py --dataset mnist --epochs 3 --name accuracy_mnist --data-dir DIR`:
 
 {speed}
 
 ## Recipes, seeds and JPEG
 
-What the pages of the published comparisons quote, written by `benchmarks/recipes.py`, `benchmarks/seeds.py` and
-`benchmarks/jpeg.py`:
+The pages of the published comparisons quote these files. `benchmarks/recipes.py`, `benchmarks/seeds.py` and
+`benchmarks/jpeg.py` write them:
 
 {others}
 """
@@ -120,7 +128,7 @@ def accuracy_table(path: Path) -> str:
 def origin_words(name: str) -> str:
     """Return machine, versions and date of results."""
     origin = json.loads((RESULTS / name / "origin.json").read_text(encoding="utf-8"))
-    return f"{origin['machine']}, {digits.version_words(origin)}, {origin['started'][:10]}"
+    return f"{origin['machine']}, {comparisons.version_words(origin)}, {origin['started'][:10]}"
 
 
 def take_up_groups(folder: Path) -> None:
@@ -131,7 +139,7 @@ def take_up_groups(folder: Path) -> None:
         shutil.copy(folder / name, RESULTS / "groups" / name)
     runs = pd.read_csv(folder / "runs.csv").drop(columns="record")  # a path of the machine that trained
     runs.to_csv(RESULTS / "groups" / "runs.csv", index=False)
-    digits.write_origin(folder, RESULTS / "groups")
+    comparisons.write_origin(folder, RESULTS / "groups")
 
 
 def benchmark_list(speed: bool) -> str:
@@ -146,19 +154,23 @@ def benchmark_list(speed: bool) -> str:
     return "\n".join(lines)
 
 
+def comparison(name: str, title: str, what: str) -> str:
+    """Return the section on a comparison."""
+    table = accuracy_table(RESULTS / name / "table.csv")
+    verdict, origin = comparisons.verdict(name), origin_words(name)
+    return COMPARISON.format(name=name, title=title, what=what, table=table, verdict=verdict, origin=origin)
+
+
 def page() -> str:
     """Return the text of docs/results.md."""
-    standard = DIGITS.format(
-        table=accuracy_table(RESULTS / "digits" / "table.csv"),
-        verdict=json.loads((RESULTS / "digits" / "comparison.json").read_text(encoding="utf-8"))["verdict"],
-        origin=origin_words("digits"),
-    )
+    standard = comparison("digits", "The standard comparison", STANDARD)
+    small = comparison("small-batches", "Small batches", SMALL_BATCHES)
     groups = GROUPS.format(table=accuracy_table(RESULTS / "groups" / "table.csv"), origin=origin_words("groups"))
     published = PUBLISHED.format(
-        table=reproduced.table_of_all("results"), pages="\n".join(f"results/{name}" for name in reproduced.taken_up())
+        table=reproduced.table_of_norms("results"), pages="\n".join(f"results/{name}" for name in reproduced.taken_up())
     )
     rest = PICTURES.format(speed=benchmark_list(True), others=benchmark_list(False))
-    return "\n".join((TOP, standard, groups, published, rest))
+    return "\n".join((TOP, standard, small, groups, published, rest))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from readme import README, with_table
+from marks import README, with_text
 
 DOCS = Path(__file__).resolve().parent
 PAGE = DOCS / "install.md"
@@ -88,8 +88,8 @@ def write(records: dict[str, dict]) -> None:
         for name, record in records.items()
     }
     TESTED.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
-    README.write_text(with_table("versions", readme_sentence(kept)), encoding="utf-8")
-    PAGE.write_text(with_table("versions", page_table(kept), PAGE), encoding="utf-8")
+    README.write_text(with_text("versions", readme_sentence(kept)), encoding="utf-8")
+    PAGE.write_text(with_text("versions", page_table(kept), PAGE), encoding="utf-8")
 
 
 def main(folder: Path) -> None:

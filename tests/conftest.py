@@ -178,7 +178,7 @@ def fake_run():
                 "tensorflow": "2.21.0", "numpy": "2.4.6",
             },
             "machine": {"platform": "Linux", "processor": "a processor", "cores": 2, "threads": 1},
-            "started": "2025-01-01T00:00:00Z", **record,
+            "keras_settings": {}, "started": "2025-01-01T00:00:00Z", **record,
         }  # fmt: skip
         (place / "config.json").write_text(json.dumps(record))
         if reached is None:
@@ -217,9 +217,9 @@ def fake_sweep(fake_run):
     """
     import numpy as np
 
-    from tfnorm.experiments.sweep.folder import grid_text
+    from tfnorm.experiments.sweep.folder import GRID, grid_text, write_record
     from tfnorm.experiments.sweep.grid import plan_grid
-    from tfnorm.experiments.sweep.result import Sweep
+    from tfnorm.experiments.sweep.sweep import Sweep
 
     def write(folder, grid, accuracy, images=100):
         planned, failures, rng = plan_grid(grid), {}, np.random.default_rng(0)
@@ -235,9 +235,10 @@ def fake_sweep(fake_run):
             logits = rng.normal(size=(images, 10)).astype("float32")
             logits[np.arange(images), predicted] += 6
             fake_run(folder / run.folder, run.config, reached, labels, logits)
-        sweep = Sweep(planned, folder, failures=failures)
-        sweep.begin(grid_text(grid))
-        return sweep
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / GRID).write_text(grid_text(grid))
+        write_record(folder, planned, 1, folder, failures)
+        return Sweep(planned, folder, failures=failures)
 
     return write
 

@@ -381,7 +381,7 @@ def test_each_library_trains_every_system(script, images, system, library):
     if library == "torch":
         pytest.importorskip("torch")
     seeds = script("seeds")
-    data, train = load(seeds.load_preset(system).settings["dataset"], data_dir=images), seeds.LIBRARIES[library]
+    data, train = load(seeds.load_published(system).settings["dataset"], data_dir=images), seeds.LIBRARIES[library]
     norms = ["gn:1+l2=1e-5"] if system == "D" else ["gn:size=4", "ln"] if system == "B" else []
     for norm in [seeds.SYSTEMS[system].norm, *norms]:
         first = train(system, norm, data, 0, 1)

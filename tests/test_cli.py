@@ -102,7 +102,7 @@ def test_memory_that_runs_out_anywhere_is_one_sentence(capsys, monkeypatch):
     def full(*_, **__):
         raise MemoryError("Unable to allocate 4 GiB")
 
-    monkeypatch.setattr("tfnorm.training.trainer.train", full)
+    monkeypatch.setattr("tfnorm.training.trainer.train_planned", full)
     code, _, err = run(["train", "gn:2"], capsys, monkeypatch)
     assert code == 2 and err.startswith("tfnorm: ") and "Unable to allocate 4 GiB" in err and "--batch-size" in err
 
@@ -215,7 +215,7 @@ def test_a_folder_that_cannot_be_made_or_written(tmp_path, capsys, monkeypatch):
     def refuse(path, content):
         raise PermissionError(13, "Permission denied", "runs/bn")
 
-    monkeypatch.setattr("tfnorm.training.folder.write_text", refuse)
+    monkeypatch.setattr("tfnorm.training.records.write_text", refuse)
     code, _, err = run([*arguments, str(tmp_path / "new")], capsys, monkeypatch)
     sentence = "Permission denied: 'runs/bn'. Choose another folder, or have its rights changed."
     assert (code, err.splitlines()[-1]) == (1, f"tfnorm: {sentence}")

@@ -359,7 +359,7 @@ def test_what_a_file_needs_is_named_and_imported(name, suffix, own_files, tmp_pa
     for command, others in (("inspect", []), ("convert", [target, "--fold"])):
         code, out, err = run([source, *others, "--import", own_files / "own_layers.py"], capsys, monkeypatch, command)
         assert (code, err) == (0, "") and "bn" in out
-    from tfnorm.model_file import open_model, own_objects
+    from tfnorm.models.saved import open_model, own_objects
 
     with own_objects([str(own_files / "own_layers.py")]):
         new = open_model(target)

@@ -1,5 +1,6 @@
 """What stands in code blocks is run: Python whole, commands up to where the work begins."""
 
+import ast
 import functools
 import importlib.util
 import json
@@ -16,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tfnorm.models.architectures import ARCHITECTURES
+from tfnorm.norms import NORMS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -64,22 +66,24 @@ def quick(monkeypatch, tmp_path_factory):
 
     from tfnorm.experiments.comparison import run as comparison
     from tfnorm.experiments.engines import choose as engines
-    from tfnorm.experiments.sweep import result as sweep
+    from tfnorm.experiments.plan import configurations
+    from tfnorm.experiments.sweep.sweep import Sweep
     from tfnorm.ops import generic
     from tfnorm.training.trainer import train
 
     whole = comparison.compare
 
     def compare(specs, *, seeds=3, **settings):
-        if set(settings) <= {"dataset", "epochs"}:
-            comparison.configurations(specs, seeds=seeds, **settings)
+        asked = {key: value for key, value in settings.items() if key not in ("jobs", "out")}
+        if set(asked) <= {"dataset", "epochs", "arch", "image_size", "batch_size", "learning_rate"}:
+            configurations(specs, seeds=seeds, **asked)
             return short_comparison(tuple(specs), whole, tmp_path_factory.getbasetemp() / "compared")
         return whole(specs, seeds=seeds, **settings)
 
-    def run_here(runs, out, *, before, **_):
+    def run_here(plan, *, before, **_):
         before()
-        for run in runs:
-            train(run.config, out=Path(out) / run.folder)
+        for run in plan.runs:
+            train(run.config, out=plan.folder / run.folder)
         return {}
 
     # Compiling takes longer than all the rest; tests/ops compares the two.
@@ -88,7 +92,7 @@ def quick(monkeypatch, tmp_path_factory):
     monkeypatch.setattr(engines, "run_local", run_here)
     # Tables, pictures and the report, which tests/experiments and tests/reporting look at.
     monkeypatch.setattr(comparison.Comparison, "save", lambda *_, **__: None)
-    monkeypatch.setattr(sweep.Sweep, "save", lambda *_, **__: None)
+    monkeypatch.setattr(Sweep, "save", lambda *_, **__: None)
     for name in ("ResNet50", "MobileNetV2"):
         small = functools.partial(getattr(keras.applications, name), weights=None, input_shape=(32, 32, 3), classes=10)
         monkeypatch.setattr(keras.applications, name, small)
@@ -105,25 +109,19 @@ def what_pages_take_for_granted(page, folder):
     """Return the names that a page uses without making them, and write the files that it opens."""
     if page.name == "tensorflow-addons.md":
         tfa_model("old.h5", folder)
-    if page.name != "README.md":
+    if page.name != "install.md":
         return {}
-    import keras
-    import numpy as np
-
-    tfa_model("saved-with-tensorflow-addons.h5", folder)
-    rng = np.random.default_rng(0)
-    x = rng.integers(0, 256, (64, 28, 28), dtype=np.uint8)
-    return {"keras": keras, "x": x, "y": np.arange(64) % 10, "images": rng.random((2, 32, 32, 3), np.float32)}
+    return {"x": np.random.default_rng(0).integers(0, 256, (64, 28, 28), dtype=np.uint8), "y": np.arange(64) % 10}
 
 
 @pages_with("python")
 def test_python_blocks_of_a_page_run_in_order(page, tmp_path, monkeypatch, quick):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ARCHITECTURES, "_items", {**ARCHITECTURES})  # a page may add one of its own
+    for registry in (ARCHITECTURES, NORMS):  # a page may add one of its own
+        monkeypatch.setattr(registry, "_items", {**registry})
     names = what_pages_take_for_granted(page, tmp_path)
     for block in blocks(page, "python"):
-        assert set(re.findall(r"^!(.*)", block, re.MULTILINE)) <= {"pip install --quiet git+REPOSITORY"}
-        exec(compile(re.sub(r"^!.*", "", block, flags=re.MULTILINE), str(page), "exec"), names)  # noqa: S102
+        exec(compile(block, str(page), "exec"), names)  # noqa: S102 - our own page
 
 
 # Commands
@@ -149,9 +147,8 @@ def command_lines(page):
 def tfnorm_command(monkeypatch):
     """Return a function that runs the command line as far as the checks of its arguments go."""
     from tfnorm.cli import app, experiments, grids, networks
-    from tfnorm.experiments import collect
     from tfnorm.experiments.published import reproduction as reproduce
-    from tfnorm.experiments.sweep import result as sweep
+    from tfnorm.experiments.sweep import run as sweep
 
     def begin(*_, **__):
         raise Reached
@@ -159,9 +156,9 @@ def tfnorm_command(monkeypatch):
     monkeypatch.setattr(experiments, "start_quietly", begin)
     monkeypatch.setattr(networks, "start_quietly", begin)
     monkeypatch.setattr(grids, "print_plan", begin)
-    monkeypatch.setattr(sweep, "sweep", begin)
-    monkeypatch.setattr(collect, "report", begin)
-    monkeypatch.setattr(reproduce, "reproduce", begin)
+    monkeypatch.setattr(sweep, "run_sweep", begin)
+    monkeypatch.setattr(grids, "write_report", begin)
+    monkeypatch.setattr(reproduce, "run_reproduction", begin)
 
     def run(words):
         result = CliRunner().invoke(app, words)
@@ -231,8 +228,27 @@ def test_links_lead_somewhere(page):
     assert not missing
 
 
-def test_readme_table_is_that_of_the_results():
-    assert module("digits").readme_table() in (ROOT / "README.md").read_text()
+def test_readme_shows_what_its_example_prints():
+    comparisons = module("comparisons")
+    readme = ROOT / "README.md"
+    assert comparisons.example_output() in readme.read_text()
+    (block,) = blocks(readme, "python")
+    assert f"comparison.table[{json.dumps(comparisons.COLUMNS)}].round(2)" in block
+    calls = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Call)]
+    (call,) = [node for node in calls if ast.unparse(node.func) == "tfnorm.compare"]
+    (common,) = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Dict)]
+    asked = ast.literal_eval(common) | {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg}
+    record = json.loads((ROOT / "docs" / "results" / "small-batches" / "comparison.json").read_text())
+    settings = record["settings"] | {"learning_rate": record["settings"]["recipe"]["learning_rate"]}
+    for key in ("arch", "image_size", "batch_size", "learning_rate", "epochs"):
+        assert settings[key] == asked[key], key
+    assert [row["spec"] for row in record["table"]] == ast.literal_eval(call.args[0])
+    assert {row["seeds"] for row in record["table"]} == {asked["seeds"]}
+    assert " beats " in record["verdict"]  # the example shows a real difference
+
+
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text().split()) < 700
 
 
 def test_page_of_results_says_what_the_files_say():
@@ -246,9 +262,9 @@ def test_pages_of_reproductions_say_what_their_files_say():
         assert path.read_text() == text, path
 
 
-def test_readme_shows_the_row_of_each_norm_that_was_published_as_best():
+def test_results_show_the_row_of_each_norm_that_was_published_as_best():
     reproduced = module("reproduced")
-    lines = reproduced.table_of_norms("docs/results").splitlines()
+    lines = reproduced.table_of_norms("results").splitlines()
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "](" in line]
     of_d = {row: (published, measured) for names, _, row, published, measured, _ in cells if "[D]" in names}
     shown = reproduced.taken_up()["D"]["table"]
@@ -287,14 +303,16 @@ def test_tables_of_reproductions_follow_from_every_epoch_of_their_runs():
 
 
 def test_results_are_those_of_the_presets_and_recipes_that_there_are():
-    from tfnorm.experiments.published.presets import load_preset
-    from tfnorm.training.recipe.recipes import RECIPES, complete
+    from tfnorm.experiments.published.comparisons import load_published
+    from tfnorm.training.recipe.recipes import RECIPES, Recipe
 
     for name, content in module("reproduced").taken_up().items():
-        preset = load_preset(name)
+        preset = load_published(name)
         assert content["preset"] == preset.model_dump(mode="json"), f"train {name} again"
         apart = {"title"} | ({"batch_size"} if any(row.batch_size for row in preset.row) else set())
-        recorded = complete(content["settings"]["recipe"])
+        # Results of earlier versions lack settings that recipes have got since.
+        usual = {key: field.default for key, field in Recipe.model_fields.items()}
+        recorded = {**usual, **content["settings"]["recipe"]}
         now = RECIPES[preset.settings["recipe"]].model_dump(mode="json", exclude=apart)
         assert {key: recorded[key] for key in now} == now, f"train {name} again"
         for row, of in zip(preset.row, content["table"], strict=True):
@@ -321,7 +339,7 @@ def test_pages_say_where_mistakes_and_accuracy_are_of_two_passes():
 def test_results_from_before_say_where_they_were_trained():
     remarks = module("reproduced_remarks")
     found = [content for name in remarks.taken_up() for content in remarks.earlier(name).values()]
-    assert len(found) > 5
+    assert len(found) == 4
     for content in found:
         seeds = sorted(seed for place in content["origins"] for seed in place["seeds"])
         assert seeds == sorted({run["seed"] for run in content["runs"]}) and content["started"]

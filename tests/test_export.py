@@ -15,7 +15,8 @@ import tensorflow as tf
 import tfnorm
 from tfnorm import layers
 from tfnorm.layers.create import norm_layer
-from tfnorm.spec import NORMS, parse
+from tfnorm.norms import NORMS
+from tfnorm.spec import parse
 
 # A share of the largest output.
 TOLERANCE = 1e-4

@@ -21,16 +21,17 @@ ORDER = (
     ("callbacks",),
     ("mistakes",),
     ("datasets",),
-    ("convert",),
     ("analysis",),
-    ("models", "model_file", "export_formats"),
+    ("convert",),
+    ("models",),
     ("layers", "regularizers"),
     ("ops",),
-    ("_check",),
-    ("history", "files", "keras_settings"),
+    ("history", "files"),
     ("spec",),
+    ("norms",),
     ("registry", "_keras", "table"),
-    ("errors", "_version", "text", "arrays"),
+    ("keras_settings",),
+    ("errors", "_version", "text"),
 )
 RANKS = {part: rank for rank, row in enumerate(ORDER) for part in row}
 
@@ -152,10 +153,22 @@ def test_no_folder_has_more_than_14_modules():
     assert {str(f): n for f in folders if (n := len(list(f.glob("*.py")))) > 14} == {}
 
 
+@pytest.mark.parametrize("part", ["layers", "ops", "models", "datasets", "callbacks", "mistakes"])
+def test_no_public_function_has_the_name_of_a_module_beside_it(part):
+    """Importing the module would overwrite the function in its package."""
+    for folder in {path.parent for path in (ROOT / part).rglob("*.py")}:
+        modules = {path.stem for path in folder.iterdir()}
+        for path in folder.glob("*.py"):
+            tree = ast.parse(path.read_text())
+            defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+            imported = {alias.asname or alias.name for node in tree.body for alias in getattr(node, "names", ())}
+            assert not modules & (defined | (imported if path.stem == "__init__" else set())), path
+
+
 UPWARD = {
     "import tfnorm.cli": "tfnorm.cli",
-    "import numpy, tfnorm.models.plan as p": "tfnorm.models.plan",
-    "from tfnorm.models import plan": "tfnorm.models.plan",
+    "import numpy, tfnorm.models.planner as p": "tfnorm.models.planner",
+    "from tfnorm.models import planner": "tfnorm.models.planner",
     "from tfnorm import build": "tfnorm.build",
     "import tfnorm": "tfnorm",
     "from ..training.trainer import train": "tfnorm.training.trainer.train",
@@ -200,13 +213,26 @@ def test_the_checker_finds_circles_of_any_length():
         "import tfnorm.datasets; tfnorm.datasets.list_datasets(); tfnorm.list_datasets()",
         "import tfnorm.training.config",
         "import tfnorm.analysis.inspect; tfnorm.analysis.inspect.inspect_architecture('resnet20')",
-        "from tfnorm.models.plan import plan; from tfnorm.spec import parse; plan('resnet20', parse('gn:4'))",
+        "from tfnorm.models.planner import plan; from tfnorm.spec import parse; plan('resnet20', parse('gn:4'))",
         "import tfnorm.registry, tfnorm.errors, tfnorm.cli",
+        "from tfnorm.convert.runtimes.formats import check_export, export_format; export_format('net.onnx')",
+        "import tfnorm.models.saved; tfnorm.models.saved.check_imports(['json'])",
+        "import tfnorm.convert.tfa.hdf5, tfnorm.analysis, tfnorm.convert; tfnorm.analysis.Layers",
     ],
 )
 def test_imports_no_keras(code, run_python):
     heavy = "print(sorted({'keras', 'tensorflow'} & {name.partition('.')[0] for name in sys.modules}))"
     assert run_python(f"import sys; {code}; {heavy}") == "[]"
+
+
+@pytest.mark.parametrize("package", [tfnorm.analysis, tfnorm.convert])
+def test_no_function_is_called_as_a_module_beside_it(package):
+    folder = Path(package.__file__).parent
+    modules = {path.stem for path in folder.iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert not modules & set(package.__all__)
+    assert all(getattr(package, name) is not None for name in package.__all__) and dir(package) == package.__all__
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'. Public names: "):
+        package.nothing  # noqa: B018
 
 
 def test_public_names():

@@ -200,7 +200,8 @@ def last_line(code, **environment):
 COMMAND = "sys.argv = ['tfnorm', *{!r}]; from tfnorm.cli import main; main()"
 USES = ["import tfnorm; tfnorm.build()", "import tfnorm; tfnorm.train", "import tfnorm.callbacks"]
 USES += ["from tfnorm.layers import GroupNormalization", "from tfnorm.regularizers import L2Norm"]
-USES += ["import tfnorm.convert", "from tfnorm.datasets import Batches"]
+USES += ["from tfnorm.convert import to_keras", "from tfnorm.analysis import summary"]
+USES += ["from tfnorm.datasets import Batches"]
 
 
 @pytest.mark.parametrize("use", USES)
@@ -213,7 +214,7 @@ def test_without_a_backend_every_use_says_what_to_install(use, tmp_path):
 
 
 def test_without_keras_one_sentence_says_so():
-    said, _ = last_line(f"{without('keras')}\nimport tfnorm.convert")
+    said, _ = last_line(f"{without('keras')}\nfrom tfnorm.convert import to_keras")
     assert said == (
         "tfnorm.errors.TfnormError: Keras is not installed. tfnorm needs Keras 3.12 or newer. "
         'Type: pip install "keras>=3.12"'

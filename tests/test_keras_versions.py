@@ -12,7 +12,7 @@ import pytest
 import tfnorm
 from tfnorm import _keras
 from tfnorm.errors import DataError, TfnormError
-from tfnorm.model_file import open_model
+from tfnorm.models.saved import open_model
 
 ROOT = Path(tfnorm.__file__).parent
 KNOWS = ROOT / "_keras.py"

@@ -132,7 +132,7 @@ def test_labels_in_a_column_or_one_hot_and_no_images():
             {},
             "Each image must have one class: an integer, or a row with a single 1. Received: [1, 1] for image 0. "
             "Images of several classes at a time (multi-label) and soft labels are not taken. "
-            "Of soft labels you can give y.argmax(axis=1).",
+            "For soft labels, pass y.argmax(axis=1).",
         ),
         (
             ([[1, 0, 0]], [[0.0, 1.0]]),

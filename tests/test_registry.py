@@ -5,8 +5,8 @@ import pytest
 import tfnorm
 from tfnorm.errors import ArchitectureError, DataError, RunError, SpecError, TfnormError, nearest, unknown
 from tfnorm.models.architectures import ARCHITECTURES
+from tfnorm.norms import NORMS
 from tfnorm.registry import Registry
-from tfnorm.spec import NORMS
 
 
 def make_registry(error=TfnormError):

@@ -2,6 +2,7 @@
 
 import io
 import math
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -10,8 +11,10 @@ import tfnorm.cli._streams  # noqa: F401, registers what the command line writes
 from tfnorm.cli.printing import fitted_table, print_sweep, print_table
 from tfnorm.cli.run_progress import LiveProgress
 from tfnorm.cli.sweep_progress import SweepDisplay
-from tfnorm.experiments.engines.processes import pass_on
+from tfnorm.experiments.engines.attempts import Attempts
+from tfnorm.experiments.plan import Plan, PlannedRun
 from tfnorm.table import Cell, Column, Table
+from tfnorm.training.config import TrainConfig
 
 
 def test_a_spec_that_diverged_has_dashes_and_one_seed_no_deviation(fake_comparison, tmp_path, capsys):
@@ -39,8 +42,10 @@ def test_what_was_read_is_shown_as_it_is_written(display, terminal, tmp_path):
     sentence = "Read 3 images of [bold]cats[/bold] from /a/very/long/path/that/is/wider/than/the/terminal/is."
     with SweepDisplay(console, tmp_path) if display == "sweep" else LiveProgress(console, 1) as shown:
         shown.read([sentence])
-        if display == "sweep":  # each process reads the data, and tells it
-            pass_on(shown, tmp_path / "bn", {"event": "read", "sentences": [sentence, "Left out: 1 .txt."]})
+        if display == "sweep":  # each process reads the data, and sends what it read
+            run = PlannedRun(Path("bn"), TrainConfig(norm="bn"), {})
+            event = {"event": "read", "values": [[sentence, "Left out: 1 .txt."]]}
+            assert not Attempts(Plan(tmp_path, [run]), shown).receive(run, event)
     written = console.file.getvalue()
     assert written.count(sentence) == 1 and ("Left out: 1 .txt." in written) == (display == "sweep")
 

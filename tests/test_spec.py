@@ -6,16 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfnorm.errors import SpecError
-from tfnorm.spec import FACTORS, NORMS, NormSpec, check_groups, divisors, format, parse, with_penalties
+from tfnorm.norms import NORMS
+from tfnorm.spec import FACTORS, NormSpec, check_groups, divisors, format, parse, with_penalties
 
 ALL_NORMS = "none, bn, ln, gn, in, rms, frn"
 
 CANONICAL = {
     "none": NormSpec("none"),
     "bn": NormSpec("bn"),
-    "bn:sync": NormSpec("bn", synchronized=True),
+    "bn:sync": NormSpec("bn", variant="sync"),
     "ln": NormSpec("ln"),
-    "ln:channel": NormSpec("ln", per_pixel=True),
+    "ln:channel": NormSpec("ln", variant="channel"),
     "gn:1": NormSpec("gn", groups=1),
     "gn:4": NormSpec("gn", groups=4),
     "gn:32": NormSpec("gn", groups=32),
@@ -38,10 +39,10 @@ CANONICAL = {
     "bn+l2norm=1e-300": NormSpec("bn", l2norm=1e-300),
     "bn+l1=4e-6+l2=1e-6": NormSpec("bn", l1=4e-6, l2=1e-6),
     "bn:sync+ws+l1=1e-4+l2=4e-4+l2norm=1e-4": NormSpec(
-        "bn", synchronized=True, weight_standardization=True, l1=1e-4, l2=4e-4, l2norm=1e-4
+        "bn", variant="sync", weight_standardization=True, l1=1e-4, l2=4e-4, l2norm=1e-4
     ),
     "gn:size=2+ws+l2=0.25": NormSpec("gn", group_size=2, weight_standardization=True, l2=0.25),
-    "ln:channel+l2norm=3e-3": NormSpec("ln", per_pixel=True, l2norm=3e-3),
+    "ln:channel+l2norm=3e-3": NormSpec("ln", variant="channel", l2norm=3e-3),
 }
 
 
@@ -57,20 +58,18 @@ def test_every_norm_and_variant_has_a_canonical_string_here():
     for name, info in NORMS.items():
         assert parse(info.example).kind == name
         assert format(parse(info.example)) == info.example
-        for variant in info.variants:
-            assert f"{name}:{variant.replace('GROUPS', '4').replace('CHANNELS', '4')}" in CANONICAL
+        for option in info.options:
+            assert f"{name}:{option.replace('GROUPS', '4').replace('CHANNELS', '4')}" in CANONICAL
 
 
 @st.composite
 def specs(draw):
     kind = draw(st.sampled_from(list(NORMS)))
     arguments = {"weight_standardization": draw(st.booleans())}
-    if kind == "gn":
+    if NORMS[kind].groups:
         arguments[draw(st.sampled_from(["groups", "group_size"]))] = draw(st.integers(1, 10**6))
-    elif kind == "bn":
-        arguments["synchronized"] = draw(st.booleans())
-    elif kind == "ln":
-        arguments["per_pixel"] = draw(st.booleans())
+    else:
+        arguments["variant"] = draw(st.sampled_from(["", *NORMS[kind].variants]))
     positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
     for word in FACTORS:
         arguments[word] = draw(st.one_of(st.just(0.0), positive, st.decimals(0, 1, places=6).map(float)))
@@ -257,11 +256,10 @@ def test_no_string(text):
         ),
         (
             {"kind": "ln", "groups": 2},
-            "Only 'gn' has groups. Received: norm='ln', groups=2, group_size=None. "
-            "Use norm='gn' or leave the groups out.",
+            "Only 'gn' has groups. Received: norm='ln', groups=2, group_size=None. Leave the groups out.",
         ),
-        ({"kind": "ln", "synchronized": True}, "Only 'bn' can be synchronized. Received: norm='ln'."),
-        ({"kind": "bn", "per_pixel": True}, "Only 'ln' has the variant 'channel'. Received: norm='bn'."),
+        ({"kind": "ln", "variant": "sync"}, "Unknown variant of 'ln' 'sync'. Use one of: channel."),
+        ({"kind": "in", "variant": "channel"}, "'in' has no variants. Received: variant='channel'."),
         *[
             ({"kind": "bn", "l1": value}, f"`l1` must be a finite number of at least 0. Received: l1={value!r}.")
             for value in (-1, float("inf"), float("nan"), "1e-4", True, None)

@@ -15,7 +15,7 @@ from tfnorm.cli.run_progress import LiveProgress
 from tfnorm.cli.sweep_progress import SweepDisplay
 from tfnorm.datasets.sources import is_here
 from tfnorm.experiments.sweep.grid import load_grid
-from tfnorm.training.folder import read_json
+from tfnorm.training.records import read_json
 
 TFNORM = [sys.executable, "-m", "tfnorm"]
 C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

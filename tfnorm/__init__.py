@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from tfnorm.experiments.comparison.comparison import Comparison
     from tfnorm.experiments.comparison.run import compare
     from tfnorm.experiments.published.reproduction import reproduce
-    from tfnorm.experiments.sweep.result import Sweep, sweep
+    from tfnorm.experiments.sweep.run import sweep
+    from tfnorm.experiments.sweep.sweep import Sweep
     from tfnorm.models.architectures import ArchSpec
     from tfnorm.models.builder import build
     from tfnorm.spec import NormSpec
@@ -56,12 +57,12 @@ _MEMBERS = {
     "NormSpec": "tfnorm.spec",
     "Recipe": "tfnorm.training.recipe.recipes",
     "Run": "tfnorm.training.runs",
-    "Sweep": "tfnorm.experiments.sweep.result",
+    "Sweep": "tfnorm.experiments.sweep.sweep",
     "build": "tfnorm.models.builder",
     "compare": "tfnorm.experiments.comparison.run",
     "report": "tfnorm.experiments.collect",
     "reproduce": "tfnorm.experiments.published.reproduction",
-    "sweep": "tfnorm.experiments.sweep.result",
+    "sweep": "tfnorm.experiments.sweep.run",
     "train": "tfnorm.training.trainer",
 }
 _MODULES = ("analysis", "callbacks", "convert", "datasets", "layers", "regularizers", "reporting")
@@ -74,19 +75,19 @@ def list_architectures() -> list[str]:
         >>> list_architectures()[0]
         'mnist_7k'
     """
-    from tfnorm.models.architectures import ARCHITECTURES
+    from tfnorm.models.architectures import ARCHITECTURES  # start-up
 
     return list(ARCHITECTURES)
 
 
 def list_norms() -> list[str]:
-    """Return the names of the norms; what may follow each is in `tfnorm.spec`.
+    """Return the names of the norms. `tfnorm.spec` says what may follow each.
 
     Example:
         >>> list_norms()
         ['none', 'bn', 'ln', 'gn', 'in', 'rms', 'frn']
     """
-    from tfnorm.spec import NORMS
+    from tfnorm.norms import NORMS  # start-up
 
     return list(NORMS)
 
@@ -98,7 +99,7 @@ def list_datasets() -> list[str]:
         >>> list_datasets()[0]
         'digits'
     """
-    from tfnorm.datasets import list_datasets
+    from tfnorm.datasets import list_datasets  # start-up
 
     return list_datasets()
 

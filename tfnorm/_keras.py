@@ -1,8 +1,11 @@
-"""What differs between versions of Keras, and all that is used of what Keras does not publish.
+"""What differs between versions of Keras, and every private part of Keras that tfnorm uses.
 
-No other module reads Keras's private package, and none asks which version is installed: it asks this one for what it
-needs. Each name says in which versions it differs.
+No other module reads Keras's private package or asks which version is installed. A comment at each name says in which
+versions it differs. Import this module before Keras: where Keras or its backend is missing or too old, it says so in a
+sentence, and Keras's own import would fail.
 """
+
+# ruff: noqa: E402
 
 from __future__ import annotations
 
@@ -10,6 +13,11 @@ import inspect
 import sys
 from typing import Any
 
+from tfnorm.keras_settings import check_keras_settings
+
+check_keras_settings()
+
+# isort: split
 import keras
 from keras import layers, ops
 from keras.src.applications.convnext import LayerScale, StochasticDepth
@@ -33,37 +41,12 @@ from keras.src.saving.serialization_lib import SafeModeScope
 from tfnorm.errors import TfnormError
 
 __all__ = [
-    "ADAPTIVE_POOLING",
-    "CORE",
-    "IMAGE",
-    "MATH",
-    "NN",
-    "OPS",
-    "RENORM_SETTINGS",
-    "BaseConv",
-    "BaseConvTranspose",
-    "BaseDepthwiseConv",
-    "BaseGlobalPooling",
-    "BasePooling",
-    "BaseSeparableConv",
-    "CustomScaleLayer",
-    "Functional",
-    "LayerScale",
-    "Merge",
-    "Muon",
-    "SafeModeScope",
-    "StochasticDepth",
-    "builds_a_model",
-    "depth_to_space",
-    "functional_like_constructor",
-    "input_config",
-    "is_function",
-    "known_settings",
-    "portable",
-    "renorms",
-    "space_to_depth",
-    "swap_waiting_variables",
-]
+    "ADAPTIVE_POOLING", "CORE", "IMAGE", "MATH", "NN", "OPS", "RENORM_SETTINGS", "BaseConv", "BaseConvTranspose",
+    "BaseDepthwiseConv", "BaseGlobalPooling", "BasePooling", "BaseSeparableConv", "CustomScaleLayer", "Functional",
+    "LayerScale", "Merge", "Muon", "SafeModeScope", "StochasticDepth", "builds_a_model", "depth_to_space",
+    "functional_like_constructor", "input_config", "is_function", "keras", "known_settings", "portable", "renorms",
+    "space_to_depth", "swap_waiting_variables",
+]  # fmt: skip
 
 #: Pooling to a given size; Keras has it from 3.14 on.
 ADAPTIVE_POOLING: tuple[type, ...] = tuple(
@@ -136,7 +119,7 @@ def _portable(value: Any) -> Any:
 
 
 def input_config(layer: Any) -> dict[str, Any]:
-    """Return the configuration of an input layer; Keras before 3.13 leaves out whether it is optional."""
+    """Return the configuration of an input layer. Keras before 3.13 leaves out whether it is optional."""
     return layer.get_config() | {"optional": layer.optional}
 
 
@@ -153,7 +136,7 @@ def swap_waiting_variables(variables: list[Any]) -> list[Any]:
 
 
 def builds_a_model() -> bool:
-    """Return whether Keras is reading a batch before the first epoch, to build a model with; nothing public tells."""
+    """Return whether Keras reads a batch before the first epoch to build a model. Nothing public tells."""
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back

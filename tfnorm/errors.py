@@ -1,15 +1,21 @@
-"""Errors that a user can mend, and the sentences that say how."""
+"""Errors that a user can correct, and their sentences."""
 
 from __future__ import annotations
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable
 from numbers import Integral
 
+# TensorFlow, JAX, PyTorch and the C++ library beneath them have no class of error in common for this.
+_NO_MEMORY = re.compile(
+    r"resource.?exhausted|out of memory|\boom\b|bad_alloc|(can't|cannot|failed to|unable to) allocate", re.IGNORECASE
+)
+
 
 class TfnormError(ValueError):
-    """Base of every error caused by what was passed in; the command line prints it and exits 2."""
+    """Base of every error that the input causes. The command line prints it and exits 2."""
 
 
 class SpecError(TfnormError):
@@ -29,20 +35,20 @@ class RunError(TfnormError):
 
 
 class FailedRunsError(RunError):
-    """Runs of a comparison that could not be trained; the others are kept. The command line exits 1."""
+    """Runs of a comparison that could not be trained. The other runs are kept. The command line exits 1."""
 
 
 class LockedError(RunError):
     """A run folder that another process works on."""
 
 
-# Where the classes of Keras 2 are: those of tf_keras, of Keras itself before 3, and of TensorFlow before 2.6. From 2.13
-# on a package "src" stands between "keras" and "engine".
+# The packages of the classes of Keras 2: in tf_keras, in Keras itself before 3, and in TensorFlow before 2.6. From 2.13
+# on there is a package "src" between "keras" and "engine".
 KERAS_2 = ("tf_keras.", "keras.engine.", "tensorflow.python.keras.")
 
 
 def check_keras_3(model: object) -> None:
-    """Raise a `TfnormError` if ``model`` is one of Keras 2, whose classes have the same names; without importing it."""
+    """Raise a `TfnormError` if ``model`` is one of Keras 2, whose classes have the same names. Imports no Keras."""
     if any(kind.__module__.replace(".src.", ".").startswith(KERAS_2) for kind in type(model).__mro__):
         name = getattr(model, "name", type(model).__name__)
         raise TfnormError(
@@ -73,6 +79,17 @@ def disk_sentence(error: OSError) -> str:
         errno.EPERM: " Choose another folder, or have its rights changed.",
     }
     return f"{error.strerror or error}{where}.{mend.get(error.errno or 0, '')}"
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Return whether an error of Python or of a backend says that memory ran out.
+
+    Example:
+        >>> is_memory_error(MemoryError()), is_memory_error(RuntimeError("RESOURCE_EXHAUSTED: ...")), is_memory_error(
+        ...     ValueError("Out of range"))
+        (True, True, False)
+    """
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(f"{type(error).__name__} {error}"))
 
 
 def first_line(error: Exception) -> str:

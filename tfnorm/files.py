@@ -1,10 +1,11 @@
-"""Files written whole or not at all, and pictures among them."""
+"""Writes files and folders, among them pictures, whole or not at all."""
 
 from __future__ import annotations
 
 import functools
 import io
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,13 +31,13 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write text in UTF-8 with `write_whole`; parts of names that are not UTF-8 are escaped, not an error."""
+    """Write text in UTF-8 with `write_whole`. Parts of names that are not UTF-8 are escaped."""
     write_whole(path, text.encode("utf-8", "backslashreplace"))
 
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give the name of a file to write, which takes the place of ``path`` at the end, or is deleted if that fails.
+    """Give the name of a temporary file to write. At the end it replaces ``path``, or is deleted if an error occurs.
 
     Raises:
         OSError: If it cannot be written; its ``filename`` is ``path``.
@@ -56,8 +57,35 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give the name of a folder to fill, which takes the place of ``path`` at the end, or is deleted if that fails.
+
+    Where ``path`` is a link, the folder that it points to is replaced.
+    """
+    given, path = path, Path(os.path.realpath(path))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        old = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
+        if path.exists():
+            os.replace(path, old)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            if old.exists():
+                os.replace(old, path)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(given)) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
 def results_come_first(what: str) -> Iterator[None]:
-    """Turn an error of whatever is drawn inside into a warning, so that no result is lost over a picture.
+    """Turn an error in the drawing inside into a warning, so that a picture never costs a result.
 
     Args:
         what: What is drawn inside, such as "the picture loss.png".
@@ -89,13 +117,13 @@ def check_format(format: str) -> str:
 
 @contextmanager
 def plain_style() -> Iterator[None]:
-    """Draw as Matplotlib does by itself, whatever the user's matplotlibrc says, but in the user's fonts.
+    """Draw with Matplotlib's default style and the user's fonts, whatever else the user's matplotlibrc says.
 
-    Settings such as ``text.usetex`` would have LaTeX read names of classes, fail where it is not installed, and change
-    sizes that were chosen to fit. Class names may need a font that only the user knows of.
+    A setting such as ``text.usetex`` would have LaTeX read the names of classes, would fail where LaTeX is not
+    installed, and would change sizes that were chosen to fit. Class names may need a font that the user has set.
     """
-    import matplotlib
-    from matplotlib import style
+    import matplotlib  # start-up
+    from matplotlib import style  # start-up
 
     rc = matplotlib.rcParams
     fonts = {"font.family": rc["font.family"], "font.sans-serif": rc["font.sans-serif"], "font.serif": rc["font.serif"]}
@@ -104,13 +132,13 @@ def plain_style() -> Iterator[None]:
 
 
 def in_plain_style(draw: Callable[Drawing, Figure]) -> Callable[Drawing, Figure]:
-    """Have a function that makes a figure do so in `plain_style`, but for one that draws on axes of the user's."""
+    """Have a function draw its figure in `plain_style`, unless it draws on the user's own axes (``ax``)."""
 
     @functools.wraps(draw)
     def drawn(*arguments: Drawing.args, **settings: Drawing.kwargs) -> Figure:
         if settings.get("ax") is not None:
             return draw(*arguments, **settings)
-        import matplotlib
+        import matplotlib  # start-up
 
         late = matplotlib.rcParams["text.usetex"]
         with plain_style():
@@ -123,13 +151,13 @@ def in_plain_style(draw: Callable[Drawing, Figure]) -> Callable[Drawing, Figure]
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, few_colours: bool = False) -> Path:
-    """Write a figure whole to ``path`` (.png, .svg or .pdf), at 150 dots per inch; missing folders are made.
+    """Write a figure whole to ``path`` (.png, .svg or .pdf), at 150 dots per inch. Missing folders are made.
 
     The same figure gives the same bytes. Text in a .svg is text, and a .pdf holds its fonts.
 
     ``few_colours`` keeps 256 colours in a .png: a third of the size, and no visible change in a plot of curves.
     """
-    from matplotlib import rc_context
+    from matplotlib import rc_context  # start-up
 
     path = check_picture_path(path)
     kind = path.suffix.lower()[1:]
@@ -138,7 +166,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, few_colours: bo
     with plain_style(), rc_context({"svg.fonttype": "none", "svg.hashsalt": "tfnorm", "pdf.fonttype": 42}):
         figure.savefig(buffer, format=kind, dpi=DOTS_PER_INCH, metadata=undated)
     if kind == "png" and few_colours:
-        from PIL import Image
+        from PIL import Image  # start-up
 
         picture = Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE)
         buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The journal of a training: one line of JSON an epoch, appended, and repaired where a crash tore it."""
+"""The journal of a training: one line of JSON for each epoch. A line that a crash has torn is cut off."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read_history(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def _whole_lines(data: bytes) -> list[bytes]:
-    """Return the lines that end in a line feed: what follows the last one was cut off while it was written."""
+    """Return the lines that end in a line feed. A crash has torn what follows the last one."""
     return data.split(b"\n")[:-1]
 
 
@@ -61,7 +61,7 @@ def _decode(line: bytes, number: int, path: Path) -> dict[str, Any]:
 
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
-    """Return a record as one line of JSON, which has no NaN: null, and the key listed under "nonfinite"."""
+    """Return a record as one line of JSON. JSON has no NaN, so such a value is null and its key is in "nonfinite"."""
     plain, nonfinite = dict(record), []
     for key, value in record.items():
         if isinstance(value, float) and not math.isfinite(value):
@@ -77,7 +77,7 @@ def encode_record(record: Mapping[str, Any]) -> bytes:
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Append a line to a file and wait until it is on the disk; a torn tail is cut off first."""
+    """Append a line to a file and wait until it is on the disk. A torn tail is cut off first."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a+b") as file:

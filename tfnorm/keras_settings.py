@@ -1,6 +1,6 @@
-"""Settings of Keras that hold for a whole process: those that tfnorm computes with, and the file that sets others.
+"""Settings of Keras for the whole process: those that tfnorm computes with, and the file that holds the user's.
 
-What has to be installed is checked here too, since a setting of Keras says which backend that is.
+The check that Keras and its backend are installed is here too, since a setting of Keras names the backend.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Any
 
 from tfnorm.errors import TfnormError, unknown
 
-#: Keras's backends that can train, by their packages, and what they are called.
+#: The names of Keras's backends that can train, by their packages.
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 
 #: The oldest Keras and TensorFlow that tfnorm works with.
 OLDEST = {"keras": (3, 12), "tensorflow": (2, 19)}
-# Names under which PyPI has them. Builds of other names are not asked for their version.
+# The names that they have on PyPI. The version of a build with another name is not checked.
 _DISTRIBUTIONS = {
     "keras": ("keras", "keras-nightly"),
     "tensorflow": ("tensorflow", "tensorflow-cpu", "tf-nightly", "tf-nightly-cpu", "tensorflow-rocm"),
 }
 
-#: What Keras's settings are unless a person changes them.
+#: Keras's settings unless a person changes them.
 STANDARD: dict[str, Any] = {
     "floatx": "float32",
     "epsilon": 1e-7,
@@ -37,7 +37,7 @@ STANDARD: dict[str, Any] = {
     "max_epochs": None,
     "max_steps_per_epoch": None,
 }
-#: The environment variables that tell each how many threads to compute with.
+#: The environment variable that sets the number of threads of each backend.
 THREADS = {"tensorflow": "TF_NUM_INTRAOP_THREADS", "jax": "NPROC", "torch": "OMP_NUM_THREADS"}
 _CHOICES = {
     "floatx": ("float16", "float32", "float64"),
@@ -70,7 +70,7 @@ def standard_settings(policy: Any = "float32") -> Iterator[None]:
         >>> keras.config.set_image_data_format("channels_last")
     """
     global _users, _before
-    from keras import config
+    from keras import config  # start-up
 
     own_policy = config.dtype_policy()
     with _lock:
@@ -90,14 +90,14 @@ def standard_settings(policy: Any = "float32") -> Iterator[None]:
 
 
 def settings_now() -> dict[str, Any]:
-    """Return the settings of `STANDARD` as they are now, as far as this version of Keras has them."""
-    from keras import config
+    """Return the present values of the settings in `STANDARD` that this version of Keras has."""
+    from keras import config  # start-up
 
     return {name: getattr(config, name)() for name in STANDARD if hasattr(config, f"set_{name}")}
 
 
 def _set(settings: dict[str, Any]) -> None:
-    from keras import config
+    from keras import config  # start-up
 
     for name, value in settings.items():
         if hasattr(config, f"set_{name}"):
@@ -114,9 +114,9 @@ def keras_json() -> Path:
 
 
 def chosen_backend() -> str:
-    """Return the name of the backend that Keras computes with, or would if it were imported; Keras is not imported."""
+    """Return the name of the backend that Keras computes with, or would compute with. Keras is not imported."""
     if "keras" in sys.modules:
-        from keras import backend
+        from keras import backend  # start-up
 
         return backend.backend()
     return os.environ.get("KERAS_BACKEND") or _read(keras_json()).get("backend", "tensorflow")
@@ -186,7 +186,7 @@ def _version(package: str) -> str | None:
     imported: str | None = getattr(sys.modules.get(package), "__version__", None)
     if imported is not None:
         return imported
-    from importlib.metadata import PackageNotFoundError, version
+    from importlib.metadata import PackageNotFoundError, version  # start-up
 
     for name in _DISTRIBUTIONS[package]:
         try:
@@ -199,14 +199,6 @@ def _version(package: str) -> str | None:
 def _install(package: str, how: str = "") -> str:
     oldest = f">={'.'.join(map(str, OLDEST[package]))}" if package in OLDEST else ""
     return f'pip install {how}"{package}{oldest}"'
-
-
-def not_synchronized(backend: str) -> str:
-    """Return the sentence for a batch norm over all replicas on a backend that has none."""
-    return (
-        "Batch normalization over all replicas ('bn:sync', synchronized=True) needs Keras's TensorFlow backend. "
-        f"Received: backend={backend!r}. Use 'bn', or set KERAS_BACKEND=tensorflow."
-    )
 
 
 def unknown_backend(backend: Any) -> str:

@@ -1,4 +1,4 @@
-"""Named collections with helpful lookups."""
+"""A mapping from names to things of one kind, with helpful errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._items: dict[str, T] = {}
 
     def add(self, name: str, item: T) -> T:
-        """Register ``item`` under ``name`` and return it; a name is taken once only."""
+        """Register ``item`` under ``name`` and return it. A name can be taken once only."""
         if name in self._items:
             raise self._error(f"The {self.kind} {name!r} is registered already. Choose another name.")
         self._items[name] = item

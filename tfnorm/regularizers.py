@@ -20,7 +20,7 @@ import math
 from collections.abc import Sequence
 from numbers import Real
 
-from tfnorm import _check  # noqa: F401 - says what is missing before Keras fails for it
+from tfnorm import _keras  # noqa: F401 - says what is missing before Keras fails for it
 
 # isort: split
 import keras
@@ -36,11 +36,11 @@ __all__ = ["L1", "L1L2", "L2", "L2Norm", "Sum", "from_spec", "penalty"]
 class L2Norm(keras.regularizers.Regularizer):
     r"""The Euclidean norm of a tensor, not squared: l2norm * sqrt(sum(w ** 2)).
 
-    Its gradient, l2norm * w / ||w||, has the same length however small w is; at w = 0, where there is none, it is
-    taken as 0, so that it is always finite.
+    Its gradient, l2norm * w / ||w||, has the same length however small w is. At w = 0, where there is no gradient, it
+    is taken as 0, so that it is always finite.
 
     Args:
-        l2norm: The factor, at least 0, default 0.01.
+        l2norm: The factor, at least 0. Defaults to 0.01.
 
     Example:
         >>> float(L2Norm(0.5)(np.array([3.0, 4.0], "float32")))

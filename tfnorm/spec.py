@@ -6,89 +6,38 @@ Grammar::
     NORM     = none | bn | bn:sync | ln | ln:channel | gn:GROUPS | gn:size=CHANNELS | in | rms | frn
     MODIFIER = ws | l1=FACTOR | l2=FACTOR | l2norm=FACTOR
 
-``format`` writes the canonical form (modifiers in the order above, factors as short as they can be written);
-on canonical strings ``parse`` followed by ``format`` is the identity, and on every spec ``format`` followed by
-``parse`` is.
+The norms and their options are the rows of `tfnorm.norms.NORMS`.
+
+``format`` writes the canonical form: the modifiers in the order above, and each factor as short as possible. ``parse``
+reads what ``format`` writes back into an equal spec.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from numbers import Real
 
-from tfnorm.errors import SpecError, nearest, whole_number
-from tfnorm.registry import Registry
+from tfnorm.errors import SpecError, nearest, unknown, whole_number
+from tfnorm.norms import NORMS, NormInfo
 
 FACTORS = ("l1", "l2", "l2norm")
 MODIFIERS = ("ws", *FACTORS)
 
 
 @dataclass(frozen=True)
-class NormInfo:
-    """What a norm is: a row of `tfnorm list` and the entry point for tests over every norm.
-
-    Args:
-        title: Its name in words.
-        variants: What may follow the colon, as written in the grammar.
-        statistics: The axes that mean and variance are taken over, for input (batch, height, width, channels).
-        affine: The shape of gamma and beta.
-        paper: arXiv number, or "" if there is none.
-        example: A valid spec of this norm for a layer of 8 channels.
-    """
-
-    title: str
-    variants: tuple[str, ...]
-    statistics: str
-    affine: str
-    paper: str
-    example: str
-
-
-NORMS: Registry[NormInfo] = Registry("norm", SpecError)
-NORMS.add("none", NormInfo("no normalization", (), "-", "-", "", "none"))
-NORMS.add("bn", NormInfo("batch normalization", ("sync",), "batch, height, width", "channels", "1502.03167", "bn"))
-NORMS.add(
-    "ln",
-    NormInfo(
-        "layer normalization",
-        ("channel",),
-        "height, width, channels (ln:channel: channels)",
-        "height x width x channels (ln:channel: channels)",
-        "1607.06450",
-        "ln",
-    ),
-)
-NORMS.add(
-    "gn",
-    NormInfo(
-        "group normalization",
-        ("GROUPS", "size=CHANNELS"),
-        "height, width, channels of one group",
-        "channels",
-        "1803.08494",
-        "gn:4",
-    ),
-)
-NORMS.add("in", NormInfo("instance normalization", (), "height, width", "channels", "1607.08022", "in"))
-NORMS.add("rms", NormInfo("root mean square normalization", (), "channels", "channels", "1910.07467", "rms"))
-NORMS.add("frn", NormInfo("filter response normalization", (), "height, width", "channels", "1911.09737", "frn"))
-
-
-@dataclass(frozen=True)
 class NormSpec:
-    """A normalization with its regularization, as written by a spec string.
+    """A normalization with its regularization, as a spec string writes it.
 
     Args:
         kind: One of `NORMS`.
-        groups: Number of groups of ``gn``, or None.
-        group_size: Channels per group of ``gn``, or None.
-        synchronized: Whether ``bn`` shares statistics over replicas.
-        per_pixel: Whether ``ln`` normalizes over the channels of each pixel only (``ln:channel``).
-        weight_standardization: Whether the normalized convolutions standardize their kernels.
+        groups: Number of groups of a norm with groups, such as ``gn``. Defaults to None.
+        group_size: Channels per group, in place of ``groups``. Defaults to None.
+        variant: The variant of the norm, such as "sync" for ``bn:sync``. Defaults to "".
+        weight_standardization: Whether the convolutions before the norms standardize their kernels.
         l1: Factor of the penalty l1 * sum(abs(w)).
         l2: Factor of the penalty l2 * sum(w ** 2).
         l2norm: Factor of the penalty l2norm * sqrt(sum(w ** 2)), for each tensor.
@@ -103,51 +52,70 @@ class NormSpec:
     kind: str
     groups: int | None = None
     group_size: int | None = None
-    synchronized: bool = False
-    per_pixel: bool = False
+    variant: str = ""
     weight_standardization: bool = False
     l1: float = 0.0
     l2: float = 0.0
     l2norm: float = 0.0
 
     def __post_init__(self) -> None:
-        NORMS[self.kind]  # raises for an unknown norm
-        if self.kind == "gn":
-            if (self.groups is None) == (self.group_size is None):
-                raise SpecError(
-                    "'gn' needs either a number of groups or a group size. "
-                    f"Received: groups={self.groups}, group_size={self.group_size}. "
-                    "Write gn:4 for 4 groups or gn:size=4 for 4 channels per group."
-                )
-            for word in ("groups", "group_size"):
-                value = getattr(self, word)
-                if value is None:
-                    continue
-                object.__setattr__(self, word, whole_number(word, value, error=SpecError))
-        elif self.groups is not None or self.group_size is not None:
+        info = NORMS[self.kind]  # raises for an unknown norm
+        if not info.groups and (self.groups is not None or self.group_size is not None):
             raise SpecError(
-                f"Only 'gn' has groups. Received: norm={self.kind!r}, groups={self.groups}, "
-                f"group_size={self.group_size}. Use norm='gn' or leave the groups out."
+                f"Only {_with_groups()} has groups. Received: norm={self.kind!r}, groups={self.groups}, "
+                f"group_size={self.group_size}. Leave the groups out."
             )
-        if self.synchronized and self.kind != "bn":
-            raise SpecError(f"Only 'bn' can be synchronized. Received: norm={self.kind!r}.")
-        if self.per_pixel and self.kind != "ln":
-            raise SpecError(f"Only 'ln' has the variant 'channel'. Received: norm={self.kind!r}.")
+        if info.groups and (self.groups is None) == (self.group_size is None):
+            raise SpecError(
+                f"{self.kind!r} needs either a number of groups or a group size. "
+                f"Received: groups={self.groups}, group_size={self.group_size}. {_how_to_write_groups(self.kind)}."
+            )
+        for word in ("groups", "group_size"):
+            value = getattr(self, word)
+            if value is not None:
+                object.__setattr__(self, word, whole_number(word, value, error=SpecError))
+        if self.variant and self.variant not in info.variants:
+            if not info.variants:
+                raise SpecError(f"{self.kind!r} has no variants. Received: variant={self.variant!r}.")
+            raise SpecError(unknown(f"variant of {self.kind!r}", self.variant, info.variants))
         for word in FACTORS:
             value = getattr(self, word)
             number = isinstance(value, Real) and not isinstance(value, bool)
             if not number or not math.isfinite(value) or value < 0:
                 raise SpecError(f"`{word}` must be a finite number of at least 0. Received: {word}={value!r}.")
-            # What NumPy holds in float32 is meant in its few digits: 1e-4, not 9.999999747378752e-5.
+            # A float32 of NumPy means its few digits: 1e-4, not 9.999999747378752e-5.
             object.__setattr__(self, word, float(value if isinstance(value, (int, float)) else str(value)))
 
     def __str__(self) -> str:
         return format(self)
 
     @property
+    def info(self) -> NormInfo:
+        """What the norm is, in the variant of this spec."""
+        info = NORMS[self.kind]
+        return replace(info, **info.variants[self.variant].changes) if self.variant else info
+
+    @property
     def regularized(self) -> bool:
         """Whether the spec has any penalty."""
         return any(getattr(self, word) for word in FACTORS)
+
+    def weight_shapes(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each trainable weight of the norm, for images of ``shape`` (height, width, channels).
+
+        Example:
+            >>> parse("ln").weight_shapes((4, 4, 8))
+            {'gamma': (4, 4, 8), 'beta': (4, 4, 8)}
+        """
+        return self._shapes(self.info.weights, shape)
+
+    def moving_shapes(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each weight that is not trained, likewise."""
+        return self._shapes(self.info.moving, shape)
+
+    def _shapes(self, weights: Mapping[str, tuple[str, ...]], shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        sizes = dict(zip(("height", "width", "channels"), shape, strict=True), groups=self.groups_of(shape[-1]))
+        return {name: tuple(sizes[axis] for axis in axes) for name, axes in weights.items()}
 
     def groups_of(self, channels: int) -> int:
         """Return the number of groups in a layer of ``channels`` channels, which `check_groups` has passed."""
@@ -177,10 +145,8 @@ def format(spec: NormSpec) -> str:  # noqa: A001 - the pair of words is parse an
         text += f":{spec.groups}"
     elif spec.group_size is not None:
         text += f":size={spec.group_size}"
-    elif spec.synchronized:
-        text += ":sync"
-    elif spec.per_pixel:
-        text += ":channel"
+    elif spec.variant:
+        text += f":{spec.variant}"
     if spec.weight_standardization:
         text += "+ws"
     return text + "".join(f"+{word}={_factor(getattr(spec, word))}" for word in FACTORS if getattr(spec, word))
@@ -242,39 +208,45 @@ def _norm(token: str, where: str, groups: int | None, group_size: int | None) ->
     kind, variant = kind.strip(), variant.strip()
     if kind not in NORMS:
         raise SpecError(_unknown("norm", kind, where, NORMS))
-    given = [f"{word}={value}" for word, value in (("groups", groups), ("group_size", group_size)) if value is not None]
-    if kind == "gn":
-        if not colon:
-            if not given:
-                raise SpecError(
-                    f"'gn' {where} needs groups. Write gn:4 for 4 groups or gn:size=4 for 4 channels per group, "
-                    "or pass groups=4."
-                )
-            NormSpec("gn", groups=groups, group_size=group_size)  # checks both words
-            return {"kind": "gn", "groups": groups, "group_size": group_size}
-        word, equals, number = variant.rpartition("=")
-        if equals and word.strip() != "size":
-            raise SpecError(_unknown("option of gn", word.strip(), where, ["size"]))
-        if not re.fullmatch(r"[0-9]+", number.strip()) or int(number) < 1:
-            raise SpecError(
-                f"{variant!r} in {token!r} {where} is no positive whole number. "
-                "Write gn:4 for 4 groups or gn:size=4 for 4 channels per group."
-            )
-        read: dict[str, object] = {"kind": "gn", "group_size" if equals else "groups": int(number)}
-        asked = {"groups": groups, "group_size": group_size}
+    info, asked = NORMS[kind], {"groups": groups, "group_size": group_size}
+    given = [f"{word}={value}" for word, value in asked.items() if value is not None]
+    if given and not info.groups:
+        raise SpecError(
+            f"Only {_with_groups()} has groups. Received: norm={token!r}, {', '.join(given)}. Leave the groups out."
+        )
+    if colon and variant in info.variants:
+        return {"kind": kind, "variant": variant}
+    if info.groups:
+        read = _groups(kind, variant, token, where) if colon else asked
+        if not colon and not given:
+            raise SpecError(f"{kind!r} {where} needs groups. {_how_to_write_groups(kind)}, or pass groups=4.")
         if any(value is not None and read.get(key) != value for key, value in asked.items()):
             raise SpecError(f"{token!r} {where} contradicts {', '.join(given)}. Say the groups in one place only.")
-        return read
-    if given:
-        raise SpecError(f"Only 'gn' has groups. Received: norm={token!r}, {', '.join(given)}. Leave the groups out.")
-    if not colon:
-        return {"kind": kind}
-    allowed = NORMS[kind].variants
-    if variant not in allowed:
-        if not allowed:
-            raise SpecError(f"{kind!r} takes no option, but {variant!r} follows it {where}. Write {kind!r}.")
-        raise SpecError(_unknown(f"option of {kind}", variant, where, allowed))
-    return {"kind": kind, "synchronized" if variant == "sync" else "per_pixel": True}
+        NormSpec(kind, groups=read.get("groups"), group_size=read.get("group_size"))  # checks both numbers
+        return {"kind": kind, **read}
+    if colon and not info.variants:
+        raise SpecError(f"{kind!r} takes no option, but {variant!r} follows it {where}. Write {kind!r}.")
+    if colon:
+        raise SpecError(_unknown(f"option of {kind}", variant, where, info.variants))
+    return {"kind": kind}
+
+
+def _groups(kind: str, text: str, token: str, where: str) -> dict[str, int | None]:
+    """Read "4" or "size=4"."""
+    word, equals, number = text.rpartition("=")
+    if equals and word.strip() != "size":
+        raise SpecError(_unknown(f"option of {kind}", word.strip(), where, ["size"]))
+    if not re.fullmatch(r"[0-9]+", number.strip()) or int(number) < 1:
+        raise SpecError(f"{text!r} in {token!r} {where} is no positive whole number. {_how_to_write_groups(kind)}.")
+    return {"group_size" if equals else "groups": int(number)}
+
+
+def _with_groups() -> str:
+    return " or ".join(repr(name) for name, info in NORMS.items() if info.groups)
+
+
+def _how_to_write_groups(kind: str) -> str:
+    return f"Write {kind}:4 for 4 groups or {kind}:size=4 for 4 channels per group"
 
 
 def _modifier(token: str, where: str) -> dict[str, object]:
@@ -304,7 +276,7 @@ def _unknown(kind: str, word: str, where: str, valid: Iterable[str]) -> str:
 
 
 def with_penalties(spec: NormSpec, *, l1: float = 0.0, l2: float = 0.0, l2norm: float = 0.0) -> NormSpec:
-    """Return ``spec`` with penalties given beside it; one said twice with different factors is refused.
+    """Return ``spec`` with the penalties beside it. A penalty with two different factors is refused.
 
     Example:
         >>> str(with_penalties(parse("bn"), l1=5e-4))
@@ -337,6 +309,16 @@ def parse_norm(text: str | NormSpec) -> NormSpec:
             f"Received: '{spec}'. Write '{alone}', and set regularizers where they are wanted."
         )
     return spec
+
+
+def check_backend(spec: NormSpec, backend: Callable[[], str]) -> None:
+    """Raise a `SpecError` if Keras's backend, which ``backend`` returns, cannot compute the norm of ``spec``."""
+    able = spec.info.backends
+    if able and (chosen := backend()) not in able:
+        raise SpecError(
+            f"The norm of '{spec}' needs one of Keras's backends {', '.join(able)}. Received: backend={chosen!r}. "
+            f"Use another norm, or set KERAS_BACKEND={able[0]}."
+        )
 
 
 def divisors(number: int) -> list[int]:

@@ -218,7 +218,7 @@ def test_every_form_of_the_data(form, model, tmp_path):
 
 
 def test_images_of_batches_are_joined_and_of_several_shapes(monkeypatch):
-    monkeypatch.setattr("tfnorm.callbacks._batches.CHUNK_BYTES", 12 * 64)
+    monkeypatch.setattr("tfnorm.callbacks._labelled_images.CHUNK_BYTES", 12 * 64)
     image = keras.Input((None, None, 1))
     model = keras.Model(image, dense()(keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(image))))
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))

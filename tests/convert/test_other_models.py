@@ -286,7 +286,7 @@ def test_other_models_are_refused(conversion):
         with pytest.raises(TfnormError) as caught:
             CONVERSIONS[conversion](model)
         assert str(caught.value) == (
-            f"Only functional and sequential models can be converted. Received: {type(model).__name__} 'mine'. "
+            f"Only functional and sequential models have a graph. Received: {type(model).__name__} 'mine'. "
             "Build it with keras.Input and keras.Model(inputs, outputs)."
         )
 
@@ -297,7 +297,7 @@ def test_what_is_no_model_is_refused(conversion):
         ("net.keras", "A model is needed. Received: 'net.keras'. Open a file with keras.models.load_model."),
         (
             None,
-            "Only functional and sequential models can be converted. Received: NoneType. "
+            "Only functional and sequential models have a graph. Received: NoneType. "
             "Build it with keras.Input and keras.Model(inputs, outputs).",
         ),
     ):

@@ -23,8 +23,9 @@ from tfnorm.layers import (
     WeightStandardizedConv2D,
 )
 from tfnorm.models.architectures import ARCHITECTURES, ArchSpec, Conv, GlobalPool
+from tfnorm.norms import NORMS
 from tfnorm.regularizers import L2Norm
-from tfnorm.spec import NORMS, parse
+from tfnorm.spec import parse
 from tfnorm.training.recipe.losses import SmoothedCrossentropy
 from tfnorm.training.recipe.muon import Muon
 

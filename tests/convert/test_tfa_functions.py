@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tfnorm.convert import load_tfa_model
-from tfnorm.convert._tfa_ops import OPS, called_function, node_function
+from tfnorm.convert.tfa.ops import OPS, called_function, node_function
 
 X = np.arange(1, 49, dtype="float32").reshape(2, 2, 3, 4) / 16 - 1
 POSITIVE = np.abs(X) + 0.5

@@ -9,7 +9,7 @@ from augmented import blob, disc_angles, images, run
 from backends import BACKEND
 from keras import ops
 
-from tfnorm.datasets.augment.create import AUGMENTATIONS, PRESETS, augmentation
+from tfnorm.datasets.augment.create import AUGMENTATIONS, augmentation
 from tfnorm.datasets.augment.geometry import transform_images
 from tfnorm.datasets.augment.layers import (
     Augmentation,
@@ -26,12 +26,9 @@ NAMES = [name for name in AUGMENTATIONS if name != "none"]
 
 
 def test_registry():
-    assert (
-        list(AUGMENTATIONS)
-        == ["none", "shift", "nudge", "A", "B", "C", "D", "E", "flip_shift", "flip", "flip_nudge"]
-        == list(PRESETS)
-    )
-    assert all(isinstance(text, str) and "\n" not in text for text in AUGMENTATIONS.values())
+    names = ["none", "shift", "nudge", "A", "B", "C", "D", "E", "flip_shift", "flip", "flip_nudge"]
+    assert list(AUGMENTATIONS) == names
+    assert all(text and "\n" not in text for text in map(str, AUGMENTATIONS.values()))
     assert augmentation("none", seed=0) is None
 
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from tfnorm.datasets import DataWarning, load
-from tfnorm.datasets.folder import MOST_NAMED, _coded_bits
+from tfnorm.datasets.folder import MOST_NAMED
+from tfnorm.datasets.pictures import coded_bits
 from tfnorm.errors import DataError
 
 # Pictures of one colour are all that most of these tests need.
@@ -423,7 +424,7 @@ def test_more_than_eight_bits_a_channel_are_never_cut(folder, name, skip_damaged
 @pytest.mark.parametrize(("flags", "bits"), [(0x0C, 8), (0x4C, 10), (0x6C, 10)])
 def test_avif_says_whether_it_has_more_than_eight_bits(flags, bits):
     settings = bytes([0x81, 0, flags, 0])  # of a file that Pillow wrote, and with the bits of 10 and of 12
-    assert _coded_bits(b"ftypavif" + b"av1C" + settings) == bits and _coded_bits(b"av1C") == 8
+    assert coded_bits(b"ftypavif" + b"av1C" + settings) == bits and coded_bits(b"av1C") == 8
 
 
 @pytest.mark.parametrize(

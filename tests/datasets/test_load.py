@@ -17,7 +17,7 @@ from PIL import Image
 from tfnorm.datasets import DATASETS, Batches, Dataset, DataWarning, list_datasets, load
 from tfnorm.datasets import load as load_function
 from tfnorm.datasets.memory import available_memory
-from tfnorm.datasets.sources import _channels_last
+from tfnorm.datasets.named import _channels_last
 from tfnorm.errors import DataError
 
 

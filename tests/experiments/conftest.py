@@ -12,6 +12,6 @@ GRID = {
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     """Return the sweep, trained in one process."""
-    from tfnorm.experiments.sweep.result import sweep
+    from tfnorm import sweep
 
     return sweep(GRID, out=tmp_path_factory.mktemp("one"), jobs=1)

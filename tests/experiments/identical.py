@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tfnorm.experiments.sweep.result import sweep
+from tfnorm import sweep
 from tfnorm.training.runs import outcome
 
 GRID = {

@@ -14,7 +14,7 @@ from tfnorm.experiments.collect import collect
 from tfnorm.experiments.comparison.configuration import configuration
 from tfnorm.experiments.comparison.predictions import images_of
 from tfnorm.experiments.engines.local import run_local
-from tfnorm.experiments.plan import configurations
+from tfnorm.experiments.plan import Plan, configurations
 from tfnorm.experiments.settings import shared_settings
 from tfnorm.experiments.sweep.grid import plan_grid
 from tfnorm.training.config import TrainConfig, default_name
@@ -39,14 +39,14 @@ def test_runs_on_data_that_have_changed_are_refused_before_anything_is_trained(f
     done, logits = planned[0], np.zeros((10, 2), "float32")
     record = {"fingerprint": load(str(file)).fingerprint}
     fake_run(tmp_path / "out" / done.folder, done.config.resolved(), 0.5, np.arange(10) % 2, logits, data=record)
-    assert run_local([done], tmp_path / "out") == {}
+    assert run_local(Plan(tmp_path / "out", [done])) == {}
     write(file, 30)
     begun = []
     with pytest.raises(RunError, match="fingerprint of the data is .* there and .* now") as error:
-        run_local(planned, tmp_path / "out", jobs=1, before=lambda: begun.append(1))
+        run_local(Plan(tmp_path / "out", planned, jobs=1), before=lambda: begun.append(1))
     assert str(Path("out") / done.folder) in str(error.value) and not begun
     file.unlink()
-    assert run_local([done], tmp_path / "out") == {}, "finished runs do without their data"
+    assert run_local(Plan(tmp_path / "out", [done])) == {}, "finished runs do without their data"
 
 
 @pytest.mark.parametrize("cached", [False, True])
@@ -121,7 +121,7 @@ def test_the_same_data_called_otherwise_are_the_same(way, pets, trained, monkeyp
     elif way == "of the same size":
         settings = {"dataset": "pets", "image_size": 8, "skip_damaged": True}
     grid = plan_grid({"settings": {**settings, "epochs": 1}, "grid": {"norm": "bn", "seeds": 1}})
-    assert run_local(grid, pets / "out") == {}, "it is finished"
+    assert run_local(Plan(pets / "out", grid)) == {}, "it is finished"
     config = grid[0].config
     folder, data = RunFolder(pets / "out/bn/seed-0"), load_data(config)
     folder.check(config.asked(), early=True)
@@ -211,17 +211,6 @@ def test_default_folders_follow_the_data_and_not_their_spelling(settings, pets):
     assert {name(way) for way in ("pets/", "./pets", str(pets / "pets"), pets / "pets")} == {here}
     assert name("./pets.npz") == name("pets.npz") == name(str(pets / "pets.npz"))
     assert name("pets/.") == here and name("elsewhere/..").startswith(f"mnist_7k-{pets.name}")
-
-
-def test_a_default_folder_of_an_earlier_version_is_taken_up(pets):
-    def name(dataset):
-        return default_name(TrainConfig(norm="bn", dataset=dataset, epochs=5))
-
-    now = name("pets/")
-    assert now == name("pets")
-    earlier = pets / "runs" / "mnist_7k-pets-85d8d03d"  # what tfnorm made of "pets/" when it looked at the spelling
-    earlier.mkdir(parents=True)
-    assert name("pets/") == earlier.name != now == name("pets")
 
 
 def test_marks_of_default_folders_are_those_of_earlier_versions(pets):

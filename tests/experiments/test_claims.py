@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tfnorm.experiments.published.claims import Measured, arrival, examine
-from tfnorm.experiments.published.presets import Claim
+from tfnorm.experiments.published.comparisons import Claim
 from tfnorm.experiments.statistics import paired_differences
 
 FLAT = {0: 1.0, 1: 1.0, 2: 1.0}

@@ -13,7 +13,7 @@ from tfnorm.errors import RunError
 from tfnorm.experiments.collect import collect, report
 from tfnorm.experiments.comparison.comparison import Comparison
 from tfnorm.experiments.verdict import HELD_OUT, SOME_HELD_OUT
-from tfnorm.training.folder import read_json
+from tfnorm.training.records import read_json
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,13 @@ from rich.console import Console
 from tfnorm.cli.sweep_progress import SweepDisplay, SweepProgress
 from tfnorm.errors import RunError, TfnormError
 from tfnorm.experiments.comparison.run import compare
-from tfnorm.experiments.engines.estimate import estimate_seconds, planned_rows
-from tfnorm.experiments.engines.local import default_jobs, measure, run_local
-from tfnorm.experiments.engines.processes import _Log, environment
+from tfnorm.experiments.engines.estimate import estimate_seconds, measure, planned_rows
+from tfnorm.experiments.engines.local import default_jobs, run_local
+from tfnorm.experiments.engines.processes import thread_settings, worker_log
+from tfnorm.experiments.plan import Plan
 from tfnorm.experiments.sweep.grid import plan_grid
-from tfnorm.experiments.sweep.result import Sweep, sweep
+from tfnorm.experiments.sweep.run import sweep
+from tfnorm.experiments.sweep.sweep import Sweep
 from tfnorm.history import read_history
 from tfnorm.training.runs import Run, outcome
 
@@ -127,7 +129,7 @@ def test_jobs_have_no_part_in_the_result_of_a_comparison_or_a_sweep(swept, tmp_p
 
 def test_finished_runs_are_left_alone(swept):
     watcher = Watcher()
-    assert run_local(swept.planned, swept.path, jobs=2, progress=watcher) == {}
+    assert run_local(Plan(swept.path, swept.planned, jobs=2), progress=watcher) == {}
     assert watcher.told == []
 
 
@@ -151,14 +153,14 @@ def test_a_killed_process_is_replaced_and_a_run_that_cannot_be_written_stops_no_
 def test_ctrl_c_stops_all(swept, nearly):
     stopper = Stopper()
     with pytest.raises(KeyboardInterrupt):
-        run_local(swept.planned[2:], nearly, jobs=1, progress=stopper)
+        run_local(Plan(nearly, swept.planned[2:], jobs=1), progress=stopper)
     assert gone(stopper.pid)
     assert len(read_history(nearly / "bn_l1-1e-4/seed-1/history.jsonl")) == 1
 
 
 @pytest.mark.matrix
 def test_a_process_killed_thrice_is_given_up(swept, nearly):
-    failures = run_local(swept.planned, nearly, jobs=1, progress=Killer("gn-2", 3))
+    failures = run_local(Plan(nearly, swept.planned, jobs=1), progress=Killer("gn-2", 3))
     assert {str(folder): sentence for folder, sentence in failures.items()} == {
         "gn-2/seed-1": "Its process was killed by SIGKILL, in the last of 3 tries. Perhaps memory ran out: use fewer "
         f"jobs. See {nearly / 'workers.log'}."
@@ -172,7 +174,7 @@ def test_processes_end_with_their_parent_and_ctrl_c_says_what_is_kept(tmp_path):
     grid.write_text(
         "[settings]\nepochs = 500\nbatch_size = 359\naugmentation = 'none'\n[grid]\nnorm = 'none'\nseeds = 1\n"
     )
-    lock, history = out / "none" / "seed-0" / ".lock", out / "none" / "seed-0" / "history.jsonl"
+    lock, history = out / "none" / "seed-0" / ".holder.json", out / "none" / "seed-0" / "history.jsonl"
     call = [sys.executable, "-m", "tfnorm", "sweep", str(grid), "--out", str(out), "--jobs", "1"]
 
     def start(epochs):
@@ -285,8 +287,8 @@ def test_threads_and_jobs(monkeypatch):
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "NPROC")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("XLA_PYTHON_CLIENT_PREALLOCATE", raising=False)
-    assert {environment(3)[name] for name in names} == {"3"}
-    assert environment(3)["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+    assert {thread_settings(3)[name] for name in names} == {"3"}
+    assert thread_settings(3)["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
     assert default_jobs(10_000) == 1 <= default_jobs(1)
 
 
@@ -328,16 +330,16 @@ def test_a_process_is_replaced_after_some_kinds_of_runs_and_changes_no_result(sw
             self.pids[run.parent.name] = pid
 
     watcher = Processes()
-    assert not run_local(swept.planned, nearly, jobs=1, progress=watcher)
+    assert not run_local(Plan(nearly, swept.planned, jobs=1), progress=watcher)
     assert len(set(watcher.pids.values())) == 2
     for folder in FOLDERS[1::2]:
         assert outcome(nearly / folder) == outcome(swept.path / folder)
 
 
 def test_two_commands_in_one_folder_share_the_log_and_only_one_deletes_it(tmp_path):
-    with _Log(tmp_path), _Log(tmp_path):
+    with worker_log(tmp_path), worker_log(tmp_path):
         pass
     assert not list(tmp_path.iterdir())
-    with _Log(tmp_path) as log:
+    with worker_log(tmp_path) as log:
         log.write(b"an error")
     assert (tmp_path / "workers.log").read_bytes() == b"an error"

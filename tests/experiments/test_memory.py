@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tfnorm.datasets.sources import load, stored_shape
-from tfnorm.experiments.engines import choose as engines
+from tfnorm.experiments.engines import local as engines
 from tfnorm.experiments.engines.memory import BYTES_OF_A_PROCESS, worker_bytes
 from tfnorm.experiments.sweep.grid import plan_grid
 from tfnorm.training.config import TrainConfig

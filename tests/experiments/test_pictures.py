@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tfnorm import sweep
 from tfnorm.errors import DataError, RunError
 from tfnorm.experiments.comparison.comparison import Comparison
 from tfnorm.experiments.comparison.run import compare
-from tfnorm.experiments.sweep.result import sweep
 
 LABELS = np.arange(30) % 3
 IMAGES = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 1)).astype(np.uint8)

@@ -2,13 +2,14 @@
 
 import json
 import statistics
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tfnorm.errors import TfnormError
-from tfnorm.experiments.published.presets import Claim, Preset, list_presets, load_preset
-from tfnorm.models.plan import plan
+from tfnorm.experiments.published.comparisons import Claim, PublishedComparison, list_published, load_published
+from tfnorm.models.planner import plan
 from tfnorm.spec import parse
 from tfnorm.training.recipe.recipes import RECIPES
 
@@ -38,25 +39,25 @@ def anywhere(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", list_presets())
+@pytest.mark.parametrize("name", list_published())
 def test_every_row_can_be_planned_with_its_own_recipe(name, anywhere):
-    planned = load_preset(name).plan(data_dir=anywhere)
-    runs = [run for row in planned.values() for run in row]
+    runs = load_published(name).plan(data_dir=anywhere)
     assert {run.config.recipe.name for run in runs} == {name}
     assert len({run.folder for run in runs}) == len(runs)
-    assert [len(planned[row.label]) for row in load_preset(name).row] == [row.seeds for row in load_preset(name).row]
+    planned = Counter(run.point["row"] for run in runs)
+    assert planned == {row.label: row.seeds for row in load_published(name).row}
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_rows_have_the_published_number_of_parameters(name):
-    preset = load_preset(name)
+    preset = load_published(name)
     counts = {row.label: plan(preset.settings["arch"], parse(row.norm)).trainable_parameters for row in preset.row}
     assert counts == PARAMETERS[name]
 
 
-@pytest.mark.parametrize("name", [name for name in list_presets() if name.endswith("+")])
+@pytest.mark.parametrize("name", [name for name in list_published() if name.endswith("+")])
 def test_a_better_recipe_changes_neither_network_nor_data_and_takes_no_more_epochs(name):
-    better, published = load_preset(name), load_preset(name[0])
+    better, published = load_published(name), load_published(name[0])
     recipe = RECIPES[name]
     assert {**better.settings, "recipe": name[0]} == published.settings
     assert recipe.epochs <= RECIPES[name[0]].epochs
@@ -85,7 +86,7 @@ def test_a_better_recipe_changes_neither_network_nor_data_and_takes_no_more_epoc
 
 def test_published_numbers_are_those_of_the_sources():
     def published(name):
-        return [row.published.accuracy for row in load_preset(name).row if row.published]
+        return [row.published.accuracy for row in load_published(name).row if row.published]
 
     assert published("A") == [98.52, 98.77, 98.59]
     assert published("B") == [81.90, 80.92, 79.76]
@@ -93,7 +94,7 @@ def test_published_numbers_are_those_of_the_sources():
     assert published("D") == [
         99.31, 99.32, 99.44, 99.44, 99.41, 99.32, 99.39, 99.43, 99.41, 99.10, 99.33, 99.41, 99.28, 99.32,
     ]  # fmt: skip
-    assert [(row.published.train_accuracy, row.published.misclassified) for row in load_preset("E").row] == [
+    assert [(row.published.train_accuracy, row.published.misclassified) for row in load_published("E").row] == [
         (80.18, 2032),
         (79.62, 2074),
         (80.26, 2024),
@@ -103,31 +104,30 @@ def test_published_numbers_are_those_of_the_sources():
 @pytest.mark.parametrize("name", ["A", "B", "C", "D", "E"])
 def test_a_better_recipe_stands_beside_what_was_published_for_its_norm(name):
     best: dict[str, float] = {}
-    for row in load_preset(name).row:
+    for row in load_published(name).row:
         if row.published and row.published.accuracy:
             norm = row.norm.split("+")[0]
             best[norm] = max(best.get(norm, 0), row.published.accuracy)
-    beside = {row.norm: row.published.accuracy for row in load_preset(f"{name}+").row if row.published}
+    beside = {row.norm: row.published.accuracy for row in load_published(f"{name}+").row if row.published}
     assert beside == best
 
 
 def test_seeds_and_settings_take_the_place_of_the_preset_s(anywhere):
-    planned = load_preset("d").plan(seeds=2, precision="bfloat16", data_dir=anywhere)
-    runs = [run for row in planned.values() for run in row]
-    assert len(runs) == 2 * len(load_preset("D").row)
+    runs = load_published("d").plan(seeds=2, precision="bfloat16", data_dir=anywhere)
+    assert len(runs) == 2 * len(load_published("D").row)
     assert {run.config.precision for run in runs} == {"bfloat16"}
     assert {run.config.batch_size for run in runs} == {16, 32, 64, 123, 128}
 
 
 def test_an_unknown_name_and_a_bad_number_are_sentences(anywhere):
     with pytest.raises(TfnormError, match="published comparison"):
-        load_preset("F")
+        load_published("F")
     with pytest.raises(TfnormError, match="`seeds` must be an integer of at least 1. Received: seeds=0"):
-        load_preset("A").plan(seeds=0, data_dir=anywhere)
+        load_published("A").plan(seeds=0, data_dir=anywhere)
 
 
 def test_a_claim_about_a_row_that_is_not_there_is_refused():
-    values = load_preset("A").model_dump()
+    values = load_published("A").model_dump()
     values["claim"] = [Claim(says="?", kind="better", rows=("bn", "ln")).model_dump()]
     with pytest.raises(ValueError, match="no row has the label 'bn'"):
-        Preset(**values)
+        PublishedComparison(**values)

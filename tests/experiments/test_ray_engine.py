@@ -8,10 +8,10 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from tfnorm import sweep
 from tfnorm.errors import TfnormError
 from tfnorm.experiments.comparison.run import compare
 from tfnorm.experiments.progress import SweepProgress
-from tfnorm.experiments.sweep.result import sweep
 from tfnorm.training.runs import outcome
 
 SETTINGS = {"epochs": 1, "batch_size": 359, "augmentation": "none"}

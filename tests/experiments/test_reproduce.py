@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from tfnorm.cli import app
 from tfnorm.errors import TfnormError
-from tfnorm.experiments.published.presets import load_preset
-from tfnorm.experiments.published.reproduction import Reproduction, default_folder
+from tfnorm.experiments.published.comparisons import load_published, plan_reproduction
+from tfnorm.experiments.published.reproduction import Reproduction
 from tfnorm.training.runs import Run
 
 
@@ -78,16 +78,18 @@ def test_mistakes_are_sentences_before_anything_is_trained(images, tmp_path):
     assert "seeds" in refused("A", "--seeds", "0", "--data-dir", images)
 
 
-def test_folders_of_other_settings_differ():
-    preset = load_preset("E")
-    assert {str(default_folder(preset)), str(default_folder(preset, precision="float32"))} == {"runs/reproduce-E"}
-    assert str(default_folder(preset, precision="bfloat16", epochs=2)) == "runs/reproduce-E-bfloat16-2-epochs"
+def test_folders_of_other_settings_differ(images):
+    def folder(**settings):
+        return str(plan_reproduction("A", seeds=1, data_dir=images, **settings).folder)
+
+    assert {folder(), folder(precision="float32")} == {"runs/reproduce-A"}
+    assert folder(precision="bfloat16", epochs=2) == "runs/reproduce-A-bfloat16-2-epochs"
 
 
 def test_it_shows_itself_as_a_table(trained):
     folder, _ = trained
     groups = {"gn:2": [Run(folder / "gn-2" / "seed-0")]}
-    preset = load_preset("A")
+    preset = load_published("A")
     alone = Reproduction(preset.model_copy(update={"row": preset.row[:1], "claim": ()}), groups, folder)
     assert "98.52" in repr(alone) and "<table" in alone._repr_html_()
 
@@ -96,7 +98,7 @@ def test_a_row_reaches_what_was_published_less_the_tolerance(trained):
     folder, _ = trained
     run = Run(folder / "gn-2" / "seed-0")
     measured = 100 * run.history["val_accuracy"].iloc[-1]
-    preset = load_preset("A")
+    preset = load_published("A")
 
     def reached(published, tolerance):
         of = {"published": published and preset.row[0].published.model_copy(update={"accuracy": published})}

@@ -13,15 +13,16 @@ import pytest
 
 from tfnorm.errors import RunError
 from tfnorm.experiments.collect import report
-from tfnorm.experiments.sweep.best import Combination, best_of_each, warning
-from tfnorm.experiments.sweep.curves import curves
-from tfnorm.experiments.sweep.folder import UNLISTED, grid_text, open_sweep
-from tfnorm.experiments.sweep.grid import plan_grid
+from tfnorm.experiments.sweep.best import best_of_each, warning
+from tfnorm.experiments.sweep.charts import curves
+from tfnorm.experiments.sweep.combination import Combination
+from tfnorm.experiments.sweep.folder import grid_text
+from tfnorm.experiments.sweep.grid import plan_grid, varied
 from tfnorm.experiments.sweep.page import sweep_page
-from tfnorm.experiments.sweep.rows import varied
+from tfnorm.experiments.sweep.sweep import open_sweep
 from tfnorm.spec import parse
-from tfnorm.training.folder import read_json
 from tfnorm.training.recipe.recipes import RECIPES
+from tfnorm.training.records import read_json
 
 GRID = {
     "settings": {"epochs": 2},
@@ -137,8 +138,8 @@ def test_what_the_heat_map_is_drawn_from(page):
 
 
 def test_curves_are_those_of_each_axis_of_numbers(sweep):
-    rows = sweep.rows
-    batch, groups, l1 = curves(rows, varied([row.values for row in rows]), {"bn": "#123456"})
+    found = sweep.combinations
+    batch, groups, l1 = curves(found, varied([each.values for each in found]), {"bn": "#123456"})
     assert [curve["name"] for curve in (batch, groups, l1)] == ["batch size (images)", "groups", "L1 factor"]
     assert (batch["type"], batch["ticks"]) == ("log", [[16, "16"], [128, "128"]])
     assert batch["others"] == [{"name": "L1", "values": ["0", "1e-4"]}]
@@ -275,24 +276,6 @@ def test_all_files_go_to_the_folder_that_is_asked_for(fake_sweep, tmp_path, reac
     pictures = {"batch_size.png", "heat-batch_size-norm.png"} if reached == 0.9 else set()
     assert {path.name for path in page.parent.iterdir()} == {"report.html", "table.csv", "runs.csv"} | pictures
     assert page.parent == tmp_path / "out" and {path.name for path in (tmp_path / "runs").iterdir()} == before
-
-
-def test_a_sweep_whose_runs_are_not_listed_is_read_from_them(sweep, tmp_path):
-    shutil.copytree(sweep.path, tmp_path / "old")
-    (tmp_path / "old/sweep.json").write_text(json.dumps({"schema_version": 1, "threads": 1, "axes": sweep.axes}))
-    old = open_sweep(tmp_path / "old")
-    page = sweep_page(old)
-    assert UNLISTED in page and not old.failures
-    # The combinations without any run are not known, those that are short of a seed are.
-    begun = {run.path.parent.relative_to(sweep.path) for run in sweep.runs}
-    assert {run.folder for run in old.planned} == {run.folder for run in sweep.planned if run.folder.parent in begun}
-    assert table(page, "best") == table(sweep_page(sweep), "best") and "1 waiting run" in page
-    shutil.rmtree(tmp_path / "old")
-    (tmp_path / "old").mkdir()
-    (tmp_path / "old/sweep.json").write_text(json.dumps({"schema_version": 1, "threads": 1, "axes": sweep.axes}))
-    with pytest.raises(RunError) as caught:
-        open_sweep(tmp_path / "old")
-    assert str(caught.value).startswith(f"There is no run in {tmp_path / 'old'}.")
 
 
 def test_the_command_names_the_folder_as_it_was_given(fake_sweep, tmp_path, monkeypatch):
@@ -432,6 +415,7 @@ def test_looks_at_a_sweep_are_counted(fake_sweep, tmp_path):
     "change",
     [
         {"threads": None}, {"threads": "one"}, {"axes": 3}, {"runs": 3}, {"runs": [3]}, {"runs": [{"norm": "bn"}]},
+        {"runs": None}, {"axes": None},
     ],
 )  # fmt: skip
 def test_a_list_of_runs_without_its_keys_is_named_with_what_mends_it(change, fake_sweep, tmp_path):
@@ -476,7 +460,7 @@ def test_200_runs_take_little_memory(fake_sweep, measure_python, tmp_path):
     sweep = fake_sweep(tmp_path, grid, lambda config: 0.9 + config.seed / 100, images=1000)
     assert len(sweep.runs) == 200
     code = (
-        "import sys; from tfnorm.experiments.sweep.folder import open_sweep; "
+        "import sys; from tfnorm.experiments.sweep.sweep import open_sweep; "
         "print(open_sweep(sys.argv[1]).report().stat().st_size, 'keras' in sys.modules)"
     )
     printed, peak = measure_python(code, tmp_path)

@@ -9,8 +9,9 @@ from backends import BACKEND
 
 from tfnorm import build
 from tfnorm.models.architectures import ARCHITECTURES, Conv, GlobalPool, Pool, Residual
-from tfnorm.models.plan import plan
-from tfnorm.spec import NORMS, parse
+from tfnorm.models.planner import plan
+from tfnorm.norms import NORMS
+from tfnorm.spec import parse
 
 # Two groups divide the channels of every layer of every architecture.
 SPECS = ["none", "bn", "ln", "ln:channel", "gn:1", "gn:2", "gn:size=2", "gn:2+ws", "in", "rms", "frn"]

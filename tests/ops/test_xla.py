@@ -14,8 +14,9 @@ from tensorflow.python.framework import config
 
 from tfnorm import layers
 from tfnorm.layers.create import norm_layer
+from tfnorm.norms import NORMS
 from tfnorm.ops import graphs_let_go
-from tfnorm.spec import NORMS, parse
+from tfnorm.spec import parse
 
 SPECS = [*(info.example for info in NORMS.values()), "gn:4+ws", "bn+l1=1e-3", "ln:channel"]
 SHAPE = (5, 5, 3)

@@ -50,10 +50,7 @@ def expected(rows, x, y, value, digits):
     import pandas as pd
 
     table = pd.DataFrame(
-        [
-            {**row.values, **row.measures, "norm": row.spec, "status": row.status, "planned": row.combination.planned}
-            for row in rows
-        ]
+        [{**row.values, **row.measures, "norm": row.spec, "status": row.status, "planned": row.planned} for row in rows]
     )
     data = heat_data(table, x, y, value)
     texts = []
@@ -71,12 +68,12 @@ def test_the_heat_map_shows_any_two_axes_as_heat_data_says(page, sweep):
     def headings():
         return page.locator("#heat thead th").all_inner_texts()
 
-    assert (headings(), cells(page)) == expected(sweep.rows, "l1", "l2", "last_accuracy", 2)
+    assert (headings(), cells(page)) == expected(sweep.combinations, "l1", "l2", "last_accuracy", 2)
     assert cells(page)[1][2] == "no run"
 
     page.get_by_role("combobox", name="down", exact=True).select_option("batch size (images)")
     page.get_by_role("combobox", name="normalization", exact=True).select_option("bn")
-    kept = [row for row in sweep.rows if row.values["norm"] == "bn"]
+    kept = [row for row in sweep.combinations if row.values["norm"] == "bn"]
     assert (headings(), cells(page)) == expected(kept, "l1", "batch_size", "last_accuracy", 2)
     assert [line[2] for line in cells(page)] == ["diverged", "failed"]
 
@@ -85,7 +82,7 @@ def test_the_heat_map_shows_any_two_axes_as_heat_data_says(page, sweep):
     assert page.get_by_role("combobox", name="down", exact=True).locator("option:checked").inner_text() == "L1 factor"
     page.get_by_role("combobox", name="down", exact=True).select_option("normalization")
     page.get_by_role("combobox", name="value", exact=True).select_option("test loss without penalty (nats)")
-    assert (headings(), cells(page)) == expected(sweep.rows, "batch_size", "norm", "test_data_loss", 4)
+    assert (headings(), cells(page)) == expected(sweep.combinations, "batch_size", "norm", "test_data_loss", 4)
 
 
 def test_seeds_that_are_short_are_the_best_only_where_there_are_no_others(open_page, fake_sweep, tmp_path):
@@ -102,7 +99,7 @@ def test_seeds_that_are_short_are_the_best_only_where_there_are_no_others(open_p
     sweep = fake_sweep(tmp_path, grid, reached)
     page = open_page(sweep.report())
     wanted = [["91.00 ± 1.00", "95.00 1 of 3 seeds"], ["96.00 ± 1.00", "96.00 ± 1.41 1 diverged"]]
-    assert cells(page) == expected(sweep.rows, "batch_size", "norm", "last_accuracy", 2)[1] == wanted
+    assert cells(page) == expected(sweep.combinations, "batch_size", "norm", "last_accuracy", 2)[1] == wanted
 
 
 def test_bright_is_better_and_text_is_readable(page):

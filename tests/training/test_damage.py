@@ -8,8 +8,9 @@ import pytest
 
 from tfnorm.errors import RunError, TfnormError, disk_sentence
 from tfnorm.training.config import TrainConfig
-from tfnorm.training.folder import MEASURES, RunFolder, mend
+from tfnorm.training.folder import MEASURES, RunFolder
 from tfnorm.training.progress import Progress
+from tfnorm.training.records import mend
 from tfnorm.training.runs import Run, outcome
 from tfnorm.training.trainer import train
 
@@ -200,7 +201,7 @@ def test_a_mistake_is_told_before_other_runs_are_trained(fake):
 
 @pytest.mark.parametrize("kept", ["result.json", "checkpoint"])
 def test_a_folder_whose_configuration_is_gone_is_not_trained_over(kept, fake):
-    fake.save_checkpoint(1, {"w": np.zeros(1)})
+    fake.checkpoints.save(1, {"w": np.zeros(1)})
     fake.config_path.unlink()
     if kept == "checkpoint":
         fake.result_path.unlink()

@@ -39,8 +39,8 @@ def fake(fake_run, place, epochs):
 def test_the_comparison_of_outcomes_sees_a_bit(tmp_path, fake_run):
     for name, bit in (("a", 0.0), ("b", 1e-45)):
         run = fake(fake_run, tmp_path / name / "bn" / "seed-0", 1)
-        run.save_best(1, {"w": np.zeros(1, "float32")})
-        run.save_checkpoint(1, {"w": np.array([bit], "float32")})
+        run.checkpoints.save_best(1, {"w": np.zeros(1, "float32")})
+        run.checkpoints.save(1, {"w": np.array([bit], "float32")})
     a, b = kill.outcomes(tmp_path / "a"), kill.outcomes(tmp_path / "b")
     assert [key for key in a if a[key] != b[key]] == ["bn/seed-0 state"]
 
@@ -51,7 +51,7 @@ def run(tmp_path):
     folder = RunFolder(tmp_path)
     for epoch in range(3):
         append_line(folder.history_path, encode_record({"schema_version": 1, "epoch": epoch, "loss": 1 / (epoch + 1)}))
-        folder.save_checkpoint(epoch + 1, {"w": np.full(2, epoch + 1, "float32")})
+        folder.checkpoints.save(epoch + 1, {"w": np.full(2, epoch + 1, "float32")})
     return folder
 
 
@@ -60,7 +60,7 @@ def test_a_history_cut_at_any_byte_has_a_checkpoint_that_it_reaches(run):
     for size in range(len(whole) + 1):
         run.history_path.write_bytes(whole[:size])
         lines = whole[:size].count(b"\n")
-        checkpoint = run.load_checkpoint()
+        checkpoint = run.checkpoints.load(run.read_history())
         assert (checkpoint and checkpoint[0]) == {0: None, 1: None, 2: 2, 3: 3}[lines]
         for epoch in (lines, lines + 1):
             append_line(run.history_path, encode_record({"schema_version": 1, "epoch": epoch}))
@@ -71,7 +71,7 @@ def test_a_history_damaged_within_is_refused(run):
     lines = run.history_path.read_bytes().split(b"\n")
     run.history_path.write_bytes(b"\n".join([lines[0], lines[1][:-3], *lines[2:]]))
     with pytest.raises(RunError, match="Line 2 of .* is damaged"):
-        run.load_checkpoint()
+        run.checkpoints.load(run.read_history())
 
 
 def test_a_finished_run_without_its_whole_history_says_so(tmp_path, fake_run):

@@ -9,12 +9,12 @@ import sys
 import pytest
 
 from tfnorm.errors import RunError
-from tfnorm.training.lock import RunLock
+from tfnorm.training.lock import run_lock
 
 HOLDER = """
 import sys, time
-from tfnorm.training.lock import RunLock
-with RunLock(sys.argv[1]):
+from tfnorm.training.lock import run_lock
+with run_lock(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -32,7 +32,7 @@ def holder(tmp_path):
 
 
 def test_a_second_process_is_refused_by_name_and_pid_until_the_first_is_killed(holder, tmp_path):
-    with pytest.raises(RunError) as refused, RunLock(tmp_path):
+    with pytest.raises(RunError) as refused, run_lock(tmp_path):
         pass
     host = os.uname().nodename
     assert str(refused.value) == (
@@ -41,19 +41,20 @@ def test_a_second_process_is_refused_by_name_and_pid_until_the_first_is_killed(h
     )
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
-    with RunLock(tmp_path):
-        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
+    with run_lock(tmp_path):
+        assert json.loads((tmp_path / ".holder.json").read_text())["pid"] == os.getpid()
 
 
 def test_a_lock_can_be_taken_again_after_an_error(tmp_path):
     for _ in range(2):
-        with pytest.raises(ZeroDivisionError), RunLock(tmp_path / "new"):
+        with pytest.raises(ZeroDivisionError), run_lock(tmp_path / "new"):
             raise ZeroDivisionError
-    with RunLock(tmp_path / "new"), pytest.raises(RunError, match=f"pid {os.getpid()} on"), RunLock(tmp_path / "new"):
+    with run_lock(tmp_path / "new"), pytest.raises(RunError, match=f"pid {os.getpid()} on"), run_lock(tmp_path / "new"):
         pass
 
 
-def test_a_file_that_says_nothing_is_no_obstacle(tmp_path):
+def test_files_that_a_killed_process_left_are_no_obstacle(tmp_path):
     (tmp_path / ".lock").write_text("{")
-    with RunLock(tmp_path):
-        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
+    (tmp_path / ".holder.json").write_text("{")
+    with run_lock(tmp_path):
+        assert json.loads((tmp_path / ".holder.json").read_text())["pid"] == os.getpid()

@@ -2,11 +2,10 @@
 
 import pytest
 
-from tfnorm.errors import RunError, TfnormError
+from tfnorm.errors import RunError, TfnormError, is_memory_error
 from tfnorm.training import trainer
 from tfnorm.training.config import TrainConfig
-from tfnorm.training.memory import is_memory_error, memory_in_words
-from tfnorm.training.trainer import train
+from tfnorm.training.trainer import memory_in_words, train
 
 SAID = [
     MemoryError("std::bad_alloc"),

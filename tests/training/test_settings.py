@@ -90,18 +90,20 @@ def test_the_record_names_the_settings_and_a_run_goes_on_only_under_them(data, t
     (tmp_path / "config.json").write_text(json.dumps(record))
     with pytest.raises(RunError, match="Keras's floatx was float16 and is float32"):
         train(**ASKED, out=tmp_path, data=data)
-    del record["keras_settings"]  # as in the folders of earlier versions
+    del record["keras_settings"]
     (tmp_path / "config.json").write_text(json.dumps(record))
-    assert train(**ASKED, out=tmp_path, data=data).status == "finished"
+    with pytest.raises(RunError, match="older tfnorm: it has no 'keras_settings'"):
+        train(**ASKED, out=tmp_path, data=data)
 
 
 def test_a_checkpoint_in_another_precision_is_refused(data, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(**ASKED, out=tmp_path, data=data, progress=_Stop())
-    done, state = RunFolder(tmp_path).load_checkpoint()
+    checkpoints = RunFolder(tmp_path).checkpoints
+    done, state, _ = checkpoints.load(RunFolder(tmp_path).read_history())
     halved = {key: value.astype("float16") if value.dtype == "float32" else value for key, value in state.items()}
-    RunFolder(tmp_path).forget_after(0)  # of two files for one epoch, either may be taken
-    RunFolder(tmp_path).save_checkpoint(done, halved)
-    RunFolder(tmp_path).save_best(done, {})
+    checkpoints.checkpoints.forget_after(0)  # of two files for one epoch, either may be taken
+    checkpoints.save(done, halved)
+    checkpoints.checkpoints.save_best(done, {})
     with pytest.raises(RunError, match="in another precision"):
         train(**ASKED, out=tmp_path, data=data)

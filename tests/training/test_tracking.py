@@ -11,7 +11,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tfnorm.errors import DataError, TfnormError
 from tfnorm.experiments.rows import run_row
 from tfnorm.history import append_line, encode_record, read_history
-from tfnorm.training.folder import RunFolder, best_epoch
+from tfnorm.training.checkpoint import best_epoch
+from tfnorm.training.folder import RunFolder
 from tfnorm.training.tracking import TRACKERS, TensorBoard, WandB, catch_up, check_trackers
 from tfnorm.training.trainer import train
 from tfnorm.training.watcher import no_better_for
@@ -246,10 +247,11 @@ def test_the_best_epoch_is_kept_and_patience_ends_a_run(tmp_path, monkeypatch):
 def test_best_weights_of_epochs_that_are_trained_again_are_forgotten(tmp_path):
     folder = RunFolder(tmp_path)
     for epochs in (1, 3, 4):
-        folder.save_best(epochs, {"w": np.full(1, epochs)})
-    assert folder.load_best(4)["w"].tolist() == [4] and folder.load_best(1) is None  # one too many to keep
-    folder.forget_after(3)
-    assert folder.load_best(4) is None and folder.load_best(3)["w"].tolist() == [3]
+        folder.checkpoints.save_best(epochs, {"w": np.full(1, epochs)})
+    assert folder.checkpoints.load_best(4)["w"].tolist() == [4]
+    assert folder.checkpoints.load_best(1) is None  # one too many to keep
+    folder.checkpoints.forget_after(3)
+    assert folder.checkpoints.load_best(4) is None and folder.checkpoints.load_best(3)["w"].tolist() == [3]
 
 
 def test_checkpoints_that_the_history_does_not_reach_do_not_push_out_new_ones(tmp_path):
@@ -257,12 +259,12 @@ def test_checkpoints_that_the_history_does_not_reach_do_not_push_out_new_ones(tm
     for epoch in range(2):
         append_line(folder.history_path, encode_record({"schema_version": 1, "epoch": epoch}))
     for epochs in (9, 10):
-        folder.save_checkpoint(epochs, {"w": np.full(1, epochs)})
-    assert folder.load_checkpoint() is None
-    folder.forget_after(0)
+        folder.checkpoints.save(epochs, {"w": np.full(1, epochs)})
+    assert folder.checkpoints.load(folder.read_history()) is None
+    folder.checkpoints.forget_after(0)
     for epochs in (1, 2):
-        folder.save_checkpoint(epochs, {"w": np.full(1, epochs)})
-    assert folder.load_checkpoint()[0] == 2
+        folder.checkpoints.save(epochs, {"w": np.full(1, epochs)})
+    assert folder.checkpoints.load(folder.read_history())[0] == 2
 
 
 def test_a_checkpoint_whose_best_weights_are_damaged_is_passed_over(tmp_path):
@@ -271,14 +273,14 @@ def test_a_checkpoint_whose_best_weights_are_damaged_is_passed_over(tmp_path):
         record = {"schema_version": 1, "epoch": epoch, "val_accuracy": value}
         append_line(folder.history_path, encode_record(record))
         if epoch < 3:
-            folder.save_best(epoch + 1, {"w": np.full(1, epoch)})
-        folder.save_checkpoint(epoch + 1, {"w": np.full(1, epoch)})
-    assert folder.load_checkpoint()[0] == 4
+            folder.checkpoints.save_best(epoch + 1, {"w": np.full(1, epoch)})
+        folder.checkpoints.save(epoch + 1, {"w": np.full(1, epoch)})
+    assert folder.checkpoints.load(folder.read_history())[0] == 4
     (best,) = tmp_path.glob("checkpoint/best-00003-*")
     best.write_bytes(best.read_bytes()[:-1])
-    assert folder.load_checkpoint() is None  # both kept ones had it as their best
-    folder.save_best(3, {"w": np.full(1, 2)})
-    assert folder.load_checkpoint()[0] == 4
+    assert folder.checkpoints.load(folder.read_history()) is None  # both kept ones had it as their best
+    folder.checkpoints.save_best(3, {"w": np.full(1, 2)})
+    assert folder.checkpoints.load(folder.read_history())[0] == 4
 
 
 def _config(settings):

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from tfnorm.analysis.measure import flops, multiply_adds, receptive_field, summary
-from tfnorm.analysis.rows import Layers, Row
 
 if TYPE_CHECKING:
     from tfnorm.analysis.activations import activation_statistics
+    from tfnorm.analysis.measure import flops, multiply_adds, receptive_field, summary
+    from tfnorm.analysis.rows import Row
+    from tfnorm.analysis.table import Layers
 
 __all__ = ["Layers", "Row", "activation_statistics", "flops", "multiply_adds", "receptive_field", "summary"]
 
+_KERAS_FREE = {"Layers": "table", "Row": "rows"}
+
 
 def __getattr__(name: str) -> Any:
-    """Import what needs Keras on first use; the table of an architecture needs none."""
-    if name == "activation_statistics":
-        from tfnorm.analysis.activations import activation_statistics
+    """Import a public name on first use: the table of an architecture needs no Keras."""
+    if name not in __all__:
+        raise AttributeError(f"module 'tfnorm.analysis' has no attribute {name!r}. Public names: {', '.join(__all__)}.")
+    if name not in _KERAS_FREE:
+        import_module("tfnorm._keras")  # start-up; says what is missing before Keras fails for it
+    module = _KERAS_FREE.get(name) or ("activations" if name == "activation_statistics" else "measure")
+    return getattr(import_module(f"tfnorm.analysis.{module}"), name)
 
-        return activation_statistics
-    raise AttributeError(f"module 'tfnorm.analysis' has no attribute {name!r}. Public names: {', '.join(__all__)}.")
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return __all__

@@ -11,19 +11,11 @@ import numpy as np
 from keras import layers, ops
 
 from tfnorm._keras import NN
-from tfnorm.analysis.graph import Call, check_graph, graph_of, in_order, walk
-from tfnorm.arrays import to_array
+from tfnorm.convert.graph import Call, check_graph, graph_of, in_order, walk
+from tfnorm.convert.kinds import norm_kinds
 from tfnorm.errors import DataError, TfnormError, unknown, whole_number
-from tfnorm.layers import FilterResponseNormalization
+from tfnorm.ops.arrays import to_array
 
-NORMS = (
-    layers.BatchNormalization,
-    layers.LayerNormalization,
-    layers.GroupNormalization,
-    layers.RMSNormalization,
-    layers.UnitNormalization,
-    FilterResponseNormalization,
-)
 # A ReLU after one of them zeroes the same channels as one before it.
 PASSING = (layers.Identity, layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D)
 RELU_OPERATIONS = (NN.Relu, NN.Relu6)
@@ -40,17 +32,16 @@ def activation_statistics(
 ) -> list[dict[str, Any]]:
     r"""Return mean, standard deviation and share of dead channels of the input and the output of every norm.
 
-    The images pass through the model as in training, without dropout and augmentation, and leave no trace in it. Mean
+    The images pass through the model as in training, without dropout and augmentation, and change nothing in it. Mean
     and standard deviation are over all images, pixels and channels. A channel is dead if the ReLU beside the norm gives
     0 for it at every pixel of every image:
 
     .. math:: \max_{n, h, w} x_{n h w c} \le 0
 
-    Where the ReLU follows the norm, ``after_dead`` is the share of channels that it kills, and ``before_dead`` the
-    share that it would kill if the norm were left out. Where it comes before the norm, ``before_dead`` is what it
-    killed, and ``after_dead`` is None, as both are where there is none. Dropout between the two does not matter; only
-    functions that are 0 for all negative numbers count as ReLU. Of a layer that is no norm, ``before_dead`` is known
-    only after a ReLU.
+    If the ReLU follows the norm, ``after_dead`` is the share of channels that it kills, and ``before_dead`` the share
+    that it would kill without the norm. If it comes before the norm, ``before_dead`` is what it killed, and
+    ``after_dead`` is None. Without a ReLU both are None. Dropout between the two does not matter. Only functions that
+    are 0 for all negative numbers count as ReLU.
 
     Args:
         model: A functional or sequential model, with nested models and shared layers.
@@ -157,7 +148,7 @@ def norm_calls(model: keras.Model, names: Sequence[str] | None = None) -> dict[s
 
 
 def _is_norm(call: Call) -> bool:
-    return isinstance(call.operation, NORMS)
+    return isinstance(call.operation, (*norm_kinds(), layers.UnitNormalization))
 
 
 def _relu_beside(call: Call, calls: Sequence[Call]) -> str | None:

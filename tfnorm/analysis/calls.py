@@ -1,4 +1,4 @@
-"""How operations read their input where the arguments tell: slices, stacks, splits, einsum, products, attention."""
+"""How operations read their input if the arguments decide it: slices, stacks, splits, einsum, products, attention."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from keras import layers
 
 from tfnorm._keras import CORE, OPS
 from tfnorm.analysis.field import Field
-from tfnorm.analysis.graph import Call
-from tfnorm.analysis.trace import Shape, Trace, along, joined, mixed, renumbered
+from tfnorm.analysis.trace import Shape, Trace, along, joined, mixed, renumbered, unknown, without_batch
+from tfnorm.convert.graph import Call
 
 CallReader = Callable[[Call, Sequence[Shape]], list[Trace]]
 OPEN = "what it reads depends on the image's size; give `input_shape`"
@@ -31,7 +31,7 @@ def is_read(operation: Any) -> bool:
 
 
 def _unknown(trace: Trace, shapes: Sequence[Shape], why: str) -> list[Trace]:
-    return [replace(trace, shape=shape, unknown=why) for shape in shapes]
+    return [unknown(trace, shape, why) for shape in shapes]
 
 
 def taken(field: Field, length: int | None, part: slice) -> Field | None:
@@ -81,14 +81,9 @@ def _sliced(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
     return [replace(trace, shape=shapes[0], fields=tuple(fields), places=tuple(places))]
 
 
-def _axis(axis: int, rank: int) -> int:
-    """Return an axis counted with the batch axis as one of ``rank`` axes without; -1 for the batch."""
-    return axis % (rank + 1) - 1
-
-
 def _stacked(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
     (shape,) = shapes
-    axis = _axis(call.operation.axis, len(shape))
+    axis = without_batch(call.operation.axis, len(shape))
     if axis < 0:
         return _unknown(call.inputs[0], shapes, BATCH)
     moved = [
@@ -101,7 +96,7 @@ def _stacked(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
 def _parted(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
     """Return the traces of the parts of a split, or of the single units that ``unstack`` gives."""
     trace, operation = call.inputs[0], call.operation
-    axis = _axis(operation.axis, len(trace.shape))
+    axis = without_batch(operation.axis, len(trace.shape))
     if axis < 0:
         return _unknown(trace, shapes, BATCH)
     kept = isinstance(operation, OPS.Split)
@@ -127,7 +122,7 @@ def _parted(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
 def _flipped(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
     (trace,), axis, rank = call.inputs, call.operation.axis, len(shapes[0])
     given = range(rank + 1) if axis is None else [axis] if isinstance(axis, int) else axis
-    axes = {_axis(one, rank) for one in given}
+    axes = {without_batch(one, rank) for one in given}
     if -1 in axes:
         return _unknown(trace, shapes, BATCH)
     if any(trace.shape[place] is None for place in trace.places if place in axes):
@@ -142,7 +137,7 @@ def _flipped(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
 def _rolled(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
     (trace,), axis, rank = call.inputs, call.operation.axis, len(shapes[0])
     axes = range(rank + 1) if axis is None else [axis] if isinstance(axis, int) else axis
-    if any(_axis(one, rank) in (-1, *(place for place in trace.places if place is not None)) for one in axes):
+    if any(without_batch(one, rank) in (-1, *(place for place in trace.places if place is not None)) for one in axes):
         return _unknown(trace, shapes, "it moves pixels across the edge of the image to the other side")
     return [replace(trace, shape=shapes[0])]
 
@@ -150,16 +145,14 @@ def _rolled(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
 def _repeated(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
     (trace,), operation = call.inputs, call.operation
     times = operation.repeats
-    axis = -1 if operation.axis is None else _axis(operation.axis, len(trace.shape))
+    axis = -1 if operation.axis is None else without_batch(operation.axis, len(trace.shape))
     if axis < 0 or not isinstance(times, Integral):
         return _unknown(trace, shapes, "which units it repeats is not followed")
-    return [
-        along(
-            trace,
-            shapes[0],
-            lambda place, field: field.resampled(1, times, lambda unit: (unit // times,)) if place == axis else field,
-        )
-    ]
+
+    def change(place: int, field: Field) -> Field:
+        return field.resampled(1, times, lambda unit: (unit // times,)) if place == axis else field
+
+    return [along(trace, shapes[0], change)]
 
 
 def _reordered(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
@@ -181,7 +174,7 @@ def _reordered(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
 def einsum_labels(call: Call) -> tuple[list[list[Any]], list[Any]]:
     """Return the labels of the axes of each operand of an einsum, batch axis included, and of its result.
 
-    Those that "..." stands for are negative numbers, counted from the last.
+    Axes that "..." stands for are negative numbers, counted from the last.
     """
     terms, arrow, result = call.operation.subscripts.replace(" ", "").partition("->")
     operands = terms.split(",")
@@ -218,19 +211,15 @@ def _contracted(trace: Trace, labels: Sequence[Any], result: Sequence[Any], shap
 
 
 def _dotted(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
-    first, second = call.inputs
     axes = call.operation.axes
-    axes = (axes, axes) if isinstance(axes, int) else axes
-    names = [[(number, axis) for axis in range(len(trace.shape))] for number, trace in enumerate((first, second))]
-    left = [
-        name
-        for number, trace in enumerate((first, second))
-        for name in names[number]
-        if name[1] != _axis(axes[number], len(trace.shape))
+    summed = [
+        without_batch(axis, len(trace.shape))
+        for axis, trace in zip((axes, axes) if isinstance(axes, int) else axes, call.inputs, strict=True)
     ]
-    return [
-        joined([_contracted(t, n, left, shapes[0]) for t, n in zip((first, second), names, strict=True)], shapes[0])
-    ]
+    names = [[(number, axis) for axis in range(len(trace.shape))] for number, trace in enumerate(call.inputs)]
+    left = [name for operand in names for name in operand if name[1] != summed[name[0]]]
+    moved = [_contracted(*pair, left, shapes[0]) for pair in zip(call.inputs, names, strict=True)]
+    return [joined(moved, shapes[0])]
 
 
 def _matmul(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
@@ -269,7 +258,7 @@ def _attending(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
         return _unknown(call.inputs[0], shapes, "which of the values a mask lets it read is not followed")
     rank = len(query.shape)
     given = getattr(layer, "_attention_axes", None) or range(1, rank)
-    attended = [_axis(axis, rank) for axis in given]
+    attended = [without_batch(axis, rank) for axis in given]
     sources = [mixed(trace, trace.shape, [*attended, rank - 1]) for trace in others]
     first = joined([mixed(query, query.shape, [rank - 1]), *sources], shapes[0])
     return [first, *(mixed(first, shape, range(len(shapes[0]))) for shape in shapes[1:])]

@@ -10,9 +10,9 @@ from keras import layers
 
 from tfnorm._keras import OPS, BaseConv, BaseConvTranspose, BaseDepthwiseConv, BaseSeparableConv, is_function
 from tfnorm.analysis.calls import ATTENTIONS, attention_inputs, einsum_labels
-from tfnorm.analysis.graph import Call, graph_of, has_known_call, walk
-from tfnorm.analysis.reading import is_known, read_call
-from tfnorm.analysis.trace import Shape, Trace
+from tfnorm.analysis.reading import has_known_call, is_known, read_call
+from tfnorm.analysis.trace import Shape, Trace, without_batch
+from tfnorm.convert.graph import Call, graph_of, walk
 
 Cost = Callable[[Any, Sequence[Shape], Shape], int | None]
 
@@ -33,12 +33,7 @@ def multiply_adds_of(layer: Any, inputs: Sequence[Shape], output: Shape) -> int 
     """Return the multiply-adds of a layer for one image; None if they are not known.
 
     Products of matrices count, as in the literature: convolutions, dense, recurrent and attention layers. Biases,
-    activations, norms, pooling and sums do not.
-
-    Args:
-        layer: A Keras layer or operation.
-        inputs: Shapes of its inputs, without the batch axis.
-        output: Shape of its output, likewise.
+    activations, norms, pooling and sums do not. Shapes are without the batch axis.
     """
     try:
         if graph_of(layer) is not None:
@@ -48,12 +43,8 @@ def multiply_adds_of(layer: Any, inputs: Sequence[Shape], output: Shape) -> int 
                 return cost(layer, inputs, output)
     except OpenShapeError:
         return None
-    return 0 if is_known(layer) or _multiplies_nothing(layer) else None
-
-
-def _multiplies_nothing(operation: Any) -> bool:
-    """Return whether an operation is one of Keras's functions that multiply no matrices."""
-    return is_function(operation) and type(operation).__name__ not in PRODUCTS
+    plain = is_function(layer) and type(layer).__name__ not in PRODUCTS
+    return 0 if is_known(layer) or plain else None
 
 
 # Of matrices, or with kernels, or of functions that Keras does not know.
@@ -79,42 +70,30 @@ def _places(layer: Any, shape: Shape) -> int:
     return _product(shape[1:] if layer.data_format == "channels_first" else shape[:-1])
 
 
-def _convolution(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
-    # The kernel has the channels of one group only, and each of its weights is used once a pixel.
-    return math.prod(layer.kernel.shape) * _places(layer, output)
-
-
-def _separable(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
-    kernels = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
-    return kernels * _places(layer, output)
-
-
-def _transposed(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
-    return math.prod(layer.kernel.shape) * _places(layer, inputs[0])
-
-
-def _dense(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
-    return math.prod(layer.kernel.shape) * _product(inputs[0][:-1])
+def _kernels(layer: Any, *names: str) -> int:
+    return sum(math.prod(getattr(layer, name).shape) for name in names)
 
 
 def _einsum(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
-    # Axes of the input that the kernel does not have: each weight is used once for each of their elements.
+    # Each weight is used once for each element of the axes of the input that the kernel does not have.
     source, kernel = layer.equation.split("->")[0].split(",")
     if "." in source:
-        return math.prod(layer.kernel.shape) * _product(inputs[0][: len(inputs[0]) - len(source.replace("...", ""))])
-    return math.prod(layer.kernel.shape) * _product(
-        [side for label, side in zip(source[1:], inputs[0], strict=True) if label not in kernel]
-    )
+        return _kernels(layer, "kernel") * _product(inputs[0][: len(inputs[0]) - len(source.replace("...", ""))])
+    others = [side for label, side in zip(source[1:], inputs[0], strict=True) if label not in kernel]
+    return _kernels(layer, "kernel") * _product(others)
 
 
 def _attention(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
-    inputs = inputs if len(inputs) > 1 else [inputs[0], inputs[0]]
-    steps, others = _product(inputs[0][:-1]), _product(inputs[1][:-1])
+    query, value = inputs[0], inputs[1 if len(inputs) > 1 else 0]
+    steps, others = _product(query[:-1]), _product(value[:-1])
     places = {"query": steps, "key": others, "value": others, "output": steps}
-    projections = sum(math.prod(getattr(layer, f"_{part}_dense").kernel.shape) * n for part, n in places.items())
-    rank = len(inputs[1]) + 1  # axes count the batch, shapes do not
-    attended = [inputs[1][axis % rank - 1] for axis in layer._attention_axes]
-    return projections + layer.num_heads * steps * _product(attended) * (layer.key_dim + layer.value_dim)
+    if getattr(layer, "use_gate", False):
+        places["gate"] = steps
+    projections = sum(_kernels(getattr(layer, f"_{part}_dense"), "kernel") * n for part, n in places.items())
+    if isinstance(layer, layers.GroupQueryAttention):
+        return projections + 2 * layer.num_query_heads * steps * others * layer.head_dim
+    attended = _product([value[without_batch(axis, len(value))] for axis in layer._attention_axes])
+    return projections + layer.num_heads * steps * attended * (layer.key_dim + layer.value_dim)
 
 
 def _plain_attention(layer: Any, inputs: Sequence[Shape], output: Shape) -> int | None:
@@ -126,32 +105,21 @@ def _plain_attention(layer: Any, inputs: Sequence[Shape], output: Shape) -> int 
     return pairs * (_product(key[-1:]) + _product(value[-1:]))
 
 
-def _grouped_attention(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
-    steps, others = _product(inputs[0][:1]), _product(inputs[1 if len(inputs) > 1 else 0][:1])
-    places = {"query": steps, "key": others, "value": others, "output": steps}
-    if getattr(layer, "use_gate", False):
-        places["gate"] = steps
-    projections = sum(math.prod(getattr(layer, f"_{part}_dense").kernel.shape) * n for part, n in places.items())
-    return projections + 2 * layer.num_query_heads * steps * others * layer.head_dim
-
-
 def _convolutional_recurrent(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
-    kernels = math.prod(layer.cell.kernel.shape) + math.prod(layer.cell.recurrent_kernel.shape)
     state = output[1:] if layer.return_sequences else output
-    return kernels * _product(inputs[0][:1]) * _places(layer.cell, state)
+    return _kernels(layer.cell, "kernel", "recurrent_kernel") * _product(inputs[0][:1]) * _places(layer.cell, state)
 
 
 def _dot(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
     axis = layer.axes if isinstance(layer.axes, int) else layer.axes[0]
-    return _product(output) * _product([inputs[0][axis % (len(inputs[0]) + 1) - 1]])
+    return _product(output) * _product([inputs[0][without_batch(axis, len(inputs[0]))]])
 
 
 def _recurrent(layer: Any, inputs: Sequence[Shape], output: Shape) -> int | None:
     cells = layer.cell.cells if isinstance(layer.cell, layers.StackedRNNCells) else [layer.cell]
     if not all(isinstance(cell, (layers.SimpleRNNCell, layers.GRUCell, layers.LSTMCell)) for cell in cells):
         return None
-    kernels = [weight for cell in cells for weight in (cell.kernel, cell.recurrent_kernel)]
-    return sum(math.prod(kernel.shape) for kernel in kernels) * _product(inputs[0][:1])
+    return sum(_kernels(cell, "kernel", "recurrent_kernel") for cell in cells) * _product(inputs[0][:1])
 
 
 def _bidirectional(layer: Any, inputs: Sequence[Shape], output: Shape) -> int | None:
@@ -196,18 +164,18 @@ def _einsum_of_arguments(call: Call, output: Shape) -> int | None:
     return _product(list(sizes.values())) if set(sizes) - set(result) else 0
 
 
-PRODUCTS_OF_ARGUMENTS = (
-    (OPS.Matmul, _matmul),
-    (OPS.Einsum, _einsum_of_arguments),
-)
+PRODUCTS_OF_ARGUMENTS = ((OPS.Matmul, _matmul), (OPS.Einsum, _einsum_of_arguments))
 COSTS: tuple[tuple[tuple[type, ...], Cost], ...] = (
-    ((BaseConv, BaseDepthwiseConv), _convolution),
-    ((BaseSeparableConv,), _separable),
-    ((BaseConvTranspose,), _transposed),
-    ((layers.Dense,), _dense),
+    # The kernel has the channels of one group only, and each of its weights is used once a pixel.
+    ((BaseConv, BaseDepthwiseConv), lambda layer, inputs, output: _kernels(layer, "kernel") * _places(layer, output)),
+    (
+        (BaseSeparableConv,),
+        lambda layer, inputs, output: _kernels(layer, "depthwise_kernel", "pointwise_kernel") * _places(layer, output),
+    ),
+    ((BaseConvTranspose,), lambda layer, inputs, output: _kernels(layer, "kernel") * _places(layer, inputs[0])),
+    ((layers.Dense,), lambda layer, inputs, output: _kernels(layer, "kernel") * _product(inputs[0][:-1])),
     ((layers.EinsumDense,), _einsum),
-    ((layers.MultiHeadAttention,), _attention),
-    ((layers.GroupQueryAttention,), _grouped_attention),
+    ((layers.MultiHeadAttention, layers.GroupQueryAttention), _attention),
     ((layers.Attention,), _plain_attention),
     ((layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D), _convolutional_recurrent),
     ((layers.Dot,), _dot),

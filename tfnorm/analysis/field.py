@@ -80,39 +80,29 @@ class Field:
     def window(
         self, size: int, stride: int = 1, dilation: int = 1, *, before: int = 0, length: int | None = None
     ) -> Field:
-        """Return the field after a window: unit ``i`` reads ``i * stride - before + dilation * t``, t < ``size``.
+        """Return the field of ``length`` units after a window of ``size`` taps.
 
-        Args:
-            size: Number of taps.
-            stride: Units from one window to the next.
-            dilation: Units from one tap to the next.
-            before: Units of padding before the first.
-            length: Number of units that come out.
+        Unit ``i`` reads the units ``i * stride - before + dilation * t`` with t < ``size``: ``before`` is the padding.
 
         Example:
             >>> field = Field(length=32).window(3, before=1, length=32).window(2, 2, length=16)
             >>> field.size, field.jump, field.start, field.padding
             (4, 2, 1.0, 1)
         """
+
+        def taps(unit: int) -> Iterable[int]:
+            return (unit * stride - before + dilation * tap for tap in range(size))
+
         period = len(self.spans) // math.gcd(len(self.spans), stride)
-        return self._with(
-            period,
-            self.shift * (stride * period // len(self.spans)),
-            length,
-            lambda unit: (unit * stride - before + dilation * tap for tap in range(size)),
-        )
+        return self._with(period, self.shift * (stride * period // len(self.spans)), length, taps)
 
     def transposed(
         self, size: int, stride: int, dilation: int = 1, *, before: int = 0, length: int | None = None
     ) -> Field:
-        """Return the field after a transposed window: unit ``i`` reads each ``j`` with ``j * stride = i + before - t``.
+        """Return the field of ``length`` units after a transposed window of ``size`` taps.
 
-        Args:
-            size: Number of taps.
-            stride: Units that come out for one that goes in.
-            dilation: Units from one tap to the next; ``t`` is a multiple of it, below ``dilation * size``.
-            before: Units cut off at the front.
-            length: Number of units that come out.
+        Unit ``i`` reads each unit ``j`` with ``j * stride = i + before - dilation * t`` and t < ``size``: ``before``
+        units are cut off at the front.
         """
 
         def taps(unit: int) -> Iterable[int]:
@@ -122,12 +112,9 @@ class Field:
         return self._with(len(self.spans) * stride, self.shift, length, taps)
 
     def resampled(self, old: int, new: int, taps: Callable[[int], Iterable[int]]) -> Field:
-        """Return the field after a change from ``old`` to ``new`` units, each of which reads what ``taps`` says.
+        """Return the field after a change from ``old`` to ``new`` units.
 
-        Args:
-            old: Number of units that go in.
-            new: Number of units that come out.
-            taps: Unit to the units that it reads; those of ``i + new`` are ``old`` further than those of ``i``.
+        ``taps`` returns the units that a unit reads; those of ``i + new`` are ``old`` further than those of ``i``.
         """
         common = math.gcd(old, new)
         step_in, step_out = old // common, new // common
@@ -186,13 +173,9 @@ def merged(fields: Sequence[Field]) -> Field:
 
 
 def same_padding(length: int | None, size: int, stride: int, dilation: int = 1) -> tuple[int, bool]:
-    """Return the padding before the first unit that padding "same" adds, and whether it is known.
+    """Return the padding that padding "same" adds before ``length`` units, and whether it is known.
 
-    Args:
-        length: Number of units that go in; None if unknown, which matters with a stride.
-        size: Number of taps.
-        stride: Units from one window to the next.
-        dilation: Units from one tap to the next.
+    With a stride it depends on the length, which is None if it is not known.
     """
     extent = dilation * (size - 1) + 1
     lengths = range(extent + stride, extent + 2 * stride) if length is None else (length,)

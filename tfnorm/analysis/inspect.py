@@ -5,26 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfnorm.analysis.measure import summary
 from tfnorm.analysis.plans import plan_layers
-from tfnorm.analysis.rows import Layers
+from tfnorm.analysis.table import Layers
 from tfnorm.errors import ArchitectureError, whole_number
-from tfnorm.model_file import check_imports, open_model, own_objects
-from tfnorm.models.plan import plan
+from tfnorm.models.planner import plan
+from tfnorm.models.saved import check_imports, open_model, own_objects
 from tfnorm.spec import parse
 
 
 def inspect_architecture(
     arch: str, norm: str = "bn", *, input_shape: str | None = None, num_classes: int = 10, batch_size: int = 1
 ) -> Layers:
-    """Return the layers of an architecture, without importing Keras.
+    """Return the layers of an architecture with a norm, without importing Keras.
 
-    Args:
-        arch: Its name.
-        norm: A norm spec.
-        input_shape: Such as "28x28x1"; default the architecture's.
-        num_classes: Number of logits.
-        batch_size: Images a step, for the memory of activations.
+    ``input_shape`` is text such as "28x28x1"; by default it is the architecture's.
 
     Example:
         >>> inspect_architecture("mnist_7k", "ln").parameters
@@ -52,9 +46,11 @@ def inspect_file(
         input_shape: Such as "224x224x3", "128x16" for sequences or "16x64x64x1" for volumes, for a model that leaves it
             open.
         batch_size: Images a step, for the memory of activations.
-        imports: Modules and Python files with layers of one's own in the file.
+        imports: Modules and Python files with layers of your own in the file.
         allow_lambda: Whether to run the code of Lambda layers in the file.
     """
+    from tfnorm.analysis.measure import summary  # start-up
+
     if not Path(path).is_file():
         raise ArchitectureError(f"There is no file {path!r}. Give a .keras file, or an architecture's name.")
     check_imports(imports)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
-from tfnorm.analysis.rows import Layers
-from tfnorm.errors import TfnormError, whole_number
+import keras
 
-if TYPE_CHECKING:
-    import keras
+from tfnorm.analysis.costs import multiply_adds_of_call
+from tfnorm.analysis.reading import VIEWS, read_call
+from tfnorm.analysis.rows import Row, activation_bytes
+from tfnorm.analysis.table import Layers
+from tfnorm.analysis.trace import Shape, Trace, image
+from tfnorm.analysis.windows import SLIDING
+from tfnorm.convert.graph import Call, check_graph, walk
+from tfnorm.errors import TfnormError, unknown, whole_number
 
 
 def summary(
@@ -28,22 +34,19 @@ def summary(
 
     .. math:: r \leftarrow r + d (k - 1) j, \quad j \leftarrow j s
 
-    from r = j = 1 for the pixels, with j the jump from one unit's field to the next, which is negative in a mirror
-    image. It is followed exactly through any graph: branches that meet again count from the first to the last pixel
-    that one of them reads (as a rule the largest path), transposed convolutions and upsampling divide the jump, and
-    where fields then differ from place to place the largest counts. Padding counts as pixels, so that a field may be
-    larger than the image. Global pooling reads all units, as does everything after it. Convolutions are followed
-    whatever their weights are.
+    from r = j = 1 for the pixels. The jump j, from one unit's field to the next, is negative in a mirror image. The
+    field is followed exactly through any graph. Where branches meet, it reaches from the first to the last pixel that
+    one of them reads. Transposed convolutions and upsampling divide the jump; where fields then differ from place to
+    place, the largest counts. Padding counts as pixels, so a field may be larger than the image. Units after global
+    pooling read everything, and units of attention all that they attend to.
 
-    As in the literature the statistics of norms do not count, though with layer, group, instance and filter response
-    normalization over the image each unit depends on all of it; such rows are marked. Batch norm is taken as at
-    inference, where its statistics are constants. Attention lets each unit read all units that it attends to. Layers
-    that are not known are listed in ``notes``, and after them the field is unknown; all others are counted still.
+    As in the literature, the statistics of norms do not count. With layer, group, instance and filter response
+    normalization each unit depends on the whole image; such rows are marked. Layers that are not known are listed in
+    ``notes``, and after them the field is unknown.
 
     Multiply-adds are those of products of matrices (convolutions, dense, recurrent and attention layers) for one image,
-    as papers count them, often under the name of FLOPs. Activation memory adds up the outputs of all layers, in their
-    precision, as training keeps them for the gradients if it joins no layers; outputs that only have another shape
-    (flatten, reshape) and the images themselves do not count.
+    which papers often call FLOPs. Activation memory adds up the outputs of all layers in their precision, as training
+    keeps them for the gradients. Outputs that only have another shape and the images themselves do not count.
 
     Args:
         model: A functional or sequential model, with nested models, shared layers and any number of inputs.
@@ -73,10 +76,25 @@ def summary(
     classes = tuple(pointwise)
     if not all(isinstance(kind, type) for kind in classes):
         raise TfnormError(f"`pointwise` must hold classes of layers, such as [MyLayer]. Received: {classes!r}.")
-    from tfnorm.analysis.model import model_rows
+    check_graph(model)
+    chosen = _image_input(model, input_name)
+    rows = []
+    values = []
+    for tensor in model.inputs:
+        shape = tuple(tensor.shape[1:])
+        if tensor is chosen:
+            shape = _closed(shape, input_shape)
+        axes = _image_axes(model, len(shape)) if tensor is chosen else range(0)
+        values.append(image(shape, axes, str(tensor.dtype)))
+        rows.append(Row(_name(tensor), "InputLayer", values[-1]))
 
-    rows = model_rows(model, input_shape=input_shape, input_name=input_name, pointwise=classes)
-    return Layers(model.name, rows, batch_size)
+    def visit(call: Call) -> list[Trace]:
+        outputs = read_call(call, classes)
+        rows.append(_row(call, outputs, classes))
+        return outputs
+
+    walk(model, values, visit)
+    return Layers(model.name, tuple(rows), batch_size)
 
 
 def receptive_field(
@@ -90,14 +108,8 @@ def receptive_field(
 
     Size and jump are in pixels; ``start`` is the centre of the first unit's field (pixel 0 has its centre at 0.5) and
     ``padding`` how far that field begins beyond the image's edge (0 or less if it does not). Padding "same" with a
-    stride depends on the image's size: start and padding are None, shown as "?", where that is open. See `summary`
-    for the definition and the arguments.
-
-    Returns:
-        The rows, a sequence.
-
-    Raises:
-        TfnormError: See `summary`.
+    stride depends on the image's size: start and padding are None, shown as "?", where that is open. The definition,
+    the arguments and the errors are those of `summary`.
 
     Example:
         >>> import keras
@@ -115,13 +127,8 @@ def multiply_adds(
 ) -> int:
     """Return the multiply-adds of a model for one image: one multiplication and one addition each.
 
-    What counts is said at `summary`. If a layer's multiply-adds are not known, a warning names it, and the result is
-    the sum of all others.
-
-    Args:
-        model: See `summary`.
-        input_shape: See `summary`.
-        pointwise: See `summary`.
+    What counts, and the arguments, are explained at `summary`. If a layer's multiply-adds are not known, a warning
+    names it, and the result is the sum of all others.
 
     Raises:
         TfnormError: If the model leaves the shape of its images open and ``input_shape`` is not given; see also
@@ -147,18 +154,81 @@ def multiply_adds(
 def flops(model: keras.Model, *, input_shape: Sequence[int] | None = None, pointwise: Sequence[type] = ()) -> int:
     """Return the floating point operations of a model for one image: two for each of its `multiply_adds`.
 
-    Papers often give multiply-adds under the name of FLOPs; profilers count as here.
-
-    Args:
-        model: See `summary`.
-        input_shape: See `summary`.
-        pointwise: See `summary`.
-
-    Raises:
-        TfnormError: See `multiply_adds`.
+    Papers often give multiply-adds under the name of FLOPs; profilers count as here. See `multiply_adds`.
 
     Example:
         >>> flops(tfnorm.build("mnist_7k"))
         2164096
     """
     return 2 * multiply_adds(model, input_shape=input_shape, pointwise=pointwise)
+
+
+def _row(call: Call, outputs: list[Trace], pointwise: tuple[type, ...]) -> Row:
+    layer, trace = call.operation, outputs[0]
+    kind = type(layer).__name__
+    notes = []
+    if trace.unknown and not any(one.unknown for one in call.inputs):
+        notes.append(f"From {call.name!r} ({kind}) on, the receptive field is not known: {trace.unknown}.")
+    multiply_adds = multiply_adds_of_call(call, trace.shape)
+    if multiply_adds is None and isinstance(layer, pointwise):
+        multiply_adds = 0
+    if multiply_adds is None and any(None in one.shape for one in (*call.inputs, trace)):
+        notes.append("Multiply-adds and activations of layers with an open shape are not counted: give `input_shape`.")
+    elif multiply_adds is None:
+        notes.append(f"The multiply-adds of {call.name!r} ({kind}) are not counted: its class is not known here.")
+    trainable, others = (
+        (_count(layer.trainable_weights), _count(layer.non_trainable_weights))
+        if call.first and isinstance(layer, keras.Layer)
+        else (0, 0)
+    )
+    sizes = [activation_bytes(one.shape, one.dtype) for one in outputs]
+    kept = None if None in sizes else sum(size or 0 for size in sizes)
+    if isinstance(layer, (*VIEWS, keras.layers.Identity)):
+        kept = 0
+    return Row(call.name, kind, trace, trainable, others, multiply_adds, kept, tuple(notes))
+
+
+def _count(weights: list[Any]) -> int:
+    return sum(math.prod(weight.shape) for weight in weights)
+
+
+def _image_input(model: keras.Model, name: str | None) -> Any:
+    """Return the input called ``name``; by default the first of rank 3 or more, as images have, or the first."""
+    if name is None:
+        return next((tensor for tensor in model.inputs if len(tensor.shape) > 3), model.inputs[0])
+    names = [_name(tensor) for tensor in model.inputs]
+    if name not in names:
+        raise TfnormError(unknown("input", name, names))
+    return model.inputs[names.index(name)]
+
+
+def _name(tensor: Any) -> str:
+    """Return the name of the input layer that gives a tensor."""
+    return tensor._keras_history.operation.name
+
+
+def _closed(shape: Shape, given: Sequence[int] | None) -> Shape:
+    """Return the shape with its open sides as given."""
+    if given is None:
+        return shape
+    given = tuple(given)
+    fits = len(given) == len(shape) and all(
+        isinstance(new, int) and new > 0 and old in (None, new) for old, new in zip(shape, given, strict=False)
+    )
+    if not fits:
+        raise TfnormError(
+            f"`input_shape` must give every side of the model's input {shape}, without the batch axis, and change only "
+            f"those that are None. Received: {given}."
+        )
+    return given
+
+
+def _image_axes(model: keras.Model, rank: int) -> range:
+    """Return the axes of an input that are not channels, as the model's first layer with a window sees it."""
+    windows = [layer for layer in model._flatten_layers() if isinstance(layer, SLIDING)]
+    if not windows:
+        return range(max(rank - 1, 0))
+    first = windows[0]
+    if rank == len(first.strides):
+        return range(rank)  # images without a channel axis, which the model adds
+    return range(1, rank) if first.data_format == "channels_first" else range(rank - 1)

@@ -1,4 +1,4 @@
-"""What the numbers that a model returns are: logits, or probabilities already."""
+"""Whether a model returns logits or probabilities."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import keras
 from keras import activations, layers
 
 from tfnorm._keras import CORE, NN, OPS
-from tfnorm.analysis.graph import Call, graph_of, has_known_call, walk
+from tfnorm.analysis.reading import has_known_call
+from tfnorm.convert.graph import Call, graph_of, walk
 
 
 @dataclass(frozen=True)

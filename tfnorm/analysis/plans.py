@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from tfnorm.analysis.rows import Layers, Row, activation_bytes
+from tfnorm.analysis.rows import Row, activation_bytes
+from tfnorm.analysis.table import Layers
 from tfnorm.analysis.trace import Trace, Window, along, image, joined, mixed, reshaped
-from tfnorm.models.planner import LayerPlan, NetworkPlan
+from tfnorm.models.planner import LayerPlan, NetworkPlan, Shape
 from tfnorm.spec import NormSpec
 
 # They only give what is there another shape.
 VIEWS = ("input", "flatten")
-WHOLE_IMAGE_NORMS = ("ln", "gn", "in", "frn")
 
 
 def plan_layers(network: NetworkPlan, batch_size: int = 1) -> Layers:
@@ -23,7 +23,7 @@ def plan_layers(network: NetworkPlan, batch_size: int = 1) -> Layers:
         batch_size: Images a step, for the memory of activations.
 
     Example:
-        >>> from tfnorm.models.plan import plan
+        >>> from tfnorm.models.planner import plan
         >>> plan_layers(plan("mnist_7k", tfnorm.NormSpec("bn")))["conv2"].receptive_field
         (5, 5)
     """
@@ -38,12 +38,17 @@ def plan_layers(network: NetworkPlan, batch_size: int = 1) -> Layers:
                 layer.kind,
                 trace,
                 parameters=sum(math.prod(shape) for shape in layer.weights.values()),
-                other_parameters=2 * layer.shape[-1] if layer.kind == "norm" and network.spec.kind == "bn" else 0,
+                other_parameters=sum(math.prod(shape) for shape in _moving(layer, network.spec)),
                 multiply_adds=_multiply_adds(layer),
                 activation_bytes=0 if layer.kind in VIEWS else activation_bytes(layer.shape, trace.dtype),
             )
         )
     return Layers(f"{network.arch.name}, {network.spec}", tuple(rows), batch_size)
+
+
+def _moving(layer: LayerPlan, spec: NormSpec) -> Collection[Shape]:
+    """Return the shapes of the weights of a layer that are not trained."""
+    return spec.moving_shapes(layer.shape).values() if layer.kind == "norm" else ()
 
 
 def _trace(layer: LayerPlan, inputs: Sequence[Trace], spec: NormSpec) -> Trace:
@@ -59,7 +64,7 @@ def _trace(layer: LayerPlan, inputs: Sequence[Trace], spec: NormSpec) -> Trace:
         return mixed(trace, layer.shape, (0, 1), kept=True)
     if layer.kind == "flatten":
         return reshaped(trace, layer.shape)
-    context = trace.context or (layer.kind == "norm" and spec.kind in WHOLE_IMAGE_NORMS and not spec.per_pixel)
+    context = trace.context or (layer.kind == "norm" and spec.info.whole_image)
     return Trace(layer.shape, trace.fields, trace.places, context=context)
 
 

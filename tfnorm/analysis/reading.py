@@ -11,20 +11,17 @@ from keras import layers
 
 from tfnorm._keras import CORE, IMAGE, MATH, NN, OPS, CustomScaleLayer, LayerScale, Merge, StochasticDepth
 from tfnorm.analysis.calls import is_read, read_arguments
-from tfnorm.analysis.graph import Call, graph_of, has_known_call, walk
-from tfnorm.analysis.trace import Shape, Trace, along, joined, mixed, renumbered, reshaped
+from tfnorm.analysis.trace import Shape, Trace, along, joined, mixed, renumbered, reshaped, unknown, without_batch
 from tfnorm.analysis.windows import WINDOW_READERS, Reader, reduced
-from tfnorm.layers import TLU, FilterResponseNormalization
+from tfnorm.convert.graph import Call, graph_of, walk
+from tfnorm.layers import TLU
+from tfnorm.layers.create import norm_info
 
 
 def read(layer: Any, inputs: Sequence[Trace], shape: Shape, pointwise: tuple[type, ...] = ()) -> Trace:
-    """Return the trace of a layer's output.
+    """Return the trace of a layer's output, of ``shape``, which is without the batch axis.
 
-    Args:
-        layer: A Keras layer or operation.
-        inputs: The traces of its inputs; those of no tensor with the image's axes have no fields.
-        shape: Its output's, without the batch axis.
-        pointwise: Further classes whose units each read one unit of their input.
+    Each unit of the classes ``pointwise`` reads one unit of its input, as those of a ReLU do.
     """
     if isinstance(layer, pointwise):
         return _pointwise(layer, inputs, shape)
@@ -32,7 +29,7 @@ def read(layer: Any, inputs: Sequence[Trace], shape: Shape, pointwise: tuple[typ
         return replace(inputs[0], shape=shape)
     why = next((trace.unknown for trace in inputs if trace.unknown), None)
     if why:
-        return replace(inputs[0], shape=shape, unknown=why)
+        return unknown(inputs[0], shape, why)
     if graph_of(layer) is not None:  # a model inside another layer, such as TimeDistributed
         return walk(layer, inputs, lambda call: read_call(call, pointwise))[0]
     return (reader_of(layer) or _unknown)(layer, inputs, shape)
@@ -41,7 +38,16 @@ def read(layer: Any, inputs: Sequence[Trace], shape: Shape, pointwise: tuple[typ
 def reader_of(layer: Any) -> Reader | None:
     """Return the function that reads a layer's input; None if how it does is not known."""
     found = next((reader for kinds, reader in READERS if isinstance(layer, kinds)), _unknown)
+    if found is _unknown and (norm := norm_info(layer)) is not None:
+        return _normalized_over_image if norm.whole_image else _pointwise
     return None if found is _unknown or not has_known_call(layer) else found
+
+
+def has_known_call(layer: Any) -> bool:
+    """Return whether a layer computes what Keras or tfnorm wrote, and no subclass has changed that."""
+    kinds = type(layer).__mro__
+    definers = [next(kind for kind in kinds if name in vars(kind)) for name in ("call", "__call__")]
+    return all(kind.__module__.split(".")[0] in ("keras", "tfnorm") for kind in definers)
 
 
 def is_known(layer: Any) -> bool:
@@ -86,7 +92,7 @@ def _unknown(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
         "how it reads its input is not known. If each unit of its output reads one unit of its input, name its class "
         "in `pointwise`"
     )
-    return replace(inputs[0], shape=shape, unknown=why)
+    return unknown(inputs[0], shape, why)
 
 
 def _pointwise(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
@@ -96,7 +102,7 @@ def _pointwise(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
 def _concatenated(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
     (axis,) = _axes(layer.axis, shape)
     if any(axis in trace.places for trace in inputs):
-        return replace(inputs[0], shape=shape, unknown="it joins images side by side")
+        return unknown(inputs[0], shape, "it joins images side by side")
     return joined(inputs, shape)
 
 
@@ -135,24 +141,19 @@ def _softmax(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
 
 def _axes(axis: int | Sequence[int], shape: Shape) -> set[int]:
     """Return axes counted with the batch axis as axes of ``shape``, which has none."""
-    rank = len(shape) + 1
-    return {one % rank - 1 for one in ([axis] if isinstance(axis, int) else axis)}
+    return {without_batch(one, len(shape)) for one in ([axis] if isinstance(axis, int) else axis)}
 
 
 def _normalized(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
     """Return the trace after a norm whose statistics are over the axes ``layer.axis`` of each sample."""
     axes = _axes(layer.axis, shape)
-    over = any(place in axes for place in inputs[0].places if place is not None and shape[place] != 1)
+    over = any(place in axes and shape[place] != 1 for place in inputs[0].places if place is not None)
     return replace(inputs[0], shape=shape, context=inputs[0].context or over)
 
 
 def _normalized_over_image(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
     over = any(place is not None and shape[place] != 1 for place in inputs[0].places)
     return replace(inputs[0], shape=shape, context=inputs[0].context or over)
-
-
-def _wrapped(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
-    return read(layer.layer, inputs, shape)
 
 
 def _time_distributed(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
@@ -182,7 +183,7 @@ def _transpose(operation: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
 
 def _padded(operation: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
     if operation.mode == "wrap":
-        return replace(inputs[0], shape=shape, unknown="it pads with pixels of the other side of the image")
+        return unknown(inputs[0], shape, "it pads with pixels of the other side of the image")
     widths = operation.pad_width
     one = len(widths) == 1  # for all axes
     return along(inputs[0], shape, lambda place, field: field.window(1, before=widths[0 if one else place + 1][0]))
@@ -212,7 +213,6 @@ ELEMENTWISE = (
     *_operations(IMAGE, "HSVToRGB RGBToGrayscale RGBToHSV"),
 )
 NORMS_OF_AXES = (layers.LayerNormalization, layers.RMSNormalization, layers.UnitNormalization)
-NORMS_OF_IMAGES = (layers.GroupNormalization, FilterResponseNormalization)
 POINTWISE = (
     layers.Activation, layers.ELU, layers.LeakyReLU, layers.PReLU, layers.ReLU, layers.Identity, layers.Masking,
     layers.ActivityRegularization, layers.Dropout, layers.AlphaDropout, layers.GaussianDropout, layers.GaussianNoise,
@@ -234,7 +234,7 @@ READERS: tuple[tuple[tuple[type, ...], Reader], ...] = (
     ((layers.Concatenate, OPS.Concatenate), _concatenated),
     ((layers.Softmax, NN.Softmax, NN.LogSoftmax), _softmax),
     (NORMS_OF_AXES, _normalized),
-    (NORMS_OF_IMAGES, _normalized_over_image),
+    ((layers.GroupNormalization,), _normalized_over_image),
     ((Merge, *AUGMENTATION, *POINTWISE, *ELEMENTWISE), _pointwise),
     ((layers.Embedding, layers.RepeatVector), lambda _, inputs, shape: replace(inputs[0], shape=shape)),
     ((layers.Dense,), _dense),
@@ -245,6 +245,6 @@ READERS: tuple[tuple[tuple[type, ...], Reader], ...] = (
     ((OPS.Pad,), _padded),
     (_operations(OPS, "Amax Amin Argmax Argmin Average Max Mean Min Prod Std Sum Var"), _reduction),
     ((layers.RNN, layers.Bidirectional), _recurrent),
-    ((layers.SpectralNormalization,), _wrapped),
+    ((layers.SpectralNormalization,), lambda layer, inputs, shape: read(layer.layer, inputs, shape)),
     ((layers.TimeDistributed,), _time_distributed),
 )

@@ -55,6 +55,16 @@ class Window:
         return new if known else replace(new, placed=False)
 
 
+def without_batch(axis: int, rank: int) -> int:
+    """Return an axis counted with the batch axis as one of ``rank`` axes without it; -1 for the batch."""
+    return axis % (rank + 1) - 1
+
+
+def unknown(trace: Trace, shape: Shape, why: str) -> Trace:
+    """Return a trace of ``shape`` whose receptive field is not known."""
+    return replace(trace, shape=shape, unknown=why)
+
+
 def image(shape: Shape, axes: Iterable[int], dtype: str = "float32") -> Trace:
     """Return the trace of an image whose ``axes`` are followed."""
     places = tuple(axes)
@@ -71,13 +81,9 @@ def along(trace: Trace, shape: Shape, change: Callable[[int, Field], Field]) -> 
 
 
 def mixed(trace: Trace, shape: Shape, axes: Iterable[int], *, kept: bool = False) -> Trace:
-    """Return a trace of ``shape`` in which every unit reads all units along ``axes``.
+    """Return a trace of ``shape`` in which every unit reads all units along ``axes`` of ``trace``.
 
-    Args:
-        trace: What goes in.
-        shape: What comes out.
-        axes: Axes of what goes in.
-        kept: Whether the axes stay, with one unit.
+    If they are ``kept``, the axes stay, with one unit.
     """
     chosen = set(axes)
     pairs = [
@@ -102,17 +108,17 @@ def reshaped(trace: Trace, shape: Shape) -> Trace:
 
     lost = [p for p in trace.places if p is not None and new_place(p) is None]
     if any(old[place] != 1 for place in lost) and len(shape) > 1:
-        return replace(trace, shape=shape, unknown="it rearranges the axes of the image")
+        return unknown(trace, shape, "it rearranges the axes of the image")
     return renumbered(mixed(trace, old, lost), shape, new_place)
 
 
 def joined(traces: Sequence[Trace], shape: Shape) -> Trace:
     """Return the trace of units that read the units at the same place of several traces, which may be broadcast."""
     context = any(trace.context for trace in traces)
-    unknown = next((trace.unknown for trace in traces if trace.unknown), None)
+    why = next((trace.unknown for trace in traces if trace.unknown), None)
     with_axes = [trace for trace in traces if trace.fields]
-    if unknown or not with_axes:
-        return replace(traces[0], shape=shape, unknown=unknown, context=context)
+    if why or not with_axes:
+        return replace(traces[0], shape=shape, unknown=why, context=context)
     fields, places = [], []
     for axis in range(len(with_axes[0].fields)):
         parts = [trace.fields[axis] for trace in with_axes]
@@ -121,9 +127,9 @@ def joined(traces: Sequence[Trace], shape: Shape) -> Trace:
         found = [None if place is None else place - rank for place, rank in pairs]
         along_axis = {p for p, part in zip(found, parts, strict=True) if p is not None and part.length != 1}
         if len(along_axis) > 1:
-            return replace(traces[0], shape=shape, unknown="its inputs have the axes of the image in other places")
+            return unknown(traces[0], shape, "its inputs have the axes of the image in other places")
         if len({part.jump > 0 for part in parts if part.length != 1 and part.size}) > 1:
-            return replace(traces[0], shape=shape, unknown="it joins an image with its mirror image")
+            return unknown(traces[0], shape, "it joins an image with its mirror image")
         place = next(iter(along_axis or {p for p in found if p is not None}), None)
         places.append(None if place is None else place + len(shape))
         fields.append(merged(parts))

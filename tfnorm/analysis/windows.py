@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -21,7 +20,7 @@ from tfnorm._keras import (
     BaseSeparableConv,
 )
 from tfnorm.analysis.field import Field, same_padding
-from tfnorm.analysis.trace import Shape, Trace, Window, along, mixed, renumbered
+from tfnorm.analysis.trace import Shape, Trace, Window, along, mixed, renumbered, unknown
 
 SLIDING = (BaseConv, BaseDepthwiseConv, BaseSeparableConv, BaseConvTranspose, BasePooling)
 Reader = Callable[[Any, Sequence[Trace], Shape], Trace]
@@ -67,9 +66,7 @@ def _transposed(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
 
     def change(place: int, field: Field) -> Field:
         index = _dimension(layer, place, trace.shape)
-        size, stride, dilation = (
-            settings[index] for settings in (layer.kernel_size, layer.strides, layer.dilation_rate)
-        )
+        size, stride, dilation = (each[index] for each in (layer.kernel_size, layer.strides, layer.dilation_rate))
         before = 0
         if layer.padding == "same":
             # It is the gradient of a convolution with padding "same" over the output, of any number of units.
@@ -94,10 +91,6 @@ def reduced(trace: Trace, shape: Shape, axes: Sequence[int], kept: bool) -> Trac
     return gathered if kept else renumbered(gathered, shape, lambda place: place - sum(axis < place for axis in axes))
 
 
-def _adaptive_pool(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
-    return _resampled(layer, inputs, shape, _area)
-
-
 def _area(unit: int, old: int, new: int) -> range:
     return range(unit * old // new, -(-(unit + 1) * old // new))
 
@@ -108,7 +101,7 @@ def _resampled(layer: Any, inputs: Sequence[Trace], shape: Shape, taps: Callable
     new = {place: shape[place] for place in trace.places if place is not None}
     moved = [place for place in new if _dimension(layer, place, trace.shape) is not None]
     if any(trace.shape[place] is None or new[place] is None for place in moved):
-        return replace(trace, shape=shape, unknown="what it reads depends on the image's size; give `input_shape`")
+        return unknown(trace, shape, "what it reads depends on the image's size; give `input_shape`")
 
     def change(place: int, field: Field) -> Field:
         old = trace.shape[place]
@@ -143,17 +136,16 @@ def _interpolated(interpolation: str, antialias: bool = False) -> Callable[[int,
     return taps
 
 
+NOT_KNOWN = "what its interpolation {!r} reads is not known"
+
+
 def _resizing(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
     if layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio:
-        return replace(inputs[0], shape=shape, unknown="it keeps the aspect ratio, which is not followed")
+        return unknown(inputs[0], shape, "it keeps the aspect ratio, which is not followed")
     taps = _interpolated(layer.interpolation, layer.antialias)
     if taps is None:
-        return _not_followed(layer, inputs, shape)
+        return unknown(inputs[0], shape, NOT_KNOWN.format(layer.interpolation))
     return _resampled(layer, inputs, shape, taps)
-
-
-def _not_followed(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
-    return replace(inputs[0], shape=shape, unknown=f"what its interpolation {layer.interpolation!r} reads is not known")
 
 
 def _up_sampling(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
@@ -161,7 +153,7 @@ def _up_sampling(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
     factors = (layer.size,) if isinstance(layer.size, int) else layer.size
     taps = _interpolated(getattr(layer, "interpolation", "nearest"))
     if taps is None:
-        return _not_followed(layer, inputs, shape)
+        return unknown(trace, shape, NOT_KNOWN.format(layer.interpolation))
 
     def change(place: int, field: Field) -> Field:
         index = _dimension(layer, place, trace.shape)
@@ -192,7 +184,7 @@ def _center_crop(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
     (trace,) = inputs
     pairs = [(trace.shape[place], shape[place]) for place in trace.places if place is not None]
     if any(old is None or old < new for old, new in pairs):
-        return replace(trace, shape=shape, unknown="it resizes images that are smaller, which is not followed")
+        return unknown(trace, shape, "it resizes images that are smaller, which is not followed")
     return along(trace, shape, lambda place, field: field.window(1, before=-((trace.shape[place] - shape[place]) // 2)))
 
 
@@ -201,7 +193,7 @@ WINDOW_READERS: tuple[tuple[tuple[type, ...], Reader], ...] = (
     ((BasePooling,), _windowed("pool_size")),
     ((BaseConvTranspose,), _transposed),
     ((BaseGlobalPooling,), _global_pool),
-    (ADAPTIVE_POOLING, _adaptive_pool),
+    (ADAPTIVE_POOLING, lambda layer, inputs, shape: _resampled(layer, inputs, shape, _area)),
     ((layers.Resizing, IMAGE.Resize), _resizing),
     ((layers.CenterCrop,), _center_crop),
     ((layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D), _up_sampling),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tfnorm import _check  # noqa: F401 - says what is missing before Keras fails for it
+from tfnorm import _keras  # noqa: F401 - says what is missing before Keras fails for it
 from tfnorm.callbacks.activation_statistics import ActivationStatistics
 from tfnorm.callbacks.batch_norm_recalibration import BatchNormRecalibration
 from tfnorm.callbacks.history_recorder import HistoryRecorder

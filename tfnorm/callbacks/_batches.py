@@ -1,4 +1,4 @@
-"""What a callback is given to look at: arrays, or batches in any form that ``model.fit`` takes."""
+"""Images that a callback looks at: arrays, or batches in any form that ``model.fit`` takes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfnorm.arrays import to_array
 from tfnorm.errors import DataError, whole_number
-from tfnorm.mistakes import check_labels
+from tfnorm.ops.arrays import to_array
 
-# Small batches are joined up to this size, since each call of ``predict`` takes a while to begin.
-CHUNK_BYTES = 32 * 2**20
-# Of an iterator, which may have no end.
+# An iterator may have no end. This much of it is kept in memory at most.
 MOST_BYTES = 2 * 2**30
 FORMS = (
     "Give an array, or batches that can be read again: a tf.data.Dataset, a keras.utils.PyDataset, a PyTorch "
@@ -29,7 +26,7 @@ class Source:
 
     Args:
         x: Batches. An iterator, such as a generator, is read at once, and its batches are kept.
-        batches: At most how many are read; None for all.
+        batches: At most how many are read, or None for all.
     """
 
     def __init__(self, x: Any, batches: int | None = None) -> None:
@@ -133,124 +130,6 @@ def joined_inputs(x: Any) -> Any:
             f"All images must have the same shape. Received: {', '.join(shapes)}. Give batches with .batch(64), and "
             "images of one size."
         ) from None
-
-
-class LabelledImages:
-    """Images and their classes: arrays, or batches in any form that ``model.fit`` takes.
-
-    Args:
-        x: An array of images; ``(x, y)`` or ``(x, y, weights)`` of arrays; or batches (see `Source`) of images, or of
-            ``(images, classes)`` or ``(images, classes, weights)``.
-        y: The classes, unless they are in ``x``.
-        batches: At most how many batches are read; None for all.
-
-    Attributes:
-        images: The array, or None.
-        labels: Classes, int64, of all images, as far as they are known before all batches are read; or None.
-        first: A few of the images, for checks.
-        first_labels: Their classes.
-    """
-
-    def __init__(self, x: Any, y: Any = None, batches: int | None = None) -> None:
-        if isinstance(x, tuple) and len(x) in (2, 3) and y is None and hasattr(x[0], "shape"):
-            x, y = x[:2]
-        self.images = self.labels = self._source = None
-        if is_array(x) or (y is not None and isinstance(x, list | tuple)):
-            self._take_array(x, y, batches)
-            return
-        self._source = Source(x, batches)
-        first = next(iter(self._parts()), None)
-        if first is None:
-            raise DataError(f"`x` must hold at least one batch. Received: an empty {type(x).__name__}. {FORMS}")
-        self.first, labels = first
-        if y is None:
-            if labels is None:
-                raise DataError("The batches hold no classes. Give them as `y`, or batches of (images, classes).")
-            self.first_labels = check_labels(labels, len(self.first))
-            return
-        if labels is not None:
-            raise DataError("The batches of `x` hold classes themselves. Leave out `y`.")
-        again, _ = next(iter(self._parts()))
-        if self.first.shape != again.shape or not np.array_equal(self.first, again):
-            raise DataError(
-                "The images of `x` come in another order each time, so that `y` does not fit them. Give batches of "
-                "(images, classes), or leave out the shuffling."
-            )
-        y = to_array(y)
-        count = len(y) if y.ndim else 0
-        if isinstance(x, Iterator):  # all its images are at hand
-            sizes = [len(images) for images, _ in self._parts()]
-            if len(sizes) == count < sum(sizes):
-                raise DataError(
-                    f"The iterator must give batches of images. Received: {count} arrays of shape {self.first.shape}, "
-                    "as many as there are classes. Give one array, such as np.stack(list(images))."
-                )
-            count = sum(sizes)
-        self.labels = check_labels(y, count)
-        self.first_labels = self.labels[: len(self.first)]
-
-    def _take_array(self, x: Any, y: Any, batches: int | None) -> None:
-        if y is None:
-            raise DataError("There are no classes of the images. Give them as `y`.")
-        if batches is not None:
-            raise DataError("`batches` belongs to batches, and `x` is an array. Leave it out.")
-        try:
-            self.images = to_array(x)
-        except ValueError:
-            raise DataError(
-                "`x` must be one array of images of the same shape. Received: a list of images of different shapes."
-            ) from None
-        if not self.images.ndim:
-            raise DataError(f"`x` must hold images. Received: {type(x).__name__}. {FORMS}")
-        self.labels = self.first_labels = check_labels(to_array(y), len(self.images))
-        self.first = self.images
-
-    def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield images and their classes, some hundred at a time."""
-        if self.images is not None:
-            yield self.images, self.labels
-            return
-        held: list[tuple[np.ndarray, np.ndarray]] = []
-        count = size = 0
-        for images, labels in self._parts():
-            if self.labels is not None:
-                labels = self.labels[count : count + len(images)]
-            labels = check_labels(labels, len(images))
-            count += len(images)
-            if held and (images.shape[1:] != held[0][0].shape[1:] or size >= CHUNK_BYTES):
-                yield _concatenated(held)
-                held, size = [], 0
-            held.append((images, labels))
-            size += images.nbytes
-        if held:
-            yield _concatenated(held)
-        if self.labels is not None:
-            check_labels(self.labels, count)
-
-    def _parts(self) -> Iterator[tuple[np.ndarray, Any]]:
-        """Yield images and classes of each batch."""
-        for inputs, labels in self._source:
-            if isinstance(inputs, Mapping):
-                raise DataError(
-                    "A batch must be images, or (images, classes). Received: a dictionary of "
-                    f"{', '.join(map(repr, inputs))}. Make pairs of it, such as with "
-                    "data.map(lambda batch: (batch['image'], batch['label'])). "
-                    "The callback is for models with one input and one output."
-                )
-            images = to_array(inputs)
-            labels = None if labels is None else to_array(labels)
-            if images.ndim < 2 or (labels is not None and not labels.ndim) or images.dtype == object:
-                raise DataError(
-                    "A batch must be an array of images, or a pair of images and classes. Received: "
-                    f"{type(inputs).__name__} of shape {images.shape}. Make batches, such as with .batch(64)."
-                )
-            if len(images):
-                yield images, labels
-
-
-def _concatenated(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    images, labels = zip(*parts, strict=True)
-    return np.concatenate(images), np.concatenate(labels)
 
 
 def check_batch(model: keras.Model, batch: Any) -> None:

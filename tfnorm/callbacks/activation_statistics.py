@@ -1,4 +1,4 @@
-"""What goes into the norms of a model and what comes out, over training."""
+"""Statistics of the inputs and outputs of norms over a training."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class ActivationStatistics(Callback):
         x: Images as the model takes them, such as a few hundred of the test set: an array, one for each input of the
             model in a list or a dictionary, or batches with or without classes, such as a `tf.data.Dataset`, which are
             read once, now, and kept as arrays.
-        every: Look after every so many epochs, in 1..; default 1.
+        every: Look after every so many epochs, at least 1. Defaults to 1.
         layers: Names of layers, norms or not; by default all norms.
-        batch_size: Images at a time, at least 1; default 64.
+        batch_size: Images at a time, at least 1. Defaults to 64.
         batch_statistics: Whether batch norms take the statistics of the batch, as in training; False for their moving
             statistics, as at inference.
 
@@ -97,7 +97,7 @@ class ActivationStatistics(Callback):
 
     def to_frame(self) -> pd.DataFrame:
         """Return the records as a table, one row a look and layer."""
-        import pandas as pd
+        import pandas as pd  # start-up
 
         frame = pd.DataFrame(self.records)
         numbers = [column for column in frame.columns if column.startswith(("before_", "after_"))]

@@ -1,4 +1,4 @@
-"""What the callbacks have in common."""
+"""The base class of the callbacks."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ import keras
 import numpy as np
 
 from tfnorm._keras import renorms
-from tfnorm.arrays import to_array
 from tfnorm.callbacks._batches import (
     check_batch,
     check_iterable,
@@ -22,6 +21,7 @@ from tfnorm.callbacks._batches import (
 from tfnorm.callbacks.base import Callback
 from tfnorm.errors import DataError, TfnormError, whole_number
 from tfnorm.layers import BatchNormalization
+from tfnorm.ops.arrays import to_array
 
 
 class BatchNormRecalibration(Callback):
@@ -44,18 +44,18 @@ class BatchNormRecalibration(Callback):
         x: Training images as the model takes them, shape (images, height, width, channels), or a dictionary of arrays
             for a model of several inputs; or an iterable of batches, each of these or a tuple that starts with one,
             which is read once at each recalibration.
-        batches: At most how many batches, at least 1; default 200.
-        batch_size: Images a batch if ``x`` is no batches, at least 2; default 64.
-        every: Recalibrate before the validation of every so many epochs too, in 1..; None at the end only. Training
-            goes on from these statistics.
-        seed: Of the choice of images if ``x`` is no batches; default 0.
+        batches: The largest number of batches, at least 1. Defaults to 200.
+        batch_size: The number of images in a batch if ``x`` is an array, at least 2. Defaults to 64.
+        every: Recalibrate before the validation of every so many epochs too, at least 1. Training goes on from these
+            statistics. Defaults to None: at the end only.
+        seed: The seed of the choice of images if ``x`` is an array. Defaults to 0.
 
     Attributes:
-        shift: Layer to the largest change of a channel's mean in the last recalibration, in standard deviations of
-            that channel; empty before the first.
+        shift: The largest change of a channel's mean in the last recalibration, in standard deviations of that
+            channel, by layer. Empty before the first recalibration.
 
     Raises:
-        TfnormError: When training begins, if the model has no batch norm that trains; at a recalibration, if there is
+        TfnormError: When training begins, if the model has no batch norm that trains. At a recalibration, if there is
             no batch.
 
     References:
@@ -75,7 +75,7 @@ class BatchNormRecalibration(Callback):
         numbers = {"batches": (batches, 1), "batch_size": (batch_size, 2), "every": (1 if every is None else every, 1)}
         for name, (value, least) in numbers.items():
             whole_number(name, value, least, error=DataError)
-        # What has a shape is one array, in whichever library; other than that and a dictionary, x is batches.
+        # x is batches unless it is a dictionary or has a shape, as the arrays of every library do.
         self._whole = isinstance(x, Mapping) or is_array(x)
         if not self._whole:
             check_iterable(x)
@@ -131,7 +131,7 @@ class BatchNormRecalibration(Callback):
         """Yield the inputs of the first few batches of ``x``."""
         for batch in itertools.islice(self.x, self.batches):
             inputs, _ = split(batch, self.x)
-            # Of PyTorch; the model may compute in another library.
+            # Tensors of PyTorch become arrays, since the model may compute in another library.
             yield keras.tree.map_structure(lambda part: to_array(part) if hasattr(part, "detach") else part, inputs)
 
     def _batches(self) -> Iterator[Any]:
@@ -160,7 +160,7 @@ def recalibrate_batch_norms(model: keras.Model, batches: Iterable[Any]) -> dict[
         batches: Inputs of it.
 
     Returns:
-        Layer to the largest change of a channel's mean, in standard deviations of that channel.
+        The largest change of a channel's mean, in standard deviations of that channel, by layer.
     """
     norms = batch_norms(model)
     before = [(_values(norm.moving_mean), _values(norm.moving_variance)) for norm in norms]
@@ -197,7 +197,7 @@ def recalibrate_batch_norms(model: keras.Model, batches: Iterable[Any]) -> dict[
 
 @contextmanager
 def _own_statistics(norms: Iterable[Any], sums: dict[int, list[Any]]) -> Iterator[None]:
-    """Have each norm use its batch's statistics, and add up numbers a channel, sums and sums of squares."""
+    """Have each norm use its batch's statistics. Add up the count, the sum and the sum of squares of each channel."""
     norms = list(norms)
     momenta = [norm.momentum for norm in norms]
 
@@ -237,7 +237,7 @@ def _unbiased(norm: Any) -> bool:
 
 
 def _count(norm: Any, inputs: Any, mask: Any) -> np.ndarray:
-    """Return how many numbers of a channel the statistics of a call are of, one for each channel under a mask."""
+    """Return how many numbers of each channel the statistics of a call are taken over."""
     # Keras's own layer has all that this method of ours reads.
     return np.asarray(keras.ops.convert_to_numpy(BatchNormalization.count(norm, inputs, mask)), "float64")
 

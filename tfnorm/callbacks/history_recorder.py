@@ -31,18 +31,18 @@ class HistoryRecorder(Callback):
     If a metric ``data_loss`` is compiled, the penalty is the difference between the two. Without the metric the penalty
     is computed: for validation from the weights that are validated, exactly; for training as the mean over batches,
     weighted by their number of images, of the penalty of the weights that the batch met. That is what ``loss``
-    contains, if ``steps_per_execution`` is 1; if it is k, only the first of every k batches is seen, and of a model
-    that its first batch builds not that one. What layers add by ``add_loss`` or an activity regularizer stays in
-    ``data_loss``, unless the metric is compiled.
+    contains if ``steps_per_execution`` is 1. If it is k, only the first of every k batches is seen. If the first
+    batch builds the model, that batch is not seen. Losses that layers add by ``add_loss`` or an activity regularizer
+    stay in ``data_loss``, unless the metric is compiled.
 
     A record has the keys ``schema_version`` (1), ``epoch`` (from 0), ``loss``, ``data_loss``, ``penalty``, every other
     metric, ``val_loss``, ``val_data_loss``, ``val_penalty``, every other validation metric, ``lr`` (learning rate of
     the epoch's last step), ``seconds`` (wall clock of training and validation), ``train_seconds`` (without validation)
-    and ``images_per_second`` (training images by ``train_seconds``; None if their number is unknown).
+    and ``images_per_second`` (training images by ``train_seconds``, or None if their number is unknown).
 
     Args:
         path: The file to append to, or None. Missing folders are made. Every line is on the disk before the next epoch.
-        initial_epoch: The epoch, from 0, at which training resumes: lines of that and later epochs are dropped from an
+        initial_epoch: The epoch, from 0, at which training resumes. Lines of that and later epochs are dropped from an
             existing file, and the earlier ones become the first of ``records``.
         images_per_epoch: Number of training images an epoch. By default Keras's own loss tracker is asked.
         append: Whether a file that has lines may be appended to as it is.
@@ -85,7 +85,7 @@ class HistoryRecorder(Callback):
 
     def to_frame(self) -> pd.DataFrame:
         """Return the records as a table, one row an epoch, with the index ``epoch`` (from 0)."""
-        import pandas as pd
+        import pandas as pd  # start-up
 
         columns = list(dict.fromkeys(key for record in self.records for key in record))
         return pd.DataFrame(self.records, columns=columns or ["epoch"]).set_index("epoch")
@@ -101,13 +101,13 @@ class HistoryRecorder(Callback):
         self._has_data_loss = False  # known after the first epoch; until then penalties are sampled in vain
 
     def _regularizers(self) -> Callable[[], Any] | None:
-        """Return what computes the penalty; None without regularizers, or before the model has its weights."""
+        """Return a function that computes the penalty, or None if there are no regularizers or no weights yet."""
         if not self._looked:
             self._looked, self._penalty = self.model.built, _penalty_function(self.model)
         return self._penalty
 
     def _open(self, path: Path) -> None:
-        """Read the records to keep; drop the others from the file, whole or not at all."""
+        """Read the records to keep. Drop the others from the file, whole or not at all."""
         if not path.exists():
             return
         earlier = read_history(path)
@@ -188,7 +188,7 @@ class HistoryRecorder(Callback):
             append_line(self.path, encode_record(record))
 
     def _count_images(self) -> tuple[float | None, list[float] | None]:
-        """Return the images of the epoch, and those of each batch; None if another callback evaluated between two."""
+        """Return the images of the epoch, and of each batch, or None if another callback evaluated in between."""
         if None in self._counts or not self._counts:
             return self.images_per_epoch, None
         counts = [float(seen) for seen in self._counts]
@@ -198,7 +198,7 @@ class HistoryRecorder(Callback):
         return self.images_per_epoch or counts[-1], weights
 
     def _mean_penalty(self, weights: Sequence[float] | None) -> float:
-        """Return the mean over batches of the penalty; a first batch that built the model counts as the second does."""
+        """Return the mean of the penalty over batches. A first batch that built the model counts as the second does."""
         penalty = self._regularizers()
         if penalty is None:
             return 0.0
@@ -222,7 +222,7 @@ class HistoryRecorder(Callback):
         return {f"{prefix}loss": loss, f"{prefix}data_loss": data_loss, f"{prefix}penalty": penalty, **chosen}
 
     def _last_rate(self) -> float | None:
-        """Return the learning rate of the last step; a schedule counts steps, and is one ahead by now."""
+        """Return the learning rate of the last step. A schedule counts steps and is one ahead by now."""
         schedule = _schedule(self.model)
         if schedule:
             optimizer = self.model.optimizer
@@ -232,19 +232,19 @@ class HistoryRecorder(Callback):
 
 
 def _copy(variable: Any) -> Any:
-    """Return a scalar variable's value now; converting it shares memory that the next training step overwrites."""
+    """Return a copy of a scalar variable. A conversion would share memory that the next step overwrites."""
     return keras.ops.add(variable, 0.0)
 
 
 def _schedule(model: keras.Model) -> keras.optimizers.schedules.LearningRateSchedule | None:
-    """Return the optimizer's learning rate schedule; None if the rate is a plain number."""
+    """Return the optimizer's learning rate schedule, or None if the rate is a plain number."""
     optimizer = getattr(model, "optimizer", None)
     rate = getattr(getattr(optimizer, "inner_optimizer", optimizer), "_learning_rate", None)
     return rate if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else None
 
 
 def _penalty_function(model: keras.Model) -> Callable[[], Any] | None:
-    """Return a function that sums the penalties of the trainable weights; None if none has a regularizer."""
+    """Return a function that sums the penalties of the trainable weights, or None if none has a regularizer."""
     weights = [weight for weight in model.trainable_variables if weight.regularizer is not None]
     if not weights:
         return None

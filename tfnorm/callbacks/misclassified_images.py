@@ -11,7 +11,8 @@ import keras
 import numpy as np
 
 from tfnorm.analysis.outputs import Outputs, outputs_of
-from tfnorm.callbacks._batches import LabelledImages, check_batch
+from tfnorm.callbacks._batches import check_batch
+from tfnorm.callbacks._labelled_images import LabelledImages
 from tfnorm.callbacks.base import Callback
 from tfnorm.errors import DataError, unknown, whole_number
 from tfnorm.files import check_picture_path
@@ -51,24 +52,24 @@ class MisclassifiedImages(Callback):
             a list, a generator or another iterable gives them.
         y: Their classes, integers of shape (images,) or one-hot rows. Leave it out if ``x`` holds them.
         n: How many misclassified images to list, at most; at least 1.
-        select: ``"confident"`` for the most confident mistakes, ``"first"`` for the first by index.
-        class_names: The name of every class; by default its number.
+        select: ``"confident"`` for the most confident mistakes, or ``"first"`` for the first by index.
+        class_names: The name of every class. Defaults to their numbers.
         path: Where to draw them (.png, .svg or .pdf), or None.
         batch_size: Images a prediction step.
-        every: Look after every so many epochs too, in 1..; None looks at the end only.
+        every: Look after every so many epochs too, at least 1. Defaults to None: at the end only.
         from_logits: Whether the model returns logits. If ``False``, it returns probabilities. By default this is read
             from the last activation of the model. Where that does not tell, as in a model whose class has a ``call`` of
             its own, the compiled loss and the numbers do.
         title: Title of the picture.
-        batches: At most how many batches are read, which batches without an end need; None for all.
+        batches: The largest number of batches that is read. Batches without an end need it. Defaults to all.
 
     Attributes:
-        total: How many images are misclassified; None before the first look.
-        result: The `Misclassified` images; None before the first look. ``confidence`` is the model's probability: of
-            logits their softmax, or the sigmoid if the model has one output or a compiled binary cross-entropy.
+        total: How many images are misclassified, or None before the first look.
+        result: The `Misclassified` images, or None before the first look. ``confidence`` is the model's probability:
+            the softmax of logits, or their sigmoid if the model has one output or a compiled binary cross-entropy.
 
     Raises:
-        DataError: If the images and classes do not fit together; when training begins, if they do not fit the model.
+        DataError: If the images and classes do not fit together. When training begins, if they do not fit the model.
     """
 
     def __init__(
@@ -148,7 +149,7 @@ class MisclassifiedImages(Callback):
         self._look()
 
     def _look(self) -> None:
-        """Predict, and set ``total`` and ``result``; draw if there is a path."""
+        """Predict, set ``total`` and ``result``, and draw if there is a path."""
         known = outputs_of(self.model)
         link, found = self._pass(known, None)
         decided = self._link(known, found[0])
@@ -166,7 +167,7 @@ class MisclassifiedImages(Callback):
     def _pass(
         self, known: Outputs, link: str | None
     ) -> tuple[str, tuple[np.ndarray, np.ndarray, dict[int, np.ndarray]]]:
-        """Return what makes probabilities of the outputs; the outputs, the classes and the images that are listed."""
+        """Return the link (see `_link`), then the outputs, the classes and the images that are listed."""
         scores, labels = [], []
         kept: dict[int, np.ndarray] = {}
         for images, classes in self.data.chunks():
@@ -183,7 +184,7 @@ class MisclassifiedImages(Callback):
         return str(link), (np.concatenate(scores), np.concatenate(labels), kept)
 
     def _link(self, known: Outputs, scores: np.ndarray) -> str:
-        """Return what makes probabilities of outputs: "softmax", "sigmoid", or "none" if they are such already."""
+        """Return the function that turns outputs into probabilities: "softmax", "sigmoid" or "none"."""
         by_numbers = are_logits(scores)
         if self.from_logits is not None:
             logits = self.from_logits or bool(by_numbers)

@@ -1,4 +1,4 @@
-"""The application, which the commands are added to, and what becomes of an error."""
+"""The application that the commands are added to, and the exit code of each error."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 def main() -> None:
-    """Run the command line: exit code 2 and one sentence on bad input, 1 on a failing disk."""
+    """Run the command line. Bad input prints one sentence and exits with 2, a failing disk with 1."""
     with any_surroundings():
         _run()
 

@@ -1,4 +1,4 @@
-"""What the command line needs of the place it runs in, whatever that place is like."""
+"""Terminals, pipes and encodings that the command line writes to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PLAIN = {"±": "+/-", "−": "-", "–": "-", "—": "-", "×": "x", "·": "-",
 
 @contextmanager
 def any_surroundings() -> Iterator[None]:
-    """Let no encoding, closed stream or setting for notebooks end a command that may have trained for hours."""
+    """Keep encodings, closed streams and settings of notebooks from ending a command after hours of training."""
     _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
@@ -38,7 +38,7 @@ def any_surroundings() -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """Write an error to the screen, if there still is one."""
+    """Write an error to the standard error, if it is still open."""
     try:
         print(text, file=sys.stderr, flush=True)
     except (OSError, ValueError):
@@ -46,7 +46,7 @@ def say(text: str) -> None:
 
 
 def _flush(stream: TextIO) -> None:
-    """Write what waits to be written, or drop it if nobody reads any more, so that Python does not complain."""
+    """Flush a stream. If nobody reads it any more, drop its content, so that Python does not complain."""
     try:
         stream.flush()
     except OSError:
@@ -60,7 +60,7 @@ def _flush(stream: TextIO) -> None:
 def _open_standard_streams() -> None:
     """Open the null device in place of each standard stream that was closed.
 
-    The next file to be opened would take its number, and be written to by whoever writes to the screen.
+    Otherwise the next file that is opened takes its number, and receives what is meant for the screen.
     """
     for number, mode, name in ((0, "r", "stdin"), (1, "w", "stdout"), (2, "w", "stderr")):
         try:
@@ -75,7 +75,7 @@ def _open_standard_streams() -> None:
 
 
 def _plain(error: UnicodeError) -> tuple[bytes, int]:
-    """Return what stands for characters that an encoding does not have; names of files keep their own bytes."""
+    """Return replacements for characters that an encoding does not have. Names of files keep their own bytes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = "".join(_PLAIN.get(each, each) for each in error.object[error.start : error.end])
@@ -93,7 +93,7 @@ def _byte(character: str) -> bytes:
 
 
 def _sentences(otherwise: Callable[..., None]) -> Callable[..., None]:
-    """Return what shows a warning of tfnorm as a sentence, and another library's ``otherwise``."""
+    """Return a function that shows a warning of tfnorm as a sentence, and calls ``otherwise`` for all others."""
 
     def show(message: Warning | str, category: type[Warning], filename: str, *place: Any, **more: Any) -> None:
         if issubclass(category, UserWarning) and Path(filename).is_relative_to(PACKAGE):

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from tfnorm.datasets import DATASETS
+import numpy as np
+
+from tfnorm import convert
+from tfnorm.convert.runtimes.formats import ENDINGS_TEXT, check_export, export_format
+from tfnorm.datasets import DATASETS, load
+from tfnorm.datasets.folder import load_pictures
 from tfnorm.errors import DataError, TfnormError
-from tfnorm.export_formats import ENDINGS_TEXT, check_export, export_format
 from tfnorm.files import whole_file
-from tfnorm.model_file import check_imports, keras_version, open_model, own_objects
+from tfnorm.models.saved import check_imports, keras_version, open_model, own_objects
 from tfnorm.spec import NormSpec, parse_norm
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
-
-    from tfnorm.convert import Exported, Report
 
 # Pictures that an export is fitted to and checked with.
 _MOST_PICTURES = 200
@@ -64,22 +65,18 @@ class FileConversion:
     check: bool = True
     data_dir: Path | None = None
 
-    def run(self) -> tuple[Report, Exported | None]:
+    def run(self) -> tuple[convert.Report, convert.Exported | None]:
         """Read, convert and write; return what was done to the norms, and what an export wrote."""
         with own_objects(self.imports):
             return self._run()
 
     def _opened(self) -> keras.Model:
-        from tfnorm.convert import load_tfa_model
-
         # Keras 3 would open some layers of Keras 2 as ones that compute something else.
         if keras_version(self.source).startswith("2"):
-            return load_tfa_model(self.source, safe_mode=not self.allow_lambda)
+            return convert.load_tfa_model(self.source, safe_mode=not self.allow_lambda)
         return open_model(self.source, imports=self.imports, allow_lambda=self.allow_lambda)
 
-    def _run(self) -> tuple[Report, Exported | None]:
-        from tfnorm import convert
-
+    def _run(self) -> tuple[convert.Report, convert.Exported | None]:
         report = convert.Report(())
         if self.kind == "export":
             model = self._opened()
@@ -255,11 +252,6 @@ def read_inputs(name: str, model: keras.Model, data_dir: Path | None = None) -> 
         model: It tells the size of the images.
         data_dir: A folder in which the data set is looked for first.
     """
-    import numpy as np
-
-    from tfnorm.datasets import load
-    from tfnorm.datasets.folder import load_pictures
-
     if name.endswith(".npy"):
         return read_batch(Path(name))
     if name.endswith(".npz"):
@@ -285,8 +277,6 @@ def read_inputs(name: str, model: keras.Model, data_dir: Path | None = None) -> 
 
 def read_batch(path: Path) -> np.ndarray:
     """Return the array in a .npy file."""
-    import numpy as np
-
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:

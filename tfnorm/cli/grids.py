@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -22,8 +22,13 @@ from tfnorm.cli.options import (
     trackers_of,
 )
 from tfnorm.cli.printing import kept_on_ctrl_c, print_page, print_plan, print_reproduction, print_sweep, print_table
-from tfnorm.errors import whole_number
-from tfnorm.files import PAGE, check_format
+from tfnorm.cli.sweep_progress import SweepDisplay
+from tfnorm.experiments.collect import report as write_report
+from tfnorm.experiments.engines.local import default_jobs
+from tfnorm.experiments.published.comparisons import plan_reproduction
+from tfnorm.experiments.sweep.plan import plan_sweep
+from tfnorm.files import PAGE
+from tfnorm.training.config import description_of
 
 
 @app.command()
@@ -42,8 +47,8 @@ def sweep(
 ) -> None:
     """Train every combination of a grid, several at the same time, and write one table.
 
-    What is finished is not trained again, what was broken off goes on, and a run that fails stops no other. The number
-    of jobs has no influence on any result.
+    Finished runs are not trained again, and runs that were broken off go on. If a run fails, the others are trained all
+    the same. The number of jobs has no influence on any result.
 
     **Examples**
 
@@ -55,37 +60,18 @@ def sweep(
 
     `tfnorm sweep grid.toml --engine ray --address 10.0.0.1:6379`
     """
-    from tfnorm.experiments.engines.choose import check_engine
-    from tfnorm.experiments.engines.local import default_jobs
-    from tfnorm.experiments.plan import unfinished
-    from tfnorm.experiments.sweep.folder import check_threads
-    from tfnorm.experiments.sweep.grid import load_grid
-    from tfnorm.experiments.sweep.result import default_folder, find_grid
-
-    check_format(format)
-    whole_number("threads", threads)
-    check_engine(engine, address=address, gpus=gpus)
-    trackers = trackers_of(tensorboard, wandb)
-    if jobs is not None:
-        whole_number("jobs", jobs)
-    file = find_grid(grid)
-    folder = out or default_folder(file)
-    planned = load_grid(file)
-    check_threads(folder, threads)
-    unfinished(planned, folder, threads)
+    plan = plan_sweep(
+        grid, out=out, jobs=jobs, threads=threads, engine=engine, address=address, gpus=gpus,
+        trackers=trackers_of(tensorboard, wandb), format=format,
+    )  # fmt: skip
+    folder = plan.folder
     if dry_run:
-        print_plan(planned, folder, jobs or default_jobs(threads, planned), threads)
+        print_plan(plan.runs, folder, jobs or default_jobs(threads, plan.runs), threads)
         return
-    from tfnorm.cli.sweep_progress import SweepDisplay
-    from tfnorm.experiments.sweep.result import sweep as run
-    from tfnorm.training.runs import evaluated_on
+    from tfnorm.experiments.sweep.run import run_sweep  # start-up
 
-    images = evaluated_on(planned[0].config.holdout)
-    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder, images) as progress:
-        result = run(
-            file, out=folder, jobs=jobs, threads=threads, engine=engine, address=address, gpus=gpus,
-            trackers=trackers, progress=progress, format=format,
-        )  # fmt: skip
+    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder, plan.images) as progress:
+        result = run_sweep(plan, progress)
     print_sweep(result)
     print_page(result.path / PAGE)
     if result.failures:
@@ -110,10 +96,10 @@ def report(
         bool, typer.Option("--anyway", help="Compare runs that differ in more than norm and seed.")
     ] = False,
 ) -> None:
-    """Write the report of runs that are on disk already, from several folders too, without training anything.
+    """Write the report of runs that are on disk, without training anything.
 
-    It is one file, report.html, that opens without a network. Runs on different data, of different networks or of
-    different recipes are refused, and the difference is said.
+    The runs may lie in several folders. The report is one file, report.html, that opens without a network. Runs that
+    differ in data, network or recipe are refused, with a sentence about the difference.
 
     **Examples**
 
@@ -123,10 +109,9 @@ def report(
 
     `tfnorm report runs/batch-size`
     """
-    from tfnorm.experiments.collect import report as write
-    from tfnorm.experiments.sweep.result import Sweep
+    result, page = write_report(runs, out=out, anyway=anyway)
+    from tfnorm.experiments.sweep.sweep import Sweep  # start-up
 
-    result, page = write(runs, out=out, anyway=anyway)
     print_sweep(result, page.parent) if isinstance(result, Sweep) else print_table(result)
     print_page(page)
     if not page.exists():  # the reason has been said
@@ -135,16 +120,16 @@ def report(
 
 @app.command()
 def reproduce(
-    name: Annotated[str, typer.Argument(help="A published comparison, A to E; A+ to E+ under a better recipe.")],
+    name: Annotated[str, typer.Argument(help="A published comparison, A to E, or A+ to E+ with a better recipe.")],
     seeds: Annotated[int | None, typer.Option(help="Runs of each row. [default: what the comparison needs]")] = None,
-    precision: Annotated[str | None, typer.Option(help="Of activations: float32 or bfloat16.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs, for a try. [default: those that were published]")] = None,
+    precision: Annotated[str | None, typer.Option(help=description_of("precision"))] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs, for a quick try. [default: as published]")] = None,
     data_dir: DataDir = None,
     out: Annotated[Path | None, typer.Option(help="Folder for all files. [default: runs/reproduce-NAME]")] = None,
     jobs: Jobs = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Train a published comparison again with its own recipe: its numbers beside ours, and what became of its claims.
+    """Train a published comparison again with its own recipe, and compare its numbers and claims with ours.
 
     **Examples**
 
@@ -154,25 +139,15 @@ def reproduce(
 
     `tfnorm reproduce E --data-dir ~/data --dry-run`
     """
-    from tfnorm.experiments.engines.local import default_jobs
-    from tfnorm.experiments.plan import unfinished
-    from tfnorm.experiments.published.presets import load_preset
-    from tfnorm.experiments.published.reproduction import default_folder
-    from tfnorm.experiments.published.reproduction import reproduce as run
-
-    settings: dict[str, Any] = {"seeds": seeds, "precision": precision, "epochs": epochs, "data_dir": data_dir}
-    preset = load_preset(name)
-    planned = [run for row in preset.plan(**settings).values() for run in row]
-    if jobs is not None:
-        whole_number("jobs", jobs)
-    folder = out or default_folder(preset, precision=precision, epochs=epochs)
-    unfinished(planned, folder, 1)
+    plan = plan_reproduction(
+        name, seeds=seeds, precision=precision, epochs=epochs, data_dir=data_dir, out=out, jobs=jobs
+    )
     if dry_run:
-        print_plan(planned, folder, jobs or default_jobs(1, planned), 1)
+        print_plan(plan.runs, plan.folder, jobs or default_jobs(1, plan.runs), 1)
         return
-    from tfnorm.cli.sweep_progress import SweepDisplay
+    from tfnorm.experiments.published.reproduction import run_reproduction  # start-up
 
-    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder) as progress:
-        result = run(name, out=folder, jobs=jobs, progress=progress, **settings)
+    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), plan.folder) as progress:
+        result = run_reproduction(name, plan, progress)
     print_reproduction(result)
     print_page(result.path / PAGE)

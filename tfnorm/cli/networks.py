@@ -8,12 +8,20 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from tfnorm.analysis.inspect import inspect_architecture, inspect_file
 from tfnorm.cli._app import app
+from tfnorm.cli.file_conversion import file_conversion
 from tfnorm.cli.options import AllowLambda, DataDir, Imports
 from tfnorm.cli.printing import print_conversion, print_layers, wide_console
+from tfnorm.datasets import AUGMENTATIONS, DATASETS
 from tfnorm.errors import TfnormError
-from tfnorm.model_file import check_imports
+from tfnorm.models.architectures import ARCHITECTURES
+from tfnorm.models.planner import plan
+from tfnorm.models.saved import check_imports
+from tfnorm.norms import NORMS
 from tfnorm.ops import start_quietly
+from tfnorm.spec import NormSpec
+from tfnorm.training.recipe.recipes import RECIPES
 
 
 @app.command()
@@ -44,7 +52,7 @@ def convert(
     allow_lambda: AllowLambda = False,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
     batch_size: Annotated[
-        str, typer.Option(metavar="N|open", help="Of an export: inputs at a time, or open for any number.")
+        str, typer.Option(metavar="N|open", help="Inputs at a time in an export, or open for any number.")
     ] = "open",
     quantize: Annotated[
         str | None, typer.Option(help="Make a .tflite file smaller: int8, float16 or dynamic (weights in 8 bits).")
@@ -52,8 +60,7 @@ def convert(
     representative: Annotated[
         str | None,
         typer.Option(
-            help="Inputs that int8 is fitted to, and an export checked with: .npy or .npz, a folder of pictures, or a "
-            "data set."
+            help="Inputs to fit int8 and to check an export: .npy or .npz, a folder of pictures, or a data set."
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -79,8 +86,6 @@ def convert(
 
     `tfnorm convert model.keras served/`
     """
-    from tfnorm.cli.file_conversion import file_conversion
-
     conversion = file_conversion(
         source, target, to=to, insert=insert, fold=fold, from_tfa=from_tfa, where=where or (), calibrate=calibrate,
         model=model, stock=keras, force=force, imports=imports or (), allow_lambda=allow_lambda,
@@ -103,7 +108,7 @@ def inspect(
         ),
     ] = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes, for an architecture. [default: 10]")] = None,
-    batch_size: Annotated[int, typer.Option(help="Images a step, for the memory of activations.")] = 1,
+    batch_size: Annotated[int, typer.Option(help="Images per step, for the memory of activations.")] = 1,
     imports: Imports = None,
     allow_lambda: AllowLambda = False,
 ) -> None:
@@ -115,8 +120,6 @@ def inspect(
 
     `tfnorm inspect runs/mnist_7k-digits/ln/seed-0/model.keras --batch-size 64`
     """
-    from tfnorm.analysis.inspect import inspect_architecture, inspect_file
-
     given: dict[str, Any] = {
         key: value for key, value in {"norm": norm, "num_classes": classes}.items() if value is not None
     }
@@ -146,16 +149,10 @@ def list_() -> None:
 
     `tfnorm list`
     """
-    from tfnorm.datasets import AUGMENTATIONS, DATASETS
-    from tfnorm.models.architectures import ARCHITECTURES
-    from tfnorm.models.plan import plan
-    from tfnorm.spec import NORMS, NormSpec
-    from tfnorm.training.recipe.recipes import RECIPES
-
     bn = NormSpec("bn")
     parts = {
         "architectures": [(n, f"{plan(a, bn).trainable_parameters:,}", a.title) for n, a in ARCHITECTURES.items()],
-        "norms": [(n, " ".join(f"{n}:{v}" for v in info.variants), info.title) for n, info in NORMS.items()],
+        "norms": [(n, " ".join(f"{n}:{v}" for v in info.options), info.title) for n, info in NORMS.items()],
         "data sets": [(name, "", str(info)) for name, info in DATASETS.items()],
         "recipes": [(name, "", recipe.title) for name, recipe in RECIPES.items()],
         "augmentations": [(name, "", str(info)) for name, info in AUGMENTATIONS.items()],

@@ -1,36 +1,24 @@
-"""Options that several commands have."""
+"""Options that several commands have. Those of a run's settings are made from `TrainConfig`."""
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_origin
 
 import typer
 
+from tfnorm.training.config import Function, TrainConfig, default_of, description_of, settings_of
 from tfnorm.training.provenance import shell_call
+from tfnorm.training.recipe.recipes import Recipe
+from tfnorm.training.tracking import check_trackers
 
-Arch = Annotated[str, typer.Option(help="Architecture; `tfnorm list` names them.")]
-DatasetName = Annotated[str, typer.Option(help="Data set, .npz file or folder of train/CLASS and test/CLASS.")]
-DataDir = Annotated[Path | None, typer.Option(help="Folder looked in first for the data, such as mnist.npz.")]
-ImageSize = Annotated[int | None, typer.Option(help="Resize images to this side, in pixels.")]
-Epochs = Annotated[int | None, typer.Option(help="Epochs. [default: the recipe's]")]
-BatchSize = Annotated[int | None, typer.Option(help="Images a step. [default: the recipe's]")]
-RecipeName = Annotated[str, typer.Option(help="Optimizer, schedule and augmentation; `tfnorm list` names them.")]
-Augmentation = Annotated[str | None, typer.Option(help="Augmentation. [default: the recipe's]")]
-LearningRate = Annotated[float | None, typer.Option(help="Peak learning rate. [default: the recipe's]")]
-Dropout = Annotated[float | None, typer.Option(help="Dropout rate. [default: the architecture's]")]
-Regularize = Annotated[str, typer.Option(help="What penalties reach: all trainable variables, or kernels.")]
-Precision = Annotated[str, typer.Option(help="Of activations: float32 or bfloat16.")]
-Holdout = Annotated[float, typer.Option(help="Share of the training images to evaluate on, in place of the test set.")]
-Patience = Annotated[int | None, typer.Option(help="Stop after so many epochs without a better one. [default: never]")]
-SkipDamaged = Annotated[
-    bool, typer.Option("--skip-damaged", help="Leave out damaged pictures of a folder, and say so.")
-]
+DataDir = Annotated[Path | None, typer.Option(help=description_of("data_dir"))]
 TensorBoardFlag = Annotated[bool, typer.Option("--tensorboard", help="Write each run's history for TensorBoard too.")]
 WandBFlag = Annotated[bool, typer.Option("--wandb", help="Log each run to Weights & Biases too.")]
-PictureFormat = Annotated[str, typer.Option(help="Of the pictures: png, svg or pdf.")]
+PictureFormat = Annotated[str, typer.Option(help="Format of the pictures: png, svg or pdf.")]
 Engine = Annotated[str, typer.Option(help="Where runs are trained: local, or ray for a cluster.")]
-Address = Annotated[str | None, typer.Option(help="Of the Ray cluster. [default: the one of this machine]")]
+Address = Annotated[str | None, typer.Option(help="Address of the Ray cluster. [default: the one of this machine]")]
 Jobs = Annotated[
     int | None, typer.Option(help="Runs at the same time. [default: as many as there are cores and memory for]")
 ]
@@ -44,16 +32,35 @@ AllowLambda = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and an estimate of time, and stop.")]
 
 
-def settings_of(values: dict[str, Any], *others: str) -> dict[str, Any]:
-    """Return the arguments of a command that belong to the run's configuration, with the command itself."""
-    words = values["context"].obj  # None where the application is called in another way than by `main`
-    left_out = ("context", *others)
-    settings = {key: value for key, value in values.items() if key not in left_out and not callable(value)}
-    return settings if words is None else {**settings, "call": shell_call(words)}
+def settings_as_options(command: Function) -> Function:
+    """Give a command that takes ``**settings`` one option for each setting but the norm, which is its argument."""
+    signature = inspect.signature(command, eval_str=True)
+    context, argument, *others, rest = signature.parameters.values()
+    options = [
+        rest.replace(name=name, kind=rest.KEYWORD_ONLY, default=default_of(name), annotation=_option(name))
+        for name in settings_of(command)
+        if name != "norm"
+    ]
+    others = [each.replace(kind=rest.KEYWORD_ONLY) for each in others]
+    command.__signature__ = signature.replace(parameters=[context, argument, *options, *others])  # type: ignore[attr-defined]
+    return command
+
+
+def _option(name: str) -> Any:
+    """Return the type of a setting on the command line, with its help."""
+    kind: Any = TrainConfig.model_fields[name].annotation
+    if kind is bool:
+        return Annotated[bool, typer.Option(f"--{name.replace('_', '-')}", help=description_of(name))]
+    # Values of other types are checked together with all other settings.
+    written = str if get_origin(kind) is Literal or kind is Recipe else kind
+    return Annotated[written, typer.Option(help=description_of(name))]
+
+
+def typed_command(context: typer.Context) -> str | None:
+    """Return the command as it was typed, for the record; None where `tfnorm.cli.main` did not start it."""
+    return None if context.obj is None else shell_call(context.obj)
 
 
 def trackers_of(tensorboard: bool, wandb: bool) -> tuple[str, ...]:
     """Return the names of the trackers asked for, each known to be installed."""
-    from tfnorm.training.tracking import check_trackers
-
     return check_trackers([*(["tensorboard"] if tensorboard else []), *(["wandb"] if wandb else [])])

@@ -207,7 +207,7 @@ def print_reproduction(result: Any) -> None:
     columns = {
         "row": Column("row"),
         **measures("parameters", "seeds"),
-        "published": Column(f"published, {result.preset.epoch} epoch %", ".2f"),
+        "published": Column(f"published, {result.published.epoch} epoch %", ".2f"),
         "measured": Column("measured %", ".2f", spread="std"),
         "difference": Column("difference", "+.2f"),
         **measures("misclassified"),
@@ -221,7 +221,7 @@ def print_reproduction(result: Any) -> None:
                 cells[key] = columns[key].cell(row[key], note=f"{count:.0f} {word}")
         rows.append(cells)
     console = _print_fitted(
-        result.preset.title,
+        result.published.title,
         Table(columns, rows),
         ["misclassified", "parameters", "seeds", "difference"],
         "reproduced.csv has all columns.",

@@ -1,14 +1,19 @@
 """Changing the layers of Keras models while keeping their weights."""
 
-from tfnorm import _check  # noqa: F401 - says what is missing before Keras fails for it
-from tfnorm.convert.accelerate import accelerate
-from tfnorm.convert.exporting import Exported, export
-from tfnorm.convert.fold import fold_batch_norm
-from tfnorm.convert.insert import insert_norms
-from tfnorm.convert.replace import replace_norms
-from tfnorm.convert.report import Change, Report
-from tfnorm.convert.stock import to_keras
-from tfnorm.convert.tfa import load_tfa_model
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfnorm.convert.faster import accelerate
+    from tfnorm.convert.fold import fold_batch_norm
+    from tfnorm.convert.insert import insert_norms
+    from tfnorm.convert.replace import replace_norms
+    from tfnorm.convert.report import Change, Report
+    from tfnorm.convert.runtimes.write import Exported, export
+    from tfnorm.convert.stock import to_keras
+    from tfnorm.convert.tfa.load import load_tfa_model
 
 __all__ = [
     "Change",
@@ -22,3 +27,29 @@ __all__ = [
     "replace_norms",
     "to_keras",
 ]
+
+_MODULES = {
+    "Change": "report",
+    "Exported": "runtimes.write",
+    "Report": "report",
+    "accelerate": "faster",
+    "export": "runtimes.write",
+    "fold_batch_norm": "fold",
+    "insert_norms": "insert",
+    "load_tfa_model": "tfa.load",
+    "replace_norms": "replace",
+    "to_keras": "stock",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use: `tfnorm.convert.runtimes.formats` needs no Keras."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'tfnorm.convert' has no attribute {name!r}. Public names: {', '.join(__all__)}.")
+    import_module("tfnorm._keras")  # start-up; says what is missing before Keras fails for it
+    return getattr(import_module(f"tfnorm.convert.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return __all__

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from tfnorm.analysis.graph import computes_its_graph
 from tfnorm.convert.clone import Chain, remake
-from tfnorm.convert.graph import Graph
+from tfnorm.convert.graph import Call, graph_of, walk
 from tfnorm.convert.kinds import BATCH_NORMS
 from tfnorm.convert.norms import along, by_channel, weight_of
 from tfnorm.errors import TfnormError
@@ -29,7 +27,7 @@ def check_batch(model: keras.Model, batch: Any) -> list[Any] | None:
     """Return ``batch`` as the list of the inputs of ``model``, or None if there is none."""
     if batch is None:
         return None
-    functional = Graph(model).functional
+    functional: Any = graph_of(model)
     parts = keras.tree.flatten(batch)
     if any(part is not None and not hasattr(part, "shape") for part in parts):
         raise TfnormError(f"`calibrate` must be an array, or one for each input. Received: {type(batch).__name__}.")
@@ -50,19 +48,21 @@ def check_batch(model: keras.Model, batch: Any) -> list[Any] | None:
 
 
 def calibrate_norms(
-    model: keras.Model, made: dict[int, tuple[Any, Any]], batch: list[Any], norms: list[tuple[Any, int]]
-) -> tuple[float, float]:
-    """Fit gamma and beta of new norms to a batch, in the order of the graph, and keep them if the outputs come closer.
+    model: keras.Model, made: dict[int, tuple[Any, Any]], batch: list[Any] | None, norms: list[tuple[Any, int]]
+) -> tuple[float, float] | None:
+    """Fit gamma and beta of new norms to a batch, and keep them if the outputs come closer to those of the old model.
 
     Args:
         model: The old model.
-        made: Old and new objects by the id of the old ones, of `clone_with`.
-        batch: The inputs.
+        made: Old and new objects by the id of the old ones, as `clone_with` gives them.
+        batch: The inputs. If there are none, nothing is done.
         norms: The new norms with their channel axes.
 
     Returns:
         Difference of the outputs before and after, as in `Report`.
     """
+    if batch is None:
+        return None
     fits = {id(norm): _Fit(norm, axis) for norm, axis in norms}
     pairs = [_Pair(tensor, tensor) for tensor in batch]
     before = _difference(_run(model, made, pairs, {}))
@@ -80,11 +80,8 @@ def calibrate_norms(
 class _Fit:
     """Least squares of one norm over all of its calls so far.
 
-    The sums are of differences from the first call's means, so that large means do not cancel.
-
-    Args:
-        norm: The norm; its gamma stays where its inputs have no variance.
-        axis: Its channel axis, counted from the front.
+    The sums are of differences from the first call's means, so that large means do not cancel. Where the inputs have
+    no variance, gamma stays as it is.
     """
 
     def __init__(self, norm: Any, axis: int) -> None:
@@ -142,35 +139,24 @@ def _columns(tensor: Any, axis: int) -> np.ndarray:
     return np.moveaxis(array, axis, -1).reshape(-1, array.shape[axis])
 
 
-def _run(model: keras.Model, made: dict[int, tuple[Any, Any]], inputs: list[_Pair], fits: dict[int, _Fit]):
-    """Return the outputs of the old and the new model, computed side by side; ``fits`` see each norm before its call.
+def _run(
+    model: keras.Model, made: dict[int, tuple[Any, Any]], inputs: list[_Pair], fits: dict[int, _Fit]
+) -> list[_Pair]:
+    """Return the outputs of the old and the new model, computed side by side. ``fits`` see each norm first."""
 
-    A tensor is let go after its last reader.
-    """
-    graph = Graph(model)
-    tensors = {id(tensor): pair for tensor, pair in zip(graph.functional.inputs, inputs, strict=True)}
-    left = Counter(id(tensor) for node in graph.calls for tensor in node.input_tensors)
-    for node in graph.calls:
-        args, kwargs = node.arguments.fill_in(tensors)
-        outputs = _call(node.operation, made, args, kwargs, fits)
-        tensors.update((id(tensor), pair) for tensor, pair in zip(node.outputs, outputs, strict=True))
-        for tensor in node.input_tensors:
-            left[id(tensor)] -= 1
-            if not left[id(tensor)] and not graph.gives_out(tensor):
-                del tensors[id(tensor)]
-    return [tensors[id(tensor)] for tensor in graph.functional.outputs]
+    def enter(given: Any, inner: Any) -> list[_Pair]:
+        old, new = (inner._standardize_inputs(_side(side, given)) for side in ("old", "new"))
+        return [_Pair(*pair) for pair in zip(old, new, strict=True)]
+
+    return walk(model, inputs, lambda call: _call(call, made, fits), enter)
 
 
-def _call(layer: Any, made: dict[int, tuple[Any, Any]], args: Any, kwargs: Any, fits: dict[int, _Fit]) -> list[_Pair]:
+def _call(call: Call, made: dict[int, tuple[Any, Any]], fits: dict[int, _Fit]) -> list[_Pair]:
     """Return the outputs of one call, at inference."""
-    new = made[id(layer)][1]
-    kwargs.pop("training", None)
-    old_args, old_kwargs = _side("old", (args, kwargs))
-    new_args, new_kwargs = _side("new", (args, kwargs))
-    if computes_its_graph(layer):
-        standardize = Graph(layer).functional._standardize_inputs
-        pairs = [_Pair(*pair) for pair in zip(standardize(*old_args), standardize(*new_args), strict=True)]
-        return _run(layer, made, pairs, fits)
+    layer, new = made[id(call.operation)]
+    kwargs = {key: value for key, value in call.kwargs.items() if key != "training"}
+    old_args, old_kwargs = _side("old", (call.args, kwargs))
+    new_args, new_kwargs = _side("new", (call.args, kwargs))
     inference = {"training": False} if getattr(layer, "_call_has_training_arg", False) else {}
     old_outputs = layer(*old_args, **old_kwargs, **inference)
     if isinstance(new, Chain):
@@ -181,7 +167,7 @@ def _call(layer: Any, made: dict[int, tuple[Any, Any]], args: Any, kwargs: Any, 
                 fits[id(part)](value, target)
             value = part(value)
         new_outputs = value
-    elif type(new) is type(layer) is not keras.layers.TimeDistributed and _same(args, kwargs):
+    elif type(new) is type(layer) is not keras.layers.TimeDistributed and _same(call.args, kwargs):
         new_outputs = old_outputs
     else:
         new_outputs = new(*new_args, **new_kwargs, **inference)

@@ -1,10 +1,9 @@
-"""Copying a Keras model layer by layer, some of them as layers of another class."""
+"""Copying a Keras model layer by layer, with other layers in place of some."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,8 +15,8 @@ import keras
 import numpy as np
 
 from tfnorm._keras import Functional, SafeModeScope, functional_like_constructor, input_config
-from tfnorm.analysis.graph import computes_its_graph
-from tfnorm.errors import TfnormError, check_keras_3
+from tfnorm.convert.graph import check_graph, computes_its_graph
+from tfnorm.errors import TfnormError
 
 # What the configuration of a functional model says about its graph; the rest are arguments of its class.
 _OF_THE_GRAPH = {"name", "trainable", "layers", "input_layers", "output_layers"}
@@ -25,27 +24,8 @@ _OF_THE_GRAPH = {"name", "trainable", "layers", "input_layers", "output_layers"}
 _OF_MAKING = {"build", "get_config"}
 
 
-def check_cloneable(model: keras.Model) -> None:
-    """Raise a `TfnormError` unless ``model`` is a functional or sequential model with weights."""
-    if isinstance(model, str | os.PathLike):
-        raise TfnormError(f"A model is needed. Received: {str(model)!r}. Open a file with keras.models.load_model.")
-    check_keras_3(model)
-    if not computes_its_graph(model):
-        name = f" {model.name!r}" if hasattr(model, "name") else ""
-        if isinstance(model, Functional | keras.Sequential) and getattr(model, "inputs", None):
-            raise TfnormError(
-                f"The class {type(model).__name__} of the model{name} has a `call` or `__call__` of its own, so the "
-                "model computes something else than its graph. Only the graph can be converted: if that is what you "
-                "want, convert keras.Model(model.inputs, model.outputs)."
-            )
-        raise TfnormError(
-            f"Only functional and sequential models can be converted. Received: {type(model).__name__}{name}. "
-            "Build it with keras.Input and keras.Model(inputs, outputs)."
-        )
-    if not model.built:
-        raise TfnormError(
-            f"The model {model.name!r} has no weights yet. Build it with keras.Input, or call it on a batch first."
-        )
+def _check_made_again(model: keras.Model) -> None:
+    """Raise a `TfnormError` if a layer of ``model`` cannot be made again from its configuration."""
     scaled = [layer.name for layer in model._flatten_layers() if layer.dtype_policy.name.startswith("float8_")]
     if scaled:
         raise TfnormError(
@@ -56,12 +36,12 @@ def check_cloneable(model: keras.Model) -> None:
 
 @dataclass(frozen=True)
 class Chain:
-    """Layers that are called one after the other in place of one layer; without any, its input is passed on.
+    """Layers that are called one after the other in place of one layer. Without any, its input is passed on.
 
-    Args:
-        layers: The layers. They get the precision of the old one, and their weights are the caller's to set.
-        twin: The one of them that takes over weights and state of the old layer, which it resembles variable by
-            variable; default None.
+    Attributes:
+        layers: The layers. They get the precision of the old one.
+        twin: The one of them that takes over the weights and the state of the old layer, variable by variable. The
+            caller sets the weights of the others.
     """
 
     layers: tuple[Any, ...]
@@ -90,7 +70,7 @@ def clone_with(
     """Return a copy of ``model`` whose layers ``make`` made, with all of its state.
 
     Weights, what is trainable, random seeds and, if the model was compiled, its settings and the optimizer with its
-    state are carried over. Where a `Chain` changes the weights that there are, the optimizer starts afresh.
+    state are carried over. If a `Chain` adds or removes weights, the optimizer starts afresh.
 
     Args:
         model: A functional or sequential model, nested ones and shared layers included; it is not changed.
@@ -101,6 +81,8 @@ def clone_with(
         compiles: Whether the copy of a compiled model is compiled too; default always.
         class_of: Returns the class for the copy of a functional model. Defaults to its own.
     """
+    check_graph(model)
+    _check_made_again(model)
     made = {} if made is None else made
     copy = _copied(model, make, made, class_of)
     twins: dict[int, Any] = {}
@@ -131,21 +113,27 @@ def clone_with(
 
 
 def remake(layer, kind: type | None = None, config: dict[str, Any] | None = None):
-    """Return a new object of a layer's configuration, without its weights.
+    """Return a new layer, operation or metric of a layer's class and configuration, without its weights.
 
-    Args:
-        layer: A layer, an operation or a metric.
-        kind: The class, default the layer's own.
-        config: The configuration, default the layer's own.
-
-    Raises:
-        TfnormError: The class cannot be made from its configuration.
+    ``kind`` and ``config`` take the place of its own. If the class cannot be made from it, a `TfnormError` says so.
     """
     config = config_of(layer) if config is None else config
     try:
         return _remade(layer, kind or type(layer), config)
     except TypeError as error:
         raise _not_remade(layer) from error
+
+
+def arguments_of(kind: type) -> set[str]:
+    """Return the names of the arguments of a class, those that it hands to its parents among them."""
+    names: set[str] = set()
+    for parent in kind.__mro__:
+        if "__init__" in vars(parent):
+            parameters = inspect.signature(vars(parent)["__init__"]).parameters
+            names |= set(parameters)
+            if parent is keras.Layer or all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
+                break
+    return names
 
 
 def config_of(layer) -> dict[str, Any]:
@@ -173,7 +161,7 @@ def _remade(layer: Any, kind: type, config: dict[str, Any]):
     for key, function in functions.items():
         if function.__name__ == "<lambda>":
             setattr(new, key, function)
-    if hasattr(layer, "save_assets"):  # the vocabulary of a text layer is no weight
+    if hasattr(layer, "save_assets"):  # such as the vocabulary of a text layer, which is not a weight
         with tempfile.TemporaryDirectory() as folder:
             layer.save_assets(folder)
             new.load_assets(folder)
@@ -233,7 +221,7 @@ def _own_methods(kind: type) -> Iterator[str]:
 
 
 def output_names(old: keras.Model, new: keras.Model) -> dict[str, str]:
-    """Return the names of the outputs of ``new`` by those of ``old``, of which it is a copy, if outputs go by names."""
+    """Return the names of the outputs of a copy by those of ``old``, if its outputs have names."""
     if not isinstance(old, Functional) or isinstance(old._outputs_struct, dict):
         return {}
     return dict(zip(old.output_names, new.output_names, strict=True))

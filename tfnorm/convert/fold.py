@@ -1,4 +1,4 @@
-"""Batch norms computed into the convolutions beside them, for inference."""
+"""Computing batch norms into the weights of the convolutions beside them, for inference."""
 
 from __future__ import annotations
 
@@ -11,21 +11,9 @@ import numpy as np
 from keras import layers
 
 from tfnorm import layers as ours
+from tfnorm.convert import kinds
 from tfnorm.convert.clone import Chain, clone_with, remake
 from tfnorm.convert.graph import Graph, Network
-from tfnorm.convert.kinds import (
-    BATCH_NORMS,
-    CONVOLUTIONS,
-    DEPTHWISE,
-    MAXIMA,
-    MEANS,
-    SEPARABLE,
-    TRANSPOSED,
-    axis_of_channels,
-    is_adapted,
-    is_idle,
-    is_linear,
-)
 from tfnorm.convert.neighbours import removal
 from tfnorm.convert.report import Report, warn_of_no_change
 
@@ -36,19 +24,14 @@ def fold_batch_norm(model: keras.Model, *, return_report: bool = False) -> keras
     r"""Return the same network, for inference, with batch norms computed into the weights of convolutions.
 
     At inference a batch norm is the line :math:`s x + t` with :math:`s = \gamma / \sqrt{\sigma^2 + \epsilon}` and
-    :math:`t = \beta - s \mu`, which the convolution or dense layer before it can take over: the kernel of each output
-    channel is multiplied by s, and the bias b becomes s b + t, one being added where there was none. Where nothing
-    before it can, the layer right after it does, over its input channels: a dense layer, also after Flatten, or a
-    convolution without padding, plain, depthwise or separable. A transposed convolution does not, since the shift adds
-    a different amount to its outputs at the border and between strides.
+    :math:`t = \beta - s \mu`. The convolution or dense layer before it can do that: the kernel of each output channel
+    is multiplied by s, and the bias b becomes s b + t. If no layer before it can, the layer right after it does, over
+    its input channels: a dense layer, also after Flatten, or a convolution without padding that is not transposed.
 
-    Folded are Keras's and tfnorm's batch norms over the channels of a convolution (of one to three dimensions,
-    depthwise, separable, transposed) or a dense layer that has no activation and whose outputs go nowhere else. What is
-    penalized by an activity regularizer stays as it is.
-    Dropout (but not called with training=True), average pooling and layers without effect may stand in between, and
-    maximum pooling if no s is negative. Weight-standardized convolutions become plain ones. What stays is in the report
-    with the reason. Weights are computed in float64, and outputs differ by rounding only. The result can be trained,
-    but without those norms.
+    The layer must have no activation, no activity regularizer and no other reader. Dropout, average pooling and layers
+    without effect may stand in between, and maximum pooling if no s is negative. Weight-standardized convolutions
+    become plain ones. Norms that stay are in the report with the reason. Weights are computed in float64, and outputs
+    differ by rounding only. The result can be trained, but without those norms.
 
     Args:
         model: A functional or sequential model, nested models and shared layers included; it is not changed.
@@ -72,7 +55,7 @@ def fold_batch_norm(model: keras.Model, *, return_report: bool = False) -> keras
     folding = _Folding(network)
     changes, kept = [], []
     for layer in network.everything:
-        if isinstance(layer, BATCH_NORMS):
+        if isinstance(layer, kinds.BATCH_NORMS):
             target, reason = folding.fold(layer)
             after = network.path(target) if target is not None else ""
             (changes if after else kept).append(network.change(layer, after, note=reason))
@@ -108,7 +91,7 @@ class _Weights:
         arrays = [np.asarray(array, "float64") for array in layer.get_weights()]
         self.bias = arrays.pop() if layer.use_bias else np.zeros(1)
         self.kernels = arrays
-        self.depthwise = type(layer) in (*DEPTHWISE, *SEPARABLE)
+        self.depthwise = type(layer) in (*kinds.DEPTHWISE, *kinds.SEPARABLE)
         if isinstance(layer, ours.WeightStandardizedConv2D):
             self.kernels = [np.asarray(keras.ops.convert_to_numpy(layer.standardized_kernel()), "float64")]
 
@@ -134,36 +117,21 @@ class _Weights:
         self.kernels = [kernel * scale[channels], *pointwise]
 
 
-def _each_output(kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    return kernel * scale
-
-
-def _each_transposed(kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    return kernel * scale[:, None]
-
-
-def _each_depthwise(kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    return kernel * scale.reshape(kernel.shape[-2:])
-
-
 # How the last kernel of each class takes a factor for every output channel.
 SCALINGS: dict[type, Scaling] = {
-    **dict.fromkeys((*CONVOLUTIONS, *SEPARABLE, layers.Dense), _each_output),
-    **dict.fromkeys(TRANSPOSED, _each_transposed),
-    **dict.fromkeys(DEPTHWISE, _each_depthwise),
+    **dict.fromkeys((*kinds.CONVOLUTIONS, *kinds.SEPARABLE, layers.Dense), lambda kernel, scale: kernel * scale),
+    **dict.fromkeys(kinds.TRANSPOSED, lambda kernel, scale: kernel * scale[:, None]),
+    **dict.fromkeys(kinds.DEPTHWISE, lambda kernel, scale: kernel * scale.reshape(kernel.shape[-2:])),
 }
 
 MISTAKE = "Keras on TensorFlow adds its bias along the width"
+POOLING = (*kinds.MEANS, *kinds.MAXIMA)
 # Layers that put the numbers of each channel into one axis.
 FLATTENING = (layers.Flatten, layers.Reshape)
 
 
 class _Folding:
-    """Which batch norms go into which layers, and the weights that result.
-
-    Args:
-        network: The model's graphs.
-    """
+    """Which batch norms go into which layers, and the weights that result."""
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -192,7 +160,7 @@ class _Folding:
 
     def _unfit(self, norm: Any) -> str:
         """Return why a norm could be folded nowhere, or ""."""
-        if type(norm) not in BATCH_NORMS:
+        if type(norm) not in kinds.BATCH_NORMS:
             return "a class of its own"
         inside = self.network.inside(norm)
         if inside:
@@ -204,9 +172,9 @@ class _Folding:
         return ""
 
     def _neighbour(self, norm: Any, find: Callable[[Graph, Any, Any, int], tuple[Any, Any]]) -> tuple[Any, Any]:
-        """Return the layer that ``find`` finds at each call of ``norm``, if it is called nowhere else, or None.
+        """Return the layer that ``find`` finds at each call of ``norm``, and what else ``find`` returns.
 
-        With it comes the rest of what ``find`` returns; with None, why there is no such layer.
+        If there is no such layer, or it is called elsewhere too, return None and the reason.
         """
         found = []
         for graph, node in self.network.calls(norm):
@@ -238,15 +206,15 @@ class _Folding:
             return None, f"the output of {layer.name!r} also goes to {', '.join(map(repr, others))}"
         if graph.gives_out(tensor):
             return None, f"the output of {layer.name!r} is an output of the model {graph.model.name!r} too"
-        if type(layer) in (*SCALINGS, *MEANS, *MAXIMA) and axis != axis_of_channels(layer, len(tensor.shape)):
+        if type(layer) in (*SCALINGS, *POOLING) and axis != kinds.axis_of_channels(layer, len(tensor.shape)):
             return None, f"not over the channels of {layer.name!r}"
         if passes:
-            pooled = type(layer) in (*MEANS, *MAXIMA)
-            inner = axis_of_channels(layer, len(maker.input_tensors[0].shape)) if pooled else axis
+            pooled = type(layer) in POOLING
+            inner = kinds.axis_of_channels(layer, len(maker.input_tensors[0].shape)) if pooled else axis
             return self._before(graph, maker, norm, inner)
-        if not is_linear(layer):
+        if not kinds.is_linear(layer):
             return None, f"after the activation of {layer.name!r}"
-        if is_adapted(layer):
+        if kinds.is_adapted(layer):
             return None, f"{layer.name!r} is quantized or has LoRA weights"
         if _mistakes_its_bias(layer, tensor.shape):
             wide = "may be" if tensor.shape[-1] is None else "are"
@@ -271,18 +239,18 @@ class _Folding:
             if _penalized(layer) or None in tensor.shape[1:]:
                 return None, ""
             return self._after(graph, call, norm, 1, _flattened(layer, tensor.shape, axis, channels))
-        pooled = type(layer) in (*MEANS, *MAXIMA)
+        pooled = type(layer) in POOLING
         # Zeros that a convolution adds around its input would have to become -t / s. A transposed one gives a pixel
         # the products of fewer inputs at the border and between strides, which no bias can make up for.
-        unpadded = type(layer) in (*CONVOLUTIONS, *DEPTHWISE, *SEPARABLE) and (
+        unpadded = type(layer) in (*kinds.CONVOLUTIONS, *kinds.DEPTHWISE, *kinds.SEPARABLE) and (
             layer.padding == "valid" or math.prod(layer.kernel_size) == 1
         )
-        scales = (unpadded or type(layer) is layers.Dense) and not is_adapted(layer)
+        scales = (unpadded or type(layer) is layers.Dense) and not kinds.is_adapted(layer)
         scales = scales and not _mistakes_its_bias(layer, call.outputs[0].shape)
-        if (scales or pooled) and axis != axis_of_channels(layer, len(tensor.shape)):
+        if (scales or pooled) and axis != kinds.axis_of_channels(layer, len(tensor.shape)):
             return None, ""
         if self._passes(graph, call, norm):
-            inner = axis_of_channels(layer, len(call.outputs[0].shape)) if pooled else axis
+            inner = kinds.axis_of_channels(layer, len(call.outputs[0].shape)) if pooled else axis
             return self._after(graph, call, norm, inner, channels)
         return (call if scales else None), channels
 
@@ -291,14 +259,14 @@ class _Folding:
         layer = node.operation
         if _penalized(layer):
             return False
-        if type(layer) in MAXIMA:
+        if type(layer) in kinds.MAXIMA:
             return bool((_line(norm)[0] >= 0).all())
-        idle = is_idle(layer) and not self._is_active(graph, node)
-        return type(layer) in MEANS or idle or id(layer) in self.folded
+        idle = kinds.is_idle(layer) and not self._is_active(graph, node)
+        return type(layer) in kinds.MEANS or idle or id(layer) in self.folded
 
     def _is_active(self, graph: Graph, node: Any) -> bool:
         """Return whether a layer that is idle at inference alone is called in training."""
-        return is_idle(node.operation) and self.network.in_training(graph, node)
+        return kinds.is_idle(node.operation) and self.network.in_training(graph, node)
 
 
 def _mistakes_its_bias(layer: Any, shape: tuple[int | None, ...]) -> bool:

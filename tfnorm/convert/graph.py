@@ -1,19 +1,58 @@
-"""Who makes and who reads each tensor of a model, nested models included."""
+"""The graph of a Keras model: its calls, who makes and who reads each tensor, and a walk through all of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 import keras
 
-from tfnorm.analysis.graph import computes_its_graph
-from tfnorm.convert.clone import check_cloneable
+from tfnorm._keras import Functional
 from tfnorm.convert.report import Change
-from tfnorm.errors import TfnormError, nearest
+from tfnorm.errors import TfnormError, check_keras_3, nearest
 
 Where = str | Iterable[str] | Callable[[Any], bool] | None
+
+
+def computes_its_graph(layer: Any) -> bool:
+    """Return whether a layer is a functional or sequential model whose class has no `call` of its own."""
+    base = keras.Sequential if isinstance(layer, keras.Sequential) else Functional
+    kind = type(layer)
+    return isinstance(layer, base) and kind.call is base.call and kind.__call__ is base.__call__
+
+
+def graph_of(layer: Any) -> Functional | None:
+    """Return the functional model that a layer is or holds; None if it is another layer."""
+    if not computes_its_graph(layer):
+        return None
+    return layer._functional if isinstance(layer, keras.Sequential) else layer
+
+
+def check_graph(model: Any) -> None:
+    """Raise a `TfnormError` unless ``model`` is a functional or sequential model with weights."""
+    if isinstance(model, str | os.PathLike):
+        raise TfnormError(f"A model is needed. Received: {str(model)!r}. Open a file with keras.models.load_model.")
+    check_keras_3(model)
+    if not computes_its_graph(model):
+        name = f" {model.name!r}" if hasattr(model, "name") else ""
+        if isinstance(model, Functional | keras.Sequential) and getattr(model, "inputs", None):
+            raise TfnormError(
+                f"The class {type(model).__name__} of the model{name} has a `call` or `__call__` of its own, so the "
+                "model computes something else than its graph. If the graph is what you want, pass "
+                "keras.Model(model.inputs, model.outputs)."
+            )
+        raise TfnormError(
+            f"Only functional and sequential models have a graph. Received: {type(model).__name__}{name}. "
+            "Build it with keras.Input and keras.Model(inputs, outputs)."
+        )
+    if not model.built:
+        raise TfnormError(
+            f"The model {model.name!r} has no weights yet. Build it with keras.Input, or call it on a batch first."
+        )
 
 
 class Graph:
@@ -21,20 +60,26 @@ class Graph:
 
     Args:
         model: The model, built.
-        caller: What is called where the model is nested: itself, the default, or a layer around it.
+        caller: What is called where the model is nested: the model itself, the default, or a layer around it.
     """
 
     def __init__(self, model: keras.Model, caller: Any = None) -> None:
         self.model = model
         self.caller = model if caller is None else caller
-        self.functional: Any = model._functional if isinstance(model, keras.Sequential) else model
+        self.functional: Any = graph_of(model)
         if self.functional is None:
             raise TfnormError(
                 f"The layers of the sequential model {model.name!r} cannot be followed. "
                 "Build it with keras.Input as its first layer."
             )
         by_depth = self.functional._nodes_by_depth
-        self.calls = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input]
+        order = {id(operation): number for number, operation in enumerate(self.functional.operations)}
+        self.calls = [
+            node
+            for depth in sorted(by_depth, reverse=True)
+            for node in sorted(by_depth[depth], key=lambda node: order[id(node.operation)])
+            if not node.is_input
+        ]
         self._makers = {id(tensor): node for node in self.calls for tensor in node.outputs}
         self._readers: dict[int, list[Any]] = {}
         for node in self.calls:
@@ -47,12 +92,91 @@ class Graph:
         return self._makers.get(id(tensor))
 
     def readers(self, tensor: Any) -> list[Any]:
-        """Return the calls that take ``tensor``, one that takes it twice two times."""
+        """Return the calls that take ``tensor``. A call that takes it twice is there twice."""
         return self._readers.get(id(tensor), [])
 
     def gives_out(self, tensor: Any) -> bool:
         """Return whether ``tensor`` is an output of the model."""
         return id(tensor) in self._outputs
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a layer or operation, as `walk` shows it.
+
+    Attributes:
+        name: Its name after those of the models around it: "backbone/conv1"; "conv1 (2)" at the second call.
+        operation: The layer or operation.
+        node: Keras's record of the call: symbolic arguments and outputs.
+        args: Positional arguments, with the values at hand in place of Keras's tensors.
+        kwargs: Keyword arguments, likewise.
+        inputs: The values among the arguments.
+        first: Whether it is the first call of the layer.
+    """
+
+    name: str
+    operation: Any
+    node: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    inputs: list[Any]
+    first: bool
+
+
+def in_order(given: Any, model: Any) -> list[Any]:
+    """Return what a functional model is called with, in the order of its inputs.
+
+    Raises:
+        KeyError: If it is a dictionary that lacks the name of an input.
+    """
+    if isinstance(given, Mapping) and not isinstance(model._inputs_struct, Mapping):
+        return [given[tensor.name] for tensor in model.inputs]  # flattened, they would be in the order of their names
+    return list(keras.tree.flatten(given))
+
+
+def walk(
+    model: Any,
+    values: Sequence[Any],
+    visit: Callable[[Call], Sequence[Any]],
+    enter: Callable[[Any, Any], list[Any]] = in_order,
+) -> list[Any]:
+    """Pass values through a model and the models nested in it, and return those at its outputs.
+
+    A value is let go after its last reader.
+
+    Args:
+        model: A functional or sequential model; see `check_graph`.
+        values: One for each input of the model, in the order of ``model.inputs``.
+        visit: Returns the values of a call's outputs, in the order of ``call.node.outputs``.
+        enter: Returns the values at the inputs of a nested functional model, from what it is called with.
+    """
+    counts: Counter[int] = Counter()
+
+    def through(graph: Graph, values: Sequence[Any], path: str) -> list[Any]:
+        known = {id(tensor): value for tensor, value in zip(graph.functional.inputs, values, strict=True)}
+        uses = Counter(id(tensor) for node in graph.calls for tensor in node.input_tensors)
+        uses.update(id(tensor) for tensor in graph.functional.outputs)
+        for node in graph.calls:
+            operation, name = node.operation, f"{path}{node.operation.name}"
+            args, kwargs = node.arguments.fill_in(known)
+            inner = graph_of(operation)
+            if inner is not None:
+                given = args[0] if args else kwargs["inputs"]
+                outputs: Sequence[Any] = through(Graph(operation), enter(given, inner), f"{name}/")
+            else:
+                counts[id(operation)] += 1
+                number = counts[id(operation)]
+                name += f" ({number})" * (number > 1)
+                inputs = [known[id(tensor)] for tensor in node.input_tensors]
+                outputs = visit(Call(name, operation, node, args, kwargs, inputs, number == 1))
+            known |= {id(tensor): value for tensor, value in zip(node.outputs, outputs, strict=True)}
+            for tensor in node.input_tensors:
+                uses[id(tensor)] -= 1
+                if not uses[id(tensor)]:
+                    del known[id(tensor)]
+        return [known[id(tensor)] for tensor in graph.functional.outputs]
+
+    return through(Graph(model), values, "")
 
 
 class Network:
@@ -69,7 +193,7 @@ class Network:
     """
 
     def __init__(self, model: keras.Model) -> None:
-        check_cloneable(model)
+        check_graph(model)
         self.model = model
         self.graphs: list[Graph] = []
         self.layers: list[Any] = []
@@ -147,35 +271,35 @@ class Network:
         return "" if holder is None else f"inside the layer {holder.name!r} ({type(holder).__name__})"
 
     def choose(self, layers: list[Any], where: Where, kind: str) -> list[Any]:
-        """Return those of ``layers`` that ``where`` means.
+        """Return those of ``layers``, which messages call ``kind``, that ``where`` means.
 
         Args:
             layers: The layers to choose from.
             where: Names, with or without the models a layer is in, in which * stands for any letters; or a function
-                that is true of a layer; or None for all.
+                that is true of a layer; or None for all. One that fits no layer is a `TfnormError`.
             kind: What the layers are, in a message.
-
-        Raises:
-            TfnormError: For a name or a function that fits none.
         """
         if where is None:
             return layers
         if callable(where):
-            chosen = [layer for layer in layers if where(layer)]
-            if not chosen:
-                raise TfnormError(
-                    f"`where` must be true of at least one {kind} layer. Received: a function that is false for all "
-                    f"{len(layers)} of the model {self.model.name!r}."
-                )
-            return chosen
+            if chosen := [layer for layer in layers if where(layer)]:
+                return chosen
+            raise TfnormError(
+                f"`where` must be true of at least one {kind} layer. Received: a function that is false for all "
+                f"{len(layers)} of the model {self.model.name!r}."
+            )
         patterns = [where] if isinstance(where, str) else list(where) if isinstance(where, Iterable) else []
         if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
             raise TfnormError(
                 f"`where` must be a name, several of them, or a function that is true of a layer. Received: {where!r}."
             )
-        fitting: dict[int, Any] = {}
+        fitting: set[int] = set()
         for pattern in patterns:
-            found = [layer for layer in layers if self._fits(layer, pattern)]
+            found = {
+                id(layer)
+                for layer in layers
+                if fnmatchcase(layer.name, pattern) or fnmatchcase(self.path(layer), pattern)
+            }
             if not found:
                 guess = nearest(pattern, [self.path(layer) for layer in layers])
                 hint = f" Did you mean {guess!r}?" if guess else ""
@@ -183,8 +307,5 @@ class Network:
                     f"The model {self.model.name!r} has no {kind} layer called {pattern!r}.{hint} "
                     "Write names, patterns such as 'conv2_*', or a function that is true of a layer."
                 )
-            fitting.update((id(layer), layer) for layer in found)
+            fitting |= found
         return [layer for layer in layers if id(layer) in fitting]
-
-    def _fits(self, layer: Any, pattern: str) -> bool:
-        return any(fnmatchcase(name, pattern) for name in (layer.name, self.path(layer)))

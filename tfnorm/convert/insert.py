@@ -1,4 +1,4 @@
-"""Norms for a model that has none."""
+"""Putting norms after the convolutions of a model."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from tfnorm import layers as ours
 from tfnorm.convert.calibrate import calibrate_norms, check_batch
 from tfnorm.convert.clone import Chain, clone_with, output_names, remake
 from tfnorm.convert.graph import Graph, Network, Where
-from tfnorm.convert.kinds import ALL_CONVOLUTIONS, NORMS, axis_of_channels, can_standardize, is_idle, is_linear
+from tfnorm.convert.kinds import ALL_CONVOLUTIONS, axis_of_channels, can_standardize, is_idle, is_linear, norm_kinds
 from tfnorm.convert.neighbours import relus_after, thresholded
 from tfnorm.convert.norms import NO_STATISTICS, make_norm
 from tfnorm.convert.places import Place, find_places
 from tfnorm.convert.report import Change, Report, grouped
 from tfnorm.errors import SpecError, TfnormError
+from tfnorm.norms import NORMS
 from tfnorm.spec import NormSpec, parse_norm
 
 # Activations of logits and pictures rather than of hidden layers.
@@ -37,32 +38,27 @@ def insert_norms(
 ) -> keras.Model | tuple[keras.Model, Report]:
     """Return the same network with a norm after each convolution, before its activation.
 
-    A convolution "conv1" is followed by the norm "conv1_norm"; if it has an activation of its own, that becomes the
-    layer "conv1_activation" after the norm. Its activity regularizer moves to the last of these layers. All weights
-    that there were are bit for bit the same, biases included. The shapes of all outputs and what is trainable stay, and
-    so does a model that was compiled, except that its optimizer starts afresh. Convolutions of one to three dimensions,
-    depthwise, separable and transposed ones count, in nested models too; a shared convolution gets a norm that is
-    shared likewise.
+    The convolution "conv1" is followed by the norm "conv1_norm". If it has an activation, that becomes the layer
+    "conv1_activation" after the norm. Its activity regularizer moves to the last of these layers. All old weights are
+    bit for bit the same, biases included. A compiled model stays compiled, but its optimizer starts afresh. All kinds
+    of convolutions count, in nested models too; the norm of a shared convolution is shared.
 
-    Keras calls an output by its last layer. Where ``where`` chooses "logits", which gives one, the output is called
-    "logits_norm" afterwards, and losses and metrics that the model was compiled with by name are renamed.
+    Keras calls an output by its last layer. If you choose the layer "logits" and it gives an output, that is called
+    "logits_norm" afterwards, and so are the losses and metrics that the model was compiled with.
 
-    Without ``where`` no norm comes after
+    Without ``where`` no norm comes after dense layers, after a convolution that a norm follows already, or after one
+    that gives the model's outputs: only layers without weights, and no activation but softmax, sigmoid and tanh, lead
+    from it to an output.
 
-    - a convolution that gives the model's outputs: one from which only layers without weights, and no activation but
-      softmax, sigmoid and tanh, lead to an output;
-    - a convolution that a norm reads already;
-    - dense layers.
-
-    Groups that do not divide the channels, ``+ws`` and ``frn`` are treated as in `replace_norms`. With ``calibrate`` so
-    are gammas and betas: fitted to the outputs that each convolution had before. A batch norm can give them exactly.
+    Groups that do not divide the channels, ``+ws``, ``frn`` and ``calibrate`` are as in `replace_norms`. Gammas and
+    betas are fitted to the outputs that each convolution had before, which a batch norm can give exactly.
 
     Args:
         model: A functional or sequential model, built; it is not changed.
         spec: A norm spec without penalties, such as "bn", "gn:8"; not "none".
-        where: Names of convolutions or dense layers, with or without those of the models that they are in, in which *
-            stands for any letters; or a function that is true of the chosen ones. Default: see above.
-        calibrate: A batch of inputs as the model takes them, 16 to 64 of them as a rule. Default none.
+        where: Names of convolutions or dense layers, in which * stands for any letters; or a function that is true of
+            the chosen ones.
+        calibrate: A batch of inputs as the model takes them; 16 to 64 are enough as a rule.
         return_report: Whether to return the report too.
 
     Returns:
@@ -81,9 +77,8 @@ def insert_norms(
     """
     spec = parse_norm(spec)
     if spec.kind == "none":
-        raise SpecError(
-            "A norm is needed to be inserted. Received: 'none'. Use one of bn, ln, gn:GROUPS, in, rms, frn."
-        )
+        names = [f"{name}:GROUPS" if info.groups else name for name, info in NORMS.items() if info.layer]
+        raise SpecError(f"A norm is needed to be inserted. Received: 'none'. Use one of {', '.join(names)}.")
     network = Network(model)
     places, kept = _planned(network, spec, where)
     if not places:
@@ -94,7 +89,7 @@ def insert_norms(
     batch = check_batch(model, calibrate)
     axes = {key: place.axis for key, place in places.items()}
     linear = {key: axes[key] for key, place in places.items() if is_linear(place.layer)}
-    units = relus_after(network, linear) if spec.kind == "frn" else {}
+    units = relus_after(network, linear) if spec.info.thresholded else {}
     taken = network.names()
 
     def make(layer):
@@ -114,15 +109,13 @@ def insert_norms(
         output = renamed.get(place.layer.name) == inserted[-1].name
         notes = (
             place.note,
-            NO_STATISTICS if spec.kind == "bn" and batch is None else "",
+            NO_STATISTICS if spec.info.moving and batch is None else "",
             f"the output {place.layer.name!r} is called {inserted[-1].name!r} now" if output else "",
         )
         note = ", ".join(filter(None, notes))
         changes.append(network.change(place.layer, classes, groups=place.groups, note=note))
     changes += [network.change(layer, "TLU") for layer in network.layers if id(layer) in units]
-    difference = None
-    if batch is not None:
-        difference = calibrate_norms(model, made, batch, [(made[key][1].layers[1], axes[key]) for key in places])
+    difference = calibrate_norms(model, made, batch, [(made[key][1].layers[1], axes[key]) for key in places])
     report = Report(tuple(changes), tuple(kept), difference)
     return (new_model, report) if return_report else new_model
 
@@ -157,7 +150,7 @@ def _normalized(place: Place, taken: set[str]) -> Chain:
     if not is_linear(place.layer):
         twin.activation = keras.activations.linear
         name, activation = _unused(f"{twin.name}_activation", taken), place.layer.activation
-        relu = place.spec.kind == "frn" and activation is keras.activations.relu
+        relu = place.spec.info.thresholded and activation is keras.activations.relu
         parts.append(ours.TLU(axis=place.axis, name=name) if relu else ours.Activation(activation, name=name))
     parts[-1].activity_regularizer, twin.activity_regularizer = twin.activity_regularizer, None
     return Chain(tuple(parts), twin=twin)
@@ -184,7 +177,7 @@ def _left_out(network: Network, layer: Any) -> str:
 def _norm_after(graph: Graph, node: Any) -> Any:
     """Return a norm that reads the outputs of a call, if there is one."""
     for reader in graph.readers(node.outputs[0]):
-        if isinstance(reader.operation, NORMS):
+        if isinstance(reader.operation, norm_kinds()):
             return reader.operation
         found = _norm_after(graph, reader) if is_idle(reader.operation) else None
         if found is not None:

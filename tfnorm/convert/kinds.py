@@ -1,4 +1,4 @@
-"""What the layers of Keras and tfnorm are that conversions look for."""
+"""The kinds of layers that conversions look for."""
 
 from __future__ import annotations
 
@@ -9,63 +9,41 @@ import keras
 from keras import layers
 
 from tfnorm import layers as ours
+from tfnorm.layers.create import norm_classes
 
-CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, ours.Conv2D, ours.WeightStandardizedConv2D)
+
+def _of_ranks(*names: str) -> tuple[type, ...]:
+    return tuple(getattr(layers, f"{name}{rank}D") for name in names for rank in (1, 2, 3))
+
+
+CONVOLUTIONS = (*_of_ranks("Conv"), ours.Conv2D, ours.WeightStandardizedConv2D)
 DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
-TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+TRANSPOSED = tuple(getattr(layers, f"Conv{rank}DTranspose") for rank in (1, 2, 3))
 ALL_CONVOLUTIONS = (*CONVOLUTIONS, *DEPTHWISE, *SEPARABLE, *TRANSPOSED)
 
 BATCH_NORMS = (layers.BatchNormalization, ours.BatchNormalization)
-NORMS = (
-    *BATCH_NORMS,
+KERAS_NORMS = (
+    layers.BatchNormalization,
     layers.LayerNormalization,
     layers.GroupNormalization,
     layers.RMSNormalization,
-    ours.LayerNormalization,
-    ours.GroupNormalization,
-    ours.InstanceNormalization,
-    ours.RMSNormalization,
-    ours.FilterResponseNormalization,
 )
 
-# Layers that make pixels of each channel from means, or from maxima, of its pixels; nothing is mixed in at the border.
-MEANS = (
-    layers.AveragePooling1D,
-    layers.AveragePooling2D,
-    layers.AveragePooling3D,
-    layers.GlobalAveragePooling1D,
-    layers.GlobalAveragePooling2D,
-    layers.GlobalAveragePooling3D,
-    layers.Cropping1D,
-    layers.Cropping2D,
-    layers.Cropping3D,
-    layers.UpSampling1D,
-    layers.UpSampling2D,
-    layers.UpSampling3D,
-)
-MAXIMA = (
-    layers.MaxPooling1D,
-    layers.MaxPooling2D,
-    layers.MaxPooling3D,
-    layers.GlobalMaxPooling1D,
-    layers.GlobalMaxPooling2D,
-    layers.GlobalMaxPooling3D,
-)
+# Layers whose pixels are means, or maxima, of pixels of the same channel. Nothing is mixed in at the border.
+MEANS = _of_ranks("AveragePooling", "GlobalAveragePooling", "Cropping", "UpSampling")
+MAXIMA = _of_ranks("MaxPooling", "GlobalMaxPooling")
 
 _ACTIVATIONS = (layers.Activation, ours.Activation)
 _IDLE = (
-    layers.Identity,
-    layers.ActivityRegularization,
-    layers.Dropout,
-    layers.SpatialDropout1D,
-    layers.SpatialDropout2D,
-    layers.SpatialDropout3D,
-    layers.GaussianDropout,
-    layers.GaussianNoise,
-    layers.AlphaDropout,
-    ours.Dropout,
+    *(layers.Identity, layers.ActivityRegularization, layers.Dropout, *_of_ranks("SpatialDropout"), ours.Dropout),
+    *(layers.GaussianDropout, layers.GaussianNoise, layers.AlphaDropout),
 )
+
+
+def norm_kinds() -> tuple[type, ...]:
+    """Return the classes of the norms that conversions know: Keras's, and those of tfnorm's registry."""
+    return (*KERAS_NORMS, *norm_classes())
 
 
 def is_relu(layer: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What is beside a norm: layers that change with it, the place of one that is removed, and where channels are."""
+"""What is beside a norm: layers that change with it, what stays in its place, and which axis has the channels."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from tfnorm.layers import TLU
 
 
 def relus_after(network: Network, axes: Mapping[int, int]) -> dict[int, int]:
-    """Return the channel axis of each ReLU, by its id, that comes right after chosen layers wherever it is called.
+    """Return the channel axis, by id, of each ReLU that comes right after chosen layers wherever it is called.
 
-    Args:
-        network: The model's graphs.
-        axes: The channel axis of each chosen layer by its id.
+    ``axes`` has the channel axis of each chosen layer by its id.
     """
     found = {}
     for layer in filter(is_relu, network.layers):
@@ -61,11 +59,9 @@ def removal(network: Network, layer: Any, removed: set[int]) -> Chain:
 
 
 def channels_first(network: Network, layer: Any) -> bool | None:
-    """Return whether the nearest convolution or pooling has the channels first, or None if no layer tells.
+    """Return whether the convolution or pooling nearest to ``layer`` has the channels first, or None if none tells.
 
-    Args:
-        network: The model's graphs.
-        layer: A layer of the model. Where its own graph has no such layer, all others of the model are asked.
+    If there is none in its own graph, all layers of the model are asked.
     """
     calls, seen = deque(network.calls(layer)), set()
     while calls:
@@ -83,5 +79,4 @@ def channels_first(network: Network, layer: Any) -> bool | None:
 
 
 def _data_format(layer: Any) -> Any:
-    known = isinstance(layer, (*ALL_CONVOLUTIONS, *MEANS, *MAXIMA))
-    return getattr(layer, "data_format", None) if known else None
+    return getattr(layer, "data_format", None) if isinstance(layer, (*ALL_CONVOLUTIONS, *MEANS, *MAXIMA)) else None

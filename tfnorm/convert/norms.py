@@ -1,8 +1,7 @@
-"""Norm layers: their axes, their weights by channel, and one made from another."""
+"""Making a norm from another one: its axes, its settings and its weights by channel."""
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import keras
@@ -11,7 +10,7 @@ from keras import layers
 
 from tfnorm import layers as ours
 from tfnorm._keras import RENORM_SETTINGS
-from tfnorm.convert.clone import remake
+from tfnorm.convert.clone import arguments_of, remake
 from tfnorm.layers.create import norm_layer
 from tfnorm.spec import NormSpec
 
@@ -34,10 +33,7 @@ def axes_of(layer: Any, rank: int) -> list[int]:
 def channel_axis(layer: Any, rank: int, channels_first: bool | None = None) -> int:
     """Return the axis of the channels, counted from the front, of a norm over one axis or several.
 
-    Args:
-        layer: The norm.
-        rank: The number of axes of its inputs.
-        channels_first: Whether the channels come first there, by default as in Keras's settings.
+    Whether the channels come first is by default as in Keras's settings.
     """
     if channels_first is None:
         channels_first = keras.config.image_data_format() == "channels_first"
@@ -46,7 +42,7 @@ def channel_axis(layer: Any, rank: int, channels_first: bool | None = None) -> i
 
 
 def could_be_either(layer: Any, rank: int) -> bool:
-    """Return whether a norm spans both the first and the last axis, of which either may be that of the channels."""
+    """Return whether a norm spans both the first and the last axis: either may be that of the channels."""
     axes = axes_of(layer, rank)
     return min(axes) == 1 and max(axes) > 1
 
@@ -59,7 +55,7 @@ def make_norm(spec: NormSpec, name: str, shape: tuple[int | None, ...], axis: in
 def successor(old: Any, spec: NormSpec, shape: tuple[int | None, ...], axis: int):
     """Return a norm of ``spec`` with the name and the settings of ``old`` that it has too, without its weights."""
     new = make_norm(spec, old.name, shape, axis)
-    settings, taken = _settings_for(old, type(new)), _arguments(type(new)) - _OF_THE_SPEC
+    settings, taken = _settings_for(old, type(new)), arguments_of(type(new)) - _OF_THE_SPEC
     if not settings["epsilon"] > 0:
         del settings["epsilon"]
     config = new.get_config() | {key: value for key, value in settings.items() if key in taken}
@@ -68,7 +64,7 @@ def successor(old: Any, spec: NormSpec, shape: tuple[int | None, ...], axis: int
 
 def lost_settings(old: Any, new: Any) -> str:
     """Return a note about penalties and constraints on weights of ``old`` that ``new`` has no place for."""
-    settings, taken = _settings_for(old, type(new)), _arguments(type(new))
+    settings, taken = _settings_for(old, type(new)), arguments_of(type(new))
     lost = [
         f"its {key} is dropped"
         for key, value in settings.items()
@@ -83,11 +79,6 @@ def _settings_for(old: Any, kind: type) -> dict[str, Any]:
     penalties = [settings.pop(key, None) for key in ("gamma_regularizer", "scale_regularizer")]
     name = "scale_regularizer" if issubclass(kind, ours.RMSNormalization) else "gamma_regularizer"
     return settings | {name: next((penalty for penalty in penalties if penalty is not None), None)}
-
-
-def _arguments(kind: type) -> set[str]:
-    """Return the names of all arguments that a layer of class ``kind`` takes."""
-    return {name for base in kind.__mro__ for name in inspect.signature(base.__init__).parameters}
 
 
 def weight_of(layer: Any, role: str) -> Any:

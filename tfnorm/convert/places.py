@@ -16,14 +16,10 @@ Shape = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a norm goes.
+    """Where a norm goes: in place of the norm ``layer``, or after that layer.
 
-    Args:
-        layer: The norm that it replaces, or the layer that it comes after.
-        spec: The norm, with groups that fit.
-        shape: The shape of its inputs.
-        axis: Their channel axis, counted from the front.
-        note: How the groups differ from those asked for, or "".
+    The groups of ``spec`` fit, and ``note`` says how they differ from those asked for. ``shape`` and ``axis`` are the
+    shape of its inputs and their channel axis, counted from the front.
     """
 
     layer: Any
@@ -35,7 +31,7 @@ class Place:
     @property
     def groups(self) -> int | None:
         """The number of groups of a group normalization."""
-        return self.spec.groups_of(self.shape[self.axis]) if self.spec.kind == "gn" else None
+        return self.spec.groups_of(self.shape[self.axis]) if self.spec.info.groups else None
 
 
 def find_places(
@@ -45,17 +41,10 @@ def find_places(
     shapes_of: Callable[[Any], list[Shape]],
     axis_of: Callable[[Any, int], int],
 ) -> tuple[dict[int, Place], list[Change]]:
-    """Return the places of norms by the ids of their layers, and the layers where no norm is of use.
+    """Return the places of norms by the ids of the ``chosen`` layers, and the layers where no norm is of use.
 
-    Args:
-        network: The model's graphs.
-        spec: The norm asked for.
-        chosen: The layers that norms replace or come after.
-        shapes_of: Returns the different shapes of the norm's inputs.
-        axis_of: Returns their channel axis for a layer and the number of axes.
-
-    Raises:
-        SpecError: If a shape does not allow the norm.
+    ``shapes_of`` returns the different shapes of the norm's inputs, ``axis_of`` their channel axis from a layer and the
+    number of axes. If a shape does not allow the norm, a `SpecError` says so.
     """
     places, kept = {}, []
     for layer in chosen:
@@ -82,27 +71,25 @@ def _fitted(spec: NormSpec, channels: int) -> tuple[NormSpec, str]:
 
 
 def _check_shapes(spec: NormSpec, shapes: list[Shape], name: str) -> None:
-    """Raise a `SpecError` if a weight a pixel, which ``ln`` has, is not possible for inputs of ``shapes``."""
-    if spec.kind == "ln" and not spec.per_pixel and (len(shapes) > 1 or None in shapes[0][1:]):
+    """Raise a `SpecError` if a norm with a weight for each pixel is not possible for inputs of ``shapes``."""
+    if spec.info.weight_per_pixel and (len(shapes) > 1 or None in shapes[0][1:]):
         raise SpecError(
-            "The norm 'ln' keeps a weight for each pixel and channel, so each layer needs inputs of one known size. "
-            f"Received: {' and '.join(map(str, shapes))} at layer {name!r}. Use 'gn:1', which has the same statistics "
-            "and a weight a channel, or give the model a fixed input shape."
+            f"The norm {spec.kind!r} keeps a weight for each pixel and channel, so each layer needs inputs of one "
+            f"known size. Received: {' and '.join(map(str, shapes))} at layer {name!r}. Use 'gn:1', which has a weight "
+            "a channel, or give the model a fixed input shape."
         )
 
 
 def _is_constant(spec: NormSpec, shape: Shape, axis: int) -> bool:
     """Return whether a norm of ``spec`` would see a single number at a time, and give beta whatever it is.
 
-    Those that subtract no mean, ``rms`` and ``frn``, give the sign of a single number, which is no constant.
+    A norm that subtracts no mean gives the sign of a single number, which is not constant.
     """
+    info, channels = spec.info, shape[axis]
+    if not info.subtracts_mean or "batch" in info.statistics:
+        return False
     one_pixel = all(size == 1 for place, size in enumerate(shape) if place not in (0, axis))
-    channels = shape[axis]
-    match spec.kind:
-        case "in":
-            return one_pixel
-        case "gn":
-            return one_pixel and spec.groups_of(channels) == channels
-        case "ln":
-            return channels == 1 and (one_pixel or spec.per_pixel)
-    return False
+    seen = channels if "channels" in info.statistics else 1
+    if "group" in info.statistics:
+        seen = channels // spec.groups_of(channels)
+    return seen == 1 and (one_pixel or "height" not in info.statistics)

@@ -1,4 +1,4 @@
-"""Other norms in place of those of a model."""
+"""Putting other norms in place of those of a model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import keras
 from tfnorm.convert.calibrate import calibrate_norms, check_batch
 from tfnorm.convert.clone import Chain, clone_with, remake
 from tfnorm.convert.graph import Network, Where
-from tfnorm.convert.kinds import BATCH_NORMS, NORMS, makes_masks
+from tfnorm.convert.kinds import BATCH_NORMS, makes_masks, norm_kinds
 from tfnorm.convert.neighbours import channels_first, convolutions_before, relus_after, removal, thresholded
 from tfnorm.convert.norms import (
     NO_STATISTICS,
@@ -37,37 +37,34 @@ def replace_norms(
 ) -> keras.Model | tuple[keras.Model, Report]:
     """Return the same network with another norm in place of each of its own.
 
-    Batch, layer, group, instance, RMS and filter response normalizations, Keras's and tfnorm's, nested and shared ones
-    included, become the norm of ``spec``. Each keeps its name, its epsilon, its gamma and beta (a channel's number goes
-    to each of its pixels and back, see below), their penalties and constraints, its activity regularizer and whether it
-    is trainable. All other weights are bit for bit the same, and so is a model that was compiled, except that its
+    Batch, layer, group, instance, RMS and filter response normalizations are replaced, Keras's and tfnorm's, in nested
+    models too. Each keeps its name, epsilon, gamma and beta, their penalties and constraints, its activity regularizer
+    and whether it is trainable. All other weights are bit for bit the same. A compiled model stays compiled, but its
     optimizer starts afresh.
 
-    - Where the groups asked for do not divide a layer's channels, the largest smaller number that does is taken.
-    - ``ln`` has a gamma for each pixel and channel: each pixel gets the channel's. From ``ln`` to another norm the mean
-      over the pixels is taken, so that bn, ln, bn gives the first gammas back. The nearest convolution
-      or pooling tells which axis has the channels; where there is none, the report names the axis taken. RMS
-      normalization has no beta.
-    - A new batch norm starts from the moving statistics 0 and 1 unless the old norm has some, or ``calibrate`` is
-      given, or it sees training batches.
-    - ``+ws`` makes the 2D convolutions right before the norms weight-standardized, ``frn`` the ReLUs right after them
-      thresholded units, which start as ReLUs. ``none`` removes the norms.
+    - If the groups do not divide a layer's channels, the largest smaller number that does is taken.
+    - ``ln`` has a gamma for each pixel and channel. Each pixel gets the channel's gamma, and on the way back the mean
+      over the pixels is taken. The nearest convolution or pooling tells which axis has the channels. If there is none,
+      the report names the axis. RMS normalization has no beta.
+    - A new batch norm has the moving statistics of the old norm, or of the batch in ``calibrate``. Otherwise they are 0
+      and 1 until it is trained.
+    - ``+ws`` standardizes the weights of the 2D convolutions right before the norms. ``frn`` makes the ReLUs right
+      after them thresholded units, which start as ReLUs. ``none`` removes the norms.
 
-    With ``calibrate`` the gammas and betas are fitted by least squares, a channel at a time and norm after norm: each
-    new norm to what the old one gives for that batch. They are kept if the outputs come closer to those of the old
-    model, and a new batch norm takes its moving statistics from the batch.
+    With ``calibrate``, gammas and betas are fitted by least squares to what the old norms give for that batch. They are
+    kept if the outputs come closer to those of the old model.
 
     Args:
         model: A functional or sequential model, built; it is not changed.
         spec: A norm spec without penalties, such as "gn:8", "ln", "frn", "none".
-        where: Names of norm layers, with or without those of the models that they are in ("block/bn1"), in which *
-            stands for any letters; or a function that is true of the layers to replace. Default all.
-        calibrate: A batch of inputs as the model takes them, 16 to 64 of them as a rule. Default none.
+        where: Names of norm layers ("bn1", "block/bn1"), in which * stands for any letters; or a function that is true
+            of the layers to replace. By default all.
+        calibrate: A batch of inputs as the model takes them; 16 to 64 are enough as a rule.
         return_report: Whether to return the report too.
 
     Returns:
         A new model; with ``return_report`` the pair (model, `Report`). Its file opens where `tfnorm.layers` is
-        imported, and that of `to_keras` of it everywhere.
+        imported; that of `to_keras` opens everywhere.
 
     Raises:
         SpecError: For a spec that cannot be read, has penalties or does not fit.
@@ -96,7 +93,7 @@ def replace_norms(
         )
     batch = check_batch(model, calibrate)
     axes = {key: place.axis for key, place in places.items()}
-    units = relus_after(network, axes) if spec.kind == "frn" else {}
+    units = relus_after(network, axes) if spec.info.thresholded else {}
     convolutions = convolutions_before(network, axes) if spec.weight_standardization else set()
     removed = set(places) if spec.kind == "none" else set()
     norms: dict[int, Any] = {}
@@ -118,15 +115,13 @@ def replace_norms(
     for key, place in places.items():
         old, new = place.layer, norms.get(key)
         lost = [] if new is None else _carried(network, place, new)
-        fresh = NO_STATISTICS if spec.kind == "bn" and batch is None and not isinstance(old, BATCH_NORMS) else ""
+        fresh = NO_STATISTICS if spec.info.moving and batch is None and not isinstance(old, BATCH_NORMS) else ""
         note = ", ".join(filter(None, (place.note, *lost, fresh)))
         kind = "nothing" if new is None else type(new).__name__
         changes.append(network.change(old, kind, groups=place.groups, note=note))
     for others, kind in ((convolutions, "WeightStandardizedConv2D"), (units, "TLU")):
         changes += [network.change(layer, kind) for layer in network.layers if id(layer) in others]
-    difference = None
-    if batch is not None:
-        difference = calibrate_norms(model, made, batch, [(norms[key], axes[key]) for key in norms])
+    difference = calibrate_norms(model, made, batch, [(norms[key], axes[key]) for key in norms])
     report = Report(tuple(changes), tuple(kept), difference)
     return (new_model, report) if return_report else new_model
 
@@ -147,11 +142,11 @@ def _planned(network: Network, spec: NormSpec, where: Where) -> tuple[dict[int, 
     """Return the norms to replace by their id, and those that stay."""
     candidates, kept = [], []
     for layer in network.everything:
-        if not isinstance(layer, NORMS):
+        if not isinstance(layer, norm_kinds()):
             continue
         holder = network.holder(layer)
         wrapped = type(holder) is keras.layers.TimeDistributed and holder.layer is layer
-        note = ("" if wrapped else network.inside(layer)) if type(layer) in NORMS else "a class of its own"
+        note = ("" if wrapped else network.inside(layer)) if type(layer) in norm_kinds() else "a class of its own"
         if not note:
             candidates.append(layer)
         elif where is None:

@@ -42,7 +42,7 @@ class Report:
 
     Args:
         changes: The layers that were changed, in the order of the graph.
-        kept: Those that one would expect to be changed and that stay, with the reason.
+        kept: The layers that stay although you may expect a change, with the reason.
         difference: Difference of the outputs from those of the old model on the batch of ``calibrate``, before and
             after calibration: the root of the mean of its square, as a share of that of the old outputs.
     """
@@ -53,7 +53,7 @@ class Report:
 
     def to_frame(self) -> pd.DataFrame:
         """Return a row a layer: layer, before, after, groups, note."""
-        import pandas as pd
+        import pandas as pd  # start-up
 
         rows = [vars(change) for change in (*self.changes, *self.kept)]
         frame = pd.DataFrame(rows, columns=list(Change.__dataclass_fields__))
@@ -83,13 +83,6 @@ def grouped(kept: Iterable[Change]) -> str:
 
 
 def warn_of_no_change(function: str, model: str, kept: Iterable[Change], lacks: str) -> None:
-    """Say that a conversion changed nothing, and why.
-
-    Args:
-        function: Its name.
-        model: The name of the model.
-        kept: The layers that stay, with the reason.
-        lacks: What a model without such layers does not have.
-    """
+    """Warn that a conversion changed nothing: for what reasons layers stay, or what the model does not have."""
     why = grouped(kept) or f"The model {model!r} has {lacks}."
     warnings.warn(f"{function} changed nothing. {why}", stacklevel=3)

@@ -1,4 +1,4 @@
-"""From the layers of tfnorm to those that Keras itself has."""
+"""Putting Keras's own layers in place of tfnorm's."""
 
 from __future__ import annotations
 
@@ -10,20 +10,10 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfnorm.convert.clone import check_cloneable, clone_with, config_of, is_container, remake
+from tfnorm import layers as ours
+from tfnorm.convert.clone import clone_with, config_of, is_container, remake
+from tfnorm.convert.graph import check_graph
 from tfnorm.errors import TfnormError
-from tfnorm.layers import (
-    Activation,
-    BatchNormalization,
-    Conv2D,
-    Dropout,
-    GroupNormalization,
-    LayerNormalization,
-    Normalization,
-    ReLU,
-    RMSNormalization,
-    WeightStandardizedConv2D,
-)
 from tfnorm.layers.image_classifier import ImageClassifier
 
 PACKAGE = "tfnorm>"
@@ -33,9 +23,9 @@ def to_keras(model: keras.Model) -> keras.Model:
     """Return the same network in Keras's own layers, with the same weights, names and outputs.
 
     The file of the result opens without tfnorm. Weight-standardized convolutions become convolutions with the
-    standardized kernel. Penalties that Keras does not have (`L2Norm`, `Sum`, any on an RMS scale) are left out, with
-    a warning, and so is `unbiased_moving_variance`: they change training, not outputs. A model that was compiled is
-    compiled in the same way, unless its loss, optimizer or metrics are tfnorm's: then it is not, with a warning.
+    standardized kernel. Penalties that Keras does not have (`L2Norm`, `Sum`, any on an RMS scale) and
+    `unbiased_moving_variance` are left out with a warning: they change training, not outputs. A compiled model stays
+    compiled, unless its loss, optimizer or metrics are tfnorm's: then a warning says that it is not.
 
     Args:
         model: A functional or sequential model; it is not changed.
@@ -52,7 +42,7 @@ def to_keras(model: keras.Model) -> keras.Model:
         >>> type(stock.get_layer("conv1_norm")).__module__.split(".")[0]
         'keras'
     """
-    check_cloneable(model)
+    check_graph(model)
     strange = _without_counterpart(model)
     if strange:
         raise TfnormError(
@@ -63,10 +53,10 @@ def to_keras(model: keras.Model) -> keras.Model:
     not_compiled: list[str] = []
 
     def compiles(part: keras.Model) -> bool:
-        ours = dict.fromkeys(_compiled_with(part))
-        if ours:
-            not_compiled.append(f"{part.name} ({', '.join(ours)})")
-        return not ours
+        names = dict.fromkeys(_compiled_with(part))
+        if names:
+            not_compiled.append(f"{part.name} ({', '.join(names)})")
+        return not names
 
     stock = clone_with(
         model,
@@ -75,10 +65,8 @@ def to_keras(model: keras.Model) -> keras.Model:
         compiles=compiles,
         class_of=lambda part: keras.Model if type(part) is ImageClassifier else type(part),
     )
-    penalties = [name for name in dropped if name.endswith("_regularizer")]
-    settings = [name for name in dropped if name not in penalties]
-    for kind, names in (("penalties", penalties), ("settings", settings)):
-        if names:
+    for kind in ("penalties", "settings"):
+        if names := [name for name in dropped if name.endswith("_regularizer") == (kind == "penalties")]:
             warnings.warn(f"Keras has no counterpart of these {kind}, left out: {', '.join(names)}.", stacklevel=2)
     if not_compiled:
         warnings.warn(
@@ -99,22 +87,20 @@ def _without_counterpart(model: keras.Model) -> list[str]:
         for part in layer._flatten_layers(include_self=False)
     }
     strange = []
-    for layer in filter(lambda layer: _registered_here(type(layer)) and type(layer) is not ImageClassifier, everything):
+    for layer in everything:
+        name = keras.saving.get_registered_name(type(layer)) or ""
+        if not name.startswith(PACKAGE) or type(layer) is ImageClassifier:
+            continue
         if id(layer) in holders:
             strange.append(f"{layer.name} ({type(layer).__name__} inside the layer {holders[id(layer)].name!r})")
         elif _stock_class(layer) is None:
             strange.append(f"{layer.name} ({type(layer).__name__})")
-    for layer in everything:
-        strange += [f"{layer.name} (with {name})" for name in _activations_of_ours(layer)]
+    for layer in everything:  # tfnorm has activations that old files need
+        functions = (getattr(layer, key, None) for key in ("activation", "recurrent_activation"))
+        for function in functions:
+            names = keras.saving.get_registered_name(function) if isinstance(function, FunctionType) else None
+            strange += [f"{layer.name} (with {name})" for name in _names_of_ours(names)]
     return strange
-
-
-def _activations_of_ours(layer: Any) -> Iterator[str]:
-    """Yield the activations of a layer that are tfnorm's, which old files need."""
-    for key in ("activation", "recurrent_activation"):
-        function = getattr(layer, key, None)
-        if isinstance(function, FunctionType):
-            yield from _names_of_ours(keras.saving.get_registered_name(function))
 
 
 def _names_of_ours(config: Any) -> Iterator[str]:
@@ -135,63 +121,51 @@ def _compiled_with(model: keras.Model) -> Iterator[str]:
         yield from _names_of_ours(part if isinstance(part, str) else keras.saving.get_registered_name(type(part)))
 
 
-def _registered_here(kind: type) -> bool:
-    return (keras.saving.get_registered_name(kind) or "").startswith(PACKAGE)
+# Each is a subclass of the layer of Keras that takes its place.
+_OF_KERAS = (
+    *(ours.Activation, ours.BatchNormalization, ours.Conv2D, ours.Dropout, ours.LayerNormalization),
+    *(ours.Normalization, ours.ReLU, ours.RMSNormalization),
+)
 
 
-def _stock_class(layer) -> type | None:
-    if isinstance(layer, WeightStandardizedConv2D):
+def _stock_class(layer: Any) -> type | None:
+    if isinstance(layer, ours.WeightStandardizedConv2D):
         return layers.Conv2D
-    if isinstance(layer, GroupNormalization):
+    if isinstance(layer, ours.GroupNormalization):
         return layers.GroupNormalization
-    if isinstance(layer, RMSNormalization) and not _on_last_axes(layer):
-        return None  # Keras applies the scale to the last axes, whichever it belongs to
-    for ours in (
-        Activation,
-        BatchNormalization,
-        Conv2D,
-        Dropout,
-        LayerNormalization,
-        Normalization,
-        ReLU,
-        RMSNormalization,
-    ):
-        if isinstance(layer, ours):
-            return ours.__base__
-    return None
+    if isinstance(layer, ours.RMSNormalization):
+        rank = len(layer.get_build_config()["input_shape"])
+        if _axes(layer) != list(range(rank))[-len(_axes(layer)) :]:
+            return None  # Keras applies the scale to the last axes, whichever it belongs to
+    return next((kind.__base__ for kind in _OF_KERAS if isinstance(layer, kind)), None)
 
 
-def _axes(layer) -> list[int]:
+def _axes(layer: Any) -> list[int]:
     return layer._axes(len(layer.get_build_config()["input_shape"]))
 
 
-def _on_last_axes(layer) -> bool:
-    rank = len(layer.get_build_config()["input_shape"])
-    return _axes(layer) == list(range(rank))[-len(_axes(layer)) :]
-
-
-def _stock_weights(layer) -> list:
+def _stock_weights(layer: Any) -> list[Any]:
     weights = layer.get_weights()
-    if isinstance(layer, WeightStandardizedConv2D):
+    if isinstance(layer, ours.WeightStandardizedConv2D):
         weights[0] = keras.ops.convert_to_numpy(layer.standardized_kernel())
     return weights
 
 
-def _stock_layer(layer, dropped: list[str]):
+def _stock_layer(layer: Any, dropped: list[str]) -> Any:
     kind = _stock_class(layer) or type(layer)
     config = _without_own_penalties(config_of(layer), layer.name, dropped)
-    if isinstance(layer, GroupNormalization):
+    if isinstance(layer, ours.GroupNormalization):
         config.pop("group_size", None)
         (channels,) = layer.input_spec.axes.values()
         config["groups"] = layer.groups_of(channels)
-    if isinstance(layer, LayerNormalization) and isinstance(layer.axis, list):
+    if isinstance(layer, ours.LayerNormalization) and isinstance(layer.axis, list):
         # Sorted, as Keras does itself from 3.14 on; it would put -1 before 1.
         config["axis"] = sorted(layer.axis) if max(layer.axis) < 0 else _axes(layer)
-    if isinstance(layer, BatchNormalization) and config.pop("unbiased_moving_variance", False):
+    if isinstance(layer, ours.BatchNormalization) and config.pop("unbiased_moving_variance", False):
         dropped.append(f"{layer.name}.unbiased_moving_variance")
-    if isinstance(layer, WeightStandardizedConv2D):
+    if isinstance(layer, ours.WeightStandardizedConv2D):
         config.pop("epsilon")
-    if isinstance(layer, RMSNormalization) and config.pop("scale_regularizer", None):
+    if isinstance(layer, ours.RMSNormalization) and config.pop("scale_regularizer", None):
         dropped.append(f"{layer.name}.scale_regularizer")
     return remake(layer, kind, config)
 

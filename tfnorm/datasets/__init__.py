@@ -10,23 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from tfnorm.datasets.augment.create import AUGMENTATIONS, augmentation
 from tfnorm.datasets.dataset import Dataset
+from tfnorm.datasets.named import DATASETS, list_datasets
 from tfnorm.datasets.reading import DataWarning
-from tfnorm.datasets.sources import DATASETS, list_datasets, load
+from tfnorm.datasets.sources import load
 
 if TYPE_CHECKING:
     from tfnorm.datasets.batches import Batches, epoch_order
 
 __all__ = [
-    "AUGMENTATIONS",
-    "DATASETS",
-    "Batches",
-    "DataWarning",
-    "Dataset",
-    "augmentation",
-    "epoch_order",
-    "list_datasets",
+    "AUGMENTATIONS", "DATASETS", "Batches", "DataWarning", "Dataset", "augmentation", "epoch_order", "list_datasets",
     "load",
-]
+]  # fmt: skip
 
 _LAZY = {"Batches": "tfnorm.datasets.batches", "epoch_order": "tfnorm.datasets.batches"}
 

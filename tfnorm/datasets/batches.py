@@ -5,13 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from tfnorm import _check  # noqa: F401 - says what is missing before Keras fails for it
-
-# isort: split
-import keras
 import numpy as np
 
-from tfnorm._keras import builds_a_model
+from tfnorm._keras import builds_a_model, keras
 from tfnorm.errors import DataError, whole_number
 
 
@@ -24,8 +20,8 @@ def epoch_order(n: int, seed: int | None, epoch: int) -> np.ndarray:
         epoch: Number of the epoch, from 0.
 
     Returns:
-        The indices 0..n-1, int64, ``numpy.random.default_rng([seed, epoch]).permutation(n)``: neither the batch size
-        nor the epochs before have a part in it.
+        The indices 0..n-1, int64, ``numpy.random.default_rng([seed, epoch]).permutation(n)``. They depend neither on
+        the batch size nor on the epochs before.
 
     Example:
         >>> epoch_order(5, None, 3).tolist(), epoch_order(5, 0, 0).tolist() == epoch_order(5, 0, 0).tolist()
@@ -39,12 +35,12 @@ def epoch_order(n: int, seed: int | None, epoch: int) -> np.ndarray:
 class Batches(keras.utils.PyDataset):
     """The batches of one epoch after another, for ``model.fit``, ``evaluate`` and ``predict``.
 
-    ``model.fit(Batches(x, y, 64, seed=0), epochs=3)`` sees the orders of epochs 0, 1 and 2. Two habits of Keras would
-    otherwise spoil that. ``fit`` shuffles the batches of any ``PyDataset`` by Python's global random state unless told
-    ``shuffle=False``: inside an epoch, the k-th request is therefore answered with the k-th batch, whatever its number.
-    And it ends an epoch once more before the first, on JAX and PyTorch after it read a batch or two of it to build the
-    model: an epoch of which less was read does not count. Keras starts reading an epoch after ``on_epoch_begin`` and
-    ends it after the last batch, so that a prefetching thread never mixes two.
+    ``model.fit(Batches(x, y, 64, seed=0), epochs=3)`` sees the orders of epochs 0, 1 and 2, in spite of two habits of
+    Keras. First, ``fit`` shuffles the batches of any ``PyDataset`` by Python's global random state, unless it gets
+    ``shuffle=False``. Therefore the k-th request of an epoch is answered with the k-th batch, whatever number is asked
+    for. Second, ``fit`` ends one more epoch before the first, and on JAX and PyTorch it has read a batch or two by
+    then to build the model. Such an epoch does not count. Keras starts to read an epoch after ``on_epoch_begin`` and
+    ends it after the last batch, so a prefetching thread never mixes two epochs.
 
     To start anywhere (``initial_epoch``, a resumed run), pass ``epoch`` or set it in a callback's ``on_epoch_begin``.
     Train without ``steps_per_epoch``: an epoch is all the data. Give ``evaluate`` an object of its own.
@@ -55,7 +51,7 @@ class Batches(keras.utils.PyDataset):
         batch_size: Images a batch, 1 or more.
         seed: Seed of the order, 0 or more; None keeps the images in order.
         epoch: Number of the first epoch, from 0.
-        drop_remainder: Leave out the last batch if it is not full; default: keep it.
+        drop_remainder: Whether the last batch is left out if it is not full. Defaults to `False`.
 
     Raises:
         DataError: If lengths differ or a number is out of range.
@@ -128,14 +124,14 @@ class Batches(keras.utils.PyDataset):
         return self.batch(index)
 
     def stream(self) -> Any:
-        """Return what ``fit`` and ``evaluate`` read without pauses: on TensorFlow a `tf.data.Dataset` of the batches.
+        """Return the batches for ``fit`` and ``evaluate`` without pauses: on TensorFlow, a `tf.data.Dataset`.
 
-        Keras's own way from a ``PyDataset`` to TensorFlow lets tf.data tune itself, which holds the start of every few
-        epochs up by half a second. A stream does not count epochs: set ``epoch`` in a callback's ``on_epoch_begin``.
+        Keras itself lets tf.data tune the way from a ``PyDataset`` to TensorFlow, which delays the start of every few
+        epochs by half a second. A stream does not count epochs: set ``epoch`` in a callback's ``on_epoch_begin``.
         """
         if keras.backend.backend() != "tensorflow":
             return self
-        import tensorflow as tf
+        import tensorflow as tf  # start-up
 
         signature = tuple(tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in (self.x, self.y))
         stream = tf.data.Dataset.from_generator(

@@ -1,4 +1,4 @@
-"""What images and labels must be; every broken rule has a sentence of its own.
+"""Checks of images and labels. Each broken rule raises a sentence of its own.
 
 Images are read through ``shape``, ``dtype`` and ``chunks()``, so that an array on disk is never held whole in
 another dtype than uint8.
@@ -35,7 +35,7 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class _PixelRange:
-    """Smallest and largest value, and one value that is not whole (None if all are)."""
+    """Smallest and largest value, and one value that is not a whole number, or None."""
 
     low: float
     high: float
@@ -43,10 +43,10 @@ class _PixelRange:
 
 
 def read_pixels(where: str, sources: Sequence[ImageSource]) -> tuple[list[np.ndarray], list[str]]:
-    """Return the images of all ``sources`` as uint8 (images, height, width, channels), and what to say about that.
+    """Return the images of all ``sources`` as uint8 (images, height, width, channels), and notes on the conversion.
 
-    uint8 is kept as it is. Other integers, and floats that are whole numbers, must lie in 0..255. Floats in 0..1, in
-    every source, are multiplied by 255 and rounded, which is said.
+    uint8 is kept as it is. Other integers, and floats that are whole numbers, must lie in 0..255. If all sources are
+    floats in 0..1, they are multiplied by 255 and rounded, and a note says so.
 
     Args:
         where: The file, for the messages.
@@ -148,7 +148,7 @@ def check_image_array(where: str, name: str, shape: tuple[int, ...], dtype: np.d
 
 
 def read_labels(where: str, name: str, labels: np.ndarray) -> np.ndarray:
-    """Return ``labels`` as int64 (images,); (images, 1) is flattened, whole floats are converted.
+    """Return ``labels`` as int64 (images,). The shape (images, 1) is flattened, and whole floats are converted.
 
     Raises:
         DataError: If they are one-hot, not whole numbers, not finite or negative.

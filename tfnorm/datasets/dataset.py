@@ -1,4 +1,4 @@
-"""What a loaded data set is: uint8 images, integer labels and what can be said about them."""
+"""A data set in memory: uint8 images, integer labels and their statistics."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfnorm.datasets.reading import Reading, readable
+from tfnorm.datasets.splits import stratified_split
 from tfnorm.errors import DataError
 
 # Large enough to be fast, small beside any data set worth measuring.
@@ -61,7 +62,7 @@ class Dataset:
     The arrays are held as read-only views, so that the cached statistics and the fingerprint stay true.
 
     Args:
-        name: What the data set is called in tables and records.
+        name: The name of the data set in tables and records.
         x_train: Training images (images, height, width, channels), uint8, 0..255.
         y_train: Training labels (images,), int64, 0..num_classes-1.
         x_test: Test images, as ``x_train``.
@@ -102,7 +103,7 @@ class Dataset:
 
     @property
     def sentences(self) -> list[str]:
-        """What was read from a file or a folder, and what may be a mistake there."""
+        """Sentences on what was read from a file or a folder, and on what may be a mistake there."""
         return self.reading.sentences if self.reading else []
 
     @property
@@ -173,7 +174,7 @@ class Dataset:
         Each class gives the same share, and the choice depends on nothing but the data and ``share``.
 
         Args:
-            share: Of the training images, above 0 and below 1.
+            share: The share of the training images to hold out, above 0 and below 1.
 
         Raises:
             DataError: If it is not, or if a part would lack a class.
@@ -184,17 +185,12 @@ class Dataset:
             >>> Dataset("tiny", x, y, x, y, ("cat", "dog")).hold_out(0.1)
             Dataset('tiny, 10 % held out', train=18, test=2, input_shape=(2, 2, 1), num_classes=2)
         """
-        from sklearn.model_selection import train_test_split
-
         if isinstance(share, bool) or not isinstance(share, Real) or not 0 < share < 1:
             raise DataError(f"The share to hold out must be above 0 and below 1. Received: {share!r}. Use 0.1.")
         try:
-            kept, held = train_test_split(
-                np.arange(len(self.y_train)), test_size=share, stratify=self.y_train, random_state=0
-            )
+            kept, held = map(np.sort, stratified_split(self.y_train, share))
         except ValueError as error:
             raise self._unsplit(share, f"({error})") from None
-        kept, held = np.sort(kept), np.sort(held)
         x, y = self.x_train, self.y_train
         lacking = set(y.tolist()) - (set(y[kept].tolist()) & set(y[held].tolist()))
         if lacking:
@@ -233,9 +229,9 @@ class Dataset:
 def resize_images(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Return uint8 ``images`` (images, height, width, channels) resized to (height, width), bilinear.
 
-    Channels are resized apart, but for RGB, so that a fourth channel is never taken for opacity.
+    Unless they are RGB, each channel is resized by itself, so that a fourth channel is never taken for opacity.
     """
-    from PIL import Image
+    from PIL import Image  # start-up
 
     count, _, _, channels = images.shape
     resized = np.empty((count, *size, channels), np.uint8)

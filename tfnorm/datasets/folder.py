@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import pathlib
-import re
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfnorm.datasets.checks import make_dataset
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.datasets.memory import check_memory
+from tfnorm.datasets.pictures import Header, Problem, decode, is_picture, pillow_quiet, problem_of, read_header
 from tfnorm.datasets.reading import Reading, counted, plural, readable, remarks
 from tfnorm.errors import DataError
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 MOST_NAMED = 20
 _NESTED = "in sub-folders of classes"
@@ -29,14 +23,6 @@ _OTHER_NAMES = {
     "train": ("training", "trainset", "train_set", "train_images"),
     "test": ("testing", "testset", "test_set", "test_images", "val", "valid", "validation", "dev", "eval"),
 }
-# Pillow opens these, but cannot read them by itself: it starts other programs, or looks for plugins that draw them.
-_NOT_READ = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
-_ORIENTATION = 0x0112  # of EXIF; 5 to 8 are those turned by a quarter
-_BITS_PER_SAMPLE = 258  # of TIFF
-_DEEP_MODES = ("I", "F")
-# What Pillow calls values of 16 bits that it cuts to 8; "BGR;16", without a byte order, has 5 or 6 bits a colour.
-_DEEP_RAW = re.compile(r";16[BLN]$")
-_HEADER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -54,25 +40,6 @@ class _Picture:
     label: str
 
 
-@dataclass(frozen=True)
-class _Header:
-    """What a picture's header says: (height, width) as it is looked at, whether it is grey, and its format."""
-
-    size: tuple[int, int]
-    grey: bool
-    format: str
-    several: bool
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """Why a picture cannot be read, whether it may be skipped for that, and whether it has too many bits."""
-
-    reason: str
-    skippable: bool = True
-    deep: bool = False
-
-
 def load_folder(
     path: pathlib.Path,
     name: str,
@@ -82,18 +49,18 @@ def load_folder(
 ) -> Dataset:
     """Return the data set in a folder with ``train/CLASS/*`` and ``test/CLASS/*``.
 
-    Classes are the sub-folders of train, sorted by name. Every format that Pillow reads by itself is read, links are
-    followed, and hidden files, files of other kinds and sub-folders of classes are left out and counted. Of several
-    frames the first counts. Transparent pictures are laid on white. A photograph that a camera marked as lying on its
-    side is turned upright. Pictures with more than 8 bits a channel are refused. The images have one channel if every
-    picture is stored as grey values or grey colours of a palette, else three. Each is decoded straight into its place
-    in one uint8 array.
+    Classes are the sub-folders of train, sorted by name. Every format that Pillow reads by itself is read. Links are
+    followed. Hidden files, files of other kinds and sub-folders of classes are left out and counted. If a picture has
+    several frames, the first is read. Transparent pictures are laid on white. A photograph that a camera marked as
+    lying on its side is turned upright. Pictures with more than 8 bits a channel are refused. The images have one
+    channel if every picture is stored as grey values or grey colours of a palette, and three otherwise. Each picture is
+    decoded straight into its place in one uint8 array.
 
     Args:
         path: The folder.
         name: Name of the data set.
-        image_size: (height, width) to resize to; by default all pictures must have one size.
-        skip_damaged: Whether pictures that cannot be read are left out, in place of an error that names them.
+        image_size: (height, width) to resize to. By default all pictures must have one size.
+        skip_damaged: Whether pictures that cannot be read are left out. If `False`, an error names them.
 
     Raises:
         DataError: If a folder, a class or a picture is missing, unreadable or does not fit, or if memory is too small.
@@ -108,7 +75,7 @@ def load_folder(
     left_out: Counter[str] = Counter()
     pictures = _list_pictures(path, "train", classes, left_out) + _list_pictures(path, "test", tested, left_out)
     left_out.update(_beside(path))
-    with _pillow_quiet():
+    with pillow_quiet():
         headers, problems = _survey(pictures)
         _check_depth(path, problems)
         size, channels = _common(headers, image_size) if headers else ((1, 1), 1)
@@ -120,9 +87,9 @@ def load_folder(
         for picture in headers:
             done = read[picture.part]
             try:
-                arrays[picture.part][len(done)], laid = _decode(picture.file, size, channels)
+                arrays[picture.part][len(done)], laid = decode(picture.file, size, channels)
             except Exception as error:
-                problems[picture] = _problem(picture.file, error)
+                problems[picture] = problem_of(picture.file, error)
                 continue
             done.append(picture)
             transparent += laid
@@ -160,13 +127,15 @@ def load_folder(
 
 
 def load_pictures(path: pathlib.Path, size: tuple[int, int], channels: int, *, most: int) -> np.ndarray:
-    """Return pictures of a folder and the folders in it, without labels, evenly taken in the order of their names.
+    """Return pictures of a folder and of the folders in it, without labels.
+
+    If there are more than ``most``, they are chosen at even distances in the order of their names.
 
     Args:
         path: The folder.
         size: (height, width) to resize to.
         channels: 1 for grey values, 3 for colours.
-        most: How many at most.
+        most: The largest number of pictures.
 
     Returns:
         uint8 (images, height, width, channels).
@@ -174,34 +143,27 @@ def load_pictures(path: pathlib.Path, size: tuple[int, int], channels: int, *, m
     Raises:
         DataError: If there is no picture, or one cannot be read.
     """
-    files = sorted(entry for entry in path.rglob("*") if _is_picture(entry))
+    files = sorted(entry for entry in path.rglob("*") if is_picture(entry))
     if not files:
         raise DataError(f"{path} holds no picture, and neither do the folders in it. Give a folder of pictures.")
     chosen = [files[index] for index in np.linspace(0, len(files) - 1, min(most, len(files))).astype(int)]
     pictures = np.empty((len(chosen), *size, channels), np.uint8)
-    with _pillow_quiet():
+    with pillow_quiet():
         for index, file in enumerate(chosen):
             try:
-                pictures[index], _ = _decode(file, size, channels)
+                pictures[index], _ = decode(file, size, channels)
             except Exception as error:
                 raise DataError(
-                    f"{file} cannot be read: {_problem(file, error).reason}. Replace it, or remove it."
+                    f"{file} cannot be read: {problem_of(file, error).reason}. Replace it, or remove it."
                 ) from None
     return pictures
 
 
 def shape_of_folder(path: pathlib.Path) -> tuple[int, int, int, int] | None:
-    """Return (images, height, width, 3), as the first picture has them, None if there is no picture to be opened."""
-    from PIL import Image
-
-    files = [file for part in ("train", "test") for file in path.glob(f"{part}/*/*") if _is_picture(file)]
-    for file in files[:1]:
-        try:
-            with Image.open(file) as image:
-                return len(files), image.height, image.width, 3
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            return None
-    return None
+    """Return (images, height, width, 3), as the first picture has them, or None if it cannot be read."""
+    files = [file for part in ("train", "test") for file in path.glob(f"{part}/*/*") if is_picture(file)]
+    header = read_header(files[0]) if files else None
+    return (len(files), *header.size, 3) if isinstance(header, Header) else None
 
 
 def _class_folders(path: pathlib.Path, part: str) -> list[str]:
@@ -239,26 +201,7 @@ def _layout_hint(path: pathlib.Path, part: str) -> str:
 
 
 def _holds_pictures(folder: pathlib.Path) -> bool:
-    return any(_is_picture(entry) for entry in folder.iterdir())
-
-
-def _extensions() -> frozenset[str]:
-    """Return the endings of files that are read."""
-    from PIL import Image
-
-    known = Image.registered_extensions()
-    return frozenset(ending for ending, kind in known.items() if kind in Image.OPEN and kind not in _NOT_READ)
-
-
-def _formats() -> tuple[str, ...]:
-    from PIL import Image
-
-    Image.init()
-    return tuple(kind for kind in Image.OPEN if kind not in _NOT_READ)
-
-
-def _is_picture(entry: pathlib.Path) -> bool:
-    return entry.suffix.lower() in _extensions() and not entry.name.startswith(".") and entry.is_file()
+    return any(is_picture(entry) for entry in folder.iterdir())
 
 
 def _list_pictures(path: pathlib.Path, part: str, classes: Sequence[str], left_out: Counter[str]) -> list[_Picture]:
@@ -269,7 +212,7 @@ def _list_pictures(path: pathlib.Path, part: str, classes: Sequence[str], left_o
         beside: Counter[str] = Counter()
         files = []
         for entry in sorted(folder.iterdir()):
-            if _is_picture(entry):
+            if is_picture(entry):
                 files.append(_Picture(entry, part, label))
             else:
                 beside.update(_why_left_out(entry))
@@ -290,7 +233,7 @@ def _why_left_out(entry: pathlib.Path) -> dict[str, int]:
     if entry.name.startswith("."):
         return {"hidden": 1}
     if entry.is_dir():
-        inside = sum(_is_picture(file) for file in entry.rglob("*"))
+        inside = sum(is_picture(file) for file in entry.rglob("*"))
         return {_NESTED: inside} if inside else {}
     if not entry.exists():
         return {"broken links": 1}
@@ -301,109 +244,21 @@ def _beside(path: pathlib.Path) -> Mapping[str, int]:
     """Return how many pictures lie outside of the classes, by where."""
     found: dict[str, int] = {}
     for part in ("train", "test"):
-        found[f"in {part}/ itself"] = sum(_is_picture(entry) for entry in (path / part).iterdir())
+        found[f"in {part}/ itself"] = sum(is_picture(entry) for entry in (path / part).iterdir())
     for folder in path.iterdir():
         if folder.name.lower() in (*_OTHER_NAMES["train"], *_OTHER_NAMES["test"]) and folder.is_dir():
-            found[f"in {folder.name}/"] = sum(_is_picture(entry) for entry in folder.rglob("*"))
+            found[f"in {folder.name}/"] = sum(is_picture(entry) for entry in folder.rglob("*"))
     return {place: count for place, count in found.items() if count}
 
 
-@contextmanager
-def _pillow_quiet() -> Iterator[None]:
-    """Keep what Pillow warns of to itself: sizes and broken metadata of pictures that are read all the same."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        yield
-
-
-def _survey(pictures: Sequence[_Picture]) -> tuple[dict[_Picture, _Header], dict[_Picture, _Problem]]:
+def _survey(pictures: Sequence[_Picture]) -> tuple[dict[_Picture, Header], dict[_Picture, Problem]]:
     """Return what the headers of pictures say, and which of them cannot be read."""
-    from PIL import Image
-
-    headers, problems = {}, {}
-    for picture in pictures:
-        try:
-            with Image.open(picture.file, formats=_formats()) as image:
-                if _is_deep(image, picture.file):
-                    problems[picture] = _Problem(_depth_words(image), skippable=False, deep=True)
-                    continue
-                several = image.format != "MPO" and bool(getattr(image, "is_animated", False))
-                headers[picture] = _Header(_upright_size(image), _is_grey(image), image.format or "?", several)
-        except Exception as error:
-            problems[picture] = _problem(picture.file, error)
-    return headers, problems
+    read = {picture: read_header(picture.file) for picture in pictures}
+    headers = {picture: header for picture, header in read.items() if isinstance(header, Header)}
+    return headers, {picture: problem for picture, problem in read.items() if isinstance(problem, Problem)}
 
 
-def _is_deep(image: Image.Image, file: pathlib.Path) -> bool:
-    """Return whether a picture has more than 8 bits a channel, which Pillow cuts to 8 in colour."""
-    if image.mode in _DEEP_MODES or image.mode.startswith("I;"):
-        return True
-    if image.format == "TIFF":  # its planes may be stored apart, which Pillow misreads
-        bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, 8)
-        return max(bits if isinstance(bits, tuple) else (bits,)) > 8
-    if image.format in ("JPEG2000", "AVIF"):
-        with file.open("rb") as opened:
-            return _coded_bits(opened.read(_HEADER_BYTES)) > 8
-    for codec, _, _, arguments, *_ in getattr(image, "tile", ()):
-        raw, *others = arguments if isinstance(arguments, tuple) else (arguments,)
-        if codec == "SGI16" or _DEEP_RAW.search(str(raw)):
-            return True
-        if codec in ("ppm", "ppm_plain") and others and others[0] > 255:
-            return True
-    return False
-
-
-def _depth_words(image: Image.Image) -> str:
-    wide = image.mode in _DEEP_MODES or image.mode.startswith("I;")
-    return f"mode {image.mode!r}" if wide else f"more, which Pillow would cut off ({image.format}, mode {image.mode!r})"
-
-
-def _coded_bits(data: bytes) -> int:
-    """Return the bits a channel of JPEG 2000, from its marker of the image's size, or of AVIF, from its settings."""
-    size, settings = data.find(b"\xff\x4f\xff\x51") + 42, data.find(b"av1C") + 6
-    if 42 <= size < len(data):
-        return 1 + (data[size] & 0x7F)
-    return 10 if 6 <= settings < len(data) and data[settings] & 0x40 else 8
-
-
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    """Return (height, width) as the picture is meant to be looked at."""
-    sides = (image.height, image.width)
-    return sides[::-1] if image.getexif().get(_ORIENTATION, 1) > 4 else sides
-
-
-def _is_grey(image: Image.Image) -> bool:
-    if image.mode == "P":
-        palette = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
-        return bool((palette == palette[:, :1]).all())
-    return image.mode in ("1", "L", "LA", "La")
-
-
-def _problem(file: pathlib.Path, error: Exception) -> _Problem:
-    """Return in a few words why a picture cannot be read."""
-    from PIL import Image
-
-    if isinstance(error, PermissionError):
-        return _Problem("permission denied", skippable=False)
-    if isinstance(error, MemoryError):
-        raise error
-    if isinstance(error, ValueError) and "conversion" in str(error):
-        return _Problem(f"Pillow cannot turn its colours into RGB ({error})", skippable=False)
-    if isinstance(error, Image.DecompressionBombError):
-        pixels = re.search(r"(\d+) pixels", str(error))
-        size = f" ({int(pixels[1]) / 1e6:,.0f} megapixels)" if pixels else ""
-        return _Problem(
-            f"too large{size}; Pillow reads up to {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:,.0f} megapixels"
-        )
-    # Pillow names the path again, or an object's address, which no test could compare.
-    try:
-        empty = not file.stat().st_size
-    except OSError:
-        empty = False
-    return _Problem("it is empty" if empty else "it is damaged or of another kind")
-
-
-def _check_depth(path: pathlib.Path, problems: Mapping[_Picture, _Problem]) -> None:
+def _check_depth(path: pathlib.Path, problems: Mapping[_Picture, Problem]) -> None:
     """Raise a DataError that counts the pictures with more than 8 bits a channel."""
     deep = [(picture.file, problem) for picture, problem in problems.items() if problem.deep]
     if deep:
@@ -415,7 +270,7 @@ def _check_depth(path: pathlib.Path, problems: Mapping[_Picture, _Problem]) -> N
         )
 
 
-def _common(headers: Mapping[_Picture, _Header], image_size: tuple[int, int] | None) -> tuple[tuple[int, int], int]:
+def _common(headers: Mapping[_Picture, Header], image_size: tuple[int, int] | None) -> tuple[tuple[int, int], int]:
     """Return the common (height, width) and the number of channels."""
     first, size = next((picture.file, header.size) for picture, header in headers.items())
     if image_size is None:
@@ -429,27 +284,8 @@ def _common(headers: Mapping[_Picture, _Header], image_size: tuple[int, int] | N
     return image_size or size, 1 if all(header.grey for header in headers.values()) else 3
 
 
-def _decode(file: pathlib.Path, size: tuple[int, int], channels: int) -> tuple[np.ndarray, bool]:
-    """Return a picture (height, width, channels), and whether it was transparent and laid on white."""
-    from PIL import Image, ImageOps
-
-    with Image.open(file, formats=_formats()) as image:
-        ImageOps.exif_transpose(image, in_place=True)
-        mode, laid = "L" if channels == 1 else "RGB", False
-        if image.has_transparency_data:
-            clear = image.convert("RGBA")
-            laid = clear.getextrema()[3][0] < 255
-        if laid:
-            picture = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert(mode)
-        else:
-            picture = image.convert(mode)
-    if (picture.height, picture.width) != size:
-        picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.asarray(picture).reshape(*size, channels), laid
-
-
 def _skip(
-    path: pathlib.Path, pictures: Sequence[_Picture], problems: Mapping[_Picture, _Problem], skip_damaged: bool
+    path: pathlib.Path, pictures: Sequence[_Picture], problems: Mapping[_Picture, Problem], skip_damaged: bool
 ) -> list[pathlib.Path]:
     """Return the pictures to leave out, or raise a DataError that names all that cannot be read."""
     ordered = [(picture.file, problems[picture]) for picture in pictures if picture in problems]

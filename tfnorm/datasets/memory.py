@@ -1,4 +1,4 @@
-"""Whether images fit into memory, asked before they are read."""
+"""Checks before images are read that they fit into memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from pathlib import Path
 
 from tfnorm.errors import DataError
 
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None  # type: ignore[assignment]
+
 # Where Linux says how much memory a container may use, and how much it uses: version 2, then version 1.
 _CONTAINERS = (
     (Path("/sys/fs/cgroup"), "memory.max", "memory.current"),
@@ -16,7 +21,7 @@ _CONTAINERS = (
 
 
 def available_memory() -> int | None:
-    """Return how many bytes this process can still take, as far as the system tells, else None."""
+    """Return how many bytes this process can still take, or None if the system does not tell."""
     return min((room for room in (_of_machine(), _of_container(), _of_process()) if room is not None), default=None)
 
 
@@ -44,15 +49,15 @@ def _of_container() -> int | None:
 
 def _of_process() -> int | None:
     """Return what `ulimit -v` leaves."""
+    if resource is None:
+        return None
     try:
-        import resource
-
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
         if limit == resource.RLIM_INFINITY:
             return None
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         return max(0, limit - pages * os.sysconf("SC_PAGE_SIZE"))
-    except (ImportError, OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError):
         return None
 
 
@@ -67,12 +72,12 @@ def size_text(count: float) -> str:
 
 
 def check_memory(where: str, images: int, shape: tuple[int, ...], *, resizable: bool = False) -> None:
-    """Raise a DataError if images plainly do not fit into memory: how much they need, what is free, and what to do.
+    """Raise a DataError if images do not fit into memory. It says how much they need, how much is free and what to do.
 
     Args:
         where: The file or folder.
-        images: How many.
-        shape: Of one.
+        images: The number of images.
+        shape: The shape of one image.
         resizable: Whether they are resized while they are read, so that a smaller size needs less.
     """
     needed, free = images * math.prod(shape), available_memory()

@@ -1,4 +1,4 @@
-"""What was read as a data set, and what a person should know about it before trusting a result."""
+"""A record of what was read as a data set, and remarks on what may be a mistake in it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 
 class DataWarning(UserWarning):
-    """Something about data that are used all the same."""
+    """A warning about data that are used nevertheless."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class Reading:
 def readable(name: Any) -> str:
     r"""Return a name, such as that of a class, as text that every file and picture can hold.
 
-    Bytes are read as UTF-8, and so are folder names that the system could not read; what is not UTF-8 is escaped.
+    Bytes are read as UTF-8, and so are folder names that the system could not read. Parts that
+    are not UTF-8 are escaped.
 
     Example:
         >>> readable(b"caf\xc3\xa9"), readable(b"caf\xe9"), readable("caf\udce9"), readable(3)
@@ -87,7 +88,7 @@ def counted(counts: Mapping[str, int]) -> str:
 def remarks(
     train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], name_of: Callable[[str, int], str]
 ) -> list[str]:
-    """Return a sentence for each kind of images that is probably a mistake: of one colour, repeated, of another range.
+    """Return a sentence for each kind of probable mistake: images of one colour, repeated images, different ranges.
 
     Args:
         train: Images (images, height, width, channels) and labels.

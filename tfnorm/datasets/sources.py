@@ -4,67 +4,23 @@ from __future__ import annotations
 
 import os
 import pathlib
-import socket
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
-from typing import Any
 
-import numpy as np
-
-from tfnorm.datasets.checks import make_dataset
-from tfnorm.datasets.class_names import CIFAR10, CIFAR100, FASHION_MNIST
-from tfnorm.datasets.dataset import Dataset, check_image_size, row_chunks
+from tfnorm.datasets.dataset import Dataset, check_image_size
 from tfnorm.datasets.folder import load_folder, shape_of_folder
 from tfnorm.datasets.memory import available_memory, size_text
+from tfnorm.datasets.named import (
+    DATASETS,
+    cache_sentence,
+    cached_files,
+    load_digits_of_sklearn,
+    load_of_keras,
+    with_class_names,
+)
 from tfnorm.datasets.npz import load_npz, shape_of_npz
 from tfnorm.datasets.reading import DataWarning, Reading, counted, plural, readable
 from tfnorm.errors import DataError, first_line, unknown
-from tfnorm.registry import Registry
-
-DATASETS: Registry[str] = Registry("data set", DataError)
-DATASETS.add("digits", "8x8 grey scans of digits, 1,347 + 450, inside scikit-learn: no network needed")
-DATASETS.add("mnist", "28x28 grey handwritten digits, 60,000 + 10,000")
-DATASETS.add("fashion_mnist", "28x28 grey pictures of clothes, 60,000 + 10,000")
-DATASETS.add("cifar10", "32x32 colour photographs of 10 classes, 50,000 + 10,000")
-DATASETS.add("cifar100", "32x32 colour photographs of 100 classes, 50,000 + 10,000")
-
-_CLASS_NAMES: dict[str, tuple[str, ...] | None] = {
-    "mnist": None,
-    "fashion_mnist": FASHION_MNIST,
-    "cifar10": CIFAR10,
-    "cifar100": CIFAR100,
-}
-_SHAPES = {
-    "digits": (1797, 8, 8, 1),
-    "mnist": (70_000, 28, 28, 1),
-    "fashion_mnist": (70_000, 28, 28, 1),
-    "cifar10": (60_000, 32, 32, 3),
-    "cifar100": (60_000, 32, 32, 3),
-}
-# Where keras.datasets keeps what it downloads, below Keras's home.
-_KERAS_CACHE = {
-    "mnist": ("datasets/mnist.npz",),
-    "fashion_mnist": tuple(
-        f"datasets/fashion-mnist/{file}-ubyte.gz"
-        for file in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-    ),
-    "cifar10": ("datasets/cifar-10-batches-py-target_archive",),
-    "cifar100": ("datasets/cifar-100-python-target_archive",),
-}
-# urllib waits for ever by default; a network that swallows packets must end in a sentence too.
-_TIMEOUT_SECONDS = 30.0
-
-
-def list_datasets() -> list[str]:
-    """Return the names that ``load`` knows.
-
-    Example:
-        >>> list_datasets()
-        ['digits', 'mnist', 'fashion_mnist', 'cifar10', 'cifar100']
-    """
-    return list(DATASETS)
 
 
 def load(
@@ -76,7 +32,7 @@ def load(
 ) -> Dataset:
     """Load a data set.
 
-    What was read from a file or a folder is in ``Dataset.reading``. What may be a mistake there is warned of: files
+    ``Dataset.reading`` says what was read from a file or a folder. A warning says what may be a mistake there: files
     that were left out, images of one colour, images that are there twice.
 
     ``digits`` comes with scikit-learn: values 0..16 are scaled to 0..255 as round(x*255/16), and the 1,797 images are
@@ -91,7 +47,7 @@ def load(
             y_test and optionally class_names, or a folder of pictures in ``train/CLASS/`` and ``test/CLASS/``. A
             relative path is looked for in the working directory, then in ``data_dir``.
         data_dir: Folder that holds the data sets.
-        image_size: (height, width) in pixels to resize to, or one integer for a square; default: as they are.
+        image_size: (height, width) in pixels to resize to, or one integer for a square. By default the size is kept.
         skip_damaged: If `True`, pictures of a folder that are damaged are left out and counted. Defaults to `False`:
             an error names all of them.
 
@@ -174,7 +130,7 @@ def stored_shape(
 ) -> tuple[int, int, int, int] | None:
     """Return (images, height, width, channels) of a data set as it is stored, or None if its files do not say.
 
-    Nothing but headers is read. In a folder, the first picture stands for all, with three channels.
+    Only headers are read. For a folder, the first picture gives the size, and the channels are three.
 
     Args:
         name: As `load` takes it.
@@ -190,15 +146,15 @@ def stored_shape(
         if folder is not None and name != "digits":
             path = next((place for place in (folder / f"{name}.npz", folder / name) if place.exists()), None)
         if path is None:
-            return _SHAPES[name]
+            return DATASETS[name].shape
     path = _locate(name, folder) if path is None else path
     return shape_of_folder(path) if path.is_dir() else shape_of_npz(path)
 
 
 def is_here(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> bool:
     """Return whether `load` finds a data set, or says what is wrong with it, without downloading anything."""
-    downloaded = data_dir is None and name in _KERAS_CACHE
-    return not downloaded or all(path.is_file() for path in _cached_files(name))
+    downloaded = data_dir is None and name in DATASETS and bool(DATASETS[name].files)
+    return not downloaded or all(path.is_file() for path in cached_files(name))
 
 
 def _locate(name_or_path: str | os.PathLike[str], folder: pathlib.Path | None) -> pathlib.Path:
@@ -239,80 +195,16 @@ def _load_path(
 
 def _load_named(name: str, folder: pathlib.Path | None, size: tuple[int, int] | None, skip_damaged: bool) -> Dataset:
     if name == "digits":
-        return _load_digits()
+        return load_digits_of_sklearn()
     if folder is not None:
         if (folder / f"{name}.npz").is_file():
-            return _named(load_npz(folder / f"{name}.npz", name))
+            return with_class_names(load_npz(folder / f"{name}.npz", name))
         if (folder / name).is_dir():
             return load_folder(folder / name, name, size, skip_damaged=skip_damaged)
-        if not all(path.is_file() for path in _cached_files(name)):
+        if not all(path.is_file() for path in cached_files(name)):
             raise DataError(
                 f"{folder} must hold {name}.npz (arrays x_train, y_train, x_test, y_test) or a folder {name}/ "
                 f"(train/CLASS/*, test/CLASS/*). Received neither, and Keras's cache has no copy at "
-                f"{_cache_sentence(name)}. Put the file there, or leave out `data_dir` to download it."
+                f"{cache_sentence(name)}. Put the file there, or leave out `data_dir` to download it."
             )
-    return _load_keras(name)
-
-
-def _named(dataset: Dataset) -> Dataset:
-    """Give a known data set its class names where its archive brings none."""
-    names = _CLASS_NAMES[dataset.name]
-    numbered = dataset.class_names == tuple(str(label) for label in range(dataset.num_classes))
-    if names is None or len(names) != dataset.num_classes or not numbered:
-        return dataset
-    return replace(dataset, class_names=names)
-
-
-def _load_digits() -> Dataset:
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    bunch = load_digits()
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
-    x_train, x_test, y_train, y_test = train_test_split(
-        images, bunch.target, test_size=450, stratify=bunch.target, random_state=0
-    )
-    return make_dataset("digits", "digits", (x_train, y_train), (x_test, y_test))
-
-
-def _load_keras(name: str) -> Dataset:
-    load_data: Callable[[], Any] = import_module(f"keras.datasets.{name}").load_data
-    timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_TIMEOUT_SECONDS)
-    try:
-        train, test = load_data()
-    except Exception as error:  # Keras raises bare Exception when a download fails, and much else when a file is bad.
-        raise DataError(
-            f"{name} could not be read from Keras's cache nor downloaded ({first_line(error)}). "
-            f"Put {name}.npz, with the arrays x_train, y_train, x_test, y_test, in a folder DIR and "
-            f"pass data_dir=DIR (--data-dir DIR), or put Keras's "
-            f"own file at {_cache_sentence(name)}."
-        ) from error
-    finally:
-        socket.setdefaulttimeout(timeout)
-    x_train, x_test = _channels_last(train[0]), _channels_last(test[0])
-    return make_dataset(name, name, (x_train, train[1]), (x_test, test[1]), _CLASS_NAMES[name])
-
-
-def _channels_last(images: np.ndarray) -> np.ndarray:
-    """Return ``images`` contiguous; CIFAR, a transposed view of (N, C, H, W), is rearranged in its own memory."""
-    if images.flags.c_contiguous:
-        return images
-    stored = images.transpose(0, 3, 1, 2) if images.ndim == 4 else images
-    if not (stored.flags.c_contiguous and stored.flags.writeable):
-        return np.ascontiguousarray(images)
-    # An image takes the same bytes in either order, so that images can be rewritten in place, a few at a time.
-    result = stored.reshape(images.shape)
-    for rows in row_chunks(len(images), images[0].nbytes):
-        result[rows] = images[rows].copy()
-    return result
-
-
-def _cached_files(name: str) -> list[pathlib.Path]:
-    # Unlike pathlib, os.path leaves "~" where there is no home directory.
-    home = pathlib.Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"))
-    return [home / file for file in _KERAS_CACHE[name]]
-
-
-def _cache_sentence(name: str) -> str:
-    return ", ".join(str(path) for path in _cached_files(name))
+    return load_of_keras(name)

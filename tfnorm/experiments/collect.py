@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from tfnorm.errors import RunError
 from tfnorm.experiments.folders import find_runs
 from tfnorm.experiments.settings import Differing, brief, differing_settings, distinguishing, name_of, settings_of
-from tfnorm.experiments.sweep.folder import is_sweep, open_sweep
+from tfnorm.experiments.sweep.folder import is_sweep
 from tfnorm.files import PAGE
 from tfnorm.text import listed
 from tfnorm.training.runs import Run
 
 if TYPE_CHECKING:
     from tfnorm.experiments.comparison.comparison import Comparison
-    from tfnorm.experiments.sweep.result import Sweep
+    from tfnorm.experiments.sweep.sweep import Sweep
 
 
 def collect(
@@ -107,6 +107,8 @@ def report(
     """
     folders = [folders] if isinstance(folders, str | Path) else list(folders)
     if len(folders) == 1 and is_sweep(folders[0]):
+        from tfnorm.experiments.sweep.sweep import open_sweep  # start-up
+
         sweep = open_sweep(folders[0])
         return sweep, sweep.export(out)
     comparison = collect(folders, out=out, anyway=anyway)

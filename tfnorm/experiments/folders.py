@@ -11,7 +11,8 @@ from pathlib import Path
 from tfnorm.errors import RunError
 from tfnorm.experiments.looks import RECORD
 from tfnorm.text import listed
-from tfnorm.training.folder import CONFIG_NAME, RunFolder, read_json
+from tfnorm.training.folder import RunFolder
+from tfnorm.training.records import CONFIG_NAME, read_json
 from tfnorm.training.runs import Run
 
 MOST_NAMED = 5

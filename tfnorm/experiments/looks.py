@@ -9,7 +9,7 @@ from typing import Any
 
 from tfnorm.errors import RunError
 from tfnorm.experiments.statistics import Look
-from tfnorm.training.folder import read_json
+from tfnorm.training.records import read_json
 from tfnorm.training.runs import Run
 
 RECORD = "comparison.json"

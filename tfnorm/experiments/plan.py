@@ -1,19 +1,28 @@
-"""Which runs a comparison consists of, checked before anything is trained."""
+"""Which runs a comparison, a sweep or a reproduction consists of, checked before anything is trained."""
 
 from __future__ import annotations
 
+import importlib.util
 import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from tfnorm.errors import RunError, TfnormError, whole_number
+from tfnorm.datasets import Dataset
+from tfnorm.errors import RunError, TfnormError, unknown, whole_number
 from tfnorm.experiments.progress import SweepProgress
+from tfnorm.files import check_format
 from tfnorm.spec import NormSpec, format, parse
-from tfnorm.training.config import TrainConfig, checked
+from tfnorm.training.config import RUNS, Settings, TrainConfig, checked, default_name
 from tfnorm.training.folder import RunFolder, check_place
-from tfnorm.training.tracking import catch_up
+from tfnorm.training.provenance import python_call
+from tfnorm.training.provenance import threads as threads_of_process
+from tfnorm.training.runs import evaluated_on, slug
+from tfnorm.training.tracking import catch_up, check_trackers
+
+DEFAULT_SPECS = ("gn:2", "ln", "bn+l1=5e-4")
+ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -21,7 +30,7 @@ class PlannedRun:
     """A run that is planned.
 
     Args:
-        folder: Where it goes, relative to the folder of the comparison or sweep.
+        folder: Its folder, relative to the folder of the comparison or sweep.
         config: What is trained.
         point: Value of each axis of the grid.
     """
@@ -31,18 +40,176 @@ class PlannedRun:
     point: Mapping[str, Any]
 
 
-DEFAULT_SPECS = ("gn:2", "ln", "bn+l1=5e-4")
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a comparison, a sweep or a reproduction, and how to train them. A plan is checked when it is made.
+
+    Args:
+        folder: The folder of all files.
+        runs: The runs, finished or not.
+        here: If `True`, the runs are trained one after another in this process; ``jobs`` is not used.
+        jobs: Runs at the same time. By default as many as there are cores and memory for.
+        threads: Threads of each run; None stands for as many as there are cores.
+        engine: "local" for processes of this machine, or "ray" for a cluster.
+        address: Address of the Ray cluster. By default the one that runs on this machine.
+        gpus: GPUs of each run on a Ray cluster.
+        data: The data if they are in memory already, else None. Only for runs in this process.
+        trackers: Names of the trackers that follow each run.
+        format: Format of the pictures: "png", "svg" or "pdf".
+
+    Raises:
+        TfnormError: If one of them cannot be used.
+        RunError: If ``folder`` is a file, or if it holds a run of another configuration or number of threads. The error
+            has a sentence for each such run.
+    """
+
+    folder: Path
+    runs: Sequence[PlannedRun]
+    here: bool = False
+    jobs: int | None = None
+    threads: int | None = 1
+    engine: str = "local"
+    address: str | None = None
+    gpus: float = 0.0
+    data: Dataset | None = None
+    trackers: Sequence[str] = ()
+    format: str = "png"
+
+    def __post_init__(self) -> None:
+        check_format(self.format)
+        object.__setattr__(self, "trackers", check_trackers(self.trackers))
+        check_engine(self.engine, address=self.address, gpus=self.gpus)
+        for name in ("jobs", "threads"):
+            if getattr(self, name) is not None:
+                whole_number(name, getattr(self, name))
+        if self.data is not None and not self.here:
+            raise TfnormError("`data` stays in this process. With `jobs` or a cluster, name a data set or a file.")
+        self.check()
+
+    @property
+    def todo(self) -> list[PlannedRun]:
+        """The runs that are not finished."""
+        return [run for run in self.runs if not RunFolder(self.folder / run.folder).finished]
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all runs together, finished or not."""
+        return sum(run.config.resolved().epochs or 0 for run in self.runs)
+
+    @property
+    def images(self) -> str:
+        """Word for the images that are evaluated on: "test", or "held-out" for those held out from training."""
+        return evaluated_on(self.runs[0].config.holdout)
+
+    def check(
+        self,
+        fingerprint: Callable[[TrainConfig], str | None] | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> None:
+        """Raise a RunError with a sentence for each folder whose run cannot be taken up.
+
+        Args:
+            fingerprint: Returns the fingerprint of a configuration's data, or None if they are not here; see
+                `tfnorm.training.data.fingerprints`. It is called only for folders that hold a run. By default the data
+                are left for a later check.
+            classes: Names of the classes, if the data are loaded.
+        """
+        check_place(self.folder)
+        problems = []
+        for run in self.runs:
+            folder = RunFolder(self.folder / run.folder)
+            try:
+                known = fingerprint(run.config) if fingerprint and folder.config_path.exists() else None
+                folder.check(run.config.asked(), known, classes, early=fingerprint is None)
+                folder.check_threads(self.threads)
+            except RunError as error:
+                problems.append(str(error))
+        if problems:
+            raise RunError("\n".join(problems))
+
+    def begin(self, progress: SweepProgress, fingerprint: Callable[[TrainConfig], str | None]) -> list[PlannedRun]:
+        """Return the runs to train, once the data of all are checked too.
+
+        Finished runs are sent to the trackers.
+
+        Args:
+            progress: Receives the number of runs that wait and that are finished.
+            fingerprint: See `check`.
+        """
+        self.check(fingerprint)
+        todo = self.todo
+        waiting = {run.folder for run in todo}
+        for run in self.runs:
+            if run.folder not in waiting:
+                catch_up(self.folder / run.folder, self.trackers)
+        epochs = sum(run.config.resolved().epochs or 0 for run in todo)
+        progress.planned(len(todo), len(self.runs) - len(todo), epochs)
+        return todo
+
+
+def check_engine(engine: str, *, address: str | None = None, gpus: float = 0.0) -> None:
+    """Raise a TfnormError if there is no such engine, or if it does not take an address or GPUs."""
+    if engine not in ENGINES:
+        raise TfnormError(unknown("engine", engine, ENGINES))
+    if engine == "ray" and importlib.util.find_spec("ray") is None:
+        raise TfnormError("ray is not installed. Run: pip install 'tfnorm[ray]', or use the engine 'local'.")
+    if engine != "ray" and (address is not None or gpus):
+        raise TfnormError("An address and a number of GPUs belong to the engine 'ray'. Received: engine='local'.")
+
+
+def plan_comparison(
+    specs: Iterable[str | NormSpec] | str | None = None,
+    *,
+    seeds: int | Sequence[int] = 3,
+    out: str | Path | None = None,
+    resume: bool = True,
+    data: Dataset | None = None,
+    jobs: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    trackers: str | Sequence[str] = (),
+    format: str = "png",
+    call: str | None = None,
+    **settings: Unpack[Settings],
+) -> Plan:
+    """Return the checked plan of a comparison, without importing Keras; see `tfnorm.compare` for the arguments.
+
+    ``call`` is the command or the Python call for the record of each run. By default it is that of `tfnorm.compare`.
+
+    Raises:
+        TfnormError: If a spec, a setting or the folder cannot be used.
+    """
+    if specs is not None:
+        specs = [specs] if isinstance(specs, str | NormSpec) else list(specs)
+    call = call or python_call(
+        "tfnorm.compare", specs, seeds=seeds, out=out, data=data, jobs=jobs,
+        engine=None if engine == "local" else engine, address=address, trackers=trackers or None, **settings,
+    )  # fmt: skip
+    configs = [each.model_copy(update={"call": call}) for each in configurations(specs, seeds=seeds, **settings)]
+    runs = [PlannedRun(Path(slug(each.norm)) / f"seed-{each.seed}", each, {"norm": each.norm}) for each in configs]
+    folder = Path(out) if out is not None else RUNS / default_name(configs[0])
+    here = jobs is None and engine == "local"
+    plan = Plan(
+        folder, runs, here=here, jobs=jobs, threads=threads_of_process() if here else 1, engine=engine,
+        address=address, data=data, trackers=trackers, format=format,
+    )  # fmt: skip
+    if not resume and any(RunFolder(folder / run.folder).config_path.exists() for run in runs):
+        raise RunError(f"The folder {folder} holds runs already. Choose another one, or resume.")
+    return plan
 
 
 def configurations(
-    specs: Iterable[str | NormSpec] | str | None = None, *, seeds: int | Sequence[int] = 3, **settings: Any
+    specs: Iterable[str | NormSpec] | str | None = None,
+    *,
+    seeds: int | Sequence[int] = 3,
+    **settings: Unpack[Settings],
 ) -> list[TrainConfig]:
     """Return the configuration of each run of a comparison, all of them checked, without importing Keras.
 
     Args:
-        specs: Norm specs; default gn:2, ln and bn+l1=5e-4.
-        seeds: How many seeds, counted from 0, or the seeds themselves.
-        **settings: Arguments of `TrainConfig` that all runs share.
+        specs: Norm specs. Default: gn:2, ln and bn+l1=5e-4.
+        seeds: Number of seeds, counted from 0, or a list of seeds.
+        **settings: Settings that all runs share, see `TrainConfig`.
 
     Returns:
         Seed by seed, within each spec.
@@ -86,56 +253,3 @@ def configurations(
         for label in labels
         for seed in chosen
     ]
-
-
-def unfinished(
-    runs: Sequence[PlannedRun],
-    out: Path,
-    threads: int | None,
-    data: Callable[[TrainConfig], str | None] | None = None,
-) -> list[PlannedRun]:
-    """Return the runs that are not finished.
-
-    Args:
-        runs: All of them.
-        out: The folder that theirs are in.
-        threads: How many threads they are to be trained with; None is as many as there are cores.
-        data: Returns the fingerprint of a configuration's data, see `tfnorm.training.data.fingerprints`; asked only
-            about folders that hold a run. None leaves the data to a later call, or to whoever trains.
-
-    Raises:
-        RunError: If a file is in the place of ``out``; with a sentence for each folder that holds another run, one on
-            other data, or one of another number of threads.
-    """
-    check_place(out)
-    problems = []
-    for run in runs:
-        folder = RunFolder(out / run.folder)
-        try:
-            found = data(run.config) if data is not None and folder.config_path.exists() else None
-            folder.check(run.config.asked(), found, early=data is None)
-            folder.check_threads(threads)
-        except RunError as error:
-            problems.append(str(error))
-    if problems:
-        raise RunError("\n".join(problems))
-    return [run for run in runs if not RunFolder(out / run.folder).finished]
-
-
-def prepared(
-    runs: Iterable[PlannedRun],
-    out: Path,
-    threads: int,
-    trackers: Sequence[str],
-    progress: SweepProgress,
-    data: Callable[[TrainConfig], str | None] | None = None,
-) -> list[PlannedRun]:
-    """Return the runs that are not finished, once all is checked, and tell how many there are."""
-    whole_number("threads", threads)
-    runs = list(runs)
-    todo = unfinished(runs, out, threads, data)
-    for run in runs:
-        if run not in todo:
-            catch_up(out / run.folder, trackers)
-    progress.planned(len(todo), len(runs) - len(todo), sum(run.config.resolved().epochs or 0 for run in todo))
-    return todo

@@ -1,4 +1,4 @@
-"""What whoever watches many runs is told."""
+"""The progress events of many runs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from tfnorm.training.progress import Progress
 
 
 class SweepProgress(Progress):
-    """What a sweep tells whoever watches it; this one says nothing."""
+    """Receives the progress events of a sweep. This one ignores them."""
 
     def planned(self, waiting: int, finished: int, epochs: int) -> None:
-        """Tell how many runs wait, how many are finished already, and the epochs of those that wait."""
+        """Receive how many runs wait, how many are finished already, and the epochs of those that wait."""
 
     def sent(self, run: Path, pid: int) -> None:
-        """Tell that a process begins a run."""
+        """Receive that a process begins a run."""
 
     def interrupted(self, run: Path, sentence: str) -> None:
-        """Tell that a run waits again, and why."""
+        """Receive that a run waits again, and the reason."""
 
     def failed(self, run: Path, sentence: str) -> None:
-        """Tell that a run failed, and why."""
+        """Receive that a run failed, and the reason."""

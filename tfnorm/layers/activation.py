@@ -1,4 +1,4 @@
-"""The rectified linear unit, which joins the norm that it follows."""
+"""The rectified linear unit, computed in one pass with the norm before it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from tfnorm.ops import kernels
 class ReLU(keras.layers.ReLU):
     """Keras's `keras.layers.ReLU`, written in one pass with a norm of tfnorm before it.
 
-    Args, shapes and results are the parent's. In training on TensorFlow, in a graph, the plain max(x, 0) of a norm's
-    output is computed from the norm's input and statistics, and the norm's own output is written only if something else
-    reads it.
+    Arguments, shapes and results are the parent's. In training on TensorFlow, in a graph, max(x, 0) of a norm's output
+    is computed from the norm's input and statistics. The norm's own output is written only if something else reads it.
 
     Args:
-        max_value: The largest output; default None, without bound.
-        negative_slope: Slope below 0.
-        threshold: The value below which outputs are 0.
+        max_value: The largest output. Defaults to None, without bound.
+        negative_slope: The slope below 0. Defaults to 0.
+        threshold: The value below which outputs are 0. Defaults to 0.
         **kwargs: Name, dtype and the other arguments of a Keras layer.
 
     Example:

@@ -1,4 +1,4 @@
-"""Checks and weights that several norm layers share."""
+"""Checks of the arguments of layers."""
 
 from __future__ import annotations
 
@@ -35,26 +35,3 @@ def known_sizes(shape: Sequence[int | None], axes: Sequence[int], layer: str) ->
             "the channel axis."
         )
     return sizes  # type: ignore[return-value]
-
-
-def add_gamma_beta(layer, shape: tuple[int, ...], *, scale: bool, center: bool) -> None:
-    """Give ``layer`` the weights gamma (``scale``) and beta (``center``) of ``shape``, named as Keras names them."""
-    layer.gamma = layer.beta = None
-    if scale:
-        layer.gamma = layer.add_weight(
-            name="gamma",
-            shape=shape,
-            initializer=layer.gamma_initializer,
-            regularizer=layer.gamma_regularizer,
-            constraint=layer.gamma_constraint,
-            autocast=False,
-        )
-    if center:
-        layer.beta = layer.add_weight(
-            name="beta",
-            shape=shape,
-            initializer=layer.beta_initializer,
-            regularizer=layer.beta_regularizer,
-            constraint=layer.beta_constraint,
-            autocast=False,
-        )

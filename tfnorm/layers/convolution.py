@@ -1,4 +1,4 @@
-"""The convolution of the builder."""
+"""The convolution of the networks that `tfnorm.build` makes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tfnorm.ops import computes_natively
 class Conv2D(keras.layers.Conv2D):
     """Keras's `keras.layers.Conv2D`, which computes in float32 where the processor has no 16-bit arithmetic.
 
-    Args, weights, shapes and results are the parent's. Without instructions for bfloat16 or float16 a processor widens
-    every number each time it uses it, which takes twice as long as widening all of them once; sums are float32 either
-    way. Float32 layers and devices with such instructions take the parent's path.
+    Arguments, weights, shapes and results are the parent's. A processor without instructions for bfloat16 or float16
+    widens each number every time it uses it. That takes twice as long as widening all numbers once. Sums are float32
+    either way. Float32 layers, and devices with such instructions, compute as the parent does.
 
     Args:
         filters: Number of output channels.

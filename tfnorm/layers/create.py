@@ -1,17 +1,14 @@
-"""From a spec to a layer, in one place."""
+"""Makes the norm layer of a spec."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from tfnorm.errors import unknown
-from tfnorm.layers.normalization.batch_normalization import BatchNormalization
-from tfnorm.layers.normalization.filter_response_normalization import FilterResponseNormalization
-from tfnorm.layers.normalization.group_normalization import GroupNormalization
-from tfnorm.layers.normalization.instance_normalization import InstanceNormalization
-from tfnorm.layers.normalization.layer_normalization import LayerNormalization
-from tfnorm.layers.normalization.rms_normalization import RMSNormalization
+from tfnorm.layers.normalization.base import NormSettings
+from tfnorm.norms import NORMS, NormInfo
 from tfnorm.spec import NormSpec
 
 
@@ -59,39 +56,44 @@ def norm_layer(
     Args:
         spec: The normalization; not ``none``.
         name: The layer's name.
-        convention: "keras" or "torch": the constants that are not given. RMS and filter response normalization keep
-            their papers' epsilon of 1e-6 in both.
-        epsilon: Added to the variance, or None for the convention's.
-        momentum: Of moving statistics, or None for the convention's.
-        regularizer: Penalty on each weight of the layer, or None.
-        rank: Number of axes of the input.
-        axis: The channel axis.
-
-    Returns:
-        A layer of `tfnorm.layers`.
+        convention: "keras" or "torch". It gives the constants that are not passed. A norm with an epsilon of its own in
+            the registry keeps that in both.
+        epsilon: Added to the variance. Defaults to the convention's.
+        momentum: The momentum of moving statistics. Defaults to the convention's.
+        regularizer: Penalty on each weight of the layer. Defaults to None.
+        rank: Number of axes of the input. Defaults to 4.
+        axis: The channel axis. Defaults to -1.
     """
-    constants = convention_called(convention)
-    penalties = {"gamma_regularizer": regularizer, "beta_regularizer": regularizer}
-    arguments: dict[str, Any] = {"name": name, "epsilon": constants.epsilon if epsilon is None else epsilon}
-    if spec.kind == "bn":
-        return BatchNormalization(
-            axis=axis,
-            momentum=constants.momentum if momentum is None else momentum,
-            unbiased_moving_variance=constants.unbiased_moving_variance,
-            synchronized=spec.synchronized,
-            **arguments,
-            **penalties,
-        )
-    if spec.kind == "ln":
-        axes = axis if spec.per_pixel else tuple(range(1, rank))
-        return LayerNormalization(axis=axes, **arguments, **penalties)
-    if spec.kind == "gn":
-        return GroupNormalization(spec.groups, axis=axis, group_size=spec.group_size, **arguments, **penalties)
-    if spec.kind == "in":
-        return InstanceNormalization(axis=axis, **arguments, **penalties)
-    arguments["epsilon"] = 1e-6 if epsilon is None else epsilon
-    if spec.kind == "rms":
-        return RMSNormalization(axis=axis, scale_regularizer=regularizer, **arguments)
-    if spec.kind == "frn":
-        return FilterResponseNormalization(axis=axis, **arguments, **penalties)
-    raise ValueError(f"The spec {str(spec)!r} has no norm layer.")
+    constants, info = convention_called(convention), spec.info
+    if not info.layer:
+        raise ValueError(f"The spec {str(spec)!r} has no norm layer.")
+    if epsilon is None:
+        epsilon = constants.epsilon if info.epsilon is None else info.epsilon
+    settings = NormSettings(
+        name=name,
+        axis=axis,
+        rank=rank,
+        epsilon=epsilon,
+        momentum=constants.momentum if momentum is None else momentum,
+        unbiased_moving_variance=constants.unbiased_moving_variance,
+        regularizer=regularizer,
+    )
+    return norm_class(info).from_spec(spec, settings)
+
+
+def norm_class(info: NormInfo) -> Any:
+    """Return the class of the layer of a norm."""
+    if not isinstance(info.layer, str):
+        return info.layer
+    module, _, name = info.layer.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def norm_info(layer: Any) -> NormInfo | None:
+    """Return what the registry says of the norm that ``layer`` is, or None if it is none of the registry."""
+    return next((info for info in NORMS.values() if info.layer and type(layer) is norm_class(info)), None)
+
+
+def norm_classes() -> tuple[type, ...]:
+    """Return the classes of the layers of all norms in the registry."""
+    return tuple(norm_class(info) for info in NORMS.values() if info.layer)

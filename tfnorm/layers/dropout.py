@@ -13,17 +13,18 @@ class Dropout(keras.layers.Dropout):
 
     .. math:: y_i = \begin{cases} 0 & \text{with probability } p \\ x_i / (1 - p) & \text{otherwise} \end{cases}
 
-    At inference the input passes unchanged. Differs from `keras.layers.Dropout` in speed and in which elements a seed
-    drops: on TensorFlow the bits are a hash of the seed, the step and the element's place, drawn inside the
-    multiplication, once more in the gradient, and never stored. The seed's state is the parent's, [seed, steps], and
-    moves on by one step at each call in training; restoring ``model.variables`` resumes the sequence exactly.
+    At inference the input passes unchanged. The layer differs from `keras.layers.Dropout` in speed, and in which
+    elements a seed drops. On TensorFlow the random bits are a hash of the seed, the step and the element's place. They
+    are computed inside the multiplication and again in the gradient, and are never stored. The seed's state is the
+    parent's, [seed, steps], and moves on by one step at each call in training. Restoring ``model.variables`` resumes
+    the sequence exactly.
 
-    Other backends, a ``noise_shape`` and a TensorFlow without XLA take the parent's path.
+    The layer computes as the parent does on other backends, with a ``noise_shape``, and on a TensorFlow without XLA.
 
     Args:
-        rate: Share of the elements to drop, from 0 to 1; on TensorFlow exact within 2^-32.
-        noise_shape: Shape of the mask, with 1 where elements share their fate; default None, the input's shape.
-        seed: A whole number for a reproducible sequence; default None, one drawn from Python's generator.
+        rate: The share of the elements to drop, from 0 to 1. On TensorFlow it is exact within 2^-32.
+        noise_shape: The shape of the mask, with 1 along the axes that share one mask. Defaults to the input's shape.
+        seed: A whole number for a reproducible sequence. Defaults to one from Python's random generator.
         **kwargs: Name, dtype and the other arguments of a Keras layer.
 
     Input and output shape:
@@ -52,8 +53,8 @@ class Dropout(keras.layers.Dropout):
             return keras.ops.zeros_like(inputs)
         if self.noise_shape is not None or keras.backend.backend() != "tensorflow":
             return super().call(inputs, training=training)
-        from tfnorm.ops.tensorflow.compile import compiles
-        from tfnorm.ops.tensorflow.output import dropout
+        from tfnorm.ops.tensorflow.compile import compiles  # start-up
+        from tfnorm.ops.tensorflow.output import dropout  # start-up
 
         if not compiles():
             return super().call(inputs, training=training)

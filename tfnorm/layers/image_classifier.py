@@ -1,4 +1,4 @@
-"""The model that `tfnorm.build` returns. It is among the layers so that ``import tfnorm.layers`` lets Keras open it."""
+"""The model that `tfnorm.build` returns. It is here so that Keras opens it where `tfnorm.layers` is imported."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def _looking(method: Callable[..., Any]) -> Callable[..., Any]:
 
 @keras.saving.register_keras_serializable("tfnorm")
 class ImageClassifier(keras.Model):
-    """A functional `keras.Model` that knows two things of itself which Keras does not ask.
+    """A functional `keras.Model` for images, with two additions.
 
-    - Whether its layers compute in float16. `compile` then scales the loss, as for a model that was made under the
-      policy "mixed_float16". Keras does not save the policy of a model.
-    - Whether images fit the layer that standardizes their pixels. If the first batch of `fit`, `evaluate`, `predict` or
-      one of the methods for single batches does not, a warning says so, once for each model.
+    - If its layers compute in float16, `compile` scales the loss, as for a model that was made under the policy
+      "mixed_float16". Keras does not save the policy of a model.
+    - It checks that images fit the layer that standardizes their pixels. If the first batch of `fit`, `evaluate`,
+      `predict` or one of the methods for single batches does not, a warning says so, once for each model.
     """
 
     _has_looked = False
@@ -60,7 +60,7 @@ class ImageClassifier(keras.Model):
         return portable(super().get_config())
 
     def watched(self, x: Any) -> Any:
-        """Return ``x``, which Keras takes as data, so that its first batch is looked at."""
+        """Return ``x``, which Keras takes as data, wrapped so that `look` sees its first batch."""
         if self._has_looked:
             return x
         if isinstance(x, keras.utils.PyDataset):
@@ -73,7 +73,7 @@ class ImageClassifier(keras.Model):
         return x
 
     def look(self, x: Any) -> None:
-        """Warn if images do not fit the layer that standardizes their pixels; only the first call looks."""
+        """Warn if images do not fit the layer that standardizes their pixels. Only the first call looks."""
         x = _only(x)
         if self._has_looked or not hasattr(x, "shape"):
             return
@@ -85,7 +85,7 @@ class ImageClassifier(keras.Model):
             warnings.warn(sentence, stacklevel=4)
 
 
-# In an .h5 file the class of a model stands without its package.
+# An .h5 file names the class of a model without its package.
 keras.saving.get_custom_objects()["ImageClassifier"] = ImageClassifier
 
 
@@ -156,7 +156,7 @@ def _watched_dataset(dataset: Any, look: Callable[[Any], None]) -> Any:
 
     Reading the first batch ahead would move on the random state of a dataset that shuffles.
     """
-    import tensorflow as tf
+    import tensorflow as tf  # start-up
 
     if not isinstance(_images_of(dataset.element_spec), tf.TensorSpec):
         return dataset

@@ -13,8 +13,8 @@ class Normalization(keras.layers.Normalization):
 
     .. math:: y = \frac{x - \mu}{\sigma}
 
-    Args, shapes and results are the parent's. The parent keeps its statistics as tensors, which an ONNX file takes for
-    further inputs.
+    Arguments, shapes and results are the parent's. The parent keeps its statistics as tensors, which an ONNX file would
+    have as further inputs.
 
     Args:
         **kwargs: The arguments of `keras.layers.Normalization`.
@@ -28,7 +28,7 @@ class Normalization(keras.layers.Normalization):
         """Return a statistic as the backend computes with it: a constant wherever no gradient is recorded.
 
         In training it stays a tensor. TensorFlow would turn the division by a constant into a product, which rounds
-        otherwise.
+        differently.
         """
         weight = super().convert_weight(weight)
         if records_gradients() or not hasattr(weight, "numpy"):

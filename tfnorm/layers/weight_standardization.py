@@ -19,14 +19,14 @@ class WeightStandardizedConv2D(Conv2D):
     .. math:: \hat W_o = \frac{W_o - \mathrm{mean}(W_o)}{\sqrt{\mathrm{var}(W_o) + \epsilon}}
 
     with mean and biased variance over (kernel height, kernel width, input channels) of each filter o. The stored and
-    regularized kernel is W; gradients flow through the standardization. Meant to stand before group normalization,
-    whose scale it leaves to the norm. Keras has no such layer; a `keras.layers.Conv2D` with `standardized_kernel()`
-    gives the same outputs.
+    regularized kernel is W, and gradients flow through the standardization. The layer is meant for use before group
+    normalization, which sets the scale. Keras has no such layer. A `keras.layers.Conv2D` with the kernel
+    `standardized_kernel()` gives the same outputs.
 
     Args:
         filters: Number of output channels.
         kernel_size: Side or (height, width) of the kernel, in pixels.
-        epsilon: Added to the variance, inside the root; default 1e-5.
+        epsilon: Added to the variance, inside the root. Defaults to 1e-5.
         **kwargs: The other arguments of `keras.layers.Conv2D`.
 
     Input shape:
@@ -41,7 +41,7 @@ class WeightStandardizedConv2D(Conv2D):
         self.epsilon = positive_epsilon(epsilon)
 
     def build(self, input_shape):
-        """Create kernel and bias; a filter of a single weight is refused, since it would always become zero."""
+        """Create kernel and bias. A filter of a single weight is refused, since it would always become zero."""
         super().build(input_shape)
         # Standardized before it is cast: in bfloat16 its mean and variance would lose their digits.
         self._kernel._autocast = False

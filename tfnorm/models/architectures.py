@@ -1,4 +1,4 @@
-"""Networks as data: each is a table of blocks that the one builder reads. Imports no Keras.
+"""Networks as data: each is a table of blocks, which the builder reads. Imports no Keras.
 
 The five small networks and ResNet-20 are registered in `ARCHITECTURES`; an `ArchSpec` of your own goes to
 `tfnorm.build(arch=...)` as it is, or into the registry with ``ARCHITECTURES.add(name, spec)``.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Real
-from typing import Literal
+from typing import Any, Literal
 
 from tfnorm.errors import ArchitectureError, unknown
 from tfnorm.registry import Registry
@@ -159,153 +159,6 @@ class ArchSpec:
                 )
 
 
-ARCHITECTURES: Registry[ArchSpec] = Registry("architecture", ArchitectureError)
-
-MNIST_MEAN, MNIST_STD = (0.1307,), (0.3081,)
-CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-ACT = ("act",)
-LOGITS = Conv(None, 1, parts=(), name="logits")
-
-ARCHITECTURES.add(
-    "mnist_7k",
-    ArchSpec(
-        name="mnist_7k",
-        title="7,000 parameters: two stages of 3x3 and 1x1 convolutions, average pool, dense",
-        input_shape=(28, 28, 1),
-        padding="valid",
-        order=("act", "norm", "dropout"),
-        dropout=0.05,
-        mean=MNIST_MEAN,
-        std=MNIST_STD,
-        blocks=(
-            Conv(8),
-            Conv(16),
-            Pool("max", 2),
-            Conv(8, 1, parts=ACT),
-            Conv(16),
-            Conv(20),
-            Conv(8, 1, parts=ACT),
-            Conv(16, parts=ACT),
-            Pool("avg", 6),
-            Dense(name="logits"),
-        ),
-    ),
-)
-
-
-def _cifar_plain_stage(number: int, filters: int, count: int) -> tuple[Conv, ...]:
-    return tuple(Conv(filters, name=f"convblock{number}_conv{i}") for i in range(1, count + 1))
-
-
-ARCHITECTURES.add(
-    "cifar_plain",
-    ArchSpec(
-        name="cifar_plain",
-        title="50,000 parameters: eight 3x3 convolutions in three stages, 1x1 transitions, global pool",
-        input_shape=(32, 32, 3),
-        order=("act", "norm", "dropout"),
-        dropout=0.01,
-        mean=CIFAR10_MEAN,
-        std=CIFAR10_STD,
-        blocks=(
-            *_cifar_plain_stage(1, 16, 2),
-            Conv(10, 1, parts=ACT, name="transblock1_conv"),
-            Pool("max", 2, name="transblock1_pool"),
-            *_cifar_plain_stage(2, 32, 3),
-            Conv(20, 1, parts=ACT, name="transblock2_conv"),
-            Pool("max", 2, name="transblock2_pool"),
-            *_cifar_plain_stage(3, 32, 3),
-            GlobalPool(),
-            LOGITS,
-        ),
-    ),
-)
-
-ARCHITECTURES.add(
-    "cifar_dilated",
-    ArchSpec(
-        name="cifar_dilated",
-        title="dilated and depthwise-separable convolutions, stride 2 instead of pooling, under 200,000 parameters",
-        input_shape=(32, 32, 3),
-        dropout=0.05,
-        mean=CIFAR10_MEAN,
-        std=CIFAR10_STD,
-        blocks=(
-            Conv(32),
-            Conv(32),
-            Conv(48, stride=2),
-            Conv(48),
-            Conv(64, dilation=2),
-            Conv(64, separable=True),
-            Conv(64, stride=2),
-            Conv(96, separable=True),
-            Conv(128, separable=True),
-            Conv(128, separable=True),
-            GlobalPool(),
-            LOGITS,
-        ),
-    ),
-)
-
-ARCHITECTURES.add(
-    "mnist_layered",
-    ArchSpec(
-        name="mnist_layered",
-        title="7,000 parameters: six 3x3 convolutions, padding same, global pool",
-        input_shape=(28, 28, 1),
-        order=("act", "norm", "dropout"),
-        dropout=0.069,
-        mean=MNIST_MEAN,
-        std=MNIST_STD,
-        blocks=(
-            Conv(8),
-            Conv(8),
-            Pool("max", 2),
-            Conv(8),
-            Conv(16),
-            Pool("max", 2),
-            Conv(16),
-            Conv(16, parts=("act", "norm")),
-            Pool("max", 2),
-            Drop(),
-            GlobalPool(),
-            LOGITS,
-        ),
-    ),
-)
-
-
-def _cifar_residual_unit() -> tuple[Block, ...]:
-    plain = Conv(32, parts=())
-    return (
-        Conv(16, 1, parts=()),
-        Pool("max", 2),
-        Residual(main=(Conv(16), Conv(32), plain), shortcut=(Conv(32, 1, parts=()),)),
-    )
-
-
-ARCHITECTURES.add(
-    "cifar_residual",
-    ArchSpec(
-        name="cifar_residual",
-        title="40,000 parameters: two residual units after 1x1 transitions, convolutions with bias",
-        input_shape=(32, 32, 3),
-        conv_bias=True,
-        dropout=0.02,
-        mean=CIFAR10_MEAN,
-        std=CIFAR10_STD,
-        blocks=(
-            Conv(16),
-            Conv(32),
-            *_cifar_residual_unit(),
-            *_cifar_residual_unit(),
-            GlobalPool(),
-            LOGITS,
-        ),
-    ),
-)
-
-
 def _resnet(depth: int) -> tuple[Block, ...]:
     """Return the CIFAR ResNet of arXiv 1512.03385, section 4.2, with option A shortcuts."""
     units = (depth - 2) // 6
@@ -314,18 +167,73 @@ def _resnet(depth: int) -> tuple[Block, ...]:
     for stage, filters in enumerate((16, 32, 64)):
         for unit in range(units):
             first = Conv(filters, stride=2 if stage and not unit else 1, parts=normed)
-            blocks.append(Residual(main=(first, Conv(filters, parts=("norm",))), after=ACT))
+            blocks.append(Residual(main=(first, Conv(filters, parts=("norm",))), after=("act",)))
     return (*blocks, GlobalPool(), Dense(name="logits"))
 
 
-ARCHITECTURES.add(
-    "resnet20",
-    ArchSpec(
-        name="resnet20",
-        title="the 20-layer residual network for CIFAR-10, 270,000 parameters",
-        input_shape=(32, 32, 3),
-        blocks=_resnet(20),
-        mean=CIFAR10_MEAN,
-        std=CIFAR10_STD,
-    ),
+def _named_convolutions(stage: int, filters: int, count: int) -> tuple[Conv, ...]:
+    return tuple(Conv(filters, name=f"convblock{stage}_conv{i}") for i in range(1, count + 1))
+
+
+ARCHITECTURES: Registry[ArchSpec] = Registry("architecture", ArchitectureError)
+
+
+def _add(name: str, title: str, input_shape: tuple[int, int, int], *blocks: Block, **settings: Any) -> None:
+    """Register a network for images of MNIST, of one channel, or of CIFAR-10, of three."""
+    pixels = _MNIST if input_shape[2] == 1 else _CIFAR10
+    ARCHITECTURES.add(name, ArchSpec(name, title, input_shape, blocks, **pixels, **settings))
+
+
+_MNIST = {"mean": (0.1307,), "std": (0.3081,)}
+_CIFAR10 = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)}
+_ACT_FIRST = ("act", "norm", "dropout")
+_ACT = ("act",)
+_LOGITS = Conv(None, 1, parts=(), name="logits")
+_RESIDUAL_UNIT = (
+    Conv(16, 1, parts=()), Pool("max", 2),
+    Residual(main=(Conv(16), Conv(32), Conv(32, parts=())), shortcut=(Conv(32, 1, parts=()),)),
+)  # fmt: skip
+
+# fmt: off
+_add(
+    "mnist_7k", "7,000 parameters: two stages of 3x3 and 1x1 convolutions, average pool, dense", (28, 28, 1),
+    Conv(8), Conv(16), Pool("max", 2),
+    Conv(8, 1, parts=_ACT), Conv(16), Conv(20), Conv(8, 1, parts=_ACT), Conv(16, parts=_ACT), Pool("avg", 6),
+    Dense(name="logits"),
+    padding="valid", order=_ACT_FIRST, dropout=0.05,
 )
+_add(
+    "cifar_plain", "50,000 parameters: eight 3x3 convolutions in three stages, 1x1 transitions, global pool",
+    (32, 32, 3),
+    *_named_convolutions(1, 16, 2),
+    Conv(10, 1, parts=_ACT, name="transblock1_conv"), Pool("max", 2, name="transblock1_pool"),
+    *_named_convolutions(2, 32, 3),
+    Conv(20, 1, parts=_ACT, name="transblock2_conv"), Pool("max", 2, name="transblock2_pool"),
+    *_named_convolutions(3, 32, 3),
+    GlobalPool(), _LOGITS,
+    order=_ACT_FIRST, dropout=0.01,
+)
+_add(
+    "cifar_dilated",
+    "dilated and depthwise-separable convolutions, stride 2 instead of pooling, under 200,000 parameters", (32, 32, 3),
+    Conv(32), Conv(32), Conv(48, stride=2), Conv(48), Conv(64, dilation=2), Conv(64, separable=True),
+    Conv(64, stride=2), Conv(96, separable=True), Conv(128, separable=True), Conv(128, separable=True),
+    GlobalPool(), _LOGITS,
+    dropout=0.05,
+)
+_add(
+    "mnist_layered", "7,000 parameters: six 3x3 convolutions, padding same, global pool", (28, 28, 1),
+    Conv(8), Conv(8), Pool("max", 2),
+    Conv(8), Conv(16), Pool("max", 2),
+    Conv(16), Conv(16, parts=("act", "norm")), Pool("max", 2),
+    Drop(), GlobalPool(), _LOGITS,
+    order=_ACT_FIRST, dropout=0.069,
+)
+_add(
+    "cifar_residual", "40,000 parameters: two residual units after 1x1 transitions, convolutions with bias",
+    (32, 32, 3),
+    Conv(16), Conv(32), *_RESIDUAL_UNIT, *_RESIDUAL_UNIT, GlobalPool(), _LOGITS,
+    conv_bias=True, dropout=0.02,
+)
+_add("resnet20", "the 20-layer residual network for CIFAR-10, 270,000 parameters", (32, 32, 3), *_resnet(20))
+# fmt: on

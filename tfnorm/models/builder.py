@@ -1,4 +1,4 @@
-"""The one builder: from an architecture and a norm spec to a compiled Keras model."""
+"""Builds a compiled Keras model from an architecture and a norm spec."""
 
 from __future__ import annotations
 
@@ -6,19 +6,14 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from tfnorm import _check  # noqa: F401 - says what is missing before Keras fails for it
-
-# isort: split
-import keras
-
+from tfnorm._keras import keras
 from tfnorm.errors import ArchitectureError, unknown
 from tfnorm.keras_settings import standard_settings
 from tfnorm.layers.create import convention_called
 from tfnorm.layers.image_classifier import ImageClassifier
 from tfnorm.models.architectures import ArchSpec
 from tfnorm.models.make import LayerSettings, make_layer
-from tfnorm.models.plan import plan
-from tfnorm.models.planner import NetworkPlan
+from tfnorm.models.planner import NetworkPlan, plan
 from tfnorm.spec import NormSpec, parse, with_penalties
 
 SCOPES = ("all", "kernels")
@@ -59,27 +54,28 @@ def build(
         l1: Factor of the penalty l1 * sum(abs(w)).
         l2: Factor of the penalty l2 * sum(w ** 2).
         l2norm: Factor of the penalty l2norm * sqrt(sum(w ** 2)), for each tensor.
-        regularize: What the penalties reach: "all" trainable variables, or "kernels" of convolutions and dense
-            layers only.
-        dropout: Dropout rate from 0 to below 1; default the architecture's.
-        input_shape: (height, width, channels) of the images; default the architecture's.
-        num_classes: Number of logits. With 1, the logit is that of class 1 against class 0.
+        regularize: Whether penalties reach "all" trainable variables, or only the "kernels" of convolutions and dense
+            layers. Defaults to "all".
+        dropout: Dropout rate from 0 to below 1. Defaults to the architecture's.
+        input_shape: (height, width, channels) of the images. Defaults to the architecture's.
+        num_classes: Number of logits. If it is 1, the logit is that of class 1 against class 0. Defaults to 10.
         compile: Whether to compile with Adam 1e-3, cross-entropy from logits and accuracy: sparse cross-entropy for
             labels 0, 1, 2, ..., or binary cross-entropy for a single logit and labels 0 and 1.
-        name: The model's name; default the architecture's.
-        seed: Seed of initial weights and dropout; default drawn from Python's ``random``, which
-            `keras.utils.set_random_seed` seeds. Kernels depend on the seed and the layer's name alone, so that they
-            are the same whatever the norm.
-        mean: Mean of the pixels, one or one a channel, in the pixels' unit; default that of the architecture's data.
+        name: The model's name. Defaults to the architecture's.
+        seed: Seed of initial weights and dropout. Kernels depend on the seed and the layer's name alone, so they are
+            the same whatever the norm. By default the seed is drawn from Python's ``random``, which
+            `keras.utils.set_random_seed` seeds.
+        mean: Mean of the pixels, one number or one a channel, in the pixels' unit. Defaults to that of the data set
+            that the architecture is for.
         std: Standard deviation of the pixels, likewise.
         pixel_max: The largest pixel value: 255 for raw images, 1 if they were divided by 255 already. If the first
             images that the model gets do not fit, it warns.
         convention: "keras" or "torch": epsilon, momentum, which variance the moving variance takes, and the
             initialization of kernels.
-        epsilon: Of the norms; default the convention's.
-        momentum: Of moving statistics; default the convention's.
-        kernel_initializer: A Keras initializer's name; default "he_normal" (arXiv 1502.01852), and for
-            ``convention="torch"`` the uniform distribution in +-1/sqrt(fan in) that PyTorch draws.
+        epsilon: The epsilon of the norms. Defaults to the convention's.
+        momentum: The momentum of moving statistics. Defaults to the convention's.
+        kernel_initializer: A Keras initializer's name. Defaults to "he_normal" (arXiv 1502.01852), and for
+            ``convention="torch"`` to the uniform distribution in +-1/sqrt(fan in), as in PyTorch.
         precision: "float32", "bfloat16" or "float16" for activations; weights, statistics and logits stay float32.
             Defaults to the precision of Keras's global policy; a policy of float64 makes all of the network float64.
             With "float16", `compile` scales the loss (`keras.optimizers.LossScaleOptimizer`), whichever optimizer it
@@ -147,7 +143,7 @@ def loss_and_accuracy(num_classes: int) -> dict[str, Any]:
 
 
 def _assemble(network: NetworkPlan, settings: LayerSettings, policy, name: str) -> keras.Model:
-    """Return the functional model of a plan; its last layer with a kernel and what follows compute in float32."""
+    """Return the functional model of a plan. Its last layer with a kernel, and the layers after it, are float32."""
     kernels = [index for index, layer in enumerate(network.layers) if layer.kind in ("conv", "dense")]
     tensors: dict[str, Any] = {}
     for index, layer in enumerate(network.layers):

@@ -1,4 +1,4 @@
-"""From a planned layer to a Keras layer."""
+"""Makes the Keras layer of a planned layer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tfnorm.spec import NormSpec
 
 @dataclass(frozen=True)
 class LayerSettings:
-    """What all layers of one network share.
+    """Settings of all layers of one network.
 
     Args:
         spec: Normalization and penalties.
@@ -39,11 +39,11 @@ class LayerSettings:
     pixels: dict[str, list[float]]
 
     def seed_of(self, name: str) -> int:
-        """Return a seed that depends on ``name`` alone, so that a layer more elsewhere changes nothing here."""
+        """Return a seed that depends on ``name`` alone, so that one more layer elsewhere changes nothing here."""
         return zlib.crc32(f"{self.seed}/{name}".encode()) % 2**31
 
     def initializer(self, name: str, groups: int = 1) -> keras.initializers.Initializer:
-        """Return the kernel initializer of the layer ``name``; a depthwise convolution has a group for each channel."""
+        """Return the kernel initializer of the layer ``name``. A depthwise convolution has a group for each channel."""
         scaling = keras.initializers.VarianceScaling
         if self.kernel_initializer == "torch":
             # Uniform in +-1/sqrt(fan in), what PyTorch's Conv2d and Linear draw.

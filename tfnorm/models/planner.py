@@ -1,15 +1,27 @@
-"""The walk over an architecture's blocks that works out its layers."""
+"""Plans the layers of a network without Keras: their names, shapes and weights, and errors in them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
-from tfnorm.errors import ArchitectureError
-from tfnorm.models.architectures import BLOCK, ArchSpec, Block, Conv, Dense, Drop, GlobalPool, Pool, Residual
-from tfnorm.spec import NormSpec, check_groups
+from tfnorm.errors import ArchitectureError, SpecError, whole_number
+from tfnorm.models.architectures import (
+    ARCHITECTURES,
+    BLOCK,
+    ArchSpec,
+    Block,
+    Conv,
+    Dense,
+    Drop,
+    GlobalPool,
+    Pool,
+    Residual,
+)
+from tfnorm.spec import NormSpec, check_groups, divisors
 
 Shape = tuple[int, ...]
 
@@ -20,10 +32,10 @@ class LayerPlan:
 
     Args:
         name: The Keras layer's name.
-        kind: What it is, such as "conv" or "norm".
-        inputs: Names of the layers it reads.
+        kind: The kind of layer, such as "conv" or "norm".
+        inputs: Names of the layers that it reads.
         shape: Output shape without the batch axis.
-        options: What its kind needs to be made.
+        options: Further arguments that its kind needs.
         weights: Shape of each trainable weight by its Keras name.
     """
 
@@ -45,7 +57,7 @@ class NetworkPlan:
 
     @property
     def trainable_parameters(self) -> int:
-        """Number of trainable parameters; moving statistics are not among them."""
+        """Number of trainable parameters. Moving statistics are not trainable."""
         return sum(math.prod(shape) for layer in self.layers for shape in layer.weights.values())
 
     @property
@@ -228,15 +240,15 @@ class Planner:
 
     @staticmethod
     def check_parts(parts: Sequence[str], owner: str) -> None:
-        """Raise an error for a part that is none."""
+        """Raise an error for a part that is not norm, act or dropout."""
         for part in parts:
             if part not in BLOCK:
                 raise ArchitectureError(f"A part must be norm, act or dropout. Received: {part!r} at {owner!r}.")
 
     def parts(self, parts: Sequence[str], owner: str, source: str) -> str:
         """Add norm, activation and dropout after ``source`` in the order of ``parts``."""
-        if self.spec.kind == "frn" and {"norm", "act"} <= set(parts):
-            # Filter response normalization brings its own activation, after it (arXiv 1911.09737, section 3.2).
+        if self.spec.info.thresholded and {"norm", "act"} <= set(parts):
+            # The unit follows the norm, whatever the order of the architecture (arXiv 1911.09737, section 3.2).
             parts = ("norm", "tlu", *(part for part in parts if part == "dropout"))
         for part in parts:
             shape = self.layers[source].shape
@@ -254,13 +266,10 @@ class Planner:
         """Add the spec's norm, if it has one."""
         shape = self.layers[source].shape
         self.channels_before_norms.append(shape[-1])
-        kind = self.spec.kind
-        if kind == "none":
+        if not self.spec.info.layer:
             return source
         check_groups(self.spec, shape[-1], name)
-        affine = shape if kind == "ln" and not self.spec.per_pixel else shape[-1:]
-        weights = {"scale": affine} if kind == "rms" else {"gamma": affine, "beta": affine}
-        return self.add(name, "norm", (source,), shape, weights=weights)
+        return self.add(name, "norm", (source,), shape, weights=self.spec.weight_shapes(shape))
 
     def drop(self, name: str, source: str) -> str:
         """Add a dropout, if its rate is not 0."""
@@ -271,3 +280,83 @@ class Planner:
 
 def _pooled(shape: Shape, size: int) -> Shape:
     return tuple(side // size for side in shape[:2])
+
+
+def plan(
+    arch: str | ArchSpec,
+    spec: NormSpec,
+    *,
+    input_shape: Sequence[int] | None = None,
+    num_classes: int = 10,
+    dropout: float | None = None,
+) -> NetworkPlan:
+    """Work out the layers of a network.
+
+    Args:
+        arch: A name in `ARCHITECTURES` or an `ArchSpec`.
+        spec: The normalization.
+        input_shape: (height, width, channels). Defaults to the architecture's.
+        num_classes: Number of logits. Defaults to 10.
+        dropout: Dropout rate from 0 to below 1. Defaults to the architecture's.
+
+    Returns:
+        The `NetworkPlan`.
+
+    Raises:
+        ArchitectureError: If the input is too small, naming the layer where it runs out.
+        SpecError: If groups do not divide a layer's channels, naming the layer and the valid counts.
+
+    Example:
+        >>> from tfnorm.spec import parse
+        >>> plan("mnist_7k", parse("gn:2")).trainable_parameters
+        6986
+    """
+    if not isinstance(arch, ArchSpec):
+        arch = ARCHITECTURES[arch]
+    shape = _checked_shape(input_shape if input_shape is not None else arch.input_shape)
+    num_classes = whole_number("num_classes", num_classes, error=ArchitectureError)
+    rate = arch.dropout if dropout is None else dropout
+    if not isinstance(rate, Real) or not 0 <= rate < 1:
+        raise ArchitectureError(f"`dropout` must be a rate from 0 to below 1. Received: {rate!r}.")
+    try:
+        network = Planner(arch, spec, num_classes, float(rate)).run(shape)
+    except TooSmallError as error:
+        smallest = _smallest_side(arch, spec, shape, num_classes)
+        mend = (
+            f"Use an input_shape of at least ({smallest}, {smallest}, {shape[2]})." if smallest else "Use fewer pools."
+        )
+        raise ArchitectureError(
+            f"The input is too small for {arch.name}. Received: input_shape={shape}; layer {error.layer!r} needs "
+            f"{error.needed} pixels a side and gets {error.height} x {error.width}. {mend}"
+        ) from None
+    except SpecError as error:
+        common = math.gcd(*Planner(arch, NormSpec("none"), num_classes, float(rate)).norm_channels(shape))
+        what = "group sizes" if spec.group_size else "groups"
+        fitting = ", ".join(map(str, divisors(common)))
+        raise SpecError(f"{error} Valid {what} for every layer of {arch.name}: {fitting}.") from None
+    if dropout and not any(layer.kind == "dropout" for layer in network.layers):
+        raise ArchitectureError(f"{arch.name} has no dropout, so that `dropout` must be 0. Received: {dropout!r}.")
+    return network
+
+
+def _checked_shape(value: Sequence[int]) -> Shape:
+    try:
+        shape = tuple(int(side) for side in value)
+        whole = all(int(side) == side for side in value)
+    except (TypeError, ValueError):
+        shape, whole = (), False
+    if len(shape) != 3 or min(shape) < 1 or not whole:
+        raise ArchitectureError(
+            f"`input_shape` must be (height, width, channels), three positive whole numbers. Received: {value!r}."
+        )
+    return shape
+
+
+def _smallest_side(arch: ArchSpec, spec: NormSpec, shape: Shape, num_classes: int) -> int | None:
+    for side in range(1, 1025):
+        try:
+            Planner(arch, NormSpec("none"), num_classes, 0.0).run((side, side, shape[2]))
+        except TooSmallError:
+            continue
+        return side
+    return None

@@ -1,8 +1,8 @@
 """Norm mathematics in `keras.ops`, for every backend.
 
-Each function computes in float32 or better, whatever the input, and returns the input's dtype; of whole numbers, the
-one that it computed in. Variances are taken in two passes, mean((x - mean(x))^2): the one-pass form E[x^2] - E[x]^2
-cancels when the mean is large. The output is (x - mean) * scale, subtracted first, for the same reason.
+Each function computes in float32 or better, whatever the input, and returns the input's dtype. For whole numbers, it
+returns the dtype that it computed in. Variances are taken in two passes, mean((x - mean(x))^2), since the one-pass form
+E[x^2] - E[x]^2 cancels when the mean is large. For the same reason the mean is subtracted before the scale is applied.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _is_float(x):
 
 
 def _narrowed(out, x):
-    """Return ``out`` in the dtype of ``x``, unless that holds whole numbers only."""
+    """Return ``out`` in the dtype of ``x``, unless that is a dtype of whole numbers."""
     return ops.cast(out, x.dtype) if _is_float(x) else out
 
 

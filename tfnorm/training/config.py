@@ -2,73 +2,88 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
+import textwrap
+import typing
 import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticUndefined
 
-from tfnorm.errors import SpecError, TfnormError, unknown
-from tfnorm.keras_settings import chosen_backend, not_synchronized
+from tfnorm.datasets import Dataset
+from tfnorm.datasets.sources import check_source
+from tfnorm.errors import TfnormError, unknown
+from tfnorm.keras_settings import chosen_backend
 from tfnorm.models.architectures import ARCHITECTURES
-from tfnorm.models.plan import plan
-from tfnorm.models.planner import NetworkPlan
-from tfnorm.spec import format, parse
+from tfnorm.models.planner import NetworkPlan, plan
+from tfnorm.spec import NormSpec, check_backend, format, parse
+from tfnorm.training.folder import RunFolder, check_place
 from tfnorm.training.recipe.recipes import RECIPES, Recipe, known_augmentation
 from tfnorm.training.runs import slug
+from tfnorm.training.tracking import check_trackers
 
 Model = TypeVar("Model", bound=BaseModel)
-# Where runs go unless told.
+Function = TypeVar("Function", bound=Callable[..., Any])
+# The folder of all runs, unless another is given.
 RUNS = Path("runs")
 
 
 class TrainConfig(BaseModel):
-    """One run.
-
-    Args:
-        norm: A norm spec, see `tfnorm.spec`.
-        arch: A name from `tfnorm.list_architectures()`.
-        dataset: A name from `tfnorm.list_datasets()`, an ``.npz`` file or a folder.
-        data_dir: Folder that is looked in first for the data, or None.
-        image_size: Side in pixels that images are resized to; default their own, for digits the network's.
-        epochs: Passes over the training set; default the recipe's.
-        batch_size: Images a step; default the recipe's.
-        seed: Of initial weights, data order, dropout and augmentation.
-        recipe: A name from `tfnorm.training.recipe.recipes.RECIPES`, or a `Recipe`.
-        augmentation: In place of the recipe's, or None.
-        learning_rate: In place of the recipe's peak, or None.
-        dropout: In place of the recipe's rate or, if that has none, of the architecture's; or None.
-        regularize: What penalties reach: "all" trainable variables or "kernels".
-        precision: Of activations: "float32" or "bfloat16"; weights, statistics and loss stay float32.
-        holdout: Share of the training images that is evaluated on in place of the test set, which is then left alone:
-            for choosing anything, an epoch among them. 0 evaluates on the test set.
-        patience: Stop when the test accuracy was last exceeded this many epochs ago; default never. A schedule that
-            falls over all epochs is cut off before its end.
-        skip_damaged: If `True`, damaged pictures of a folder are left out, counted and named in the run's record.
-        call: What was called to train the run, as text for its record. It is no setting and changes nothing.
-    """
+    """The settings of one run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    norm: str
-    arch: str = "mnist_7k"
-    dataset: str = "digits"
-    data_dir: Path | None = None
-    image_size: int | None = Field(None, ge=1)
-    epochs: int | None = Field(None, ge=1)
-    batch_size: int | None = Field(None, ge=1)
-    seed: int = Field(0, ge=0, lt=2**31)
-    recipe: Recipe = Field(default_factory=lambda: RECIPES["default"])
-    augmentation: str | None = None
-    learning_rate: float | None = Field(None, gt=0)
-    dropout: float | None = Field(None, ge=0, lt=1)
-    regularize: Literal["all", "kernels"] = "all"
-    precision: Literal["float32", "bfloat16"] = "float32"
-    holdout: float = Field(0.0, ge=0, lt=1)
-    patience: int | None = Field(None, ge=1)
-    skip_damaged: bool = False
-    call: str | None = None
+    norm: str = Field(description="Norm spec, such as gn:4+l1=1e-4.")
+    arch: str = Field(default="mnist_7k", description="Architecture; `tfnorm list` shows them.")
+    dataset: str = Field(default="digits", description="Data set, .npz file or folder of train/CLASS and test/CLASS.")
+    data_dir: Path | None = Field(
+        default=None, description="Folder that is searched first for the data, such as mnist.npz."
+    )
+    image_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="Resize images to this side, in pixels. By default only digits are, to the network's input.",
+    )
+    epochs: int | None = Field(default=None, ge=1, description="Passes over the training set. By default the recipe's.")
+    batch_size: int | None = Field(default=None, ge=1, description="Images per step. By default the recipe's.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**31, description="Seed of the initial weights, the data order, dropout and augmentation."
+    )
+    recipe: Recipe = Field(
+        default_factory=lambda: RECIPES["default"],
+        description="Recipe: optimizer, schedule and augmentation; `tfnorm list` shows them.",
+    )
+    augmentation: str | None = Field(default=None, description="Augmentation. By default the recipe's.")
+    learning_rate: float | None = Field(default=None, gt=0, description="Peak learning rate. By default the recipe's.")
+    dropout: float | None = Field(
+        default=None, ge=0, lt=1, description="Dropout rate. By default the recipe's, or else the architecture's."
+    )
+    regularize: Literal["all", "kernels"] = Field(
+        default="all", description="Variables that L1 and L2 penalties apply to: all trainable ones, or kernels."
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Type of the activations: float32 or bfloat16. Weights and loss stay float32."
+    )
+    holdout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the training images to evaluate on, so that you can choose without using the test set.",
+    )
+    patience: int | None = Field(
+        default=None, ge=1, description="Stop after this many epochs without a better test accuracy. By default never."
+    )
+    skip_damaged: bool = Field(
+        default=False, description="Leave out damaged pictures of a folder, and name them in the run's record."
+    )
+    # Not a setting: it is only recorded.
+    call: str | None = Field(default=None, description="The command or the Python call that trains the run.")
 
     @field_validator("norm", mode="before")
     @classmethod
@@ -98,77 +113,118 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _data_there(self) -> TrainConfig:
-        from tfnorm.datasets.sources import check_source
-
         check_source(self.dataset, data_dir=self.data_dir)
         return self
 
     def resolved(self) -> TrainConfig:
         """Return the configuration with the recipe's defaults and replacements filled in."""
-        epochs, batch_size = self.epochs or self.recipe.epochs, self.batch_size or self.recipe.batch_size
-        recipe = self.recipe.model_copy(
-            update={
-                "epochs": epochs,
-                "batch_size": batch_size,
-                "augmentation": self.augmentation or self.recipe.augmentation,
-                "learning_rate": self.learning_rate or self.recipe.learning_rate,
-            }
-        )
+        given = {key: getattr(self, key) or getattr(self.recipe, key) for key in REPLACED}
+        dropout = self.recipe.dropout if self.dropout is None else self.dropout
         return self.model_copy(
-            update={
-                "epochs": epochs,
-                "batch_size": batch_size,
-                "recipe": recipe,
-                "augmentation": recipe.augmentation,
-                "learning_rate": recipe.learning_rate,
-                "dropout": recipe.dropout if self.dropout is None else self.dropout,
-            }
+            update={**given, "recipe": self.recipe.model_copy(update=given), "dropout": dropout},
         )
 
     def asked(self) -> dict[str, Any]:
-        """Return what makes a run this run, as JSON; where the data lie is not part of it, nor what was called.
+        """Return what makes a run this run, as JSON: without the place of the data, and without the call.
 
-        Two runs that differ in `SPELLING` alone are the same if their data are, see `RunFolder.check`.
+        Two runs that differ only in `SPELLING` are the same if their data are, see `RunFolder.check`.
         """
-        # Runs from before there was such a setting have none.
-        without = {"data_dir", "call"} if self.skip_damaged else {"data_dir", "call", "skip_damaged"}
+        # `skip_damaged` is recorded only where it is set: the names of default folders depend on this text.
+        without = {"data_dir", "call"} | (set() if self.skip_damaged else {"skip_damaged"})
         return self.resolved().model_dump(mode="json", exclude=without)
 
     def plan(self) -> NetworkPlan:
         """Return the network's plan for its default input; raises if the spec does not fit network or backend."""
         spec = parse(self.norm)
-        if spec.synchronized and (backend := chosen_backend()) != "tensorflow":
-            raise SpecError(not_synchronized(backend))
+        check_backend(spec, chosen_backend)
         return plan(self.arch, spec, dropout=self.resolved().dropout)
 
 
-def default_name(config: TrainConfig) -> str:
-    """Return the name of the folder for runs like ``config``: network, data, and a mark of settings not the default.
+# Settings of a recipe that the setting of the same name replaces.
+REPLACED = ("epochs", "batch_size", "augmentation", "learning_rate")
+
+
+class Settings(TypedDict, total=False):
+    """The settings that all runs of a comparison share, for editors and type checkers; `TrainConfig` explains them."""
+
+    arch: str
+    dataset: str | Path
+    data_dir: str | Path | None
+    image_size: int | None
+    epochs: int | None
+    batch_size: int | None
+    recipe: str | Recipe
+    augmentation: str | None
+    learning_rate: float | None
+    dropout: float | None
+    regularize: Literal["all", "kernels"]
+    precision: Literal["float32", "bfloat16"]
+    holdout: float
+    patience: int | None
+    skip_damaged: bool
+
+
+class RunSettings(Settings, total=False):
+    """The settings of one run."""
+
+    norm: str | NormSpec
+    seed: int
+
+
+def with_settings(function: Function) -> Function:
+    """Show each setting in the signature and the docstring of a function that takes ``**settings``.
+
+    Args:
+        function: Its ``**settings`` are annotated as ``Unpack[Settings]`` or ``Unpack[RunSettings]``. The line about
+            them in its docstring is replaced by one entry for each setting.
+    """
+    signature, names, types = inspect.signature(function), settings_of(function), typing.get_type_hints(RunSettings)
+    *own, settings = signature.parameters.values()
+    shown = [
+        settings.replace(name=n, kind=settings.KEYWORD_ONLY, default=default_of(n), annotation=types[n]) for n in names
+    ]
+    function.__signature__ = signature.replace(parameters=[*own, *shown])  # type: ignore[attr-defined]
+    text = inspect.getdoc(function) or ""
+    function.__doc__ = re.sub(r" {4}\*\*settings: .*\n", lambda _: _entries(names), text)
+    return function
+
+
+def settings_of(function: Callable[..., Any]) -> list[str]:
+    """Return the names of the settings that a function takes as ``**settings``, in the order of `TrainConfig`."""
+    [types] = typing.get_args(typing.get_type_hints(function)["settings"])
+    return [name for name in TrainConfig.model_fields if name in typing.get_type_hints(types)]
+
+
+def default_of(name: str) -> Any:
+    """Return the default of a setting as a person writes it.
 
     Example:
-        >>> default_name(TrainConfig(norm="bn")), default_name(TrainConfig(norm="bn", epochs=5))
-        ('mnist_7k-digits', 'mnist_7k-digits-...')
+        >>> default_of("recipe"), default_of("epochs")
+        ('default', None)
     """
-    usual = config.model_validate(config.model_dump(include={"norm", "arch", "dataset", "data_dir"}))
-    # However a path is written, ``pics``, ``pics/`` and ``/data/pics`` have one name.
-    path = Path(config.dataset).expanduser()
-    data = path if path.name not in ("", "..") else path.resolve()
-    asked = {**config.asked(), "seed": usual.seed}
-    name = f"{config.arch}-{slug(data.stem)}"
-    if asked == usual.asked():
-        return name
-    changed = config.resolved().recipe.model_dump(mode="json", exclude_defaults=True, exclude={"title"})
-
-    def marked(dataset: str) -> str:
-        mark = json.dumps({**asked, "dataset": dataset, "norm": None, "recipe": changed}, sort_keys=True)
-        return f"{name}-{zlib.crc32(mark.encode()):08x}"
-
-    # Earlier versions made the mark of the path as it was written; what they trained goes on where it is.
-    earlier = marked(config.dataset)
-    return earlier if (RUNS / earlier).is_dir() else marked(data.name)
+    default = TrainConfig.model_fields[name].get_default(call_default_factory=True)
+    return default.name if isinstance(default, Recipe) else None if default is PydanticUndefined else default
 
 
-def checked(kind: type[Model], values: dict[str, Any]) -> Model:
+def description_of(name: str) -> str:
+    """Return what a setting is, in a sentence or two."""
+    return TrainConfig.model_fields[name].description or ""
+
+
+def _entries(names: Iterable[str]) -> str:
+    """Return the entries of a docstring for settings, a line or more for each."""
+    lines = []
+    for name in names:
+        default = default_of(name)
+        usual = "" if default is None else f" Defaults to {default!r}."
+        lines.append(textwrap.fill(f"    {name}: {description_of(name)}{usual}\n", 116, subsequent_indent=" " * 8))
+    return "\n".join([*lines, ""])
+
+
+TrainConfig.__doc__ = f"{TrainConfig.__doc__}\n\nArgs:\n{_entries(typing.get_type_hints(RunSettings))}"
+
+
+def checked(kind: type[Model], values: Mapping[str, Any]) -> Model:
     """Return ``kind(**values)``, with every mistake in one `TfnormError`."""
     try:
         return kind(**values)
@@ -182,6 +238,76 @@ def _sentence(kind: type[BaseModel], mistake: Any) -> str:
         return str(cause)
     where = ".".join(str(part) for part in mistake["loc"]) or "config"
     if mistake["type"] == "extra_forbidden":
-        return unknown("setting", where, kind.model_fields)
+        return unknown("setting", where, [name for name in kind.model_fields if name != "call"])
     message = mistake["msg"].removeprefix("Value error, ")
     return f"`{where}`: {message[0].lower()}{message[1:]}. Received: {mistake['input']!r}."
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A run that is planned and checked.
+
+    Args:
+        config: Its settings, resolved.
+        folder: Its folder.
+        data: Its data if they are in memory already, else None.
+        trackers: Names of the trackers that follow it.
+    """
+
+    config: TrainConfig
+    folder: Path
+    data: Dataset | None = None
+    trackers: tuple[str, ...] = ()
+
+
+def plan_run(
+    config: TrainConfig | Mapping[str, Any] | NormSpec | str | None = None,
+    *,
+    out: str | Path | None = None,
+    data: Dataset | None = None,
+    trackers: str | Sequence[str] = (),
+    call: str | None = None,
+    **settings: Unpack[RunSettings],
+) -> RunPlan:
+    """Return a checked plan of one run, without importing Keras; see `tfnorm.train` for the arguments.
+
+    Raises:
+        TfnormError: If the configuration, a tracker or the folder cannot be used.
+    """
+    if isinstance(config, NormSpec | str):
+        if "norm" in settings:
+            raise TfnormError(f"The norm is given twice. Received: {str(config)!r} and norm={settings['norm']!r}.")
+        config = {"norm": config}
+    if not isinstance(config, TrainConfig | Mapping | None):
+        raise TfnormError(
+            f"The configuration must be a norm spec such as 'gn:4', a TrainConfig or a mapping. Received: {config!r}."
+        )
+    given = config.model_dump() if isinstance(config, TrainConfig) else config or {}
+    config = checked(TrainConfig, {**given, "call": given.get("call") or call, **settings}).resolved()
+    config.plan()
+    trackers = check_trackers(trackers)
+    out = Path(out or RUNS / default_name(config) / slug(config.norm) / f"seed-{config.seed}")
+    check_place(out)
+    if data is None:
+        RunFolder(out).check(config.asked(), early=True)
+    return RunPlan(config, out, data, trackers)
+
+
+def default_name(config: TrainConfig) -> str:
+    """Return the name of the folder for runs like ``config``: network, data, and a mark of settings not the default.
+
+    Example:
+        >>> default_name(TrainConfig(norm="bn")), default_name(TrainConfig(norm="bn", epochs=5))
+        ('mnist_7k-digits', 'mnist_7k-digits-...')
+    """
+    usual = TrainConfig(norm=config.norm, arch=config.arch, dataset=config.dataset, data_dir=config.data_dir)
+    # However a path is written, ``pics``, ``pics/`` and ``/data/pics`` have one name.
+    path = Path(config.dataset).expanduser()
+    data = path if path.name not in ("", "..") else path.resolve()
+    asked = {**config.asked(), "seed": usual.seed}
+    name = f"{config.arch}-{slug(data.stem)}"
+    if asked == usual.asked():
+        return name
+    changed = config.resolved().recipe.model_dump(mode="json", exclude_defaults=True, exclude={"title"})
+    mark = json.dumps({**asked, "dataset": data.name, "norm": None, "recipe": changed}, sort_keys=True)
+    return f"{name}-{zlib.crc32(mark.encode()):08x}"

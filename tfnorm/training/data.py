@@ -12,23 +12,22 @@ from tfnorm.training.config import TrainConfig
 
 
 def place_of(config: TrainConfig) -> tuple[object, ...]:
-    """Return what decides which data `load_data` returns, so that configurations that share them can do so."""
+    """Return a key that is the same for configurations for which `load_data` returns the same data."""
     arch = config.dataset == "digits" and config.arch
     return config.dataset, config.data_dir, config.image_size, arch, config.holdout, config.skip_damaged
 
 
 def load_data(config: TrainConfig, data: Dataset | None = None) -> Dataset:
-    """Return what a run of ``config`` is trained and evaluated on.
+    """Return the data that a run of ``config`` is trained and evaluated on.
 
-    Digits are resized to the network's input, and a part of the training images takes the place of the test set if one
-    is held out.
+    Digits are resized to the network's input. With ``holdout``, a part of the training images replaces the test set.
 
     Args:
         config: The configuration.
-        data: The data, if it is loaded already, with images of the right size.
+        data: The data if they are in memory already, with images of the right size.
 
     Raises:
-        DataError: If the data cannot be read, or if those given are not uint8 with channels last.
+        DataError: If the data cannot be read, or if the given ones are not uint8 with channels last.
     """
     if data is not None:
         _check_given(data)
@@ -42,7 +41,7 @@ def load_data(config: TrainConfig, data: Dataset | None = None) -> Dataset:
 
 
 def _check_given(data: Dataset) -> None:
-    """Raise a DataError if images that were put into a `Dataset` by hand are none that a network is trained on."""
+    """Raise a DataError if a network cannot be trained on the images of a `Dataset` that was made by hand."""
     for name in ("x_train", "x_test"):
         images = getattr(data, name)
         check_image_array(f"data {data.name!r}", name, images.shape, images.dtype)
@@ -70,7 +69,7 @@ def fingerprints() -> Callable[[TrainConfig], str | None]:
                 if is_here(config.dataset, data_dir=config.data_dir):
                     known[place] = load_data(config).fingerprint
             except (TfnormError, OSError):
-                pass  # whoever trains on them says what is wrong
+                pass  # training says what is wrong
         return known[place]
 
     return fingerprint

@@ -2,8 +2,8 @@
 
 ::
 
-    config.json       what was really trained, read back from the built model
-    history.jsonl     one line an epoch
+    config.json       what was trained, read back from the built model
+    history.jsonl     one line per epoch
     checkpoint/       the state after the last epochs: weights, optimizer, random seeds; the weights of the best epochs
     model.keras       the trained network, without augmentation
     best.keras        the network after the epoch of the highest test accuracy
@@ -16,33 +16,21 @@ Files are written whole to a temporary name, flushed to disk and renamed, so tha
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tfnorm.datasets import list_datasets
 from tfnorm.errors import RunError
-from tfnorm.files import write_text, write_whole
 from tfnorm.history import read_history
-from tfnorm.training.recipe.recipes import complete
+from tfnorm.training.checkpoint import Checkpoints
+from tfnorm.training.records import CONFIG_NAME, Needed, mend, read_json
 
-if TYPE_CHECKING:
-    import numpy as np
-
-SCHEMA_VERSION = 1
-KEPT_CHECKPOINTS = 2
-# Settings that decide which data a run has and nothing else: what the data are called, then how they are read.
+# Settings that only decide which data a run has: what the data are called, then how they are read.
 SPELLING = ("dataset", "image_size", "skip_damaged")
-CONFIG_NAME = "config.json"
-# What each file must have: key to type, or to what the mapping there must have.
-Needed = Mapping[str, Any]
 ASKED: Needed = {"asked": {"norm": str, "seed": int, "recipe": {}}}
 # What tells whether a run is the one that is asked for.
-IDENTITY: Needed = {"asked": {}, "data": {"fingerprint": str, "class_names": [str]}}
+IDENTITY: Needed = {"asked": {"recipe": {}}, "data": {"fingerprint": str, "class_names": [str]}}
 CONFIG: Needed = {
     "asked": {"norm": str, "seed": int, "arch": str, "dataset": str, "epochs": int, "recipe": {"name": str}},
     "trainable_parameters": int,
@@ -55,103 +43,14 @@ CONFIG: Needed = {
     },
     "versions": {"tfnorm": str, "keras": str, "backend": str, "numpy": str, "python": str},
     "machine": {"processor": str, "cores": (int, type(None))},
+    "keras_settings": {},
     "started": str,
 }  # fmt: skip
-RESULT: Needed = {"status": str, "best_epoch": (int, type(None)), "misclassified": (int, type(None))}
-# What an epoch's line must have.
+RESULT: Needed = {"status": str, "epochs": int, "best_epoch": (int, type(None)), "misclassified": (int, type(None))}
+# What the line of an epoch must have.
 MEASURES = (
     "data_loss", "accuracy", "val_data_loss", "val_accuracy", "penalty", "seconds", "images_per_second",
 )  # fmt: skip
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object with the schema's version, whole or not at all."""
-    text = json.dumps({"schema_version": SCHEMA_VERSION, **content}, indent=2, allow_nan=False)
-    write_text(path, text + "\n")
-
-
-def read_json(path: Path, needed: Needed | None = None) -> dict[str, Any]:
-    """Read a JSON object written by `write_json`.
-
-    Args:
-        path: The file.
-        needed: The keys that it must have, each with its type or what is needed within.
-
-    Raises:
-        RunError: If it cannot be read, or lacks a key; the sentence says how little will mend it.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise RunError(f"The file {path} cannot be read: {error.strerror or error}. {mend(path, error)}") from None
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"The file {path} is damaged: {error}. {mend(path)}") from None
-    if not isinstance(content, dict) or "schema_version" not in content:
-        if path.name == CONFIG_NAME:
-            raise RunError(f"The file {path} is none that tfnorm wrote. Choose another folder.")
-        raise RunError(f"The file {path} is damaged: it has no 'schema_version'. {mend(path)}")
-    if content["schema_version"] != SCHEMA_VERSION:
-        raise RunError(
-            f"The file {path} has schema version {content['schema_version']}, and this tfnorm reads {SCHEMA_VERSION}. "
-            "Use the tfnorm that wrote it, or choose another folder."
-        )
-    wrong = lacking(content, needed or {})
-    if wrong:
-        raise RunError(f"The file {path} is damaged: {wrong}. {mend(path)}")
-    return content
-
-
-def lacking(content: Mapping[str, Any], needed: Needed, within: str = "") -> str:
-    """Return what a mapping lacks, in words, or "" if it has all that is needed."""
-    for key, kind in needed.items():
-        name = f"{within}{key}"
-        if key not in content:
-            return f"it has no {name!r}"
-        value = content[key]
-        if isinstance(kind, Mapping) and isinstance(value, dict):
-            if found := lacking(value, kind, f"{name}."):
-                return found
-        elif isinstance(kind, Mapping):
-            return f"{name!r} is {value!r:.40}"
-        elif isinstance(kind, list) and isinstance(value, list):
-            for item in value:
-                if found := lacking({"": item}, {"": kind[0]}, name):
-                    return found
-        elif isinstance(kind, list):
-            return f"{name!r} is {value!r:.40}"
-        elif not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            return f"{name!r} is {value!r:.40}"
-    return ""
-
-
-def mend(path: Path, error: OSError | None = None) -> str:
-    """Return the least that helps where a file of a run cannot be read.
-
-    Args:
-        path: The file.
-        error: What the system said, if it is not its content.
-
-    Example:
-        >>> mend(Path("bn/seed-0/result.json"))
-        'Delete this file alone. The trained weights stay, and the command that began the run writes it again.'
-    """
-    if isinstance(error, PermissionError):
-        return f"Nothing is lost. Ask its owner for the right to read it, or, if it is yours: chmod u+rX {path}"
-    if isinstance(error, IsADirectoryError):
-        then = mend(path) if path.name == CONFIG_NAME else "Then give the command that began the run again."
-        return f"A folder is in its place. Move that folder elsewhere. {then}"
-    if error is not None and not isinstance(error, FileNotFoundError):
-        return "Check the disk or the connection to it. Nothing needs to be deleted."
-    if path.name == CONFIG_NAME:
-        return (
-            "Only this file says what was trained. Restore it from a copy. If there is none, move the folder "
-            f"{path.parent} elsewhere, which deletes nothing, and give the command again."
-        )
-    if path.name in ("result.json", "sweep.json"):
-        what = "trained weights stay" if path.name == "result.json" else "runs stay"
-        began = "run" if path.name == "result.json" else "sweep"
-        return f"Delete this file alone. The {what}, and the command that began the {began} writes it again."
-    return "Delete this file alone. It is written again, and no training is lost."
 
 
 def check_place(folder: str | Path) -> None:
@@ -172,30 +71,15 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-
-    @property
-    def config_path(self) -> Path:
-        """Where ``config.json`` is."""
-        return self.path / CONFIG_NAME
-
-    @property
-    def history_path(self) -> Path:
-        """Where ``history.jsonl`` is."""
-        return self.path / "history.jsonl"
-
-    @property
-    def result_path(self) -> Path:
-        """Where ``result.json`` is."""
-        return self.path / "result.json"
-
-    @property
-    def predictions_path(self) -> Path:
-        """Where ``predictions.npz`` is."""
-        return self.path / "predictions.npz"
+        self.config_path = self.path / CONFIG_NAME
+        self.history_path = self.path / "history.jsonl"
+        self.result_path = self.path / "result.json"
+        self.predictions_path = self.path / "predictions.npz"
+        self.checkpoints = Checkpoints(self.path / "checkpoint")
 
     @property
     def finished(self) -> bool:
-        """Whether the run has ended, well or diverged."""
+        """If `True`, the run has ended, diverged ones included."""
         return self.result_path.exists()
 
     def check(
@@ -212,10 +96,9 @@ class RunFolder:
 
         Args:
             asked: The configuration.
-            data: The fingerprint of the data, if they are loaded.
+            data: The fingerprint of the data, or None if they cannot be loaded.
             classes: The names of their classes, if they are loaded.
-            early: If `True`, whether the data are the same is left for when they are loaded, as far as files and
-                folders are concerned.
+            early: If `True`, the data are not loaded yet, and those in files and folders are not compared.
         """
         self.check_config()
         if not self.config_path.exists():
@@ -246,28 +129,26 @@ class RunFolder:
             )
 
     def read_config(self, needed: Needed) -> dict[str, Any]:
-        """Return what ``config.json`` has, without a setting that earlier versions had.
+        """Return the content of ``config.json``.
 
         Args:
-            needed: See `read_json`; ``asked`` is part of it.
+            needed: The keys that it must have, see `read_json`; ``asked`` and its ``recipe`` are among them.
 
         Raises:
-            RunError: If the file cannot be read, or the run learned from a teacher, as earlier versions let it.
+            RunError: If the file cannot be read, or if the run learned from a teacher, which tfnorm no longer supports.
         """
         config = read_json(self.config_path, needed)
-        asked = config["asked"]
-        if "teacher" in asked:
+        if "teacher" in config["asked"]:
             raise RunError(
-                f"The run in {self.path} was trained with a teacher, which this tfnorm does not have: choose another "
+                f"The run in {self.path} was trained with a teacher, which this tfnorm does not have. Choose another "
                 "folder."
             )
-        if isinstance(asked.get("recipe"), dict):
-            asked["recipe"].pop("temperature", None)  # without a teacher it did nothing
+        config["asked"]["recipe"].pop("temperature", None)  # it had no effect without a teacher
         return config
 
     def check_config(self) -> None:
-        """Raise a `RunError` if something was trained here, and nothing says what."""
-        if not self.config_path.exists() and (self.finished or self._checkpoints("epoch")):
+        """Raise a `RunError` if something was trained here, and no file says what."""
+        if not self.config_path.exists() and (self.finished or self.checkpoints):
             raise RunError(
                 f"The folder {self.path} holds a run, but its {CONFIG_NAME} is not there. {mend(self.config_path)}"
             )
@@ -276,7 +157,7 @@ class RunFolder:
         """Raise a `RunError` if the run was begun with another number of threads, which changes last digits.
 
         Args:
-            threads: That of now; None is as many as there are cores.
+            threads: The number of threads now; None stands for as many as there are cores.
         """
         if not self.config_path.exists():
             return
@@ -291,63 +172,10 @@ class RunFolder:
                 "digits. Do as before, or choose another output folder."
             )
 
-    def sweep(self) -> None:
+    def tidy(self) -> None:
         """Delete files that a killed process left half written."""
-        for leftover in [*self.path.glob(".*.tmp*"), *self.path.glob("checkpoint/.*.tmp*")]:
+        for leftover in [*self.path.glob(".*.tmp*"), *self.checkpoints.path.glob(".*.tmp*")]:
             leftover.unlink(missing_ok=True)
-
-    def save_checkpoint(self, epochs: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Save the state after ``epochs`` epochs and delete all but the last few.
-
-        Args:
-            epochs: Epochs done.
-            arrays: The state by name.
-        """
-        self._save("epoch", epochs, arrays)
-
-    def save_best(self, epochs: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Save the weights after ``epochs`` epochs, the best so far, before the checkpoint of that epoch.
-
-        As many as checkpoints are kept, so that each checkpoint has the best of its time.
-        """
-        self._save("best", epochs, arrays)
-
-    def load_best(self, epochs: int) -> dict[str, np.ndarray] | None:
-        """Return the weights after ``epochs`` epochs if they were the best, or None."""
-        return next((arrays for done, arrays in self._undamaged("best") if done == epochs), None)
-
-    def forget_after(self, epochs: int) -> None:
-        """Delete the states and the best weights of epochs after ``epochs``, which are about to be trained again."""
-        for path in [*self._checkpoints("epoch"), *self._checkpoints("best")]:
-            if _epochs_of(path) > epochs:
-                path.unlink()
-
-    def _save(self, kind: str, epochs: int, arrays: Mapping[str, np.ndarray]) -> None:
-        import numpy as np
-
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]
-        content = buffer.getvalue()
-        write_whole(self.path / "checkpoint" / f"{kind}-{epochs:05d}-{_digest(content)}.npz", content)
-        for old in self._checkpoints(kind)[:-KEPT_CHECKPOINTS]:
-            old.unlink(missing_ok=True)
-
-    def load_checkpoint(self) -> tuple[int, dict[str, np.ndarray]] | None:
-        """Return epochs done and state of the newest checkpoint to go on from, or None if there is none.
-
-        Those that are damaged are passed over, those whose best weights are, and those that the history does not reach,
-        which would have a gap.
-
-        Raises:
-            RunError: If the history is damaged.
-        """
-        records = self.read_history()
-        recorded = next((i for i, record in enumerate(records) if record["epoch"] != i), len(records))
-        for done, state in self._undamaged("epoch"):
-            best = best_epoch(records[:done])
-            if done <= recorded and (best is None or self.load_best(best + 1) is not None):
-                return done, state
-        return None
 
     def read_history(self) -> list[dict[str, Any]]:
         """Return the records of the epochs, none if the file is gone.
@@ -380,42 +208,8 @@ class RunFolder:
                 )
         return records
 
-    def _undamaged(self, kind: str) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Yield epochs done and arrays of the files of a kind, the newest first."""
-        import numpy as np
-
-        for path in reversed(self._checkpoints(kind)):
-            content = path.read_bytes()
-            if path.stem.endswith(_digest(content)):
-                with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                    yield _epochs_of(path), {name: arrays[name] for name in arrays.files}
-
-    def _checkpoints(self, kind: str) -> list[Path]:
-        return sorted((self.path / "checkpoint").glob(f"{kind}-{'[0-9]' * 5}-*.npz"))
-
-
-def _epochs_of(path: Path) -> int:
-    return int(path.stem.split("-")[1])
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
-
 
 def flat_settings(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration with the recipe's settings beside it, each once; its title decides nothing."""
-    recipe = asked.get("recipe", {})
-    recipe = complete(recipe if isinstance(recipe, Mapping) else {})
-    recipe.pop("title", None)
-    return {**{f"recipe {key}": value for key, value in recipe.items() if key not in asked}, **asked, "recipe": None}
-
-
-def best_epoch(records: Sequence[Mapping[str, Any]]) -> int | None:
-    """Return the first epoch of the highest test accuracy; None if no accuracy is a number.
-
-    Example:
-        >>> best_epoch([{"epoch": 0, "val_accuracy": 0.5}, {"epoch": 1, "val_accuracy": 0.5}])
-        0
-    """
-    numbers = [record for record in records if math.isfinite(record.get("val_accuracy", math.nan))]
-    return max(numbers, key=lambda record: record["val_accuracy"])["epoch"] if numbers else None
+    """Return the configuration with the recipe's settings beside it, each once. The recipe's title is left out."""
+    recipe = {f"recipe {key}": value for key, value in asked["recipe"].items() if key not in ("title", *asked)}
+    return {**recipe, **asked, "recipe": None}

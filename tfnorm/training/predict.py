@@ -1,4 +1,4 @@
-"""What a trained network says of images: its logits."""
+"""Logits of a trained network."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfnorm.arrays import to_array
 from tfnorm.errors import TfnormError
+from tfnorm.ops.arrays import to_array
 
 if TYPE_CHECKING:
     import keras
@@ -16,13 +16,13 @@ EVALUATION_BATCH = 256
 
 
 def evaluation_batch(images: int, pixels: int = 0) -> int:
-    """Return a batch size that cuts ``images`` into parts as equal as can be, since each new size costs a compilation.
+    """Return a batch size that divides ``images`` into nearly equal batches, since each new size costs a compilation.
 
     Images of more than 64x64 pixels come in smaller batches, so that evaluation needs no more memory than training.
 
     Args:
-        images: How many.
-        pixels: Of each.
+        images: Number of images.
+        pixels: Number of pixels of each image.
 
     Example:
         >>> evaluation_batch(450), evaluation_batch(10_000), evaluation_batch(450, pixels=224 * 224)
@@ -33,14 +33,16 @@ def evaluation_batch(images: int, pixels: int = 0) -> int:
 
 
 def predict_logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Return a network's logits, computed by a compiled graph: in 16 bits, single operations round to other values.
+    """Return the logits of a network for images.
+
+    They are computed by a compiled graph. Operations outside a graph round differently in 16 bits.
 
     Args:
-        model: Returns logits (batch, classes).
-        images: Raw pixels 0..255, (images, height, width, channels).
+        model: A model that returns logits of shape (batch, classes).
+        images: Pixels from 0 to 255, of shape (images, height, width, channels).
 
     Returns:
-        (images, classes) float32.
+        Logits, float32 of shape (images, classes).
 
     Raises:
         TfnormError: If the images have another shape.

@@ -1,4 +1,4 @@
-"""Who is told what a run does."""
+"""Progress events of a run."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 
 class Progress:
-    """What a run tells whoever watches it; this one says nothing."""
+    """Receives progress events of runs. This class ignores them; subclasses show them."""
 
     def read(self, sentences: Sequence[str]) -> None:
-        """Tell what was read as data, and what may be a mistake there."""
+        """Receive sentences about the data that were read, and about possible mistakes in them."""
 
     def skipped(self, run: Path, epochs: int) -> None:
-        """Tell that ``epochs`` epochs were on disk already."""
+        """Receive the number of epochs that were on disk already."""
 
     def started(self, run: Path, epochs: int, steps: int) -> None:
-        """Tell that training starts or goes on: epochs in all, and steps an epoch."""
+        """Receive the start of the training: epochs in all, and steps per epoch."""
 
     def stepped(self, run: Path, epoch: int, step: int) -> None:
-        """Tell that ``step`` steps of ``epoch``, counted from 0, are done."""
+        """Receive the number of steps that are done in an epoch, which is counted from 0."""
 
     def epoch_ended(self, run: Path, record: Mapping[str, Any]) -> None:
-        """Tell the history record of an epoch."""
+        """Receive the history record of an epoch."""
 
     def finished(self, run: Path, result: Mapping[str, Any]) -> None:
-        """Tell the result, and the accuracy of the last epoch as ``val_accuracy``."""
+        """Receive the result, with the accuracy of the last epoch as ``val_accuracy``."""

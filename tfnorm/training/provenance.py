@@ -1,18 +1,124 @@
-"""Where a run's numbers come from, in words; imports no Keras."""
+"""Where the numbers of a run come from: network, call, versions and machine, as a record and in words."""
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
+import math
 import os
+import platform
 import shlex
+import subprocess
+import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from tfnorm._version import __version__
+from tfnorm.datasets import Dataset
 from tfnorm.errors import RunError
-from tfnorm.keras_settings import BACKENDS, THREADS, chosen_backend
+from tfnorm.keras_settings import BACKENDS, THREADS, chosen_backend, settings_now
+from tfnorm.ops import accelerator_name
 from tfnorm.spec import NormSpec
+from tfnorm.training.runs import fingerprint
+
+if TYPE_CHECKING:
+    import keras
+
+
+def describe(network: keras.Model, data: Dataset, data_dir: Path | None) -> dict[str, Any]:
+    """Return what was built, read back from the model, and where.
+
+    Args:
+        network: The model.
+        data: What it is trained on.
+        data_dir: The folder that was searched first for the data.
+    """
+    import keras  # start-up
+
+    weights = network.trainable_variables
+    kernels = [keras.ops.convert_to_numpy(w) for w in weights if w.name == "kernel"]
+    return {
+        "trainable_parameters": int(sum(math.prod(weight.shape) for weight in weights)),
+        "layers": [describe_layer(layer) for layer in network.layers],
+        "regularized": {w.path: type(w.regularizer).__name__ for w in weights if w.regularizer is not None},
+        "initial_kernels": fingerprint(kernels),
+        "initial_weights": fingerprint([keras.ops.convert_to_numpy(weight) for weight in weights]),
+        "data": {**data.describe(), "data_dir": data_dir and str(data_dir)},
+        **origin(),
+    }
+
+
+def origin() -> dict[str, Any]:
+    """Return the versions, the machine, the settings of Keras and the time."""
+    import keras  # start-up
+
+    return {
+        "versions": {
+            "tfnorm": __version__,
+            "python": platform.python_version(),
+            "backend": keras.backend.backend(),
+            "revision": source_revision(),
+            **{name: _version(name) for name in ("keras", keras.backend.backend(), "numpy")},
+        },
+        "machine": {
+            "platform": platform.platform(),
+            "processor": processor_name(),
+            "cores": os.cpu_count(),
+            "threads": threads(),
+            **({"accelerator": accelerator} if (accelerator := accelerator_name()) else {}),
+        },
+        "keras_settings": {name: value for name, value in settings_now().items() if value is not None},
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # a build under another name, such as tensorflow-cpu
+        return getattr(sys.modules.get(package), "__version__", None)
+
+
+@functools.cache
+def source_revision() -> str | None:
+    """Return the git revision that this package's files belong to, with "+changes" if any differs; None without git."""
+    package = Path(__file__).parents[1]
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(package), *words],
+            capture_output=True, text=True, encoding="utf-8", errors="replace", timeout=10, check=True,
+        )  # fmt: skip
+        return done.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "__init__.py")  # not the repository around a virtual environment
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--", ".") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def processor_name() -> str:
+    """Return the processor's name, as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def describe_layer(layer: Any) -> dict[str, Any]:
+    """Return name, class and output shape of a layer, and for a norm the arguments that say what it normalizes."""
+    description = {"name": layer.name, "class": type(layer).__name__, "shape": list(layer.output.shape[1:])}
+    for word in ("axis", "groups", "group_size", "epsilon", "momentum", "synchronized", "rate"):
+        if isinstance(getattr(layer, word, None), (int, float, list, tuple)):
+            description[word] = getattr(layer, word)
+    return description
 
 
 def threads() -> int | None:
@@ -57,7 +163,7 @@ def _literal(value: Any) -> str:
 
 
 def backend_words(versions: Mapping[str, Any]) -> str:
-    """Return name and version of the backend of a run's record.
+    """Return name and version of the backend in a run's record.
 
     Example:
         >>> backend_words({"backend": "jax", "jax": "0.11.2"})
@@ -68,7 +174,7 @@ def backend_words(versions: Mapping[str, Any]) -> str:
 
 
 def machine_words(machine: Mapping[str, Any]) -> str:
-    """Return what a run's record says it was trained on.
+    """Return the machine in a run's record, in words.
 
     Example:
         >>> machine_words({"cores": 2, "processor": "a processor"})
@@ -81,7 +187,7 @@ def machine_words(machine: Mapping[str, Any]) -> str:
 
 
 def check_same_place(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Raise a RunError if a run was begun with other versions, threads, GPU or settings of Keras, whose bits differ.
+    """Raise a RunError if a run was begun with other versions, threads, GPU or settings of Keras, which change bits.
 
     Args:
         path: The run's folder.
@@ -95,11 +201,11 @@ def check_same_place(path: Path, there: Mapping[str, Any], here: Mapping[str, An
             "the backend": backend_words(record["versions"]),
             "the accelerator": record["machine"].get("accelerator", "none"),
             "the number of threads": record["machine"].get("threads") or "all",
-            **{f"Keras's {name}": value for name, value in record.get("keras_settings", {}).items()},
+            **{f"Keras's {name}": value for name, value in record["keras_settings"].items()},
         }
         for record in (there, here)
     )
-    # Records of earlier versions do not have the settings of Keras.
+    # Another version of Keras may lack one of its settings; the versions differ then.
     differing = [f"{name} was {was[name]} and is {now[name]}" for name in now if was.get(name, now[name]) != now[name]]
     if differing:
         raise RunError(
@@ -119,7 +225,7 @@ def seed_words(seeds: Sequence[int]) -> str:
 
 
 def origins(configs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the different backends and machines of runs' records, each with the seeds that were trained there.
+    """Return each combination of backend and machine in the records of runs, with the seeds that were trained there.
 
     Args:
         configs: The contents of ``config.json``.
@@ -137,7 +243,7 @@ def origins(configs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def origin_words(configs: Iterable[Mapping[str, Any]]) -> str:
-    """Return by what and on what runs were trained, from their records; with the seeds where there are several places.
+    """Return the versions and machines that runs were trained with, in words; with the seeds if there are several.
 
     Example:
         >>> versions = {"tfnorm": "0.1.0", "keras": "3.15.1", "backend": "jax", "jax": "0.11.2", "numpy": "2.4.6",

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tfnorm.errors import RunError
-from tfnorm.history import read_history
-from tfnorm.training.folder import CONFIG, RESULT, RunFolder, best_epoch, mend, read_json
+from tfnorm.training.folder import CONFIG, RESULT, RunFolder
+from tfnorm.training.records import mend, read_json
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 CLOCKS = ("seconds", "train_seconds", "images_per_second")
@@ -56,7 +57,7 @@ class Run:
     @property
     def images(self) -> str:
         """Word for the images that were evaluated on: "test", or "held-out" for those held out from training."""
-        return evaluated_on(self.config["asked"].get("holdout", 0.0))
+        return evaluated_on(self.config["asked"]["holdout"])
 
     @property
     def status(self) -> str:
@@ -65,15 +66,14 @@ class Run:
 
     @functools.cached_property
     def history(self) -> pd.DataFrame:
-        """One row an epoch: losses, accuracies, learning rate, seconds. The file is read once.
+        """One row per epoch: losses, accuracies, learning rate, seconds.
 
         Raises:
             RunError: If epochs are missing.
         """
         import pandas as pd  # start-up
 
-        records = self.folder.read_measures()
-        epochs = self.result.get("epochs", self.config["asked"]["epochs"])
+        records, epochs = self.folder.read_measures(), self.result["epochs"]
         if len(records) != epochs:
             raise RunError(
                 f"The history of the {self.status} run in {self.path} has {len(records)} of its {epochs} epochs. "
@@ -85,7 +85,7 @@ class Run:
 
     @property
     def logits(self) -> np.ndarray:
-        """Logits of the test set, (images, classes) float32.
+        """Logits of the test set, float32 of shape (images, classes).
 
         Raises:
             RunError: If the file cannot be read.
@@ -94,12 +94,10 @@ class Run:
 
     @property
     def labels(self) -> np.ndarray:
-        """True classes of the test set, (images,); raises as `logits` does."""
+        """True classes of the test set, of shape (images,). Raises the same errors as `logits`."""
         return self._predictions("y_true")
 
     def _predictions(self, name: str) -> np.ndarray:
-        import numpy as np
-
         path = self.folder.predictions_path
         try:
             with np.load(path, allow_pickle=False) as arrays:
@@ -120,7 +118,7 @@ class Run:
 
     @property
     def record(self) -> str:
-        """Where all about the run is: its page at Weights & Biases if it has one, else its folder."""
+        """Where everything about the run is: its page at Weights & Biases if it has one, else its folder."""
         tracking = self.path / "tracking.json"
         try:
             url = read_json(tracking).get("url")
@@ -132,18 +130,18 @@ class Run:
         """Return the trained `keras.Model`.
 
         Args:
-            best: Whether after the epoch of the highest test accuracy, in place of the last.
+            best: If `True`, the model after the epoch of the highest test accuracy. If `False`, after the last epoch.
 
         Raises:
-            RunError: If the file is not there: the best one is not if the run diverged in that epoch.
+            RunError: If the file does not exist. A run that diverged in its first epoch has no best model.
         """
         path = self.path / ("best.keras" if best else "model.keras")
         if not path.exists():
             raise RunError(f"There is no {path.name} in {self.path}, whose run is {self.status}.")
-        import keras
+        import keras  # start-up
 
-        import tfnorm.layers
-        import tfnorm.regularizers  # noqa: F401 - registers the classes in the file
+        import tfnorm.layers  # start-up
+        import tfnorm.regularizers  # noqa: F401 - registers the classes in the file  # start-up
 
         return keras.models.load_model(path)
 
@@ -158,19 +156,16 @@ def outcome(path: str | Path) -> dict[str, str]:
         Part to hash: history without clocks, result, and the bits of the last state, the best weights and the
         predictions.
     """
-    folder = RunFolder(path)
-    records = read_history(folder.history_path)
-    history = [{key: value for key, value in record.items() if key not in CLOCKS} for record in records]
-    best = best_epoch(records)
-    # By place, since Keras numbers the names of its variables on through a process.
-    _, state = folder.load_checkpoint() or (0, {})
-    weights = (folder.load_best(best + 1) if best is not None else None) or {}
     run = Run(path)
+    records = run.folder.read_history()
+    history = [{key: value for key, value in record.items() if key not in CLOCKS} for record in records]
+    _, state, weights = run.folder.checkpoints.load(records) or (0, {}, None)
+    # Arrays are hashed in their order without their names, because Keras goes on counting in the names of variables.
     return {
         "history": hashlib.sha256(json.dumps(history, sort_keys=True).encode()).hexdigest()[:16],
         "result": hashlib.sha256(json.dumps(run.result, sort_keys=True).encode()).hexdigest()[:16],
         "state": fingerprint(list(state.values())),
-        "best": fingerprint(list(weights.values())),
+        "best": fingerprint(list((weights or {}).values())),
         "predictions": fingerprint([run.logits, run.labels]),
     }
 
@@ -186,7 +181,7 @@ def check_same_data(runs: Sequence[Run]) -> None:
 
 
 def slug(text: str) -> str:
-    """Return ``text`` as a file name that shells leave alone.
+    """Return ``text`` as a file name without characters that shells treat specially.
 
     Example:
         >>> slug("gn:2+l1=5e-4")
@@ -196,7 +191,7 @@ def slug(text: str) -> str:
 
 
 def evaluated_on(holdout: float) -> str:
-    """Return the word for the images that a run is evaluated on: "test", or "held-out" for some of the training images.
+    """Return the word for the images that a run is evaluated on: "test", or "held-out" for a part of the training set.
 
     Example:
         >>> evaluated_on(0.1)
@@ -207,8 +202,6 @@ def evaluated_on(holdout: float) -> str:
 
 def fingerprint(arrays: Sequence[np.ndarray]) -> str:
     """Return a short hash of arrays, their shapes and types."""
-    import numpy as np
-
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype}{array.shape}".encode())

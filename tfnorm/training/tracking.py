@@ -1,4 +1,4 @@
-"""Runs followed elsewhere: TensorBoard and Weights & Biases, each an optional extra of the package."""
+"""Trackers of runs: TensorBoard and Weights & Biases, each an optional extra of the package."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from typing import Any, Protocol
 from tfnorm.errors import TfnormError
 from tfnorm.history import read_history
 from tfnorm.registry import Registry
-from tfnorm.training.folder import read_json, write_json
+from tfnorm.training.records import read_json, write_json
 
 NOT_MEASURED = ("schema_version", "epoch")
 
 
 class Tracker(Protocol):
-    """What follows a run.
+    """Follows a run.
 
-    A class of this kind has ``package``, the one that it needs, ``start(run, description, records)``, which takes the
-    run's folder, the content of its ``config.json``, and the history records of epochs done before, and
-    ``followed(run)``, which says whether it has followed the run in a folder to its end.
+    Each class also has ``package``, the package that it needs; ``start(run, description, records)``, which takes the
+    run's folder, the content of its ``config.json`` and the history records of the epochs that are done; and
+    ``followed(run)``, which returns whether it has followed the run in that folder to its end.
     """
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Take the history record of an epoch."""
+        """Receive the history record of an epoch."""
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Take the result of the run."""
+        """Receive the result of the run."""
 
 
 class TensorBoard:
     """Writes the history to ``tensorboard/train`` and ``tensorboard/test`` in the run's folder.
 
-    The same measure of both has the same tag, so that ``tensorboard --logdir runs`` draws them together. A run that
-    goes on writes its earlier epochs anew, so that no epoch is there twice.
+    A measure has the same tag in both, so that ``tensorboard --logdir runs`` draws them together. A resumed run writes
+    its earlier epochs again, so that no epoch is there twice.
 
     Args:
-        folder: Where to.
+        folder: The folder ``tensorboard``, which is emptied.
     """
 
     package = "tensorboard"
 
     def __init__(self, folder: Path) -> None:
-        from tensorboard.summary import Writer
+        from tensorboard.summary import Writer  # start-up
 
         shutil.rmtree(folder, ignore_errors=True)
         self._folder = folder
@@ -84,8 +84,8 @@ class TensorBoard:
 class WandB:
     """Logs the history to Weights & Biases, in the project "tfnorm" or ``$WANDB_PROJECT``.
 
-    ``WANDB_MODE=offline`` keeps everything in ``wandb/`` in the run's folder, for ``wandb sync``. A run that goes on is
-    the same run there. Its address is noted in ``tracking.json``.
+    ``WANDB_MODE=offline`` keeps everything in ``wandb/`` in the run's folder, for ``wandb sync``. A resumed run goes on
+    as the same run there. Its address is in ``tracking.json``.
 
     Args:
         run: The run's folder.
@@ -95,7 +95,7 @@ class WandB:
     package = "wandb"
 
     def __init__(self, run: Path, description: Mapping[str, Any]) -> None:
-        import wandb
+        import wandb  # start-up
 
         asked = description["asked"]
         self._place = place = run / "tracking.json"
@@ -123,10 +123,10 @@ class WandB:
 
     @classmethod
     def start(cls, run: Path, description: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> WandB:
-        """Begin to follow a run, or go on; see `Tracker`."""
+        """Begin to follow a run, or go on with it; see `Tracker`."""
         tracker = cls(run, description)
         for record in records:
-            if record["epoch"] >= tracker._run.step:  # a crash may have kept some from being sent
+            if record["epoch"] >= tracker._run.step:  # a crash may have prevented some from being sent
                 tracker.log(record)
         return tracker
 
@@ -172,7 +172,7 @@ def check_trackers(names: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def catch_up(run: Path, names: Sequence[str]) -> None:
-    """Show trackers a finished run that they have not followed to its end."""
+    """Send a finished run to the trackers that have not followed it to its end."""
     for name in names:
         if not TRACKERS[name].followed(run):
             tracker = TRACKERS[name].start(run, read_json(run / "config.json"), read_history(run / "history.jsonl"))

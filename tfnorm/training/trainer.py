@@ -1,13 +1,15 @@
-"""One run: load, build, train, write."""
+"""Train one run: load, build, train, write."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from tfnorm import _check  # noqa: F401 - says what is missing before Keras fails for it
+from tfnorm import _keras  # noqa: F401 - says what is missing before Keras fails for it
 
 # isort: split
 import keras
@@ -16,27 +18,26 @@ import numpy as np
 from tfnorm.callbacks import HistoryRecorder
 from tfnorm.callbacks.batch_norm_recalibration import batch_norms
 from tfnorm.datasets import Batches, Dataset, augmentation
-from tfnorm.errors import RunError, TfnormError
+from tfnorm.datasets.memory import available_memory, size_text
+from tfnorm.errors import RunError, TfnormError, first_line, is_memory_error
 from tfnorm.files import results_come_first, whole_file, write_whole
-from tfnorm.history import read_history
 from tfnorm.keras_settings import BACKENDS, standard_settings, unknown_backend
 from tfnorm.mistakes import draw_misclassified, find_misclassified
 from tfnorm.models.builder import build, loss_and_accuracy
-from tfnorm.ops import graphs_let_go, use_deterministic_operations
+from tfnorm.ops import graphs_let_go, use_deterministic_operations, without_retracing_warnings
 from tfnorm.spec import NormSpec
-from tfnorm.training.caller import random_state_kept, retracing_unmentioned
-from tfnorm.training.config import TrainConfig, checked, default_name
+from tfnorm.training.checkpoint import best_epoch
+from tfnorm.training.config import RunPlan, RunSettings, TrainConfig, plan_run, with_settings
 from tfnorm.training.data import load_data
-from tfnorm.training.folder import RunFolder, best_epoch, check_place, read_json, write_json
-from tfnorm.training.lock import RunLock
-from tfnorm.training.memory import memory_in_words
+from tfnorm.training.folder import CONFIG, RunFolder
+from tfnorm.training.lock import run_lock
 from tfnorm.training.predict import EVALUATION_BATCH, evaluation_batch, predict_logits
 from tfnorm.training.progress import Progress
-from tfnorm.training.provenance import check_same_place, python_call
+from tfnorm.training.provenance import check_same_place, describe, python_call
 from tfnorm.training.recipe.losses import make_loss
-from tfnorm.training.record import describe
-from tfnorm.training.runs import Run, evaluated_on, slug
-from tfnorm.training.tracking import TRACKERS, catch_up, check_trackers
+from tfnorm.training.records import write_json
+from tfnorm.training.runs import Run, evaluated_on
+from tfnorm.training.tracking import TRACKERS, catch_up
 from tfnorm.training.watcher import (
     LastEpochRecalibration,
     Trained,
@@ -51,13 +52,14 @@ from tfnorm.training.watcher import (
 
 STEPS_AT_ONCE = 8
 
-# Models of the last runs, with their graphs, under what they were asked for, the last one last. Some, so that runs that
-# take turns are traced once each; few and small ones, so that memory does not grow.
+# Models of the last runs with their graphs, by configuration, the newest last. Runs that take turns are traced
+# only once each. The number and the size are limited, so that memory does not grow.
 MOST_GRAPHS = 8
 MOST_BYTES_OF_GRAPHS = 256 * 2**20
 _graphs: dict[str, keras.Model] = {}
 
 
+@with_settings
 def train(
     config: TrainConfig | Mapping[str, Any] | NormSpec | str | None = None,
     *,
@@ -65,20 +67,20 @@ def train(
     data: Dataset | None = None,
     progress: Progress | None = None,
     trackers: str | Sequence[str] = (),
-    **settings: Any,
+    **settings: Unpack[RunSettings],
 ) -> Run:
-    """Train one network under one recipe, and write all of it to a folder.
+    """Train one network under one recipe, and write everything about it to a folder.
 
-    A run that was broken off goes on after its last whole epoch; a finished one is returned as it is. TensorFlow is
-    told for the rest of the process to compute with operations that give the same bits each time.
+    A run that was broken off goes on after its last whole epoch. A finished run is returned as it is. TensorFlow is
+    told to compute with operations that give the same bits each time, for the rest of the process.
 
     Args:
-        config: A norm spec such as "gn:4", a `TrainConfig`, or a mapping of its arguments.
-        out: The folder; default ``runs/ARCH-DATASET/NORM/seed-SEED``.
-        data: The data, if it is loaded already, whole: ``holdout`` takes its part of it.
-        progress: Is told what happens.
+        config: A norm spec such as "gn:4", a `TrainConfig`, or a mapping of its settings.
+        out: The folder. Defaults to ``runs/ARCH-DATASET/NORM/seed-SEED``.
+        data: The whole data if they are in memory already; ``holdout`` takes its part of them.
+        progress: Receives progress events.
         trackers: Names from `tfnorm.training.tracking.TRACKERS`, "tensorboard" or "wandb", which follow the run.
-        **settings: Arguments of `TrainConfig`, in place of ``config``.
+        **settings: Settings of the run, in place of those in ``config``.
 
     Returns:
         The finished `Run`.
@@ -92,29 +94,15 @@ def train(
         'finished'
     """
     call = python_call("tfnorm.train", config, out=out, data=data, trackers=trackers or None, **settings)
-    if isinstance(config, NormSpec | str):
-        if "norm" in settings:
-            raise TfnormError(f"The norm is given twice. Received: {str(config)!r} and norm={settings['norm']!r}.")
-        config = {"norm": config}
-    if not isinstance(config, TrainConfig | Mapping | None):
-        raise TfnormError(
-            f"The configuration must be a norm spec such as 'gn:4', a TrainConfig or a mapping. Received: {config!r}."
-        )
-    if not isinstance(config, TrainConfig):
-        config = checked(TrainConfig, {**(config or {}), **settings})
-    elif settings:
-        config = checked(TrainConfig, {**config.model_dump(), **settings})
-    config = config.resolved()
-    config = config if config.call else config.model_copy(update={"call": call})
-    config.plan()
-    trackers = check_trackers(trackers)
-    out = Path(out or Path("runs") / default_name(config) / slug(config.norm) / f"seed-{config.seed}")
-    check_place(out)
-    if data is None:
-        RunFolder(out).check(config.asked(), early=True)
-    data = load_data(config, data)
+    plan = plan_run(config, out=out, data=data, trackers=trackers, call=call, **settings)
+    return train_planned(plan, progress=progress)
+
+
+def train_planned(plan: RunPlan, *, progress: Progress | None = None) -> Run:
+    """Train a planned run, or go on with it; see `train`."""
+    data = load_data(plan.config, plan.data)
     (progress or Progress()).read(data.sentences)
-    return train_on(data, config, out, progress=progress, trackers=trackers)
+    return train_on(data, plan.config, plan.folder, progress=progress, trackers=plan.trackers)
 
 
 def train_on(
@@ -127,19 +115,17 @@ def train_on(
 ) -> Run:
     """Do as `train` with a resolved configuration and the data that `load_data` returned for it."""
     folder, asked, progress = RunFolder(out), config.asked(), progress or Progress()
-    folder.check(asked, data.fingerprint, data.class_names)
-    if not folder.finished:
-        if keras.backend.backend() not in BACKENDS:  # such as "numpy", which is for inference
-            raise TfnormError(unknown_backend(keras.backend.backend()))
-        with RunLock(folder.path):
-            # Once more: another process may have begun it meanwhile.
-            folder.check(asked, data.fingerprint, data.class_names)
-            if not folder.finished:
-                words = memory_in_words(config, data, folder.path)
-                with standard_settings(), random_state_kept(), retracing_unmentioned(), graphs_let_go(), words:
-                    return _Trainer(config, folder, data, progress, trackers).run(asked)
+    if not folder.finished and keras.backend.backend() not in BACKENDS:  # such as "numpy", which is for inference
+        raise TfnormError(unknown_backend(keras.backend.backend()))
+    with nullcontext() if folder.finished else run_lock(folder.path):
+        # Another process may have begun or finished the run since it was planned.
+        folder.check(asked, data.fingerprint, data.class_names)
+        if not folder.finished:
+            memory = memory_in_words(config, data, folder.path)
+            with standard_settings(), random_state_kept(), without_retracing_warnings(), graphs_let_go(), memory:
+                return _Trainer(config, folder, data, progress, trackers).run(asked)
     catch_up(folder.path, trackers)
-    progress.skipped(folder.path, config.epochs)
+    progress.skipped(folder.path, config.epochs or 0)
     return Run(folder.path)
 
 
@@ -149,7 +135,7 @@ def forget_graph() -> None:
 
 
 class _Trainer:
-    """The steps of `train`."""
+    """Trains one run, step by step."""
 
     def __init__(
         self, config: TrainConfig, folder: RunFolder, data: Dataset, progress: Progress, trackers: Sequence[str]
@@ -159,38 +145,26 @@ class _Trainer:
 
     def run(self, asked: dict[str, Any]) -> Run:
         config, data = self.config, self.data
-        self.folder.sweep()
+        self.folder.tidy()
         keras.utils.set_random_seed(config.seed)
         use_deterministic_operations()
         self.network = build(
-            config.arch,
-            norm=config.norm,
-            dropout=config.dropout,
-            regularize=config.regularize,
-            input_shape=data.input_shape,
-            num_classes=data.num_classes,
-            mean=data.mean,
-            std=data.std,
-            seed=config.seed,
-            convention=config.recipe.convention,
-            kernel_initializer=config.recipe.kernel_initializer,
-            precision=config.precision,
-            compile=False,
-        )
-        # So that the saved model can be evaluated; an optimizer without state leaves nothing behind in the file.
+            config.arch, norm=config.norm, dropout=config.dropout, regularize=config.regularize,
+            input_shape=data.input_shape, num_classes=data.num_classes, mean=data.mean, std=data.std, seed=config.seed,
+            convention=config.recipe.convention, kernel_initializer=config.recipe.kernel_initializer,
+            precision=config.precision, compile=False,
+        )  # fmt: skip
+        # Then the saved model can be evaluated. This optimizer has no state that would be saved with it.
         self.network.compile("sgd", **loss_and_accuracy(data.num_classes))
-        batches = Batches(
-            data.x_train,
-            data.y_train,
-            config.batch_size,
-            seed=config.seed,
-            drop_remainder=config.recipe.drop_remainder and len(data.x_train) >= config.batch_size,
-        )
+        whole_batches = config.recipe.drop_remainder and len(data.x_train) >= config.batch_size
+        batches = Batches(data.x_train, data.y_train, config.batch_size, seed=config.seed, drop_remainder=whole_batches)
         trained = self.with_augmentation(len(batches))
-        description = {"asked": asked, **describe(self.network, config, data)}
-        done = self.resume(trained)
+        call = {"call": config.call} if config.call else {}
+        description = {"asked": asked, **call, **describe(self.network, data, config.data_dir)}
+        earlier = self.resume(trained)
+        done = self.done = len(earlier)
         if done:  # a run that goes on keeps the record of its start
-            check_same_place(self.folder.path, read_json(self.folder.config_path), description)
+            check_same_place(self.folder.path, self.folder.read_config(CONFIG), description)
         else:
             write_json(self.folder.config_path, description)
         self.progress.skipped(self.folder.path, done)
@@ -198,7 +172,6 @@ class _Trainer:
         images = min(len(batches) * config.batch_size, len(data.x_train))
         tested = evaluation_batch(len(data.x_test), data.x_test[0, ..., 0].size)
         recorder = HistoryRecorder(self.folder.history_path, initial_epoch=done, images_per_epoch=images)
-        earlier = read_history(self.folder.history_path)[:done] if done else []
         trackers = [TRACKERS[name].start(self.folder.path, description, earlier) for name in self.trackers]
         augmented = config.epochs - config.recipe.plain_epochs
         watcher = Watcher(self.folder, batches, recorder, self.progress, trackers, config.patience, augmented)
@@ -224,8 +197,8 @@ class _Trainer:
     def with_graph(self, trained: keras.Model, asked: Mapping[str, Any]) -> keras.Model:
         """Return a model in the state of ``trained`` whose graph is traced already, or ``trained`` if there is none.
 
-        Runs that differ in their seed alone have one graph: everything that the seed decides is in the state. Tracing
-        takes as long as several epochs on a small data set.
+        Runs that differ only in their seed share a graph, because everything that the seed decides is in the state.
+        Tracing takes as long as several epochs on a small data set.
         """
         kind = repr(({**asked, "seed": None}, self.data.fingerprint, self.data.num_classes))
         at_work = _graphs.pop(kind, trained)
@@ -257,12 +230,13 @@ class _Trainer:
         trained.optimizer.build(trained.trainable_variables)
         return trained
 
-    def resume(self, trained: keras.Model) -> int:
-        """Restore the newest checkpoint and return how many epochs were done."""
-        done, state = self.folder.load_checkpoint() or (0, {})
-        self.folder.forget_after(done)
+    def resume(self, trained: keras.Model) -> list[dict[str, Any]]:
+        """Restore the newest checkpoint and return the records of the epochs that were done."""
+        records = self.folder.read_history()
+        done, state, self.best = self.folder.checkpoints.load(records) or (0, {}, None)
+        self.folder.checkpoints.forget_after(done)
         if not done:
-            return 0
+            return []
         present = [(value.shape, value.dtype) for value in state_of(trained).values()]
         if [(value.shape, value.dtype) for value in state.values()] != present:
             raise RunError(
@@ -270,7 +244,7 @@ class _Trainer:
                 "another precision. Choose another output folder."
             )
         restore_state(trained, state)
-        return done
+        return records[:done]
 
     def save_network(self, name: str) -> None:
         """Write the network as it is, whole or not at all."""
@@ -284,9 +258,9 @@ class _Trainer:
         """
         folder, data = self.folder, self.data
         self.save_network("model")
-        records = read_history(folder.history_path)
+        records = watcher.recorder.records
         best = best_epoch(records)
-        weights = None if best is None else folder.load_best(best + 1)
+        weights = self.best if best is None or best < self.done else folder.checkpoints.load_best(best + 1)
         if weights is not None:
             last = arrays_of(trained.variables)
             assign(trained.variables, weights)
@@ -298,7 +272,7 @@ class _Trainer:
         write_whole(folder.predictions_path, buffer.getvalue())
         epoch, step = watcher.diverged_at
         finite = bool(np.isfinite(logits).all())
-        if epoch is None and not finite:  # the last step spoilt the weights for the one that would follow
+        if epoch is None and not finite:  # the last step made the weights useless
             epoch, step = len(records) - 1, -1 - int(trained.first_bad_step)
         status = "finished" if epoch is None else "diverged"
         wrong = None
@@ -321,3 +295,40 @@ class _Trainer:
         write_json(folder.result_path, result)
         self.progress.finished(folder.path, {**result, "val_accuracy": records[-1]["val_accuracy"]})
         return Run(folder.path)
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Restore the random state of Python and NumPy, which the seed of the run changes."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+@contextmanager
+def memory_in_words(config: TrainConfig, data: Dataset, path: Path) -> Iterator[None]:
+    """Turn an error about memory into a RunError that says what was asked for and what needs less.
+
+    Args:
+        config: The settings of the run, resolved.
+        data: What it is trained on.
+        path: The folder of the run.
+    """
+    try:
+        yield
+    except TfnormError:
+        raise
+    except Exception as error:
+        if not is_memory_error(error):
+            raise
+        free = available_memory()
+        room = "" if free is None else f" {size_text(free)} are free now."
+        raise RunError(
+            f"Out of memory in {path}: {config.arch} with {config.norm} was trained on batches of {config.batch_size} "
+            f"images of {'x'.join(map(str, data.input_shape))} ({first_line(error)[:200]}).{room} "
+            "Use a smaller batch_size (--batch-size) or image_size (--image-size) and another output folder, or free "
+            "some memory and repeat the command: it goes on after the last whole epoch."
+        ) from error

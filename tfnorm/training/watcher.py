@@ -1,4 +1,4 @@
-"""What stands by while a network is trained: its whole state, its first bad step, and who saves and ends."""
+"""The model that is trained, its whole state, and the callbacks that save it and end a run."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ import numpy as np
 from tfnorm.callbacks import BatchNormRecalibration, HistoryRecorder
 from tfnorm.datasets import Batches
 from tfnorm.datasets.augment.layers import Augmentation
-from tfnorm.training.folder import RunFolder, best_epoch
+from tfnorm.training.checkpoint import best_epoch
+from tfnorm.training.folder import RunFolder
 from tfnorm.training.progress import Progress
 from tfnorm.training.tracking import Tracker
 
 
 @keras.saving.register_keras_serializable("tfnorm")
 class Trained(keras.Model):
-    """A functional model that remembers the first step whose loss was no number, counted from 0.
+    """A functional model that remembers the first step whose loss was not finite, counted from 0.
 
-    As long as there is none, ``first_bad_step`` is negative: -1 less the steps so far. (The optimizer counts them too,
-    but Keras takes its variables away while JAX trains.)
+    As long as there is no such step, ``first_bad_step`` is -1 minus the number of steps so far. (The optimizer counts
+    steps too, but Keras takes its variables away while JAX trains.)
     """
 
     def __init__(self, *args, **kwargs):
@@ -30,7 +31,7 @@ class Trained(keras.Model):
         self.first_bad_step = keras.Variable(-1, dtype="int32", trainable=False, name="first_bad_step")
 
     def compute_loss(self, *args, training=True, **kwargs):
-        """Return the loss, and note the step if it is the first one without a number."""
+        """Return the loss, and note the step if its loss is the first one that is not finite."""
         loss = super().compute_loss(*args, training=training, **kwargs)
         if training:
             seen = keras.ops.convert_to_tensor(self.first_bad_step)
@@ -40,7 +41,7 @@ class Trained(keras.Model):
 
 
 class Watcher(keras.callbacks.Callback):
-    """Saves the state, tells who watches, and ends a run that gets no better or whose loss is no number."""
+    """Saves the state, sends progress events, and ends a run that stops improving or whose loss is not finite."""
 
     def __init__(
         self,
@@ -60,25 +61,25 @@ class Watcher(keras.callbacks.Callback):
         self.diverged_at: tuple[int | None, int | None] = None, None
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Draw the epoch's own order of images, and augment them or not."""
+        """Choose the order of images of this epoch, and switch the augmentation on or off."""
         self.epoch = self.batches.epoch = epoch
         for layer in self.model.layers:
             if isinstance(layer, Augmentation) and layer.on is not None:
                 layer.turn(epoch < self.augmented_epochs)
 
     def on_train_batch_begin(self, batch, logs=None):  # at the end of a batch Keras would wait for its losses
-        """Tell which step begins."""
+        """Send the step that begins."""
         self.progress.stepped(self.folder.path, self.epoch, batch)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Save the state, tell the record, and stop where the run ends early."""
+        """Save the state, send the record, and stop if the run ends early."""
         if not math.isfinite((logs or {}).get("loss", 0.0)):
             self.diverged_at = epoch, int(self.model.first_bad_step)
             self.model.stop_training = True
         else:
             if best_epoch(self.recorder.records) == epoch:
-                self.folder.save_best(epoch + 1, arrays_of(self.model.variables))
-            self.folder.save_checkpoint(epoch + 1, state_of(self.model))
+                self.folder.checkpoints.save_best(epoch + 1, arrays_of(self.model.variables))
+            self.folder.checkpoints.save(epoch + 1, state_of(self.model))
             if no_better_for(self.patience, self.recorder.records):
                 self.model.stop_training = True
         for tracker in self.trackers:
@@ -87,14 +88,14 @@ class Watcher(keras.callbacks.Callback):
 
 
 class LastEpochRecalibration(BatchNormRecalibration):
-    """Recalibrates once, before the evaluation of the epoch that is planned as the last."""
+    """Recalibrates once, before the evaluation of the last planned epoch."""
 
     def on_train_end(self, logs=None):
-        """Leave the model as it was evaluated."""
+        """Leave the model as it is, because it was evaluated so."""
 
 
 def no_better_for(patience: int | None, records: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether the best epoch is ``patience`` epochs ago; never if that is None.
+    """Return whether the best epoch is at least ``patience`` epochs ago; `False` if that is None.
 
     Example:
         >>> no_better_for(1, [{"epoch": 0, "val_accuracy": 0.5}, {"epoch": 1, "val_accuracy": 0.5}])
@@ -104,26 +105,26 @@ def no_better_for(patience: int | None, records: Sequence[Mapping[str, Any]]) ->
 
 
 def state_of(model) -> dict[str, np.ndarray]:
-    """Return all that training changes, by place and path: weights, statistics, random seeds, optimizer."""
+    """Return everything that training changes, by index and path: weights, statistics, random seeds, optimizer."""
     return arrays_of([*model.variables, *model.optimizer.variables])
 
 
 def state_bytes(model) -> int:
-    """Return how many bytes `state_of` would return, four a number."""
+    """Return the size of what `state_of` returns, in bytes, at four bytes per number."""
     return sum(4 * math.prod(variable.shape) for variable in [*model.variables, *model.optimizer.variables])
 
 
 def restore_state(model, state: Mapping[str, np.ndarray]) -> None:
-    """Give ``model`` a state that `state_of` returned for a model built the same way."""
+    """Set the state of ``model`` to one that `state_of` returned for a model built in the same way."""
     assign([*model.variables, *model.optimizer.variables], state)
 
 
 def arrays_of(variables) -> dict[str, np.ndarray]:
-    """Return the values of variables by place and path."""
+    """Return the values of variables by index and path."""
     return {f"{i:04d} {v.path}": keras.ops.convert_to_numpy(v.value) for i, v in enumerate(variables)}
 
 
 def assign(variables, arrays: Mapping[str, np.ndarray]) -> None:
-    """Give variables the values that `arrays_of` returned for the same ones."""
+    """Set variables to the values that `arrays_of` returned for them."""
     for variable, value in zip(variables, arrays.values(), strict=True):
         variable.assign(value)

@@ -1,4 +1,4 @@
-"""What the augmentation layers share: the random base layer and work on some images of a batch."""
+"""The base class of the random augmentation layers, and functions that change some images of a batch."""
 
 from __future__ import annotations
 
@@ -41,13 +41,15 @@ def change_where(images: Any, mask: Any, function: Callable[..., Any], *argument
 class RandomImageLayer(keras.layers.Layer):
     """Base of the random layers: float32 images, identity at inference, random state saved with the weights.
 
-    Subclasses implement ``augment(images)`` and draw from ``self.generator``.
+    Subclasses implement ``augment(images)``, draw from ``self.generator`` and list their arguments in ``settings``.
 
     Args:
         seed: Seed of the draws, an integer of 0 or more.
         **kwargs: ``name`` and the other arguments of a Keras layer. The dtype is float32 unless given, whatever the
             policy: pixels keep their full precision.
     """
+
+    settings: tuple[str, ...] = ()
 
     def __init__(self, *, seed: int, **kwargs: Any) -> None:
         kwargs.setdefault("dtype", "float32")
@@ -89,7 +91,8 @@ class RandomImageLayer(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
-        return {**super().get_config(), "seed": self.seed}
+        settings = {name: getattr(self, name) for name in self.settings}
+        return {**super().get_config(), "seed": self.seed, **settings}
 
 
 def check_fill_value(value: float | Sequence[float], channels: int | None) -> None:

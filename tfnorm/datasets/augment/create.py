@@ -1,4 +1,4 @@
-"""Augmentation presets: what happens to the training images, as data; the layers are built on demand."""
+"""Augmentations as data: which layers change the training images, and how. The layers are made on demand."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfnorm.arrays import to_array
 from tfnorm.errors import DataError, whole_number
+from tfnorm.ops.arrays import to_array
 from tfnorm.registry import Registry
 
 if TYPE_CHECKING:
@@ -23,82 +23,62 @@ _MID_GREY = 127.5
 
 @dataclass(frozen=True)
 class Preset:
-    """The layers of one augmentation, in order: (class name in ``augment_layers``, arguments)."""
+    """An augmentation: one line that describes it, and its layers in order, each by its class and its arguments."""
 
     description: str
     layers: tuple[tuple[str, dict[str, Any]], ...] = ()
+
+    def __str__(self) -> str:
+        """Return the description."""
+        return self.description
 
 
 _REFLECT = {"fill_mode": "reflect"}
 _CUTOUT = ("Cutout", {"size": 16, "probability": 0.5, "fill_value": _MEAN})
 
-PRESETS: Registry[Preset] = Registry("augmentation", DataError)
-PRESETS.add("none", Preset("no augmentation"))
-PRESETS.add(
-    "shift",
-    Preset(
-        "rotation ±10°, shift ±6 %, zoom ±8 %: gentle, for small grey images",
-        (("RandomAffine", {"rotation": 10.0, "translation": 0.06, "zoom": 0.08}),),
+#: Every augmentation by its name.
+AUGMENTATIONS: Registry[Preset] = Registry("augmentation", DataError)
+# fmt: off
+AUGMENTATIONS.add("none", Preset("no augmentation"))
+AUGMENTATIONS.add("shift", Preset(
+    "rotation ±10°, shift ±6 %, zoom ±8 %: gentle, for small grey images",
+    (("RandomAffine", {"rotation": 10.0, "translation": 0.06, "zoom": 0.08}),),
+))
+AUGMENTATIONS.add("nudge", Preset(
+    "rotation ±5°, shift ±4 %, zoom ±4 %: for small networks that underfit with 'shift'",
+    (("RandomAffine", {"rotation": 5.0, "translation": 0.04, "zoom": 0.04}),),
+))
+AUGMENTATIONS.add("A", Preset(
+    "rotation ±5°, horizontal shear ±5°", (("RandomAffine", {"rotation": 5.0, "shear": 5.0}),)
+))
+AUGMENTATIONS.add("B", Preset(
+    "flip p 0.2; shift 10 %, scale 10 %, rotation 15° together p 0.25; 16x16 cutout p 0.5; to grey p 0.15",
+    (
+        ("RandomFlip", {"probability": 0.2}),
+        ("RandomAffine", {"translation": 0.1, "zoom": 0.1, "rotation": 15.0, "probability": 0.25, **_REFLECT}),
+        _CUTOUT,
+        ("RandomGray", {"probability": 0.15}),
     ),
-)
-PRESETS.add(
-    "nudge",
-    Preset(
-        "rotation ±5°, shift ±4 %, zoom ±4 %: for small networks that underfit with 'shift'",
-        (("RandomAffine", {"rotation": 5.0, "translation": 0.04, "zoom": 0.04}),),
-    ),
-)
-PRESETS.add(
-    "A",
-    Preset("rotation ±5°, horizontal shear ±5°", (("RandomAffine", {"rotation": 5.0, "shear": 5.0}),)),
-)
-PRESETS.add(
-    "B",
-    Preset(
-        "flip p 0.2; shift 10 %, scale 10 %, rotation 15° together p 0.25; 16x16 cutout p 0.5; to grey p 0.15",
-        (
-            ("RandomFlip", {"probability": 0.2}),
-            ("RandomAffine", {"translation": 0.1, "zoom": 0.1, "rotation": 15.0, "probability": 0.25, **_REFLECT}),
-            _CUTOUT,
-            ("RandomGray", {"probability": 0.15}),
-        ),
-    ),
-)
-PRESETS.add(
-    "C",
-    Preset(
-        "flip p 0.5; shift 10 %; 16x16 cutout p 0.5",
-        (("RandomFlip", {"probability": 0.5}), ("RandomShift", {"translation": 0.1, **_REFLECT}), _CUTOUT),
-    ),
-)
-PRESETS.add("D", Preset("rotation ±7°", (("RandomAffine", {"rotation": 7.0}),)))
-PRESETS.add(
-    "E",
-    Preset(
-        "RandAugment (2 operations of magnitude 9) p 0.25",
-        (("RandAugment", {"operations": 2, "magnitude": 9, "probability": 0.25}),),
-    ),
-)
-PRESETS.add(
-    "flip_shift",
-    Preset(
-        "flip p 0.5; shift by up to 1/8 of the side in whole pixels: the custom for CIFAR",
-        (("RandomFlip", {"probability": 0.5}), ("RandomShift", {"translation": 0.125, "fill_value": _MEAN})),
-    ),
-)
-PRESETS.add("flip", Preset("flip p 0.5", (("RandomFlip", {"probability": 0.5}),)))
-PRESETS.add(
-    "flip_nudge",
-    Preset(
-        "flip p 0.5; shift by up to 1/16 of the side in whole pixels, mirrored: for small networks that underfit",
-        (("RandomFlip", {"probability": 0.5}), ("RandomShift", {"translation": 0.0625, **_REFLECT})),
-    ),
-)
-
-#: Name and one-line description of every augmentation.
-AUGMENTATIONS: Registry[str] = Registry("augmentation", DataError)
-for _name, _preset in PRESETS.items():
-    AUGMENTATIONS.add(_name, _preset.description)
+))
+AUGMENTATIONS.add("C", Preset(
+    "flip p 0.5; shift 10 %; 16x16 cutout p 0.5",
+    (("RandomFlip", {"probability": 0.5}), ("RandomShift", {"translation": 0.1, **_REFLECT}), _CUTOUT),
+))
+AUGMENTATIONS.add("D", Preset("rotation ±7°", (("RandomAffine", {"rotation": 7.0}),)))
+AUGMENTATIONS.add("E", Preset(
+    "RandAugment (2 operations of magnitude 9) p 0.25",
+    (("RandAugment", {"operations": 2, "magnitude": 9, "probability": 0.25}),),
+))
+AUGMENTATIONS.add("flip_shift", Preset(
+    "flip p 0.5; shift by up to 1/8 of the side in whole pixels: the custom for CIFAR",
+    (("RandomFlip", {"probability": 0.5}), ("RandomShift", {"translation": 0.125, "fill_value": _MEAN})),
+))
+AUGMENTATIONS.add("flip", Preset("flip p 0.5", (("RandomFlip", {"probability": 0.5}),)))
+AUGMENTATIONS.add("flip_nudge", Preset(
+    "flip p 0.5; shift by up to 1/16 of the side in whole pixels, mirrored: for small networks that underfit",
+    (("RandomFlip", {"probability": 0.5}), ("RandomShift", {"translation": 0.0625, **_REFLECT})),
+))
+# fmt: on
 
 
 def augmentation(
@@ -114,7 +94,7 @@ def augmentation(
         name: A name of ``AUGMENTATIONS``.
         seed: Seed of the random draws, 0 or more; the same seed gives the same images.
         mean: Mean of the data in pixel units, one value or one a channel: fills cutouts, and the border that
-            ``flip_shift`` moves in. Default: 127.5, mid-grey.
+            ``flip_shift`` moves in. Defaults to 127.5, mid-grey.
         switch: Whether ``turn(False)`` of the layer stops it, also while a model trains.
 
     Returns:
@@ -123,12 +103,12 @@ def augmentation(
     Raises:
         DataError: If the name is unknown or an argument out of range.
     """
-    preset = PRESETS[name]
+    preset = AUGMENTATIONS[name]
     seed = whole_number("seed", seed, 0, error=DataError)
     fill = _check_mean(mean)
     if not preset.layers:
         return None
-    from tfnorm.datasets.augment import layers as augment_layers
+    from tfnorm.datasets.augment import layers as augment_layers  # start-up
 
     layers = []
     for index, (kind, arguments) in enumerate(preset.layers):

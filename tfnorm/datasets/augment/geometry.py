@@ -40,6 +40,8 @@ class RandomAffine(RandomImageLayer):
     Input and output shape: (batch, height, width, channels).
     """
 
+    settings = ("rotation", "shear", "translation", "zoom", "probability", "fill_mode", "fill_value")
+
     def __init__(
         self,
         *,
@@ -84,11 +86,6 @@ class RandomAffine(RandomImageLayer):
         shift_x = signed(4, self.translation) * ops.cast(shape[2], "float32")
         shift_y = signed(5, self.translation) * ops.cast(shape[1], "float32")
         return transform_images(images, forward, shift_x, shift_y, self.fill_mode, self.fill_value)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor."""
-        names = ("rotation", "shear", "translation", "zoom", "probability", "fill_mode", "fill_value")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def transform_images(
@@ -190,6 +187,8 @@ class RandomFlip(RandomImageLayer):
     Input and output shape: (batch, height, width, channels).
     """
 
+    settings = ("probability",)
+
     def __init__(self, *, probability: float = 0.5, seed: int, **kwargs: Any) -> None:
         super().__init__(seed=seed, **kwargs)
         self.probability = within("probability", probability, 1)
@@ -198,10 +197,6 @@ class RandomFlip(RandomImageLayer):
         """Return the images, some of them mirrored."""
         chosen = self.uniform(ops.shape(images)[0]) < self.probability
         return change_where(images, chosen, lambda part: ops.flip(part, axis=2))
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "probability": self.probability}
 
 
 @keras.saving.register_keras_serializable("tfnorm")
@@ -220,6 +215,8 @@ class RandomShift(RandomImageLayer):
 
     Input and output shape: (batch, height, width, channels).
     """
+
+    settings = ("translation", "fill_mode", "fill_value")
 
     def __init__(
         self,
@@ -268,11 +265,6 @@ class RandomShift(RandomImageLayer):
             place = ops.where(place < 0, -place - 1, place)
             place = ops.where(place >= side, 2 * side - 1 - place, place)
         return ops.clip(place, 0, side - 1), inside
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor."""
-        names = ("translation", "fill_mode", "fill_value")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def _check_fill_mode(mode: str, modes: Sequence[str]) -> str:

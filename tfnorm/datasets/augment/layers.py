@@ -1,4 +1,4 @@
-"""The augmentation layers; importing this module is enough to load a saved model that holds any of them."""
+"""The augmentation layers. Import this module to load a saved model that holds any of them."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ class Cutout(RandomImageLayer):
     References:
         DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, arXiv 1708.04552.
     """
+
+    settings = ("size", "probability", "fill_value")
 
     def __init__(
         self,
@@ -81,11 +83,6 @@ class Cutout(RandomImageLayer):
         fill = ops.broadcast_to(ops.reshape(fill, (1, 1, -1)), ops.shape(hole))
         return ops.reshape(ops.where(hole, fill, flat), (batch, height, width, channels))
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor."""
-        names = ("size", "probability", "fill_value")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
 
 @keras.saving.register_keras_serializable("tfnorm")
 class RandomGray(RandomImageLayer):
@@ -99,6 +96,8 @@ class RandomGray(RandomImageLayer):
     Input and output shape: (batch, height, width, channels). One channel stays as it is.
     """
 
+    settings = ("probability",)
+
     def __init__(self, *, probability: float = 0.1, seed: int, **kwargs: Any) -> None:
         super().__init__(seed=seed, **kwargs)
         self.probability = within("probability", probability, 1)
@@ -108,14 +107,10 @@ class RandomGray(RandomImageLayer):
         chosen = self.uniform(ops.shape(images)[0]) < self.probability
         return change_where(images, chosen, lambda part: ops.broadcast_to(to_gray(part), ops.shape(part)))
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "probability": self.probability}
-
 
 @keras.saving.register_keras_serializable("tfnorm")
 class Augmentation(keras.layers.Layer):
-    """Random layers one after another; identity at inference.
+    """Random layers one after another. At inference, images pass unchanged.
 
     Args:
         layers: The layers, in order.

@@ -1,4 +1,4 @@
-"""RandAugment, drawn for each image; each operation is computed for its own images alone."""
+"""RandAugment, drawn for each image. Each operation is computed for its own images alone."""
 
 from __future__ import annotations
 
@@ -59,6 +59,8 @@ class RandAugment(RandomImageLayer):
         Cubuk et al., RandAugment: Practical automated data augmentation with a reduced search space, arXiv 1909.13719.
     """
 
+    settings = ("operations", "magnitude", "probability")
+
     def __init__(
         self, *, operations: int = 2, magnitude: float = 9, probability: float = 1.0, seed: int, **kwargs: Any
     ) -> None:
@@ -78,11 +80,6 @@ class RandAugment(RandomImageLayer):
             sign = ops.where(draws[:, 2 + 2 * index] < 0.5, -1.0, 1.0)
             images = apply_operations(images, code, sign, self.magnitude)
         return images
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor."""
-        names = ("operations", "magnitude", "probability")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def apply_operations(images: Any, code: Any, sign: Any, magnitude: float) -> Any:

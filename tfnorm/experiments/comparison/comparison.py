@@ -13,7 +13,7 @@ from tfnorm.experiments.looks import RECORD, look_of, looks_json
 from tfnorm.experiments.rows import run_row
 from tfnorm.experiments.settings import calls_of, in_common, shared_settings
 from tfnorm.files import PAGE, check_format, results_come_first, write_text
-from tfnorm.training.folder import write_json
+from tfnorm.training.records import write_json
 
 
 class Comparison(Pictures):

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from tfnorm.datasets import Dataset
-from tfnorm.errors import RunError, TfnormError
 from tfnorm.experiments.comparison.comparison import Comparison
-from tfnorm.experiments.engines.choose import check_engine, check_failures, run_on
-from tfnorm.experiments.plan import PlannedRun, configurations, unfinished
+from tfnorm.experiments.engines.choose import check_failures, run_on
+from tfnorm.experiments.plan import Plan, plan_comparison
 from tfnorm.experiments.progress import SweepProgress
-from tfnorm.files import check_format
 from tfnorm.spec import NormSpec
-from tfnorm.training.config import default_name
-from tfnorm.training.folder import RunFolder
+from tfnorm.training.config import Settings, with_settings
 from tfnorm.training.progress import Progress
-from tfnorm.training.provenance import python_call, threads
-from tfnorm.training.runs import Run, check_same_data, slug
-from tfnorm.training.tracking import check_trackers
+from tfnorm.training.runs import Run, check_same_data
 
 
+@with_settings
 def compare(
     specs: Iterable[str | NormSpec] | str | None = None,
     *,
@@ -35,7 +31,7 @@ def compare(
     trackers: str | Sequence[str] = (),
     progress: Progress | None = None,
     format: str = "png",
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> Comparison:
     """Train one network with each normalization and each seed, and write tables and pictures.
 
@@ -43,21 +39,19 @@ def compare(
     is finished in the folder is not trained again.
 
     Args:
-        specs: Norm specs; default gn:2, ln and bn+l1=5e-4.
-        seeds: How many seeds, counted from 0, or the seeds themselves.
-        out: The folder; default ``runs/ARCH-DATASET``, with a mark of the settings that are not the default.
-        resume: Whether runs in the folder are taken up; False refuses a folder that holds runs.
-        data: The data, if it is loaded already.
-        jobs: Runs at the same time, each in a process of one thread; default one after another in this process, with
+        specs: Norm specs. Default: gn:2, ln and bn+l1=5e-4.
+        seeds: Number of seeds, counted from 0, or a list of seeds.
+        out: The folder. Default: ``runs/ARCH-DATASET``, with a mark of the settings that are not the default.
+        resume: If `True`, runs in the folder are taken up. If `False`, a folder that holds runs is refused.
+        data: The data if they are in memory already.
+        jobs: Runs at the same time, each in a process of one thread. Default: one after another in this process, with
             all its threads, which may differ in the last digits.
-        engine: "local", or "ray" for a cluster; see `tfnorm.experiments.sweep.result.sweep`.
-        address: Of the cluster.
+        engine: "local", or "ray" for a cluster; see `tfnorm.sweep`.
+        address: Address of the Ray cluster.
         trackers: "tensorboard", "wandb" or both, which follow each run.
-        progress: Is told what happens; with ``jobs`` a `tfnorm.experiments.progress.SweepProgress`.
-        format: Of the pictures: "png", "svg" or "pdf".
-        **settings: Arguments of `tfnorm.training.config.TrainConfig` that all runs share: arch, dataset, data_dir,
-            image_size, epochs, batch_size, recipe, augmentation, learning_rate, dropout, regularize, precision,
-            holdout, patience, skip_damaged.
+        progress: Receives progress events; with ``jobs`` a `tfnorm.experiments.progress.SweepProgress`.
+        format: Format of the pictures: "png", "svg" or "pdf".
+        **settings: Settings that all runs share, see `tfnorm.training.config.TrainConfig`.
 
     Returns:
         The `Comparison`.
@@ -70,57 +64,37 @@ def compare(
         >>> comparison.table.index.tolist()
         ['bn', 'ln']
     """
-    check_format(format)
-    if specs is not None:
-        specs = [specs] if isinstance(specs, str | NormSpec) else list(specs)
-    call = python_call(
-        "tfnorm.compare", specs, seeds=seeds, out=out, data=data, jobs=jobs,
-        engine=None if engine == "local" else engine, address=address, trackers=trackers or None, **settings,
+    plan = plan_comparison(
+        specs, seeds=seeds, out=out, resume=resume, data=data, jobs=jobs, engine=engine, address=address,
+        trackers=trackers, format=format, **settings,
     )  # fmt: skip
-    planned = configurations(specs, seeds=seeds, **{"call": call, **settings})
-    trackers = check_trackers(trackers)
-    check_engine(engine, address=address)
-    folder = Path(out) if out is not None else Path("runs") / default_name(planned[0])
-    runs = [
-        PlannedRun(Path(slug(config.norm)) / f"seed-{config.seed}", config, {"norm": config.norm}) for config in planned
-    ]
-    if not resume and any(RunFolder(folder / run.folder).config_path.exists() for run in runs):
-        raise RunError(f"The folder {folder} holds runs already. Choose another one, or resume.")
-    here = jobs is None and engine == "local"
-    unfinished(runs, folder, threads() if here else 1)
-    if here:
-        _train_here(runs, folder, data, trackers, progress)
+    return run_comparison(plan, progress=progress)
+
+
+def run_comparison(plan: Plan, *, progress: Progress | None = None) -> Comparison:
+    """Train the runs of a plan that are not finished, and write tables and pictures; see `compare`."""
+    if plan.here:
+        _train_here(plan, progress or Progress())
     else:
-        if data is not None:
-            raise TfnormError("`data` stays in this process. With `jobs` or a cluster, name a data set or a file.")
-        watcher = progress if isinstance(progress, SweepProgress) else None
-        check_failures(run_on(engine, runs, folder, address=address, jobs=jobs, trackers=trackers, progress=watcher))
-    finished = [Run(folder / run.folder) for run in runs]
-    check_same_data(finished)
-    comparison = Comparison(finished, folder)
-    comparison.save(format=format)
+        check_failures(run_on(plan, progress=progress if isinstance(progress, SweepProgress) else None))
+    runs = [Run(plan.folder / run.folder) for run in plan.runs]
+    check_same_data(runs)
+    comparison = Comparison(runs, plan.folder)
+    comparison.save(format=plan.format)
     return comparison
 
 
-def _train_here(
-    runs: Sequence[PlannedRun],
-    folder: Path,
-    data: Dataset | None,
-    trackers: Sequence[str],
-    progress: Progress | None,
-) -> None:
+def _train_here(plan: Plan, progress: Progress) -> None:
     """Train runs one after another in this process."""
     from tfnorm.training.trainer import forget_graph, load_data, train_on  # start-up
 
-    data = load_data(runs[0].config, data)
-    if progress is not None:
-        progress.read(data.sentences)
-    for run in runs:
-        RunFolder(folder / run.folder).check(run.config.asked(), data.fingerprint, data.class_names)
+    data = load_data(plan.runs[0].config, plan.data)
+    progress.read(data.sentences)
+    plan.check(lambda _: data.fingerprint, data.class_names)
     try:
-        for before, run in zip([None, *runs], runs, strict=False):
+        for before, run in zip([None, *plan.runs], plan.runs, strict=False):
             if before is not None and before.config.norm != run.config.norm:
-                forget_graph()  # no run that follows has it
-            train_on(data, run.config, folder / run.folder, progress=progress, trackers=trackers)
+                forget_graph()  # the runs that follow do not need it
+            train_on(data, run.config, plan.folder / run.folder, progress=progress, trackers=plan.trackers)
     finally:
         forget_graph()

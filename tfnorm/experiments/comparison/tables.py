@@ -13,9 +13,10 @@ from tfnorm.errors import TfnormError
 from tfnorm.experiments.comparison.result import Result
 from tfnorm.experiments.rows import OF_A_RUN, measure_cells, measures, run_measures
 from tfnorm.experiments.statistics import Difference
+from tfnorm.norms import NORMS
 from tfnorm.reporting.html import link
 from tfnorm.reporting.palette import styles
-from tfnorm.spec import NORMS, parse
+from tfnorm.spec import parse
 from tfnorm.table import Cell, Column, Table, cells_of
 from tfnorm.text import DASH, p_text, signed, with_spread
 from tfnorm.training.runs import Run
@@ -49,8 +50,7 @@ def norm_words(label: str) -> tuple[str, str]:
     marks = {
         f"{spec.groups} groups": spec.groups,
         f"{spec.group_size} channels a group": spec.group_size,
-        "over all replicas": spec.synchronized,
-        "each pixel": spec.per_pixel,
+        **{variant.title: word == spec.variant for word, variant in NORMS[spec.kind].variants.items()},
         "standardized kernels": spec.weight_standardization,
     }
     titles = {"l1": "L1", "l2": "L2", "l2norm": "L2 norm"}

@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from tfnorm.errors import FailedRunsError, TfnormError, unknown
+from tfnorm.errors import FailedRunsError
 from tfnorm.experiments.engines.local import run_local
-from tfnorm.experiments.engines.ray_cluster import check_ray, run_ray
-from tfnorm.experiments.plan import PlannedRun
-
-ENGINES = ("local", "ray")
-
-
-def check_engine(engine: str, *, address: str | None = None, gpus: float = 0.0) -> None:
-    """Raise a TfnormError if there is no such engine, or if it has no use for an address or GPUs."""
-    if engine not in ENGINES:
-        raise TfnormError(unknown("engine", engine, ENGINES))
-    if engine == "ray":
-        check_ray()
-    elif address is not None or gpus:
-        raise TfnormError("An address and a number of GPUs belong to the engine 'ray'. Received: engine='local'.")
+from tfnorm.experiments.plan import Plan
+from tfnorm.experiments.progress import SweepProgress
 
 
 def run_on(
-    engine: str,
-    runs: Iterable[PlannedRun],
-    out: str | Path,
-    *,
-    address: str | None = None,
-    gpus: float = 0.0,
-    **options: Any,
+    plan: Plan, *, progress: SweepProgress | None = None, before: Callable[[], None] | None = None
 ) -> dict[Path, str]:
-    """Train runs with an engine, "local" for `run_local` or "ray" for `run_ray`."""
-    check_engine(engine, address=address, gpus=gpus)
-    if engine == "local":
-        return run_local(runs, out, **options)
-    return run_ray(runs, out, address=address, gpus=gpus, **options)
+    """Train the runs of a plan with its engine; see `run_local` and `run_ray`."""
+    if plan.engine == "local":
+        return run_local(plan, progress=progress, before=before)
+    from tfnorm.experiments.engines.ray_cluster import run_ray  # start-up
+
+    return run_ray(plan, progress=progress, before=before)
 
 
 def check_failures(failures: Mapping[Path, str]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import queue
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tfnorm.experiments.engines.local import measure
+from tfnorm.experiments.engines.processes import WorkerProcess
 from tfnorm.experiments.plan import PlannedRun
 from tfnorm.history import read_history
 from tfnorm.training.config import TrainConfig
@@ -78,6 +81,32 @@ def estimate_seconds(rows: Sequence[PlannedRow], *, jobs: int, threads: int = 1)
         share = (1 / size - 1 / large) / (1 / small - 1 / large) if small < large else 0.0
         seconds += ready + (fast + (slow - fast) * share) * (row.epochs - row.done)
     return seconds / max(1, min(jobs, len(todo))), unknown_runs
+
+
+def measure(configs: Sequence[TrainConfig], *, threads: int = 1) -> list[tuple[float, float] | None]:
+    """Return the seconds that each configuration needs to get ready and for an epoch, None where it cannot be trained.
+
+    They are measured one after another in a process of its own, as `run_local` would train them.
+
+    Args:
+        configs: What to measure.
+        threads: How many threads to compute with.
+    """
+    found: list[tuple[float, float] | None] = []
+    with open(os.devnull, "wb") as nowhere:
+        worker = WorkerProcess(threads, nowhere, queue.Queue())
+        try:
+            for config in configs:
+                worker.send({"kind": "measure", "config": config.model_dump(mode="json")})
+                event: dict[str, Any] = {"event": "sent"}
+                while event and event["event"] not in ("measured", "failed"):
+                    _, event = worker.events.get()
+                if not event:
+                    break
+                found.append(tuple(event["values"]) if event["event"] == "measured" else None)
+        finally:
+            worker.close()
+    return found + [None] * (len(configs) - len(found))
 
 
 def _cost(run: PlannedRun) -> object:

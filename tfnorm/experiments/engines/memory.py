@@ -1,4 +1,4 @@
-"""How much memory a process needs that trains runs, about, before anything is loaded."""
+"""An estimate of the memory of a process that trains runs, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from tfnorm.datasets.sources import stored_shape
 from tfnorm.errors import TfnormError
-from tfnorm.models.plan import plan
+from tfnorm.models.planner import plan
 from tfnorm.spec import parse
 from tfnorm.training.config import TrainConfig
 
@@ -22,11 +22,11 @@ def worker_bytes(configs: Iterable[TrainConfig]) -> float:
 
     .. math:: 1.2 \cdot 2^{30} + 2 D + 3 \cdot 4 B A
 
-    with D the pixels of all images, a byte each, B the batch size, and A the numbers that the network's layers put out
-    for an image, four bytes each. Data that cannot be looked at count as none.
+    with D the pixels of all images, a byte each, B the batch size, and A the number of activations of the network for
+    one image, four bytes each. Data that cannot be read count as none.
 
     Args:
-        configs: Of the runs.
+        configs: The configurations of the runs.
     """
     needs = {_key(config): config for config in map(TrainConfig.resolved, configs)}
     return BYTES_OF_A_PROCESS + max(map(_bytes_of_run, needs.values()), default=0.0)
@@ -50,7 +50,7 @@ def _bytes_of_run(config: TrainConfig) -> float:
                 shape = stored
             network = plan(config.arch, parse("none"), input_shape=shape)
     except (TfnormError, OSError):
-        pass  # whoever loads them says what is wrong
+        pass  # loading them raises the error again
     numbers = sum(math.prod(layer.shape) for layer in network.layers)
     pixels = images * math.prod(shape)
     return COPIES_OF_THE_IMAGES * pixels + COPIES_OF_ACTIVATIONS * 4.0 * (config.batch_size or 1) * numbers

@@ -1,4 +1,4 @@
-"""Processes that train runs on this machine, one run after another each, and what they tell while they do."""
+"""Processes of this machine that train runs, one run after another each."""
 
 from __future__ import annotations
 
@@ -10,77 +10,74 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from tfnorm.experiments.engines.attempts import Attempts
 from tfnorm.experiments.plan import PlannedRun
-from tfnorm.experiments.progress import SweepProgress
 
-MOST_TRIES = 3
-# A process is replaced after so many kinds of graphs: TensorFlow keeps a few MB of each for good.
+# A process is replaced after it has trained this many kinds of runs: TensorFlow never frees a few MB of each graph.
 MOST_KINDS = 20
 SECONDS_TO_STOP = 5.0
 LOG_NAME = "workers.log"
 
 
-class _Log:
-    """The file that workers write their errors to, deleted at the end if it is empty."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / LOG_NAME
-
-    def __enter__(self) -> IO[bytes]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = open(self.path, "ab")  # noqa: SIM115 - closed by __exit__
-        return self.file
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
+@contextmanager
+def worker_log(folder: Path) -> Iterator[IO[bytes]]:
+    """Open the file that workers write their errors to. It is deleted at the end if it is empty."""
+    path = folder / LOG_NAME
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(path, "ab") as file:
+            yield file
+    finally:
         # Another command in the same folder may have deleted it.
         with suppress(FileNotFoundError):
-            if not self.path.stat().st_size:
-                self.path.unlink()
+            if not path.stat().st_size:
+                path.unlink()
 
 
 class WorkerProcess:
-    """A process that runs `engines.worker`, whose events arrive in a queue; an empty event says that it ended."""
+    """A process that runs `tfnorm.experiments.engines.worker`.
+
+    Args:
+        threads: How many threads it computes with.
+        log: Where its standard error goes.
+        events: Receives ``(self, event)`` for each event. The event is empty when the process has ended.
+    """
 
     def __init__(self, threads: int, log: IO[bytes], events: queue.Queue[tuple[WorkerProcess, dict[str, Any]]]) -> None:
         self.events = events
-        self.run: PlannedRun | None = None
         self.kind = ""
         self.kinds = 0
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tfnorm.experiments.engines.worker", str(os.getpid())],
+            [sys.executable, "-m", "tfnorm.experiments.engines.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            env=environment(threads),
+            env={**os.environ, **thread_settings(threads), "MPLBACKEND": "agg"},  # pictures need no screen
             text=True,
             encoding="utf-8",
         )
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        for line in self.process.stdout or ():
-            try:
-                event = json.loads(line)
-            except ValueError:
-                break  # killed while it wrote
-            self.events.put((self, event))
+        # The last line is cut off if the process was killed while it wrote.
+        with suppress(ValueError):
+            for line in self.process.stdout or ():
+                self.events.put((self, json.loads(line)))
         self.events.put((self, {}))
 
     def send(self, task: Mapping[str, Any]) -> None:
-        """Give it something to do."""
-        if self.process.stdin is None:
-            return
-        with suppress(OSError):  # it ended, which it says by itself
-            self.process.stdin.write(json.dumps(task) + "\n")
-            self.process.stdin.flush()
+        """Give the process a task."""
+        if self.process.stdin is not None:
+            with suppress(OSError):  # the process has ended, and an empty event says so
+                self.process.stdin.write(json.dumps(task) + "\n")
+                self.process.stdin.flush()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End the process, whatever it does."""
         self.process.terminate()
         self.wait()
@@ -98,159 +95,101 @@ class WorkerProcess:
         return code
 
 
-def environment(threads: int) -> dict[str, str]:
-    """Return the environment in which a backend computes with ``threads`` threads, and pictures need no screen."""
-    return {**os.environ, **thread_settings(threads), "MPLBACKEND": "agg"}
-
-
 def thread_settings(threads: int) -> dict[str, str]:
     """Return the environment variables with which a backend computes with ``threads`` threads and shares a GPU.
 
     TensorFlow reads the first two, JAX's XLA the third, PyTorch and others the last.
     """
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC", "OMP_NUM_THREADS")
-    # Several processes may share a GPU, whose memory the first would take whole: TensorFlow's and JAX's word for that.
+    # Otherwise TensorFlow and JAX take the whole memory of a GPU, and a second process gets none.
     sharing = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     sharing = {name: os.environ.get(name, value) for name, value in sharing.items()}
     return {**sharing, **dict.fromkeys(names, str(threads))}
 
 
-def pass_on(progress: SweepProgress, place: Path, event: Mapping[str, Any]) -> None:
-    """Tell ``progress`` what the run in ``place`` does."""
-    match event["event"]:
-        case "read":
-            progress.read(event["sentences"])
-        case "skipped":
-            progress.skipped(place, event["epochs"])
-        case "started":
-            progress.started(place, event["epochs"], event["steps"])
-        case "stepped":
-            progress.stepped(place, event["epoch"], event["step"])
-        case "epoch_ended":
-            progress.epoch_ended(place, event["record"])
+class WorkerPool:
+    """Processes that train runs until all are finished or failed.
 
+    Args:
+        runs: What to train.
+        jobs: The number of processes.
+        threads: How many threads each computes with.
+        attempts: Receives the events.
+    """
 
-class Pool:
-    """Runs that wait, and processes that train them."""
-
-    def __init__(
-        self,
-        runs: Sequence[PlannedRun],
-        out: Path,
-        jobs: int,
-        threads: int,
-        trackers: Sequence[str],
-        progress: SweepProgress,
-    ) -> None:
-        self.out, self.jobs, self.threads, self.progress = out, jobs, threads, progress
-        self.trackers = list(trackers)
+    def __init__(self, runs: Sequence[PlannedRun], jobs: int, threads: int, attempts: Attempts) -> None:
+        self.jobs, self.threads, self.attempts = jobs, threads, attempts
         self.waiting: dict[str, deque[PlannedRun]] = {}
         for run in runs:
             self.waiting.setdefault(_kind(run), deque()).append(run)
-        self.tries: dict[Path, int] = {}
-        self.failures: dict[Path, str] = {}
+        self.running: dict[WorkerProcess, PlannedRun] = {}
         self.events: queue.Queue[tuple[WorkerProcess, dict[str, Any]]] = queue.Queue()
-        self.workers: list[WorkerProcess] = []
 
-    def train(self) -> dict[Path, str]:
-        """Train all runs; return the sentences of those that failed."""
-        with _Log(self.out) as self.log:
+    def train(self) -> None:
+        """Train all runs."""
+        with worker_log(self.attempts.out) as self.log:
             try:
                 for _ in range(self.jobs):
-                    self.hire()
-                while self.workers:
+                    self.start()
+                while self.running:
                     worker, event = self.events.get()
-                    if worker in self.workers:
-                        self.take(worker, event)
+                    if run := self.running.get(worker):
+                        self.receive(worker, run, event)
             finally:
-                for worker in self.workers:
+                for worker in self.running:
                     worker.process.terminate()
-                for worker in self.workers:
-                    worker.stop()
-        return self.failures
+                for worker in self.running:
+                    worker.close()
 
-    def hire(self) -> None:
-        """Start a process if there is something to do for it."""
+    def start(self) -> None:
+        """Start a process if a run waits."""
         if any(self.waiting.values()):
-            worker = WorkerProcess(self.threads, self.log, self.events)
-            self.workers.append(worker)
-            self.employ(worker)
+            self.submit(WorkerProcess(self.threads, self.log, self.events))
 
-    def employ(self, worker: WorkerProcess) -> None:
-        """Give a process the next run, or let it go."""
-        run = self.next_for(worker)
-        if run is not None and _kind(run) != worker.kind and worker.kinds == MOST_KINDS:
-            self.waiting[_kind(run)].appendleft(run)
-            self.replace(worker)
+    def submit(self, worker: WorkerProcess) -> None:
+        """Give a process the next run. Close it if no run waits or if it has trained too many kinds of runs."""
+        self.running.pop(worker, None)
+        kind = self.next_kind(worker)
+        if kind is None or (kind != worker.kind and worker.kinds == MOST_KINDS):
+            worker.close()
+            self.start()
             return
-        worker.run = run
-        if run is None:
-            self.workers.remove(worker)
-            worker.stop()
-            return
-        worker.kinds += _kind(run) != worker.kind
-        worker.kind = _kind(run)
-        place = self.out / run.folder
-        self.tries[run.folder] = self.tries.get(run.folder, 0) + 1
-        self.progress.sent(place, worker.process.pid)
-        task = {"kind": "train", "task": self.tries[run.folder], "config": run.config.model_dump(mode="json")}
-        worker.send({**task, "folder": str(place), "trackers": self.trackers})
+        worker.kinds += kind != worker.kind
+        worker.kind = kind
+        run = self.running[worker] = self.waiting[kind].popleft()
+        task = self.attempts.next_task(run)
+        self.attempts.receive(run, {"event": "sent", "values": [worker.process.pid]})
+        worker.send(task)
 
-    def replace(self, worker: WorkerProcess) -> None:
-        """Let a process go that has nothing to do, and start another."""
-        self.workers.remove(worker)
-        worker.stop()
-        self.hire()
-
-    def next_for(self, worker: WorkerProcess) -> PlannedRun | None:
-        """Return a run whose graph the process has, or one that no other is at work on the likes of, or any."""
+    def next_kind(self, worker: WorkerProcess) -> str | None:
+        """Return the kind of run that a process trains next: its last one, else one that no other process trains."""
         kinds = [kind for kind, runs in self.waiting.items() if runs]
-        if not kinds:
-            return None
-        at_work = {other.kind for other in self.workers if other is not worker and other.run}
-        fresh = [kind for kind in kinds if kind not in at_work]
-        kind = worker.kind if worker.kind in kinds else (fresh or sorted(kinds, key=lambda k: -len(self.waiting[k])))[0]
-        return self.waiting[kind].popleft()
+        if worker.kind in kinds:
+            return worker.kind
+        taken = {other.kind for other in self.running}
+        fresh = [kind for kind in kinds if kind not in taken]
+        return fresh[0] if fresh else max(kinds, key=lambda kind: len(self.waiting[kind]), default=None)
 
-    def take(self, worker: WorkerProcess, event: Mapping[str, Any]) -> None:
-        """Pass an event on, and see to what follows from it."""
-        run = worker.run
-        if run is None:
-            return
-        place = self.out / run.folder
-        match event.get("event"):
-            case "finished":
-                self.progress.finished(place, event["result"])
-                self.employ(worker)
-            case "failed":
-                self.fail(run, event["sentence"])
-                self.employ(worker)
-            case None:
-                self.bury(worker, run)
-            case _:
-                pass_on(self.progress, place, event)
+    def receive(self, worker: WorkerProcess, run: PlannedRun, event: Mapping[str, Any]) -> None:
+        """Pass an event of a process on. Give the process another run, or replace it, if the run ended."""
+        if not event:
+            self.replace(worker, run)
+        elif self.attempts.receive(run, event):
+            self.submit(worker)
 
-    def bury(self, worker: WorkerProcess, run: PlannedRun) -> None:
+    def replace(self, worker: WorkerProcess, run: PlannedRun) -> None:
         """Replace a process that ended in the middle of a run."""
         code = worker.wait()
-        self.workers.remove(worker)
+        del self.running[worker]
         how = f"was killed by {_signal(-code)}" if code < 0 else f"ended with exit code {code}"
-        if self.tries[run.folder] < MOST_TRIES:
-            self.progress.interrupted(self.out / run.folder, f"Its process {how}; it goes on in another one.")
+        hint = " Perhaps memory ran out: use fewer jobs." if _signal(-code) in ("SIGKILL", "SIGABRT") else ""
+        if self.attempts.retry(run, f"Its process {how}", f"{hint} See {self.attempts.out / LOG_NAME}."):
             self.waiting[_kind(run)].appendleft(run)
-        else:
-            hint = " Perhaps memory ran out: use fewer jobs." if _signal(-code) in ("SIGKILL", "SIGABRT") else ""
-            self.fail(run, f"Its process {how}, in the last of {MOST_TRIES} tries.{hint} See {self.out / LOG_NAME}.")
-        self.hire()
-
-    def fail(self, run: PlannedRun, sentence: str) -> None:
-        """Keep and tell why a run could not be trained."""
-        self.failures[run.folder] = sentence
-        self.progress.failed(self.out / run.folder, sentence)
+        self.start()
 
 
 def _kind(run: PlannedRun) -> str:
-    """Return what runs have in common that share a graph: all but the seed."""
+    """Return what runs have in common that share a graph: everything but the seed."""
     return run.config.model_dump_json(exclude={"seed"})
 
 

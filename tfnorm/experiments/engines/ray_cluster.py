@@ -1,111 +1,91 @@
-"""Where the runs of a sweep are trained: tasks on a Ray cluster that exists already."""
+"""Runs as tasks on a Ray cluster that exists already."""
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import socket
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tfnorm.errors import LockedError, TfnormError, whole_number
-from tfnorm.experiments.engines.memory import worker_bytes
-from tfnorm.experiments.engines.processes import MOST_TRIES, pass_on, thread_settings
-from tfnorm.experiments.engines.worker import Reporter, Worker
-from tfnorm.experiments.plan import PlannedRun, prepared
-from tfnorm.experiments.progress import SweepProgress
-from tfnorm.training.data import fingerprints
-from tfnorm.training.lock import RunLock
+import ray
+from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-# A process is replaced after so many runs: TensorFlow keeps a few MB of each kind of graph for good.
+from tfnorm.errors import LockedError, TfnormError
+from tfnorm.experiments.engines.attempts import Attempts
+from tfnorm.experiments.engines.memory import worker_bytes
+from tfnorm.experiments.engines.processes import thread_settings
+from tfnorm.experiments.engines.worker import Reporter, Worker
+from tfnorm.experiments.plan import Plan, PlannedRun
+from tfnorm.experiments.progress import SweepProgress
+from tfnorm.ops import start_quietly
+from tfnorm.training.data import fingerprints
+from tfnorm.training.lock import run_lock
+
+# A process is replaced after this many runs: TensorFlow never frees a few MB of each kind of graph.
 MOST_CALLS = 20
 SECONDS_BETWEEN_LOOKS = 0.25
 SECONDS_FOR_THE_LOCK = 120.0
 SECONDS_TO_ANSWER = 10.0
-# Settings of the driver that its tasks need too.
+# Environment variables of this process that the tasks need too, or their beginnings.
 PASSED_ON = ("KERAS_BACKEND", "WANDB_", "TF_CPP_MIN_LOG_LEVEL")
 
 
 def run_ray(
-    runs: Iterable[PlannedRun],
-    out: str | Path,
-    *,
-    address: str | None = None,
-    jobs: int | None = None,
-    threads: int = 1,
-    gpus: float = 0.0,
-    trackers: Sequence[str] = (),
-    progress: SweepProgress | None = None,
-    before: Callable[[], None] | None = None,
+    plan: Plan, *, progress: SweepProgress | None = None, before: Callable[[], None] | None = None
 ) -> dict[Path, str]:
     """Train runs as tasks on a Ray cluster.
 
-    Each task asks for ``threads`` CPUs and computes with as many, as `local.run_local` does, so that
-    on machines of one kind the results are the same bit for bit. A run whose process or node is lost waits again and
-    goes on after its last whole epoch, two times. All nodes must have this version of tfnorm, and see the folder, the
-    data and the current directory under the same paths.
+    Each task asks for ``plan.threads`` CPUs and computes with as many threads, as `local.run_local` does. On machines
+    of one kind the results are therefore the same bit for bit. If the process or the node of a run is lost, the run
+    waits again and goes on after its last whole epoch. This happens at most two times for each run. All nodes must have
+    this version of tfnorm, and see the folder, the data and the current directory under the same paths.
 
     Args:
-        runs: What to train; those that are finished are left alone.
-        out: The sweep's folder.
-        address: Of the cluster, such as "10.0.0.1:6379" or "ray://10.0.0.1:10001"; default the one that runs on this
-            machine or that ``RAY_ADDRESS`` names. "local" starts one for the time of the sweep.
-        jobs: At most how many runs at the same time; default as many as the cluster has CPUs for.
-        threads: How many threads each computes with.
-        gpus: How many GPUs each gets; a part such as 0.25 lets several share one.
-        trackers: What follows each run, see `tfnorm.training.tracking`.
-        progress: Is told what happens.
-        before: Is called once all is checked, before the first run.
+        plan: The runs. Finished ones are left alone. ``plan.address`` is the address of the cluster, such as
+            "10.0.0.1:6379" or "ray://10.0.0.1:10001". It defaults to the cluster that ``RAY_ADDRESS`` names or that
+            runs on this machine. "local" starts one for the time of the sweep. ``plan.jobs`` is the largest number of
+            runs at the same time, by default as many as the cluster has CPUs for. ``plan.gpus`` is the number of GPUs
+            of each run. With a part such as 0.25, several runs share one.
+        progress: See `local.run_local`.
+        before: See there too.
 
     Returns:
-        Folder to sentence, for each run that failed; the others are finished.
+        The folder of each failed run with the reason. All other runs are finished.
 
     Raises:
-        TfnormError: If Ray is not installed, there is no cluster, no node is large enough, a number is out of range, or
-            a folder holds another run or one on other data, before anything starts.
+        TfnormError: If there is no cluster, no node is large enough, or a folder holds a run on other data, before
+            anything starts.
     """
-    check_ray()
-    if jobs is not None:
-        whole_number("jobs", jobs)
-    out, progress = Path(out).resolve(), progress or SweepProgress()
-    todo = prepared(runs, out, threads, trackers, progress, fingerprints())
-    import ray
-
+    attempts = Attempts(plan, progress or SweepProgress())
+    todo = plan.begin(attempts.progress, fingerprints())
     joined = not ray.is_initialized()
     if joined:
-        _join(address)
+        _join(plan.address)
     try:
-        memory = worker_bytes(run.config for run in todo)
-        _check_size(threads, gpus, memory)
+        cluster = _Cluster(plan, todo, attempts)
         if before is not None:
             before()
-        cluster = _Cluster(out, jobs or len(todo), threads, gpus, memory, trackers, progress)
-        return cluster.train(todo) if todo else {}
+        cluster.train()
     finally:
         if joined:
             ray.shutdown()
-
-
-def check_ray() -> None:
-    """Raise a TfnormError if Ray is not installed."""
-    if importlib.util.find_spec("ray") is None:
-        raise TfnormError("ray is not installed. Run: pip install 'tfnorm[ray]', or use the engine 'local'.")
+    return attempts.failures
 
 
 def _join(address: str | None) -> None:
-    import ray
-
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray itself warns to choose
+    """Connect to a cluster, or raise a TfnormError."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray warns unless this is chosen
     address = address or os.environ.get("RAY_ADDRESS") or "auto"
     try:
         if address != "local":
-            _knock(address)
+            _check_answer(address)
         ray.init(
             address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False,
             include_dashboard=False if address == "local" else None,
@@ -118,8 +98,8 @@ def _join(address: str | None) -> None:
         ) from None
 
 
-def _knock(address: str) -> None:
-    """Raise an OSError or ValueError if nobody listens at an address, which Ray would try for minutes."""
+def _check_answer(address: str) -> None:
+    """Raise an OSError or ValueError if nobody answers at an address. Ray would try for minutes."""
     if address == "auto":
         noted = Path(tempfile.gettempdir(), "ray", "ray_current_cluster")
         if not noted.exists():
@@ -132,9 +112,7 @@ def _knock(address: str) -> None:
 
 
 def _check_size(threads: int, gpus: float, memory: float) -> None:
-    """Raise a TfnormError if no node could ever take a run, which would wait for good."""
-    import ray
-
+    """Raise a TfnormError if no node can ever take a run. Ray would wait forever."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     asked = {"CPU": threads, "GPU": gpus, "memory": memory}
     if not any(all(node.get(kind, 0) >= least for kind, least in asked.items()) for node in nodes):
@@ -150,12 +128,12 @@ def _size(node: Mapping[str, float]) -> str:
 
 
 class _Board:
-    """An actor that keeps what tasks tell until the driver takes it."""
+    """An actor that keeps the events of tasks until this process takes them."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
 
-    def tell(self, event: dict[str, Any]) -> None:
+    def put(self, event: dict[str, Any]) -> None:
         """Keep an event."""
         self.events.append(event)
 
@@ -166,20 +144,20 @@ class _Board:
 
 
 class _BoardReporter(Reporter):
-    """Tells the board what a run does, and keeps what it ends with."""
+    """Puts the events of a run on the board. The last one is kept, and is the result of the task."""
 
     def __init__(self) -> None:
         self.board: Any = None
+        self.task = ""
         self.end: dict[str, Any] = {}
-        self.task: Any = None
         self._last_step = 0.0
 
-    def send(self, event: str, **values: Any) -> None:
-        """Tell an event of the task at work."""
+    def send(self, event: str, *values: Any) -> None:
+        """Put an event on the board."""
         if event in ("finished", "failed"):
-            self.end = {"event": event, **values}
+            self.end = {"event": event, "values": values}
         else:
-            self.board.tell.remote({"event": event, "task": self.task, **values})
+            self.board.put.remote({"event": event, "values": values, "task": self.task})
 
 
 _reporter = _BoardReporter()
@@ -187,147 +165,111 @@ _worker = Worker(_reporter)
 
 
 def _train(task: Mapping[str, Any], board: Any, directory: str) -> dict[str, Any]:
-    """Train one run in a process of Ray; return how it ended."""
-    from tfnorm.ops import start_quietly
-
+    """Train one run in a process of Ray, and return its last event."""
     start_quietly()
     with suppress(OSError):
         os.chdir(directory)
     _reporter.board, _reporter.end, _reporter.task = board, {}, task["task"]
-    _reporter.send("sent", pid=os.getpid())
+    _reporter.send("sent", os.getpid())
     _wait_for_lock(Path(task["folder"]))
     _worker.do(task)
     return _reporter.end
 
 
 def _wait_for_lock(folder: Path) -> None:
-    """Wait a while for a process that does not know yet that it has lost its node."""
+    """Wait for a process that lost its node and does not know it yet."""
     until = time.monotonic() + SECONDS_FOR_THE_LOCK
     while time.monotonic() < until:
         try:
-            with RunLock(folder):
+            with run_lock(folder):
                 return
         except LockedError:
             time.sleep(1)
-        except OSError:  # the run itself says it better
+        except OSError:  # the run itself reports it better
             return
 
 
 class _Cluster:
-    """Runs that wait, and tasks that train them."""
+    """Submits runs to Ray and collects their events.
 
-    def __init__(
-        self,
-        out: Path,
-        jobs: int,
-        threads: int,
-        gpus: float,
-        memory: float,
-        trackers: Sequence[str],
-        progress: SweepProgress,
-    ) -> None:
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+    Args:
+        plan: How the runs are trained.
+        runs: The runs to train.
+        attempts: Receives the events.
 
-        self.out, self.jobs, self.trackers, self.progress = out, jobs, list(trackers), progress
+    Raises:
+        TfnormError: If no node is large enough.
+    """
+
+    def __init__(self, plan: Plan, runs: Sequence[PlannedRun], attempts: Attempts) -> None:
+        self.runs, self.jobs, self.attempts = runs, plan.jobs or len(runs), attempts
+        threads, memory = plan.threads or 1, worker_bytes(run.config for run in runs)
+        _check_size(threads, plan.gpus, memory)
         passed = {key: value for key, value in os.environ.items() if key.startswith(PASSED_ON)}
-        # On the node of this process: what another one kept would be lost with it.
+        # On the node of this process: on another one it could be lost with its node.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self.board: Any = ray.remote(_Board).options(num_cpus=0, scheduling_strategy=here).remote()
         self.remote: Any = ray.remote(max_calls=MOST_CALLS)(_train).options(
             num_cpus=threads,
-            num_gpus=gpus,
+            num_gpus=plan.gpus,
             memory=memory,
-            max_retries=0,  # counted here, so that the watcher is told
+            max_retries=0,  # `Attempts` counts them
             runtime_env={"env_vars": {**passed, **thread_settings(threads)}},
         )
-        self.tries: dict[Path, int] = {}
-        self.failures: dict[Path, str] = {}
         self.sent: set[str] = set()
 
-    def train(self, runs: Sequence[PlannedRun]) -> dict[Path, str]:
-        """Train all runs; return the sentences of those that failed."""
-        import ray
-
-        waiting = deque(sorted(runs, key=lambda run: str(run.folder.parent)))
-        self.runs = {str(run.folder): run for run in runs}
-        at_work: dict[Any, PlannedRun] = {}
+    def train(self) -> None:
+        """Train all runs."""
+        waiting = deque(sorted(self.runs, key=lambda run: str(run.folder.parent)))
+        running: dict[Any, PlannedRun] = {}
         try:
-            while waiting or at_work:
-                while waiting and len(at_work) < self.jobs:
+            while waiting or running:
+                while waiting and len(running) < self.jobs:
                     run = waiting.popleft()
-                    at_work[self.submit(run)] = run
-                ready, _ = ray.wait(list(at_work), num_returns=len(at_work), timeout=SECONDS_BETWEEN_LOOKS)
-                self.look({self.name(run) for run in at_work.values()})
+                    running[self.submit(run)] = run
+                ready, _ = ray.wait(list(running), num_returns=len(running), timeout=SECONDS_BETWEEN_LOOKS)
+                self.take_events({self.name(run): run for run in running.values()})
                 for task in ready:
-                    run = at_work.pop(task)
+                    run = running.pop(task)
                     if self.lost(run, task):
                         waiting.append(run)
         finally:
-            for task in at_work:
+            for task in running:
                 ray.cancel(task, force=True)
-        return self.failures
 
     def name(self, run: PlannedRun) -> str:
-        """Return what a try of a run is called in events."""
-        return f"{self.tries[run.folder]} {run.folder}"
+        """Return the name of the current try of a run in events."""
+        return f"{self.attempts.counts[run.folder]} {run.folder}"
 
     def submit(self, run: PlannedRun) -> Any:
-        """Give the cluster a run."""
-        self.tries[run.folder] = self.tries.get(run.folder, 0) + 1
-        config = run.config
-        if config.data_dir is not None:
-            config = config.model_copy(update={"data_dir": config.data_dir.resolve()})
-        task = {
-            "kind": "train",
-            "task": self.name(run),
-            "config": config.model_dump(mode="json"),
-            "folder": str(self.out / run.folder),
-            "trackers": self.trackers,
-        }
-        return self.remote.remote(task, self.board, os.getcwd())
+        """Give the cluster a run. Its paths are absolute there."""
+        task = self.attempts.next_task(run)
+        task["folder"] = str(Path(task["folder"]).resolve())
+        if run.config.data_dir is not None:
+            task["config"]["data_dir"] = str(run.config.data_dir.resolve())
+        return self.remote.remote({**task, "task": self.name(run)}, self.board, os.getcwd())
 
-    def look(self, at_work: set[str]) -> None:
-        """Pass on what the tasks at work told."""
-        import ray
-
+    def take_events(self, running: Mapping[str, PlannedRun]) -> None:
+        """Pass on the events of the runs that have not ended."""
         for event in ray.get(self.board.take.remote()):
-            if event["task"] not in at_work:
-                continue  # it came after its task had ended
-            place = self.out / event["task"].split(" ", 1)[1]
+            run = running.get(event["task"])
+            if run is None:
+                continue  # it came after its run had ended
             if event["event"] == "sent":
                 self.sent.add(event["task"])
-                self.progress.sent(place, event["pid"])
-            else:
-                pass_on(self.progress, place, event)
+            self.attempts.receive(run, event)
 
     def lost(self, run: PlannedRun, task: Any) -> bool:
-        """See to a task that ended; return whether its run must wait again."""
-        import ray
-        from ray.exceptions import RayError, RayTaskError
-
-        place = self.out / run.folder
+        """Pass on how a run ended, and return whether it was lost and waits again."""
         if self.name(run) not in self.sent:
-            self.progress.sent(place, 0)
+            self.attempts.receive(run, {"event": "sent", "values": [0]})
         try:
             end = ray.get(task)
         except RayTaskError as error:
             first = str(error.cause).strip().splitlines()[0]
-            self.fail(run, f"{type(error.cause).__name__}: {first}. Every node needs the same tfnorm as this machine.")
+            sentence = f"{type(error.cause).__name__}: {first}. Every node needs the same tfnorm as this machine."
+            end = {"event": "failed", "values": [sentence]}
         except RayError as error:
-            how = f"Its process or node was lost ({type(error).__name__})"
-            if self.tries[run.folder] < MOST_TRIES:
-                self.progress.interrupted(place, f"{how}; it goes on in another one.")
-                return True
-            self.fail(run, f"{how}, in the last of {MOST_TRIES} tries.")
-        else:
-            if end["event"] == "failed":
-                self.fail(run, end["sentence"])
-            else:
-                self.progress.finished(place, end["result"])
+            return self.attempts.retry(run, f"Its process or node was lost ({type(error).__name__})")
+        self.attempts.receive(run, end)
         return False
-
-    def fail(self, run: PlannedRun, sentence: str) -> None:
-        """Note that a run failed."""
-        self.failures[run.folder] = sentence
-        self.progress.failed(self.out / run.folder, sentence)

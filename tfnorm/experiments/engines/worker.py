@@ -1,12 +1,12 @@
-"""A process that trains one run after another for `tfnorm.experiments.engines.choose`.
+"""A process that trains one run after another.
 
-It reads a task a line from its standard input and writes what happens to its standard output, all of it JSON; what
-TensorFlow and tracebacks say goes to its standard error. It ends when its input does, and with its parent.
+It reads one task a line from its standard input and writes one event a line to its standard output, all of it JSON.
+What TensorFlow prints, and tracebacks, go to its standard error. It ends when its input ends, also when its parent is
+killed.
 """
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import os
@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from tfnorm.datasets import DataWarning
+from tfnorm.datasets import Dataset, DataWarning
 from tfnorm.errors import TfnormError, disk_sentence
 from tfnorm.ops import start_quietly
 from tfnorm.training.config import TrainConfig, checked
@@ -31,102 +31,100 @@ from tfnorm.training.progress import Progress
 
 SECONDS_BETWEEN_STEPS = 0.2
 MEASURED_STEPS = 16
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
+MEASURED_TESTS = 512
 
 
 class Reporter(Progress):
-    """Writes what a run tells, as lines of JSON.
+    """Writes the events of a run as lines of JSON.
 
     Args:
-        channel: Where to.
+        channel: Where to write them.
     """
 
     def __init__(self, channel: IO[str]) -> None:
         self._channel = channel
         self._last_step = 0.0
-        self.task = -1
 
-    def send(self, event: str, **values: Any) -> None:
-        """Write an event of the task at work."""
-        self._channel.write(json.dumps({"event": event, "task": self.task, **values}, default=float) + "\n")
+    def send(self, event: str, *values: Any) -> None:
+        """Write an event, see `tfnorm.experiments.engines.attempts.Attempts`."""
+        self._channel.write(json.dumps({"event": event, "values": values}, default=float) + "\n")
         self._channel.flush()
 
     def read(self, sentences: Sequence[str]) -> None:
-        """Tell what was read as data, and what may be a mistake there."""
-        self.send("read", sentences=list(sentences))
+        """Send what was read as data."""
+        self.send("read", list(sentences))
 
     def skipped(self, run: Path, epochs: int) -> None:
-        """Tell that ``epochs`` epochs were on disk already."""
-        self.send("skipped", epochs=epochs)
+        """Send how many epochs were on disk already."""
+        self.send("skipped", epochs)
 
     def started(self, run: Path, epochs: int, steps: int) -> None:
-        """Tell that training starts or goes on."""
-        self.send("started", epochs=epochs, steps=steps)
+        """Send that training starts or goes on."""
+        self.send("started", epochs, steps)
 
     def stepped(self, run: Path, epoch: int, step: int) -> None:
-        """Tell that ``step`` steps of ``epoch`` are done, a few times a second."""
+        """Send how many steps of an epoch are done, a few times a second."""
         now = time.monotonic()
         if now - self._last_step > SECONDS_BETWEEN_STEPS:
             self._last_step = now
-            self.send("stepped", epoch=epoch, step=step)
+            self.send("stepped", epoch, step)
 
     def epoch_ended(self, run: Path, record: Mapping[str, Any]) -> None:
-        """Tell the history record of an epoch."""
-        self.send("epoch_ended", record=dict(record))
+        """Send the history record of an epoch."""
+        self.send("epoch_ended", dict(record))
 
 
 class Worker:
     """Does tasks, and keeps the data of the last one.
 
     Args:
-        reporter: Is told what happens.
+        reporter: Receives the events.
     """
 
     def __init__(self, reporter: Reporter) -> None:
         self.reporter = reporter
-        self._data: tuple[object, Any] | None = None
+        self._data: tuple[object, Dataset] | None = None
         self._kind = ""
 
     def do(self, task: Mapping[str, Any]) -> None:
-        """Do one task; whatever goes wrong is reported, and the next task can be done."""
-        self.reporter.task = task["task"]
+        """Do one task. Whatever goes wrong is reported, and the next task can be done."""
         try:
             config = checked(TrainConfig, task["config"])
-            self.tidy(config)
+            self.free_graphs(config)
             if task["kind"] == "measure":
-                self.reporter.send("measured", **self.measure(config))
+                self.reporter.send("measured", *self.measure(config))
             else:
                 self.train(config.resolved(), task["folder"], task["trackers"])
         except TfnormError as error:
-            self.reporter.send("failed", sentence=str(error))
+            self.reporter.send("failed", str(error))
         except OSError as error:
-            self.reporter.send("failed", sentence=disk_sentence(error))
+            self.reporter.send("failed", disk_sentence(error))
         except Exception as error:
             traceback.print_exc()
             self._kind = ""
             first = (str(error).strip().splitlines() or [""])[0]
-            self.reporter.send("failed", sentence=f"{type(error).__name__}: {first}".rstrip(": "))
+            self.reporter.send("failed", f"{type(error).__name__}: {first}".rstrip(": "))
 
-    def tidy(self, config: TrainConfig) -> None:
-        """Let go of the graphs of other kinds of runs, or a long sweep would fill the memory."""
+    def free_graphs(self, config: TrainConfig) -> None:
+        """Free the graphs of other kinds of runs. Otherwise a long sweep fills the memory."""
         kind = config.model_dump_json(exclude={"seed"})
         if kind != self._kind:
-            import keras
+            import keras  # start-up
 
-            from tfnorm.training.trainer import forget_graph
+            from tfnorm.training.trainer import forget_graph  # start-up
 
             forget_graph()
             keras.backend.clear_session()
             gc.collect()
             self._kind = kind
 
-    def data(self, config: TrainConfig) -> Any:
+    def data(self, config: TrainConfig) -> Dataset:
         """Return the data of ``config``."""
         key = place_of(config)
         if self._data is None or self._data[0] != key:
             self._data = None
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DataWarning)  # the same sentences are told
+                warnings.simplefilter("ignore", DataWarning)  # the same sentences are sent
                 data = load_data(config)
             self.reporter.read(data.sentences)
             self._data = key, data
@@ -134,60 +132,46 @@ class Worker:
 
     def train(self, config: TrainConfig, folder: str, trackers: Sequence[str]) -> None:
         """Train one run."""
-        from tfnorm.training.trainer import train_on
+        from tfnorm.training.trainer import train_on  # start-up
 
         run = train_on(self.data(config), config, Path(folder), progress=self.reporter, trackers=trackers)
         accuracy = run.history["val_accuracy"].iloc[-1]
-        self.reporter.send("finished", result={**run.result, "val_accuracy": accuracy})
+        self.reporter.send("finished", {**run.result, "val_accuracy": accuracy})
 
-    def measure(self, config: TrainConfig) -> dict[str, float]:
+    def measure(self, config: TrainConfig) -> tuple[float, float]:
         """Return what a run of ``config`` costs, in seconds: to get ready, and an epoch.
 
         Two epochs of a few steps are trained on a part of the data, and the second one is scaled up.
         """
-        from tfnorm.datasets import Dataset
-        from tfnorm.training.trainer import train_on
+        from tfnorm.training.trainer import train_on  # start-up
 
         data = self.data(config)
         images = min(len(data.x_train), MEASURED_STEPS * (config.batch_size or 1))
-        tests = min(len(data.x_test), 512)
+        tests = min(len(data.x_test), MEASURED_TESTS)
         part = Dataset(
             data.name, data.x_train[:images], data.y_train[:images], data.x_test[:tests], data.y_test[:tests],
             data.class_names,
         )  # fmt: skip
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            run = train_on(part, config.model_copy(update={"epochs": 2}).resolved(), Path(folder) / "run")
-            history = run.history
+            history = train_on(part, config.model_copy(update={"epochs": 2}).resolved(), Path(folder) / "run").history
         wall = time.perf_counter() - start
         training, whole = history["train_seconds"].iloc[1], history["seconds"].iloc[1]
         epoch = training * len(data.x_train) / images + (whole - training) * len(data.x_test) / tests
-        return {"ready": wall - 2 * whole, "epoch": epoch}
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the system end this process when its parent ends, where it can; the end of the input does it elsewhere."""
-    if sys.platform == "linux":
-        try:
-            ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-        except (OSError, AttributeError):
-            return
-        if os.getppid() != parent:  # it ended before that call
-            os._exit(1)
+        return wall - 2 * whole, epoch
 
 
 def main() -> None:
-    """Do what the lines of the standard input say."""
+    """Do the tasks of the standard input."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
-    die_with_parent(int(sys.argv[1]))
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # nothing but events may reach the parent
+    os.dup2(2, 1)  # only events may reach the parent
     tasks: queue.Queue[str] = queue.Queue()
 
     def listen() -> None:
         for line in sys.stdin:
             tasks.put(line)
-        os._exit(0)  # the parent has no more to do, or is no more
+        os._exit(0)  # the parent has closed the input or has ended, and nobody waits for this run any more
 
     threading.Thread(target=listen, daemon=True).start()
     start_quietly()

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tfnorm.experiments.published.presets import Claim
+from tfnorm.experiments.published.comparisons import Claim
 from tfnorm.experiments.statistics import Difference, paired_differences
 
 BySeed = Mapping[int, float]
@@ -17,13 +17,13 @@ ARRIVED = 0.1
 
 @dataclass(frozen=True)
 class Measured:
-    """What claims are examined on, of one row.
+    """The numbers of one row that claims are examined on.
 
     Attributes:
         accuracy: Seed to test accuracy in percent, NaN for a run that diverged.
         gap: Seed to training minus test accuracy after the last epoch, in points.
-        epochs: Seed to the first epoch (from 1) after which the test accuracy stays within 0.1 points of its last, or
-            above.
+        epochs: Seed to the first epoch, from 1, after which the test accuracy stays within 0.1 points of the last one
+            or above it.
     """
 
     accuracy: BySeed
@@ -80,16 +80,16 @@ def examine(claim: Claim, rows: Mapping[str, Measured], *, resolution: float) ->
     pairs = list(zip(claim.rows, others, strict=False)) if ranked else [(first, other) for other in others]
     sign = -1 if claim.kind == "smaller_gap" else 1
     found = paired_differences(values, resolution=step, pairs=pairs)
-    # More is better of accuracies alone, so that only there what diverged with some seeds wins nothing.
+    # Only for accuracies is more better. There, a row that diverged with some seeds is not better than another.
     real = [d.is_real() if what == "accuracy" else d.is_significant() for d in found]
-    because = "; ".join(_told(d, shown, unit) for d, shown in zip(found, real, strict=True)) + "."
+    because = "; ".join(_sentence(d, shown, unit) for d, shown in zip(found, real, strict=True)) + "."
     if any(shown and sign * d.mean < 0 for d, shown in zip(found, real, strict=True)):
         return Finding(claim.says, "contradicted", because)
     held = all(shown and sign * d.mean > 0 for d, shown in zip(found, real, strict=True))
     return Finding(claim.says, "holds" if held else "not shown", because)
 
 
-def _told(d: Difference, shown: bool, unit: str) -> str:
+def _sentence(d: Difference, shown: bool, unit: str) -> str:
     if not d.seeds:
         return f"{d.first} and {d.second} share no seed that ended with a number"
     if d.seeds < 2:
@@ -104,7 +104,7 @@ def _told(d: Difference, shown: bool, unit: str) -> str:
 
 
 def _steadiest(claim: Claim, rows: Mapping[str, Measured], resolution: float) -> Finding:
-    """Compare the ranges of mean accuracies, for each seed that all rows have; a real difference is one in all."""
+    """Compare the ranges of the accuracies of groups of rows, paired by the seeds that all rows have."""
     groups = [claim.rows, *claim.others]
     every = [rows[label].accuracy for group in groups for label in group]
     seeds = [s for s in every[0] if all(math.isfinite(values.get(s, math.nan)) for values in every)]
@@ -123,7 +123,7 @@ def _steadiest(claim: Claim, rows: Mapping[str, Measured], resolution: float) ->
         f"{label} and the like: {mean:.2f} points between most and least" for label, mean in means.items()
     )
     pairs = [(claim.rows[0], group[0]) for group in claim.others]
-    # The difference of two ranges has the rounding of four accuracies, not of two.
+    # A difference of two ranges is rounded as four accuracies are, not two.
     found = paired_differences(spreads, resolution=math.sqrt(2) * resolution, pairs=pairs)
     if any(d.is_real() and d.mean > 0 for d in found):
         outcome = "contradicted"

@@ -9,33 +9,21 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from tfnorm.experiments.comparison.comparison import Comparison
 from tfnorm.experiments.engines.choose import check_failures, run_on
+from tfnorm.experiments.plan import Plan
 from tfnorm.experiments.progress import SweepProgress
 from tfnorm.experiments.published.claims import Finding, Measured, arrival, examine
-from tfnorm.experiments.published.presets import Preset, load_preset
+from tfnorm.experiments.published.comparisons import PublishedComparison, load_published, plan_reproduction
 from tfnorm.experiments.rows import summary_row
 from tfnorm.experiments.settings import in_common, shared_settings
 from tfnorm.files import write_text
-from tfnorm.training.folder import write_json
 from tfnorm.training.provenance import origins
+from tfnorm.training.records import write_json
 from tfnorm.training.runs import Run
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-def default_folder(preset: Preset, *, precision: str | None = None, epochs: int | None = None) -> Path:
-    """Return where the runs go unless told, with a mark of settings that are not the preset's.
-
-    Example:
-        >>> str(default_folder(load_preset("A"), precision="bfloat16"))
-        'runs/reproduce-A-bfloat16'
-    """
-    marks = [mark for mark in (precision, epochs and f"{epochs}-epochs") if mark and mark != "float32"]
-    return Path("runs") / "-".join(["reproduce", preset.name, *marks])
 
 
 def reproduce(
@@ -51,18 +39,18 @@ def reproduce(
 ) -> Reproduction:
     """Train a published comparison again with its own recipe, and write what became of its numbers and claims.
 
-    Runs are processes of one thread each, so that ``jobs`` has no part in any result. What is finished in the folder is
+    Runs are processes of one thread each, so ``jobs`` has no influence on any result. What is finished in the folder is
     not trained again, and what was broken off goes on.
 
     Args:
-        name: "A" to "E", or "A+" and so on under a better recipe; see `presets.list_presets`.
-        seeds: Of every row, in place of the preset's numbers.
+        name: "A" to "E", or "A+" and so on under a better recipe; see `list_published`.
+        seeds: The number of seeds of every row. Defaults to the numbers of the comparison.
         precision: "float32" or "bfloat16".
-        epochs: In place of the recipe's, for a try.
-        data_dir: Folder that is looked in first for the data.
-        out: The folder; default ``runs/reproduce-NAME``.
-        jobs: Runs at the same time; default as many as there are cores and memory for.
-        progress: Is told what happens.
+        epochs: Replaces the recipe's, for a try.
+        data_dir: The folder that is searched first for the data.
+        out: The folder. Defaults to ``runs/reproduce-NAME``.
+        jobs: Runs at the same time. Defaults to as many as there are cores and memory for.
+        progress: Receives progress events.
 
     Returns:
         The `Reproduction`.
@@ -70,15 +58,21 @@ def reproduce(
     Raises:
         TfnormError: If there is no such comparison, or a setting, the data or the folder cannot be used, before
             anything is trained.
-        FailedRunsError: If runs could not be trained; the others are kept.
+        FailedRunsError: If runs could not be trained. The others are kept.
     """
-    preset = load_preset(name)
-    planned = preset.plan(seeds=seeds, precision=precision, epochs=epochs, data_dir=data_dir)
-    folder = Path(out) if out is not None else default_folder(preset, precision=precision, epochs=epochs)
-    runs = [run for row in planned.values() for run in row]
-    check_failures(run_on("local", runs, folder, jobs=jobs, progress=progress))
-    done = {label: [Run(folder / run.folder) for run in row] for label, row in planned.items()}
-    reproduction = Reproduction(preset, done, folder)
+    plan = plan_reproduction(
+        name, seeds=seeds, precision=precision, epochs=epochs, data_dir=data_dir, out=out, jobs=jobs
+    )
+    return run_reproduction(name, plan, progress)
+
+
+def run_reproduction(name: str, plan: Plan, progress: SweepProgress | None = None) -> Reproduction:
+    """Train the runs of a plan of `plan_reproduction`, and write what became of them; see `reproduce`."""
+    check_failures(run_on(plan, progress=progress))
+    groups: dict[str, list[Run]] = {}
+    for run in plan.runs:
+        groups.setdefault(run.point["row"], []).append(Run(plan.folder / run.folder))
+    reproduction = Reproduction(load_published(name), groups, plan.folder)
     reproduction.save()
     return reproduction
 
@@ -87,17 +81,17 @@ class Reproduction:
     """A published comparison and the runs that repeat it.
 
     Args:
-        preset: What was published.
+        published: The published comparison.
         groups: Label of each row to its finished runs.
         path: The folder.
     """
 
-    def __init__(self, preset: Preset, groups: Mapping[str, Sequence[Run]], path: str | Path) -> None:
-        self.preset, self.path = preset, Path(path)
+    def __init__(self, published: PublishedComparison, groups: Mapping[str, Sequence[Run]], path: str | Path) -> None:
+        self.published, self.path = published, Path(path)
         self.comparison = Comparison([run for runs in groups.values() for run in runs], path, groups=groups)
 
     def __repr__(self) -> str:
-        return f"Reproduction of {self.preset.name} in {str(self.path)!r}\n{self.table.to_string()}"
+        return f"Reproduction of {self.published.name} in {str(self.path)!r}\n{self.table.to_string()}"
 
     def _repr_html_(self) -> str:
         return self.table.to_html()
@@ -108,29 +102,27 @@ class Reproduction:
 
         Accuracies are test accuracies in percent of the epoch that was published, last or best, ``measured`` the mean
         and ``std`` the standard deviation (n - 1) over seeds; ``difference`` is measured minus published, in points,
-        and ``reached`` whether it is at least minus the preset's tolerance.
+        and ``reached`` whether it is at least minus the tolerance of the comparison.
         """
-        import pandas as pd
-
         rows = {}
-        for row in self.preset.row:
+        for row in self.published.row:
             runs = self.comparison.groups[row.label]
-            summary, said = summary_row(runs), row.published
-            measured = summary[f"{self.preset.epoch}_accuracy"]
+            summary, published = summary_row(runs), row.published
+            measured = summary[f"{self.published.epoch}_accuracy"]
             rows[row.label] = {
-                "as_written": said.as_written if said else None,
+                "as_written": published.as_written if published else None,
                 "parameters": summary["parameters"],
                 "seeds": summary["seeds"],
                 "diverged": summary["diverged"],
-                "published": said.accuracy if said else math.nan,
+                "published": published.accuracy if published else math.nan,
                 "measured": measured,
-                "std": summary[f"{self.preset.epoch}_accuracy_std"],
-                "difference": measured - said.accuracy if said else math.nan,
-                "reached": bool(measured >= said.accuracy - self.preset.tolerance) if said else None,
+                "std": summary[f"{self.published.epoch}_accuracy_std"],
+                "difference": measured - published.accuracy if published else math.nan,
+                "reached": bool(measured >= published.accuracy - self.published.tolerance) if published else None,
                 "last_accuracy": summary["last_accuracy"],
-                "published_train": said.train_accuracy if said else None,
+                "published_train": published.train_accuracy if published else None,
                 "train": _mean([100 * run.history["accuracy"].iloc[-1] for run in runs if run.status == "finished"]),
-                "published_misclassified": said.misclassified if said else None,
+                "published_misclassified": published.misclassified if published else None,
                 "misclassified": summary["misclassified"],
                 "seconds": summary["seconds"],
             }
@@ -139,8 +131,8 @@ class Reproduction:
     @functools.cached_property
     def findings(self) -> Sequence[Finding]:
         """What became of each claim."""
-        rows = {label: _measured(runs, self.preset.epoch) for label, runs in self.comparison.groups.items()}
-        return [examine(claim, rows, resolution=self.comparison.one_image) for claim in self.preset.claim]
+        rows = {label: _measured(runs, self.published.epoch) for label, runs in self.comparison.groups.items()}
+        return [examine(claim, rows, resolution=self.comparison.one_image) for claim in self.published.claim]
 
     def save(self) -> None:
         """Write reproduced.csv, reproduced.json, and all that `Comparison.save` writes."""
@@ -149,7 +141,7 @@ class Reproduction:
         records = [run.config for run in self.comparison.runs]
         data = in_common([record["data"] for record in records])
         content = {
-            "preset": self.preset.model_dump(mode="json"),
+            "preset": self.published.model_dump(mode="json"),
             "settings": shared_settings(records),
             "data": {key: value for key, value in data.items() if key != "data_dir"},
             "origins": origins(records),

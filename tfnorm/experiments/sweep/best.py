@@ -2,60 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 from tfnorm.experiments.findings import Findings
-from tfnorm.experiments.guessing import Learned, learned
 from tfnorm.experiments.statistics import Difference, Look, paired_differences
+from tfnorm.experiments.sweep.combination import Combination
 from tfnorm.experiments.verdict import about_looks, guessing_notes, headline, verdict
-from tfnorm.training.runs import Run
-
-
-@dataclass(frozen=True)
-class Combination:
-    """What the seeds of one combination of a grid reached.
-
-    Args:
-        norm: The spec without penalties.
-        label: The spec and the other axes, in words.
-        accuracies: Seed to test accuracy in percent after the last epoch, NaN for a run that diverged.
-        planned: How many seeds it is to have.
-        runs: Its finished runs.
-    """
-
-    norm: str
-    label: str
-    accuracies: Mapping[int, float]
-    planned: int
-    runs: Sequence[Run] = field(default=(), compare=False, repr=False)
-
-    @functools.cached_property
-    def learned(self) -> Learned | None:
-        """What the predictions say besides their accuracy, None without any."""
-        return learned(self.runs)
-
-    @property
-    def guesses(self) -> bool:
-        """Whether it is not shown to have learned anything."""
-        return self.learned is not None and self.learned.nothing
-
-    @property
-    def finite(self) -> list[float]:
-        """The accuracies of the runs that did not diverge."""
-        return [value for value in self.accuracies.values() if math.isfinite(value)]
-
-    @property
-    def mean(self) -> float:
-        """Their mean, NaN for none."""
-        return math.fsum(self.finite) / len(self.finite) if self.finite else math.nan
-
-    @property
-    def complete(self) -> bool:
-        """Whether all seeds ended with a number."""
-        return len(self.finite) == self.planned
 
 
 @dataclass(frozen=True)
@@ -63,9 +17,9 @@ class Best:
     """The best combination of each norm.
 
     Args:
-        chosen: One a norm, the best in the mean first, but those that learned nothing last.
-        among: Norm to the number of combinations that it was chosen from.
-        pairs: The differences between those, under the names of the norms, corrected over all pairs.
+        chosen: One combination for each norm. The best in the mean comes first, those that learned nothing come last.
+        among: Norm to the number of combinations that its best was chosen from.
+        pairs: The differences between the chosen ones, under the names of the norms, corrected over all pairs.
         resolution: One test image in percent.
     """
 
@@ -74,7 +28,7 @@ class Best:
     pairs: Sequence[Difference]
     resolution: float = 0.0
 
-    @functools.cached_property
+    @cached_property
     def findings(self) -> Findings:
         """What their accuracies show, under the names of the norms."""
         guessing = [combination.norm for combination in self.chosen if combination.guesses]
@@ -83,7 +37,7 @@ class Best:
 
     @property
     def headline(self) -> str:
-        """What a reader takes home, in a sentence or two."""
+        """The result, in a sentence or two."""
         return headline(self.findings, {combination.norm: combination.label for combination in self.chosen}, self.among)
 
     @property
@@ -99,21 +53,21 @@ class Best:
 
     @property
     def look(self) -> Look:
-        """What is seen here, as a later look has to know it."""
+        """The accuracies of this look, for the record of looks."""
         return {combination.label: combination.accuracies for combination in self.chosen}
 
 
 def best_of_each(combinations: Sequence[Combination], *, resolution: float = 0.0, looks: Sequence[Look] = ()) -> Best:
     """Choose the best combination of each norm by mean accuracy, and compare them with each other.
 
-    Combinations of which a seed diverged, or is not trained yet, are chosen only where a norm has no other: the mean of
-    fewer seeds is more often a lucky one. The same holds for those that are not shown to have learned anything. The
-    accuracies of what was chosen are flattered by the choice, and the comparison does not know of it.
+    A combination with a seed that diverged or is not trained yet is chosen only if the norm has no other: the mean of
+    fewer seeds is more often a lucky one. The same holds for one that is not shown to have learned anything. The choice
+    flatters the accuracies of the chosen ones, and the comparison does not correct for it.
 
     Args:
-        combinations: Of all norms.
+        combinations: The combinations of all norms.
         resolution: One test image in percent, see `tfnorm.experiments.statistics.paired_differences`.
-        looks: What was shown before, by the labels of combinations, the oldest first.
+        looks: The accuracies of earlier looks, by the labels of combinations, the oldest first.
     """
     chosen, among = [], {}
     for norm in dict.fromkeys(combination.norm for combination in combinations):
@@ -131,12 +85,12 @@ def best_of_each(combinations: Sequence[Combination], *, resolution: float = 0.0
 
 
 def warning(best: Best, *, images: str, holdout: bool) -> str:
-    """Return what choosing the best of many does to its accuracy, and what to do about it; "" if nothing was chosen.
+    """Return the warning that choosing the best of many flatters its accuracy, or "" if there was no choice.
 
     Args:
         best: The choice.
-        images: Name of the images that the accuracies are of, such as "test set".
-        holdout: Whether these were held out from training, so that the test set is untouched.
+        images: Name of the images that the accuracies are measured on, such as "test set".
+        holdout: Whether these images were held out from training, so that the test set is untouched.
     """
     total = sum(best.among.values())
     if total == len(best.among):

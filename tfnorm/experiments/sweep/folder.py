@@ -1,4 +1,4 @@
-"""What a sweep's folder says of its grid, so that it can be read again and repeated."""
+"""The files of a sweep: its grid and the record of its runs."""
 
 from __future__ import annotations
 
@@ -6,31 +6,28 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from tfnorm.errors import RunError
-from tfnorm.experiments.folders import find_runs
 from tfnorm.experiments.plan import PlannedRun
-from tfnorm.experiments.sweep.grid import AXES, PENALTIES, plan_grid
-from tfnorm.spec import NormSpec, parse
+from tfnorm.experiments.sweep.grid import PENALTIES, axes_of, plan_grid
+from tfnorm.spec import NormSpec
 from tfnorm.training.config import TrainConfig
-from tfnorm.training.folder import ASKED, RunFolder, lacking, mend, read_json
+from tfnorm.training.folder import ASKED, RunFolder
 from tfnorm.training.recipe.recipes import RECIPES, Recipe
+from tfnorm.training.records import mend, read_json, write_json
 from tfnorm.training.runs import Run
 
-if TYPE_CHECKING:
-    from tfnorm.experiments.sweep.result import Sweep
-
 GRID = "grid.toml"
-UNLISTED = "Written before sweeps listed their runs: these are the combinations that have begun, and there may be more."
+RECORD = "sweep.json"
 
 
 def grid_text(grid: Mapping[str, Any]) -> str:
     """Return a grid given as a mapping, which `plan_grid` accepts, as the text of a TOML file.
 
-    TOML has no None. Where it stands among the values of an axis, each combination becomes an ``[[include]]``.
+    TOML has no None. If it is among the values of an axis, each combination becomes an ``[[include]]``.
 
     Example:
         >>> print(grid_text({"settings": {"epochs": 2}, "exclude": [{"norm": "ln", "l1": 1e-4}]}))
@@ -70,87 +67,70 @@ def _toml(value: Any) -> str:
     return json.dumps(value.item() if hasattr(value, "item") else value).replace("\x7f", "\\u007f")
 
 
-def check_threads(folder: Path, threads: int) -> None:
-    """Raise a RunError if the sweep in ``folder`` was begun with another number of threads."""
-    if not (folder / "sweep.json").exists():
-        return
-    there = read_json(folder / "sweep.json", {"threads": int})["threads"]
-    if there != threads:
-        raise RunError(
-            f"The sweep in {folder} was begun with threads={there}, and now there are {threads}, which changes "
-            f"results. Use threads={there} or another output folder."
-        )
-
-
-def run_states(sweep: Sweep) -> list[dict[str, Any]]:
-    """Return what ``sweep.json`` remembers of each planned run; `open_sweep` reads it."""
-    states = []
-    for run in sweep.planned:
-        folder = sweep.path / run.folder
-        unfinished = "failed" if run.folder in sweep.failures else "waiting"
-        states.append(
-            {
-                "folder": run.folder.as_posix(),
-                **{key: run.point.get(key) for key in sweep.axes},
-                "norm": run.config.norm,
-                "seed": run.config.seed,
-                "status": Run(folder).status if RunFolder(folder).finished else unfinished,
-                "error": sweep.failures.get(run.folder),
-            }
-        )
-    return states
-
-
 def is_sweep(folder: str | Path) -> bool:
     """Return whether a folder is that of a sweep."""
-    return (Path(folder) / "sweep.json").exists()
+    return (Path(folder) / RECORD).exists()
 
 
-def open_sweep(folder: str | Path) -> Sweep:
-    """Return the sweep in a folder, whether or not all of its runs are finished, or its data still there.
+def check_threads(folder: Path, threads: int | None) -> None:
+    """Raise a RunError if the sweep in ``folder`` was begun with another number of threads."""
+    if not is_sweep(folder):
+        return
+    begun = read_json(folder / RECORD, {"threads": int})["threads"]
+    if begun != threads:
+        raise RunError(
+            f"The sweep in {folder} was begun with threads={begun}, and now there are {threads}, which changes "
+            f"results. Use threads={begun} or another output folder."
+        )
+
+
+def write_record(
+    folder: Path, planned: Sequence[PlannedRun], threads: int, out: Path, failures: Mapping[Path, str], **more: Any
+) -> None:
+    """Write the record of a sweep, which `read_record` reads.
 
     Args:
-        folder: As `tfnorm.experiments.sweep.result.sweep` wrote it.
+        folder: Its folder.
+        planned: All runs.
+        threads: Threads that each run is trained with.
+        out: The folder in the command that repeats the sweep.
+        failures: The folder of each failed run with the reason.
+        **more: Further entries for other readers.
+    """
+    axes, runs = axes_of(planned), []
+    for run in planned:
+        unfinished = "failed" if run.folder in failures else "waiting"
+        runs.append(
+            {
+                "folder": run.folder.as_posix(),
+                **{axis: run.point.get(axis) for axis in axes},
+                "norm": run.config.norm,
+                "seed": run.config.seed,
+                "status": Run(folder / run.folder).status if RunFolder(folder / run.folder).finished else unfinished,
+                "error": failures.get(run.folder),
+            }
+        )
+    write_json(folder / RECORD, {"threads": threads, "axes": axes, "out": str(out), **more, "runs": runs})
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return the arguments of `tfnorm.experiments.sweep.sweep.Sweep` for the sweep in a folder.
 
     Raises:
         RunError: If it holds no sweep, or one that cannot be read.
     """
-    from tfnorm.experiments.sweep.result import Sweep
-
-    folder = Path(folder)
     if not is_sweep(folder):
-        raise RunError(f"There is no sweep in {folder}: it has no sweep.json. Give the folder that a sweep wrote.")
-    content = read_json(folder / "sweep.json", {"threads": int})
-    axes, runs = content.get("axes", list(AXES)), content.get("runs") or _begun(folder)
+        raise RunError(f"There is no sweep in {folder}: it has no {RECORD}. Give the folder that a sweep wrote.")
     keys = {"norm": str, "seed": int, "folder": str}
-    for wrong in (lacking({"runs": runs}, {"runs": [keys]}), lacking({"axes": axes}, {"axes": [str]})):
-        if wrong:
-            raise RunError(f"The file {folder / 'sweep.json'} is damaged: {wrong}. {mend(folder / 'sweep.json')}")
+    content = read_json(folder / RECORD, {"threads": int, "axes": [str], "runs": [keys]})
     shared = _settings(folder / GRID)
-    planned = [_planned(folder, axes, run, shared) for run in runs]
-    failures = {Path(run["folder"]): run["error"] for run in runs if run.get("error")}
-    return Sweep(
-        planned, folder, threads=content["threads"], failures=failures,
-        out=content.get("out") if folder.is_absolute() else None,
-        note="" if content.get("runs") else UNLISTED,
-    )  # fmt: skip
-
-
-def _begun(folder: Path) -> list[dict[str, Any]]:
-    """Return what `run_states` would, from the runs that are there: all combinations of a grid have the same seeds."""
-    found = find_runs([folder])
-    combinations: dict[Path, dict[str, Any]] = {}
-    seeds: set[int] = set()
-    for path in [*(run.path for run in found.runs), *found.unfinished]:
-        asked = RunFolder(path).read_config(ASKED)["asked"]
-        factors = {factor: getattr(parse(asked["norm"]), factor) for factor in PENALTIES}
-        combinations.setdefault(path.parent.relative_to(folder), {**asked, **factors})
-        seeds.add(asked["seed"])
-    return [
-        {**asked, "seed": seed, "folder": (place / f"seed-{seed}").as_posix()}
-        for place, asked in combinations.items()
-        for seed in sorted(seeds)
-    ]
+    return {
+        "planned": [_planned(folder, content["axes"], run, shared) for run in content["runs"]],
+        "path": folder,
+        "threads": content["threads"],
+        "failures": {Path(run["folder"]): run["error"] for run in content["runs"] if run.get("error")},
+        "out": content.get("out") if folder.is_absolute() else None,
+    }
 
 
 def _settings(grid: Path) -> dict[str, Any]:

@@ -27,16 +27,14 @@ import itertools
 import json
 import math
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tfnorm.errors import TfnormError, unknown
 from tfnorm.experiments.plan import PlannedRun
 from tfnorm.spec import format, parse, with_penalties
-from tfnorm.training.config import TrainConfig, checked
+from tfnorm.training.config import Settings, TrainConfig, checked
 from tfnorm.training.runs import slug
 
 AXES = ("norm", "l1", "l2", "batch_size", "learning_rate", "arch", "dropout", "epochs", "augmentation", "precision")
@@ -44,54 +42,72 @@ PENALTIES = ("l1", "l2")
 MOST_RUNS = 100_000
 
 _TABLES = ("settings", "grid", "include", "exclude")
-_SHARED = [key for key in TrainConfig.model_fields if key not in ("norm", "seed")]
+_RANGE = ("from", "to", "step", "factor")
+_SHARED = [key for key in TrainConfig.model_fields if key in Settings.__annotations__]
 
 
-class Range(BaseModel):
-    """Numbers from one to another, both included.
+def range_values(table: Mapping[str, Any]) -> list[int | float]:
+    """Return the numbers from one to another, both included, each a step or a factor from the last; whole ones as int.
+
+    Raises:
+        TfnormError: If the table is no range.
+
+    Example:
+        >>> range_values({"from": 16, "to": 128, "factor": 2}), range_values({"from": 0, "to": 1, "step": 0.5})
+        ([16, 32, 64, 128], [0, 0.5, 1])
+    """
+    for key, value in table.items():
+        if key not in _RANGE:
+            raise TfnormError(unknown("key", key, _RANGE))
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise TfnormError(f"`{key}` must be a finite number. Received: {value!r}.")
+    if not {"from", "to"} <= set(table) or len(table) != 3:
+        raise TfnormError(f"a range needs `from`, `to`, and either `step` or `factor`. Received: {dict(table)!r}.")
+    found: list[Any] = [table.get(key) for key in _RANGE]
+    start, stop, step, factor = found
+    if (step is not None and step <= 0) or (factor is not None and factor <= 1):
+        raise TfnormError(f"`step` must be above 0, and `factor` above 1. Received: {dict(table)!r}.")
+    if stop < start or (factor and start <= 0):
+        raise TfnormError(
+            "a range goes from a smaller to a larger number, and with `factor` from above 0. "
+            f"Received: {dict(table)!r}."
+        )
+    steps = math.log(stop / start) / math.log(factor) if factor else (stop - start) / step
+    if steps >= MOST_RUNS:
+        raise TfnormError(f"a range has at most {MOST_RUNS:,} numbers. Received: {dict(table)!r}.")
+    places = range(int(steps * (1 + 1e-9)) + 1)  # so that 0.1 + 0.1 + 0.1 reaches 0.3
+    numbers = [start * factor**place if factor else start + place * step for place in places]
+    return [int(round(n)) if abs(n - round(n)) < 1e-9 else float(f"{n:.12g}") for n in numbers]
+
+
+def axes_of(planned: Iterable[PlannedRun]) -> list[str]:
+    """Return the axes of some runs: norm, and the others that have several values."""
+    return _several(run.point for run in planned)
+
+
+def _several(points: Iterable[Mapping[str, Any]]) -> list[str]:
+    # As JSON, so that 1 and 1.0, and 1 and True, are different.
+    return varied([{axis: json.dumps(point.get(axis)) for axis in AXES} for point in points])
+
+
+def varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return norm, and the other axes that have several values.
 
     Args:
-        start: The first; ``from`` in the file.
-        stop: The last, reached or not passed; ``to`` in the file.
-        step: What is added each time, or
-        factor: what is multiplied by.
+        points: Axis to value, for each combination.
+
+    Example:
+        >>> varied([{"norm": "bn", "l1": 0, "l2": 0}, {"norm": "bn", "l1": 0, "l2": 1e-4}])
+        ['norm', 'l2']
     """
+    axes = points[0] if points else ()
+    return [axis for axis in axes if axis == "norm" or len({point.get(axis) for point in points}) > 1]
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, strict=True, allow_inf_nan=False)
 
-    start: float = Field(alias="from")
-    stop: float = Field(alias="to")
-    step: float | None = Field(None, gt=0)
-    factor: float | None = Field(None, gt=1)
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Range:
-        if (self.step is None) == (self.factor is None):
-            raise ValueError("a range needs either `step` or `factor`")
-        if self.stop < self.start or (self.factor and self.start <= 0):
-            raise ValueError("a range goes from a smaller to a larger number, and with `factor` from above 0")
-        if self._steps() >= MOST_RUNS:
-            raise ValueError(f"a range has at most {MOST_RUNS:,} numbers")
-        return self
-
-    def _steps(self) -> int:
-        near = 1 + 1e-9  # so that 0.1 + 0.1 + 0.1 reaches 0.3
-        if self.step is not None:
-            return int(min((self.stop - self.start) / self.step * near, MOST_RUNS))
-        return int(min(math.log(self.stop / self.start) / math.log(self.factor or 2) * near, MOST_RUNS))
-
-    def values(self) -> list[int | float]:
-        """Return the numbers, whole ones as int.
-
-        Example:
-            >>> Range(start=16, stop=128, factor=2).values(), Range(start=0, stop=1, step=0.5).values()
-            ([16, 32, 64, 128], [0, 0.5, 1])
-        """
-        if self.step is not None:
-            numbers = [self.start + i * self.step for i in range(self._steps() + 1)]
-        else:
-            numbers = [self.start * (self.factor or 2) ** i for i in range(self._steps() + 1)]
-        return [int(round(n)) if abs(n - round(n)) < 1e-9 else float(f"{n:.12g}") for n in numbers]
+def axis_values(run: PlannedRun, axes: Iterable[str]) -> dict[str, Any]:
+    """Return the value of each axis for a planned run; that of "norm" is the spec with its penalties."""
+    values = {**run.config.model_dump(mode="json"), **run.point, "norm": run.config.norm}
+    return {axis: values.get(axis) for axis in axes}
 
 
 def load_grid(path: str | Path) -> list[PlannedRun]:
@@ -179,7 +195,7 @@ def _settings(table: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
 
 
 def _good(where: str, key: str, value: Any, problems: list[str], **others: Any) -> bool:
-    """Note what is wrong with one value by itself; return whether nothing is."""
+    """Return whether one value is good by itself. If not, add the problem."""
     try:
         if key in PENALTIES:
             if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
@@ -212,7 +228,7 @@ def _axes(grid: Mapping[str, Any], settings: Mapping[str, Any], problems: list[s
             problems.append(f"[grid] {unknown('axis', key, [*AXES, 'seeds'])}")
             continue
         if key in settings:
-            problems.append(f"[grid] `{key}` stands in [settings] too. Say it in one place.")
+            problems.append(f"[grid] `{key}` is in [settings] too. Set it in one place.")
         values = [v for v in _values(key, value, problems) if _good("[grid]", key, v, problems)]
         if values:
             axes[key] = values
@@ -223,16 +239,9 @@ def _values(key: str, value: Any, problems: list[str]) -> list[Any]:
     """Return the values of an axis; single ones need not be lists."""
     if isinstance(value, dict):
         try:
-            return list(Range(**value).values())
-        except ValidationError as error:
-            for mistake in error.errors():
-                place = ".".join(str(part) for part in mistake["loc"])
-                if mistake["type"] == "extra_forbidden":
-                    problems.append(f"[grid] `{key}`: {unknown('key', place, ('from', 'to', 'step', 'factor'))}")
-                    continue
-                message = mistake["msg"].removeprefix("Value error, ")
-                message = message[0].lower() + message[1:]
-                problems.append(f"[grid] `{key}{'.' * bool(place)}{place}`: {message}. Received: {value!r}.")
+            return list(range_values(value))
+        except TfnormError as error:
+            problems.append(f"[grid] `{key}`: {error}")
             return []
     if hasattr(value, "tolist"):
         value = value.tolist()  # NumPy's
@@ -280,7 +289,7 @@ def _configs(
 ) -> Iterator[tuple[TrainConfig, dict[str, Any]]]:
     """Yield configuration and values of each combination that can be built, each configuration once."""
     seen: set[str] = set()
-    told: set[str] = set()
+    reported: set[str] = set()
     for where, point in sources:
         try:
             penalties = {key: point[key] for key in PENALTIES if key in point}
@@ -289,8 +298,8 @@ def _configs(
             config = checked(TrainConfig, {**values, "norm": spec}).resolved()
             config.plan()
         except TfnormError as error:
-            if str(error) not in told:  # an axis that has no part in it would repeat it for each of its values
-                told.add(str(error))
+            if str(error) not in reported:  # an axis that has no part in it would repeat it for each of its values
+                reported.add(str(error))
                 shown = {key: value for key, value in point.items() if key in ("norm", "arch", *PENALTIES)}
                 problems.append(f"{where} {_written(shown) + ': ' if shown else ''}{error}")
             continue
@@ -303,10 +312,9 @@ def _configs(
 
 def _runs(configs: list[tuple[TrainConfig, dict[str, Any]]], seeds: list[int]) -> Iterator[PlannedRun]:
     """Yield the runs of each configuration, one a seed."""
-    names = [key for key in AXES if key != "norm" and key not in PENALTIES]
-    varied = [key for key in names if len({json.dumps(point.get(key)) for _, point in configs}) > 1]
+    several = [axis for axis in _several(point for _, point in configs) if axis not in ("norm", *PENALTIES)]
     for config, point in configs:
-        rest = [f"{key}-{slug(str(point[key]))}" for key in varied if point.get(key) is not None]
+        rest = [f"{axis}-{slug(str(point[axis]))}" for axis in several if point.get(axis) is not None]
         place = Path(slug(config.norm), *(["_".join(rest)] if rest else []))
         for seed in seeds:
             yield PlannedRun(place / f"seed-{seed}", config.model_copy(update={"seed": seed}), point)

@@ -6,19 +6,16 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tfnorm.experiments.rows import MEASURES, OF_A_RUN, measure_cells, measures, run_measures
 from tfnorm.experiments.statistics import Difference
 from tfnorm.experiments.sweep.best import Best
-from tfnorm.experiments.sweep.rows import SHORT, CombinationRow
+from tfnorm.experiments.sweep.combination import SHORT, Combination
+from tfnorm.experiments.sweep.result import SweepResult
 from tfnorm.reporting.html import link
 from tfnorm.table import Cell, Column, Table, cells_of
 from tfnorm.text import DASH, format_value, p_text, signed
 from tfnorm.training.runs import Run
-
-if TYPE_CHECKING:
-    from tfnorm.experiments.sweep.result import Sweep
 
 OF_ALL = ("best_accuracy", "gap", "test_data_loss", "misclassified", "parameters", "seconds", "seeds")
 PAIR_COLUMNS = {
@@ -35,41 +32,43 @@ class Tables:
 
     Args:
         sweep: The sweep.
-        axes: Its axes.
-        colours: Of each norm.
-        folder: Where links start from.
+        axes: The axes that have several values.
+        colours: The colour of each norm.
+        folder: Where links start.
     """
 
-    def __init__(self, sweep: Sweep, axes: Sequence[str], colours: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, sweep: SweepResult, axes: Sequence[str], colours: Mapping[str, str], folder: Path) -> None:
         self.sweep, self.colours, self.folder = sweep, colours, folder
-        self.axes = {}
-        for axis in axes:
-            numeric = all(isinstance(row.values[axis], int | float | None) for row in sweep.rows)
-            self.axes[axis] = Column(SHORT.get(axis, axis), "" if numeric else None)
+        self.axes = {
+            axis: Column(
+                SHORT.get(axis, axis),
+                "" if all(isinstance(each.values[axis], int | float | None) for each in sweep.combinations) else None,
+            )
+            for axis in axes
+        }
 
-    def of_all(self, rows: Sequence[CombinationRow]) -> Table:
+    def of_all(self, combinations: Sequence[Combination]) -> Table:
         """Return the table of combinations, each with its seeds."""
-        # The accuracy stands beside the norm, where a phone shows it without scrolling.
+        # The accuracy is beside the norm, where a phone shows it without scrolling.
         columns = {
             "norm": self.axes["norm"],
             **measures("last_accuracy", images=self.sweep.images),
             **self.axes,
             **measures(*OF_ALL, images=self.sweep.images),
         }
-        labels = [row.combination.label for row in rows]
         return Table(
             columns,
-            [self._cells(columns, row) for row in rows],
-            [[self._seed(columns, run) for run in row.ended] for row in rows],
+            [self._cells(columns, each) for each in combinations],
+            [[self._seed(columns, run) for run in each.runs] for each in combinations],
             [
-                {"norm": row.values["norm"], "text": f"{label} {row.folder}".lower(), "label": label}
-                for row, label in zip(rows, labels, strict=True)
+                {"norm": each.norm, "text": f"{each.label} {each.folder.as_posix()}".lower(), "label": each.label}
+                for each in combinations
             ],
         )
 
-    def of_best(self, best: Best, rows: Sequence[CombinationRow]) -> Table:
+    def of_best(self, best: Best) -> Table:
         """Return the table of the best combination of each norm."""
-        unequal = any(c.learned is not None and c.learned.unequal for c in best.chosen)
+        unequal = any(each.learned is not None and each.learned.unequal for each in best.chosen)
         columns = {
             "norm": self.axes["norm"],
             **measures("last_accuracy", *["balanced_accuracy"] * unequal, images=self.sweep.images),
@@ -77,30 +76,26 @@ class Tables:
             **measures("interval", "seeds"),
             "among": Column("best of", "", "How many combinations of this norm it was chosen from"),
         }
-        cells = []
-        for combination in best.chosen:
-            # Labels may be alike: values are written with a dozen digits.
-            row = next(row for row in rows if row.combination is combination)
-            seeds, among = len(combination.finite), best.among[combination.norm]
-            share = combination.learned.balanced if combination.learned else None
-            cells.append(
+        rows = []
+        for each in best.chosen:
+            seeds, among = len(each.finite), best.among[each.norm]
+            rows.append(
                 {
-                    **self._cells(columns, row),
-                    "balanced_accuracy": MEASURES["balanced_accuracy"].cell(share),
+                    **self._cells(columns, each),
+                    "balanced_accuracy": MEASURES["balanced_accuracy"].cell(each.learned and each.learned.balanced),
                     "seeds": Cell(str(seeds), seeds),
                     "among": Cell(str(among), among),
                 }
             )
-        return Table(columns, cells)
+        return Table(columns, rows)
 
-    def _cells(self, columns: Mapping[str, Column], row: CombinationRow) -> dict[str, Cell]:
+    def _cells(self, columns: Mapping[str, Column], each: Combination) -> dict[str, Cell]:
         """Return the cells of a combination, the norm with a link to its folder."""
-        cells = measure_cells(columns, row.measures, row.combination.planned)
-        for axis, value in row.values.items():
+        cells = measure_cells(columns, each.measures, each.planned)
+        for axis, value in each.values.items():
             number = float(value) if isinstance(value, int | float) else None
             cells[axis] = Cell(DASH if value is None else format_value(value), number)
-        norm = row.values["norm"]
-        cells["norm"] = Cell(norm, href=self._link(self.sweep.path / row.folder), colour=self.colours[norm])
+        cells["norm"] = Cell(each.norm, href=self._link(self.sweep.path / each.folder), colour=self.colours[each.norm])
         return cells
 
     def _seed(self, columns: Mapping[str, Column], run: Run) -> dict[str, Cell]:

@@ -7,7 +7,6 @@ from keras import ops
 
 from tfnorm._keras import known_settings, portable, renorms
 from tfnorm.errors import SpecError
-from tfnorm.keras_settings import not_synchronized
 from tfnorm.layers.checks import axis_from_front, known_sizes, positive_epsilon
 from tfnorm.ops import kernels, kernels_for, records_gradients, replicas_in_step
 
@@ -18,25 +17,25 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     .. math:: y = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
 
-    In training, :math:`\mu` and :math:`\sigma^2` are mean and biased variance over every axis but ``axis``; at
+    In training, :math:`\mu` and :math:`\sigma^2` are mean and biased variance over every axis but ``axis``. At
     inference they are the moving statistics. `keras.layers.BatchNormalization` with the same weights gives the same
-    outputs; weights and configuration move either way.
+    outputs, and each layer takes the weights and the configuration of the other.
 
     Conventions: Keras has epsilon 1e-3 and momentum 0.99 (the share of the old value that is kept), PyTorch 1e-5 and
     0.9 (written 0.1 there, the share of the new value). The moving variance takes the biased batch variance in Keras
     3, the unbiased one in PyTorch and in fused kernels.
 
     Args:
-        axis: The channel axis, default -1.
-        momentum: Share of the moving statistics kept at each step, from 0 to 1, default 0.99.
-        epsilon: Added to the variance, inside the root; default 1e-3.
+        axis: The channel axis. Defaults to -1.
+        momentum: The share of the moving statistics that is kept at each step, from 0 to 1. Defaults to 0.99.
+        epsilon: Added to the variance, inside the root. Defaults to 1e-3.
         unbiased_moving_variance: Whether the moving variance takes n / (n - 1) times the batch variance, as in
-            PyTorch; default False, as in Keras. Under a mask n counts what is not masked.
+            PyTorch. With a mask, n counts the numbers that are not masked. Defaults to False, as in Keras.
         synchronized: Whether statistics are shared over all replicas at each step (TensorFlow backend).
         **kwargs: The other arguments of `keras.layers.BatchNormalization`.
 
     Input and output shape:
-        Any rank from 2 to 5, such as (batch, height, width, channels); statistics over batch, height and width.
+        Any rank from 2 to 5, such as (batch, height, width, channels). Statistics are over batch, height and width.
 
     Example:
         >>> layer = BatchNormalization()
@@ -49,12 +48,26 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def __init__(self, axis=-1, momentum=0.99, epsilon=1e-3, *, unbiased_moving_variance=False, **kwargs):
         if kwargs.get("synchronized") and (backend := keras.backend.backend()) != "tensorflow":
-            raise SpecError(not_synchronized(backend))
+            raise SpecError(
+                "Batch normalization over all replicas ('bn:sync', synchronized=True) needs Keras's TensorFlow "
+                f"backend. Received: backend={backend!r}. Leave it out, or set KERAS_BACKEND=tensorflow."
+            )
         super().__init__(axis=axis, momentum=momentum, epsilon=positive_epsilon(epsilon), **known_settings(kwargs))
         if not 0 <= momentum <= 1:
             raise ValueError(f"`momentum` must be from 0 to 1. Received: momentum={momentum}.")
         self.unbiased_moving_variance = bool(unbiased_moving_variance)
         self.autocast = False  # statistics are taken of the input as it is
+
+    @classmethod
+    def from_spec(cls, spec, settings):
+        """Return the layer of a norm spec."""
+        return cls(
+            axis=settings.axis,
+            momentum=settings.momentum,
+            unbiased_moving_variance=settings.unbiased_moving_variance,
+            synchronized=spec.variant == "sync",
+            **settings.arguments("gamma", "beta"),
+        )
 
     def build(self, input_shape):
         """Create gamma, beta and the moving statistics."""
@@ -63,7 +76,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         super().build(input_shape)
 
     def call(self, inputs, training=None, mask=None):
-        """Normalize ``inputs``; with ``training=True`` also update the moving statistics."""
+        """Normalize ``inputs``. With ``training=True``, also update the moving statistics."""
         if renorms(self):
             return super().call(inputs, training=training, mask=mask)
         if mask is not None and len(mask.shape) != len(inputs.shape) - 1:
@@ -73,10 +86,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 f"at layer {self.name!r}."
             )
         axis = self.axis % len(inputs.shape)
-        # A batch without images has no statistics, but other replicas wait for those of a synchronized norm.
+        # A batch without images has no statistics. A synchronized norm takes part all the same: other replicas wait.
         empty = 0 in inputs.shape and not self.synchronized
         if empty or not (training and self.trainable):
-            # One fused operation, which leaves Python as it is; only its gradient is compiled.
+            # This is one fused operation, which can be exported as it is. Only its gradient is compiled.
             module = kernels_for(self, inputs) if records_gradients() else kernels()
             outputs = module.batch_norm_inference(
                 inputs, self.gamma, self.beta, self.moving_mean, self.moving_variance, axis=axis, epsilon=self.epsilon
@@ -114,7 +127,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             moving.assign(moved)
 
     def count(self, inputs, mask=None):
-        """Return how many numbers of a channel the statistics are of; those under a mask are of one replica."""
+        """Return how many numbers of a channel the statistics are taken over. With a mask, those of one replica."""
         if mask is None:
             count = ops.size(inputs) // inputs.shape[self.axis]
             return count * replicas_in_step() if self.synchronized else count
@@ -122,7 +135,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return ops.sum(ops.cast(seen, "int32"), self._reduction_axes)
 
     def get_config(self):
-        """Return the arguments, with those that Keras's own layer does not have only where they are not the default."""
+        """Return the arguments. One that Keras's own layer does not have is left out if it is the default."""
         config = portable(super().get_config())
         if self.unbiased_moving_variance:
             config["unbiased_moving_variance"] = True

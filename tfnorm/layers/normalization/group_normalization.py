@@ -5,7 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from tfnorm.layers.checks import add_gamma_beta, axis_from_front, known_sizes, positive_epsilon
+from tfnorm.layers.checks import axis_from_front, known_sizes, positive_epsilon
+from tfnorm.layers.normalization.base import add_gamma_beta
 from tfnorm.ops import kernels_for
 from tfnorm.spec import divisors
 
@@ -20,11 +21,11 @@ class GroupNormalization(keras.layers.GroupNormalization):
     channel c. `keras.layers.GroupNormalization` with the same weights gives the same outputs.
 
     Args:
-        groups: Number of groups, a divisor of the channels, or -1 for one channel a group. Default 32 as in Keras,
+        groups: Number of groups, a divisor of the channels, or -1 for one channel a group. Defaults to 32 as in Keras,
             unless ``group_size`` is given.
-        axis: The channel axis, default -1.
-        epsilon: Added to the variance, inside the root; default 1e-3 as in Keras (PyTorch: 1e-5).
-        group_size: Channels per group, in place of ``groups``.
+        axis: The channel axis. Defaults to -1.
+        epsilon: Added to the variance, inside the root. Defaults to 1e-3 as in Keras (PyTorch: 1e-5).
+        group_size: Channels per group, in place of ``groups``. Defaults to None.
         **kwargs: The other arguments of `keras.layers.GroupNormalization`.
 
     Input and output shape:
@@ -59,6 +60,12 @@ class GroupNormalization(keras.layers.GroupNormalization):
         )
         self.autocast = False  # statistics are taken of the input as it is
 
+    @classmethod
+    def from_spec(cls, spec, settings):
+        """Return the layer of a norm spec."""
+        weights = settings.arguments("gamma", "beta")
+        return cls(spec.groups, axis=settings.axis, group_size=spec.group_size, **weights)
+
     def build(self, input_shape):
         """Create gamma and beta, and leave ``groups`` as it was given."""
         axis = axis_from_front(self.axis, len(input_shape), self.name)
@@ -92,7 +99,7 @@ class GroupNormalization(keras.layers.GroupNormalization):
         return ops.cast(outputs, self.compute_dtype)
 
     def get_config(self):
-        """Return the arguments; ``group_size`` replaces ``groups`` where it was given."""
+        """Return the arguments. If ``group_size`` was given, it replaces ``groups``."""
         config = super().get_config()
         if self.group_size is not None:
             del config["groups"]

@@ -13,14 +13,14 @@ class InstanceNormalization(GroupNormalization):
 
     .. math:: y_c = \gamma_c \frac{x_c - \mu_c}{\sqrt{\sigma_c^2 + \epsilon}} + \beta_c
 
-    with mean and biased variance over height and width: group normalization with one channel a group.
-    `keras.layers.GroupNormalization(groups=-1)` with the same weights gives the same outputs. Where there is a
-    single pixel the output is beta.
+    with mean and biased variance over height and width. It is group normalization with one channel a group, and
+    `keras.layers.GroupNormalization(groups=-1)` with the same weights gives the same outputs. If images have a single
+    pixel, the output is beta.
 
     Args:
-        axis: The channel axis, default -1.
-        epsilon: Added to the variance, inside the root; default 1e-3 as in Keras (PyTorch: 1e-5).
-        **kwargs: The other arguments of `keras.layers.GroupNormalization`; PyTorch's default has no gamma and beta
+        axis: The channel axis. Defaults to -1.
+        epsilon: Added to the variance, inside the root. Defaults to 1e-3 as in Keras (PyTorch: 1e-5).
+        **kwargs: The other arguments of `keras.layers.GroupNormalization`. PyTorch's default has no gamma and beta
             (``center=False, scale=False``).
 
     Input and output shape:
@@ -33,8 +33,13 @@ class InstanceNormalization(GroupNormalization):
     def __init__(self, axis=-1, epsilon=1e-3, **kwargs):
         super().__init__(groups=-1, axis=axis, epsilon=epsilon, **kwargs)
 
+    @classmethod
+    def from_spec(cls, spec, settings):
+        """Return the layer of a norm spec."""
+        return cls(axis=settings.axis, **settings.arguments("gamma", "beta"))
+
     def get_config(self):
-        """Return the arguments; there are no groups among them."""
+        """Return the arguments, without groups."""
         config = super().get_config()
         del config["groups"]
         return config

@@ -5,7 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from tfnorm.layers.checks import add_gamma_beta, axis_from_front, known_sizes, positive_epsilon
+from tfnorm.layers.checks import axis_from_front, known_sizes, positive_epsilon
+from tfnorm.layers.normalization.base import add_gamma_beta
 from tfnorm.ops import kernels_for
 
 
@@ -26,8 +27,8 @@ class LayerNormalization(keras.layers.LayerNormalization):
     `keras.layers.LayerNormalization` with the same weights gives the same outputs.
 
     Args:
-        axis: The axis or axes, default -1. Their sizes must be known if there is a gamma or beta.
-        epsilon: Added to the variance, inside the root; default 1e-3 as in Keras (PyTorch: 1e-5).
+        axis: The axis or axes. Their sizes must be known if there is a gamma or beta. Defaults to -1.
+        epsilon: Added to the variance, inside the root. Defaults to 1e-3 as in Keras (PyTorch: 1e-5).
         **kwargs: The other arguments of `keras.layers.LayerNormalization`.
 
     Input and output shape:
@@ -39,6 +40,12 @@ class LayerNormalization(keras.layers.LayerNormalization):
 
     def __init__(self, axis=-1, epsilon=1e-3, **kwargs):
         super().__init__(axis=axis, epsilon=positive_epsilon(epsilon), **kwargs)
+
+    @classmethod
+    def from_spec(cls, spec, settings):
+        """Return the layer of a norm spec."""
+        axis = settings.axis if spec.variant == "channel" else tuple(range(1, settings.rank))
+        return cls(axis=axis, **settings.arguments("gamma", "beta"))
 
     def build(self, input_shape):
         """Create gamma and beta, and leave ``axis`` as it was given."""

@@ -19,9 +19,9 @@ class RMSNormalization(keras.layers.RMSNormalization):
     same outputs.
 
     Args:
-        axis: The axis or axes of the mean and of ``scale``, default -1: the channels of each pixel.
-        epsilon: Added to the mean square, inside the root; default 1e-6 as in Keras.
-        scale_regularizer: Penalty on ``scale``, which Keras's own layer does not have; default None.
+        axis: The axis or axes of the mean and of ``scale``. Defaults to -1, the channels of each pixel.
+        epsilon: Added to the mean square, inside the root. Defaults to 1e-6 as in Keras.
+        scale_regularizer: Penalty on ``scale``, which Keras's own layer does not have. Defaults to None.
         **kwargs: Name, dtype and the other arguments of a Keras layer.
 
     Input and output shape:
@@ -32,11 +32,16 @@ class RMSNormalization(keras.layers.RMSNormalization):
     """
 
     def __init__(self, axis=-1, epsilon=1e-6, *, scale_regularizer=None, **kwargs):
-        # A list, as a loaded configuration has it.
+        # Keras wants a list, which is also what a loaded configuration has.
         axis = list(axis) if isinstance(axis, (list, tuple)) else axis
         super().__init__(axis=axis, epsilon=positive_epsilon(epsilon), **kwargs)
         self.scale_regularizer = keras.regularizers.get(scale_regularizer)
         self.autocast = False  # statistics are taken of the input as it is
+
+    @classmethod
+    def from_spec(cls, spec, settings):
+        """Return the layer of a norm spec."""
+        return cls(axis=settings.axis, **settings.arguments("scale"))
 
     def build(self, input_shape):
         """Create ``scale``, and leave ``axis`` as it was given."""
@@ -61,7 +66,7 @@ class RMSNormalization(keras.layers.RMSNormalization):
         return ops.cast(outputs, self.compute_dtype)
 
     def get_config(self):
-        """Return the arguments, with the one that Keras's own layer does not have only where it is set."""
+        """Return the arguments. ``scale_regularizer`` is left out if it is None, since Keras's own layer has none."""
         config = super().get_config()
         if self.scale_regularizer is not None:
             config["scale_regularizer"] = keras.regularizers.serialize(self.scale_regularizer)

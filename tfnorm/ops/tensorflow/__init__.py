@@ -1,1 +1,1 @@
-"""What TensorFlow computes faster than generic operations do."""
+"""Norm functions that are faster on TensorFlow than the generic ones."""

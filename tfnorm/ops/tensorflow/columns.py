@@ -123,13 +123,13 @@ def _weighted_combine(x, upstream, mean, root, gamma, b, c):
 
 @one_pass
 def sum_over_samples(upstream):
-    """Return the gradient of beta where each sample meets it once."""
+    """Return the gradient of a beta that each sample meets once."""
     return total(lambda g: g, upstream, axis=0)
 
 
 @one_pass
 def product_over_samples(x, upstream, mean, root):
-    """Return the gradient of gamma where each sample meets it once; mean and r broadcast against x."""
+    """Return the gradient of a gamma that each sample meets once. Mean and r broadcast against x."""
     return total(lambda part, g, m, r: g * (part - m) * r, x, upstream, mean, root, axis=0)
 
 

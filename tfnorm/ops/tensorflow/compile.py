@@ -16,7 +16,7 @@ from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
 @functools.cache
 def compiles() -> bool:
-    """Return whether XLA compiles for this machine; some builds of TensorFlow come without it."""
+    """Return whether XLA compiles for this machine. Some builds of TensorFlow come without it."""
     try:
         with tf.init_scope():
             tf.function(lambda x: x + 1.0, jit_compile=True)(tf.zeros([1]))

@@ -1,4 +1,4 @@
-"""What TensorFlow would keep of graphs for good, in a process that trains one network after another."""
+"""Frees memory that TensorFlow would keep for every graph, in a process that trains one network after another."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tensorflow.python.framework import ops as framework
+
 from tfnorm.ops.tensorflow.compile import passes_launched
 
 
 def _noted() -> dict[str, Any]:
-    """Return the gradients by name; none where TensorFlow, to which the list is private, keeps it elsewhere."""
-    try:
-        from tensorflow.python.framework.ops import gradient_registry
-
-        noted: dict[str, Any] = gradient_registry._registry
-    except (ImportError, AttributeError):
-        return {}
+    """Return the gradients by name. The list is private to TensorFlow: where it lies elsewhere, return none."""
+    noted: dict[str, Any] = getattr(getattr(framework, "gradient_registry", None), "_registry", {})
     return noted
 
 
@@ -24,10 +21,10 @@ def _noted() -> dict[str, Any]:
 def graphs_let_go() -> Iterator[None]:
     """Trace graphs inside that leave no memory behind once nobody holds them.
 
-    TensorFlow keeps two things for good. It notes the gradient of every operation with a gradient of its own under a
-    new name, and with it the graph that the operation is in: what is noted inside is taken away at the end. And it
-    keeps some megabytes of a graph that calls compiled functions each time it sets the graph up: inside, compiled
-    passes are launched by an operation in place of a call.
+    TensorFlow keeps two things for good. First, it notes each custom gradient under a new name, and with it the graph
+    of its operation. The entries that were made inside are removed at the end. Second, it keeps some megabytes of a
+    graph that calls compiled functions each time it sets the graph up. Inside, an operation launches compiled passes
+    in place of a call.
     """
     noted = _noted()
     before = set(noted)

@@ -1,9 +1,9 @@
 """Norm mathematics for the TensorFlow backend: the functions of `tfnorm.ops.generic`, faster.
 
 Each norm is a few passes over its input that XLA compiles, and a gradient written by hand that keeps only the input
-and one or two numbers a channel. Statistics are float32 and taken in two passes. What the passes do not cover
-(float64, channels not on the last axis, a TensorFlow without XLA) goes to `tfnorm.ops.generic`. So do layers outside of
-training; see `tfnorm.ops.kernels_for`.
+and one or two numbers a channel. Statistics are float32 and taken in two passes. `tfnorm.ops.generic` computes what the
+passes do not cover: float64, channels on another axis than the last, and a TensorFlow without XLA. It also computes
+layers outside of training; see `tfnorm.ops.kernels_for`.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 r"""The last pass of a norm, and the ReLU and the dropout that may follow it, in one.
 
-A norm writes :math:`y = (x - \mu) r \gamma + \beta`. A ReLU or a dropout that reads y would read again what was written
-a moment ago. Instead, inside a graph, y carries what it was made of (`Made`), and what follows is computed from that,
+A norm writes :math:`y = (x - \mu) r \gamma + \beta`. A ReLU or a dropout after it would read y again. Instead, inside a
+graph, y carries the tensors that it was made of (`Made`), and the next step is computed from these,
 :math:`z = \max(y, 0) \, m / (1 - p)` in one pass. TensorFlow then drops the operation that wrote y, if nothing else
-reads it. Gradients flow as if each step stood alone, and those of the steps in between can be asked for; of two
-masks in a row only the product is multiplied, where nothing needs the first alone.
+reads it. Gradients are those of the separate steps, and the gradients of the steps in between can be asked for. If two
+masks follow each other and nothing needs the first alone, only their product is multiplied.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _DROPPED = "_tfnorm_dropped"
 
 @dataclasses.dataclass(frozen=True)
 class Made:
-    """What a norm's output was made of: x, and mean, r, gamma and beta that broadcast against it."""
+    """The tensors that a norm's output was made of: x, and mean, r, gamma and beta that broadcast against it."""
 
     x: Any
     mean: Any
@@ -104,7 +104,7 @@ def dropout(x, seed, *, rate: float, compiled: bool = True):
 
 
 def _masked(made: Made, upstream, seed, rate: float):
-    """Return ``upstream`` where y is positive and is not dropped, else 0; linear, and so its own gradient."""
+    """Return ``upstream`` where y is positive and is not dropped, else 0. It is linear, and so its own gradient."""
 
     @tf.custom_gradient
     def masked(upstream):

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tfnorm.arrays import to_array
 from tfnorm.errors import DataError, RunError
 from tfnorm.mistakes import check_labels, predictions
+from tfnorm.ops.arrays import to_array
 
 Logits = Mapping[str, Sequence[np.ndarray]]
 

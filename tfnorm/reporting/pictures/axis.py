@@ -56,7 +56,7 @@ def axis_data(table: pd.DataFrame, x: str, others: Sequence[str] = ()) -> AxisDa
     """Return the accuracy after the last epoch against an axis of a sweep.
 
     Args:
-        table: As of `tfnorm.Sweep.table` has them: norm, the axis, last_accuracy, last_accuracy_low,
+        table: The columns of `tfnorm.Sweep.table`: norm, the axis, last_accuracy, last_accuracy_low,
             last_accuracy_high, seeds and, where some may have diverged, diverged.
         x: A column of numbers, or "groups", which is read from specs such as gn:4.
         others: Further columns that tell curves apart.

@@ -15,9 +15,9 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from tfnorm.analysis import Layers, Row, receptive_field
-from tfnorm.arrays import to_array
 from tfnorm.errors import DataError
 from tfnorm.files import in_plain_style
+from tfnorm.ops.arrays import to_array
 from tfnorm.reporting.pictures import _frame as frame
 
 if TYPE_CHECKING:

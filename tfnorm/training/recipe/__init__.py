@@ -1,1 +1,1 @@
-"""How a network is trained: optimizer, schedule, loss and augmentation."""
+"""Recipes, and the optimizers and losses that they name."""

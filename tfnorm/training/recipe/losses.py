@@ -1,4 +1,4 @@
-"""What training minimizes apart from penalties: the cross-entropy, of smoothed targets if a recipe wants it."""
+"""The loss without penalties: cross-entropy, with smoothed targets if the recipe asks for them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from keras import ops
 class SmoothedCrossentropy(keras.losses.Loss):
     """Cross-entropy of logits against class numbers, the targets smoothed (arXiv 1512.00567, section 7).
 
-    The target of an image is 1 - s + s/K at its own of K classes and s/K at each other. Keras smooths one-hot targets
-    alone.
+    With K classes the target is 1 - s + s/K for the class of the image, and s/K for each other class. Keras itself
+    smooths only one-hot targets.
 
     Args:
-        label_smoothing: The share s, 0 or more and below 1.
+        label_smoothing: The share s, at least 0 and below 1.
         **kwargs: Arguments of `keras.losses.Loss`.
 
     Raises:
@@ -30,7 +30,7 @@ class SmoothedCrossentropy(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Return one value an image, from class numbers (batch,) or (batch, 1) and logits (batch, classes)."""
+        """Return one value per image, from class numbers (batch,) or (batch, 1) and logits (batch, classes)."""
         classes = y_pred.shape[-1]
         targets = ops.one_hot(ops.reshape(y_true, (-1,)), classes, dtype=y_pred.dtype)
         targets = targets * (1 - self.label_smoothing) + self.label_smoothing / classes
@@ -42,7 +42,7 @@ class SmoothedCrossentropy(keras.losses.Loss):
 
 
 def make_loss(label_smoothing: float) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
-    """Return the loss for `compile`, and the metric ``data_loss`` of the same values, which no penalty enters."""
+    """Return the loss for `compile`, and the metric ``data_loss`` of the same values, without penalties."""
     if not label_smoothing:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         return loss, keras.metrics.SparseCategoricalCrossentropy(name="data_loss", from_logits=True)

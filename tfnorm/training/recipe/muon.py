@@ -1,4 +1,4 @@
-"""Muon for convolutional networks: Keras's orthogonalizes matrices alone and leaves convolution kernels to AdamW."""
+"""Muon for convolutional networks. Keras's own Muon leaves convolution kernels to AdamW."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tfnorm import _keras
 
 @keras.saving.register_keras_serializable("tfnorm")
 class Muon(_keras.Muon):
-    """Keras's Muon, which also orthogonalizes the updates of convolution kernels.
+    """Muon that also orthogonalizes the updates of convolution kernels.
 
-    A kernel (height, width, in, out) is taken as the matrix (height·width·in, out), as Muon's author proposes
-    (https://kellerjordan.github.io/posts/muon). The step is scaled as in arXiv 2502.16982, to about ``rms_rate`` times
-    the learning rate an element (root mean square), so that a learning rate of Adam fits.
+    A kernel (height, width, in, out) is treated as the matrix (height·width·in, out), as Muon's author proposes
+    (https://kellerjordan.github.io/posts/muon). The step is scaled as in arXiv 2502.16982: the root mean square of its
+    elements is about ``rms_rate`` times the learning rate, so that a learning rate of Adam fits.
 
-    Left to AdamW are depthwise kernels, whose columns share no inputs, known by "depthwise" in their path; what is no
-    matrix (biases, gammas, betas); and layers whose path matches a regular expression of ``exclude_layers``. Grouped
-    convolutions belong there too: their variables do not tell them from others.
+    AdamW updates everything else: depthwise kernels, whose columns share no inputs ("depthwise" is in their path);
+    variables that are not matrices (biases, gammas, betas); and layers whose path matches a regular expression of
+    ``exclude_layers``. Name grouped convolutions there too, because their variables look like those of others.
 
     Args:
         learning_rate: A number or a Keras schedule.

@@ -1,16 +1,16 @@
-"""How a network is trained, apart from what it is: optimizer, schedule, augmentation. Imports Keras only to build."""
+"""Recipes: optimizer, schedule and augmentation. Keras is imported only where they are built."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from tfnorm.datasets import AUGMENTATIONS
 from tfnorm.errors import TfnormError, unknown
 from tfnorm.registry import Registry
 
-#: PyTorch's, and those of Keras that suit kernels.
+#: That of PyTorch, and those of Keras that suit kernels.
 Initializer = Literal[
     "torch", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal", "lecun_uniform",
     "random_normal", "random_uniform", "truncated_normal", "orthogonal",
@@ -18,9 +18,7 @@ Initializer = Literal[
 
 
 def known_augmentation(name: str) -> str:
-    """Return the name of an augmentation, or raise a TfnormError if there is none of it."""
-    from tfnorm.datasets import AUGMENTATIONS
-
+    """Return the name of an augmentation, or raise a TfnormError if there is no such augmentation."""
     if name not in AUGMENTATIONS:
         raise TfnormError(unknown("augmentation", name, AUGMENTATIONS))
     return name
@@ -32,37 +30,38 @@ class Recipe(BaseModel):
     Args:
         name: Its name.
         title: One line for lists.
-        optimizer: "sgd", "adam", "adamw", or "muon": `recipe.muon.Muon`, whose classifier is left to Adam.
+        optimizer: "sgd", "adam", "adamw" or "muon". With `recipe.muon.Muon` the classifier is left to Adam.
         learning_rate: The peak of the schedule.
-        momentum: Of SGD and Muon.
-        nesterov: Whether SGD looks ahead; Muon always does.
-        adam_ratio: Learning rate of what Muon leaves to Adam (gammas, betas, biases, the classifier), over Muon's.
-        weight_decay: Of AdamW, and of the kernels that Muon orthogonalizes, decoupled from the gradient and times the
-            learning rate.
-        schedule: "constant"; "step": times ``step_factor`` every ``step_epochs``; "one_cycle": a linear rise from
-            1/25 of the peak over the first ``warmup`` of the steps, then half a cosine down to ``final`` of the peak
-            (after arXiv 1708.07120, without its cycling of momentum); "cosine": the same without the rise.
+        momentum: Momentum of SGD and Muon.
+        nesterov: If `True`, SGD uses Nesterov momentum. Muon always does.
+        adam_ratio: Learning rate of what Muon leaves to Adam (gammas, betas, biases, the classifier), divided by that
+            of Muon.
+        weight_decay: Weight decay of AdamW, and of the kernels that Muon orthogonalizes. It is decoupled from the
+            gradient and multiplied by the learning rate.
+        schedule: "constant", "step", "one_cycle" or "cosine". "step" multiplies by ``step_factor`` every
+            ``step_epochs``. "one_cycle" rises linearly from 1/25 of the peak over the first ``warmup`` of the steps,
+            then falls by half a cosine to ``final`` of the peak (after arXiv 1708.07120, without its cycling of
+            momentum). "cosine" is the same without the rise.
         step_epochs: Epochs between steps.
         step_factor: Factor at each step.
         warmup: Share of the steps that the rise takes.
         final: Share of the peak at the end.
         augmentation: A name from `tfnorm.datasets.AUGMENTATIONS`.
-        plain_epochs: How many epochs at the end see the images as they are, without augmentation, so that the network
-            ends on what it will be tested on (as arXiv 2107.08430 does); all of them if there are no more. A run that
-            ends early for want of patience may not come to them.
-        recalibrate: Whether the last epoch ends, before it is evaluated, with batch norms whose moving statistics are
-            estimated again from training images without augmentation, see `tfnorm.callbacks.BatchNormRecalibration`
-            (arXiv 2105.07576). It changes nothing for other norms. A run that ends early for want of patience does not
-            come to it.
-        batch_size: Images a step.
+        plain_epochs: Number of epochs at the end without augmentation, so that the network ends on images like those
+            it is tested on (arXiv 2107.08430). If there are no more epochs than that, all are without. A run that
+            ``patience`` ends early may not reach them.
+        recalibrate: If `True`, the moving statistics of batch norms are estimated again from training images without
+            augmentation, after the last epoch and before its evaluation; see `tfnorm.callbacks.BatchNormRecalibration`
+            (arXiv 2105.07576). Other norms do not change. A run that ``patience`` ends early is not recalibrated.
+        batch_size: Images per step.
         epochs: Passes over the training set.
-        drop_remainder: Whether the last batch of an epoch is left out if it is not full: batch statistics of a few
-            images are noise. The next epoch has another order, so that no image is left out for good.
+        drop_remainder: If `True`, the last batch of an epoch is left out if it is not full, because batch statistics of
+            a few images are noisy. Each epoch has another order, so that no image is left out for good.
         convention: "keras" or "torch": constants of the norms and initialization, see `tfnorm.build`.
-        kernel_initializer: In place of the convention's.
-        dropout: In place of the architecture's rate.
-        label_smoothing: Share of the target that is spread evenly over all classes (arXiv 1512.00567), in the loss
-            that is minimized and in ``data_loss``.
+        kernel_initializer: Initializer of the kernels. By default the convention's.
+        dropout: Dropout rate. By default the architecture's.
+        label_smoothing: Share of the target that is spread evenly over all classes (arXiv 1512.00567), in the loss that
+            is minimized and in ``data_loss``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -108,7 +107,7 @@ class Recipe(BaseModel):
 
     def make_schedule(self, steps_per_epoch: int, epochs: int) -> Any:
         """Return a Keras learning-rate schedule, or a number where it is constant."""
-        from keras.optimizers.schedules import CosineDecay, ExponentialDecay
+        from keras.optimizers.schedules import CosineDecay, ExponentialDecay  # start-up
 
         total = steps_per_epoch * epochs
         if self.schedule == "constant":
@@ -119,17 +118,12 @@ class Recipe(BaseModel):
         rise = int(self.warmup * total) if self.schedule == "one_cycle" else 0
         if not rise:
             return CosineDecay(self.learning_rate, total, alpha=self.final)
-        return CosineDecay(
-            self.learning_rate / 25,
-            total - rise,
-            alpha=self.final,
-            warmup_target=self.learning_rate,
-            warmup_steps=rise,
-        )
+        start, peak = self.learning_rate / 25, self.learning_rate
+        return CosineDecay(start, total - rise, alpha=self.final, warmup_target=peak, warmup_steps=rise)
 
     def make_optimizer(self, steps_per_epoch: int, epochs: int) -> Any:
         """Return a Keras optimizer with the recipe's schedule."""
-        from keras import optimizers
+        from keras import optimizers  # start-up
 
         rate = self.make_schedule(steps_per_epoch, epochs)
         if self.optimizer == "sgd":
@@ -138,7 +132,7 @@ class Recipe(BaseModel):
             return optimizers.Adam(rate)
         if self.optimizer == "adamw":
             return optimizers.AdamW(rate, weight_decay=self.weight_decay)
-        from tfnorm.training.recipe.muon import Muon
+        from tfnorm.training.recipe.muon import Muon  # start-up
 
         return Muon(
             rate,
@@ -150,12 +144,6 @@ class Recipe(BaseModel):
         )
 
 
-def complete(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe from a record; settings that the tfnorm which wrote it did not have are at their defaults."""
-    fields = Recipe.model_fields.items()
-    return {**{name: field.default for name, field in fields if not field.is_required()}, **recorded}
-
-
 RECIPES: Registry[Recipe] = Registry("recipe", TfnormError)
 
 
@@ -164,113 +152,57 @@ def _add(name: str, title: str, **settings: Any) -> None:
 
 
 _add(
-    "default",
-    "one-cycle SGD, gentle shifts, robust on every data set here",
-    learning_rate=0.1,
-    nesterov=True,
-    schedule="one_cycle",
-    augmentation="shift",
-    batch_size=32,
-    drop_remainder=True,
-    convention="torch",
-    kernel_initializer="he_normal",
-)
+    "default", "one-cycle SGD, gentle shifts, robust on every data set here",
+    learning_rate=0.1, nesterov=True, schedule="one_cycle", augmentation="shift", batch_size=32, drop_remainder=True,
+    convention="torch", kernel_initializer="he_normal",
+)  # fmt: skip
 _add(
-    "A",
-    "of the network mnist_7k: SGD 0.1, x0.1 every 2 epochs, rotation and shear 5 degrees",
-    learning_rate=0.1,
-    schedule="step",
-    step_epochs=2,
-    step_factor=0.1,
-    augmentation="A",
-    convention="torch",
-)
+    "A", "of the network mnist_7k: SGD 0.1, x0.1 every 2 epochs, rotation and shear 5 degrees",
+    learning_rate=0.1, schedule="step", step_epochs=2, step_factor=0.1, augmentation="A", convention="torch",
+)  # fmt: skip
 _add(
-    "B",
-    "of the network cifar_plain: Adam, one-cycle to 0.01, flip, shift, cutout, gray",
-    optimizer="adam",
-    learning_rate=0.01,
-    schedule="one_cycle",
-    augmentation="B",
-    convention="torch",
-)
+    "B", "of the network cifar_plain: Adam, one-cycle to 0.01, flip, shift, cutout, gray",
+    optimizer="adam", learning_rate=0.01, schedule="one_cycle", augmentation="B", convention="torch",
+)  # fmt: skip
 _add(
-    "C",
-    "for the network cifar_dilated: SGD, one-cycle to 0.1, flip, shift, cutout",
-    learning_rate=0.1,
-    nesterov=True,
-    schedule="one_cycle",
-    augmentation="C",
-    convention="torch",
-)
+    "C", "for the network cifar_dilated: SGD, one-cycle to 0.1, flip, shift, cutout",
+    learning_rate=0.1, nesterov=True, schedule="one_cycle", augmentation="C", convention="torch",
+)  # fmt: skip
 _add(
-    "D",
-    "of the network mnist_layered: SGD 0.04104, x0.09 every 2 epochs, rotation 7 degrees, 25 epochs",
-    learning_rate=0.04104,
-    schedule="step",
-    step_epochs=2,
-    step_factor=0.09,
-    augmentation="D",
-    batch_size=128,
-    epochs=25,
-    convention="torch",
-)
+    "D", "of the network mnist_layered: SGD 0.04104, x0.09 every 2 epochs, rotation 7 degrees, 25 epochs",
+    learning_rate=0.04104, schedule="step", step_epochs=2, step_factor=0.09, augmentation="D", batch_size=128,
+    epochs=25, convention="torch",
+)  # fmt: skip
 _add(
-    "E",
-    "of the network cifar_residual: SGD 0.01, x0.1 every 8 epochs, RandAugment on a quarter of the images",
-    learning_rate=0.01,
-    schedule="step",
-    step_epochs=8,
-    step_factor=0.1,
-    augmentation="E",
-    convention="torch",
-)
+    "E", "of the network cifar_residual: SGD 0.01, x0.1 every 8 epochs, RandAugment on a quarter of the images",
+    learning_rate=0.01, schedule="step", step_epochs=8, step_factor=0.1, augmentation="E", convention="torch",
+)  # fmt: skip
 # Chosen among a few by benchmarks/recipes.py on a tenth of the training images, which were held out; the numbers are
 # in benchmarks/results/recipes_*.json.
 _MUON: dict[str, Any] = {
-    "optimizer": "muon",
-    "learning_rate": 0.02,
-    "momentum": 0.95,
-    "schedule": "one_cycle",
-    "convention": "torch",
+    "optimizer": "muon", "learning_rate": 0.02, "momentum": 0.95, "schedule": "one_cycle", "convention": "torch",
     "dropout": 0.0,
-}
+}  # fmt: skip
 _add(
     "A+",
     "for the network mnist_7k: Muon, one cycle to 0.02, smoothed targets, gentle shifts, no dropout, recalibrated",
-    **_MUON,
-    augmentation="shift",
-    label_smoothing=0.1,
-    recalibrate=True,
-)
+    **_MUON, augmentation="shift", label_smoothing=0.1, recalibrate=True,
+)  # fmt: skip
 _add(
-    "B+",
-    "for the network cifar_plain: Muon, one cycle to 0.02, smoothed targets, flip and small shifts, no dropout",
-    **_MUON,
-    augmentation="flip_nudge",
-    label_smoothing=0.1,
-)
+    "B+", "for the network cifar_plain: Muon, one cycle to 0.02, smoothed targets, flip and small shifts, no dropout",
+    **_MUON, augmentation="flip_nudge", label_smoothing=0.1,
+)  # fmt: skip
 _add(
     "C+",
     "for the network cifar_dilated: Muon, one cycle to 0.005, smoothed targets, flip and small shifts, no dropout",
-    **{**_MUON, "learning_rate": 0.005},
-    augmentation="flip_nudge",
-    label_smoothing=0.1,
-)
+    **{**_MUON, "learning_rate": 0.005}, augmentation="flip_nudge", label_smoothing=0.1,
+)  # fmt: skip
 _add(
-    "D+",
-    "for the network mnist_layered: Muon, one cycle to 0.02, smoothed targets, gentle shifts, no dropout, "
+    "D+", "for the network mnist_layered: Muon, one cycle to 0.02, smoothed targets, gentle shifts, no dropout, "
     "recalibrated, 25 epochs",
-    **_MUON,
-    augmentation="shift",
-    label_smoothing=0.1,
-    recalibrate=True,
-    batch_size=64,
-    epochs=25,
-)
+    **_MUON, augmentation="shift", label_smoothing=0.1, recalibrate=True, batch_size=64, epochs=25,
+)  # fmt: skip
 _add(
-    "E+",
-    "for the network cifar_residual: Muon, one cycle to 0.02, flip and small shifts, no dropout",
-    **_MUON,
-    augmentation="flip_nudge",
-)
+    "E+", "for the network cifar_residual: Muon, one cycle to 0.02, flip and small shifts, no dropout",
+    **_MUON, augmentation="flip_nudge",
+)  # fmt: skip

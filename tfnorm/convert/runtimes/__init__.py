@@ -1,0 +1,1 @@
+"""Files of models that run without Keras: LiteRT, ONNX, SavedModel."""

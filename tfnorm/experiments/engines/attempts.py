@@ -1,0 +1,60 @@
+"""How often each run was tried, and why the failed ones failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfnorm.experiments.plan import Plan, PlannedRun
+from tfnorm.experiments.progress import SweepProgress
+
+MOST_TRIES = 3
+
+
+class Attempts:
+    """Counts the tries of each run, and passes its events on.
+
+    An event is a mapping: ``event`` is the name of a method of `SweepProgress`, ``values`` are its arguments after the
+    run.
+
+    Args:
+        plan: The runs, and where they go.
+        progress: Receives the events.
+    """
+
+    def __init__(self, plan: Plan, progress: SweepProgress) -> None:
+        self.out, self.trackers, self.progress = plan.folder, list(plan.trackers), progress
+        self.counts: Counter[Path] = Counter()
+        self.failures: dict[Path, str] = {}
+
+    def next_task(self, run: PlannedRun) -> dict[str, Any]:
+        """Count one more try of a run, and return the task for a worker."""
+        self.counts[run.folder] += 1
+        config, folder = run.config.model_dump(mode="json"), str(self.out / run.folder)
+        return {"kind": "train", "config": config, "folder": folder, "trackers": self.trackers}
+
+    def receive(self, run: PlannedRun, event: Mapping[str, Any]) -> bool:
+        """Pass an event of a run on, and return whether the run ended with it."""
+        name, values = event["event"], event["values"]
+        if name == "failed":
+            self.failures[run.folder] = values[0]
+        run_first = () if name == "read" else (self.out / run.folder,)
+        getattr(self.progress, name)(*run_first, *values)
+        return name in ("finished", "failed")
+
+    def retry(self, run: PlannedRun, reason: str, remedy: str = "") -> bool:
+        """Return whether a run is tried again after its process was lost. If not, it has failed.
+
+        Args:
+            run: The run.
+            reason: What happened to its process, without a full stop.
+            remedy: What to do if it fails.
+        """
+        if self.counts[run.folder] < MOST_TRIES:
+            self.progress.interrupted(self.out / run.folder, f"{reason}; it goes on in another one.")
+            return True
+        sentence = f"{reason}, in the last of {MOST_TRIES} tries.{remedy}"
+        self.receive(run, {"event": "failed", "values": [sentence]})
+        return False

@@ -1,0 +1,143 @@
+"""One combination of the values of a grid, and what its seeds reached."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tfnorm.experiments.guessing import Learned, learned
+from tfnorm.experiments.plan import PlannedRun
+from tfnorm.experiments.rows import run_measures, summary_row
+from tfnorm.experiments.sweep.grid import PENALTIES, axis_values, varied
+from tfnorm.spec import FACTORS, format, parse
+from tfnorm.text import cut, format_value
+from tfnorm.training.folder import RunFolder
+from tfnorm.training.runs import Run
+
+# The short names of axes that are not called by their own.
+SHORT = {"batch_size": "batch size", "learning_rate": "learning rate", "l1": "L1", "l2": "L2", "l2norm": "L2 norm"}
+
+
+@dataclass(frozen=True, eq=False)
+class Combination:
+    """What the seeds of one combination of a grid reached.
+
+    Args:
+        norm: The spec without penalties.
+        label: The spec and the other axes, in words.
+        accuracies: Seed to test accuracy in percent after the last epoch, NaN for a run that diverged.
+        planned: The number of seeds, finished or not.
+        runs: The finished runs.
+        values: Axis to value: norm without penalties, the factors of the penalties, and the other axes.
+        spec: The norm with its penalties.
+        folder: Its folder, relative to the folder of the sweep.
+        failed: Whether a run failed.
+    """
+
+    norm: str
+    label: str
+    accuracies: Mapping[int, float]
+    planned: int
+    runs: Sequence[Run] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+    spec: str = ""
+    folder: Path = Path()
+    failed: bool = False
+
+    @property
+    def status(self) -> str:
+        """The word "finished" if a run is, else "failed" or "waiting"."""
+        return "finished" if self.runs else "failed" if self.failed else "waiting"
+
+    @cached_property
+    def learned(self) -> Learned | None:
+        """What the predictions say besides their accuracy, None without any."""
+        return learned(self.runs)
+
+    @property
+    def guesses(self) -> bool:
+        """Whether it is not shown to have learned anything."""
+        return self.learned is not None and self.learned.nothing
+
+    @property
+    def finite(self) -> list[float]:
+        """The accuracies of the runs that did not diverge."""
+        return [value for value in self.accuracies.values() if math.isfinite(value)]
+
+    @property
+    def mean(self) -> float:
+        """The mean of the accuracies of the runs that did not diverge, NaN for none."""
+        return math.fsum(self.finite) / len(self.finite) if self.finite else math.nan
+
+    @property
+    def complete(self) -> bool:
+        """Whether all seeds ended with a number."""
+        return len(self.finite) == self.planned
+
+    @cached_property
+    def measures(self) -> dict[str, Any]:
+        """The `summary_row` of the finished runs, with their mean gap. Empty if no run is finished."""
+        if not self.runs:
+            return {}
+        gaps = [run_measures(run)["gap"] for run in self.runs if run.status == "finished"]
+        return {**summary_row(self.runs), "gap": math.fsum(gaps) / len(gaps) if gaps else math.nan}
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The ends of the 95 % interval of the accuracy in percent, cut at 0 and 100; NaN for one seed."""
+        return cut(float(self.measures["last_accuracy_low"]), float(self.measures["last_accuracy_high"]))
+
+
+def combinations_of(
+    planned: Sequence[PlannedRun], axes: Sequence[str], path: Path, failures: Mapping[Path, str]
+) -> list[tuple[PlannedRun, Combination]]:
+    """Return the combinations of a sweep, finished or not, each with its first planned run.
+
+    Args:
+        planned: All runs, in the order of the grid.
+        axes: The axes of the sweep.
+        path: The folder of the sweep.
+        failures: The folder of each failed run with the reason.
+    """
+    groups: dict[Path, list[PlannedRun]] = {}
+    for run in planned:
+        groups.setdefault(run.folder.parent, []).append(run)
+    values = {place: _values(group[0], axes) for place, group in groups.items()}
+    named = [axis for axis in varied(list(values.values())) if axis not in ("norm", *FACTORS)]
+    return [
+        (group[0], _combination(place, group, values[place], named, path, failures)) for place, group in groups.items()
+    ]
+
+
+def _values(run: PlannedRun, axes: Sequence[str]) -> dict[str, Any]:
+    """Return the values of `Combination.values` of a run."""
+    spec = parse(run.config.norm)
+    factors = {factor: getattr(spec, factor) for factor in FACTORS}
+    others = {axis: value for axis, value in axis_values(run, axes).items() if axis not in ("norm", *PENALTIES)}
+    return {"norm": format(dataclasses.replace(spec, l1=0.0, l2=0.0, l2norm=0.0)), **factors, **others}
+
+
+def _combination(
+    place: Path,
+    group: Sequence[PlannedRun],
+    values: Mapping[str, Any],
+    named: Sequence[str],
+    path: Path,
+    failures: Mapping[Path, str],
+) -> Combination:
+    runs = [Run(path / run.folder) for run in group if RunFolder(path / run.folder).finished]
+    accuracies = {
+        run.seed: 100 * float(run.history["val_accuracy"].iloc[-1]) if run.status == "finished" else math.nan
+        for run in runs
+    }
+    spec = group[0].config.norm
+    words = [f"{SHORT.get(axis, axis)} {format_value(values[axis])}" for axis in named if values[axis] is not None]
+    return Combination(
+        values["norm"], ", ".join([spec, *words]), accuracies, len(group), runs, values, spec, place,
+        any(run.folder in failures for run in group),
+    )  # fmt: skip

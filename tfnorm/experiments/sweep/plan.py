@@ -1,0 +1,79 @@
+"""The plan of a sweep: the runs of a grid, checked before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfnorm.errors import RunError, unknown
+from tfnorm.experiments.plan import Plan
+from tfnorm.experiments.sweep.folder import check_threads, grid_text
+from tfnorm.experiments.sweep.grid import load_grid, plan_grid
+from tfnorm.training.config import RUNS, TrainConfig
+
+STUDIES = Path(__file__).with_name("studies")
+
+
+def list_studies() -> list[str]:
+    """Return the names of the grids that come with tfnorm.
+
+    Example:
+        >>> list_studies()
+        ['batch-size', 'groups']
+    """
+    return sorted(path.stem for path in STUDIES.glob("*.toml"))
+
+
+def find_grid(name: str | Path) -> Path:
+    """Return the file of a grid, given its path or the name of one that comes with tfnorm.
+
+    Raises:
+        RunError: If it is neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    if str(name) in list_studies():
+        return STUDIES / f"{name}.toml"
+    if path.suffix or len(path.parts) > 1:
+        raise RunError(f"There is no grid file {path}. Give a TOML file, or one of: {', '.join(list_studies())}.")
+    raise RunError(unknown("study", str(name), list_studies()) + " A path to a TOML file works too.")
+
+
+@dataclass(frozen=True)
+class SweepPlan(Plan):
+    """The runs of a grid, and how they are trained. Whoever holds one has it checked.
+
+    Args:
+        grid: The grid, as the text of a TOML file.
+    """
+
+    grid: str = ""
+
+    def check(
+        self, fingerprint: Callable[[TrainConfig], str | None] | None = None, classes: Sequence[str] | None = None
+    ) -> None:
+        """Raise a RunError if the folder holds a sweep or runs that cannot be taken up; see `Plan.check`."""
+        check_threads(self.folder, self.threads)
+        super().check(fingerprint, classes)
+
+
+def plan_sweep(grid: str | Path | Mapping[str, Any], *, out: str | Path | None = None, **options: Any) -> SweepPlan:
+    """Return the checked plan of a sweep, without importing Keras.
+
+    Args:
+        grid: See `tfnorm.sweep`.
+        out: See there too.
+        **options: Arguments of `Plan`.
+
+    Raises:
+        TfnormError: If the grid, an option or the folder cannot be used.
+    """
+    if isinstance(grid, Mapping):
+        folder, runs, text = RUNS / "sweep", plan_grid(grid), grid_text(grid)
+    else:
+        file = find_grid(grid)
+        folder, runs, text = RUNS / file.stem, load_grid(file), file.read_text(encoding="utf-8-sig")
+    return SweepPlan(Path(out) if out is not None else folder, runs, grid=text, **options)

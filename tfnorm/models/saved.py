@@ -1,0 +1,217 @@
+"""Opening saved Keras models, with the layers of your own that are in them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shlex
+import sys
+import sysconfig
+import tempfile
+import traceback
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING
+
+from tfnorm.errors import DataError, TfnormError, first_line
+
+if TYPE_CHECKING:
+    import keras
+
+# What Keras's errors say where a class is not known, in a .keras and in an .h5 file, and where a file holds code.
+UNKNOWN = re.compile(r"Could not locate (?:class|function) '[^']*'|Unknown [\w ]+: '[^']*'")
+UNSAFE = "safe_mode=False"
+
+
+def check_imports(names: Sequence[str]) -> None:
+    """Raise a `TfnormError` if a file to import is not there, without importing any."""
+    for name in names:
+        if _is_file(name) and not Path(name).is_file():
+            raise DataError(f"There is no file {name!r} for --import. Give a Python file, or the name of a module.")
+
+
+@contextmanager
+def own_objects(names: Sequence[str]) -> Iterator[None]:
+    """Import modules, so that files which hold their classes and functions open within this context.
+
+    Importing a module registers what it registers. Its other classes and functions are known by their names, unless
+    Keras has something of that name.
+
+    Args:
+        names: Names of modules, or paths of Python files.
+
+    Raises:
+        TfnormError: If a module cannot be found, or raises an error.
+    """
+    modules = [_imported(name) for name in names]
+    if not modules:
+        yield
+        return
+    import keras  # start-up
+
+    spaces = [vars(space) for name, space in vars(keras).items() if isinstance(space, ModuleType) and name[0] != "_"]
+    found = {
+        key: value
+        for module in modules
+        for key, value in vars(module).items()
+        if isinstance(value, type | FunctionType) and value.__module__ == module.__name__
+    }
+    objects = {key: value for key, value in found.items() if not any(key in space for space in spaces)}
+    with keras.saving.custom_object_scope(objects):
+        yield
+
+
+def open_model(
+    path: str | os.PathLike[str],
+    *,
+    imports: Sequence[str] = (),
+    allow_lambda: bool = False,
+    compiled: bool = True,
+    error: type[TfnormError] = DataError,
+) -> keras.Model:
+    """Return a saved model.
+
+    Args:
+        path: A .keras or .h5 file.
+        imports: What has been imported for it with `own_objects`.
+        allow_lambda: Whether to run the code of Lambda layers in the file.
+        compiled: Whether to compile it as it was, if its loss and metrics are known. Defaults to `True`.
+        error: The class of the error if it cannot be opened.
+    """
+    import keras  # start-up
+
+    for registering in ("tfnorm.layers", "tfnorm.regularizers"):
+        importlib.import_module(registering)
+    why = Exception()
+    with tempfile.TemporaryDirectory() as folder:
+        for file in _forms_of(path, Path(folder)):
+            for with_loss in (True, False) if compiled else (False,):
+                try:
+                    return keras.models.load_model(file, compile=with_loss, safe_mode=not allow_lambda)
+                except Exception as raised:  # a file may be wrong in any way
+                    why = raised
+    raise error(_why_not_opened(str(path), why, imports))
+
+
+def _forms_of(path: str | os.PathLike[str], folder: Path) -> Iterator[str | os.PathLike[str]]:
+    """Yield a file, then a copy without unused settings of later versions of Keras, if it is a .keras file with any."""
+    from tfnorm._keras import portable  # start-up
+
+    yield path
+    copy = folder / "copy.keras"
+    try:
+        with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
+            config = json.loads(source.read("config.json"))
+            smaller = portable({"model": config})["model"]
+            for entry in source.infolist() if smaller != config else ():
+                own = entry.filename == "config.json"
+                target.writestr(entry, json.dumps(smaller) if own else source.read(entry))
+    except Exception:  # a file may be wrong in any way
+        return
+    if smaller != config:
+        yield copy
+
+
+def _why_not_opened(path: str, raised: Exception, imports: Sequence[str]) -> str:
+    text = re.sub(r"\x1b\[\d*m", "", str(raised))
+    # Keras names a layer, with its whole configuration, and then the error that was raised for it.
+    cause = first_line(Exception(text.rpartition("Exception encountered: ")[2] or type(raised).__name__))
+    if called := re.match(r"Exception encountered when calling .*\n+(.*)", text):
+        cause = called[1].rstrip(".")
+    opening = f"tfnorm convert {shlex.quote(path)} OUT.keras --from-tfa"
+    unknown, version = UNKNOWN.search(cause), keras_version(path)
+    if unknown and imports:
+        cause, remedy = unknown[0], f"Register it in {' or '.join(imports)} under the name that it was saved with."
+    elif unknown:
+        cause, remedy = unknown[0], "Name the module or the Python file that defines it with --import."
+    elif UNSAFE in text:
+        cause = "it holds a Lambda layer with Python code"
+        remedy = "If you trust the file, run that code with --allow-lambda."
+    elif "calling Lambda.call()" in text:
+        *_, first = _chain(raised)
+        cause = f"the code of a Lambda layer in it fails: {type(first).__name__}: {first}"
+        remedy = "Save the model with a registered function in its place, and name its module with --import."
+    elif version.startswith("3"):
+        remedy = "It was saved by Keras 3: keras.models.load_model shows the whole error."
+    elif version:
+        remedy = f"It was saved by Keras {version}, whose files `{opening}` opens."
+    else:
+        remedy = f"Give a model saved by Keras. One of Keras 2 or tensorflow-addons may open with `{opening}`."
+    return f"The file {path!r} is no Keras model that can be opened ({cause}). {remedy}"
+
+
+def _chain(raised: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those that it was raised for, which Keras hides."""
+    while raised is not None:
+        yield raised
+        raised = raised.__cause__ or raised.__context__
+
+
+def keras_version(path: str | os.PathLike[str]) -> str:
+    """Return the version of Keras that a file says wrote it, or ""."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return str(json.loads(archive.read("metadata.json"))["keras_version"])
+        import h5py  # start-up
+
+        with h5py.File(path) as file:
+            version = file.attrs["keras_version"]
+            return version.decode() if isinstance(version, bytes) else str(version)
+    except Exception:  # a file may be wrong in any way
+        return ""
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith(".py") or "/" in name or os.sep in name
+
+
+def _imported(name: str) -> ModuleType:
+    """Return a module, imported; what it raises is told as its own error."""
+    path = Path(name).resolve()
+    folder, key = (str(path.parent), path.stem) if _is_file(name) else (str(Path.cwd()), name)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)  # as `python FILE.py` and `python -m MODULE` do
+    try:
+        return _run_file(key, path) if _is_file(name) else importlib.import_module(name)
+    except (Exception, SystemExit) as raised:
+        if isinstance(raised, ModuleNotFoundError) and raised.name and f"{name}.".startswith(f"{raised.name}."):
+            raise DataError(
+                f"There is no module {name!r} for --import. Give the name of an installed one, or of a Python file."
+            ) from None
+        raise DataError(
+            f"--import {name} fails with an error of its own: {type(raised).__name__}: {raised} ({_place(raised)}). "
+            "Mend it there."
+        ) from None
+
+
+def _run_file(key: str, path: Path) -> ModuleType:
+    known = sys.modules.get(key)
+    if known is not None and getattr(known, "__file__", None) == str(path):
+        return known  # registering its classes twice would be refused
+    place = importlib.util.spec_from_file_location(key if known is None else f"{key}_{abs(hash(path))}", path)
+    if place is None or place.loader is None:
+        raise ImportError("this is no Python file")
+    module = importlib.util.module_from_spec(place)
+    sys.modules[place.name] = module
+    try:
+        place.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[place.name]
+        raise
+    return module
+
+
+def _place(raised: BaseException) -> str:
+    """Return the file and line of an error, the last one that no installed library wrote."""
+    if isinstance(raised, SyntaxError) and raised.filename:
+        return f"{raised.filename}, line {raised.lineno}"
+    libraries = (*{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}, "<", __file__)
+    frames = traceback.extract_tb(raised.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(libraries)] or list(frames)
+    return f"{own[-1].filename}, line {own[-1].lineno}"
