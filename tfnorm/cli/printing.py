@@ -105,7 +105,10 @@ def print_table(comparison: Any) -> None:
     seeds = comparison.table["seeds"]
     several = f"mean ± standard deviation over {counted(seeds, 'seed')}; "
     spread = several if max(seeds) > 1 else "one seed, which justifies no ranking; "
-    console.print(f"{spread}the best epoch is chosen on the images it is tested on, so read the last.", style="dim")
+    console.print(
+        f"{spread}test accuracy is that of the last epoch, since the best is chosen on the images it is tested on.",
+        style="dim",
+    )
     for note in [*comparison.remarks, comparison.verdict, *filter(None, [comparison.about_looks])]:
         console.print(note, soft_wrap=True, highlight=False)
     console.print(f"Pictures and tables: {comparison.path}", soft_wrap=True)
