@@ -102,8 +102,8 @@ def test_a_checkpoint_in_another_precision_is_refused(data, tmp_path):
     checkpoints = RunFolder(tmp_path).checkpoints
     done, state, _ = checkpoints.load(RunFolder(tmp_path).read_history())
     halved = {key: value.astype("float16") if value.dtype == "float32" else value for key, value in state.items()}
-    checkpoints.checkpoints.forget_after(0)  # of two files for one epoch, either may be taken
+    checkpoints.forget_after(0)  # of two files for one epoch, either may be taken
     checkpoints.save(done, halved)
-    checkpoints.checkpoints.save_best(done, {})
+    checkpoints.save_best(done, {})
     with pytest.raises(RunError, match="in another precision"):
         train(**ASKED, out=tmp_path, data=data)
