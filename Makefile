@@ -50,7 +50,7 @@ $(TFA): requirements-tfa.txt
 	  touch $@ && exit 0; exit 1; done; echo "tensorflow-addons needs Python 3.9, 3.10 or 3.11. Install one of them."; exit 1
 
 # What must hold on each of Keras's backends; writes how many tests of each feature passed into docs/backends.md.
-ON_BACKENDS := $(addprefix tests/,layers models callbacks datasets convert analysis training compare ops) \
+ON_BACKENDS := $(addprefix tests/,layers models callbacks datasets convert analysis training experiments ops) \
   $(addprefix tests/test_,regularizers.py misclassified.py cli.py cli_convert.py export.py backends.py export_backends.py)
 test-backends: $(DEV)
 	for backend in tensorflow jax torch; do \

@@ -105,7 +105,8 @@ print(json.dumps(said))
 """
 
 
-BACKENDS = ("jax", "torch")
+# Tracing takes JAX a minute; `make test-backends` runs the tests of training on it too.
+BACKENDS = (pytest.param("jax", marks=pytest.mark.matrix), "torch")
 
 
 def on(backend, program, *words):
