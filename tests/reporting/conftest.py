@@ -40,7 +40,7 @@ def open_page(browser):
         view = {"width": 390, "height": 844} if phone else {"width": 1280, "height": 800}
         touch = {"has_touch": True, "is_mobile": True} if phone else {}
         context = browser.new_context(viewport=view, **touch, **options)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)  # of a busy machine
         contexts.append(context)
         page, address = context.new_page(), path.as_uri()
         page.on(

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+CALL = "tfnorm compare bn gn:2 ln+l1=1e-4 --seeds 3 --jobs 2"
 ACCURACY = {"bn": [0.9, 0.89, 0.91], "gn:2": [0.85, 0.84, 0.86], "ln+l1=1e-4": [0.8, 0.79, 0.82]}
 ODD = ("<script>alert(1)</script>", "</script>", "<b>bold</b>", "<a href='javascript:alert(2)'>a</a>", "%{x} $x$ &lt;")
 
@@ -16,7 +17,7 @@ LUMINANCE = {"black": 0.0, "white": 1.0}
 @pytest.fixture(scope="module")
 def comparison(fake_comparison, tmp_path_factory):
     """Return a comparison on 300 test images, of which the browser has pictures."""
-    comparison = fake_comparison(tmp_path_factory.mktemp("chromium"), ACCURACY, images=300)
+    comparison = fake_comparison(tmp_path_factory.mktemp("chromium"), ACCURACY, images=300, call=CALL)
     images = np.random.default_rng(0).integers(0, 256, (300, 28, 28, 1), np.uint8)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tfnorm.experiments.comparison.page.images_of", lambda run: (images, ""))
@@ -265,7 +266,7 @@ def test_the_command_can_be_copied(open_page, comparison):
     page = open_page(comparison.path / "report.html", permissions=["clipboard-read", "clipboard-write"])
     page.locator("#configuration button.copy").first.click()
     page.wait_for_function("document.querySelector('#configuration button.copy').textContent !== 'Copy'")
-    assert page.evaluate("navigator.clipboard.readText()") == ("tfnorm compare bn gn:2 ln+l1=1e-4 --seeds 3 --jobs 2")
+    assert page.evaluate("navigator.clipboard.readText()") == CALL
 
 
 def test_a_phone_scrolls_down_only(open_page, comparison):
