@@ -21,8 +21,8 @@ place.loader.exec_module(kill)
 @pytest.mark.parametrize(
     ("specs", "times"),
     [
-        (["bn+l1=5e-4"], {"seeds": 2, "epochs": 2, "moments": 2}),
-        pytest.param(["gn:2", "bn"], {"seeds": 1, "epochs": 3, "moments": 6}, marks=pytest.mark.matrix),
+        (["bn+l1=5e-4"], {"seeds": 1, "epochs": 2, "moments": 2}),
+        pytest.param(["gn:2", "bn"], {"seeds": 2, "epochs": 3, "moments": 6}, marks=pytest.mark.matrix),
     ],
 )
 def test_killed_at_random_moments_is_bit_identical(specs, times, tmp_path):
