@@ -204,3 +204,11 @@ def test_the_description_has_no_link_that_leads_nowhere_on_pypi(archives):
     links += re.findall(r"^\[[^\]]*\]: (.*)$", description, re.MULTILINE)
     assert links and not [link for link in links if not link.startswith("https://")]
     assert "Installation covers GPUs" in description.replace("\n", " ")  # the words of a link stay
+
+
+@pytest.mark.parametrize("file", ["noxfile.py", "Makefile"])
+def test_paths_of_tests_are_there(file):
+    text = (ROOT / file).read_text()
+    paths = re.findall(r"\b(?:tests|notebooks)/[\w/]+\.(?:py|ipynb|toml|txt)\b", text)
+    paths += [f"tests/{name}" for group in re.findall(r"addprefix tests/,([\w ]+)\)", text) for name in group.split()]
+    assert paths and [path for path in paths if not (ROOT / path).exists()] == []
