@@ -94,7 +94,7 @@ class Plan:
     @property
     def epochs(self) -> int:
         """Epochs of all runs together, finished or not."""
-        return sum(run.config.resolved().epochs or 0 for run in self.runs)
+        return _epochs(self.runs)
 
     @property
     def images(self) -> str:
@@ -142,9 +142,12 @@ class Plan:
         for run in self.runs:
             if run.folder not in waiting:
                 catch_up(self.folder / run.folder, self.trackers)
-        epochs = sum(run.config.resolved().epochs or 0 for run in todo)
-        progress.planned(len(todo), len(self.runs) - len(todo), epochs)
+        progress.planned(len(todo), len(self.runs) - len(todo), _epochs(todo))
         return todo
+
+
+def _epochs(runs: Iterable[PlannedRun]) -> int:
+    return sum(run.config.resolved().epochs or 0 for run in runs)
 
 
 def check_engine(engine: str, *, address: str | None = None, gpus: float = 0.0) -> None:

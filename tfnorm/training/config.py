@@ -133,6 +133,11 @@ class TrainConfig(BaseModel):
         without = {"data_dir", "call"} | (set() if self.skip_damaged else {"skip_damaged"})
         return self.resolved().model_dump(mode="json", exclude=without)
 
+    @property
+    def kind(self) -> str:
+        """What runs have in common that share a graph: everything but the seed, as text."""
+        return self.model_dump_json(exclude={"seed"})
+
     def plan(self) -> NetworkPlan:
         """Return the network's plan for its default input; raises if the spec does not fit network or backend."""
         spec = parse(self.norm)

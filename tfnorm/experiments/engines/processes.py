@@ -121,7 +121,7 @@ class WorkerPool:
         self.jobs, self.threads, self.attempts = jobs, threads, attempts
         self.waiting: dict[str, deque[PlannedRun]] = {}
         for run in runs:
-            self.waiting.setdefault(_kind(run), deque()).append(run)
+            self.waiting.setdefault(run.config.kind, deque()).append(run)
         self.running: dict[WorkerProcess, PlannedRun] = {}
         self.events: queue.Queue[tuple[WorkerProcess, dict[str, Any]]] = queue.Queue()
 
@@ -184,13 +184,8 @@ class WorkerPool:
         how = f"was killed by {_signal(-code)}" if code < 0 else f"ended with exit code {code}"
         hint = " Perhaps memory ran out: use fewer jobs." if _signal(-code) in ("SIGKILL", "SIGABRT") else ""
         if self.attempts.retry(run, f"Its process {how}", f"{hint} See {self.attempts.out / LOG_NAME}."):
-            self.waiting[_kind(run)].appendleft(run)
+            self.waiting[run.config.kind].appendleft(run)
         self.start()
-
-
-def _kind(run: PlannedRun) -> str:
-    """Return what runs have in common that share a graph: everything but the seed."""
-    return run.config.model_dump_json(exclude={"seed"})
 
 
 def _signal(number: int) -> str:

@@ -107,8 +107,7 @@ class Worker:
 
     def free_graphs(self, config: TrainConfig) -> None:
         """Free the graphs of other kinds of runs. Otherwise a long sweep fills the memory."""
-        kind = config.model_dump_json(exclude={"seed"})
-        if kind != self._kind:
+        if config.kind != self._kind:
             import keras  # start-up
 
             from tfnorm.training.trainer import forget_graph  # start-up
@@ -116,7 +115,7 @@ class Worker:
             forget_graph()
             keras.backend.clear_session()
             gc.collect()
-            self._kind = kind
+            self._kind = config.kind
 
     def data(self, config: TrainConfig) -> Dataset:
         """Return the data of ``config``."""
