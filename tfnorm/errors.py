@@ -67,18 +67,14 @@ def disk_sentence(error: OSError) -> str:
     """
     where = f": {str(error.filename)!r}" if error.filename else ""
     earlier = "the same command goes on from what is written."
-    mend = {
-        errno.ENOSPC: f" Free some space there; {earlier}",
-        errno.EDQUOT: f" Free some space there; {earlier}",
-        errno.EFBIG: f" Free some space there; {earlier}",
-        errno.ENOTDIR: " Choose another folder.",
-        errno.EEXIST: " Choose another folder.",
-        errno.EISDIR: " Move that folder elsewhere, or choose another place.",
-        errno.EROFS: " Choose another folder.",
-        errno.EACCES: " Choose another folder, or have its rights changed.",
-        errno.EPERM: " Choose another folder, or have its rights changed.",
+    remedies = {
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): f" Free some space there; {earlier}",
+        (errno.ENOTDIR, errno.EEXIST, errno.EROFS): " Choose another folder.",
+        (errno.EISDIR,): " Move that folder elsewhere, or choose another place.",
+        (errno.EACCES, errno.EPERM): " Choose another folder, or have its rights changed.",
     }
-    return f"{error.strerror or error}{where}.{mend.get(error.errno or 0, '')}"
+    mend = next((text for numbers, text in remedies.items() if error.errno in numbers), "")
+    return f"{error.strerror or error}{where}.{mend}"
 
 
 def is_memory_error(error: BaseException) -> bool:

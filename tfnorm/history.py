@@ -29,12 +29,8 @@ def read_history(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         FileNotFoundError: If there is no such file.
     """
     path = Path(path)
-    return [_decode(line, number, path) for number, line in enumerate(_whole_lines(path.read_bytes()), start=1)]
-
-
-def _whole_lines(data: bytes) -> list[bytes]:
-    """Return the lines that end in a line feed. A crash has torn what follows the last one."""
-    return data.split(b"\n")[:-1]
+    whole = path.read_bytes().split(b"\n")[:-1]  # a crash has torn what follows the last line feed
+    return [_decode(line, number, path) for number, line in enumerate(whole, start=1)]
 
 
 def _decode(line: bytes, number: int, path: Path) -> dict[str, Any]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from tfnorm.errors import TfnormError, unknown
 
 T = TypeVar("T")
 
 
-class Registry(Mapping[str, T], Generic[T]):
+class Registry(Mapping[str, T]):
     """An ordered mapping from names to things of one kind.
 
     An unknown name raises an error that lists the valid names and the nearest one.
@@ -18,6 +18,7 @@ class Registry(Mapping[str, T], Generic[T]):
     Args:
         kind: The noun used in messages, such as ``"architecture"``.
         error: The exception class raised for an unknown or repeated name.
+        items: The first things, by their names.
 
     Example:
         >>> norms = Registry("norm")
@@ -27,10 +28,10 @@ class Registry(Mapping[str, T], Generic[T]):
         (1, ['bn'])
     """
 
-    def __init__(self, kind: str, error: type[TfnormError] = TfnormError) -> None:
+    def __init__(self, kind: str, error: type[TfnormError] = TfnormError, items: Mapping[str, T] | None = None) -> None:
         self.kind = kind
         self._error = error
-        self._items: dict[str, T] = {}
+        self._items = dict(items or {})
 
     def add(self, name: str, item: T) -> T:
         """Register ``item`` under ``name`` and return it. A name can be taken once only."""

@@ -17,7 +17,6 @@ from PIL import Image
 from tfnorm.datasets import DATASETS, Batches, Dataset, DataWarning, list_datasets, load
 from tfnorm.datasets import load as load_function
 from tfnorm.datasets.memory import available_memory
-from tfnorm.datasets.named import _channels_last
 from tfnorm.errors import DataError
 
 
@@ -370,13 +369,6 @@ def test_cifar100_comes_from_keras_cache(no_keras_cache, tmp_path):
     assert data.class_names[0] == "apple" and data.class_names[99] == "worm" and len(set(data.class_names)) == 100
     assert data.x_train.flags.c_contiguous
     assert np.array_equal(data.x_train, stored["train"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-
-
-def test_transposed_images_are_rearranged_in_their_own_memory():
-    stored = np.random.default_rng(0).integers(0, 256, (700, 3, 32, 32), dtype=np.uint8)
-    expected = np.ascontiguousarray(stored.transpose(0, 2, 3, 1))
-    result = _channels_last(stored.transpose(0, 2, 3, 1))
-    assert np.array_equal(result, expected) and result.flags.c_contiguous and np.shares_memory(result, stored)
 
 
 def test_failed_download_says_what_to_put_where(no_keras_cache):

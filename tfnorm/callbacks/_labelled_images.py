@@ -9,7 +9,7 @@ import numpy as np
 
 from tfnorm.callbacks._batches import FORMS, Source, is_array
 from tfnorm.errors import DataError
-from tfnorm.mistakes import check_labels
+from tfnorm.mistakes.labels import check_labels
 from tfnorm.ops.arrays import to_array
 
 # Small batches are joined up to this size, since each call of ``predict`` takes a while to begin.
@@ -26,33 +26,34 @@ class LabelledImages:
         batches: At most how many batches are read, or None for all.
 
     Attributes:
-        images: The array, or None.
-        labels: Classes, int64, of all images, as far as they are known before all batches are read; or None.
         first: A few of the images, for checks.
-        first_labels: Their classes.
+        labels: Classes, int64, of all images, as far as they are known before all batches are read.
     """
 
     def __init__(self, x: Any, y: Any = None, batches: int | None = None) -> None:
         if isinstance(x, tuple) and len(x) in (2, 3) and y is None and hasattr(x[0], "shape"):
             x, y = x[:2]
-        self.images = self.labels = self._source = None
         if is_array(x) or (y is not None and isinstance(x, list | tuple)):
-            self._take_array(x, y, batches)
-            return
+            x, y = [_as_batch(x, y, batches)], None
         self._source = Source(x, batches)
+        self._apart: np.ndarray | None = None
         first = next(iter(self._parts()), None)
         if first is None:
             raise DataError(f"`x` must hold at least one batch. Received: an empty {type(x).__name__}. {FORMS}")
         self.first, labels = first
-        if y is None:
-            if labels is None:
-                raise DataError("The batches hold no classes. Give them as `y`, or batches of (images, classes).")
-            self.first_labels = check_labels(labels, len(self.first))
-            return
+        if y is not None:
+            self._apart = self.labels = self._check_apart(x, y, labels)
+        elif labels is not None:
+            self.labels = check_labels(labels, len(self.first))
+        else:
+            raise DataError("The batches hold no classes. Give them as `y`, or batches of (images, classes).")
+
+    def _check_apart(self, x: Any, y: Any, labels: Any) -> np.ndarray:
+        """Return classes that are given apart from the batches ``x``."""
         if labels is not None:
             raise DataError("The batches of `x` hold classes themselves. Leave out `y`.")
         again, _ = next(iter(self._parts()))
-        if self.first.shape != again.shape or not np.array_equal(self.first, again):
+        if not np.array_equal(self.first, again):
             raise DataError(
                 "The images of `x` come in another order each time, so that `y` does not fit them. Give batches of "
                 "(images, classes), or leave out the shuffling."
@@ -67,46 +68,26 @@ class LabelledImages:
                     "as many as there are classes. Give one array, such as np.stack(list(images))."
                 )
             count = sum(sizes)
-        self.labels = check_labels(y, count)
-        self.first_labels = self.labels[: len(self.first)]
-
-    def _take_array(self, x: Any, y: Any, batches: int | None) -> None:
-        if y is None:
-            raise DataError("There are no classes of the images. Give them as `y`.")
-        if batches is not None:
-            raise DataError("`batches` belongs to batches, and `x` is an array. Leave it out.")
-        try:
-            self.images = to_array(x)
-        except ValueError:
-            raise DataError(
-                "`x` must be one array of images of the same shape. Received: a list of images of different shapes."
-            ) from None
-        if not self.images.ndim:
-            raise DataError(f"`x` must hold images. Received: {type(x).__name__}. {FORMS}")
-        self.labels = self.first_labels = check_labels(to_array(y), len(self.images))
-        self.first = self.images
+        return check_labels(y, count)
 
     def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield images and their classes, some hundred at a time."""
-        if self.images is not None:
-            yield self.images, self.labels
-            return
         held: list[tuple[np.ndarray, np.ndarray]] = []
         count = size = 0
         for images, labels in self._parts():
-            if self.labels is not None:
-                labels = self.labels[count : count + len(images)]
+            if self._apart is not None:
+                labels = self._apart[count : count + len(images)]
             labels = check_labels(labels, len(images))
             count += len(images)
             if held and (images.shape[1:] != held[0][0].shape[1:] or size >= CHUNK_BYTES):
-                yield _concatenated(held)
+                yield _joined(held)
                 held, size = [], 0
             held.append((images, labels))
             size += images.nbytes
         if held:
-            yield _concatenated(held)
-        if self.labels is not None:
-            check_labels(self.labels, count)
+            yield _joined(held)
+        if self._apart is not None:
+            check_labels(self._apart, count)
 
     def _parts(self) -> Iterator[tuple[np.ndarray, Any]]:
         """Yield images and classes of each batch."""
@@ -129,6 +110,23 @@ class LabelledImages:
                 yield images, labels
 
 
-def _concatenated(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+def _as_batch(x: Any, y: Any, batches: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return an array of images and its classes."""
+    if y is None:
+        raise DataError("There are no classes of the images. Give them as `y`.")
+    if batches is not None:
+        raise DataError("`batches` belongs to batches, and `x` is an array. Leave it out.")
+    try:
+        images = to_array(x)
+    except ValueError:
+        raise DataError(
+            "`x` must be one array of images of the same shape. Received: a list of images of different shapes."
+        ) from None
+    return images, to_array(y)
+
+
+def _joined(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    if len(parts) == 1:
+        return parts[0]
     images, labels = zip(*parts, strict=True)
     return np.concatenate(images), np.concatenate(labels)

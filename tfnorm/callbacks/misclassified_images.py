@@ -16,17 +16,9 @@ from tfnorm.callbacks._labelled_images import LabelledImages
 from tfnorm.callbacks.base import Callback
 from tfnorm.errors import DataError, unknown, whole_number
 from tfnorm.files import check_picture_path
-from tfnorm.mistakes import (
-    SELECTIONS,
-    Misclassified,
-    are_logits,
-    check_classes,
-    check_images,
-    draw_chosen,
-    first_wrong,
-    listed,
-    predictions,
-)
+from tfnorm.mistakes.draw import draw_chosen
+from tfnorm.mistakes.find import SELECTIONS, Misclassified, are_logits, first_wrong, listed, predictions
+from tfnorm.mistakes.labels import check_classes, check_images
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,8 +116,7 @@ class MisclassifiedImages(Callback):
         shape = tuple(outputs[0].shape) if outputs else None
         if shape is not None and all(isinstance(side, int) for side in shape[1:]):
             one = shape[1:] in ((), (1,))
-            labels = self.data.first_labels if self.data.labels is None else self.data.labels
-            check_classes(labels, (len(labels), *(shape[1:] or (1,))), self.class_names)
+            check_classes(self.data.labels, (len(self.data.labels), *(shape[1:] or (1,))), self.class_names)
             if one and self.from_logits is None and known.from_logits is None and known.ending in (None, "logits"):
                 raise DataError(
                     "The model has one output, and neither its last activation nor its loss tells whether that is a "

@@ -22,14 +22,12 @@ __all__ = [
     "load",
 ]  # fmt: skip
 
-_LAZY = {"Batches": "tfnorm.datasets.batches", "epoch_order": "tfnorm.datasets.batches"}
-
 
 def __getattr__(name: str) -> Any:
     """Import what needs Keras on first use."""
-    if name not in _LAZY:
+    if name not in ("Batches", "epoch_order"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+    return getattr(import_module("tfnorm.datasets.batches"), name)
 
 
 def __dir__() -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
@@ -12,47 +11,39 @@ from typing import Any
 import numpy as np
 
 from tfnorm.datasets.reading import Reading, readable
-from tfnorm.datasets.splits import stratified_split
-from tfnorm.errors import DataError
-
-# Large enough to be fast, small beside any data set worth measuring.
-CHUNK_BYTES = 1 << 20
-
-
-def row_chunks(rows: int, bytes_per_row: int) -> Iterator[slice]:
-    """Yield slices that cover ``rows`` in steps of about one mebibyte.
-
-    Example:
-        >>> list(row_chunks(3, 1 << 20))
-        [slice(0, 1, None), slice(1, 2, None), slice(2, 3, None)]
-    """
-    step = max(1, CHUNK_BYTES // max(1, bytes_per_row))
-    for start in range(0, rows, step):
-        yield slice(start, min(start + step, rows))
+from tfnorm.errors import DataError, whole_number
 
 
 def check_image_size(size: Any) -> tuple[int, int]:
-    """Return ``size`` as (height, width); one integer means a square.
-
-    Raises:
-        DataError: If it is neither a positive integer nor a pair of them.
+    """Return ``size`` as (height, width); one integer means a square. Anything else raises a DataError.
 
     Example:
         >>> check_image_size(32), check_image_size((28, 14))
         ((32, 32), (28, 14))
     """
-    pair = (size, size) if isinstance(size, int | np.integer) else size
-    valid = (
-        isinstance(pair, tuple | list)
-        and len(pair) == 2
-        and all(isinstance(side, int | np.integer) and not isinstance(side, bool) and side >= 1 for side in pair)
-    )
-    if not valid:
+    try:
+        height, width = size if isinstance(size, tuple | list) else (size, size)
+        return whole_number("image_size", height), whole_number("image_size", width)
+    except ValueError:
         raise DataError(
             f"`image_size` must be a positive integer or a pair (height, width) of them. "
             f"Received: image_size={size!r}. Use for example 32, or (32, 24)."
-        )
-    return int(pair[0]), int(pair[1])
+        ) from None
+
+
+def stratified_split(labels: np.ndarray, held: float | int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of the images to keep and of those to hold out: a share or a number. It is always the same.
+
+    Each class gives the same share. It raises a ValueError if a part would have fewer images than there are classes.
+
+    Example:
+        >>> kept, held = stratified_split(np.array([0, 0, 0, 1, 1, 1]), 2)
+        >>> len(kept), len(held)
+        (4, 2)
+    """
+    from sklearn.model_selection import train_test_split  # start-up
+
+    return train_test_split(np.arange(len(labels)), test_size=held, stratify=labels, random_state=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,9 +113,10 @@ class Dataset:
         # A histogram of the 256 values per channel is exact: no sum is rounded and no variance cancels.
         channels = self.x_train.shape[-1]
         counts = np.zeros((channels, 256), np.int64)
-        for rows in row_chunks(len(self.x_train), self.x_train[0].nbytes):
+        for start in range(0, len(self.x_train), 32):  # a few at a time, since a count takes eight bytes a pixel
             for channel in range(channels):
-                counts[channel] += np.bincount(self.x_train[rows, ..., channel].ravel(), minlength=256)
+                pixels = self.x_train[start : start + 32, ..., channel]
+                counts[channel] += np.bincount(pixels.ravel(), minlength=256)
         values = np.arange(256, dtype=np.float64)
         total = counts.sum(axis=1)
         mean = counts @ values / total
@@ -150,8 +142,7 @@ class Dataset:
         for field in ("x_train", "y_train", "x_test", "y_test"):
             array = getattr(self, field)
             digest.update(f"{field} {array.dtype.str} {array.shape}\n".encode())
-            for rows in row_chunks(len(array), array[0].nbytes):
-                digest.update(np.ascontiguousarray(array[rows]).data)
+            digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
     def resize(self, size: tuple[int, int] | int) -> Dataset:
@@ -185,30 +176,21 @@ class Dataset:
             >>> Dataset("tiny", x, y, x, y, ("cat", "dog")).hold_out(0.1)
             Dataset('tiny, 10 % held out', train=18, test=2, input_shape=(2, 2, 1), num_classes=2)
         """
-        if isinstance(share, bool) or not isinstance(share, Real) or not 0 < share < 1:
+        if not isinstance(share, Real) or not 0 < share < 1:
             raise DataError(f"The share to hold out must be above 0 and below 1. Received: {share!r}. Use 0.1.")
-        try:
-            kept, held = map(np.sort, stratified_split(self.y_train, share))
-        except ValueError as error:
-            raise self._unsplit(share, f"({error})") from None
         x, y = self.x_train, self.y_train
-        lacking = set(y.tolist()) - (set(y[kept].tolist()) & set(y[held].tolist()))
-        if lacking:
-            raise self._unsplit(share, f"{self.class_names[min(lacking)]!r} has only {sum(y == min(lacking))}.")
-        return replace(
-            self,
-            name=f"{self.name}, {100 * share:g} % held out",
-            x_train=x[kept],
-            y_train=y[kept],
-            x_test=x[held],
-            y_test=y[held],
-        )
-
-    def _unsplit(self, share: float, reason: str) -> DataError:
-        return DataError(
-            f"The training set of {self.name!r} cannot be split. Received: {share!r} of {len(self.y_train)} images "
-            f"to hold out. Each part needs an image of each of {self.num_classes} classes. {reason}"
-        )
+        try:
+            kept, held = map(np.sort, stratified_split(y, share))
+            lacking = set(y.tolist()) - (set(y[kept].tolist()) & set(y[held].tolist()))
+            if lacking:
+                raise ValueError(f"{self.class_names[min(lacking)]!r} has only {sum(y == min(lacking))}.")
+        except ValueError as error:
+            raise DataError(
+                f"The training set of {self.name!r} cannot be split. Received: {share!r} of {len(y)} images to hold "
+                f"out. Each part needs an image of each of {self.num_classes} classes. {error}"
+            ) from None
+        name = f"{self.name}, {100 * share:g} % held out"
+        return replace(self, name=name, x_train=x[kept], y_train=y[kept], x_test=x[held], y_test=y[held])
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the data set, ready for JSON."""
@@ -233,14 +215,15 @@ def resize_images(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     from PIL import Image  # start-up
 
-    count, _, _, channels = images.shape
-    resized = np.empty((count, *size, channels), np.uint8)
-    target = (size[1], size[0])
+    def resize(pixels: np.ndarray) -> np.ndarray:
+        return np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR))
+
+    channels = images.shape[-1]
+    resized = np.empty((len(images), *size, channels), np.uint8)
     for index, image in enumerate(images):
         if channels == 3:
-            resized[index] = np.asarray(Image.fromarray(image).resize(target, Image.Resampling.BILINEAR))
+            resized[index] = resize(image)
         else:
             for channel in range(channels):
-                plane = Image.fromarray(np.ascontiguousarray(image[..., channel]))
-                resized[index, ..., channel] = np.asarray(plane.resize(target, Image.Resampling.BILINEAR))
+                resized[index, ..., channel] = resize(np.ascontiguousarray(image[..., channel]))
     return resized

@@ -49,15 +49,11 @@ def _of_container() -> int | None:
 
 def _of_process() -> int | None:
     """Return what `ulimit -v` leaves."""
-    if resource is None:
-        return None
     try:
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-        if limit == resource.RLIM_INFINITY:
-            return None
         pages = int(Path("/proc/self/statm").read_text().split()[0])
-        return max(0, limit - pages * os.sysconf("SC_PAGE_SIZE"))
-    except (OSError, ValueError, AttributeError):
+        return None if limit == resource.RLIM_INFINITY else max(0, limit - pages * os.sysconf("SC_PAGE_SIZE"))
+    except (OSError, ValueError, AttributeError):  # on Windows and macOS
         return None
 
 
@@ -72,13 +68,9 @@ def size_text(count: float) -> str:
 
 
 def check_memory(where: str, images: int, shape: tuple[int, ...], *, resizable: bool = False) -> None:
-    """Raise a DataError if images do not fit into memory. It says how much they need, how much is free and what to do.
+    """Raise a DataError if so many images of a shape do not fit into memory.
 
-    Args:
-        where: The file or folder.
-        images: The number of images.
-        shape: The shape of one image.
-        resizable: Whether they are resized while they are read, so that a smaller size needs less.
+    If they are ``resizable`` while they are read, it suggests a size.
     """
     needed, free = images * math.prod(shape), available_memory()
     if free is None or needed <= free:

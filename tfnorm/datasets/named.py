@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfnorm.datasets.checks import make_dataset
-from tfnorm.datasets.dataset import Dataset, row_chunks
-from tfnorm.datasets.splits import stratified_split
+from tfnorm.datasets.dataset import Dataset, stratified_split
 from tfnorm.errors import DataError, first_line
 from tfnorm.registry import Registry
 
@@ -35,13 +34,11 @@ CIFAR100 = tuple(
 
 @dataclass(frozen=True)
 class NamedDataset:
-    """A data set that has a name.
+    """A data set that has a name, and one line for lists.
 
-    Args:
-        title: One line for lists.
-        shape: (images, height, width, channels) of training and test images together.
-        class_names: The names of the classes in the order of their labels, or None for their numbers.
-        files: What `keras.datasets` keeps of it, below Keras's home. Defaults to nothing.
+    The shape is (images, height, width, channels) of training and test images together. The names of the classes are in
+    the order of their labels; None stands for their numbers. The files are what `keras.datasets` keeps of it, below
+    Keras's home.
     """
 
     title: str
@@ -54,27 +51,28 @@ class NamedDataset:
         return self.title
 
 
-DATASETS: Registry[NamedDataset] = Registry("data set", DataError)
 # fmt: off
-DATASETS.add("digits", NamedDataset(
-    "8x8 grey scans of digits, 1,347 + 450, inside scikit-learn: no network needed", (1797, 8, 8, 1)
-))
-DATASETS.add("mnist", NamedDataset(
-    "28x28 grey handwritten digits, 60,000 + 10,000", (70_000, 28, 28, 1), files=("datasets/mnist.npz",)
-))
-DATASETS.add("fashion_mnist", NamedDataset(
-    "28x28 grey pictures of clothes, 60,000 + 10,000", (70_000, 28, 28, 1), FASHION_MNIST,
-    tuple(f"datasets/fashion-mnist/{part}-ubyte.gz"
-          for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")),
-))
-DATASETS.add("cifar10", NamedDataset(
-    "32x32 colour photographs of 10 classes, 50,000 + 10,000", (60_000, 32, 32, 3), CIFAR10,
-    ("datasets/cifar-10-batches-py-target_archive",),
-))
-DATASETS.add("cifar100", NamedDataset(
-    "32x32 colour photographs of 100 classes, 50,000 + 10,000", (60_000, 32, 32, 3), CIFAR100,
-    ("datasets/cifar-100-python-target_archive",),
-))
+DATASETS = Registry("data set", DataError, {
+    "digits": NamedDataset(
+        "8x8 grey scans of digits, 1,347 + 450, inside scikit-learn: no network needed", (1797, 8, 8, 1)
+    ),
+    "mnist": NamedDataset(
+        "28x28 grey handwritten digits, 60,000 + 10,000", (70_000, 28, 28, 1), files=("datasets/mnist.npz",)
+    ),
+    "fashion_mnist": NamedDataset(
+        "28x28 grey pictures of clothes, 60,000 + 10,000", (70_000, 28, 28, 1), FASHION_MNIST,
+        tuple(f"datasets/fashion-mnist/{part}-ubyte.gz"
+              for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")),
+    ),
+    "cifar10": NamedDataset(
+        "32x32 colour photographs of 10 classes, 50,000 + 10,000", (60_000, 32, 32, 3), CIFAR10,
+        ("datasets/cifar-10-batches-py-target_archive",),
+    ),
+    "cifar100": NamedDataset(
+        "32x32 colour photographs of 100 classes, 50,000 + 10,000", (60_000, 32, 32, 3), CIFAR100,
+        ("datasets/cifar-100-python-target_archive",),
+    ),
+})
 # fmt: on
 # urllib waits for ever by default. A network that swallows packets must end in a sentence too.
 _TIMEOUT_SECONDS = 30.0
@@ -92,30 +90,26 @@ def list_datasets() -> list[str]:
 
 def with_class_names(dataset: Dataset) -> Dataset:
     """Give a known data set its class names where its archive brings none."""
-    names = DATASETS[dataset.name].class_names
-    numbered = dataset.class_names == tuple(str(label) for label in range(dataset.num_classes))
-    if names is None or len(names) != dataset.num_classes or not numbered:
-        return dataset
-    return replace(dataset, class_names=names)
+    names = DATASETS[dataset.name].class_names or ()
+    numbers = tuple(str(label) for label in range(len(names)))
+    return replace(dataset, class_names=names) if names and dataset.class_names == numbers else dataset
 
 
-def load_digits_of_sklearn() -> Dataset:
-    """Return the digits of scikit-learn, which `tfnorm.datasets.load` describes."""
-    from sklearn.datasets import load_digits  # start-up
+def load_known(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
+    """Return a known data set that is not in ``data_dir``. Without ``data_dir`` it may be downloaded."""
+    if name == "digits":
+        from sklearn.datasets import load_digits  # start-up
 
-    bunch = load_digits()
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
-    train, test = stratified_split(bunch.target, 450)
-    labels = bunch.target
-    return make_dataset("digits", "digits", (images[train], labels[train]), (images[test], labels[test]))
-
-
-def load_of_keras(name: str) -> Dataset:
-    """Return a data set of `keras.datasets`, which downloads it if it is not in Keras's cache.
-
-    Raises:
-        DataError: If it can neither be read nor downloaded.
-    """
+        bunch = load_digits()
+        images, labels = np.rint(bunch.images * (255 / 16)).astype(np.uint8), bunch.target
+        train, test = stratified_split(labels, 450)
+        return make_dataset(name, name, (images[train], labels[train]), (images[test], labels[test]))
+    if data_dir is not None and not is_cached(name):
+        raise DataError(
+            f"{data_dir} must hold {name}.npz (arrays x_train, y_train, x_test, y_test) or a folder {name}/ "
+            f"(train/CLASS/*, test/CLASS/*). Received neither, and Keras's cache has no copy at "
+            f"{cache_sentence(name)}. Put the file there, or leave out `data_dir` to download it."
+        )
     load_data: Callable[[], Any] = import_module(f"keras.datasets.{name}").load_data
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT_SECONDS)
@@ -124,28 +118,14 @@ def load_of_keras(name: str) -> Dataset:
     except Exception as error:  # Keras raises bare Exception when a download fails, and much else when a file is bad.
         raise DataError(
             f"{name} could not be read from Keras's cache nor downloaded ({first_line(error)}). "
-            f"Put {name}.npz, with the arrays x_train, y_train, x_test, y_test, in a folder DIR and "
-            f"pass data_dir=DIR (--data-dir DIR), or put Keras's "
-            f"own file at {cache_sentence(name)}."
+            f"Put {name}.npz, with the arrays x_train, y_train, x_test, y_test, in a folder DIR and pass data_dir=DIR "
+            f"(--data-dir DIR), or put Keras's own file at {cache_sentence(name)}."
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)
-    x_train, x_test = _channels_last(train[0]), _channels_last(test[0])
+    # CIFAR is a view of images whose channels come first.
+    x_train, x_test = np.ascontiguousarray(train[0]), np.ascontiguousarray(test[0])
     return make_dataset(name, name, (x_train, train[1]), (x_test, test[1]), DATASETS[name].class_names)
-
-
-def _channels_last(images: np.ndarray) -> np.ndarray:
-    """Return ``images`` contiguous. CIFAR, a transposed view of (N, C, H, W), is rearranged in its own memory."""
-    if images.flags.c_contiguous:
-        return images
-    stored = images.transpose(0, 3, 1, 2) if images.ndim == 4 else images
-    if not (stored.flags.c_contiguous and stored.flags.writeable):
-        return np.ascontiguousarray(images)
-    # An image takes the same bytes in either order, so that images can be rewritten in place, a few at a time.
-    result = stored.reshape(images.shape)
-    for rows in row_chunks(len(images), images[0].nbytes):
-        result[rows] = images[rows].copy()
-    return result
 
 
 def cached_files(name: str) -> list[pathlib.Path]:
@@ -153,6 +133,11 @@ def cached_files(name: str) -> list[pathlib.Path]:
     # Unlike pathlib, os.path leaves "~" where there is no home directory.
     home = pathlib.Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"))
     return [home / file for file in DATASETS[name].files]
+
+
+def is_cached(name: str) -> bool:
+    """Return whether Keras has all these files, or the data set needs none."""
+    return all(path.is_file() for path in cached_files(name))
 
 
 def cache_sentence(name: str) -> str:

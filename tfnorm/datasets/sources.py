@@ -10,17 +10,11 @@ from dataclasses import replace
 from tfnorm.datasets.dataset import Dataset, check_image_size
 from tfnorm.datasets.folder import load_folder, shape_of_folder
 from tfnorm.datasets.memory import available_memory, size_text
-from tfnorm.datasets.named import (
-    DATASETS,
-    cache_sentence,
-    cached_files,
-    load_digits_of_sklearn,
-    load_of_keras,
-    with_class_names,
-)
+from tfnorm.datasets.named import DATASETS, is_cached, load_known, with_class_names
 from tfnorm.datasets.npz import load_npz, shape_of_npz
-from tfnorm.datasets.reading import DataWarning, Reading, counted, plural, readable
+from tfnorm.datasets.reading import DataWarning, Reading, readable, tally
 from tfnorm.errors import DataError, first_line, unknown
+from tfnorm.text import counted
 
 
 def load(
@@ -62,12 +56,18 @@ def load(
         Dataset('digits', train=1347, test=450, input_shape=(8, 8, 1), num_classes=10)
     """
     size = None if image_size is None else check_image_size(image_size)
-    folder = _check_data_dir(data_dir)
+    place = find_source(name_or_path, data_dir)
     try:
-        if isinstance(name_or_path, str) and name_or_path in DATASETS:
-            dataset = _load_named(name_or_path, folder, size, skip_damaged)
+        if place is None:
+            dataset = load_known(str(name_or_path), data_dir)
         else:
-            dataset = _load_path(name_or_path, folder, size, skip_damaged)
+            known = isinstance(name_or_path, str) and name_or_path in DATASETS
+            name = str(name_or_path) if known else readable(place.resolve().name if place.is_dir() else place.stem)
+            if place.is_dir():
+                dataset = load_folder(place, name, size, skip_damaged=skip_damaged)
+            else:
+                dataset = load_npz(place, name)
+                dataset = with_class_names(dataset) if known else dataset
         dataset = dataset if size is None else dataset.resize(size)
     except MemoryError as error:
         free = available_memory()
@@ -77,88 +77,44 @@ def load(
             "(--image-size), or free some memory."
         ) from None
     reading = dataset.reading
+    passed_over = pathlib.Path(data_dir or "").expanduser() / name_or_path
     if reading is not None:
-        reading = replace(reading, summary=_summary(dataset, reading))
-    elif passed_over := _passed_over(name_or_path, folder):
-        reading = Reading(notes=(passed_over,))
+        height, width, channels = dataset.input_shape
+        formats = f" ({tally(reading.formats)})" if reading.formats else ""
+        summary = (
+            f"Read {len(dataset.x_train):,} training and {len(dataset.x_test):,} test images{formats} of "
+            f"{height}x{width} pixels with {counted([channels], 'channel')}, in {dataset.num_classes} classes, from "
+            f"{reading.path}."
+        )
+        reading = replace(reading, summary=summary)
+    elif passed_over.is_dir():
+        other = passed_over if passed_over.is_absolute() else f"./{passed_over}"
+        note = (
+            f"{name_or_path!r} is a data set that tfnorm knows, and it was loaded. Your folder {passed_over} was not "
+            f"read. To read it, write {other}."
+        )
+        reading = Reading(notes=(note,))
     for note in reading.notes if reading else ():
         warnings.warn(note, DataWarning, stacklevel=2)
     return replace(dataset, reading=reading)
 
 
-def _passed_over(name: str | os.PathLike[str], folder: pathlib.Path | None) -> str:
-    """Return a sentence if a folder has the name of a known data set, which was loaded in its place."""
-    place = pathlib.Path(name) if folder is None else folder / name
-    if not place.is_dir():
-        return ""
-    other = place if place.is_absolute() else f"./{place}"
-    return (
-        f"{str(name)!r} is a data set that tfnorm knows, and it was loaded. Your folder {place} was not read. To read "
-        f"it, write {other}."
-    )
+def find_source(
+    name_or_path: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None = None
+) -> pathlib.Path | None:
+    """Return the .npz file or the folder of a data set, or None for a known one that Keras or scikit-learn has.
 
-
-def _summary(dataset: Dataset, reading: Reading) -> str:
-    height, width, channels = dataset.input_shape
-    formats = f" ({counted(reading.formats)})" if reading.formats else ""
-    return (
-        f"Read {len(dataset.x_train):,} training and {len(dataset.x_test):,} test images{formats} of {height}x{width} "
-        f"pixels with {plural(channels, 'channel')}, in {dataset.num_classes} classes, from "
-        f"{reading.path}."
-    )
-
-
-def _check_data_dir(data_dir: str | os.PathLike[str] | None) -> pathlib.Path | None:
-    if data_dir is None:
-        return None
-    folder = pathlib.Path(data_dir).expanduser()
-    if not folder.is_dir():
+    It raises a DataError if there is plainly no such data set. Nothing is read.
+    """
+    folder = None if data_dir is None else pathlib.Path(data_dir).expanduser()
+    if folder is not None and not folder.is_dir():
         kind = "is not a folder" if folder.exists() else "does not exist"
         raise DataError(f"`data_dir` must be a folder. Received: {folder}, which {kind}. Create it or name another.")
-    return folder
-
-
-def check_source(name_or_path: str | os.PathLike[str], *, data_dir: str | os.PathLike[str] | None = None) -> None:
-    """Raise a DataError if there is plainly no such data set, without reading any."""
-    folder = _check_data_dir(data_dir)
-    if not (isinstance(name_or_path, str) and name_or_path in DATASETS):
-        _locate(name_or_path, folder)
-
-
-def stored_shape(
-    name: str | os.PathLike[str], *, data_dir: str | os.PathLike[str] | None = None
-) -> tuple[int, int, int, int] | None:
-    """Return (images, height, width, channels) of a data set as it is stored, or None if its files do not say.
-
-    Only headers are read. For a folder, the first picture gives the size, and the channels are three.
-
-    Args:
-        name: As `load` takes it.
-        data_dir: Folder that is looked in first.
-
-    Example:
-        >>> stored_shape("digits")
-        (1797, 8, 8, 1)
-    """
-    folder = _check_data_dir(data_dir)
-    path: pathlib.Path | None = None
-    if isinstance(name, str) and name in DATASETS:
-        if folder is not None and name != "digits":
-            path = next((place for place in (folder / f"{name}.npz", folder / name) if place.exists()), None)
-        if path is None:
-            return DATASETS[name].shape
-    path = _locate(name, folder) if path is None else path
-    return shape_of_folder(path) if path.is_dir() else shape_of_npz(path)
-
-
-def is_here(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> bool:
-    """Return whether `load` finds a data set, or says what is wrong with it, without downloading anything."""
-    downloaded = data_dir is None and name in DATASETS and bool(DATASETS[name].files)
-    return not downloaded or all(path.is_file() for path in cached_files(name))
-
-
-def _locate(name_or_path: str | os.PathLike[str], folder: pathlib.Path | None) -> pathlib.Path:
-    """Return the .npz file or the folder that is meant."""
+    if isinstance(name_or_path, str) and name_or_path in DATASETS:
+        if folder is None or name_or_path == "digits":
+            return None
+        places = folder / f"{name_or_path}.npz", folder / name_or_path
+        return next((place for place in places if place.exists()), None)
     if not isinstance(name_or_path, str | os.PathLike) or not str(name_or_path):
         raise DataError(
             f"A data set must be a name, an .npz file or a folder. Received: {name_or_path!r}. "
@@ -184,27 +140,23 @@ def _locate(name_or_path: str | os.PathLike[str], folder: pathlib.Path | None) -
     raise DataError(unknown("data set", str(name_or_path), DATASETS) + " A path to an .npz file or a folder works too.")
 
 
-def _load_path(
-    name_or_path: str | os.PathLike[str], folder: pathlib.Path | None, size: tuple[int, int] | None, skip_damaged: bool
-) -> Dataset:
-    path = _locate(name_or_path, folder)
-    if path.is_dir():
-        return load_folder(path, readable(path.resolve().name), size, skip_damaged=skip_damaged)
-    return load_npz(path, readable(path.stem))
+def stored_shape(
+    name: str | os.PathLike[str], *, data_dir: str | os.PathLike[str] | None = None
+) -> tuple[int, int, int, int] | None:
+    """Return (images, height, width, channels) of a data set as it is stored, or None if its files do not say.
+
+    Only headers are read. For a folder, the first picture gives the size, and the channels are three.
+
+    Example:
+        >>> stored_shape("digits")
+        (1797, 8, 8, 1)
+    """
+    place = find_source(name, data_dir)
+    if place is None:
+        return DATASETS[name].shape
+    return shape_of_folder(place) if place.is_dir() else shape_of_npz(place)
 
 
-def _load_named(name: str, folder: pathlib.Path | None, size: tuple[int, int] | None, skip_damaged: bool) -> Dataset:
-    if name == "digits":
-        return load_digits_of_sklearn()
-    if folder is not None:
-        if (folder / f"{name}.npz").is_file():
-            return with_class_names(load_npz(folder / f"{name}.npz", name))
-        if (folder / name).is_dir():
-            return load_folder(folder / name, name, size, skip_damaged=skip_damaged)
-        if not all(path.is_file() for path in cached_files(name)):
-            raise DataError(
-                f"{folder} must hold {name}.npz (arrays x_train, y_train, x_test, y_test) or a folder {name}/ "
-                f"(train/CLASS/*, test/CLASS/*). Received neither, and Keras's cache has no copy at "
-                f"{cache_sentence(name)}. Put the file there, or leave out `data_dir` to download it."
-            )
-    return load_of_keras(name)
+def is_here(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> bool:
+    """Return whether `load` finds a data set, or says what is wrong with it, without downloading anything."""
+    return data_dir is not None or name not in DATASETS or is_cached(name)

@@ -135,26 +135,11 @@ def find_misclassified(
 
 
 def listed(
-    labels: np.ndarray,
-    predicted: np.ndarray,
-    confidence: np.ndarray,
-    names: tuple[str, ...],
-    *,
-    n: int,
-    select: str,
+    labels: np.ndarray, predicted: np.ndarray, confidence: np.ndarray, names: tuple[str, ...], *, n: int, select: str
 ) -> Misclassified:
     """Return the misclassified images, given the class, the predicted class and the confidence of each image."""
     shown, total = first_wrong(labels, predicted, confidence, n=n, select=select)
-    return Misclassified(
-        total=total,
-        count=len(labels),
-        select=select,
-        index=shown,
-        true=labels[shown],
-        predicted=predicted[shown],
-        confidence=confidence[shown],
-        names=names,
-    )
+    return Misclassified(total, len(labels), select, shown, labels[shown], predicted[shown], confidence[shown], names)
 
 
 def first_wrong(
@@ -163,8 +148,7 @@ def first_wrong(
     """Return the positions of the misclassified images to list, in their order, and how many there are in all."""
     wrong = np.flatnonzero(predicted != labels)
     if select == "confident":
-        rank = np.where(np.isnan(confidence[wrong]), -1.0, confidence[wrong])
-        return wrong[np.argsort(-rank, kind="stable")][:n], len(wrong)
+        wrong = wrong[np.argsort(-np.nan_to_num(confidence[wrong], nan=-1.0), kind="stable")]
     return wrong[:n], len(wrong)
 
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticUndefined
 
 from tfnorm.datasets import Dataset
-from tfnorm.datasets.sources import check_source
+from tfnorm.datasets.sources import find_source
 from tfnorm.errors import TfnormError, unknown
 from tfnorm.keras_settings import chosen_backend
 from tfnorm.models.architectures import ARCHITECTURES
@@ -113,7 +113,7 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _data_there(self) -> TrainConfig:
-        check_source(self.dataset, data_dir=self.data_dir)
+        find_source(self.dataset, self.data_dir)
         return self
 
     def resolved(self) -> TrainConfig:

@@ -22,13 +22,9 @@ def to_gray(images: Any) -> Any:
 
 
 def change_where(images: Any, mask: Any, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return ``images`` with those of ``mask`` passed through ``function``, which computes no others.
+    """Return ``images`` with those of ``mask`` (batch,) passed through ``function``, which computes no others.
 
-    Args:
-        images: (batch, height, width, channels).
-        mask: Which images to change, boolean (batch,).
-        function: Takes images and their rows of ``arguments``; called once with the images to change, perhaps none.
-        *arguments: Tensors with one row an image.
+    ``function`` is called once, with the images to change, perhaps none, and with their rows of ``arguments``.
     """
     if keras.backend.backend() != "tensorflow":
         # Other backends have no shapes that depend on data.
@@ -38,22 +34,32 @@ def change_where(images: Any, mask: Any, function: Callable[..., Any], *argument
     return ops.scatter_update(images, rows[:, None], changed)
 
 
-class RandomImageLayer(keras.layers.Layer):
-    """Base of the random layers: float32 images, identity at inference, random state saved with the weights.
+class ImageLayer(keras.layers.Layer):
+    """Takes images (batch, height, width, channels) of pixels 0..255, and returns float32 of the same shape."""
 
-    Subclasses implement ``augment(images)``, draw from ``self.generator`` and list their arguments in ``settings``.
+    def __init__(self, **kwargs: Any) -> None:
+        # Whatever the policy, pixels keep their full precision.
+        super().__init__(**{"dtype": "float32", "trainable": False, **kwargs})
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the input's shape."""
+        return input_shape
+
+
+class RandomImageLayer(ImageLayer):
+    """Base of the random layers: identity at inference, random state saved with the weights.
+
+    Subclasses implement ``augment(images)``, draw with ``uniform`` and list their arguments in ``settings``.
 
     Args:
         seed: Seed of the draws, an integer of 0 or more.
-        **kwargs: ``name`` and the other arguments of a Keras layer. The dtype is float32 unless given, whatever the
-            policy: pixels keep their full precision.
+        **kwargs: ``name`` and the other arguments of a Keras layer.
     """
 
     settings: tuple[str, ...] = ()
 
     def __init__(self, *, seed: int, **kwargs: Any) -> None:
-        kwargs.setdefault("dtype", "float32")
-        super().__init__(trainable=kwargs.pop("trainable", False), **kwargs)
+        super().__init__(**kwargs)
         self.seed = whole_number("seed", seed, 0, error=DataError)
         self.generator = keras.random.SeedGenerator(self.seed)
         # TensorFlow's image transform has no XLA kernel; without compilation JAX would go through each layer by itself.
@@ -72,14 +78,6 @@ class RandomImageLayer(keras.layers.Layer):
         """Return numbers in [0, 1) from the layer's own random state."""
         return keras.random.uniform(shape, dtype="float32", seed=self.generator)
 
-    def compute_output_spec(self, images: Any, training: bool | None = None) -> keras.KerasTensor:
-        """Return float32 of the input's shape."""
-        return keras.KerasTensor(images.shape, dtype="float32")
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the input's shape."""
-        return input_shape
-
     # Keras saves a layer's weights but not its seed generator: a resumed run would repeat the first epoch's draws.
     def save_own_variables(self, store: Any) -> None:
         """Save the random state."""
@@ -93,6 +91,25 @@ class RandomImageLayer(keras.layers.Layer):
         """Return the arguments of the constructor."""
         settings = {name: getattr(self, name) for name in self.settings}
         return {**super().get_config(), "seed": self.seed, **settings}
+
+
+class SomeImagesLayer(RandomImageLayer):
+    """Passes each image through ``change(images)`` with a probability, 0..1."""
+
+    settings = ("probability",)
+
+    def __init__(self, *, probability: float, seed: int, **kwargs: Any) -> None:
+        super().__init__(seed=seed, **kwargs)
+        self.probability = within("probability", probability, 1)
+
+    def augment(self, images: Any) -> Any:
+        """Return the images, some of them changed."""
+        chosen = self.uniform(ops.shape(images)[0]) < self.probability
+        return change_where(images, chosen, self.change)
+
+    def change(self, images: Any) -> Any:
+        """Return changed ``images``."""
+        raise NotImplementedError
 
 
 def check_fill_value(value: float | Sequence[float], channels: int | None) -> None:

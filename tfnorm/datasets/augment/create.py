@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,18 +15,16 @@ from tfnorm.registry import Registry
 if TYPE_CHECKING:
     import keras
 
-# Stands for the mean of the data in the tables below.
+# Stands for the mean of the data in the table below.
 _MEAN = "mean"
-# Fills what an image lost where the mean of the data is not given.
-_MID_GREY = 127.5
 
 
 @dataclass(frozen=True)
 class Preset:
-    """An augmentation: one line that describes it, and its layers in order, each by its class and its arguments."""
+    """An augmentation: one line that describes it, and its layers in order: the arguments of each class."""
 
     description: str
-    layers: tuple[tuple[str, dict[str, Any]], ...] = ()
+    layers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Return the description."""
@@ -34,50 +32,49 @@ class Preset:
 
 
 _REFLECT = {"fill_mode": "reflect"}
-_CUTOUT = ("Cutout", {"size": 16, "probability": 0.5, "fill_value": _MEAN})
+_CUTOUT = {"size": 16, "probability": 0.5, "fill_value": _MEAN}
 
-#: Every augmentation by its name.
-AUGMENTATIONS: Registry[Preset] = Registry("augmentation", DataError)
 # fmt: off
-AUGMENTATIONS.add("none", Preset("no augmentation"))
-AUGMENTATIONS.add("shift", Preset(
-    "rotation ±10°, shift ±6 %, zoom ±8 %: gentle, for small grey images",
-    (("RandomAffine", {"rotation": 10.0, "translation": 0.06, "zoom": 0.08}),),
-))
-AUGMENTATIONS.add("nudge", Preset(
-    "rotation ±5°, shift ±4 %, zoom ±4 %: for small networks that underfit with 'shift'",
-    (("RandomAffine", {"rotation": 5.0, "translation": 0.04, "zoom": 0.04}),),
-))
-AUGMENTATIONS.add("A", Preset(
-    "rotation ±5°, horizontal shear ±5°", (("RandomAffine", {"rotation": 5.0, "shear": 5.0}),)
-))
-AUGMENTATIONS.add("B", Preset(
-    "flip p 0.2; shift 10 %, scale 10 %, rotation 15° together p 0.25; 16x16 cutout p 0.5; to grey p 0.15",
-    (
-        ("RandomFlip", {"probability": 0.2}),
-        ("RandomAffine", {"translation": 0.1, "zoom": 0.1, "rotation": 15.0, "probability": 0.25, **_REFLECT}),
-        _CUTOUT,
-        ("RandomGray", {"probability": 0.15}),
+#: Every augmentation by its name.
+AUGMENTATIONS = Registry("augmentation", DataError, {
+    "none": Preset("no augmentation"),
+    "shift": Preset(
+        "rotation ±10°, shift ±6 %, zoom ±8 %: gentle, for small grey images",
+        {"RandomAffine": {"rotation": 10.0, "translation": 0.06, "zoom": 0.08}},
     ),
-))
-AUGMENTATIONS.add("C", Preset(
-    "flip p 0.5; shift 10 %; 16x16 cutout p 0.5",
-    (("RandomFlip", {"probability": 0.5}), ("RandomShift", {"translation": 0.1, **_REFLECT}), _CUTOUT),
-))
-AUGMENTATIONS.add("D", Preset("rotation ±7°", (("RandomAffine", {"rotation": 7.0}),)))
-AUGMENTATIONS.add("E", Preset(
-    "RandAugment (2 operations of magnitude 9) p 0.25",
-    (("RandAugment", {"operations": 2, "magnitude": 9, "probability": 0.25}),),
-))
-AUGMENTATIONS.add("flip_shift", Preset(
-    "flip p 0.5; shift by up to 1/8 of the side in whole pixels: the custom for CIFAR",
-    (("RandomFlip", {"probability": 0.5}), ("RandomShift", {"translation": 0.125, "fill_value": _MEAN})),
-))
-AUGMENTATIONS.add("flip", Preset("flip p 0.5", (("RandomFlip", {"probability": 0.5}),)))
-AUGMENTATIONS.add("flip_nudge", Preset(
-    "flip p 0.5; shift by up to 1/16 of the side in whole pixels, mirrored: for small networks that underfit",
-    (("RandomFlip", {"probability": 0.5}), ("RandomShift", {"translation": 0.0625, **_REFLECT})),
-))
+    "nudge": Preset(
+        "rotation ±5°, shift ±4 %, zoom ±4 %: for small networks that underfit with 'shift'",
+        {"RandomAffine": {"rotation": 5.0, "translation": 0.04, "zoom": 0.04}},
+    ),
+    "A": Preset("rotation ±5°, horizontal shear ±5°", {"RandomAffine": {"rotation": 5.0, "shear": 5.0}}),
+    "B": Preset(
+        "flip p 0.2; shift 10 %, scale 10 %, rotation 15° together p 0.25; 16x16 cutout p 0.5; to grey p 0.15",
+        {
+            "RandomFlip": {"probability": 0.2},
+            "RandomAffine": {"translation": 0.1, "zoom": 0.1, "rotation": 15.0, "probability": 0.25, **_REFLECT},
+            "Cutout": _CUTOUT,
+            "RandomGray": {"probability": 0.15},
+        },
+    ),
+    "C": Preset(
+        "flip p 0.5; shift 10 %; 16x16 cutout p 0.5",
+        {"RandomFlip": {"probability": 0.5}, "RandomShift": {"translation": 0.1, **_REFLECT}, "Cutout": _CUTOUT},
+    ),
+    "D": Preset("rotation ±7°", {"RandomAffine": {"rotation": 7.0}}),
+    "E": Preset(
+        "RandAugment (2 operations of magnitude 9) p 0.25",
+        {"RandAugment": {"operations": 2, "magnitude": 9, "probability": 0.25}},
+    ),
+    "flip_shift": Preset(
+        "flip p 0.5; shift by up to 1/8 of the side in whole pixels: the custom for CIFAR",
+        {"RandomFlip": {"probability": 0.5}, "RandomShift": {"translation": 0.125, "fill_value": _MEAN}},
+    ),
+    "flip": Preset("flip p 0.5", {"RandomFlip": {"probability": 0.5}}),
+    "flip_nudge": Preset(
+        "flip p 0.5; shift by up to 1/16 of the side in whole pixels, mirrored: for small networks that underfit",
+        {"RandomFlip": {"probability": 0.5}, "RandomShift": {"translation": 0.0625, **_REFLECT}},
+    ),
+})
 # fmt: on
 
 
@@ -111,7 +108,7 @@ def augmentation(
     from tfnorm.datasets.augment import layers as augment_layers  # start-up
 
     layers = []
-    for index, (kind, arguments) in enumerate(preset.layers):
+    for index, (kind, arguments) in enumerate(preset.layers.items()):
         # Seeds of neighbouring runs and layers must not give related streams.
         state = int(np.random.SeedSequence([int(seed), index]).generate_state(1)[0] >> 1)
         filled = {key: fill if value is _MEAN else value for key, value in arguments.items()}
@@ -120,16 +117,14 @@ def augmentation(
 
 
 def _check_mean(mean: float | Sequence[float] | np.ndarray | None) -> float | list[float]:
-    if mean is None:
-        return _MID_GREY
     try:
-        values = to_array(mean).astype(np.float64)
+        values = to_array(127.5 if mean is None else mean).astype(np.float64)
+        valid = values.ndim < 2 and values.size > 0 and bool(((values >= 0) & (values <= 255)).all())
     except (TypeError, ValueError):
-        values = np.full(1, np.nan)
-    if values.ndim > 1 or not values.size or not np.isfinite(values).all() or values.min() < 0 or values.max() > 255:
+        valid = False
+    if not valid:
         raise DataError(
             f"`mean` must be in pixel units 0..255, one value or one a channel. Received: mean={mean!r}. "
             "Pass the data set's mean."
         )
-    filled: float | list[float] = values.tolist()
-    return filled
+    return values.tolist()

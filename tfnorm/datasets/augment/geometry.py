@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfnorm.datasets.augment.base import RandomImageLayer, change_where, check_fill_value, within
+from tfnorm.datasets.augment.base import RandomImageLayer, SomeImagesLayer, change_where, check_fill_value, within
 from tfnorm.errors import DataError, unknown
 
 
@@ -34,10 +34,6 @@ class RandomAffine(RandomImageLayer):
         probability: Probability that an image is transformed, 0..1.
         fill_mode: What lies outside the image: "constant", "nearest", "reflect" or "wrap".
         fill_value: For "constant": the value, in pixel units.
-        seed: Seed of the draws.
-        **kwargs: Arguments of a Keras layer.
-
-    Input and output shape: (batch, height, width, channels).
     """
 
     settings = ("rotation", "shear", "translation", "zoom", "probability", "fill_mode", "fill_value")
@@ -98,13 +94,8 @@ def transform_images(
 ) -> Any:
     """Return each image moved by p' = c + shift + F·(p - c) about its centre c, bilinear.
 
-    Args:
-        images: float32 (batch, height, width, channels).
-        forward: The elements xx, xy, yx, yy of F, each (batch,).
-        shift_x: Shift to the right in pixels (batch,).
-        shift_y: Shift downwards in pixels (batch,).
-        fill_mode: As in ``keras.ops.image.affine_transform``.
-        fill_value: For "constant": the value.
+    ``forward`` holds the elements xx, xy, yx, yy of F. These and the shifts, in pixels to the right and downwards, are
+    (batch,). ``fill_mode`` is that of ``keras.ops.image.affine_transform``.
     """
     shape = ops.shape(images)
     center_y = (ops.cast(shape[1], "float32") - 1) / 2
@@ -136,15 +127,7 @@ def transform_images(
 
 
 def resample(images: Any, y: Any, x: Any, fill_mode: str, fill_value: float) -> Any:
-    """Return what lies at places between the pixels of each image, bilinear.
-
-    Args:
-        images: float32 (batch, height, width, channels).
-        y: Row of each place, float32 (batch, new height, new width).
-        x: Column of each place, of the same shape.
-        fill_mode: As in ``keras.ops.image.affine_transform``.
-        fill_value: For "constant": the value.
-    """
+    """Return what lies at the rows ``y`` and columns ``x``, (batch, new height, new width), of each image, bilinear."""
     batch, height, width, channels = ops.shape(images)
     pixels = ops.reshape(images, (-1, channels))
     first = ops.arange(batch, dtype="int32")[:, None, None] * (height * width)
@@ -176,27 +159,12 @@ def resample(images: Any, y: Any, x: Any, fill_mode: str, fill_value: float) -> 
 
 
 @keras.saving.register_keras_serializable("tfnorm")
-class RandomFlip(RandomImageLayer):
-    """Some images are mirrored left to right.
+class RandomFlip(SomeImagesLayer):
+    """Some images are mirrored left to right."""
 
-    Args:
-        probability: Probability for each image, 0..1.
-        seed: Seed of the draws.
-        **kwargs: Arguments of a Keras layer.
-
-    Input and output shape: (batch, height, width, channels).
-    """
-
-    settings = ("probability",)
-
-    def __init__(self, *, probability: float = 0.5, seed: int, **kwargs: Any) -> None:
-        super().__init__(seed=seed, **kwargs)
-        self.probability = within("probability", probability, 1)
-
-    def augment(self, images: Any) -> Any:
-        """Return the images, some of them mirrored."""
-        chosen = self.uniform(ops.shape(images)[0]) < self.probability
-        return change_where(images, chosen, lambda part: ops.flip(part, axis=2))
+    def change(self, images: Any) -> Any:
+        """Return mirrored ``images``."""
+        return ops.flip(images, axis=2)
 
 
 @keras.saving.register_keras_serializable("tfnorm")
@@ -210,10 +178,6 @@ class RandomShift(RandomImageLayer):
         translation: Largest shift, as a fraction of the height and of the width, 0..1.
         fill_mode: What moves in: "constant", "nearest" or "reflect" (which repeats the edge: cba|abc|cba).
         fill_value: For "constant": one value, or one a channel, in pixel units.
-        seed: Seed of the draws.
-        **kwargs: Arguments of a Keras layer.
-
-    Input and output shape: (batch, height, width, channels).
     """
 
     settings = ("translation", "fill_mode", "fill_value")

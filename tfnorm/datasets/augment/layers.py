@@ -9,7 +9,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfnorm.datasets.augment.base import RandomImageLayer, change_where, check_fill_value, to_gray, within
+from tfnorm.datasets.augment.base import (
+    ImageLayer,
+    RandomImageLayer,
+    SomeImagesLayer,
+    check_fill_value,
+    to_gray,
+    within,
+)
 from tfnorm.datasets.augment.geometry import RandomAffine, RandomFlip, RandomShift
 from tfnorm.datasets.augment.rand_augment import RandAugment
 from tfnorm.errors import DataError, whole_number
@@ -28,10 +35,6 @@ class Cutout(RandomImageLayer):
         size: Side of the square in pixels, 1 or more and less than the image's sides.
         probability: Probability that an image loses a square, 0..1.
         fill_value: One value, or one a channel, in pixel units.
-        seed: Seed of the draws.
-        **kwargs: Arguments of a Keras layer.
-
-    Input and output shape: (batch, height, width, channels).
 
     References:
         DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, arXiv 1708.04552.
@@ -85,44 +88,26 @@ class Cutout(RandomImageLayer):
 
 
 @keras.saving.register_keras_serializable("tfnorm")
-class RandomGray(RandomImageLayer):
-    """Some images lose their colour: every channel becomes the brightness 0.2989 R + 0.587 G + 0.114 B.
+class RandomGray(SomeImagesLayer):
+    """Some images lose their colour: every channel becomes the brightness 0.2989 R + 0.587 G + 0.114 B."""
 
-    Args:
-        probability: Probability for each image, 0..1.
-        seed: Seed of the draws.
-        **kwargs: Arguments of a Keras layer.
-
-    Input and output shape: (batch, height, width, channels). One channel stays as it is.
-    """
-
-    settings = ("probability",)
-
-    def __init__(self, *, probability: float = 0.1, seed: int, **kwargs: Any) -> None:
-        super().__init__(seed=seed, **kwargs)
-        self.probability = within("probability", probability, 1)
-
-    def augment(self, images: Any) -> Any:
-        """Return the images, some of them grey."""
-        chosen = self.uniform(ops.shape(images)[0]) < self.probability
-        return change_where(images, chosen, lambda part: ops.broadcast_to(to_gray(part), ops.shape(part)))
+    def change(self, images: Any) -> Any:
+        """Return grey ``images``."""
+        return ops.broadcast_to(to_gray(images), ops.shape(images))
 
 
 @keras.saving.register_keras_serializable("tfnorm")
-class Augmentation(keras.layers.Layer):
+class Augmentation(ImageLayer):
     """Random layers one after another. At inference, images pass unchanged.
 
     Args:
         layers: The layers, in order.
         switch: Whether ``turn`` turns it on and off while a model trains. Off, the layers still draw.
         **kwargs: Arguments of a Keras layer.
-
-    Input and output shape: (batch, height, width, channels), raw pixels 0..255; the output is float32.
     """
 
     def __init__(self, layers: Sequence[RandomImageLayer], *, switch: bool = False, **kwargs: Any) -> None:
-        kwargs.setdefault("dtype", "float32")
-        super().__init__(trainable=kwargs.pop("trainable", False), **kwargs)
+        super().__init__(**kwargs)
         self.layers = list(layers)
         self.on = self.add_weight(shape=(), initializer="ones", trainable=False, name="on") if switch else None
         self.supports_jit = all(layer.supports_jit for layer in self.layers)
@@ -155,14 +140,6 @@ class Augmentation(keras.layers.Layer):
         if self.on is None:
             raise DataError("This augmentation cannot be turned on or off. Make it with switch=True.")
         self.on.assign(float(on))
-
-    def compute_output_spec(self, images: Any, training: bool | None = None) -> keras.KerasTensor:
-        """Return float32 of the input's shape."""
-        return keras.KerasTensor(images.shape, dtype="float32")
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the input's shape."""
-        return input_shape
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""

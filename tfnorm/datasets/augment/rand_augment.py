@@ -13,21 +13,9 @@ from tfnorm.datasets.augment.geometry import transform_images
 from tfnorm.errors import DataError, whole_number
 
 OPERATIONS = (
-    "identity",
-    "shear_x",
-    "shear_y",
-    "translate_x",
-    "translate_y",
-    "rotate",
-    "brightness",
-    "color",
-    "contrast",
-    "sharpness",
-    "posterize",
-    "solarize",
-    "auto_contrast",
-    "equalize",
-)
+    "identity", "shear_x", "shear_y", "translate_x", "translate_y", "rotate", "brightness", "color", "contrast",
+    "sharpness", "posterize", "solarize", "auto_contrast", "equalize",
+)  # fmt: skip
 _CODE = {name: code for code, name in enumerate(OPERATIONS)}
 # The magnitude at which every operation is strongest.
 _LEVELS = 30
@@ -50,10 +38,6 @@ class RandAugment(RandomImageLayer):
         operations: Operations in a row, 1 or more.
         magnitude: Strength, 0..30.
         probability: Probability that an image is changed, 0..1.
-        seed: Seed of the draws.
-        **kwargs: Arguments of a Keras layer.
-
-    Input and output shape: (batch, height, width, channels).
 
     References:
         Cubuk et al., RandAugment: Practical automated data augmentation with a reduced search space, arXiv 1909.13719.
@@ -83,14 +67,7 @@ class RandAugment(RandomImageLayer):
 
 
 def apply_operations(images: Any, code: Any, sign: Any, magnitude: float) -> Any:
-    """Return each image after one operation.
-
-    Args:
-        images: float32 (batch, height, width, channels), 0..255.
-        code: Which of ``OPERATIONS``, int32 (batch,).
-        sign: Direction, -1 or 1, float32 (batch,).
-        magnitude: Strength, 0..30.
-    """
+    """Return each image after the operation ``code``, int32 (batch,), in the direction ``sign``, -1 or 1 (batch,)."""
     level = magnitude / _LEVELS
     geometric = ops.logical_and(code >= _CODE["shear_x"], code <= _CODE["rotate"])
     images = change_where(images, geometric, lambda part, code, sign: _move(part, code, sign, level), code, sign)
@@ -154,21 +131,19 @@ def auto_contrast(images: Any) -> Any:
 
 def equalize(images: Any) -> Any:
     """Return ``images`` with the histogram of each channel made even, as Pillow does; values are rounded first."""
-    shape = ops.shape(images)
-    batch, height, width, channels = shape
+    batch, height, width, channels = ops.shape(images)
     planes = batch * channels
     pixels = ops.cast(ops.round(images), "int32")
     plane = ops.arange(batch)[:, None, None, None] * channels + ops.arange(channels)[None, None, None, :]
     index = ops.reshape(pixels + 256 * ops.cast(plane, "int32"), (-1,))
     counts = ops.segment_sum(ops.ones_like(index), index, num_segments=planes * 256)
     counts = ops.reshape(counts, (planes, 256))
-    total = height * width
     below = ops.cumsum(counts, axis=1)
     # Pillow leaves the brightest pixels out of the step: below[last - 1] is everything but the last filled bin.
     brightest = ops.max(ops.where(counts > 0, ops.arange(256, dtype="int32"), 0), axis=1, keepdims=True, initial=0)
     last = ops.take_along_axis(counts, brightest, axis=1)
-    step = (total - last) // 255
+    step = (height * width - last) // 255
     safe = ops.maximum(step, 1)
     table = ops.clip((below - counts + safe // 2) // safe, 0, 255)
     table = ops.where(step == 0, ops.arange(256, dtype="int32")[None, :], table)
-    return ops.reshape(ops.cast(ops.take(ops.reshape(table, (-1,)), index), "float32"), shape)
+    return ops.reshape(ops.cast(ops.take(ops.reshape(table, (-1,)), index), "float32"), ops.shape(images))
