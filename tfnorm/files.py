@@ -39,8 +39,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give the name of a temporary file to write. At the end it replaces ``path``, or is deleted if an error occurs.
 
-    Raises:
-        OSError: If it cannot be written; its ``filename`` is ``path``.
+    If it cannot be written, the ``filename`` of the OSError is ``path``.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
@@ -85,11 +84,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def results_come_first(what: str) -> Iterator[None]:
-    """Turn an error in the drawing inside into a warning, so that a picture never costs a result.
-
-    Args:
-        what: What is drawn inside, such as "the picture loss.png".
-    """
+    """Turn an error in the drawing inside into a warning that names ``what``, so that it never costs a result."""
     try:
         yield
     except Exception as error:

@@ -22,11 +22,9 @@ FORMS = (
 
 
 class Source:
-    """Batches that can be read as often as asked.
+    """Batches that can be read as often as asked, at most so many of them, or all.
 
-    Args:
-        x: Batches. An iterator, such as a generator, is read at once, and its batches are kept.
-        batches: At most how many are read, or None for all.
+    An iterator, such as a generator, is read at once, and its batches are kept.
     """
 
     def __init__(self, x: Any, batches: int | None = None) -> None:
@@ -69,14 +67,10 @@ def split(batch: Any, batches: Any) -> tuple[Any, Any]:
 
 
 def portable(batches: Any, most: int | None) -> Any:
-    """Return batches that can be pickled: as they are, or the first ``most`` of them as arrays.
-
-    Raises:
-        DataError: If they are an iterator, which a copy would use up.
-    """
+    """Return batches that can be pickled: as they are, or the first ``most`` of them as arrays."""
     if isinstance(batches, list | tuple):
         return batches
-    if isinstance(batches, Iterator):
+    if isinstance(batches, Iterator):  # which a copy would use up
         raise DataError(
             f"A callback that reads its batches from a {type(batches).__name__} cannot be copied or pickled. {FORMS}"
         )
@@ -96,8 +90,7 @@ def is_array(x: Any) -> bool:
 def _is_endless(x: Any) -> bool:
     if isinstance(x, keras.utils.PyDataset):
         return x.num_batches is None
-    cardinality = getattr(x, "cardinality", None)  # of a tf.data.Dataset
-    return callable(cardinality) and int(cardinality()) == -1
+    return hasattr(x, "cardinality") and int(x.cardinality()) == -1  # a tf.data.Dataset
 
 
 def _kept(iterator: Iterator[Any], batches: int | None) -> list[Any]:

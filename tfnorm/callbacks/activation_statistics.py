@@ -58,10 +58,9 @@ class ActivationStatistics(Callback):
         batch_statistics: bool = True,
     ) -> None:
         super().__init__()
-        for name, value in (("every", every), ("batch_size", batch_size)):
-            whole_number(name, value, error=DataError)
+        self.every = whole_number("every", every, error=DataError)
+        whole_number("batch_size", batch_size, error=DataError)
         self.x = joined_inputs(x)
-        self.every = every
         self.options = {"layers": layers, "batch_size": batch_size, "batch_statistics": batch_statistics}
         self.records: list[dict[str, Any]] = []
         self._epochs: int | None = None

@@ -11,13 +11,7 @@ import keras
 import numpy as np
 
 from tfnorm._keras import renorms
-from tfnorm.callbacks._batches import (
-    check_batch,
-    check_iterable,
-    is_array,
-    portable,
-    split,
-)
+from tfnorm.callbacks._batches import check_batch, check_iterable, is_array, portable, split
 from tfnorm.callbacks.base import Callback
 from tfnorm.errors import DataError, TfnormError, whole_number
 from tfnorm.layers import BatchNormalization
@@ -102,19 +96,16 @@ class BatchNormRecalibration(Callback):
         """Note the epoch."""
         self._epoch = epoch
 
-    def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Recalibrate before the validation of an epoch that is one of ``every``."""
-        self._in_epoch()
-
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Recalibrate an epoch without validation that is one of ``every``."""
-        self._in_epoch()
+        self.on_test_begin()
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Recalibrate the trained model, whose weights another callback may have replaced since the last time."""
         self._recalibrate()
 
-    def _in_epoch(self) -> None:
+    def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Recalibrate before the validation of an epoch that is one of ``every``."""
         if self.every is not None and (self._epoch + 1) % self.every == 0 and self._looked_at != self._epoch:
             self._looked_at = self._epoch
             self._recalibrate()
@@ -153,19 +144,13 @@ def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
 
 
 def recalibrate_batch_norms(model: keras.Model, batches: Iterable[Any]) -> dict[str, float]:
-    """Give the batch norms of ``model`` the statistics of some batches; see `BatchNormRecalibration`.
+    """Give the batch norms of a built model the statistics of some batches of inputs; see `BatchNormRecalibration`.
 
-    Args:
-        model: Any built Keras model.
-        batches: Inputs of it.
-
-    Returns:
-        The largest change of a channel's mean, in standard deviations of that channel, by layer.
+    It returns the largest change of a channel's mean, in standard deviations of that channel, by layer.
     """
     norms = batch_norms(model)
     before = [(_values(norm.moving_mean), _values(norm.moving_variance)) for norm in norms]
     sums: dict[int, list[Any]] = {id(norm): [0.0, 0.0, 0.0] for norm in norms}
-    finished = False
     try:
         with _own_statistics(norms, sums):
             for batch in batches:
@@ -173,18 +158,16 @@ def recalibrate_batch_norms(model: keras.Model, batches: Iterable[Any]) -> dict[
                 model(batch, training=False)
         if not all(np.any(count) for count, *_ in sums.values()):
             raise DataError("There is no batch to recalibrate with. Give at least one, of two images or more.")
-        finished = True
-    finally:
-        if not finished:  # as they were, after Ctrl-C too
-            for norm, (mean, variance) in zip(norms, before, strict=True):
-                norm.moving_mean.assign(mean)
-                norm.moving_variance.assign(variance)
+    except BaseException:  # after Ctrl-C too, they are as they were
+        for norm, (mean, variance) in zip(norms, before, strict=True):
+            norm.moving_mean.assign(mean)
+            norm.moving_variance.assign(variance)
+        raise
     shift = {}
     for norm, (old, old_variance) in zip(norms, before, strict=True):
         count, first, second = sums[id(norm)]
-        some = np.maximum(count, 1.0)
-        mean = first / some
-        variance = np.maximum(second / some - mean**2, 0.0)
+        mean = first / np.maximum(count, 1.0)
+        variance = np.maximum(second / np.maximum(count, 1.0) - mean**2, 0.0)
         if _unbiased(norm):
             variance = variance * count / np.maximum(count - 1.0, 1.0)
         # A channel that was masked throughout stays as it is.
@@ -196,9 +179,8 @@ def recalibrate_batch_norms(model: keras.Model, batches: Iterable[Any]) -> dict[
 
 
 @contextmanager
-def _own_statistics(norms: Iterable[Any], sums: dict[int, list[Any]]) -> Iterator[None]:
+def _own_statistics(norms: list[Any], sums: dict[int, list[Any]]) -> Iterator[None]:
     """Have each norm use its batch's statistics. Add up the count, the sum and the sum of squares of each channel."""
-    norms = list(norms)
     momenta = [norm.momentum for norm in norms]
 
     def counting(norm: Any) -> Any:
@@ -208,14 +190,13 @@ def _own_statistics(norms: Iterable[Any], sums: dict[int, list[Any]]) -> Iterato
             norm.moving_mean.assign(keras.ops.zeros(norm.moving_mean.shape))  # 0 times infinity would be no number
             norm.moving_variance.assign(keras.ops.ones(norm.moving_variance.shape))
             outputs = plain(norm, inputs, training=True, mask=mask)
-            count = _count(norm, inputs, mask)
+            # How many numbers of each channel there are. Keras's own layer has all that this method of ours reads.
+            count = np.asarray(keras.ops.convert_to_numpy(BatchNormalization.count(norm, inputs, mask)), "float64")
             mean, variance = _values(norm.moving_mean), _values(norm.moving_variance)
             if _unbiased(norm):  # variances add up as biased ones
                 variance = variance * (count - 1.0) / np.maximum(count, 1.0)
-            total = sums[id(norm)]
-            total[0] = total[0] + count
-            total[1] = total[1] + count * mean
-            total[2] = total[2] + count * (variance + mean**2)
+            new = (count, count * mean, count * (variance + mean**2))
+            sums[id(norm)] = [total + part for total, part in zip(sums[id(norm)], new, strict=True)]
             return outputs
 
         return call
@@ -234,12 +215,6 @@ def _own_statistics(norms: Iterable[Any], sums: dict[int, list[Any]]) -> Iterato
 
 def _unbiased(norm: Any) -> bool:
     return getattr(norm, "unbiased_moving_variance", False) and not renorms(norm)
-
-
-def _count(norm: Any, inputs: Any, mask: Any) -> np.ndarray:
-    """Return how many numbers of each channel the statistics of a call are taken over."""
-    # Keras's own layer has all that this method of ours reads.
-    return np.asarray(keras.ops.convert_to_numpy(BatchNormalization.count(norm, inputs, mask)), "float64")
 
 
 def _values(variable: Any) -> np.ndarray:

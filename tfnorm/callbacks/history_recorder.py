@@ -65,14 +65,11 @@ class HistoryRecorder(Callback):
         append: bool = False,
     ) -> None:
         super().__init__()
-        if initial_epoch is not None:
-            initial_epoch = whole_number("initial_epoch", initial_epoch, 0, error=RunError)
-        if images_per_epoch is not None:
-            images_per_epoch = whole_number("images_per_epoch", images_per_epoch, 0, error=RunError)
+        for name, value in (("initial_epoch", initial_epoch), ("images_per_epoch", images_per_epoch)):
+            if value is not None:
+                whole_number(name, value, 0, error=RunError)
         self.path = None if path is None else Path(path)
-        self.initial_epoch = initial_epoch
-        self.images_per_epoch = images_per_epoch
-        self.append = append
+        self.initial_epoch, self.images_per_epoch, self.append = initial_epoch, images_per_epoch, append
         self.records: list[dict[str, Any]] = []
         self._opened = self._looked = False
         self._penalty: Callable[[], Any] | None = None
@@ -215,16 +212,15 @@ class HistoryRecorder(Callback):
         if data_loss is None:
             penalty = compute()
             data_loss = loss - penalty
-        else:
-            # Without a regularizer the two differ by rounding only.
-            penalised = self._regularizers() is not None or len(self.model.losses) > 0
-            penalty = max(loss - data_loss, 0.0) if penalised else 0.0
+        elif self._regularizers() is not None or self.model.losses:
+            penalty = max(loss - data_loss, 0.0)
+        else:  # the two differ by rounding only
+            penalty = 0.0
         return {f"{prefix}loss": loss, f"{prefix}data_loss": data_loss, f"{prefix}penalty": penalty, **chosen}
 
     def _last_rate(self) -> float | None:
         """Return the learning rate of the last step. A schedule counts steps and is one ahead by now."""
-        schedule = _schedule(self.model)
-        if schedule:
+        if schedule := _schedule(self.model):
             optimizer = self.model.optimizer
             steps = getattr(optimizer, "inner_optimizer", optimizer)._iterations
             return float(schedule(max(int(steps) - 1, 0)))

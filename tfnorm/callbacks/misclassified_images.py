@@ -143,8 +143,7 @@ class MisclassifiedImages(Callback):
         """Predict, set ``total`` and ``result``, and draw if there is a path."""
         known = outputs_of(self.model)
         link, found = self._pass(known, None)
-        decided = self._link(known, found[0])
-        if decided != link:  # the first images looked otherwise than all of them
+        if (decided := self._link(known, found[0])) != link:  # the first images looked otherwise than all of them
             link, found = self._pass(known, decided)
         scores, labels, images = found
         self._warn_of_doubt(known, scores)
@@ -155,9 +154,7 @@ class MisclassifiedImages(Callback):
         if self.path is not None:
             self.draw(self.path)
 
-    def _pass(
-        self, known: Outputs, link: str | None
-    ) -> tuple[str, tuple[np.ndarray, np.ndarray, dict[int, np.ndarray]]]:
+    def _pass(self, known: Outputs, link: str | None) -> tuple[str, tuple[Any, Any, dict[int, np.ndarray]]]:
         """Return the link (see `_link`), then the outputs, the classes and the images that are listed."""
         scores, labels = [], []
         kept: dict[int, np.ndarray] = {}

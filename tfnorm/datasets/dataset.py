@@ -95,7 +95,8 @@ class Dataset:
     @property
     def sentences(self) -> list[str]:
         """Sentences on what was read from a file or a folder, and on what may be a mistake there."""
-        return self.reading.sentences if self.reading else []
+        reading = self.reading or Reading()
+        return [*filter(None, [reading.summary]), *reading.notes]
 
     @property
     def num_classes(self) -> int:

@@ -31,11 +31,6 @@ class Reading:
     skipped: Sequence[str] = ()
     notes: Sequence[str] = ()
 
-    @property
-    def sentences(self) -> list[str]:
-        """The summary and the notes."""
-        return [*([self.summary] if self.summary else []), *self.notes]
-
     def describe(self) -> dict[str, Any]:
         """Return it ready for JSON."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}

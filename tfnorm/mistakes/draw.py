@@ -77,12 +77,9 @@ def draw_chosen(
     rows = -(-len(misclassified) // 2)
     height = head + (rows * cell_height + 0.05 if len(misclassified) else 0.1)
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
-    base = {"parse_math": False, "color": "#222222"}
-    text = {**base, "va": "top"}
-    figure.text(0.15 / width, 1 - 0.12 / height, title, fontsize=13, weight="bold", **text)
-    figure.text(
-        0.15 / width, 1 - (head - 0.2) / height, _subtitle(misclassified), fontsize=10, **{**text, "color": "#555555"}
-    )
+    dark, grey = ({"parse_math": False, "color": color} for color in ("#222222", "#555555"))
+    figure.text(0.15 / width, 1 - 0.12 / height, title, fontsize=13, weight="bold", va="top", **dark)
+    figure.text(0.15 / width, 1 - (head - 0.2) / height, _subtitle(misclassified), fontsize=10, va="top", **grey)
     for position, picture in enumerate(pixels):
         left = 0.15 + (position % 2) * width / 2
         bottom = height - head - (position // 2 + 1) * cell_height + 0.05
@@ -93,10 +90,10 @@ def draw_chosen(
         axes.spines[:].set_color("#bbbbbb")
         x, line = left + side + 0.12, bottom + side - 0.15
         for label, value, style in _annotations(misclassified, position):
-            figure.text(x / width, line / height, label, fontsize=10, **{**base, "color": "#555555"})
+            figure.text(x / width, line / height, label, fontsize=10, **grey)
             for row in value.split("\n"):
                 size = _fitting_size(row, style.get("weight", "normal"), width / 2 - side - 1.2)
-                figure.text((x + 0.85) / width, line / height, row, fontsize=size, **{**base, **style})
+                figure.text((x + 0.85) / width, line / height, row, fontsize=size, **{**dark, **style})
                 line -= 0.18
             line -= 0.06
     if path is not None:
@@ -115,17 +112,16 @@ def _fitting_size(text: str, weight: str, room: float) -> float:
 
 def _subtitle(misclassified: Misclassified) -> str:
     """Return the sentence under the title: which of the misclassified images are shown."""
+    shown, confident = len(misclassified), misclassified.select == "confident"
     if misclassified.count == 0:
         return "There are no images."
     if misclassified.total == 0:
         return f"Every one of the {misclassified.count:,} images is classified correctly."
-    if len(misclassified) == misclassified.total:
-        which = "all of them" if misclassified.total > 1 else "the only one"
+    if shown == misclassified.total:
+        which = "all of them" if shown > 1 else "the only one"
     else:
-        shown = len(misclassified)
-        which = f"the {shown} most confident" if misclassified.select == "confident" else f"the first {shown}"
-    order = ", the most confident first" if misclassified.select == "confident" and len(misclassified) > 1 else ""
-    return f"Shown: {which}{order}."
+        which = f"the {shown} most confident" if confident else f"the first {shown}"
+    return f"Shown: {which}{', the most confident first' if confident and shown > 1 else ''}."
 
 
 def _annotations(misclassified: Misclassified, position: int) -> list[tuple[str, str, dict[str, str]]]:
@@ -142,8 +138,7 @@ def _annotations(misclassified: Misclassified, position: int) -> list[tuple[str,
 
 def _wrap(name: str) -> str:
     """Return a class name on two lines at most. A longer one ends in an ellipsis."""
-    lines = textwrap.wrap(name, 19, max_lines=2, placeholder=" …")
-    return "\n".join(lines) or "(no name)"
+    return "\n".join(textwrap.wrap(name, 19, max_lines=2, placeholder=" …")) or "(no name)"
 
 
 def _pixels(images: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -159,6 +154,6 @@ def _pixels(images: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def _without_channels(image: np.ndarray) -> np.ndarray:
-    if image.ndim == 3 and image.shape[2] != 3:
-        return image[..., 0] if image.shape[2] == 1 else image.mean(axis=2)
-    return image
+    if image.ndim == 2 or image.shape[2] == 3:
+        return image
+    return image[..., 0] if image.shape[2] == 1 else image.mean(axis=2)

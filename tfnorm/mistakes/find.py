@@ -167,15 +167,10 @@ def are_logits(scores: np.ndarray) -> bool | None:
 
 
 def predictions(scores: np.ndarray, link: str = "softmax") -> tuple[np.ndarray, np.ndarray]:
-    """Return the class with the largest output and its probability; see `find_misclassified`.
+    """Return the class with the largest output, int64, and its probability, float64; see `find_misclassified`.
 
-    Args:
-        scores: What the model returns, shape (images, classes), or (images, 1) of two classes.
-        link: The function that turns the outputs into probabilities: "softmax", "sigmoid" if each output is a logit by
-            itself, or "none" if they are probabilities.
-
-    Returns:
-        Classes, int64, -1 for a row with a NaN, and probabilities, float64, NaN there; each (images,).
+    The scores are (images, classes), or (images, 1) of two classes. ``link`` is the function that turns them into
+    probabilities: "softmax", "sigmoid" if each output is a logit by itself, or "none" if they are probabilities.
     """
     scores = to_array(scores).astype(np.float64)
     if scores.shape[1] == 1:
@@ -185,8 +180,7 @@ def predictions(scores: np.ndarray, link: str = "softmax") -> tuple[np.ndarray, 
     if link == "none":
         valid, confidence = np.isfinite(highest), np.minimum(highest, 1.0)
     elif link == "sigmoid":
-        valid = ~np.isnan(highest)
-        confidence = 0.5 * (1.0 + np.tanh(highest / 2))
+        valid, confidence = ~np.isnan(highest), 0.5 * (1.0 + np.tanh(highest / 2))
     else:
         infinite = np.isposinf(scores)
         scores = np.where(infinite.any(axis=1, keepdims=True), np.where(infinite, 0.0, -np.inf), scores)

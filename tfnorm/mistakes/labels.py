@@ -24,13 +24,7 @@ def check_classes(
 
 
 def check_labels(y_true: np.ndarray, count: int, classes: int | None = None) -> np.ndarray:
-    """Return ``y_true`` as int64 of shape (count,), or raise a DataError that says what is wrong with it.
-
-    Args:
-        y_true: Integers, shape (images,) or (images, 1), or one-hot rows.
-        count: Number of images.
-        classes: Number of classes, or None if it is not known.
-    """
+    """Return integers, (images,) or (images, 1), or one-hot rows as int64 (count,), or raise a DataError."""
     labels = to_array(y_true)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]

@@ -94,7 +94,7 @@ class RandomImageLayer(ImageLayer):
 
 
 class SomeImagesLayer(RandomImageLayer):
-    """Passes each image through ``change(images)`` with a probability, 0..1."""
+    """Passes each image through ``change(images)``, of the subclass, with a probability, 0..1."""
 
     settings = ("probability",)
 
@@ -106,10 +106,6 @@ class SomeImagesLayer(RandomImageLayer):
         """Return the images, some of them changed."""
         chosen = self.uniform(ops.shape(images)[0]) < self.probability
         return change_where(images, chosen, self.change)
-
-    def change(self, images: Any) -> Any:
-        """Return changed ``images``."""
-        raise NotImplementedError
 
 
 def check_fill_value(value: float | Sequence[float], channels: int | None) -> None:
