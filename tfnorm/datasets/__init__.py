@@ -27,7 +27,7 @@ def __getattr__(name: str) -> Any:
     """Import what needs Keras on first use."""
     if name not in ("Batches", "epoch_order"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("tfnorm.datasets.batches"), name)
+    return getattr(import_module("tfnorm.datasets.batches"), name)  # start-up
 
 
 def __dir__() -> list[str]:
