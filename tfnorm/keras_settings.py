@@ -12,7 +12,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -175,10 +175,8 @@ def _version(package: str) -> str | None:
     from importlib.metadata import PackageNotFoundError, version  # start-up
 
     for name in _DISTRIBUTIONS[package]:
-        try:
+        with suppress(PackageNotFoundError):
             return version(name)
-        except PackageNotFoundError:
-            continue
     return None
 
 
