@@ -224,7 +224,11 @@ def test_mistake(text):
         ("gn", {"groups": 0}, "`groups` must be an integer of at least 1. Received: groups=0."),
         ("gn", {"groups": True}, "`groups` must be an integer of at least 1. Received: groups=True."),
         ("gn", {"group_size": 2.0}, "`group_size` must be an integer of at least 1. Received: group_size=2.0."),
-        ("bn", {"groups": 2}, "Only 'gn' has groups. Received: norm='bn', groups=2. Leave the groups out."),
+        (
+            "bn",
+            {"groups": 2},
+            "Only 'gn' has groups. Received: norm='bn', groups=2, group_size=None. Leave the groups out.",
+        ),
         (
             NormSpec("gn", groups=4),
             {"groups": 2},

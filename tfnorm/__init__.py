@@ -12,6 +12,7 @@ from tfnorm._version import __version__
 
 if TYPE_CHECKING:
     from tfnorm import analysis, callbacks, convert, datasets, layers, regularizers, reporting
+    from tfnorm.datasets import list_datasets
     from tfnorm.experiments.collect import report
     from tfnorm.experiments.comparison.comparison import Comparison
     from tfnorm.experiments.comparison.run import compare
@@ -26,30 +27,10 @@ if TYPE_CHECKING:
     from tfnorm.training.trainer import train
 
 __all__ = [
-    "ArchSpec",
-    "Comparison",
-    "NormSpec",
-    "Recipe",
-    "Run",
-    "Sweep",
-    "__version__",
-    "analysis",
-    "build",
-    "callbacks",
-    "compare",
-    "convert",
-    "datasets",
-    "layers",
-    "list_architectures",
-    "list_datasets",
-    "list_norms",
-    "regularizers",
-    "report",
-    "reporting",
-    "reproduce",
-    "sweep",
-    "train",
-]
+    "ArchSpec", "Comparison", "NormSpec", "Recipe", "Run", "Sweep", "__version__", "analysis", "build", "callbacks",
+    "compare", "convert", "datasets", "layers", "list_architectures", "list_datasets", "list_norms", "regularizers",
+    "report", "reporting", "reproduce", "sweep", "train",
+]  # fmt: skip
 
 _MEMBERS = {
     "ArchSpec": "tfnorm.models.architectures",
@@ -60,6 +41,7 @@ _MEMBERS = {
     "Sweep": "tfnorm.experiments.sweep.sweep",
     "build": "tfnorm.models.builder",
     "compare": "tfnorm.experiments.comparison.run",
+    "list_datasets": "tfnorm.datasets",
     "report": "tfnorm.experiments.collect",
     "reproduce": "tfnorm.experiments.published.reproduction",
     "sweep": "tfnorm.experiments.sweep.run",
@@ -90,18 +72,6 @@ def list_norms() -> list[str]:
     from tfnorm.norms import NORMS  # start-up
 
     return list(NORMS)
-
-
-def list_datasets() -> list[str]:
-    """Return the names that `tfnorm.datasets.load` takes; it takes ``.npz`` files and folders too.
-
-    Example:
-        >>> list_datasets()[0]
-        'digits'
-    """
-    from tfnorm.datasets import list_datasets  # start-up
-
-    return list_datasets()
 
 
 def __getattr__(name: str) -> Any:

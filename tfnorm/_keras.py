@@ -5,12 +5,12 @@ versions it differs. Import this module before Keras: where Keras or its backend
 sentence, and Keras's own import would fail.
 """
 
-# ruff: noqa: E402
+# ruff: noqa: E402, F401
 
 from __future__ import annotations
 
 import inspect
-import sys
+import traceback
 from typing import Any
 
 from tfnorm.keras_settings import check_keras_settings
@@ -40,21 +40,8 @@ from keras.src.saving.serialization_lib import SafeModeScope
 
 from tfnorm.errors import TfnormError
 
-__all__ = [
-    "ADAPTIVE_POOLING", "CORE", "IMAGE", "MATH", "NN", "OPS", "RENORM_SETTINGS", "BaseConv", "BaseConvTranspose",
-    "BaseDepthwiseConv", "BaseGlobalPooling", "BasePooling", "BaseSeparableConv", "CustomScaleLayer", "Functional",
-    "LayerScale", "Merge", "Muon", "SafeModeScope", "StochasticDepth", "builds_a_model", "depth_to_space",
-    "functional_like_constructor", "input_config", "is_function", "keras", "known_settings", "portable", "renorms",
-    "space_to_depth", "swap_waiting_variables",
-]  # fmt: skip
-
 #: Pooling to a given size; Keras has it from 3.14 on.
-ADAPTIVE_POOLING: tuple[type, ...] = tuple(
-    getattr(layers, f"Adaptive{kind}Pooling{rank}D")
-    for kind in ("Average", "Max")
-    for rank in (1, 2, 3)
-    if hasattr(layers, f"Adaptive{kind}Pooling{rank}D")
-)
+ADAPTIVE_POOLING = tuple(kind for name, kind in vars(layers).items() if name.startswith("Adaptive"))
 
 #: What a batch norm's configuration says of batch renormalization from Keras 3.14 on.
 RENORM_SETTINGS = ("renorm", "renorm_clipping", "renorm_momentum")
@@ -94,9 +81,7 @@ def known_settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def portable(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration without the settings that older versions of Keras cannot read, where nobody uses them.
-
-    Those of layers and initializers inside it are left out too.
+    """Return a configuration without the unused settings, also of layers inside it, that older Keras cannot read.
 
     Example:
         >>> portable({"units": 2, "quantization_config": None})
@@ -137,12 +122,8 @@ def swap_waiting_variables(variables: list[Any]) -> list[Any]:
 
 def builds_a_model() -> bool:
     """Return whether Keras reads a batch before the first epoch to build a model. Nothing public tells."""
-    frame = sys._getframe()
-    while frame.f_back is not None:
-        frame = frame.f_back
-        if frame.f_code.co_name in ("_symbolic_build", "_maybe_symbolic_build"):
-            return True
-    return False
+    names = {frame.f_code.co_name for frame, _ in traceback.walk_stack(None)}
+    return not names.isdisjoint(("_symbolic_build", "_maybe_symbolic_build"))
 
 
 def _depth_to_space(x: Any, block_size: int) -> Any:

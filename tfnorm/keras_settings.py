@@ -12,7 +12,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,7 @@ STANDARD: dict[str, Any] = {
 }
 #: The environment variable that sets the number of threads of each backend.
 THREADS = {"tensorflow": "TF_NUM_INTRAOP_THREADS", "jax": "NPROC", "torch": "OMP_NUM_THREADS"}
-_CHOICES = {
-    "floatx": ("float16", "float32", "float64"),
-    "image_data_format": ("channels_last", "channels_first"),
-}
-_FOR_INFERENCE = ("numpy", "openvino")
+_CHOICES = {"floatx": ("float16", "float32", "float64"), "image_data_format": ("channels_last", "channels_first")}
 
 # The settings belong to the process, so that threads share one change of them.
 _lock = threading.Lock()
@@ -56,18 +52,7 @@ def standard_settings(policy: Any = "float32") -> Iterator[None]:
     """Have Keras compute with its standard settings, and restore those of the caller afterwards.
 
     Without this, a ``keras.json`` or ``keras.config.set_floatx`` changes what a network is, or in which precision its
-    metrics are counted.
-
-    Args:
-        policy: The dtype policy of new layers. Keras keeps one for each thread.
-
-    Example:
-        >>> import keras
-        >>> keras.config.set_image_data_format("channels_first")
-        >>> with standard_settings():
-        ...     keras.layers.MaxPooling2D().data_format
-        'channels_last'
-        >>> keras.config.set_image_data_format("channels_last")
+    metrics are counted. ``policy`` is the dtype policy of new layers, of which Keras keeps one for each thread.
     """
     global _users, _before
     from keras import config  # start-up
@@ -147,7 +132,8 @@ def _check_file() -> None:
             f"{_where('epsilon')}"
         )
     backend = chosen_backend()
-    if backend not in (*BACKENDS, *_FOR_INFERENCE) or (backend == "numpy" and not is_installed("jax")):  # its kernels
+    # Keras on NumPy takes its kernels from JAX.
+    if backend not in (*BACKENDS, "numpy", "openvino") or (backend == "numpy" and not is_installed("jax")):
         raise TfnormError(unknown_backend(backend))
     if not is_installed(backend):
         raise TfnormError(_missing_backend(backend, "backend" in settings))
@@ -189,10 +175,8 @@ def _version(package: str) -> str | None:
     from importlib.metadata import PackageNotFoundError, version  # start-up
 
     for name in _DISTRIBUTIONS[package]:
-        try:
+        with suppress(PackageNotFoundError):
             return version(name)
-        except PackageNotFoundError:
-            continue
     return None
 
 

@@ -1,15 +1,5 @@
 """Weight penalties: Keras's own L1, L2 and L1L2, the norm that is not squared, and sums of them.
 
-========  ===========================  ==========================================
-Class     Penalty of a tensor w        Keras equivalent
-========  ===========================  ==========================================
-L1        l1 * sum(abs(w))             the class itself
-L2        l2 * sum(w ** 2)             the class itself
-L1L2      both                         the class itself
-L2Norm    l2norm * sqrt(sum(w ** 2))   none
-Sum       the sum of several           none
-========  ===========================  ==========================================
-
 PyTorch's weight decay (coupled) adds decay * w to the gradient, which is the penalty decay / 2 * sum(w ** 2):
 use ``L2(decay / 2)``.
 """

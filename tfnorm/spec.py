@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from numbers import Real
+from typing import Any
 
 from tfnorm.errors import SpecError, nearest, unknown, whole_number
 from tfnorm.norms import NORMS, NormInfo
@@ -61,8 +62,9 @@ class NormSpec:
     def __post_init__(self) -> None:
         info = NORMS[self.kind]  # raises for an unknown norm
         if not info.groups and (self.groups is not None or self.group_size is not None):
+            with_groups = " or ".join(repr(name) for name, other in NORMS.items() if other.groups)
             raise SpecError(
-                f"Only {_with_groups()} has groups. Received: norm={self.kind!r}, groups={self.groups}, "
+                f"Only {with_groups} has groups. Received: norm={self.kind!r}, groups={self.groups}, "
                 f"group_size={self.group_size}. Leave the groups out."
             )
         if info.groups and (self.groups is None) == (self.group_size is None):
@@ -160,9 +162,6 @@ def parse(text: str | NormSpec, *, groups: int | None = None, group_size: int | 
         groups: Number of groups when ``text`` says ``gn`` without any.
         group_size: Channels per group, likewise.
 
-    Returns:
-        The `NormSpec`.
-
     Raises:
         SpecError: Naming every bad token, its place and the nearest valid word.
 
@@ -209,29 +208,25 @@ def _norm(token: str, where: str, groups: int | None, group_size: int | None) ->
     if kind not in NORMS:
         raise SpecError(_unknown("norm", kind, where, NORMS))
     info, asked = NORMS[kind], {"groups": groups, "group_size": group_size}
-    given = [f"{word}={value}" for word, value in asked.items() if value is not None]
-    if given and not info.groups:
-        raise SpecError(
-            f"Only {_with_groups()} has groups. Received: norm={token!r}, {', '.join(given)}. Leave the groups out."
-        )
+    given = {word: value for word, value in asked.items() if value is not None}
     if colon and variant in info.variants:
-        return {"kind": kind, "variant": variant}
-    if info.groups:
-        read = _groups(kind, variant, token, where) if colon else asked
-        if not colon and not given:
-            raise SpecError(f"{kind!r} {where} needs groups. {_how_to_write_groups(kind)}, or pass groups=4.")
-        if any(value is not None and read.get(key) != value for key, value in asked.items()):
-            raise SpecError(f"{token!r} {where} contradicts {', '.join(given)}. Say the groups in one place only.")
-        NormSpec(kind, groups=read.get("groups"), group_size=read.get("group_size"))  # checks both numbers
+        return {"kind": kind, "variant": variant, **given}
+    if info.groups and colon:
+        read = _groups(kind, variant, token, where)
+        if not given.items() <= read.items():
+            asked_for = ", ".join(f"{word}={value}" for word, value in given.items())
+            raise SpecError(f"{token!r} {where} contradicts {asked_for}. Say the groups in one place only.")
         return {"kind": kind, **read}
+    if info.groups and not given:
+        raise SpecError(f"{kind!r} {where} needs groups. {_how_to_write_groups(kind)}, or pass groups=4.")
     if colon and not info.variants:
         raise SpecError(f"{kind!r} takes no option, but {variant!r} follows it {where}. Write {kind!r}.")
     if colon:
         raise SpecError(_unknown(f"option of {kind}", variant, where, info.variants))
-    return {"kind": kind}
+    return {"kind": kind, **given}
 
 
-def _groups(kind: str, text: str, token: str, where: str) -> dict[str, int | None]:
+def _groups(kind: str, text: str, token: str, where: str) -> dict[str, int]:
     """Read "4" or "size=4"."""
     word, equals, number = text.rpartition("=")
     if equals and word.strip() != "size":
@@ -239,10 +234,6 @@ def _groups(kind: str, text: str, token: str, where: str) -> dict[str, int | Non
     if not re.fullmatch(r"[0-9]+", number.strip()) or int(number) < 1:
         raise SpecError(f"{text!r} in {token!r} {where} is no positive whole number. {_how_to_write_groups(kind)}.")
     return {"group_size" if equals else "groups": int(number)}
-
-
-def _with_groups() -> str:
-    return " or ".join(repr(name) for name, info in NORMS.items() if info.groups)
 
 
 def _how_to_write_groups(kind: str) -> str:
@@ -326,10 +317,10 @@ def divisors(number: int) -> list[int]:
     return [d for d in range(1, number + 1) if number % d == 0]
 
 
-def check_groups(spec: NormSpec, channels: int, layer: str) -> None:
-    """Raise a `SpecError` that names the layer and the valid counts if groups do not divide ``channels``."""
+def check_groups(norm: Any, channels: int, layer: str) -> None:
+    """Raise a `SpecError` that names the layer and the valid counts if the groups of a spec or a norm do not fit."""
     for word in ("groups", "group_size"):
-        value = getattr(spec, word)
+        value = getattr(norm, word)
         if value is not None and channels % value:
             raise SpecError(
                 f"`{word}` must divide the number of channels. Received: {word}={value}, channels={channels} "

@@ -52,13 +52,7 @@ class Column:
         return self.format is not None
 
     def cell(self, value: Any, spread: float = math.nan, note: str = "") -> Cell:
-        """Return the cell of a value; a number that is None or not finite is a dash, and no text is empty.
-
-        Args:
-            value: The value.
-            spread: Its standard deviation, if it has one.
-            note: Smaller text after it.
-        """
+        """Return the cell of a value. A number that is None or not finite is a dash; ``spread`` is its deviation."""
         if self.format is None:
             return Cell("" if value is None or value != value else str(value), note=note)
         value = math.nan if value is None else float(value)
@@ -84,16 +78,12 @@ class Table:
     data: Sequence[Mapping[str, str]] = ()
 
     def pick(self, *keys: str) -> Table:
-        """Return the table with some of its columns, in the order of ``keys``; those that it lacks are passed over."""
+        """Return the table with those of the columns ``keys`` that it has, in their order."""
         return Table({key: self.columns[key] for key in keys if key in self.columns}, self.rows)
 
 
 def table_of(columns: Mapping[str, Column], records: Iterable[Mapping[str, Any]]) -> Table:
-    """Return a table of values.
-
-    Args:
-        columns: The columns by key.
-        records: The values of each row by the same keys.
+    """Return a table of values, which ``records`` give by the keys of ``columns``.
 
     Example:
         >>> table = table_of({"spec": Column("spec"), "loss": Column("loss", ".2f")}, [{"spec": "bn", "loss": 0.126}])

@@ -243,13 +243,13 @@ REFUSED = [
     ),
     (
         lambda: plan(arch(Conv(8), LOGITS), BN),
-        "The architecture 'own' must end in one value a class. Its last layer 'conv2' gives the shape (16, 16, 10). "
-        "Put a GlobalPool before the last Conv, or end with Dense().",
+        "The architecture 'own' must end in one value for each of 10 classes. Its last layer 'conv2' gives the shape "
+        "(16, 16, 10). End with GlobalPool() and Conv(None, 1), or Dense().",
     ),
     (
         lambda: plan(arch(Conv(8), GlobalPool()), BN),
-        "The architecture 'own' must end in one value a class. Its last layer 'flatten' gives 8 for 10 classes. "
-        "End with Conv(None, 1) or Dense().",
+        "The architecture 'own' must end in one value for each of 10 classes. Its last layer 'global_pool1' gives the "
+        "shape (1, 1, 8). End with GlobalPool() and Conv(None, 1), or Dense().",
     ),
     *[
         (

@@ -6,7 +6,7 @@ A saved model names the module of each class in it. That is this module for all 
 
 from tfnorm import _keras  # noqa: F401 - says what is missing before Keras fails for it
 from tfnorm.layers.activation import Activation, ReLU
-from tfnorm.layers.convolution import Conv2D
+from tfnorm.layers.convolution import Conv2D, WeightStandardizedConv2D
 from tfnorm.layers.create import norm_class as _norm_class
 from tfnorm.layers.dropout import Dropout
 from tfnorm.layers.image_classifier import ImageClassifier
@@ -23,7 +23,6 @@ from tfnorm.layers.normalization.keras_2 import (
 from tfnorm.layers.normalization.layer_normalization import LayerNormalization
 from tfnorm.layers.normalization.rms_normalization import RMSNormalization
 from tfnorm.layers.pixel_normalization import Normalization
-from tfnorm.layers.weight_standardization import WeightStandardizedConv2D
 from tfnorm.norms import NORMS as _NORMS
 
 __all__ = [

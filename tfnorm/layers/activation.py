@@ -26,7 +26,6 @@ class ReLU(keras.layers.ReLU):
     """
 
     def call(self, inputs):
-        """Return max(inputs, 0), or what the parent's options make of it."""
         if self.max_value is None and not self.negative_slope and not self.threshold:
             return kernels().relu(inputs)
         return super().call(inputs)
@@ -46,7 +45,6 @@ class Activation(keras.layers.Activation):
     """
 
     def call(self, inputs):
-        """Return the activation of ``inputs``."""
         if self.activation is keras.activations.relu:
             return kernels().relu(inputs)
         return super().call(inputs)

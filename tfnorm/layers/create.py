@@ -6,38 +6,25 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from tfnorm.errors import unknown
 from tfnorm.layers.normalization.base import NormSettings
 from tfnorm.norms import NORMS, NormInfo
+from tfnorm.registry import Registry
 from tfnorm.spec import NormSpec
 
 
 @dataclass(frozen=True)
 class Convention:
-    """The constants that two frameworks set differently.
-
-    Args:
-        epsilon: Added to variances, inside the root.
-        momentum: Share of the moving statistics kept at each step.
-        unbiased_moving_variance: Whether the moving variance takes the unbiased batch variance.
-    """
+    """The constants that two frameworks set differently, as in `NormSettings`."""
 
     epsilon: float
     momentum: float
     unbiased_moving_variance: bool
+    kernel_initializer: str
 
 
-CONVENTIONS = {
-    "keras": Convention(epsilon=1e-3, momentum=0.99, unbiased_moving_variance=False),
-    "torch": Convention(epsilon=1e-5, momentum=0.9, unbiased_moving_variance=True),
-}
-
-
-def convention_called(name: str) -> Convention:
-    """Return the convention called ``name``."""
-    if name not in CONVENTIONS:
-        raise ValueError(unknown("convention", name, CONVENTIONS))
-    return CONVENTIONS[name]
+CONVENTIONS: Registry[Convention] = Registry("convention")
+CONVENTIONS.add("keras", Convention(1e-3, 0.99, unbiased_moving_variance=False, kernel_initializer="he_normal"))
+CONVENTIONS.add("torch", Convention(1e-5, 0.9, unbiased_moving_variance=True, kernel_initializer="torch"))
 
 
 def norm_layer(
@@ -56,15 +43,15 @@ def norm_layer(
     Args:
         spec: The normalization; not ``none``.
         name: The layer's name.
-        convention: "keras" or "torch". It gives the constants that are not passed. A norm with an epsilon of its own in
-            the registry keeps that in both.
+        convention: "keras" or "torch", for the constants that are not passed. A norm with an epsilon of its own in the
+            registry keeps that in both.
         epsilon: Added to the variance. Defaults to the convention's.
         momentum: The momentum of moving statistics. Defaults to the convention's.
         regularizer: Penalty on each weight of the layer. Defaults to None.
         rank: Number of axes of the input. Defaults to 4.
         axis: The channel axis. Defaults to -1.
     """
-    constants, info = convention_called(convention), spec.info
+    constants, info = CONVENTIONS[convention], spec.info
     if not info.layer:
         raise ValueError(f"The spec {str(spec)!r} has no norm layer.")
     if epsilon is None:

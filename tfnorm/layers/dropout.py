@@ -45,7 +45,6 @@ class Dropout(keras.layers.Dropout):
         super().__init__(rate, noise_shape=noise_shape, seed=seed, **kwargs)
 
     def call(self, inputs, training=False):
-        """Drop elements of ``inputs`` if ``training``."""
         if not training or self.rate == 0:
             return inputs
         if self.rate == 1:  # which not every TensorFlow takes

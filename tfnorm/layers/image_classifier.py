@@ -56,7 +56,6 @@ class ImageClassifier(keras.Model):
     predict_on_batch = _looking(keras.Model.predict_on_batch)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the configuration of the graph, which older versions of Keras read too."""
         return portable(super().get_config())
 
     def watched(self, x: Any) -> Any:
@@ -67,7 +66,7 @@ class ImageClassifier(keras.Model):
             return x if x.use_multiprocessing else _Watched(x, self.look)
         if isinstance(x, types.GeneratorType):
             return _watched_batches(x, self.look)
-        if _is_dataset(x):
+        if "tensorflow" in sys.modules and isinstance(x, sys.modules["tensorflow"].data.Dataset):
             return _watched_dataset(x, self.look)
         self.look(x)
         return x
@@ -145,10 +144,6 @@ def _watched_batches(batches: Iterator[Any], look: Callable[[Any], None]) -> Ite
     for batch in batches:
         look(_images_of(batch))
         yield batch
-
-
-def _is_dataset(x: Any) -> bool:
-    return "tensorflow" in sys.modules and isinstance(x, sys.modules["tensorflow"].data.Dataset)
 
 
 def _watched_dataset(dataset: Any, look: Callable[[Any], None]) -> Any:

@@ -13,7 +13,6 @@ from typing import Any, Literal
 from tfnorm.errors import ArchitectureError, unknown
 from tfnorm.registry import Registry
 
-Part = Literal["conv", "norm", "act", "dropout"]
 BLOCK = ("norm", "act", "dropout")
 
 

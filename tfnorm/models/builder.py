@@ -9,14 +9,12 @@ from typing import Any
 from tfnorm._keras import keras
 from tfnorm.errors import ArchitectureError, unknown
 from tfnorm.keras_settings import standard_settings
-from tfnorm.layers.create import convention_called
+from tfnorm.layers.create import CONVENTIONS
 from tfnorm.layers.image_classifier import ImageClassifier
 from tfnorm.models.architectures import ArchSpec
 from tfnorm.models.make import LayerSettings, make_layer
 from tfnorm.models.planner import NetworkPlan, plan
 from tfnorm.spec import NormSpec, parse, with_penalties
-
-SCOPES = ("all", "kernels")
 
 
 def build(
@@ -95,16 +93,16 @@ def build(
         ((None, 10), 6986)
     """
     spec = with_penalties(parse(norm, groups=groups, group_size=group_size), l1=l1, l2=l2, l2norm=l2norm)
-    if regularize not in SCOPES:
-        raise ArchitectureError(unknown("value of `regularize`", regularize, SCOPES))
+    if regularize not in ("all", "kernels"):
+        raise ArchitectureError(unknown("value of `regularize`", regularize, ("all", "kernels")))
     network = plan(arch, spec, input_shape=input_shape, num_classes=num_classes, dropout=dropout)
-    convention_called(convention)
+    initializer = CONVENTIONS[convention].kernel_initializer
     settings = LayerSettings(
         spec=spec,
         everything=regularize == "all",
         seed=random.randrange(2**31) if seed is None else seed,
         norm={"convention": convention, "epsilon": epsilon, "momentum": momentum},
-        kernel_initializer=kernel_initializer or ("torch" if convention == "torch" else "he_normal"),
+        kernel_initializer=kernel_initializer or initializer,
         pixels=_pixel_statistics(network, mean, std, pixel_max),
     )
     policy = _policy(precision)

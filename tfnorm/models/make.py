@@ -20,16 +20,7 @@ from tfnorm.spec import NormSpec
 
 @dataclass(frozen=True)
 class LayerSettings:
-    """Settings of all layers of one network.
-
-    Args:
-        spec: Normalization and penalties.
-        everything: Whether penalties reach every trainable variable, or only kernels.
-        seed: From which each layer's seed is derived.
-        norm: Arguments of `tfnorm.layers.create.norm_layer`.
-        kernel_initializer: A Keras initializer's name, or "torch".
-        pixels: Mean and variance of the pixels, one a channel.
-    """
+    """Settings of all layers of one network; ``norm`` are arguments of `norm_layer`, ``pixels`` of `Normalization`."""
 
     spec: NormSpec
     everything: bool
@@ -60,9 +51,9 @@ class LayerSettings:
         if groups > 1 and isinstance(initializer, scaling):
             # Keras counts the channels of all groups as inputs of each output.
             counted = {"fan_in": groups, "fan_avg": (groups + 1) / 2, "fan_out": 1}[initializer.mode]
-            config = dict(mode=initializer.mode, distribution=initializer.distribution)
-            kind, config["scale"] = scaling, counted * initializer.scale
-        if kind is keras.initializers.VarianceScaling or "seed" in config:
+            kind, scale = scaling, counted * initializer.scale
+            config = {"mode": initializer.mode, "distribution": initializer.distribution, "scale": scale}
+        if kind is scaling or "seed" in config:
             config["seed"] = self.seed_of(name)
         return kind.from_config(config)
 
@@ -112,20 +103,6 @@ def _dense(layer: LayerPlan, settings: LayerSettings):
     )
 
 
-def _dropout(layer: LayerPlan, settings: LayerSettings):
-    return Dropout(layer.options["rate"], seed=settings.seed_of(layer.name), name=layer.name)
-
-
-def _norm(layer: LayerPlan, settings: LayerSettings):
-    return norm_layer(
-        settings.spec,
-        name=layer.name,
-        regularizer=settings.penalty(),
-        rank=len(layer.shape) + 1,
-        **settings.norm,
-    )
-
-
 def _pad_channels(layer: LayerPlan, settings: LayerSettings):
     # ZeroPadding2D pads the last two axes of "channels first" images: here width, by 0, and channels.
     channels = (layer.options["before"], layer.options["after"])
@@ -138,8 +115,8 @@ MAKERS: dict[str, Callable[[LayerPlan, LayerSettings], Any]] = {
     "conv": _conv,
     "depthwise": _depthwise,
     "dense": _dense,
-    "norm": _norm,
-    "dropout": _dropout,
+    "norm": lambda layer, s: norm_layer(s.spec, name=layer.name, regularizer=s.penalty(), **s.norm),
+    "dropout": lambda layer, s: Dropout(layer.options["rate"], seed=s.seed_of(layer.name), name=layer.name),
     "relu": lambda layer, s: ReLU(name=layer.name),
     "tlu": lambda layer, s: TLU(tau_regularizer=s.penalty(), name=layer.name),
     "max_pool": lambda layer, s: layers.MaxPooling2D(layer.options["size"], name=layer.name),

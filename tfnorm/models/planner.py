@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
 
@@ -66,61 +66,37 @@ class NetworkPlan:
         return self.layers[0].shape
 
 
-class TooSmallError(Exception):
-    """An input that runs out of pixels at a layer, which needs ``needed`` a side."""
-
-    def __init__(self, layer: str, needed: int, shape: Shape) -> None:
-        super().__init__(layer)
-        self.layer, self.needed = layer, needed
-        self.height, self.width = shape[:2]
+class _TooSmallError(Exception):
+    """An input that runs out of pixels. It holds the name of the layer, the pixels a side it needs, and its input."""
 
 
-class Planner:
-    """Walks over the blocks of an architecture and collects layers."""
+class _Planner:
+    """Walks over the blocks of an architecture and collects layers. Each method returns the name of the last one."""
 
     def __init__(self, arch: ArchSpec, spec: NormSpec, num_classes: int, dropout: float) -> None:
         self.arch, self.spec, self.num_classes, self.dropout = arch, spec, num_classes, dropout
         self.layers: dict[str, LayerPlan] = {}
         self.counts: dict[str, int] = {}
-        self.channels_before_norms: list[int] = []
 
     def run(self, shape: Shape) -> NetworkPlan:
         """Return the plan for an input of ``shape``."""
         self.add("image", "input", (), shape)
         last = self.chain(self.arch.blocks, self.add("pixels", "normalization", ("image",), shape))
-        head = self.layers[last]
-        if len(head.shape) > 1:
-            if head.shape[:2] != (1, 1):
-                raise ArchitectureError(
-                    f"The architecture {self.arch.name!r} must end in one value a class. Its last layer {last!r} "
-                    f"gives the shape {head.shape}. Put a GlobalPool before the last Conv, or end with Dense()."
-                )
-            last = self.add("flatten", "flatten", (last,), (head.shape[2],))
-        if self.layers[last].shape != (self.num_classes,):
+        head = self.layers[last].shape
+        if head not in ((self.num_classes,), (1, 1, self.num_classes)):
             raise ArchitectureError(
-                f"The architecture {self.arch.name!r} must end in one value a class. Its last layer {last!r} gives "
-                f"{self.layers[last].shape[0]} for {self.num_classes} classes. End with Conv(None, 1) or Dense()."
+                f"The architecture {self.arch.name!r} must end in one value for each of {self.num_classes} classes. "
+                f"Its last layer {last!r} gives the shape {head}. End with GlobalPool() and Conv(None, 1), or Dense()."
             )
+        if len(head) > 1:
+            self.add("flatten", "flatten", (last,), head[2:])
         return NetworkPlan(self.arch, self.spec, tuple(self.layers.values()))
 
-    def norm_channels(self, shape: Shape) -> list[int]:
-        """Return the channels of each place for a norm."""
-        self.run(shape)
-        return self.channels_before_norms
-
-    def add(
-        self,
-        name: str,
-        kind: str,
-        inputs: tuple[str, ...],
-        shape: Shape,
-        options: dict[str, Any] | None = None,
-        weights: dict[str, Shape] | None = None,
-    ) -> str:
-        """Add a layer and return its name."""
+    def add(self, name: str, kind: str, inputs: tuple[str, ...], shape: Shape, **more: Any) -> str:
+        """Add a layer. ``more`` are its options and weights."""
         if name in self.layers:
             raise ArchitectureError(f"Two layers of {self.arch.name!r} are called {name!r}. Give each its own name.")
-        self.layers[name] = LayerPlan(name, kind, inputs, shape, options or {}, weights or {})
+        self.layers[name] = LayerPlan(name, kind, inputs, shape, **more)
         return name
 
     def numbered(self, word: str, name: str | None) -> str:
@@ -131,13 +107,11 @@ class Planner:
         return f"{word}{self.counts[word]}"
 
     def chain(self, blocks: Iterable[Block], source: str) -> str:
-        """Add blocks one after the other and return the last layer's name."""
         for block in blocks:
             source = self.block(block, source)
         return source
 
     def block(self, block: Block, source: str) -> str:
-        """Add a block after ``source`` and return its last layer's name."""
         shape = self.layers[source].shape
         if len(shape) != 3 and not isinstance(block, Dense | Drop):
             raise ArchitectureError(
@@ -151,66 +125,51 @@ class Planner:
         if isinstance(block, Pool):
             name = self.numbered(f"{block.kind}_pool", block.name)
             if min(shape[:2]) < block.size:
-                raise TooSmallError(name, block.size, shape)
-            size = {"size": block.size}
-            return self.add(name, f"{block.kind}_pool", (source,), (*_pooled(shape, block.size), shape[2]), size)
+                raise _TooSmallError(name, block.size, shape)
+            pooled = (shape[0] // block.size, shape[1] // block.size, shape[2])
+            return self.add(name, f"{block.kind}_pool", (source,), pooled, options={"size": block.size})
         if isinstance(block, GlobalPool):
             return self.add(self.numbered("global_pool", block.name), "global_pool", (source,), (1, 1, shape[2]))
         if isinstance(block, Drop):
             return self.drop(self.numbered("dropout", block.name), source)
-        return self.dense(block, source)
-
-    def dense(self, block: Dense, source: str) -> str:
-        """Add a classifier on flattened features."""
-        shape = self.layers[source].shape
         if len(shape) > 1:
             source = self.add("flatten", "flatten", (source,), (math.prod(shape),))
-        inputs, outputs = math.prod(shape), self.num_classes
-        weights = {"kernel": (inputs, outputs), "bias": (outputs,)}
-        return self.add(self.numbered("dense", block.name), "dense", (source,), (outputs,), weights=weights)
+        weights = {"kernel": (math.prod(shape), self.num_classes), "bias": (self.num_classes,)}
+        return self.add(self.numbered("dense", block.name), "dense", (source,), (self.num_classes,), weights=weights)
 
     def conv(self, block: Conv, source: str) -> str:
-        """Add a convolution with its parts."""
         height, width, channels = shape = self.layers[source].shape
         filters = self.num_classes if block.filters is None else block.filters
         name = self.numbered("conv", block.name)
         needed = block.dilation * (block.kernel - 1) + 1
         if self.arch.padding == "valid" and min(height, width) < needed:
-            raise TooSmallError(name, needed, shape)
+            raise _TooSmallError(name, needed, shape)
         if block.stride > 1 and block.dilation > 1:
             raise ArchitectureError(f"A convolution has a stride or a dilation, not both. Received: {block!r}.")
         trim = needed - 1 if self.arch.padding == "valid" else 0
         sides = tuple(-(-(side - trim) // block.stride) for side in (height, width))
         bias = self.arch.conv_bias if block.bias is None else block.bias
-        window: dict[str, Any] = {
-            "kernel": block.kernel,
-            "stride": block.stride,
-            "dilation": block.dilation,
-            "padding": self.arch.padding,
-        }
+        window: dict[str, Any] = {word: getattr(block, word) for word in ("kernel", "stride", "dilation")}
+        window["padding"] = self.arch.padding
         standardized = self.spec.weight_standardization and "norm" in block.parts
         if block.separable:
-            kernel: dict[str, Shape] = {"kernel": (block.kernel, block.kernel, channels, 1)}
-            source = self.add(f"{name}_depthwise", "depthwise", (source,), (*sides, channels), window, kernel)
+            depthwise = {"options": window, "weights": {"kernel": (block.kernel, block.kernel, channels, 1)}}
+            source = self.add(f"{name}_depthwise", "depthwise", (source,), (*sides, channels), **depthwise)
             window = {"kernel": 1, "stride": 1, "dilation": 1, "padding": "same"}
         weights: dict[str, Shape] = {"kernel": (window["kernel"], window["kernel"], channels, filters)}
         if bias:
             weights["bias"] = (filters,)
         options = {**window, "filters": filters, "bias": bias, "standardized": standardized}
-        out = self.add(name, "conv", (source,), (*sides, filters), options, weights)
-        self.check_parts(block.parts, name)
-        ordered = [part for part in self.arch.order if part in block.parts]
-        return self.parts(ordered, name, out)
+        out = self.add(name, "conv", (source,), (*sides, filters), options=options, weights=weights)
+        return self.parts(block.parts, name, out, self.arch.order)
 
     def residual(self, block: Residual, source: str) -> str:
-        """Add two paths and their sum."""
         name = self.numbered("residual", block.name)
         main = self.chain(block.main, source)
         shortcut = source
         for index, conv in enumerate(block.shortcut):
             suffix = f"_shortcut{index + 1}" if len(block.shortcut) > 1 else "_shortcut"
-            named = conv if conv.name else Conv(**{**vars(conv), "name": name + suffix})
-            shortcut = self.conv(named, shortcut)
+            shortcut = self.conv(replace(conv, name=conv.name or name + suffix), shortcut)
         if not block.shortcut:
             shortcut = self.identity(name, shortcut, self.layers[main].shape)
         shape = self.layers[main].shape
@@ -220,33 +179,28 @@ class Planner:
                 f"shortcut {self.layers[shortcut].shape}. Give the shortcut the same filters and strides."
             )
         out = self.add(f"{name}_add", "add", (shortcut, main), shape)
-        self.check_parts(block.after, name)
-        return self.parts(block.after, name, out)
+        return self.parts(block.after, name, out, block.after)
 
     def identity(self, name: str, source: str, target: Shape) -> str:
         """Subsample and pad a shortcut with zero channels, without parameters."""
         height, width, channels = self.layers[source].shape
         stride = max(-(-height // target[0]), -(-width // target[1]))  # a side of 1 stays 1 under any stride
         if stride > 1:
-            sides = (-(-height // stride), -(-width // stride))
-            options = {"stride": stride}
-            source = self.add(f"{name}_subsample", "subsample", (source,), (*sides, channels), options)
+            height, width = -(-height // stride), -(-width // stride)
+            shape = (height, width, channels)
+            source = self.add(f"{name}_subsample", "subsample", (source,), shape, options={"stride": stride})
         if target[2] > channels:
             before = (target[2] - channels) // 2
             options = {"before": before, "after": target[2] - channels - before}
-            shape = (*self.layers[source].shape[:2], target[2])
-            source = self.add(f"{name}_pad", "pad_channels", (source,), shape, options)
+            source = self.add(f"{name}_pad", "pad_channels", (source,), (height, width, target[2]), options=options)
         return source
 
-    @staticmethod
-    def check_parts(parts: Sequence[str], owner: str) -> None:
-        """Raise an error for a part that is not norm, act or dropout."""
+    def parts(self, parts: Sequence[str], owner: str, source: str, order: Sequence[str]) -> str:
+        """Add ``parts``, which are norm, activation and dropout, in an order."""
         for part in parts:
             if part not in BLOCK:
                 raise ArchitectureError(f"A part must be norm, act or dropout. Received: {part!r} at {owner!r}.")
-
-    def parts(self, parts: Sequence[str], owner: str, source: str) -> str:
-        """Add norm, activation and dropout after ``source`` in the order of ``parts``."""
+        parts = [part for part in order if part in parts]
         if self.spec.info.thresholded and {"norm", "act"} <= set(parts):
             # The unit follows the norm, whatever the order of the architecture (arXiv 1911.09737, section 3.2).
             parts = ("norm", "tlu", *(part for part in parts if part == "dropout"))
@@ -263,23 +217,16 @@ class Planner:
         return source
 
     def norm(self, name: str, source: str) -> str:
-        """Add the spec's norm, if it has one."""
-        shape = self.layers[source].shape
-        self.channels_before_norms.append(shape[-1])
         if not self.spec.info.layer:
             return source
+        shape = self.layers[source].shape
         check_groups(self.spec, shape[-1], name)
         return self.add(name, "norm", (source,), shape, weights=self.spec.weight_shapes(shape))
 
     def drop(self, name: str, source: str) -> str:
-        """Add a dropout, if its rate is not 0."""
         if not self.dropout:
             return source
-        return self.add(name, "dropout", (source,), self.layers[source].shape, {"rate": self.dropout})
-
-
-def _pooled(shape: Shape, size: int) -> Shape:
-    return tuple(side // size for side in shape[:2])
+        return self.add(name, "dropout", (source,), self.layers[source].shape, options={"rate": self.dropout})
 
 
 def plan(
@@ -299,9 +246,6 @@ def plan(
         num_classes: Number of logits. Defaults to 10.
         dropout: Dropout rate from 0 to below 1. Defaults to the architecture's.
 
-    Returns:
-        The `NetworkPlan`.
-
     Raises:
         ArchitectureError: If the input is too small, naming the layer where it runs out.
         SpecError: If groups do not divide a layer's channels, naming the layer and the valid counts.
@@ -319,18 +263,18 @@ def plan(
     if not isinstance(rate, Real) or not 0 <= rate < 1:
         raise ArchitectureError(f"`dropout` must be a rate from 0 to below 1. Received: {rate!r}.")
     try:
-        network = Planner(arch, spec, num_classes, float(rate)).run(shape)
-    except TooSmallError as error:
-        smallest = _smallest_side(arch, spec, shape, num_classes)
-        mend = (
-            f"Use an input_shape of at least ({smallest}, {smallest}, {shape[2]})." if smallest else "Use fewer pools."
-        )
+        network = _Planner(arch, spec, num_classes, float(rate)).run(shape)
+    except _TooSmallError as error:
+        layer, needed, (height, width, _) = error.args
+        side = _smallest_side(arch, shape[2], num_classes)
+        mend = f"Use an input_shape of at least ({side}, {side}, {shape[2]})." if side else "Use fewer pools."
         raise ArchitectureError(
-            f"The input is too small for {arch.name}. Received: input_shape={shape}; layer {error.layer!r} needs "
-            f"{error.needed} pixels a side and gets {error.height} x {error.width}. {mend}"
+            f"The input is too small for {arch.name}. Received: input_shape={shape}; layer {layer!r} needs "
+            f"{needed} pixels a side and gets {height} x {width}. {mend}"
         ) from None
     except SpecError as error:
-        common = math.gcd(*Planner(arch, NormSpec("none"), num_classes, float(rate)).norm_channels(shape))
+        one_group = _Planner(arch, replace(spec, groups=1, group_size=None), num_classes, 0.0).run(shape)
+        common = math.gcd(*(layer.shape[-1] for layer in one_group.layers if layer.kind == "norm"))
         what = "group sizes" if spec.group_size else "groups"
         fitting = ", ".join(map(str, divisors(common)))
         raise SpecError(f"{error} Valid {what} for every layer of {arch.name}: {fitting}.") from None
@@ -341,22 +285,21 @@ def plan(
 
 def _checked_shape(value: Sequence[int]) -> Shape:
     try:
-        shape = tuple(int(side) for side in value)
-        whole = all(int(side) == side for side in value)
+        shape = tuple(map(int, value))
     except (TypeError, ValueError):
-        shape, whole = (), False
-    if len(shape) != 3 or min(shape) < 1 or not whole:
+        shape = ()
+    if len(shape) != 3 or min(shape) < 1 or shape != tuple(value):
         raise ArchitectureError(
             f"`input_shape` must be (height, width, channels), three positive whole numbers. Received: {value!r}."
         )
     return shape
 
 
-def _smallest_side(arch: ArchSpec, spec: NormSpec, shape: Shape, num_classes: int) -> int | None:
+def _smallest_side(arch: ArchSpec, channels: int, num_classes: int) -> int | None:
     for side in range(1, 1025):
         try:
-            Planner(arch, NormSpec("none"), num_classes, 0.0).run((side, side, shape[2]))
-        except TooSmallError:
+            _Planner(arch, NormSpec("none"), num_classes, 0.0).run((side, side, channels))
+        except _TooSmallError:
             continue
         return side
     return None

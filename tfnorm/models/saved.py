@@ -39,14 +39,8 @@ def check_imports(names: Sequence[str]) -> None:
 def own_objects(names: Sequence[str]) -> Iterator[None]:
     """Import modules, so that files which hold their classes and functions open within this context.
 
-    Importing a module registers what it registers. Its other classes and functions are known by their names, unless
-    Keras has something of that name.
-
-    Args:
-        names: Names of modules, or paths of Python files.
-
-    Raises:
-        TfnormError: If a module cannot be found, or raises an error.
+    ``names`` are those of modules, or paths of Python files. Importing a module registers what it registers. Its other
+    classes and functions are known by their names, unless Keras has something of that name.
     """
     modules = [_imported(name) for name in names]
     if not modules:
@@ -74,13 +68,13 @@ def open_model(
     compiled: bool = True,
     error: type[TfnormError] = DataError,
 ) -> keras.Model:
-    """Return a saved model.
+    """Return a saved model, of a .keras or .h5 file.
 
     Args:
-        path: A .keras or .h5 file.
+        path: The file.
         imports: What has been imported for it with `own_objects`.
         allow_lambda: Whether to run the code of Lambda layers in the file.
-        compiled: Whether to compile it as it was, if its loss and metrics are known. Defaults to `True`.
+        compiled: Whether to compile it as it was, if its loss and metrics are known.
         error: The class of the error if it cannot be opened.
     """
     import keras  # start-up
@@ -133,7 +127,9 @@ def _why_not_opened(path: str, raised: Exception, imports: Sequence[str]) -> str
         cause = "it holds a Lambda layer with Python code"
         remedy = "If you trust the file, run that code with --allow-lambda."
     elif "calling Lambda.call()" in text:
-        *_, first = _chain(raised)
+        first: BaseException = raised
+        while earlier := first.__cause__ or first.__context__:  # which Keras hides
+            first = earlier
         cause = f"the code of a Lambda layer in it fails: {type(first).__name__}: {first}"
         remedy = "Save the model with a registered function in its place, and name its module with --import."
     elif version.startswith("3"):
@@ -143,13 +139,6 @@ def _why_not_opened(path: str, raised: Exception, imports: Sequence[str]) -> str
     else:
         remedy = f"Give a model saved by Keras. One of Keras 2 or tensorflow-addons may open with `{opening}`."
     return f"The file {path!r} is no Keras model that can be opened ({cause}). {remedy}"
-
-
-def _chain(raised: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and those that it was raised for, which Keras hides."""
-    while raised is not None:
-        yield raised
-        raised = raised.__cause__ or raised.__context__
 
 
 def keras_version(path: str | os.PathLike[str]) -> str:
@@ -180,7 +169,7 @@ def _imported(name: str) -> ModuleType:
     try:
         return _run_file(key, path) if _is_file(name) else importlib.import_module(name)
     except (Exception, SystemExit) as raised:
-        if isinstance(raised, ModuleNotFoundError) and raised.name and f"{name}.".startswith(f"{raised.name}."):
+        if isinstance(raised, ModuleNotFoundError) and f"{name}.".startswith(f"{raised.name}."):
             raise DataError(
                 f"There is no module {name!r} for --import. Give the name of an installed one, or of a Python file."
             ) from None

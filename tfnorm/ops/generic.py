@@ -3,6 +3,9 @@
 Each function computes in float32 or better, whatever the input, and returns the input's dtype. For whole numbers, it
 returns the dtype that it computed in. Variances are taken in two passes, mean((x - mean(x))^2), since the one-pass form
 E[x^2] - E[x]^2 cancels when the mean is large. For the same reason the mean is subtracted before the scale is applied.
+
+In all of them, x is (batch, ..., channels) or has its channels on ``axis``, which counts from 0. Gamma and beta are
+(channels,) or None, unless something else is said. Epsilon is added inside the root.
 """
 
 from __future__ import annotations
@@ -62,13 +65,6 @@ def moments(x, axes: Sequence[int]):
 def batch_norm(x, gamma, beta, *, axis: int, epsilon: float):
     """Normalize with the statistics of the batch (arXiv 1502.03167).
 
-    Args:
-        x: (batch, ..., channels), or channels on ``axis``.
-        gamma: (channels,) or None.
-        beta: (channels,) or None.
-        axis: The channel axis, counted from 0.
-        epsilon: Added to the variance, inside the root.
-
     Returns:
         The output, and mean and biased variance of the batch as (channels,) in float32 or better.
     """
@@ -98,16 +94,7 @@ def layer_norm(x, gamma, beta, *, axes: Sequence[int], epsilon: float):
 
 
 def group_norm(x, gamma, beta, *, groups: int, axis: int, epsilon: float):
-    """Normalize each sample over the pixels and channels of each group (arXiv 1803.08494).
-
-    Args:
-        x: (batch, ..., channels), or channels on ``axis``.
-        gamma: (channels,) or None.
-        beta: (channels,) or None.
-        groups: A divisor of the number of channels.
-        axis: The channel axis, counted from 0 and not 0.
-        epsilon: Added to the variance, inside the root.
-    """
+    """Normalize each sample over the pixels and channels of each of ``groups`` groups (arXiv 1803.08494)."""
     wide = _upcast(x)
     sizes = _sizes(x)
     channels = x.shape[axis]
@@ -127,15 +114,7 @@ def rms_norm(x, scale, *, axes: Sequence[int], epsilon: float):
 
 
 def filter_response_norm(x, gamma, beta, *, axis: int, epsilon):
-    """Divide each channel by its root mean square over the pixels (arXiv 1911.09737); no mean is subtracted.
-
-    Args:
-        x: (batch, ..., channels), or channels on ``axis``.
-        gamma: (channels,) or None.
-        beta: (channels,) or None.
-        axis: The channel axis, counted from 0 and not 0.
-        epsilon: Added to the mean square, inside the root: a float or a scalar tensor.
-    """
+    """Divide each channel by its root mean square over the pixels (arXiv 1911.09737). Epsilon may be a tensor."""
     wide = _upcast(x)
     axes = [i for i in range(1, len(x.shape)) if i != axis]
     power = ops.mean(ops.square(wide), axis=axes, keepdims=True) if axes else ops.square(wide)
@@ -151,11 +130,7 @@ def relu(x):
 def threshold(x, tau, alpha=None, *, axis: int | None):
     """Return max(x, alpha x + tau), the thresholded linear unit of arXiv 1911.09737.
 
-    Args:
-        x: (batch, ..., channels), or channels on ``axis``.
-        tau: (channels,); of the shape of a sample if ``axis`` is None.
-        alpha: Like tau, or None for 0.
-        axis: The channel axis, counted from 0, or None.
+    Tau and alpha are (channels,), or of the shape of a sample if ``axis`` is None. An alpha of None is 0.
     """
     axes = range(1, len(x.shape)) if axis is None else [axis]
     if alpha is not None:

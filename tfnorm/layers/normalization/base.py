@@ -35,31 +35,26 @@ class NormSettings:
 
     def arguments(self, *weights: str) -> dict[str, Any]:
         """Return the name, the epsilon and a penalty on each of ``weights`` as arguments of a layer."""
-        return {
-            "name": self.name,
-            "epsilon": self.epsilon,
-            **{f"{weight}_regularizer": self.regularizer for weight in weights},
-        }
-
-
-def add_gamma_beta(layer, shape: tuple[int, ...], *, scale: bool, center: bool) -> None:
-    """Give ``layer`` the weights gamma (``scale``) and beta (``center``) of ``shape``, named as Keras names them."""
-    for name, wanted in (("gamma", scale), ("beta", center)):
-        weight = None
-        if wanted:
-            weight = layer.add_weight(
-                name=name,
-                shape=shape,
-                initializer=getattr(layer, f"{name}_initializer"),
-                regularizer=getattr(layer, f"{name}_regularizer"),
-                constraint=getattr(layer, f"{name}_constraint"),
-                autocast=False,
-            )
-        setattr(layer, name, weight)
+        penalties = {f"{weight}_regularizer": self.regularizer for weight in weights}
+        return {"name": self.name, "epsilon": self.epsilon, **penalties}
 
 
 # The functions of Keras that read and write each setting of a weight.
 WEIGHT_SETTINGS = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
+
+
+def keep_settings(layer, weight: str, *settings: Any) -> None:
+    """Make the initializer, regularizer and constraint of a weight attributes of ``layer``."""
+    for (name, module), setting in zip(WEIGHT_SETTINGS.items(), settings, strict=True):
+        setattr(layer, f"{weight}_{name}", module.get(setting))
+
+
+def add_weights(layer, shape: tuple[int, ...], *, autocast: bool = False, **wanted: bool) -> None:
+    """Give ``layer`` weights of ``shape`` with their settings, and None for those that are not wanted."""
+    for name, there in wanted.items():
+        settings = {setting: getattr(layer, f"{name}_{setting}") for setting in WEIGHT_SETTINGS}
+        weight = layer.add_weight(name=name, shape=shape, autocast=autocast, **settings) if there else None
+        setattr(layer, name, weight)
 
 
 def weight_settings(layer, *weights: str) -> dict[str, Any]:
@@ -109,26 +104,20 @@ class AffineNormalization(keras.layers.Layer):
         self.axis = axis
         self.epsilon = positive_epsilon(epsilon)
         self.center, self.scale = bool(center), bool(scale)
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
-        self.beta_regularizer = regularizers.get(beta_regularizer)
-        self.gamma_regularizer = regularizers.get(gamma_regularizer)
-        self.beta_constraint = constraints.get(beta_constraint)
-        self.gamma_constraint = constraints.get(gamma_constraint)
+        keep_settings(self, "beta", beta_initializer, beta_regularizer, beta_constraint)
+        keep_settings(self, "gamma", gamma_initializer, gamma_regularizer, gamma_constraint)
         self.supports_masking = True
         self.autocast = False  # statistics are taken of the input as it is
 
     @classmethod
     def from_spec(cls, spec, settings: NormSettings):
-        """Return the layer of a norm spec."""
         return cls(axis=settings.axis, **settings.arguments("gamma", "beta"))
 
     def build(self, input_shape):
-        """Create gamma and beta."""
         axis = self.channel_axis(len(input_shape))
         sizes = known_sizes(input_shape, [axis], self.name)
         self.input_spec = keras.InputSpec(ndim=len(input_shape), axes={axis: sizes[0]})
-        add_gamma_beta(self, sizes, scale=self.scale, center=self.center)
+        add_weights(self, sizes, gamma=self.scale, beta=self.center)
         self.built = True
 
     def channel_axis(self, rank: int) -> int:
@@ -147,14 +136,8 @@ class AffineNormalization(keras.layers.Layer):
         return normalized
 
     def compute_output_shape(self, input_shape):
-        """Return the input shape."""
         return input_shape
 
     def get_config(self):
-        """Return the arguments."""
-        names = ("axis", "epsilon", "center", "scale")
-        return {
-            **super().get_config(),
-            **{name: getattr(self, name) for name in names},
-            **weight_settings(self, "beta", "gamma"),
-        }
+        own = {name: getattr(self, name) for name in ("axis", "epsilon", "center", "scale")}
+        return super().get_config() | own | weight_settings(self, "beta", "gamma")

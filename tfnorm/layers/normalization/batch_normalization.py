@@ -60,7 +60,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     @classmethod
     def from_spec(cls, spec, settings):
-        """Return the layer of a norm spec."""
         return cls(
             axis=settings.axis,
             momentum=settings.momentum,
@@ -70,7 +69,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
         )
 
     def build(self, input_shape):
-        """Create gamma, beta and the moving statistics."""
         axis = axis_from_front(self.axis, len(input_shape), self.name)
         known_sizes(input_shape, [axis], self.name)
         super().build(input_shape)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import keras
-from keras import constraints, initializers, ops, regularizers
+from keras import constraints, initializers, ops
 
 from tfnorm.layers.checks import axis_from_front, known_sizes
-from tfnorm.layers.normalization.base import AffineNormalization, weight_settings
+from tfnorm.layers.normalization.base import AffineNormalization, add_weights, keep_settings, weight_settings
 from tfnorm.ops import kernels, kernels_for
 
 
@@ -25,8 +25,7 @@ class FilterResponseNormalization(AffineNormalization):
         learned_epsilon: Whether to add the absolute value of a learned scalar that starts at 1e-4. The paper advises
             it where images have become a single pixel. Defaults to False.
         learned_epsilon_constraint: Constraint on that scalar. Defaults to None.
-        **kwargs: ``center`` and ``scale``, whether there are a beta and a gamma; ``beta_initializer``,
-            ``gamma_regularizer`` and so on; name, dtype and the other arguments of a Keras layer.
+        **kwargs: Those of gamma, beta and a Keras layer, as `AffineNormalization` has them.
 
     Input and output shape:
         Any rank from 2, such as (batch, height, width, channels). A mask is passed on. The mean is over masked steps
@@ -42,7 +41,6 @@ class FilterResponseNormalization(AffineNormalization):
         self.learned_epsilon_constraint = constraints.get(learned_epsilon_constraint)
 
     def build(self, input_shape):
-        """Create gamma, beta and the learned epsilon."""
         super().build(input_shape)
         self.learned = None
         if self.learned_epsilon:
@@ -55,7 +53,6 @@ class FilterResponseNormalization(AffineNormalization):
             )
 
     def call(self, inputs):
-        """Normalize ``inputs``."""
         epsilon = self.epsilon
         if self.learned is not None:
             epsilon = epsilon + ops.abs(ops.convert_to_tensor(self.learned))
@@ -66,12 +63,9 @@ class FilterResponseNormalization(AffineNormalization):
         return ops.cast(outputs, self.compute_dtype)
 
     def get_config(self):
-        """Return the arguments."""
-        return {
-            **super().get_config(),
-            "learned_epsilon": self.learned_epsilon,
-            "learned_epsilon_constraint": constraints.serialize(self.learned_epsilon_constraint),
-        }
+        constraint = constraints.serialize(self.learned_epsilon_constraint)
+        own = {"learned_epsilon": self.learned_epsilon, "learned_epsilon_constraint": constraint}
+        return super().get_config() | own
 
 
 @keras.saving.register_keras_serializable("tfnorm")
@@ -114,52 +108,25 @@ class TLU(keras.layers.Layer):
         super().__init__(**kwargs)
         self.axis = axis
         self.affine = bool(affine)
-        self.tau_initializer = initializers.get(tau_initializer)
-        self.tau_regularizer = regularizers.get(tau_regularizer)
-        self.tau_constraint = constraints.get(tau_constraint)
-        self.alpha_initializer = initializers.get(alpha_initializer)
-        self.alpha_regularizer = regularizers.get(alpha_regularizer)
-        self.alpha_constraint = constraints.get(alpha_constraint)
+        keep_settings(self, "tau", tau_initializer, tau_regularizer, tau_constraint)
+        keep_settings(self, "alpha", alpha_initializer, alpha_regularizer, alpha_constraint)
         self.supports_masking = True
 
     def build(self, input_shape):
-        """Create tau and, if it is affine, alpha."""
         rank = len(input_shape)
         axes = range(1, rank) if self.axis is None else [axis_from_front(self.axis, rank, self.name)]
         shape = known_sizes(input_shape, axes, self.name)
         self.input_spec = keras.InputSpec(ndim=rank, axes=dict(zip(axes, shape, strict=True)))
-        self.tau = self.add_weight(
-            name="tau",
-            shape=shape,
-            initializer=self.tau_initializer,
-            regularizer=self.tau_regularizer,
-            constraint=self.tau_constraint,
-        )
-        self.alpha = None
-        if self.affine:
-            self.alpha = self.add_weight(
-                name="alpha",
-                shape=shape,
-                initializer=self.alpha_initializer,
-                regularizer=self.alpha_regularizer,
-                constraint=self.alpha_constraint,
-            )
+        add_weights(self, shape, autocast=True, tau=True, alpha=self.affine)
         self.built = True
 
     def call(self, inputs):
-        """Return the larger of ``inputs`` and tau, to which alpha of them is added."""
         axis = None if self.axis is None else self.axis % len(inputs.shape)
         return ops.cast(kernels().threshold(inputs, self.tau, self.alpha, axis=axis), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
-        """Return the input shape."""
         return input_shape
 
     def get_config(self):
-        """Return the arguments."""
-        return {
-            **super().get_config(),
-            "axis": self.axis,
-            "affine": self.affine,
-            **weight_settings(self, "tau", "alpha"),
-        }
+        own = {"axis": self.axis, "affine": self.affine}
+        return super().get_config() | own | weight_settings(self, "tau", "alpha")

@@ -6,9 +6,9 @@ import keras
 from keras import ops
 
 from tfnorm.layers.checks import axis_from_front, known_sizes, positive_epsilon
-from tfnorm.layers.normalization.base import add_gamma_beta
+from tfnorm.layers.normalization.base import add_weights
 from tfnorm.ops import kernels_for
-from tfnorm.spec import divisors
+from tfnorm.spec import check_groups
 
 
 @keras.saving.register_keras_serializable("tfnorm")
@@ -47,40 +47,29 @@ class GroupNormalization(keras.layers.GroupNormalization):
             )
         if group_size is not None and (type(group_size) is not int or group_size < 1):
             raise ValueError(f"`group_size` must be a positive whole number. Received: group_size={group_size!r}.")
-        if groups is not None and (
-            not isinstance(groups, int) or isinstance(groups, bool) or groups < -1 or not groups
-        ):
+        if groups is not None and (type(groups) is not int or groups < -1 or groups == 0):
             raise ValueError(
                 f"`groups` must be a positive whole number, or -1 for one channel a group. Received: groups={groups!r}."
             )
         self.group_size = group_size
-        default = -1 if group_size is not None else 32
-        super().__init__(
-            groups=default if groups is None else groups, axis=axis, epsilon=positive_epsilon(epsilon), **kwargs
-        )
+        if groups is None:
+            groups = 32 if group_size is None else -1
+        super().__init__(groups=groups, axis=axis, epsilon=positive_epsilon(epsilon), **kwargs)
         self.autocast = False  # statistics are taken of the input as it is
 
     @classmethod
     def from_spec(cls, spec, settings):
-        """Return the layer of a norm spec."""
         weights = settings.arguments("gamma", "beta")
         return cls(spec.groups, axis=settings.axis, group_size=spec.group_size, **weights)
 
     def build(self, input_shape):
-        """Create gamma and beta, and leave ``groups`` as it was given."""
         axis = axis_from_front(self.axis, len(input_shape), self.name)
         if axis == 0:
             raise ValueError(f"`axis` must be the channel axis, not the batch axis 0. Received: axis={self.axis}.")
         (channels,) = known_sizes(input_shape, [axis], self.name)
-        count = self.group_size or (channels if self.groups == -1 else self.groups)
-        if channels % count:
-            word = "group_size" if self.group_size else "groups"
-            raise ValueError(
-                f"`{word}` must divide the number of channels. Received: {word}={count}, channels={channels} "
-                f"at layer {self.name!r}. Use one of {', '.join(map(str, divisors(channels)))}."
-            )
+        check_groups(self, channels, self.name)
         self.input_spec = keras.InputSpec(ndim=len(input_shape), axes={axis: channels})
-        add_gamma_beta(self, (channels,), scale=self.scale, center=self.center)
+        add_weights(self, (channels,), gamma=self.scale, beta=self.center)
         self.built = True
 
     def groups_of(self, channels):
@@ -90,7 +79,6 @@ class GroupNormalization(keras.layers.GroupNormalization):
         return channels if self.groups == -1 else self.groups
 
     def call(self, inputs):
-        """Normalize ``inputs``."""
         axis = self.axis % len(inputs.shape)
         groups = self.groups_of(inputs.shape[axis])
         outputs = kernels_for(self, inputs).group_norm(

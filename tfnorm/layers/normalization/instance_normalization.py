@@ -35,11 +35,9 @@ class InstanceNormalization(GroupNormalization):
 
     @classmethod
     def from_spec(cls, spec, settings):
-        """Return the layer of a norm spec."""
         return cls(axis=settings.axis, **settings.arguments("gamma", "beta"))
 
     def get_config(self):
-        """Return the arguments, without groups."""
         config = super().get_config()
         del config["groups"]
         return config

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from tfnorm.layers.checks import known_sizes
-from tfnorm.layers.normalization.base import AffineNormalization, add_gamma_beta
+from tfnorm.layers.normalization.base import AffineNormalization, add_weights
 
 
 @keras.saving.register_keras_serializable("tfnorm")
@@ -56,8 +56,7 @@ class BandNormalization(AffineNormalization):
         groups: Number of groups, a divisor of the number of channels, or -1 for one group a channel. Defaults to 32.
         axis: The channel axis. Defaults to -1.
         epsilon: Added to the variance, inside the root. Defaults to 1e-5.
-        **kwargs: ``center`` and ``scale``, whether there are a beta and a gamma; ``beta_initializer``,
-            ``gamma_regularizer`` and so on; name, dtype and the other arguments of a Keras layer.
+        **kwargs: Those of gamma, beta and a Keras layer, as `AffineNormalization` has them.
 
     Input and output shape:
         Any rank from 2, such as (batch, height, width, channels). A mask is passed on.
@@ -68,7 +67,6 @@ class BandNormalization(AffineNormalization):
         self.groups = groups
 
     def build(self, input_shape):
-        """Create gamma and beta."""
         axis = self.channel_axis(len(input_shape))
         sizes = known_sizes(input_shape, [axis], self.name)
         if sizes[0] % self._groups(sizes[0]):
@@ -79,7 +77,6 @@ class BandNormalization(AffineNormalization):
         super().build(input_shape)
 
     def call(self, inputs):
-        """Normalize ``inputs``."""
         axis = self.channel_axis(len(inputs.shape))
         channels = inputs.shape[axis]
         groups = self._groups(channels)
@@ -96,7 +93,6 @@ class BandNormalization(AffineNormalization):
         return channels if self.groups == -1 else self.groups
 
     def get_config(self):
-        """Return the arguments."""
         return {**super().get_config(), "groups": self.groups}
 
 
@@ -110,8 +106,7 @@ class ContribInstanceNormalization(AffineNormalization):
         axis: The channel axis, or None for one mean and variance over the whole sample, with a gamma and a beta of
             one number. Defaults to None, as in keras-contrib.
         epsilon: Added to the standard deviation. Defaults to 1e-3.
-        **kwargs: ``center`` and ``scale``, whether there are a beta and a gamma; ``beta_initializer``,
-            ``gamma_regularizer`` and so on; name, dtype and the other arguments of a Keras layer.
+        **kwargs: Those of gamma, beta and a Keras layer, as `AffineNormalization` has them.
 
     Input and output shape:
         Any rank from 2, from 3 with an axis, such as (batch, height, width, channels). A mask is passed on.
@@ -121,16 +116,13 @@ class ContribInstanceNormalization(AffineNormalization):
         super().__init__(axis, epsilon, **kwargs)
 
     def build(self, input_shape):
-        """Create gamma and beta."""
-        sizes: tuple[int, ...] = (1,)
-        if self.axis is not None:
-            sizes = known_sizes(input_shape, [self.channel_axis(len(input_shape))], self.name)
+        axes = [] if self.axis is None else [self.channel_axis(len(input_shape))]
+        sizes = known_sizes(input_shape, axes, self.name) or (1,)
         self.input_spec = keras.InputSpec(ndim=len(input_shape))
-        add_gamma_beta(self, sizes, scale=self.scale, center=self.center)
+        add_weights(self, sizes, gamma=self.scale, beta=self.center)
         self.built = True
 
     def call(self, inputs):
-        """Normalize ``inputs``."""
         rank = len(inputs.shape)
         axes, weights = list(range(1, rank)), [1] * rank
         if self.axis is not None:

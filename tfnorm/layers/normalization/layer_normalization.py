@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfnorm.layers.checks import axis_from_front, known_sizes, positive_epsilon
-from tfnorm.layers.normalization.base import add_gamma_beta
+from tfnorm.layers.normalization.base import add_weights
 from tfnorm.ops import kernels_for
 
 
@@ -43,12 +43,10 @@ class LayerNormalization(keras.layers.LayerNormalization):
 
     @classmethod
     def from_spec(cls, spec, settings):
-        """Return the layer of a norm spec."""
         axis = settings.axis if spec.variant == "channel" else tuple(range(1, settings.rank))
         return cls(axis=axis, **settings.arguments("gamma", "beta"))
 
     def build(self, input_shape):
-        """Create gamma and beta, and leave ``axis`` as it was given."""
         axes = self._axes(len(input_shape))
         if 0 in axes:
             raise ValueError(
@@ -58,7 +56,7 @@ class LayerNormalization(keras.layers.LayerNormalization):
         # Keras's deprecated rms_scaling has a gamma, whatever scale says, and no beta.
         scale, center = self.scale or self.rms_scaling, self.center and not self.rms_scaling
         shape = known_sizes(input_shape, axes, self.name) if scale or center else ()
-        add_gamma_beta(self, shape, scale=scale, center=center)
+        add_weights(self, shape, gamma=scale, beta=center)
         self.built = True
 
     def _axes(self, rank):
@@ -66,7 +64,6 @@ class LayerNormalization(keras.layers.LayerNormalization):
         return sorted(axis_from_front(axis, rank, self.name) for axis in axes)
 
     def call(self, inputs):
-        """Normalize ``inputs``."""
         if self.rms_scaling:  # Keras returns the input's dtype, and would cut whole numbers
             return super().call(ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32")))
         outputs = kernels_for(self, inputs).layer_norm(

@@ -40,11 +40,9 @@ class RMSNormalization(keras.layers.RMSNormalization):
 
     @classmethod
     def from_spec(cls, spec, settings):
-        """Return the layer of a norm spec."""
         return cls(axis=settings.axis, **settings.arguments("scale"))
 
     def build(self, input_shape):
-        """Create ``scale``, and leave ``axis`` as it was given."""
         self.scale = self.add_weight(
             name="scale",
             shape=known_sizes(input_shape, self._axes(len(input_shape)), self.name),
@@ -59,7 +57,6 @@ class RMSNormalization(keras.layers.RMSNormalization):
         return sorted(axis_from_front(axis, rank, self.name) for axis in axes)
 
     def call(self, inputs):
-        """Normalize ``inputs``."""
         outputs = kernels_for(self, inputs).rms_norm(
             inputs, self.scale, axes=self._axes(len(inputs.shape)), epsilon=self.epsilon
         )

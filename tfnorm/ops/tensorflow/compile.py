@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -78,14 +77,14 @@ def one_pass(function: Callable) -> Callable:
             return function(*tensors, **options)
         signature = tuple((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
         run = traced(signature, tuple(sorted(options.items())))
-        return _launch(run, tensors) if _launching.get() and not tf.executing_eagerly() else run(*tensors)
+        return _launch(run, tensors) if launching.get() and not tf.executing_eagerly() else run(*tensors)
 
     return call
 
 
-# Whether a pass is being traced, and whether passes are launched by an operation of their own.
+# Whether a pass is being traced, and whether graphs launch passes by an operation of their own (see `memory`).
 _within: ContextVar[bool] = ContextVar("within", default=False)
-_launching: ContextVar[bool] = ContextVar("launching", default=False)
+launching: ContextVar[bool] = ContextVar("launching", default=False)
 
 
 def _traced_whole(function, options, *tensors):
@@ -97,23 +96,8 @@ def _traced_whole(function, options, *tensors):
         _within.reset(token)
 
 
-@contextmanager
-def passes_launched() -> Iterator[None]:
-    """Have graphs that are traced inside launch compiled passes by an operation, in place of a call.
-
-    It is the operation that TensorFlow makes of such a call. Making it, TensorFlow sets the function up beside it and
-    never takes that down: 7 MB for each time that the graph of a small network is set up. XLA cannot compile the
-    operation as a part of something larger, so this is for graphs that are not compiled as a whole.
-    """
-    token = _launching.set(True)
-    try:
-        yield
-    finally:
-        _launching.reset(token)
-
-
 def _launch(run, tensors):
-    """Return what the compiled function ``run`` makes of ``tensors``, in the graph that is being traced."""
+    """Return what the compiled function ``run`` makes of ``tensors``, by the operation that is made of such a call."""
     concrete = run.get_concrete_function()
     concrete.add_to_graph()
     attributes = {

@@ -8,13 +8,7 @@ from typing import Any
 
 from tensorflow.python.framework import ops as framework
 
-from tfnorm.ops.tensorflow.compile import passes_launched
-
-
-def _noted() -> dict[str, Any]:
-    """Return the gradients by name. The list is private to TensorFlow: where it lies elsewhere, return none."""
-    noted: dict[str, Any] = getattr(getattr(framework, "gradient_registry", None), "_registry", {})
-    return noted
+from tfnorm.ops.tensorflow.compile import launching
 
 
 @contextmanager
@@ -22,15 +16,17 @@ def graphs_let_go() -> Iterator[None]:
     """Trace graphs inside that leave no memory behind once nobody holds them.
 
     TensorFlow keeps two things for good. First, it notes each custom gradient under a new name, and with it the graph
-    of its operation. The entries that were made inside are removed at the end. Second, it keeps some megabytes of a
-    graph that calls compiled functions each time it sets the graph up. Inside, an operation launches compiled passes
-    in place of a call.
+    of its operation. The entries that were made inside are removed at the end. Second, each time it sets up a graph
+    that calls compiled functions, it makes operations that launch them, and keeps 7 MB for a small network. Inside, the
+    graph has these operations itself. XLA cannot compile them as a part of something larger.
     """
-    noted = _noted()
+    # The list is private to TensorFlow, and may lie elsewhere.
+    noted: dict[str, Any] = getattr(getattr(framework, "gradient_registry", None), "_registry", {})
     before = set(noted)
+    token = launching.set(True)
     try:
-        with passes_launched():
-            yield
+        yield
     finally:
+        launching.reset(token)
         for name in [name for name in list(noted) if name.startswith("CustomGradient-") and name not in before]:
             noted.pop(name, None)

@@ -21,16 +21,9 @@ from tfnorm.ops.tensorflow.compile import compiles, shaped_like, wide, with_grad
 from tfnorm.ops.tensorflow.output import Made, normalize, relu, remember
 
 __all__ = [
-    "batch_norm",
-    "batch_norm_inference",
-    "filter_response_norm",
-    "group_norm",
-    "layer_norm",
-    "relu",
-    "rms_norm",
-    "standardize_kernel",
-    "threshold",
-]
+    "batch_norm", "batch_norm_inference", "filter_response_norm", "group_norm", "layer_norm", "relu", "rms_norm",
+    "standardize_kernel", "threshold",
+]  # fmt: skip
 
 _DTYPES = (tf.float32, tf.bfloat16, tf.float16)
 

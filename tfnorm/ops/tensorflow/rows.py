@@ -1,14 +1,6 @@
-r"""Passes for norms with statistics over the last axis: x as (rows, channels), statistics as (rows, 1).
+"""Passes for norms with statistics over the last axis: x as (rows, channels), statistics as (rows, 1).
 
-.. math:: y = \hat x \gamma + \beta, \quad \hat x = (x - \mu) r, \quad r = (\overline{(x - \mu)^2} + \epsilon)^{-1/2}
-
-Backward, with g the gradient of y and the bar over a row:
-
-.. math::
-    dx = r (\gamma g - \overline{\gamma g} - \hat x \, \overline{\gamma g \hat x}), \quad
-    d\gamma = \sum_{rows} g \hat x, \quad d\beta = \sum_{rows} g
-
-The root mean square norm has :math:`\mu = 0` and lacks the term :math:`\overline{\gamma g}`.
+The formulas are those of `tfnorm.ops.tensorflow.columns`, with the bar over a row, and gamma for each of its elements.
 """
 
 from __future__ import annotations
