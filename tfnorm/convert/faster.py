@@ -42,8 +42,7 @@ def accelerate(model: keras.Model, *, return_report: bool = False) -> keras.Mode
         >>> type(model.get_layer("bn_Conv1"))
         <class 'tfnorm.layers.BatchNormalization'>
     """
-    made: dict[int, tuple[Any, Any]] = {}
-    fast = clone_with(model, lambda layer: remake(layer, _fast_class(layer)), made=made)
+    fast, made = clone_with(model, lambda layer: remake(layer, _fast_class(layer)))
     kinds = {id(old): type(new).__name__ for old, new in made.values() if type(new) is _fast_class(old)}
     network = Network(model)
     changes, kept = [], []

@@ -64,18 +64,17 @@ def fold_batch_norm(model: keras.Model, *, return_report: bool = False) -> keras
     def make(layer):
         if id(layer) in folding.folded:
             return removal(network, layer, folding.folded)
-        weights = folding.weights.get(id(layer))
-        if weights is None:
+        if id(layer) not in folding.weights:
             return remake(layer)
         standardized = isinstance(layer, ours.WeightStandardizedConv2D)
         config = layer.get_config() | {"use_bias": True}
         if standardized:
             del config["epsilon"]
         new = remake(layer, ours.Conv2D if standardized else None, config)
-        new_layers.append((new, weights))
+        new_layers.append((new, folding.weights[id(layer)]))
         return Chain((new,))
 
-    new_model = clone_with(model, make)
+    new_model, _ = clone_with(model, make)
     for layer, weights in new_layers:
         layer.set_weights([*weights.kernels, weights.bias])
     if not changes:
@@ -124,7 +123,6 @@ SCALINGS: dict[type, Scaling] = {
     **dict.fromkeys(kinds.DEPTHWISE, lambda kernel, scale: kernel * scale.reshape(kernel.shape[-2:])),
 }
 
-MISTAKE = "Keras on TensorFlow adds its bias along the width"
 POOLING = (*kinds.MEANS, *kinds.MAXIMA)
 # Layers that put the numbers of each channel into one axis.
 FLATTENING = (layers.Flatten, layers.Reshape)
@@ -140,36 +138,27 @@ class _Folding:
 
     def fold(self, norm: Any) -> tuple[Any, str]:
         """Fold a batch norm; return the layer that takes it over, or None, and why none does."""
-        reason = self._unfit(norm)
-        if reason:
+        if type(norm) not in kinds.BATCH_NORMS:
+            return None, "a class of its own"
+        if inside := self.network.inside(norm):
+            return None, inside
+        if _penalized(norm):
+            return None, "its outputs are penalized"
+        if any(self.network.in_training(*call) for call in self.network.calls(norm)):
+            return None, "called with training=True, and so with the statistics of the batch"
+        scale, shift = _line(norm)
+        before, reason = self._neighbour(norm, self._before)
+        after, channels = (None, None) if before is not None else self._neighbour(norm, self._after)
+        layer = after if before is None else before
+        if layer is None:
             return None, reason
-        layer, reason = self._neighbour(norm, self._before)
-        if layer is not None:
-            self._weights(layer).then(*_line(norm), SCALINGS[type(layer)])
+        weights = self.weights.setdefault(id(layer), _Weights(layer))
+        if after is None:
+            weights.then(scale, shift, SCALINGS[type(layer)])
         else:
-            layer, channels = self._neighbour(norm, self._after)
-            if layer is None:
-                return None, reason
-            scale, shift = _line(norm)
-            self._weights(layer).after(scale[channels], shift[channels])
+            weights.after(scale[channels], shift[channels])
         self.folded.add(id(norm))
         return layer, ""
-
-    def _weights(self, layer: Any) -> _Weights:
-        return self.weights.setdefault(id(layer), _Weights(layer))
-
-    def _unfit(self, norm: Any) -> str:
-        """Return why a norm could be folded nowhere, or ""."""
-        if type(norm) not in kinds.BATCH_NORMS:
-            return "a class of its own"
-        inside = self.network.inside(norm)
-        if inside:
-            return inside
-        if _penalized(norm):
-            return "its outputs are penalized"
-        if any(self.network.in_training(*call) for call in self.network.calls(norm)):
-            return "called with training=True, and so with the statistics of the batch"
-        return ""
 
     def _neighbour(self, norm: Any, find: Callable[[Graph, Any, Any, int], tuple[Any, Any]]) -> tuple[Any, Any]:
         """Return the layer that ``find`` finds at each call of ``norm``, and what else ``find`` returns.
@@ -199,8 +188,9 @@ class _Folding:
             return None, f"the outputs of {layer.name!r} are penalized"
         passes = self._passes(graph, maker, norm)
         if not passes and type(layer) not in SCALINGS:
-            active = ", which is called with training=True" if self._is_active(graph, maker) else ""
-            return None, f"after {layer.name!r} ({type(layer).__name__}){active}"
+            active = kinds.is_idle(layer) and self.network.in_training(graph, maker)
+            why = ", which is called with training=True" if active else ""
+            return None, f"after {layer.name!r} ({type(layer).__name__}){why}"
         others = [reader.operation.name for reader in graph.readers(tensor) if reader is not node]
         if others:
             return None, f"the output of {layer.name!r} also goes to {', '.join(map(repr, others))}"
@@ -218,12 +208,11 @@ class _Folding:
             return None, f"{layer.name!r} is quantized or has LoRA weights"
         if _mistakes_its_bias(layer, tensor.shape):
             wide = "may be" if tensor.shape[-1] is None else "are"
-            return None, f"the outputs of {layer.name!r} {wide} as wide as it has channels, which are first: {MISTAKE}"
+            mistake = "Keras on TensorFlow adds its bias along the width"
+            return None, f"the outputs of {layer.name!r} {wide} as wide as it has channels, which are first: {mistake}"
         return maker, ""
 
-    def _after(
-        self, graph: Graph, node: Any, norm: Any, axis: int, channels: np.ndarray | None = None
-    ) -> tuple[Any, Any]:
+    def _after(self, graph: Graph, node: Any, norm: Any, axis: int, channels: Any = None) -> tuple[Any, Any]:
         """Return the one call that takes the outputs of ``node``, if it can scale them along ``axis``, or None.
 
         With it comes the channel of the norm that each place along the axis has, given by ``channels`` at ``node``.
@@ -261,12 +250,8 @@ class _Folding:
             return False
         if type(layer) in kinds.MAXIMA:
             return bool((_line(norm)[0] >= 0).all())
-        idle = kinds.is_idle(layer) and not self._is_active(graph, node)
+        idle = kinds.is_idle(layer) and not self.network.in_training(graph, node)
         return type(layer) in kinds.MEANS or idle or id(layer) in self.folded
-
-    def _is_active(self, graph: Graph, node: Any) -> bool:
-        """Return whether a layer that is idle at inference alone is called in training."""
-        return kinds.is_idle(node.operation) and self.network.in_training(graph, node)
 
 
 def _mistakes_its_bias(layer: Any, shape: tuple[int | None, ...]) -> bool:

@@ -62,17 +62,6 @@ def successor(old: Any, spec: NormSpec, shape: tuple[int | None, ...], axis: int
     return remake(old, type(new), config)
 
 
-def lost_settings(old: Any, new: Any) -> str:
-    """Return a note about penalties and constraints on weights of ``old`` that ``new`` has no place for."""
-    settings, taken = _settings_for(old, type(new)), arguments_of(type(new))
-    lost = [
-        f"its {key} is dropped"
-        for key, value in settings.items()
-        if value is not None and key.endswith(("_regularizer", "_constraint")) and key not in taken
-    ]
-    return ", ".join(lost)
-
-
 def _settings_for(old: Any, kind: type) -> dict[str, Any]:
     """Return the configuration of ``old``, with the penalty on its gamma called as ``kind`` calls it."""
     settings = old.get_config()
@@ -88,8 +77,8 @@ def weight_of(layer: Any, role: str) -> Any:
     return getattr(layer, role, None)
 
 
-def carry_weights(old: Any, new: Any, rank: int, axis: int) -> str:
-    """Give ``new`` the weights of ``old`` that it has too, and return a note about what is lost."""
+def carry_weights(old: Any, new: Any, rank: int, axis: int) -> list[str]:
+    """Give ``new`` the weights of ``old`` that it has too, and return notes about what is lost."""
     notes = []
     for role in _ROLES:
         weight, successor_weight = weight_of(old, role), weight_of(new, role)
@@ -106,7 +95,11 @@ def carry_weights(old: Any, new: Any, rank: int, axis: int) -> str:
             if np.any(along(channels, old, rank, axis, value.shape) != value):
                 notes.append(f"its {role} is averaged over the pixels")
             successor_weight.assign(along(channels, new, rank, axis, tuple(successor_weight.shape)))
-    return ", ".join(notes)
+    taken = arguments_of(type(new))
+    for key, value in _settings_for(old, type(new)).items():  # penalties and constraints on weights
+        if value is not None and key.endswith(("_regularizer", "_constraint")) and key not in taken:
+            notes.append(f"its {key} is dropped")
+    return notes
 
 
 def by_channel(value: np.ndarray, layer: Any, rank: int, axis: int) -> np.ndarray:

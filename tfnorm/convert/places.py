@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tfnorm.convert.graph import Network
+from tfnorm.convert.graph import Network, Where
 from tfnorm.convert.report import Change
 from tfnorm.errors import SpecError
 from tfnorm.spec import NormSpec, divisors
@@ -37,24 +37,33 @@ class Place:
 def find_places(
     network: Network,
     spec: NormSpec,
-    chosen: Iterable[Any],
+    where: Where,
+    candidates: Iterable[tuple[Any, str]],
+    kind: str,
     shapes_of: Callable[[Any], list[Shape]],
     axis_of: Callable[[Any, int], int],
 ) -> tuple[dict[int, Place], list[Change]]:
-    """Return the places of norms by the ids of the ``chosen`` layers, and the layers where no norm is of use.
+    """Return the places of norms by the ids of layers, and the layers where none goes that were not chosen by name.
 
-    ``shapes_of`` returns the different shapes of the norm's inputs, ``axis_of`` their channel axis from a layer and the
-    number of axes. If a shape does not allow the norm, a `SpecError` says so.
+    ``candidates`` are layers with the reason why no norm goes there, or "". Messages call them ``kind``. ``shapes_of``
+    returns the different shapes of the norm's inputs, ``axis_of`` their channel axis from a layer and the number of
+    axes. If a shape does not allow the norm, a `SpecError` says so.
     """
-    places, kept = {}, []
-    for layer in chosen:
+    places: dict[int, Place] = {}
+    kept: list[Change] = []
+    possible = []
+    for layer, reason in candidates:
+        if not reason:
+            possible.append(layer)
+        elif where is None:
+            kept.append(network.change(layer, note=reason))
+    for layer in network.choose(possible, where, kind):
         shapes = shapes_of(layer)
         axis = axis_of(layer, len(shapes[0]))
         _check_shapes(spec, shapes, network.path(layer))
         fitting, note = _fitted(spec, shapes[0][axis])
         if any(_is_constant(fitting, shape, axis) for shape in shapes):
-            note = f"{fitting} would see one number at a time, and make it constant"
-            kept.append(network.change(layer, note=note))
+            kept.append(network.change(layer, note=f"{fitting} would see one number at a time, and make it constant"))
         else:
             places[id(layer)] = Place(layer, fitting, shapes[0], axis, note)
     return places, kept

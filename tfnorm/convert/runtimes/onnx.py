@@ -11,8 +11,7 @@ import numpy as np
 import onnx
 
 from tfnorm.convert.runtimes.check import Runner
-from tfnorm.convert.runtimes.failures import explained
-from tfnorm.convert.runtimes.served import ServedModel
+from tfnorm.convert.runtimes.served import ServedModel, explained
 from tfnorm.errors import TfnormError
 from tfnorm.keras_settings import is_installed
 

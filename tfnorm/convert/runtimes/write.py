@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfnorm.convert.graph import check_built
 from tfnorm.convert.runtimes.check import difference
 from tfnorm.convert.runtimes.formats import FORMATS, check_export
 from tfnorm.convert.runtimes.served import Port, ServedModel
@@ -110,10 +111,7 @@ def export(
     form = check_export(
         path, batch_size=batch_size, quantize=quantize, calibrated=representative is not None, overwrite=overwrite
     )
-    if not getattr(model, "built", False):
-        raise TfnormError(
-            f"The model {model.name!r} has no weights yet. Build it with keras.Input, or call it on a batch first."
-        )
+    check_built(model)
     served = ServedModel(model, form, batch_size, quantize, representative)
     # Each needs packages that the others do not.
     module = import_module(f"tfnorm.convert.runtimes.{form.removeprefix('tf_')}")

@@ -115,7 +115,7 @@ def _made(file: SavedFile, config: dict[str, Any], notes: Notes) -> keras.Model:
     except TfnormError:
         raise
     except NotCalledError as error:
-        notes.refuse(str(error), None)
+        notes.refuse(str(error))
         notes.check(file.where)
         raise
     except Exception as error:  # a description may be wrong in any way

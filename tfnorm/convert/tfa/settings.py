@@ -10,7 +10,7 @@ import keras
 from keras import layers
 
 from tfnorm.convert.clone import arguments_of
-from tfnorm.convert.tfa.versions import ACTIVATIONS_SINCE, LATEST
+from tfnorm.convert.tfa.versions import ACTIVATIONS_SINCE
 from tfnorm.errors import TfnormError
 from tfnorm.layers.normalization.keras_2 import gelu_of_tensorflow_addons, hard_sigmoid_of_keras_2
 
@@ -41,28 +41,18 @@ MODULES = {"initializer": keras.initializers, "regularizer": keras.regularizers,
 
 @dataclass
 class Notes:
-    """What is found while a description is read: all of it is told at once.
+    """What is found while a description is read: all of it is told at once."""
 
-    Attributes:
-        safe_mode: Whether Python code in the file is refused.
-        version: The version of Keras that wrote the file, for messages.
-        release: The release of Keras 2 that had the same layers.
-        unknown: Layers, settings and functions without a counterpart, each with the name by which a class or an
-            activation of your own can take its place; None if only a model of your own helps.
-        code: Layers that hold Python code.
-        dropped: Settings without a counterpart that change no output.
-        told: Other warnings, each with the layers that it is about.
-        seen: What was read of each layer, by its class and name: one may be in two models.
-    """
-
-    safe_mode: bool
-    version: str | None = None
-    release: tuple[int, ...] = LATEST
+    safe_mode: bool  # whether Python code in the file is refused
+    version: str | None  # of the Keras that wrote the file, for messages
+    release: tuple[int, ...]  # of Keras 2, the one that had the same layers
+    # What has no counterpart, with the name by which a class or an activation of your own can take its place; None if
+    # only a model of your own helps.
     unknown: dict[str, str | None] = field(default_factory=dict)
-    code: list[str] = field(default_factory=list)
-    dropped: list[str] = field(default_factory=list)
-    told: dict[str, list[str]] = field(default_factory=dict)
-    seen: dict[str, Any] = field(default_factory=dict)
+    code: list[str] = field(default_factory=list)  # layers that hold Python code
+    dropped: list[str] = field(default_factory=list)  # settings without a counterpart that change no output
+    told: dict[str, list[str]] = field(default_factory=dict)  # other warnings, with the layers that they are about
+    seen: dict[str, Any] = field(default_factory=dict)  # each layer by class and name: one may be in two models
 
     def check(self, where: str) -> None:
         """Raise a `TfnormError` if the model cannot be made."""
@@ -82,10 +72,9 @@ class Notes:
         advice = ""
         if names:
             scope = ", ".join(f"{name!r}: {name.rpartition('>')[2]}" for name in names)
-            advice += (
-                f" Write {'each of them' if not functions else ', '.join(names)} for Keras 3, with the same settings "
-                "and weights, and open the file inside "
-                f"`with keras.saving.custom_object_scope({{{scope}}}):`."
+            advice = (
+                f" Write {', '.join(names) if functions else 'each of them'} for Keras 3, with the same settings "
+                f"and weights, and open the file inside `with keras.saving.custom_object_scope({{{scope}}}):`."
             )
         if functions:
             advice += (
@@ -95,7 +84,7 @@ class Notes:
             )
         return advice
 
-    def refuse(self, what: str, name: str | None) -> None:
+    def refuse(self, what: str, name: str | None = None) -> None:
         """Note what cannot be converted; ``name`` as in ``unknown``."""
         self.unknown[what] = name
 

@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import re
 
+
+def _since(table: str) -> dict[str, tuple[int, ...]]:
+    """Return the version of each name in a table whose lines begin with one."""
+    rows = [line.split() for line in table.strip().splitlines()]
+    return {name: tuple(map(int, version.split("."))) for version, *names in rows for name in names}
+
+
 # Standalone Keras up to 2.3 had none of these, tf.keras ("-tf") those up to its number. From 2.4 on both are one.
-SINCE: dict[str, tuple[int, ...]] = {
-    **dict.fromkeys(("LayerNormalization", "Attention", "AdditiveAttention", "Normalization"), (2, 2, 4)),
-    **dict.fromkeys(
-        """
-        CenterCrop RandomContrast RandomFlip RandomRotation RandomTranslation Rescaling Resizing
-        """.split(),
-        (2, 3),
-    ),
-    **dict.fromkeys(
-        "CategoryEncoding Conv1DTranspose EinsumDense MultiHeadAttention RandomZoom".split(),
-        (2, 4),
-    ),
-    **dict.fromkeys("ConvLSTM1D ConvLSTM3D DepthwiseConv1D".split(), (2, 5)),
-    **dict.fromkeys("RandomBrightness UnitNormalization".split(), (2, 8)),
-    "GroupNormalization": (2, 11),
-    "SpectralNormalization": (2, 13),
-}
-# Activations are functions. The names of those that are not here can mean one thing only.
-ACTIVATIONS_SINCE: dict[str, tuple[int, ...]] = {
-    "gelu": (2, 4),
-    "mish": (2, 13),
-    # Keras 2 had none of these.
-    **dict.fromkeys(
-        """
-        celu glu hard_shrink hard_silu hard_swish hard_tanh log_sigmoid soft_shrink sparse_plus sparse_sigmoid
-        sparsemax squareplus tanh_shrink threshold
-        """.split(),
-        (3,),
-    ),
-}
+SINCE = _since(
+    """
+    2.2.4 LayerNormalization Attention AdditiveAttention Normalization
+    2.3 CenterCrop RandomContrast RandomFlip RandomRotation RandomTranslation Rescaling Resizing
+    2.4 CategoryEncoding Conv1DTranspose EinsumDense MultiHeadAttention RandomZoom
+    2.5 ConvLSTM1D ConvLSTM3D DepthwiseConv1D
+    2.8 RandomBrightness UnitNormalization
+    2.11 GroupNormalization
+    2.13 SpectralNormalization
+    """
+)
+# Activations are functions. The names of those that are not here can mean one thing only. Keras 2 had none of "3".
+ACTIVATIONS_SINCE = _since(
+    """
+    2.4 gelu
+    2.13 mish
+    3 celu glu hard_shrink hard_silu hard_swish hard_tanh log_sigmoid soft_shrink sparse_plus sparse_sigmoid
+    3 sparsemax squareplus tanh_shrink threshold
+    """
+)
 BILINEAR_SINCE = (2, 3)  # TensorFlow 2 takes the centres of pixels, TensorFlow 1 their corners
 MASKED_ATTENTION_SINCE = (2, 10)  # before, MultiHeadAttention took no notice of masks
 LATEST = (2, 15)
