@@ -47,9 +47,7 @@ def check_batch(model: keras.Model, batch: Any) -> list[Any] | None:
     return tensors
 
 
-def calibrate_norms(
-    model: keras.Model, made: Made, batch: list[Any] | None, norms: list[tuple[Any, int]]
-) -> tuple[float, float] | None:
+def calibrate_norms(model: Any, made: Made, batch: list[Any] | None, norms: Any) -> tuple[float, float] | None:
     """Fit gamma and beta of new norms to a batch, and keep them if the outputs come closer to those of the old model.
 
     ``norms`` are the new norms with their channel axes. Returns the difference of the outputs before and after, as in

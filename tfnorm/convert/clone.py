@@ -323,8 +323,6 @@ def _carry_exclusions(old: Any, new: Any, pairs: list[tuple[Any, Any]]) -> None:
     """Exclude from weight decay what ``old`` does, given old and new variables: no configuration has it."""
     new._exclude_from_weight_decay_pattern = getattr(old, "_exclude_from_weight_decay_pattern", None)
     excluded = getattr(old, "_exclude_from_weight_decay", ())
-    new._exclude_from_weight_decay = {
-        new._var_key(twin) for variable, twin in pairs if old._var_key(variable) in excluded
-    }
+    new._exclude_from_weight_decay = {new._var_key(twin) for own, twin in pairs if old._var_key(own) in excluded}
     if isinstance(old, keras.optimizers.LossScaleOptimizer):
         _carry_exclusions(old.inner_optimizer, new.inner_optimizer, pairs)

@@ -30,15 +30,14 @@ def fold_batch_norm(model: keras.Model, *, return_report: bool = False) -> keras
 
     The layer must have no activation, no activity regularizer and no other reader. Dropout, average pooling and layers
     without effect may stand in between, and maximum pooling if no s is negative. Weight-standardized convolutions
-    become plain ones. Norms that stay are in the report with the reason. Weights are computed in float64, and outputs
-    differ by rounding only. The result can be trained, but without those norms.
+    become plain ones. Weights are computed in float64, and outputs differ by rounding only.
 
     Args:
-        model: A functional or sequential model, nested models and shared layers included; it is not changed.
+        model: A functional or sequential model; it is not changed.
         return_report: Whether to return the report too.
 
     Returns:
-        A new model; with ``return_report`` the pair (model, `Report`).
+        A new model; with ``return_report`` the pair (model, `Report`), which says why a norm stays.
 
     Raises:
         TfnormError: If the model has no graph or a `call` of its own, or is not built yet.

@@ -41,11 +41,9 @@ def insert_norms(
 
     The convolution "conv1" is followed by the norm "conv1_norm". If it has an activation, that becomes the layer
     "conv1_activation" after the norm. Its activity regularizer moves to the last of these layers. All old weights are
-    bit for bit the same, biases included. A compiled model stays compiled, but its optimizer starts afresh. All kinds
-    of convolutions count, in nested models too; the norm of a shared convolution is shared.
-
-    Keras calls an output by its last layer. If you choose the layer "logits" and it gives an output, that is called
-    "logits_norm" afterwards, and so are the losses and metrics that the model was compiled with.
+    bit for bit the same. A compiled model stays compiled, but its optimizer starts afresh. All kinds of convolutions
+    count, in nested models too; the norm of a shared convolution is shared. If you choose the layer "logits" and it
+    gives an output, Keras calls that, its losses and its metrics "logits_norm".
 
     Without ``where`` no norm comes after dense layers, after a convolution that a norm follows already, or after one
     that gives the model's outputs: only layers without weights, and no activation but softmax, sigmoid and tanh, lead
@@ -67,8 +65,7 @@ def insert_norms(
 
     Raises:
         SpecError: For a spec that cannot be read, has penalties or does not fit.
-        TfnormError: If the model has no graph or a `call` of its own, is not built, or has no layer to put a norm
-            after.
+        TfnormError: If the model has no graph or a `call` of its own, is not built, or has no place for a norm.
 
     Example:
         >>> old = keras.applications.VGG16(weights=None, input_shape=(32, 32, 3), classes=10)
@@ -81,10 +78,8 @@ def insert_norms(
         names = [f"{name}:GROUPS" if info.groups else name for name, info in NORMS.items() if info.layer]
         raise SpecError(f"A norm is needed to be inserted. Received: 'none'. Use one of {', '.join(names)}.")
     network = Network(model)
-    candidates = _candidates(network, where)
-    places, kept = find_places(
-        network, spec, where, candidates, "convolution or dense", network.output_shapes, axis_of_channels
-    )
+    candidates, kind = _candidates(network, where), "convolution or dense"
+    places, kept = find_places(network, spec, where, candidates, kind, network.output_shapes, axis_of_channels)
     if not places:
         reasons = f" {grouped(kept)}" if kept else ""
         raise TfnormError(
@@ -112,9 +107,8 @@ def insert_norms(
         note = ", ".join(filter(None, (place.note, fresh, called)))
         changes.append(network.change(place.layer, classes, groups=place.groups, note=note))
     changes += [network.change(layer, "TLU") for layer in network.layers if id(layer) in units]
-    difference = calibrate_norms(
-        model, made, batch, [(made[key][1].layers[1], place.axis) for key, place in places.items()]
-    )
+    norms = [(made[key][1].layers[1], place.axis) for key, place in places.items()]
+    difference = calibrate_norms(model, made, batch, norms)
     report = Report(tuple(changes), tuple(kept), difference)
     return (new_model, report) if return_report else new_model
 

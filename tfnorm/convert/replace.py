@@ -12,14 +12,7 @@ from tfnorm.convert.clone import Chain, clone_with, remake
 from tfnorm.convert.graph import Network, Where
 from tfnorm.convert.kinds import BATCH_NORMS, norm_kinds
 from tfnorm.convert.neighbours import channels_first, convolutions_before, removal, units_after
-from tfnorm.convert.norms import (
-    NO_STATISTICS,
-    axes_of,
-    carry_weights,
-    channel_axis,
-    could_be_either,
-    successor,
-)
+from tfnorm.convert.norms import NO_STATISTICS, axes_of, carry_weights, channel_axis, could_be_either, successor
 from tfnorm.convert.places import Place, find_places
 from tfnorm.convert.report import Report, grouped
 from tfnorm.errors import TfnormError
@@ -37,10 +30,9 @@ def replace_norms(
 ) -> keras.Model | tuple[keras.Model, Report]:
     """Return the same network with another norm in place of each of its own.
 
-    Batch, layer, group, instance, RMS and filter response normalizations are replaced, Keras's and tfnorm's, in nested
-    models too. Each keeps its name, epsilon, gamma and beta, their penalties and constraints, its activity regularizer
-    and whether it is trainable. All other weights are bit for bit the same. A compiled model stays compiled, but its
-    optimizer starts afresh.
+    All norms of Keras and tfnorm are replaced, in nested models too. Each keeps its name, epsilon, gamma and beta,
+    their penalties and constraints, its activity regularizer and whether it is trainable. All other weights are bit
+    for bit the same. A compiled model stays compiled, but its optimizer starts afresh.
 
     - If the groups do not divide a layer's channels, the largest smaller number that does is taken.
     - ``ln`` has a gamma for each pixel and channel. Each pixel gets the channel's gamma, and on the way back the mean
@@ -63,13 +55,11 @@ def replace_norms(
         return_report: Whether to return the report too.
 
     Returns:
-        A new model; with ``return_report`` the pair (model, `Report`). Its file opens where `tfnorm.layers` is
-        imported; that of `to_keras` opens everywhere.
+        A new model; with ``return_report`` the pair (model, `Report`). Its file needs `tfnorm.layers` to be opened.
 
     Raises:
         SpecError: For a spec that cannot be read, has penalties or does not fit.
-        TfnormError: If the model has no graph or a `call` of its own, is not built, or has no norm that can be
-            replaced.
+        TfnormError: If the model has no graph or a `call` of its own, is not built, or has no norm to replace.
 
     Example:
         >>> old = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3))

@@ -22,10 +22,9 @@ PACKAGE = "tfnorm>"
 def to_keras(model: keras.Model) -> keras.Model:
     """Return the same network in Keras's own layers, with the same weights, names and outputs.
 
-    The file of the result opens without tfnorm. Weight-standardized convolutions become convolutions with the
-    standardized kernel. Penalties that Keras does not have (`L2Norm`, `Sum`, any on an RMS scale) and
-    `unbiased_moving_variance` are left out with a warning: they change training, not outputs. A compiled model stays
-    compiled, unless its loss, optimizer or metrics are tfnorm's: then a warning says that it is not.
+    Its file opens without tfnorm. Weight-standardized convolutions get the standardized kernel. Penalties that Keras
+    does not have (`L2Norm`, `Sum`, any on an RMS scale) and `unbiased_moving_variance` are left out with a warning:
+    they change training, not outputs. The result is compiled, unless loss, optimizer or metrics are tfnorm's.
 
     Args:
         model: A functional or sequential model; it is not changed.
@@ -80,12 +79,10 @@ def to_keras(model: keras.Model) -> keras.Model:
 def _without_counterpart(model: keras.Model) -> list[str]:
     """Return names and classes of the layers of tfnorm that cannot become Keras's own, those inside others included."""
     everything = list(model._flatten_layers(include_self=False))
-    holders = {
-        id(part): layer
-        for layer in everything
-        if not is_container(layer)
-        for part in layer._flatten_layers(include_self=False)
-    }
+    holders: dict[int, Any] = {}
+    for layer in everything:
+        if not is_container(layer):
+            holders |= {id(part): layer for part in layer._flatten_layers(include_self=False)}
     strange = []
     for layer in everything:
         kind = type(layer)

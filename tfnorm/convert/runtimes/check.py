@@ -19,11 +19,10 @@ _SIDE, _LENGTH = 64, 16
 
 # From a batch of each input to the outputs by name.
 Runner = Callable[[list[np.ndarray]], dict[str, np.ndarray]]
+Opener = Callable[[ServedModel, Path], tuple[Runner | None, str]]
 
 
-def difference(
-    served: ServedModel, place: Path, runner: Callable[[ServedModel, Path], tuple[Runner | None, str]]
-) -> tuple[float | None, str]:
+def difference(served: ServedModel, place: Path, runner: Opener) -> tuple[float | None, str]:
     """Return the largest difference from Keras as a share of the largest output, and how it was measured.
 
     ``runner`` returns what runs the file and the name of that program, or None and why it is not there.

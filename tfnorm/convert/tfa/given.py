@@ -35,7 +35,7 @@ def given_part(model: keras.Model, file: SavedFile) -> Part:
 
 
 def _model_part(model: keras.Model, parts: list[Part]) -> Part:
-    return Part(model.name, _kind(model), layers=parts, trainable=model._trainable)
+    return Part(model.name, snake_case(type(model).__name__), layers=parts, trainable=model._trainable)
 
 
 def _grouped(layer: Any, names: list[str], where: str) -> Part:
@@ -86,14 +86,10 @@ def _seen_as(layer: Any, change: Callable[[Part], Part] = lambda part: part) -> 
     if isinstance(layer, keras.Model):
         return _model_part(layer, [_seen_as(each, change) for each in layer.layers])
     if isinstance(layer, FilterResponseNormalization):
-        return filter_response_part(layer, _kind(layer))
+        return filter_response_part(layer)
     if isinstance(layer, layers.SpectralNormalization):
-        return spectral_part(plain_part(layer.layer, _kind(layer.layer)), layer)
-    return change(plain_part(layer, _kind(layer)))
-
-
-def _kind(layer: Any) -> str:
-    return snake_case(type(layer).__name__)
+        return spectral_part(plain_part(layer.layer), layer)
+    return change(plain_part(layer))
 
 
 def _has_kernel(part: Part) -> bool:

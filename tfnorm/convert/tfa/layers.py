@@ -259,7 +259,7 @@ def _filter_response_norm(name: str, config: dict[str, Any], notes: Notes) -> Re
     return Recipe("filter_response_normalization", lambda: FilterResponseNormalization(**config), filter_response_part)
 
 
-def filter_response_part(layer: Any, kind: str) -> Part:
+def filter_response_part(layer: Any, kind: str = "filter_response_normalization") -> Part:
     """Return the weights of a filter response normalization, which tensorflow-addons gives more axes."""
     own = [Slot("learned_epsilon", (1,), True, layer.learned)] if layer.learned is not None else []
     own += [Slot(v.name, (1, 1, 1, *v.shape), True, v) for v in (layer.gamma, layer.beta)]
@@ -298,12 +298,10 @@ def _weight_norm(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
     entry = dict(config["layer"])
     entry["config"] = entry["config"] | {"trainable": config.get("trainable", True)}
     inner, data_init = read_layer(entry, notes, name), config["data_init"]
-    return Recipe(
-        "weight_normalization", lambda: inner.layer, lambda *_: weight_norm_part(inner.part, data_init=data_init)
-    )
+    return Recipe("weight_normalization", lambda: inner.layer, lambda *_: weight_norm_part(inner.part, data_init))
 
 
-def weight_norm_part(inside: Part, *, data_init: bool) -> Part:
+def weight_norm_part(inside: Part, data_init: bool) -> Part:
     """Return the weights of a weight normalization around ``inside``, whose kernel is set to g v / ||v||.
 
     A recurrent layer has that of its state. With ``data_init`` the file has a copy of the layer, to be initialized.

@@ -26,9 +26,9 @@ def load_tfa_model(
     model: keras.Model | str | os.PathLike[str] | None = None,
     safe_mode: bool = True,
 ) -> keras.Model:
-    """Open a model of Keras 2 that was saved with layers of tensorflow-addons.
+    """Open a model of Keras 2 that was saved with layers of tensorflow-addons, with the same outputs.
 
-    Outputs are the same within float32's rounding. The layers of tensorflow-addons 0.11 to 0.23 become
+    The layers of tensorflow-addons 0.11 to 0.23 become
 
     =========================== =====================================================================================
     GroupNormalization          `keras.layers.GroupNormalization`
@@ -39,18 +39,15 @@ def load_tfa_model(
     TLU                         `tfnorm.layers.TLU` with ``axis=None``
     =========================== =====================================================================================
 
-    The layers of Keras 2 and the usual functions of TensorFlow (x + y, tf.nn.relu, slices) become those of Keras 3. If
-    only Keras's are left, the model opens without tfnorm once it is saved as ``.keras``. Names, shared layers, nested
-    models and what is frozen stay; a slash in a name becomes an underscore. The model is not compiled. A layer of your
-    own is found by the name it has in the file, if one for Keras 3 is registered under that name.
-
-    Nothing in the file is executed, and no memory is taken for sizes that it claims and does not hold.
+    The layers of Keras 2 and the usual functions of TensorFlow (x + y, tf.nn.relu, slices) become those of Keras 3.
+    Names, shared layers, nested models and what is frozen stay; a slash in a name becomes an underscore. A layer of
+    your own is found by the name it has in the file, if one for Keras 3 is registered under that name. Nothing in the
+    file is executed, and no memory is taken for sizes that it claims and does not hold.
 
     Args:
         path: An .h5 file, a .keras file of Keras 2.13 to 2.15, or a file of weights alone (.h5 or .weights.h5).
         model: For weights alone: the same model in Keras 3, which gets the weights and is returned, or the file that
-            the old model's `to_json` was written to. In Keras 3 a weight normalization is the layer inside, and a TLU
-            has ``axis=None``. By default the model is in the file.
+            the old model's `to_json` was written to. By default the model is in the file.
         safe_mode: Whether to refuse files with Python code (Lambda layers). With False that code is run; it must
             come from the same version of Python.
 

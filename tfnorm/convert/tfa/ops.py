@@ -276,12 +276,10 @@ PLAIN_NODES = _pairs(
     Transpose=transpose
     """
 )
+REDUCING_NODES = ("All", "Any", "Max", "Mean", "Min", "Prod", "Sum")
 NODES: dict[str, Callable[[list[Any], dict[str, Any]], Any]] = {
     **{op: _node(OPS[name]) for op, name in PLAIN_NODES.items()},
-    **{
-        op: _node(OPS[f"math.reduce_{op.lower()}"], keep_dims="keepdims")
-        for op in ("All", "Any", "Max", "Mean", "Min", "Prod", "Sum")
-    },
+    **{op: _node(OPS[f"math.reduce_{op.lower()}"], keep_dims="keepdims") for op in REDUCING_NODES},
     "AddN": lambda inputs, _: OPS["math.add_n"](inputs),
     "AvgPool": _node(OPS["nn.avg_pool2d"], **_POOLED),
     "BatchMatMulV2": _node(_matmul, adj_x="transpose_a", adj_y="transpose_b"),

@@ -61,12 +61,6 @@ class Notes:
                 f"{where} holds Python code, which is not run unless you ask: {', '.join(self.code)}. "
                 "If you trust whoever wrote it, pass safe_mode=False (--allow-lambda on the command line)."
             )
-        if self.unknown:
-            raise TfnormError(
-                f"{where} holds what cannot be converted: {', '.join(self.unknown)}.{self._advice(where)}"
-            )
-
-    def _advice(self, where: str) -> str:
         names = [name for name in dict.fromkeys(self.unknown.values()) if name is not None]
         functions = [what for what, name in self.unknown.items() if name is None]
         advice = ""
@@ -82,7 +76,8 @@ class Notes:
                 "the same layers in the same order and keras.ops in place of the functions of TensorFlow. Pass it with "
                 f"the file, which then gives the weights: load_tfa_model({where!r}, model=model)."
             )
-        return advice
+        if self.unknown:
+            raise TfnormError(f"{where} holds what cannot be converted: {', '.join(self.unknown)}.{advice}")
 
     def refuse(self, what: str, name: str | None = None) -> None:
         """Note what cannot be converted; ``name`` as in ``unknown``."""

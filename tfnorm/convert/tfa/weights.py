@@ -61,22 +61,14 @@ class Part:
         return [], self.own + [slot for half in halves for slot in (*half[0], *half[1])]
 
 
-def plain_part(layer: Any, kind: str) -> Part:
-    """Return the weights of a layer that has the same in Keras 2 and 3."""
+def plain_part(layer: Any, kind: str = "") -> Part:
+    """Return the weights of a layer that has the same in Keras 2 and 3. By default ``kind`` is that of its class."""
     made = {id(inner) for inner in layer._layers}
     attributes = {**vars(layer), **vars(layer).get("_modules", {})}  # PyTorch keeps layers apart
-    return Part(
-        layer.name,
-        kind,
-        own=[Slot(v.name, tuple(v.shape), True, v) for v in layer._trainable_variables]
-        + [Slot(v.name, tuple(v.shape), False, v) for v in layer._non_trainable_variables],
-        inside={
-            attribute: plain_part(inner, snake_case(type(inner).__name__))
-            for attribute, inner in attributes.items()
-            if id(inner) in made
-        },
-        trainable=layer.trainable,
-    )
+    own = [Slot(v.name, tuple(v.shape), True, v) for v in layer._trainable_variables]
+    own += [Slot(v.name, tuple(v.shape), False, v) for v in layer._non_trainable_variables]
+    inside = {attribute: plain_part(inner) for attribute, inner in attributes.items() if id(inner) in made}
+    return Part(layer.name, kind or snake_case(type(layer).__name__), own, inside, trainable=layer.trainable)
 
 
 def snake_case(name: str) -> str:
