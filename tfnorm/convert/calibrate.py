@@ -33,16 +33,16 @@ def check_batch(model: keras.Model, batch: Any) -> list[Any] | None:
         raise TfnormError(f"`calibrate` must be an array, or one for each input. Received: {type(batch).__name__}.")
     if any(part is not None and 0 in part.shape for part in parts):
         raise TfnormError("`calibrate` must hold at least one image. Received: none.")
+    must = f"`calibrate` must be a batch of inputs of the model {model.name!r}."
     try:
         tensors = functional._standardize_inputs(batch)
     except (ValueError, TypeError) as error:
-        raise TfnormError(f"`calibrate` must be a batch of inputs of the model {model.name!r}. {error}") from None
+        raise TfnormError(f"{must} {error}") from None
     for tensor, place in zip(tensors, functional.inputs, strict=True):
         sizes = () if tensor is None else zip(tensor.shape, place.shape, strict=True)
         if any(expected not in (None, size) for size, expected in sizes):
             raise TfnormError(
-                f"`calibrate` must be a batch of inputs of the model {model.name!r}. "
-                f"Expected: shape {place.shape} for {place.name!r}. Received: shape {tuple(tensor.shape)}."
+                f"{must} Expected: shape {place.shape} for {place.name!r}. Received: shape {tuple(tensor.shape)}."
             )
     return tensors
 

@@ -63,7 +63,6 @@ def clone_with(
         model: A functional or sequential model; it is not changed.
         make: Returns the new layer of an old one, with the same name, or a `Chain` of layers.
         weights_of: Returns the weights for the new layer of an old one, in the order of `get_weights`.
-
         compiles: Whether the copy of a compiled model is compiled too.
         class_of: Returns the class for the copy of a functional model.
     """
@@ -71,8 +70,7 @@ def clone_with(
     scaled = [layer.name for layer in model._flatten_layers() if layer.dtype_policy.name.startswith("float8_")]
     if scaled:
         raise TfnormError(
-            f"A model that was quantized to float8 cannot be converted: the layers {', '.join(scaled)} cannot be made "
-            "again from their configuration. Convert it first, and call quantize on the result."
+            f"Layers quantized to float8 cannot be made again: {', '.join(scaled)}. Convert first, then call quantize."
         )
     made: Made = {}
     copy = _copied(model, make, made, class_of)

@@ -160,10 +160,7 @@ class _Folding:
         return layer, ""
 
     def _neighbour(self, norm: Any, find: Callable[[Graph, Any, Any, int], tuple[Any, Any]]) -> tuple[Any, Any]:
-        """Return the layer that ``find`` finds at each call of ``norm``, and what else ``find`` returns.
-
-        If there is no such layer, or it is called elsewhere too, return None and the reason.
-        """
+        """Return the layer that ``find`` finds at every call of ``norm``, or None, and what else ``find`` returns."""
         found = []
         for graph, node in self.network.calls(norm):
             call, rest = find(graph, node, norm, norm.axis % len(node.outputs[0].shape))
@@ -214,7 +211,7 @@ class _Folding:
     def _after(self, graph: Graph, node: Any, norm: Any, axis: int, channels: Any = None) -> tuple[Any, Any]:
         """Return the one call that takes the outputs of ``node``, if it can scale them along ``axis``, or None.
 
-        With it comes the channel of the norm that each place along the axis has, given by ``channels`` at ``node``.
+        ``channels`` are those of the norm for each place along the axis, and are returned for that call.
         """
         tensor = node.outputs[0]
         readers = graph.readers(tensor)

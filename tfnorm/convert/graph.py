@@ -41,9 +41,8 @@ def check_graph(model: Any) -> None:
         name = f" {model.name!r}" if hasattr(model, "name") else ""
         if isinstance(model, Functional | keras.Sequential) and getattr(model, "inputs", None):
             raise TfnormError(
-                f"The class {type(model).__name__} of the model{name} has a `call` or `__call__` of its own, so the "
-                "model computes something else than its graph. If the graph is what you want, pass "
-                "keras.Model(model.inputs, model.outputs)."
+                f"The class {type(model).__name__} of the model{name} has a `call` or `__call__` of its own beside "
+                "its graph. If you want the graph alone, pass keras.Model(model.inputs, model.outputs)."
             )
         raise TfnormError(
             f"Only functional and sequential models have a graph. Received: {type(model).__name__}{name}. "
@@ -72,8 +71,7 @@ class Graph:
         self.functional: Any = graph_of(model)
         if self.functional is None:
             raise TfnormError(
-                f"The layers of the sequential model {model.name!r} cannot be followed. "
-                "Build it with keras.Input as its first layer."
+                f"The layers of the sequential model {model.name!r} cannot be followed. Begin it with keras.Input."
             )
         by_depth = self.functional._nodes_by_depth
         order = {id(operation): number for number, operation in enumerate(self.functional.operations)}
@@ -117,11 +115,7 @@ class Call:
 
 
 def in_order(given: Any, model: Any) -> list[Any]:
-    """Return what a functional model is called with, in the order of its inputs.
-
-    Raises:
-        KeyError: If it is a dictionary that lacks the name of an input.
-    """
+    """Return what a functional model is called with, in the order of its inputs; a missing name is a KeyError."""
     if isinstance(given, Mapping) and not isinstance(model._inputs_struct, Mapping):
         return [given[tensor.name] for tensor in model.inputs]  # flattened, they would be in the order of their names
     return list(keras.tree.flatten(given))
@@ -135,13 +129,9 @@ def walk(
 ) -> list[Any]:
     """Pass values through a model and the models nested in it, and return those at its outputs.
 
-    A value is let go after its last reader.
-
-    Args:
-        model: A functional or sequential model.
-        values: One for each input, in the order of ``model.inputs``.
-        visit: Returns the values of a call's outputs, in the order of ``call.node.outputs``.
-        enter: Returns the values at the inputs of a nested functional model, from what it is called with.
+    ``values`` are in the order of ``model.inputs``, and what ``visit`` returns in that of ``call.node.outputs``.
+    ``enter`` returns the values at the inputs of a nested functional model, from what it is called with. A value is
+    let go after its last reader.
     """
     counts: Counter[int] = Counter()
 

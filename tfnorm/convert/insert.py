@@ -15,8 +15,7 @@ from tfnorm.convert.clone import Chain, clone_with, output_names, remake
 from tfnorm.convert.graph import Graph, Network, Where
 from tfnorm.convert.kinds import ALL_CONVOLUTIONS, axis_of_channels, can_standardize, is_idle, is_linear, norm_kinds
 from tfnorm.convert.neighbours import units_after
-from tfnorm.convert.norms import NO_STATISTICS, make_norm
-from tfnorm.convert.places import Place, find_places
+from tfnorm.convert.norms import NO_STATISTICS, Place, find_places, make_norm
 from tfnorm.convert.report import Report, grouped
 from tfnorm.errors import SpecError, TfnormError
 from tfnorm.norms import NORMS
@@ -182,10 +181,9 @@ def _reaches_output(network: Network, graph: Graph, tensor: Any) -> bool:
             return True
     for node in graph.readers(tensor):
         layer = node.operation
-        if isinstance(layer, keras.Layer) and (layer.weights or _is_hidden(getattr(layer, "activation", None))):
-            continue
-        if type(layer).__name__.lower().replace("_", "") in HIDDEN:
-            continue
-        if any(_reaches_output(network, graph, output) for output in node.outputs):
+        stops = type(layer).__name__.lower().replace("_", "") in HIDDEN
+        if isinstance(layer, keras.Layer):
+            stops = stops or layer.weights or _is_hidden(getattr(layer, "activation", None))
+        if not stops and any(_reaches_output(network, graph, output) for output in node.outputs):
             return True
     return False

@@ -12,8 +12,7 @@ from tfnorm.convert.clone import Chain, clone_with, remake
 from tfnorm.convert.graph import Network, Where
 from tfnorm.convert.kinds import BATCH_NORMS, norm_kinds
 from tfnorm.convert.neighbours import channels_first, convolutions_before, removal, units_after
-from tfnorm.convert.norms import NO_STATISTICS, axes_of, carry_weights, channel_axis, could_be_either, successor
-from tfnorm.convert.places import Place, find_places
+from tfnorm.convert.norms import NO_STATISTICS, Place, axes_of, carry_weights, could_be_either, find_places, successor
 from tfnorm.convert.report import Report, grouped
 from tfnorm.errors import TfnormError
 from tfnorm.layers import WeightStandardizedConv2D
@@ -76,7 +75,10 @@ def replace_norms(
     network = Network(model)
 
     def axis_of(layer: Any, rank: int) -> int:
-        return channel_axis(layer, rank, channels_first(network, layer) if could_be_either(layer, rank) else None)
+        first = channels_first(network, layer) if could_be_either(layer, rank) else False
+        if first is None:
+            first = keras.config.image_data_format() == "channels_first"
+        return 1 if first else max(axes_of(layer, rank))
 
     places, kept = find_places(network, spec, where, _candidates(network), "norm", network.input_shapes, axis_of)
     if not places:

@@ -62,8 +62,7 @@ def check_export(
         raise TfnormError(f"Only LiteRT files are quantized. Received: {quantize!r} for {os.fspath(path)!r}.")
     if quantize == "int8" and not calibrated:
         raise TfnormError(
-            "int8 needs about 100 inputs that are like those to come, to find the range of each number. "
-            "Give them as `representative`, --representative on the command line."
+            "int8 needs about 100 inputs like those to come. Give them as `representative` or with --representative."
         )
     _check_place(path, form, overwrite)
     _check_backend(form)
@@ -81,10 +80,7 @@ def _check_place(path: str | os.PathLike[str], form: str, overwrite: bool) -> No
     if held and "saved_model.pb" not in held:
         raise DataError(f"The folder {str(place)!r} holds something else than a SavedModel. Give another name.")
     if strange := sorted(held - _OF_SAVED_MODELS):
-        raise DataError(
-            f"The folder {str(place)!r} holds {strange[0]!r} beside a SavedModel, which would be lost. "
-            "Give another name."
-        )
+        raise DataError(f"The folder {str(place)!r} holds {strange[0]!r} beside a SavedModel. Give another name.")
     if (held if folder else place.exists()) and not overwrite:
         raise DataError(f"The {kind} {str(place)!r} exists. Give another name, or --force to write over it.")
 

@@ -52,8 +52,9 @@ class ServedModel:
     def __init__(self, model: Any, form: str, batch_size: int | None, quantize: str | None, given: Any) -> None:
         self.model, self.form, self.batch_size, self.quantize = model, form, batch_size, quantize
         self.notes: list[str] = []
-        if form != "tf_saved_model":
-            self._compute_in_float32()
+        if form != "tf_saved_model" and (found := " and ".join(_sixteen_bits(model))):
+            self.model = _float32_copy(model, f"computes in {found}, which {FORMATS[form]} files do not")
+            self.notes.append(f"Its layers in {found} compute in float32 in the file.")
         # A `keras.InputSpec` for each input, in the structure that the model takes, and as a list.
         self.structure = _input_structure(self.model, batch_size)
         self.specs = keras.tree.flatten(self.structure)
@@ -117,23 +118,6 @@ class ServedModel:
         if hasattr(self.model, "look") and len(arrays) == 1:
             self.model.look(arrays[0])
         return arrays
-
-    def _compute_in_float32(self) -> None:
-        found = _sixteen_bits(self.model)
-        if not found:
-            return
-        try:
-            copy = _float32_copy(self.model)
-            if _sixteen_bits(copy):
-                raise TypeError("a layer chooses its precision itself")
-        except Exception as error:  # a class of your own may fail in any way
-            raise TfnormError(
-                f"The model {self.model.name!r} computes in {' and '.join(found)}, which {FORMATS[self.form]} files do "
-                f"not, and it cannot be made again in float32 ({first_line(error)}). Make it under the dtype policy "
-                "'float32', and give it these weights."
-            ) from error
-        self.model = copy
-        self.notes.append(f"Its layers in {' and '.join(found)} compute in float32 in the file.")
 
 
 def _port(name: str, tensor: Any) -> Port:
@@ -214,8 +198,8 @@ def _sixteen_bits(model: Any) -> list[str]:
     return sorted(found & set(_SIXTEEN_BITS))
 
 
-def _float32_copy(model: Any) -> Any:
-    """Return a model of the same weights and state whose layers compute in float32."""
+def _float32_copy(model: Any, why: str) -> Any:
+    """Return a model of the same weights and state whose layers compute in float32; ``why`` is for messages."""
 
     def widened(part: Any, of_policy: bool = False) -> Any:
         if isinstance(part, list):
@@ -223,22 +207,28 @@ def _float32_copy(model: Any) -> Any:
         if not isinstance(part, dict):
             return part
         policy = str(part.get("class_name")).endswith("DTypePolicy")
-        return {
-            key: "float32"
-            if value in names and (key == "dtype" or of_policy)
-            else widened(value, of_policy=policy and key == "config")
-            for key, value in part.items()
-        }
+        wide = {key: widened(value, of_policy=policy and key == "config") for key, value in part.items()}
+        named = [key for key, value in part.items() if value in names and (key == "dtype" or of_policy)]
+        return wide | dict.fromkeys(named, "float32")
 
     names = [*_SIXTEEN_BITS, *(f"mixed_{bits}" for bits in _SIXTEEN_BITS)]
-    with tempfile.TemporaryDirectory() as folder:
-        before, after = Path(folder, "before.keras"), Path(folder, "after.keras")
-        model.save(before)
-        with zipfile.ZipFile(before) as source, zipfile.ZipFile(after, "w") as target:
-            for name in source.namelist():
-                data = source.read(name)
-                target.writestr(name, json.dumps(widened(json.loads(data))) if name == "config.json" else data)
-        return keras.models.load_model(after, compile=False, safe_mode=False)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            before, after = Path(folder, "before.keras"), Path(folder, "after.keras")
+            model.save(before)
+            with zipfile.ZipFile(before) as source, zipfile.ZipFile(after, "w") as target:
+                for name in source.namelist():
+                    data = source.read(name)
+                    target.writestr(name, json.dumps(widened(json.loads(data))) if name == "config.json" else data)
+            copy = keras.models.load_model(after, compile=False, safe_mode=False)
+        if _sixteen_bits(copy):
+            raise TypeError("a layer chooses its precision itself")
+    except Exception as error:  # a class of your own may fail in any way
+        raise TfnormError(
+            f"The model {model.name!r} {why}, and it cannot be made again in float32 ({first_line(error)}). Make it "
+            "under the dtype policy 'float32', and give it these weights."
+        ) from error
+    return copy
 
 
 @contextmanager
@@ -258,8 +248,7 @@ def explained(served: ServedModel, cannot: str = "be written as") -> Iterator[No
         if quantized := served.quantized_layers():
             raise TfnormError(
                 f"{form} does not have what model.quantize made of the layers {', '.join(quantized)} "
-                f"({cause_of(error)}). Export the model as it was before, for example with quantize='int8' to a "
-                ".tflite file."
+                f"({cause_of(error)}). Export the model as it was before, or with quantize='int8' to a .tflite file."
             ) from error
         raise TfnormError(
             f"The model {served.model.name!r} cannot {cannot} {form}: {cause_of(error)}. Another format may do."

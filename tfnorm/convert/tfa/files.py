@@ -85,10 +85,7 @@ def _reading(where: str) -> Iterator[None]:
     except OtherFormError as error:
         raise _refused(where, error) from error
     except Exception as error:
-        raise TfnormError(
-            f"{where} must be a whole file of Keras 2. It is damaged or cut short ({reason(error)}). "
-            "Copy or save it again."
-        ) from error
+        raise TfnormError(f"{where} is damaged or cut short ({reason(error)}). Copy or save it again.") from error
 
 
 def reason(error: Exception) -> str:
@@ -115,10 +112,7 @@ def _parsed(text: bytes | str) -> dict[str, Any]:
 def _check_writer(where: str, version: object, backend: object = None) -> None:
     """Raise a `TfnormError` unless Keras 2 wrote a file, with TensorFlow."""
     if str(version).startswith("3"):
-        raise TfnormError(
-            f"{where} was written by Keras {version}, which tensorflow-addons never worked with. "
-            "Open it with keras.saving.load_model."
-        )
+        raise TfnormError(f"{where} was written by Keras {version}. Open it with keras.saving.load_model.")
     if str(version).startswith(("0", "1")):
         raise TfnormError(
             f"{where} was written by Keras {version}, whose settings and weights are in another order. Only files of "
@@ -126,9 +120,8 @@ def _check_writer(where: str, version: object, backend: object = None) -> None:
         )
     if backend not in (None, "tensorflow"):
         raise TfnormError(
-            f"{where} was written by Keras with {backend}, which convolves and pads in another way. Only files of "
-            "Keras with TensorFlow are read. Open it with Keras 2.2 and TensorFlow and save it again with "
-            "model.save('model.h5')."
+            f"{where} was written by Keras with {backend}, which convolves and pads in another way. Open it with Keras "
+            "2.2 and TensorFlow and save it again with model.save('model.h5')."
         )
 
 

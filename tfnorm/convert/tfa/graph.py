@@ -80,8 +80,7 @@ def _read_sequential(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
     def make() -> keras.Model:
         if first.get("batch_input_shape") is None:
             raise TfnormError(
-                f"The model {name!r} was saved before it had weights. Call it on a batch where it was written, and "
-                "save it again."
+                f"The model {name!r} was saved before it had weights. Call it on a batch before you save it."
             )
         start = keras.Input(batch_shape=first["batch_input_shape"], dtype=first.get("dtype"))
         return keras.Sequential([start, *(recipe.layer for recipe in recipes)], name=config["name"])

@@ -13,8 +13,7 @@ import numpy as np
 from keras import layers
 
 from tfnorm.convert.tfa.files import reason
-from tfnorm.convert.tfa.settings import Notes, class_name, precision, settings, writer
-from tfnorm.convert.tfa.versions import BILINEAR_SINCE, MASKED_ATTENTION_SINCE, SINCE
+from tfnorm.convert.tfa.settings import Notes, class_name, precision, settings, since, writer
 from tfnorm.convert.tfa.weights import Part, Slot, plain_part, snake_case
 from tfnorm.errors import TfnormError
 from tfnorm.layers import TLU, BandNormalization, ContribInstanceNormalization, FilterResponseNormalization
@@ -36,6 +35,21 @@ SAME = frozenset(
     ZeroPadding1D ZeroPadding2D ZeroPadding3D
     """.split()
 )
+# The version of Keras 2 that brought a class. In an older file, a class of that name is somebody else's.
+# Standalone Keras up to 2.3 had none of these, tf.keras ("-tf") those up to its number. From 2.4 on both are one.
+SINCE = since(
+    """
+    2.2.4 LayerNormalization Attention AdditiveAttention Normalization
+    2.3 CenterCrop RandomContrast RandomFlip RandomRotation RandomTranslation Rescaling Resizing
+    2.4 CategoryEncoding Conv1DTranspose EinsumDense MultiHeadAttention RandomZoom
+    2.5 ConvLSTM1D ConvLSTM3D DepthwiseConv1D
+    2.8 RandomBrightness UnitNormalization
+    2.11 GroupNormalization
+    2.13 SpectralNormalization
+    """
+)
+BILINEAR_SINCE = (2, 3)  # TensorFlow 2 takes the centres of pixels, TensorFlow 1 their corners
+MASKED_ATTENTION_SINCE = (2, 10)  # before, MultiHeadAttention took no notice of masks
 # Layers that have another name in Keras 3.
 RENAMED = {
     "BatchNormalizationV1": "BatchNormalization",
@@ -121,9 +135,8 @@ def _same(kind: type, short: str, config: dict[str, Any], label: str, notes: Not
             return kind(**arguments)
         except Exception as error:  # settings of the file may be wrong in any way
             raise TfnormError(
-                f"{label} cannot be made in Keras 3 ({reason(error)}). Write the layer for Keras 3, with the same "
-                "settings and weights, and open the file inside "
-                f"`with keras.saving.custom_object_scope({{{label.split(' ')[0]!r}: ...}}):`."
+                f"{label} cannot be made in Keras 3 ({reason(error)}). Write the layer for Keras 3, and open the file "
+                f"inside `with keras.saving.custom_object_scope({{{label.split(' ')[0]!r}: ...}}):`."
             ) from error
 
     return Recipe(short, make, part)
@@ -183,7 +196,7 @@ def check_masks(model: keras.Model, notes: Notes, where: str) -> None:
                 raise TfnormError(
                     f"{where} has masks at the layer {layer.name!r} ({type(layer).__name__}), which Keras 3 handles "
                     f"in another way than {writer(notes)}. Build the model in Keras 3 with the masks that you want, "
-                    f"and pass it with the file, which then gives the weights: load_tfa_model({where!r}, model=model)."
+                    f"and pass it with the file: load_tfa_model({where!r}, model=model)."
                 )
 
 

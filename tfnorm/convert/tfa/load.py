@@ -15,8 +15,7 @@ from tfnorm.convert.tfa.given import given_part
 from tfnorm.convert.tfa.graph import NotCalledError, read_model
 from tfnorm.convert.tfa.layers import check_masks
 from tfnorm.convert.tfa.settings import Notes
-from tfnorm.convert.tfa.versions import release
-from tfnorm.convert.tfa.weights import assign_values, finalize, find_values
+from tfnorm.convert.tfa.weights import assign_values, find_values
 from tfnorm.errors import TfnormError, check_keras_3
 
 
@@ -79,17 +78,14 @@ def load_tfa_model(
     if isinstance(model, keras.Model):
         part = given_part(model, file)
         find_values(part, file)
-        assign_values(part)
-        finalize(model)
+        assign_values(part, model)
         return model
     config = file.config if model is None else read_json(model)
     if config is None:
         raise TfnormError(
-            f"{file.where} holds weights and no model. Pass `model`: the same model in Keras 3, or the file that "
-            "its to_json wrote."
+            f"{file.where} holds weights and no model. Pass `model`: the model in Keras 3, or the file of its to_json."
         )
-    version = config.get("keras_version") or file.version
-    notes = Notes(safe_mode, version, release(version))
+    notes = Notes(safe_mode, config.get("keras_version") or file.version)
     made = _made(file, config, notes)
     notes.warn()
     return made
@@ -107,8 +103,7 @@ def _made(file: SavedFile, config: dict[str, Any], notes: Notes) -> keras.Model:
             part = recipe.part
             find_values(part, file)
             scope.initialize_variables = True
-        assign_values(part)
-        finalize(model)
+        assign_values(part, model)
     except TfnormError:
         raise
     except NotCalledError as error:
@@ -117,8 +112,7 @@ def _made(file: SavedFile, config: dict[str, Any], notes: Notes) -> keras.Model:
         raise
     except Exception as error:  # a description may be wrong in any way
         raise TfnormError(
-            f"{file.where} describes a model that cannot be made ({reason(error)}). Load it where it was written and "
-            "save it again."
+            f"{file.where} describes a model that cannot be made ({reason(error)}). Save it again where it was written."
         ) from error
     return model
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,10 +11,25 @@ import keras
 from keras import layers
 
 from tfnorm.convert.clone import arguments_of
-from tfnorm.convert.tfa.versions import ACTIVATIONS_SINCE
 from tfnorm.errors import TfnormError
 from tfnorm.layers.normalization.keras_2 import gelu_of_tensorflow_addons, hard_sigmoid_of_keras_2
 
+
+def since(table: str) -> dict[str, tuple[int, ...]]:
+    """Return the version of each name in a table whose lines begin with one."""
+    rows = [line.split() for line in table.strip().splitlines()]
+    return {name: tuple(map(int, version.split("."))) for version, *names in rows for name in names}
+
+
+# The names of other activations can mean one thing only. Keras 2 had none of version 3.
+ACTIVATIONS_SINCE = since(
+    """
+    2.4 gelu
+    2.13 mish
+    3 celu glu hard_shrink hard_silu hard_swish hard_tanh log_sigmoid soft_shrink sparse_plus sparse_sigmoid
+    3 sparsemax squareplus tanh_shrink threshold
+    """
+)
 # What tensorflow-addons, TensorFlow and Keras 2 called the activations that Keras 3 has, or tfnorm for it.
 ACTIVATIONS: dict[str, Any] = {
     "Addons>gelu": gelu_of_tensorflow_addons,
@@ -45,7 +61,6 @@ class Notes:
 
     safe_mode: bool  # whether Python code in the file is refused
     version: str | None  # of the Keras that wrote the file, for messages
-    release: tuple[int, ...]  # of Keras 2, the one that had the same layers
     # What has no counterpart, with the name by which a class or an activation of your own can take its place; None if
     # only a model of your own helps.
     unknown: dict[str, str | None] = field(default_factory=dict)
@@ -53,6 +68,18 @@ class Notes:
     dropped: list[str] = field(default_factory=list)  # settings without a counterpart that change no output
     told: dict[str, list[str]] = field(default_factory=dict)  # other warnings, with the layers that they are about
     seen: dict[str, Any] = field(default_factory=dict)  # each layer by class and name: one may be in two models
+
+    @property
+    def release(self) -> tuple[int, ...]:
+        """The release of tf.keras that has the layers of that version of Keras; the latest if it is not known.
+
+        Example:
+            >>> Notes(True, "2.2.4-tf").release, Notes(True, "2.2.4").release, Notes(True, None).release
+            ((2, 2, 4), (2, 0), (2, 15))
+        """
+        version = self.version or "2.15"
+        numbers = tuple(map(int, re.findall(r"\d+", version)[:3]))
+        return numbers if version.endswith("-tf") or numbers >= (2, 4) else (2, 0)
 
     def check(self, where: str) -> None:
         """Raise a `TfnormError` if the model cannot be made."""

@@ -97,9 +97,9 @@ def find_values(model: Part, file: SavedFile) -> None:
         )
 
 
-def assign_values(model: Part) -> None:
-    """Set the weights of the new layers to the values that were found."""
-    parts = list(dict.fromkeys(model.walk()))
+def assign_values(part: Part, model: keras.Model) -> None:
+    """Set the weights of a model, described by ``part``, to the values that were found."""
+    parts = list(dict.fromkeys(part.walk()))
     for part in parts:
         if part.fold:
             part.fold()
@@ -107,6 +107,9 @@ def assign_values(model: Part) -> None:
         for slot in part.own:
             if slot.variable is not None and slot.value is not None:
                 slot.variable.assign(np.array(slot.value).reshape(slot.variable.shape))
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # its mean is a constant, taken from the weights
 
 
 def _find_in_groups(model: Part, groups: list[Any], where: str) -> None:
@@ -172,10 +175,3 @@ def _misfit(where: str, layer: str, slots: list[Slot], held: list[str]) -> Tfnor
 
 def _listed(names: list[str]) -> str:
     return ", ".join(names) or "none"
-
-
-def finalize(model: keras.Model) -> None:
-    """Have the layers that keep constants of their weights compute them anew."""
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()
