@@ -102,10 +102,7 @@ def clone_with(
 
 
 def remake(layer, kind: type | None = None, config: dict[str, Any] | None = None):
-    """Return a new layer, operation or metric of a layer's class and configuration, without its weights.
-
-    ``kind`` and ``config`` take the place of its own. If the class cannot be made from it, a `TfnormError` says so.
-    """
+    """Return a new layer, operation or metric of a layer's class and configuration, or of others, without weights."""
     config = config_of(layer) if config is None else config
     functions = {key: value for key, value in vars(layer).items() if isinstance(value, FunctionType)}
     if functions.get("activation", remake).__name__ == "<lambda>":
@@ -243,8 +240,7 @@ def _copied(layer, make: Callable[[Any], Any], made: Made, class_of: Callable[[k
         outputs = layer._run_through_graph(inputs, operation_fn=called)
         new = _of_class(class_of(layer), layer, inputs, outputs)
     elif is_container(layer):
-        config = layer.get_config()
-        del config["layer"]
+        config = {key: value for key, value in layer.get_config().items() if key != "layer"}
         (inner_layer,) = _parts(copied(layer.layer))
         new = type(layer)(inner_layer, **config)
     else:

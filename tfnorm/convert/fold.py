@@ -58,7 +58,6 @@ def fold_batch_norm(model: keras.Model, *, return_report: bool = False) -> keras
             target, reason = folding.fold(layer)
             after = network.path(target) if target is not None else ""
             (changes if after else kept).append(network.change(layer, after, note=reason))
-    new_layers: list[tuple[Any, _Weights]] = []
 
     def make(layer):
         if id(layer) in folding.folded:
@@ -69,13 +68,11 @@ def fold_batch_norm(model: keras.Model, *, return_report: bool = False) -> keras
         config = layer.get_config() | {"use_bias": True}
         if standardized:
             del config["epsilon"]
-        new = remake(layer, ours.Conv2D if standardized else None, config)
-        new_layers.append((new, folding.weights[id(layer)]))
-        return Chain((new,))
+        return Chain((remake(layer, ours.Conv2D if standardized else None, config),))
 
-    new_model, _ = clone_with(model, make)
-    for layer, weights in new_layers:
-        layer.set_weights([*weights.kernels, weights.bias])
+    new_model, made = clone_with(model, make)
+    for key, weights in folding.weights.items():
+        made[key][1].layers[0].set_weights([*weights.kernels, weights.bias])
     if not changes:
         warn_of_no_change("fold_batch_norm", model.name, kept, "no batch norm")
     report = Report(tuple(changes), tuple(kept))
@@ -123,8 +120,6 @@ SCALINGS: dict[type, Scaling] = {
 }
 
 POOLING = (*kinds.MEANS, *kinds.MAXIMA)
-# Layers that put the numbers of each channel into one axis.
-FLATTENING = (layers.Flatten, layers.Reshape)
 
 
 class _Folding:
@@ -220,7 +215,7 @@ class _Folding:
         if channels is None:
             channels = np.arange(tensor.shape[axis])
         call, layer = readers[0], readers[0].operation
-        if type(layer) in FLATTENING and len(call.outputs[0].shape) == 2:
+        if type(layer) in (layers.Flatten, layers.Reshape) and len(call.outputs[0].shape) == 2:
             if _penalized(layer) or None in tensor.shape[1:]:
                 return None, ""
             return self._after(graph, call, norm, 1, _flattened(layer, tensor.shape, axis, channels))

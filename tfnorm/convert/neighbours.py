@@ -58,10 +58,7 @@ def removal(network: Network, layer: Any, removed: set[int]) -> Chain:
 
 
 def channels_first(network: Network, layer: Any) -> bool | None:
-    """Return whether the convolution or pooling nearest to ``layer`` has the channels first, or None if none tells.
-
-    If there is none in its own graph, all layers of the model are asked.
-    """
+    """Return whether the convolution or pooling nearest to ``layer`` has the channels first, or None if none tells."""
     calls, seen = deque(network.calls(layer)), set()
     while calls:
         graph, node = calls.popleft()
@@ -73,6 +70,7 @@ def channels_first(network: Network, layer: Any) -> bool | None:
         beside = [graph.maker(tensor) for tensor in node.input_tensors]
         beside += [reader for tensor in node.outputs for reader in graph.readers(tensor)]
         calls.extend((graph, other) for other in beside if other is not None)
+    # There is none in its own graph.
     formats = set(filter(None, map(_data_format, network.everything)))
     return formats == {"channels_first"} if len(formats) == 1 else None
 

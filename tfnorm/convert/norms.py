@@ -104,12 +104,9 @@ def _check_shapes(spec: NormSpec, shapes: list[Shape], name: str) -> None:
 
 
 def _is_constant(spec: NormSpec, shape: Shape, axis: int) -> bool:
-    """Return whether a norm of ``spec`` would see a single number at a time, and give beta whatever it is.
-
-    A norm that subtracts no mean gives the sign of a single number, which is not constant.
-    """
+    """Return whether a norm of ``spec`` would see a single number at a time, and give beta whatever it is."""
     info, channels = spec.info, shape[axis]
-    if not info.subtracts_mean or "batch" in info.statistics:
+    if not info.subtracts_mean or "batch" in info.statistics:  # without a mean, the sign of the number is left
         return False
     one_pixel = all(size == 1 for place, size in enumerate(shape) if place not in (0, axis))
     seen = channels if "channels" in info.statistics else 1

@@ -34,9 +34,8 @@ def replace_norms(
     for bit the same. A compiled model stays compiled, but its optimizer starts afresh.
 
     - If the groups do not divide a layer's channels, the largest smaller number that does is taken.
-    - ``ln`` has a gamma for each pixel and channel. Each pixel gets the channel's gamma, and on the way back the mean
-      over the pixels is taken. The nearest convolution or pooling tells which axis has the channels. If there is none,
-      the report names the axis. RMS normalization has no beta.
+    - ``ln`` has a gamma for each pixel and channel: each pixel gets the channel's, and on the way back the mean over
+      the pixels is taken. The nearest convolution or pooling tells which axis has the channels, or else the report.
     - A new batch norm has the moving statistics of the old norm, or of the batch in ``calibrate``. Otherwise they are 0
       and 1 until it is trained.
     - ``+ws`` standardizes the weights of the 2D convolutions right before the norms. ``frn`` makes the ReLUs right

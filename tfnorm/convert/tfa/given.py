@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -93,8 +92,8 @@ def _seen_as(layer: Any, change: Callable[[Part], Part] = lambda part: part) -> 
 
 
 def _has_kernel(part: Part) -> bool:
-    names = Counter(slot.name for inner in part.walk() for slot in inner.own)
-    return names["recurrent_kernel"] == 1 or names["kernel"] == 1
+    names = [slot.name for inner in part.walk() for slot in inner.own]
+    return names.count("recurrent_kernel") == 1 or names.count("kernel") == 1
 
 
 def _unclear(where: str, model: str, what: str) -> TfnormError:

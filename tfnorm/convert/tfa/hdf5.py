@@ -105,13 +105,6 @@ def _described(path: Path) -> dict[str, Any]:
 # In the second process.
 
 
-def _describe(path: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    with _damage(found, ""), h5py.File(path, "r", locking=False) as file:
-        _describe_group(file, "", found, set())
-    return found
-
-
 @contextlib.contextmanager
 def _damage(found: dict[str, Any], path: str) -> Iterator[None]:
     """Note at a path what the library raises, which for a damaged file may be anything."""
@@ -170,7 +163,10 @@ def _main(path: str, seconds: str) -> None:
     for kind, most in (("CPU", int(seconds)), ("AS", MOST_MEMORY), ("CORE", 0)):
         with contextlib.suppress(AttributeError, ValueError, OSError):  # not every system has each limit
             resource.setrlimit(getattr(resource, f"RLIMIT_{kind}"), (most, most))
-    print(json.dumps(_describe(path)))
+    found: dict[str, Any] = {}
+    with _damage(found, ""), h5py.File(path, "r", locking=False) as file:
+        _describe_group(file, "", found, set())
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -23,16 +23,15 @@ from tfnorm.layers import TLU, BandNormalization, ContribInstanceNormalization, 
 SAME = frozenset(
     """
     Activation ActivityRegularization Add AdditiveAttention AlphaDropout Attention Average AveragePooling1D
-    AveragePooling2D AveragePooling3D BatchNormalization CategoryEncoding CenterCrop Concatenate Conv1D
-    Conv1DTranspose Conv2D Conv2DTranspose Conv3D Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D Cropping1D
-    Cropping2D Cropping3D Dense DepthwiseConv1D DepthwiseConv2D Dot Dropout ELU EinsumDense Embedding Flatten GRU
-    GaussianDropout GaussianNoise GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D
-    GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GroupNormalization Identity LSTM LayerNormalization
-    LeakyReLU Masking MaxPooling1D MaxPooling2D MaxPooling3D Maximum Minimum MultiHeadAttention Multiply
-    PReLU Permute RandomBrightness RandomContrast RandomFlip RandomRotation RandomTranslation RandomZoom ReLU
-    RepeatVector Rescaling Reshape Resizing SeparableConv1D SeparableConv2D SimpleRNN Softmax SpatialDropout1D
-    SpatialDropout2D SpatialDropout3D Subtract UnitNormalization UpSampling1D UpSampling2D UpSampling3D
-    ZeroPadding1D ZeroPadding2D ZeroPadding3D
+    AveragePooling2D AveragePooling3D BatchNormalization CategoryEncoding CenterCrop Concatenate Conv1D Conv1DTranspose
+    Conv2D Conv2DTranspose Conv3D Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D Cropping1D Cropping2D Cropping3D
+    Dense DepthwiseConv1D DepthwiseConv2D Dot Dropout ELU EinsumDense Embedding Flatten GRU GaussianDropout
+    GaussianNoise GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D
+    GlobalMaxPooling2D GlobalMaxPooling3D GroupNormalization Identity LSTM LayerNormalization LeakyReLU Masking
+    MaxPooling1D MaxPooling2D MaxPooling3D Maximum Minimum MultiHeadAttention Multiply PReLU Permute RandomBrightness
+    RandomContrast RandomFlip RandomRotation RandomTranslation RandomZoom ReLU RepeatVector Rescaling Reshape Resizing
+    SeparableConv1D SeparableConv2D SimpleRNN Softmax SpatialDropout1D SpatialDropout2D SpatialDropout3D Subtract
+    UnitNormalization UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
     """.split()
 )
 # The version of Keras 2 that brought a class. In an older file, a class of that name is somebody else's.
@@ -59,12 +58,8 @@ RENAMED = {
 # A class of your own does not take the place of these.
 FIXED = {"Functional", "InputLayer", "Model", "Sequential"}
 # The settings that the norms of keras-contrib write down, and with `groups` those of tensorflow-addons up to 0.6.
-CONTRIB = frozenset(
-    """
-    axis beta_constraint beta_initializer beta_regularizer center epsilon gamma_constraint gamma_initializer
-    gamma_regularizer scale
-    """.split()
-)
+CONTRIB = {"axis", "center", "epsilon", "scale"}
+CONTRIB |= {f"{weight}_{what}" for weight in ("beta", "gamma") for what in ("constraint", "initializer", "regularizer")}
 MERGING = (layers.Add, layers.Average, layers.Maximum, layers.Minimum, layers.Multiply, layers.Subtract)
 MOST_MEANS = 1 << 24  # of a Normalization, which no data set has
 
@@ -226,8 +221,7 @@ class _BoundedNormalization(layers.Normalization):
 
 
 def _normalization(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
-    config = settings(layers.Normalization, config, f"Normalization ({name!r})", notes)
-    return Recipe("normalization", lambda: _BoundedNormalization(**config))
+    return _same(_BoundedNormalization, "normalization", config, f"Normalization ({name!r})", notes)
 
 
 def _layer_norm(name: str, config: dict[str, Any], notes: Notes) -> Recipe:

@@ -26,10 +26,7 @@ def _binary(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _reduction(function: Callable[..., Any]) -> Callable[..., Any]:
-    def call(input_tensor: Any, axis: Any = None, keepdims: Any = None) -> Any:
-        return function(input_tensor, axis=_tuple(axis), keepdims=bool(keepdims))
-
-    return call
+    return lambda x, axis=None, keepdims=None: function(x, axis=_tuple(axis), keepdims=bool(keepdims))
 
 
 def _pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0) -> Any:

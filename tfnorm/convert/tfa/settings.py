@@ -134,12 +134,9 @@ def class_name(entry: dict[str, Any]) -> str:
 
 
 def settings(kind: type, config: dict[str, Any], label: str, notes: Notes) -> dict[str, Any]:
-    """Return the arguments of a class of Keras 3 for a configuration of Keras 2.
-
-    Settings without a counterpart are noted with the layer's ``label``: its class, and its name in parentheses.
-    """
+    """Return the arguments of a class of Keras 3 for a configuration of Keras 2; note what has no counterpart."""
     accepted = arguments_of(kind)
-    own = label.split(" ")[0]
+    own = label.split(" ")[0]  # the name of the layer follows in parentheses
     found = {}
     for key, value in config.items():
         key = RENAMED.get((kind, key), key)
