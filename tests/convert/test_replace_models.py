@@ -319,8 +319,7 @@ def test_ln_needs_one_known_size():
         replace_norms(one_layer(layers.BatchNormalization(name="norm"), (None, None, 6)), "ln")
     assert str(caught.value) == (
         "The norm 'ln' keeps a weight for each pixel and channel, so each layer needs inputs of one known size. "
-        "Received: (None, None, None, 6) at layer 'norm'. Use 'gn:1', which has a weight a channel, or "
-        "give the model a fixed input shape."
+        "Received: (None, None, None, 6) at layer 'norm'. Use 'gn:1', or give the model a fixed input shape."
     )
     norm = layers.BatchNormalization(name="norm")
     model = functional((4, 4, 6), lambda x: norm(layers.MaxPooling2D()(norm(x))))

@@ -303,7 +303,7 @@ def test_models_in_float8_are_not_converted():
     model = plain()
     model.quantize("float8")
     for change in (tfnorm.convert.to_keras, tfnorm.convert.accelerate, tfnorm.convert.fold_batch_norm):
-        with pytest.raises(TfnormError, match="float8.*logits.*Convert it first"):
+        with pytest.raises(TfnormError, match="float8.*logits.*Convert first"):
             change(model)
 
 
@@ -376,7 +376,7 @@ def test_files_beside_a_saved_model_are_kept(name, tmp_path):
     served.mkdir()
     (served / "saved_model.pb").touch()
     (served / name).write_text("keep")
-    with pytest.raises(DataError, match=f"holds '{name}' beside a SavedModel, which would be lost. Give another name"):
+    with pytest.raises(DataError, match=f"holds '{name}' beside a SavedModel. Give another name"):
         export(plain(), f"{served}/", overwrite=True)
     assert (served / name).read_text() == "keep"
 

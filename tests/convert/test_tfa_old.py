@@ -13,7 +13,8 @@ from keras import layers
 from tfnorm import layers as ours
 from tfnorm.cli.file_conversion import file_conversion
 from tfnorm.convert import load_tfa_model, to_keras
-from tfnorm.convert.tfa.versions import ACTIVATIONS_SINCE, SINCE
+from tfnorm.convert.tfa.layers import SINCE
+from tfnorm.convert.tfa.settings import ACTIVATIONS_SINCE
 from tfnorm.errors import TfnormError
 from tfnorm.layers.normalization.keras_2 import hard_sigmoid_of_keras_2
 

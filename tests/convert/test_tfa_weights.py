@@ -111,8 +111,7 @@ def test_weights_in_another_order(unpacked):
 def test_weights_without_a_model(file, unpacked):
     path = unpacked("tlu-affine") / file
     assert cases.sentence(path) == (
-        f"{path} holds weights and no model. Pass `model`: the same model in Keras 3, or the file that its to_json "
-        "wrote."
+        f"{path} holds weights and no model. Pass `model`: the model in Keras 3, or the file of its to_json."
     )
 
 

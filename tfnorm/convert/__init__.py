@@ -6,27 +6,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfnorm.convert.faster import accelerate
-    from tfnorm.convert.fold import fold_batch_norm
-    from tfnorm.convert.insert import insert_norms
-    from tfnorm.convert.replace import replace_norms
-    from tfnorm.convert.report import Change, Report
-    from tfnorm.convert.runtimes.write import Exported, export
-    from tfnorm.convert.stock import to_keras
-    from tfnorm.convert.tfa.load import load_tfa_model
-
-__all__ = [
-    "Change",
-    "Exported",
-    "Report",
-    "accelerate",
-    "export",
-    "fold_batch_norm",
-    "insert_norms",
-    "load_tfa_model",
-    "replace_norms",
-    "to_keras",
-]
+    from tfnorm.convert.faster import accelerate as accelerate
+    from tfnorm.convert.fold import fold_batch_norm as fold_batch_norm
+    from tfnorm.convert.insert import insert_norms as insert_norms
+    from tfnorm.convert.replace import replace_norms as replace_norms
+    from tfnorm.convert.report import Change as Change
+    from tfnorm.convert.report import Report as Report
+    from tfnorm.convert.runtimes.write import Exported as Exported
+    from tfnorm.convert.runtimes.write import export as export
+    from tfnorm.convert.stock import to_keras as to_keras
+    from tfnorm.convert.tfa.load import load_tfa_model as load_tfa_model
 
 _MODULES = {
     "Change": "report",
@@ -40,6 +29,7 @@ _MODULES = {
     "replace_norms": "replace",
     "to_keras": "stock",
 }
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfnorm.convert.clone import Chain, remake
+from tfnorm.convert.clone import Chain, Made, remake
 from tfnorm.convert.graph import Call, graph_of, walk
 from tfnorm.convert.kinds import BATCH_NORMS
 from tfnorm.convert.norms import along, by_channel, weight_of
@@ -33,33 +33,25 @@ def check_batch(model: keras.Model, batch: Any) -> list[Any] | None:
         raise TfnormError(f"`calibrate` must be an array, or one for each input. Received: {type(batch).__name__}.")
     if any(part is not None and 0 in part.shape for part in parts):
         raise TfnormError("`calibrate` must hold at least one image. Received: none.")
+    must = f"`calibrate` must be a batch of inputs of the model {model.name!r}."
     try:
         tensors = functional._standardize_inputs(batch)
     except (ValueError, TypeError) as error:
-        raise TfnormError(f"`calibrate` must be a batch of inputs of the model {model.name!r}. {error}") from None
+        raise TfnormError(f"{must} {error}") from None
     for tensor, place in zip(tensors, functional.inputs, strict=True):
         sizes = () if tensor is None else zip(tensor.shape, place.shape, strict=True)
         if any(expected not in (None, size) for size, expected in sizes):
             raise TfnormError(
-                f"`calibrate` must be a batch of inputs of the model {model.name!r}. "
-                f"Expected: shape {place.shape} for {place.name!r}. Received: shape {tuple(tensor.shape)}."
+                f"{must} Expected: shape {place.shape} for {place.name!r}. Received: shape {tuple(tensor.shape)}."
             )
     return tensors
 
 
-def calibrate_norms(
-    model: keras.Model, made: dict[int, tuple[Any, Any]], batch: list[Any] | None, norms: list[tuple[Any, int]]
-) -> tuple[float, float] | None:
+def calibrate_norms(model: Any, made: Made, batch: list[Any] | None, norms: Any) -> tuple[float, float] | None:
     """Fit gamma and beta of new norms to a batch, and keep them if the outputs come closer to those of the old model.
 
-    Args:
-        model: The old model.
-        made: Old and new objects by the id of the old ones, as `clone_with` gives them.
-        batch: The inputs. If there are none, nothing is done.
-        norms: The new norms with their channel axes.
-
-    Returns:
-        Difference of the outputs before and after, as in `Report`.
+    ``norms`` are the new norms with their channel axes. Returns the difference of the outputs before and after, as in
+    `Report`; None without a batch.
     """
     if batch is None:
         return None
@@ -73,7 +65,7 @@ def calibrate_norms(
     if after < before:
         return before, after
     for fit in fits.values():
-        fit.undo()
+        fit.norm.set_weights(fit.weights)
     return before, before
 
 
@@ -87,14 +79,10 @@ class _Fit:
     def __init__(self, norm: Any, axis: int) -> None:
         self.norm = norm
         self.axis = axis
-        self.weights = norm.get_weights()
+        self.weights = norm.get_weights()  # as they were
         self.calls = self.count = 0
         self.shifts: Any = None
         self.sums: Any = 0.0
-
-    def undo(self) -> None:
-        """Set the weights to what they were."""
-        self.norm.set_weights(self.weights)
 
     def __call__(self, inputs: Any, target: Any) -> None:
         """Set the weights to those that bring the norm of ``inputs`` closest to ``target``."""
@@ -139,9 +127,7 @@ def _columns(tensor: Any, axis: int) -> np.ndarray:
     return np.moveaxis(array, axis, -1).reshape(-1, array.shape[axis])
 
 
-def _run(
-    model: keras.Model, made: dict[int, tuple[Any, Any]], inputs: list[_Pair], fits: dict[int, _Fit]
-) -> list[_Pair]:
+def _run(model: keras.Model, made: Made, inputs: list[_Pair], fits: dict[int, _Fit]) -> list[_Pair]:
     """Return the outputs of the old and the new model, computed side by side. ``fits`` see each norm first."""
 
     def enter(given: Any, inner: Any) -> list[_Pair]:
@@ -151,7 +137,7 @@ def _run(
     return walk(model, inputs, lambda call: _call(call, made, fits), enter)
 
 
-def _call(call: Call, made: dict[int, tuple[Any, Any]], fits: dict[int, _Fit]) -> list[_Pair]:
+def _call(call: Call, made: Made, fits: dict[int, _Fit]) -> list[_Pair]:
     """Return the outputs of one call, at inference."""
     layer, new = made[id(call.operation)]
     kwargs = {key: value for key, value in call.kwargs.items() if key != "training"}
@@ -160,13 +146,12 @@ def _call(call: Call, made: dict[int, tuple[Any, Any]], fits: dict[int, _Fit]) -
     inference = {"training": False} if getattr(layer, "_call_has_training_arg", False) else {}
     old_outputs = layer(*old_args, **old_kwargs, **inference)
     if isinstance(new, Chain):
-        value = new_args[0] if new_args else new_kwargs["inputs"]
+        new_outputs = new_args[0] if new_args else new_kwargs["inputs"]
         for part in new.layers:
             if id(part) in fits:
                 target = old_outputs if new.twin is None else _before_activation(layer, *old_args)
-                fits[id(part)](value, target)
-            value = part(value)
-        new_outputs = value
+                fits[id(part)](new_outputs, target)
+            new_outputs = part(new_outputs)
     elif type(new) is type(layer) is not keras.layers.TimeDistributed and _same(call.args, kwargs):
         new_outputs = old_outputs
     else:
@@ -197,5 +182,5 @@ def _difference(pairs: list[_Pair]) -> float:
     both = [[keras.ops.convert_to_numpy(value).astype("float64") for value in (p.old, p.new)] for p in pairs]
     above = sum(float(np.square(new - old).sum()) for old, new in both)
     below = sum(float(np.square(old).sum()) for old, _ in both)
-    share = np.sqrt(above / below) if below else np.inf
-    return float(share) if np.isfinite(share) else float("inf")
+    share = float(np.sqrt(above / below)) if below else np.inf
+    return share if np.isfinite(share) else np.inf

@@ -23,35 +23,23 @@ _OF_THE_GRAPH = {"name", "trainable", "layers", "input_layers", "output_layers"}
 # Methods that only make a model of the class, or tell how.
 _OF_MAKING = {"build", "get_config"}
 
-
-def _check_made_again(model: keras.Model) -> None:
-    """Raise a `TfnormError` if a layer of ``model`` cannot be made again from its configuration."""
-    scaled = [layer.name for layer in model._flatten_layers() if layer.dtype_policy.name.startswith("float8_")]
-    if scaled:
-        raise TfnormError(
-            f"A model that was quantized to float8 cannot be converted: the layers {', '.join(scaled)} cannot be made "
-            "again from their configuration. Convert it first, and call quantize on the result."
-        )
+# Old and new objects by the id of the old ones.
+Made = dict[int, tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Layers that are called one after the other in place of one layer. Without any, its input is passed on.
+    """Layers that are called one after the other in place of one layer. Without any, its input is passed on."""
 
-    Attributes:
-        layers: The layers. They get the precision of the old one.
-        twin: The one of them that takes over the weights and the state of the old layer, variable by variable. The
-            caller sets the weights of the others.
-    """
-
-    layers: tuple[Any, ...]
+    layers: tuple[Any, ...]  # they get the precision of the old one
+    # The one that takes over the weights and the state of the old layer. The caller sets the weights of the others.
     twin: Any = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the chain makes of a call of the old layer; arguments that the first new one lacks are lost."""
+        """Return what the layers make of a call of the old one."""
         value = args[0] if args else kwargs.pop("inputs")
         if self.layers:
-            known = inspect.signature(self.layers[0].call).parameters
+            known = inspect.signature(self.layers[0].call).parameters  # others are lost
             value = self.layers[0](value, *args[1:], **{key: kwargs[key] for key in kwargs if key in known})
         for layer in self.layers[1:]:
             value = layer(value)
@@ -63,27 +51,28 @@ def clone_with(
     make: Callable[[Any], Any],
     weights_of: Callable[[Any], list] = lambda layer: layer.get_weights(),
     *,
-    made: dict[int, tuple[Any, Any]] | None = None,
     compiles: Callable[[keras.Model], bool] = lambda model: True,
     class_of: Callable[[keras.Model], type] = type,
-) -> keras.Model:
-    """Return a copy of ``model`` whose layers ``make`` made, with all of its state.
+) -> tuple[keras.Model, Made]:
+    """Return a copy of ``model`` whose layers ``make`` made, with all of its state, and what was made of what.
 
     Weights, what is trainable, random seeds and, if the model was compiled, its settings and the optimizer with its
-    state are carried over. If a `Chain` adds or removes weights, the optimizer starts afresh.
+    state are carried over. With a `Chain` the optimizer starts afresh.
 
     Args:
-        model: A functional or sequential model, nested ones and shared layers included; it is not changed.
-        make: Returns the new layer of an old one, with the same name; `remake` makes one of the same class. Or a
-            `Chain` of layers.
+        model: A functional or sequential model; it is not changed.
+        make: Returns the new layer of an old one, with the same name, or a `Chain` of layers.
         weights_of: Returns the weights for the new layer of an old one, in the order of `get_weights`.
-        made: An empty dictionary that is filled with the old and new objects by the id of the old ones.
-        compiles: Whether the copy of a compiled model is compiled too; default always.
-        class_of: Returns the class for the copy of a functional model. Defaults to its own.
+        compiles: Whether the copy of a compiled model is compiled too.
+        class_of: Returns the class for the copy of a functional model.
     """
     check_graph(model)
-    _check_made_again(model)
-    made = {} if made is None else made
+    scaled = [layer.name for layer in model._flatten_layers() if layer.dtype_policy.name.startswith("float8_")]
+    if scaled:
+        raise TfnormError(
+            f"Layers quantized to float8 cannot be made again: {', '.join(scaled)}. Convert first, then call quantize."
+        )
+    made: Made = {}
     copy = _copied(model, make, made, class_of)
     twins: dict[int, Any] = {}
     same_weights = True
@@ -109,19 +98,30 @@ def clone_with(
         if isinstance(old, keras.Model) and old.compiled and computes_its_graph(old) and compiles(old):
             _compile_like(old, new, twins, with_state=same_weights)
     _warn_of_what_is_lost([(old, new) for old, new in made.values() if computes_its_graph(old)], class_of)
-    return copy
+    return copy, made
 
 
 def remake(layer, kind: type | None = None, config: dict[str, Any] | None = None):
-    """Return a new layer, operation or metric of a layer's class and configuration, without its weights.
-
-    ``kind`` and ``config`` take the place of its own. If the class cannot be made from it, a `TfnormError` says so.
-    """
+    """Return a new layer, operation or metric of a layer's class and configuration, or of others, without weights."""
     config = config_of(layer) if config is None else config
+    functions = {key: value for key, value in vars(layer).items() if isinstance(value, FunctionType)}
+    if functions.get("activation", remake).__name__ == "<lambda>":
+        config = {**config, "activation": None}  # which Keras writes, but cannot read
+    # Functions are in the configuration by name only and lambdas as code, without the module they are from.
+    known = {function.__name__: function for function in functions.values()}
     try:
-        return _remade(layer, kind or type(layer), config)
+        with keras.saving.custom_object_scope(known), SafeModeScope(False):
+            new = (kind or type(layer)).from_config(config)
     except TypeError as error:
         raise _not_remade(layer) from error
+    for key, function in functions.items():
+        if function.__name__ == "<lambda>":
+            setattr(new, key, function)
+    if hasattr(layer, "save_assets"):  # such as the vocabulary of a text layer, which is not a weight
+        with tempfile.TemporaryDirectory() as folder:
+            layer.save_assets(folder)
+            new.load_assets(folder)
+    return new
 
 
 def arguments_of(kind: type) -> set[str]:
@@ -149,23 +149,6 @@ def _not_remade(layer: Any) -> TfnormError:
         f"{type(layer).__name__} {layer.name!r} cannot be made again from its configuration. Give the class a "
         "get_config that returns the arguments of its __init__, and the __init__ **kwargs that it passes on."
     )
-
-
-def _remade(layer: Any, kind: type, config: dict[str, Any]):
-    functions = {key: value for key, value in vars(layer).items() if isinstance(value, FunctionType)}
-    if functions.get("activation", remake).__name__ == "<lambda>":
-        config = {**config, "activation": None}  # which Keras writes, but cannot read
-    # Functions are in the configuration by name only and lambdas as code, without the module they are from.
-    with keras.saving.custom_object_scope({f.__name__: f for f in functions.values()}), SafeModeScope(False):
-        new = kind.from_config(config)
-    for key, function in functions.items():
-        if function.__name__ == "<lambda>":
-            setattr(new, key, function)
-    if hasattr(layer, "save_assets"):  # such as the vocabulary of a text layer, which is not a weight
-        with tempfile.TemporaryDirectory() as folder:
-            layer.save_assets(folder)
-            new.load_assets(folder)
-    return new
 
 
 def _of_class(kind: Any, model: Any, *graph: Any) -> Any:
@@ -232,9 +215,7 @@ def is_container(layer) -> bool:
     return computes_its_graph(layer) or type(layer) is keras.layers.TimeDistributed
 
 
-def _copied(
-    layer, make: Callable[[Any], Any], made: dict[int, tuple[Any, Any]], class_of: Callable[[keras.Model], type] = type
-):
+def _copied(layer, make: Callable[[Any], Any], made: Made, class_of: Callable[[keras.Model], type]):
     """Return the one copy of a layer, model or operation, and enter both into ``made``."""
     if id(layer) in made:
         return made[id(layer)][1]
@@ -242,6 +223,11 @@ def _copied(
 
     def copied(inner):
         return _copied(inner, make, made, class_of)
+
+    def called(operation):
+        twin = copied(operation)
+        # What a `__call__` of its own class adds is in the graph already.
+        return functools.partial(keras.Layer.__call__, twin) if isinstance(twin, keras.Layer) else twin
 
     if isinstance(layer, keras.layers.InputLayer):
         new = remake(layer, config=input_config(layer))
@@ -251,11 +237,10 @@ def _copied(
         new = _of_class(type(layer), layer, inner_layers)
     elif computes_its_graph(layer):
         inputs = keras.tree.map_structure(lambda tensor: copied(tensor._keras_history.operation).output, layer.input)
-        outputs = layer._run_through_graph(inputs, operation_fn=lambda operation: _called(copied(operation)))
+        outputs = layer._run_through_graph(inputs, operation_fn=called)
         new = _of_class(class_of(layer), layer, inputs, outputs)
     elif is_container(layer):
-        config = layer.get_config()
-        del config["layer"]
+        config = {key: value for key, value in layer.get_config().items() if key != "layer"}
         (inner_layer,) = _parts(copied(layer.layer))
         new = type(layer)(inner_layer, **config)
     else:
@@ -267,11 +252,6 @@ def _copied(
         part._dtype_policy = layer.dtype_policy  # not in the configuration of a model or an input
     made[id(layer)] = layer, new
     return new
-
-
-def _called(new: Any) -> Callable[..., Any]:
-    """Return how to call a copy in a graph, which has what a `__call__` of its class adds already."""
-    return functools.partial(keras.Layer.__call__, new) if isinstance(new, keras.Layer) else new
 
 
 def _parts(new) -> tuple[Any, ...]:
@@ -307,10 +287,7 @@ def _copy_value(old: Any, new: Any) -> None:
 
 
 def _compile_like(old: keras.Model, new: keras.Model, twins: dict[int, Any], *, with_state: bool) -> None:
-    """Compile ``new`` as ``old`` is.
-
-    ``twins`` are the new variables by the id of the old ones; ``with_state``, the optimizer gets the old one's state.
-    """
+    """Compile ``new`` as ``old`` is. ``twins`` are the new variables by the id of the old ones."""
     if type(old).compile is not keras.Model.compile and type(new) is type(old):
         new.compile_from_config(old.get_compile_config())
         return
@@ -340,8 +317,6 @@ def _carry_exclusions(old: Any, new: Any, pairs: list[tuple[Any, Any]]) -> None:
     """Exclude from weight decay what ``old`` does, given old and new variables: no configuration has it."""
     new._exclude_from_weight_decay_pattern = getattr(old, "_exclude_from_weight_decay_pattern", None)
     excluded = getattr(old, "_exclude_from_weight_decay", ())
-    new._exclude_from_weight_decay = {
-        new._var_key(twin) for variable, twin in pairs if old._var_key(variable) in excluded
-    }
+    new._exclude_from_weight_decay = {new._var_key(twin) for own, twin in pairs if old._var_key(own) in excluded}
     if isinstance(old, keras.optimizers.LossScaleOptimizer):
         _carry_exclusions(old.inner_optimizer, new.inner_optimizer, pairs)

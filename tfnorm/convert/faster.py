@@ -21,18 +21,17 @@ def accelerate(model: keras.Model, *, return_report: bool = False) -> keras.Mode
 
     Keras's own batch, layer, group and RMS normalization, dropout, ReLU, ``Activation("relu")`` and 16-bit convolutions
     become those of `tfnorm.layers`. All other layers stay: subclasses, layers inside layers of your own, and layers
-    with settings that ours do not have. Weights, names, outputs, precisions, what is trainable and the states of random
-    seeds are the same. Dropout drops the same share of the elements, but not the same elements. A compiled model stays
-    compiled, and its optimizer goes on. `to_keras` is the way back.
+    with settings that ours do not have. Weights, names, outputs, precisions, what is trainable and random seeds are the
+    same, but dropout drops other elements. A compiled model stays compiled, and its optimizer goes on. `to_keras` is
+    the way back.
 
     Args:
-        model: A functional or sequential model, such as those of `keras.applications`, nested models and shared
-            layers included; it is not changed.
-        return_report: Whether to return the report too. Defaults to `False`.
+        model: A functional or sequential model; it is not changed.
+        return_report: Whether to return the report too.
 
     Returns:
-        A new model; with ``return_report`` the pair (model, `Report`), which names each norm that stays and why. Its
-        file opens where `tfnorm.layers` is imported.
+        A new model; with ``return_report`` the pair (model, `Report`). Its file opens where `tfnorm.layers` is
+        imported.
 
     Raises:
         TfnormError: If the model has no graph or a `call` of its own, or is not built yet.
@@ -42,8 +41,7 @@ def accelerate(model: keras.Model, *, return_report: bool = False) -> keras.Mode
         >>> type(model.get_layer("bn_Conv1"))
         <class 'tfnorm.layers.BatchNormalization'>
     """
-    made: dict[int, tuple[Any, Any]] = {}
-    fast = clone_with(model, lambda layer: remake(layer, _fast_class(layer)), made=made)
+    fast, made = clone_with(model, lambda layer: remake(layer, _fast_class(layer)))
     kinds = {id(old): type(new).__name__ for old, new in made.values() if type(new) is _fast_class(old)}
     network = Network(model)
     changes, kept = [], []

@@ -30,15 +30,14 @@ def fold_batch_norm(model: keras.Model, *, return_report: bool = False) -> keras
 
     The layer must have no activation, no activity regularizer and no other reader. Dropout, average pooling and layers
     without effect may stand in between, and maximum pooling if no s is negative. Weight-standardized convolutions
-    become plain ones. Norms that stay are in the report with the reason. Weights are computed in float64, and outputs
-    differ by rounding only. The result can be trained, but without those norms.
+    become plain ones. Weights are computed in float64, and outputs differ by rounding only.
 
     Args:
-        model: A functional or sequential model, nested models and shared layers included; it is not changed.
+        model: A functional or sequential model; it is not changed.
         return_report: Whether to return the report too.
 
     Returns:
-        A new model; with ``return_report`` the pair (model, `Report`).
+        A new model; with ``return_report`` the pair (model, `Report`), which says why a norm stays.
 
     Raises:
         TfnormError: If the model has no graph or a `call` of its own, or is not built yet.
@@ -59,25 +58,21 @@ def fold_batch_norm(model: keras.Model, *, return_report: bool = False) -> keras
             target, reason = folding.fold(layer)
             after = network.path(target) if target is not None else ""
             (changes if after else kept).append(network.change(layer, after, note=reason))
-    new_layers: list[tuple[Any, _Weights]] = []
 
     def make(layer):
         if id(layer) in folding.folded:
             return removal(network, layer, folding.folded)
-        weights = folding.weights.get(id(layer))
-        if weights is None:
+        if id(layer) not in folding.weights:
             return remake(layer)
         standardized = isinstance(layer, ours.WeightStandardizedConv2D)
         config = layer.get_config() | {"use_bias": True}
         if standardized:
             del config["epsilon"]
-        new = remake(layer, ours.Conv2D if standardized else None, config)
-        new_layers.append((new, weights))
-        return Chain((new,))
+        return Chain((remake(layer, ours.Conv2D if standardized else None, config),))
 
-    new_model = clone_with(model, make)
-    for layer, weights in new_layers:
-        layer.set_weights([*weights.kernels, weights.bias])
+    new_model, made = clone_with(model, make)
+    for key, weights in folding.weights.items():
+        made[key][1].layers[0].set_weights([*weights.kernels, weights.bias])
     if not changes:
         warn_of_no_change("fold_batch_norm", model.name, kept, "no batch norm")
     report = Report(tuple(changes), tuple(kept))
@@ -124,10 +119,7 @@ SCALINGS: dict[type, Scaling] = {
     **dict.fromkeys(kinds.DEPTHWISE, lambda kernel, scale: kernel * scale.reshape(kernel.shape[-2:])),
 }
 
-MISTAKE = "Keras on TensorFlow adds its bias along the width"
 POOLING = (*kinds.MEANS, *kinds.MAXIMA)
-# Layers that put the numbers of each channel into one axis.
-FLATTENING = (layers.Flatten, layers.Reshape)
 
 
 class _Folding:
@@ -140,42 +132,30 @@ class _Folding:
 
     def fold(self, norm: Any) -> tuple[Any, str]:
         """Fold a batch norm; return the layer that takes it over, or None, and why none does."""
-        reason = self._unfit(norm)
-        if reason:
+        if type(norm) not in kinds.BATCH_NORMS:
+            return None, "a class of its own"
+        if inside := self.network.inside(norm):
+            return None, inside
+        if _penalized(norm):
+            return None, "its outputs are penalized"
+        if any(self.network.in_training(*call) for call in self.network.calls(norm)):
+            return None, "called with training=True, and so with the statistics of the batch"
+        scale, shift = _line(norm)
+        before, reason = self._neighbour(norm, self._before)
+        after, channels = (None, None) if before is not None else self._neighbour(norm, self._after)
+        layer = after if before is None else before
+        if layer is None:
             return None, reason
-        layer, reason = self._neighbour(norm, self._before)
-        if layer is not None:
-            self._weights(layer).then(*_line(norm), SCALINGS[type(layer)])
+        weights = self.weights.setdefault(id(layer), _Weights(layer))
+        if after is None:
+            weights.then(scale, shift, SCALINGS[type(layer)])
         else:
-            layer, channels = self._neighbour(norm, self._after)
-            if layer is None:
-                return None, reason
-            scale, shift = _line(norm)
-            self._weights(layer).after(scale[channels], shift[channels])
+            weights.after(scale[channels], shift[channels])
         self.folded.add(id(norm))
         return layer, ""
 
-    def _weights(self, layer: Any) -> _Weights:
-        return self.weights.setdefault(id(layer), _Weights(layer))
-
-    def _unfit(self, norm: Any) -> str:
-        """Return why a norm could be folded nowhere, or ""."""
-        if type(norm) not in kinds.BATCH_NORMS:
-            return "a class of its own"
-        inside = self.network.inside(norm)
-        if inside:
-            return inside
-        if _penalized(norm):
-            return "its outputs are penalized"
-        if any(self.network.in_training(*call) for call in self.network.calls(norm)):
-            return "called with training=True, and so with the statistics of the batch"
-        return ""
-
     def _neighbour(self, norm: Any, find: Callable[[Graph, Any, Any, int], tuple[Any, Any]]) -> tuple[Any, Any]:
-        """Return the layer that ``find`` finds at each call of ``norm``, and what else ``find`` returns.
-
-        If there is no such layer, or it is called elsewhere too, return None and the reason.
-        """
+        """Return the layer that ``find`` finds at every call of ``norm``, or None, and what else ``find`` returns."""
         found = []
         for graph, node in self.network.calls(norm):
             call, rest = find(graph, node, norm, norm.axis % len(node.outputs[0].shape))
@@ -199,8 +179,9 @@ class _Folding:
             return None, f"the outputs of {layer.name!r} are penalized"
         passes = self._passes(graph, maker, norm)
         if not passes and type(layer) not in SCALINGS:
-            active = ", which is called with training=True" if self._is_active(graph, maker) else ""
-            return None, f"after {layer.name!r} ({type(layer).__name__}){active}"
+            active = kinds.is_idle(layer) and self.network.in_training(graph, maker)
+            why = ", which is called with training=True" if active else ""
+            return None, f"after {layer.name!r} ({type(layer).__name__}){why}"
         others = [reader.operation.name for reader in graph.readers(tensor) if reader is not node]
         if others:
             return None, f"the output of {layer.name!r} also goes to {', '.join(map(repr, others))}"
@@ -218,15 +199,14 @@ class _Folding:
             return None, f"{layer.name!r} is quantized or has LoRA weights"
         if _mistakes_its_bias(layer, tensor.shape):
             wide = "may be" if tensor.shape[-1] is None else "are"
-            return None, f"the outputs of {layer.name!r} {wide} as wide as it has channels, which are first: {MISTAKE}"
+            mistake = "Keras on TensorFlow adds its bias along the width"
+            return None, f"the outputs of {layer.name!r} {wide} as wide as it has channels, which are first: {mistake}"
         return maker, ""
 
-    def _after(
-        self, graph: Graph, node: Any, norm: Any, axis: int, channels: np.ndarray | None = None
-    ) -> tuple[Any, Any]:
+    def _after(self, graph: Graph, node: Any, norm: Any, axis: int, channels: Any = None) -> tuple[Any, Any]:
         """Return the one call that takes the outputs of ``node``, if it can scale them along ``axis``, or None.
 
-        With it comes the channel of the norm that each place along the axis has, given by ``channels`` at ``node``.
+        ``channels`` are those of the norm for each place along the axis, and are returned for that call.
         """
         tensor = node.outputs[0]
         readers = graph.readers(tensor)
@@ -235,7 +215,7 @@ class _Folding:
         if channels is None:
             channels = np.arange(tensor.shape[axis])
         call, layer = readers[0], readers[0].operation
-        if type(layer) in FLATTENING and len(call.outputs[0].shape) == 2:
+        if type(layer) in (layers.Flatten, layers.Reshape) and len(call.outputs[0].shape) == 2:
             if _penalized(layer) or None in tensor.shape[1:]:
                 return None, ""
             return self._after(graph, call, norm, 1, _flattened(layer, tensor.shape, axis, channels))
@@ -261,12 +241,8 @@ class _Folding:
             return False
         if type(layer) in kinds.MAXIMA:
             return bool((_line(norm)[0] >= 0).all())
-        idle = kinds.is_idle(layer) and not self._is_active(graph, node)
+        idle = kinds.is_idle(layer) and not self.network.in_training(graph, node)
         return type(layer) in kinds.MEANS or idle or id(layer) in self.folded
-
-    def _is_active(self, graph: Graph, node: Any) -> bool:
-        """Return whether a layer that is idle at inference alone is called in training."""
-        return kinds.is_idle(node.operation) and self.network.in_training(graph, node)
 
 
 def _mistakes_its_bias(layer: Any, shape: tuple[int | None, ...]) -> bool:

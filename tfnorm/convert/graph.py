@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -41,14 +41,18 @@ def check_graph(model: Any) -> None:
         name = f" {model.name!r}" if hasattr(model, "name") else ""
         if isinstance(model, Functional | keras.Sequential) and getattr(model, "inputs", None):
             raise TfnormError(
-                f"The class {type(model).__name__} of the model{name} has a `call` or `__call__` of its own, so the "
-                "model computes something else than its graph. If the graph is what you want, pass "
-                "keras.Model(model.inputs, model.outputs)."
+                f"The class {type(model).__name__} of the model{name} has a `call` or `__call__` of its own beside "
+                "its graph. If you want the graph alone, pass keras.Model(model.inputs, model.outputs)."
             )
         raise TfnormError(
             f"Only functional and sequential models have a graph. Received: {type(model).__name__}{name}. "
             "Build it with keras.Input and keras.Model(inputs, outputs)."
         )
+    check_built(model)
+
+
+def check_built(model: keras.Layer) -> None:
+    """Raise a `TfnormError` unless ``model`` has its weights."""
     if not model.built:
         raise TfnormError(
             f"The model {model.name!r} has no weights yet. Build it with keras.Input, or call it on a batch first."
@@ -56,11 +60,9 @@ def check_graph(model: Any) -> None:
 
 
 class Graph:
-    """The calls in one functional or sequential model, in an order in which they can be made.
+    """The calls in one built functional or sequential model, in an order in which they can be made.
 
-    Args:
-        model: The model, built.
-        caller: What is called where the model is nested: the model itself, the default, or a layer around it.
+    ``caller`` is what is called where the model is nested: the model itself, or a layer around it.
     """
 
     def __init__(self, model: keras.Model, caller: Any = None) -> None:
@@ -69,8 +71,7 @@ class Graph:
         self.functional: Any = graph_of(model)
         if self.functional is None:
             raise TfnormError(
-                f"The layers of the sequential model {model.name!r} cannot be followed. "
-                "Build it with keras.Input as its first layer."
+                f"The layers of the sequential model {model.name!r} cannot be followed. Begin it with keras.Input."
             )
         by_depth = self.functional._nodes_by_depth
         order = {id(operation): number for number, operation in enumerate(self.functional.operations)}
@@ -102,33 +103,19 @@ class Graph:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One call of a layer or operation, as `walk` shows it.
+    """One call of a layer or operation, as `walk` shows it."""
 
-    Attributes:
-        name: Its name after those of the models around it: "backbone/conv1"; "conv1 (2)" at the second call.
-        operation: The layer or operation.
-        node: Keras's record of the call: symbolic arguments and outputs.
-        args: Positional arguments, with the values at hand in place of Keras's tensors.
-        kwargs: Keyword arguments, likewise.
-        inputs: The values among the arguments.
-        first: Whether it is the first call of the layer.
-    """
-
-    name: str
+    name: str  # after those of the models around it: "backbone/conv1"; "conv1 (2)" at the second call
     operation: Any
-    node: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    inputs: list[Any]
-    first: bool
+    node: Any  # Keras's record of the call: symbolic arguments and outputs
+    args: tuple[Any, ...]  # with the values at hand in place of Keras's tensors
+    kwargs: dict[str, Any]  # likewise
+    inputs: list[Any]  # the values among the arguments
+    first: bool  # whether it is the first call of the layer
 
 
 def in_order(given: Any, model: Any) -> list[Any]:
-    """Return what a functional model is called with, in the order of its inputs.
-
-    Raises:
-        KeyError: If it is a dictionary that lacks the name of an input.
-    """
+    """Return what a functional model is called with, in the order of its inputs; a missing name is a KeyError."""
     if isinstance(given, Mapping) and not isinstance(model._inputs_struct, Mapping):
         return [given[tensor.name] for tensor in model.inputs]  # flattened, they would be in the order of their names
     return list(keras.tree.flatten(given))
@@ -142,13 +129,9 @@ def walk(
 ) -> list[Any]:
     """Pass values through a model and the models nested in it, and return those at its outputs.
 
-    A value is let go after its last reader.
-
-    Args:
-        model: A functional or sequential model; see `check_graph`.
-        values: One for each input of the model, in the order of ``model.inputs``.
-        visit: Returns the values of a call's outputs, in the order of ``call.node.outputs``.
-        enter: Returns the values at the inputs of a nested functional model, from what it is called with.
+    ``values`` are in the order of ``model.inputs``, and what ``visit`` returns in that of ``call.node.outputs``.
+    ``enter`` returns the values at the inputs of a nested functional model, from what it is called with. A value is
+    let go after its last reader.
     """
     counts: Counter[int] = Counter()
 
@@ -184,12 +167,6 @@ class Network:
 
     ``layers`` are all layers and operations that are called in a graph, ``everything`` also those inside other layers,
     both in the order of the graph.
-
-    Args:
-        model: A functional or sequential model, built.
-
-    Raises:
-        TfnormError: For another model.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -251,16 +228,6 @@ class Network:
         """Return the different shapes of the output of ``layer``, in the order of its calls."""
         return list(dict.fromkeys(tuple(node.outputs[0].shape) for _, node in self.calls(layer)))
 
-    def readers(self, layer: Any) -> Iterator[Any]:
-        """Return the calls that take an output of ``layer``, in the graphs that it is called in."""
-        for graph, node in self.calls(layer):
-            for tensor in node.outputs:
-                yield from graph.readers(tensor)
-
-    def names(self) -> set[str]:
-        """Return the names of all layers and operations."""
-        return {operation.name for graph in self.graphs for operation in graph.functional.operations}
-
     def change(self, layer: Any, after: str = "", **options: Any) -> Change:
         """Return what became of ``layer``, for a `Report`."""
         return Change(self.path(layer), type(layer).__name__, after, **options)
@@ -273,11 +240,7 @@ class Network:
     def choose(self, layers: list[Any], where: Where, kind: str) -> list[Any]:
         """Return those of ``layers``, which messages call ``kind``, that ``where`` means.
 
-        Args:
-            layers: The layers to choose from.
-            where: Names, with or without the models a layer is in, in which * stands for any letters; or a function
-                that is true of a layer; or None for all. One that fits no layer is a `TfnormError`.
-            kind: What the layers are, in a message.
+        ``where`` is as in `replace_norms`. If it or one of its names fits no layer, a `TfnormError` says so.
         """
         if where is None:
             return layers
@@ -294,14 +257,11 @@ class Network:
                 f"`where` must be a name, several of them, or a function that is true of a layer. Received: {where!r}."
             )
         fitting: set[int] = set()
+        names = {id(layer): (layer.name, self.path(layer)) for layer in layers}
         for pattern in patterns:
-            found = {
-                id(layer)
-                for layer in layers
-                if fnmatchcase(layer.name, pattern) or fnmatchcase(self.path(layer), pattern)
-            }
+            found = {key for key, pair in names.items() if any(fnmatchcase(name, pattern) for name in pair)}
             if not found:
-                guess = nearest(pattern, [self.path(layer) for layer in layers])
+                guess = nearest(pattern, [path for _, path in names.values()])
                 hint = f" Did you mean {guess!r}?" if guess else ""
                 raise TfnormError(
                     f"The model {self.model.name!r} has no {kind} layer called {pattern!r}.{hint} "

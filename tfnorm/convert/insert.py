@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -13,10 +14,9 @@ from tfnorm.convert.calibrate import calibrate_norms, check_batch
 from tfnorm.convert.clone import Chain, clone_with, output_names, remake
 from tfnorm.convert.graph import Graph, Network, Where
 from tfnorm.convert.kinds import ALL_CONVOLUTIONS, axis_of_channels, can_standardize, is_idle, is_linear, norm_kinds
-from tfnorm.convert.neighbours import relus_after, thresholded
-from tfnorm.convert.norms import NO_STATISTICS, make_norm
-from tfnorm.convert.places import Place, find_places
-from tfnorm.convert.report import Change, Report, grouped
+from tfnorm.convert.neighbours import units_after
+from tfnorm.convert.norms import NO_STATISTICS, Place, find_places, make_norm
+from tfnorm.convert.report import Report, grouped
 from tfnorm.errors import SpecError, TfnormError
 from tfnorm.norms import NORMS
 from tfnorm.spec import NormSpec, parse_norm
@@ -40,11 +40,9 @@ def insert_norms(
 
     The convolution "conv1" is followed by the norm "conv1_norm". If it has an activation, that becomes the layer
     "conv1_activation" after the norm. Its activity regularizer moves to the last of these layers. All old weights are
-    bit for bit the same, biases included. A compiled model stays compiled, but its optimizer starts afresh. All kinds
-    of convolutions count, in nested models too; the norm of a shared convolution is shared.
-
-    Keras calls an output by its last layer. If you choose the layer "logits" and it gives an output, that is called
-    "logits_norm" afterwards, and so are the losses and metrics that the model was compiled with.
+    bit for bit the same. A compiled model stays compiled, but its optimizer starts afresh. All kinds of convolutions
+    count, in nested models too; the norm of a shared convolution is shared. If you choose the layer "logits" and it
+    gives an output, Keras calls that, its losses and its metrics "logits_norm".
 
     Without ``where`` no norm comes after dense layers, after a convolution that a norm follows already, or after one
     that gives the model's outputs: only layers without weights, and no activation but softmax, sigmoid and tanh, lead
@@ -66,8 +64,7 @@ def insert_norms(
 
     Raises:
         SpecError: For a spec that cannot be read, has penalties or does not fit.
-        TfnormError: If the model has no graph or a `call` of its own, is not built, or has no layer to put a norm
-            after.
+        TfnormError: If the model has no graph or a `call` of its own, is not built, or has no place for a norm.
 
     Example:
         >>> old = keras.applications.VGG16(weights=None, input_shape=(32, 32, 3), classes=10)
@@ -80,65 +77,50 @@ def insert_norms(
         names = [f"{name}:GROUPS" if info.groups else name for name, info in NORMS.items() if info.layer]
         raise SpecError(f"A norm is needed to be inserted. Received: 'none'. Use one of {', '.join(names)}.")
     network = Network(model)
-    places, kept = _planned(network, spec, where)
+    candidates, kind = _candidates(network, where), "convolution or dense"
+    places, kept = find_places(network, spec, where, candidates, kind, network.output_shapes, axis_of_channels)
     if not places:
         reasons = f" {grouped(kept)}" if kept else ""
         raise TfnormError(
             f"The model {model.name!r} has no convolution to put a norm after.{reasons} Choose layers with `where`."
         )
     batch = check_batch(model, calibrate)
-    axes = {key: place.axis for key, place in places.items()}
-    linear = {key: axes[key] for key, place in places.items() if is_linear(place.layer)}
-    units = relus_after(network, linear) if spec.info.thresholded else {}
-    taken = network.names()
+    linear = {key: place.axis for key, place in places.items() if is_linear(place.layer)}
+    units = units_after(network, linear) if spec.info.thresholded else {}
+    taken = {operation.name for graph in network.graphs for operation in graph.functional.operations}
 
     def make(layer):
         if id(layer) in places:
             return _normalized(places[id(layer)], taken)
-        if id(layer) in units:
-            return Chain((thresholded(layer, units[id(layer)]),))
-        return remake(layer)
+        return units.get(id(layer)) or remake(layer)
 
-    made: dict[int, tuple[Any, Any]] = {}
-    new_model = clone_with(model, make, made=made)
+    new_model, made = clone_with(model, make)
     changes = []
     renamed = {old: new for old, new in output_names(model, new_model).items() if old != new}
     for key, place in places.items():
         inserted = made[key][1].layers
         classes = " + ".join(type(layer).__name__ for layer in inserted)
         output = renamed.get(place.layer.name) == inserted[-1].name
-        notes = (
-            place.note,
-            NO_STATISTICS if spec.info.moving and batch is None else "",
-            f"the output {place.layer.name!r} is called {inserted[-1].name!r} now" if output else "",
-        )
-        note = ", ".join(filter(None, notes))
+        fresh = NO_STATISTICS if spec.info.moving and batch is None else ""
+        called = f"the output {place.layer.name!r} is called {inserted[-1].name!r} now" if output else ""
+        note = ", ".join(filter(None, (place.note, fresh, called)))
         changes.append(network.change(place.layer, classes, groups=place.groups, note=note))
     changes += [network.change(layer, "TLU") for layer in network.layers if id(layer) in units]
-    difference = calibrate_norms(model, made, batch, [(made[key][1].layers[1], axes[key]) for key in places])
+    norms = [(made[key][1].layers[1], place.axis) for key, place in places.items()]
+    difference = calibrate_norms(model, made, batch, norms)
     report = Report(tuple(changes), tuple(kept), difference)
     return (new_model, report) if return_report else new_model
 
 
-def _planned(network: Network, spec: NormSpec, where: Where) -> tuple[dict[int, Place], list[Change]]:
-    """Return the layers that get a norm by their id, and those that get none."""
+def _candidates(network: Network, where: Where) -> Iterator[tuple[Any, str]]:
+    """Yield each layer that a norm may follow, with the reason why none does, or ""."""
     kinds = ALL_CONVOLUTIONS if where is None else (*ALL_CONVOLUTIONS, layers.Dense)
-    candidates, kept = [], []
     for layer in network.everything:
-        if type(layer) not in kinds:
-            continue
-        note = network.inside(layer) or (
-            "its activation is a layer" if isinstance(layer.activation, keras.Layer) else ""
-        )
-        if where is None:
-            note = note or _left_out(network, layer)
-        if not note:
-            candidates.append(layer)
-        elif where is None:
-            kept.append(network.change(layer, note=note))
-    chosen = network.choose(candidates, where, "convolution or dense")
-    places, useless = find_places(network, spec, chosen, network.output_shapes, axis_of_channels)
-    return places, kept + useless
+        if type(layer) in kinds:
+            reason = network.inside(layer)
+            if not reason and isinstance(layer.activation, keras.Layer):
+                reason = "its activation is a layer"
+            yield layer, reason or (_left_out(network, layer) if where is None else "")
 
 
 def _normalized(place: Place, taken: set[str]) -> Chain:
@@ -166,8 +148,7 @@ def _unused(name: str, taken: set[str]) -> str:
 def _left_out(network: Network, layer: Any) -> str:
     """Return why a convolution gets no norm unless it is chosen, or ""."""
     for graph, node in network.calls(layer):
-        norm = _norm_after(graph, node)
-        if norm is not None:
+        if norm := _norm_after(graph, node):
             return f"the norm {norm.name!r} comes after it"
         if not _is_hidden(layer.activation) and _reaches_output(network, graph, node.outputs[0]):
             return "it gives an output of the model"
@@ -179,8 +160,7 @@ def _norm_after(graph: Graph, node: Any) -> Any:
     for reader in graph.readers(node.outputs[0]):
         if isinstance(reader.operation, norm_kinds()):
             return reader.operation
-        found = _norm_after(graph, reader) if is_idle(reader.operation) else None
-        if found is not None:
+        if is_idle(reader.operation) and (found := _norm_after(graph, reader)):
             return found
     return None
 
@@ -201,10 +181,9 @@ def _reaches_output(network: Network, graph: Graph, tensor: Any) -> bool:
             return True
     for node in graph.readers(tensor):
         layer = node.operation
-        if isinstance(layer, keras.Layer) and (layer.weights or _is_hidden(getattr(layer, "activation", None))):
-            continue
-        if type(layer).__name__.lower().replace("_", "") in HIDDEN:
-            continue
-        if any(_reaches_output(network, graph, output) for output in node.outputs):
+        stops = type(layer).__name__.lower().replace("_", "") in HIDDEN
+        if isinstance(layer, keras.Layer):
+            stops = stops or layer.weights or _is_hidden(getattr(layer, "activation", None))
+        if not stops and any(_reaches_output(network, graph, output) for output in node.outputs):
             return True
     return False

@@ -23,12 +23,7 @@ TRANSPOSED = tuple(getattr(layers, f"Conv{rank}DTranspose") for rank in (1, 2, 3
 ALL_CONVOLUTIONS = (*CONVOLUTIONS, *DEPTHWISE, *SEPARABLE, *TRANSPOSED)
 
 BATCH_NORMS = (layers.BatchNormalization, ours.BatchNormalization)
-KERAS_NORMS = (
-    layers.BatchNormalization,
-    layers.LayerNormalization,
-    layers.GroupNormalization,
-    layers.RMSNormalization,
-)
+_NORMS = (layers.BatchNormalization, layers.LayerNormalization, layers.GroupNormalization, layers.RMSNormalization)
 
 # Layers whose pixels are means, or maxima, of pixels of the same channel. Nothing is mixed in at the border.
 MEANS = _of_ranks("AveragePooling", "GlobalAveragePooling", "Cropping", "UpSampling")
@@ -43,7 +38,7 @@ _IDLE = (
 
 def norm_kinds() -> tuple[type, ...]:
     """Return the classes of the norms that conversions know: Keras's, and those of tfnorm's registry."""
-    return (*KERAS_NORMS, *norm_classes())
+    return (*_NORMS, *norm_classes())
 
 
 def is_relu(layer: Any) -> bool:
@@ -51,11 +46,6 @@ def is_relu(layer: Any) -> bool:
     if type(layer) in (layers.ReLU, ours.ReLU):
         return layer.max_value is None and not layer.negative_slope and not layer.threshold
     return type(layer) in _ACTIVATIONS and layer.activation is keras.activations.relu
-
-
-def makes_masks(layer: Any) -> bool:
-    """Return whether ``layer`` marks steps that do not count."""
-    return isinstance(layer, layers.Masking) or getattr(layer, "mask_zero", False) is True
 
 
 def is_idle(layer: Any) -> bool:

@@ -14,30 +14,29 @@ from tfnorm.convert.kinds import ALL_CONVOLUTIONS, MAXIMA, MEANS, can_standardiz
 from tfnorm.layers import TLU
 
 
-def relus_after(network: Network, axes: Mapping[int, int]) -> dict[int, int]:
-    """Return the channel axis, by id, of each ReLU that comes right after chosen layers wherever it is called.
+def units_after(network: Network, axes: Mapping[int, int]) -> dict[int, Chain]:
+    """Return thresholded units, by the id of each ReLU that comes right after chosen layers wherever it is called.
 
-    ``axes`` has the channel axis of each chosen layer by its id.
+    They start as the ReLU. ``axes`` has the channel axis of each chosen layer by its id.
     """
     found = {}
-    for layer in filter(is_relu, network.layers):
-        makers = [graph.maker(node.input_tensors[0]) for graph, node in network.calls(layer)]
+    for relu in filter(is_relu, network.layers):
+        makers = [graph.maker(node.input_tensors[0]) for graph, node in network.calls(relu)]
         if all(maker is not None and id(maker.operation) in axes for maker in makers):
-            found[id(layer)] = axes[id(makers[0].operation)]
+            axis = axes[id(makers[0].operation)]
+            unit = TLU(axis=axis, activity_regularizer=relu.activity_regularizer, name=relu.name)
+            found[id(relu)] = Chain((unit,))
     return found
-
-
-def thresholded(relu: Any, axis: int) -> TLU:
-    """Return the thresholded unit that starts as the ReLU whose place it takes."""
-    return TLU(axis=axis, activity_regularizer=relu.activity_regularizer, name=relu.name)
 
 
 def convolutions_before(network: Network, norms: Collection[int]) -> set[int]:
     """Return the ids of 2D convolutions whose outputs go right into norms, given by their ids, and nowhere else."""
     found = set()
     for layer in filter(can_standardize, network.layers):
-        given_out = any(graph.gives_out(node.outputs[0]) for graph, node in network.calls(layer))
-        if not given_out and all(id(node.operation) in norms for node in network.readers(layer)):
+        outputs = [(graph, node.outputs[0]) for graph, node in network.calls(layer)]
+        given_out = any(graph.gives_out(tensor) for graph, tensor in outputs)
+        readers = [node.operation for graph, tensor in outputs for node in graph.readers(tensor)]
+        if not given_out and all(id(reader) in norms for reader in readers):
             found.add(id(layer))
     return found
 
@@ -59,10 +58,7 @@ def removal(network: Network, layer: Any, removed: set[int]) -> Chain:
 
 
 def channels_first(network: Network, layer: Any) -> bool | None:
-    """Return whether the convolution or pooling nearest to ``layer`` has the channels first, or None if none tells.
-
-    If there is none in its own graph, all layers of the model are asked.
-    """
+    """Return whether the convolution or pooling nearest to ``layer`` has the channels first, or None if none tells."""
     calls, seen = deque(network.calls(layer)), set()
     while calls:
         graph, node = calls.popleft()
@@ -74,6 +70,7 @@ def channels_first(network: Network, layer: Any) -> bool | None:
         beside = [graph.maker(tensor) for tensor in node.input_tensors]
         beside += [reader for tensor in node.outputs for reader in graph.readers(tensor)]
         calls.extend((graph, other) for other in beside if other is not None)
+    # There is none in its own graph.
     formats = set(filter(None, map(_data_format, network.everything)))
     return formats == {"channels_first"} if len(formats) == 1 else None
 

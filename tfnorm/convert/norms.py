@@ -1,18 +1,22 @@
-"""Making a norm from another one: its axes, its settings and its weights by channel."""
+"""Norms of a spec in a model: where they go, with groups that fit, and what they take over from other norms."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
-import keras
 import numpy as np
 from keras import layers
 
 from tfnorm import layers as ours
 from tfnorm._keras import RENORM_SETTINGS
 from tfnorm.convert.clone import arguments_of, remake
+from tfnorm.convert.graph import Network, Where
+from tfnorm.convert.report import Change
+from tfnorm.errors import SpecError
 from tfnorm.layers.create import norm_layer
-from tfnorm.spec import NormSpec
+from tfnorm.spec import NormSpec, divisors
 
 # Settings that a spec decides, or that belong to one kind of norm.
 _OF_THE_SPEC = {"axis", "groups", "group_size", "synchronized", "rms_scaling", *RENORM_SETTINGS}
@@ -20,6 +24,95 @@ _OF_THE_SPEC = {"axis", "groups", "group_size", "synchronized", "rms_scaling", *
 NO_STATISTICS = "its moving statistics are 0 and 1"
 # Weights that keep their meaning from one norm to another.
 _ROLES = ("gamma", "beta", "moving_mean", "moving_variance", "learned")
+
+Shape = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a norm goes: in place of the norm ``layer``, or after that layer.
+
+    The groups of ``spec`` fit, and ``note`` says how they differ from those asked for. ``shape`` and ``axis`` are the
+    shape of its inputs and their channel axis, counted from the front.
+    """
+
+    layer: Any
+    spec: NormSpec
+    shape: Shape
+    axis: int
+    note: str
+
+    @property
+    def groups(self) -> int | None:
+        """The number of groups of a group normalization."""
+        return self.spec.groups_of(self.shape[self.axis]) if self.spec.info.groups else None
+
+
+def find_places(
+    network: Network,
+    spec: NormSpec,
+    where: Where,
+    candidates: Iterable[tuple[Any, str]],
+    kind: str,
+    shapes_of: Callable[[Any], list[Shape]],
+    axis_of: Callable[[Any, int], int],
+) -> tuple[dict[int, Place], list[Change]]:
+    """Return the places of norms by the ids of layers, and the layers where none goes that were not chosen by name.
+
+    ``candidates`` are layers with the reason why no norm goes there, or "". Messages call them ``kind``. ``shapes_of``
+    returns the different shapes of the norm's inputs, ``axis_of`` their channel axis from a layer and the number of
+    axes. If a shape does not allow the norm, a `SpecError` says so.
+    """
+    places: dict[int, Place] = {}
+    kept: list[Change] = []
+    possible = []
+    for layer, reason in candidates:
+        if not reason:
+            possible.append(layer)
+        elif where is None:
+            kept.append(network.change(layer, note=reason))
+    for layer in network.choose(possible, where, kind):
+        shapes = shapes_of(layer)
+        axis = axis_of(layer, len(shapes[0]))
+        _check_shapes(spec, shapes, network.path(layer))
+        fitting, note = _fitted(spec, shapes[0][axis])
+        if any(_is_constant(fitting, shape, axis) for shape in shapes):
+            kept.append(network.change(layer, note=f"{fitting} would see one number at a time, and make it constant"))
+        else:
+            places[id(layer)] = Place(layer, fitting, shapes[0], axis, note)
+    return places, kept
+
+
+def _fitted(spec: NormSpec, channels: int) -> tuple[NormSpec, str]:
+    """Return ``spec`` with the largest groups, not above those asked for, that divide ``channels``, and a note."""
+    for word, unit in (("groups", "groups"), ("group_size", "channels a group")):
+        asked = getattr(spec, word)
+        if asked is not None and channels % asked:
+            found = max(d for d in divisors(channels) if d <= asked)
+            return replace(spec, **{word: found}), f"{asked} {unit} do not divide {channels} channels"
+    return spec, ""
+
+
+def _check_shapes(spec: NormSpec, shapes: list[Shape], name: str) -> None:
+    """Raise a `SpecError` if a norm with a weight for each pixel is not possible for inputs of ``shapes``."""
+    if spec.info.weight_per_pixel and (len(shapes) > 1 or None in shapes[0][1:]):
+        raise SpecError(
+            f"The norm {spec.kind!r} keeps a weight for each pixel and channel, so each layer needs inputs of one "
+            f"known size. Received: {' and '.join(map(str, shapes))} at layer {name!r}. Use 'gn:1', or give "
+            "the model a fixed input shape."
+        )
+
+
+def _is_constant(spec: NormSpec, shape: Shape, axis: int) -> bool:
+    """Return whether a norm of ``spec`` would see a single number at a time, and give beta whatever it is."""
+    info, channels = spec.info, shape[axis]
+    if not info.subtracts_mean or "batch" in info.statistics:  # without a mean, the sign of the number is left
+        return False
+    one_pixel = all(size == 1 for place, size in enumerate(shape) if place not in (0, axis))
+    seen = channels if "channels" in info.statistics else 1
+    if "group" in info.statistics:
+        seen = channels // spec.groups_of(channels)
+    return seen == 1 and (one_pixel or "height" not in info.statistics)
 
 
 def axes_of(layer: Any, rank: int) -> list[int]:
@@ -30,29 +123,18 @@ def axes_of(layer: Any, rank: int) -> list[int]:
     return [axis % rank for axis in sorted(axes)]
 
 
-def channel_axis(layer: Any, rank: int, channels_first: bool | None = None) -> int:
-    """Return the axis of the channels, counted from the front, of a norm over one axis or several.
-
-    Whether the channels come first is by default as in Keras's settings.
-    """
-    if channels_first is None:
-        channels_first = keras.config.image_data_format() == "channels_first"
-    axes = axes_of(layer, rank)
-    return 1 if channels_first and 1 in axes else max(axes)
-
-
 def could_be_either(layer: Any, rank: int) -> bool:
     """Return whether a norm spans both the first and the last axis: either may be that of the channels."""
     axes = axes_of(layer, rank)
     return min(axes) == 1 and max(axes) > 1
 
 
-def make_norm(spec: NormSpec, name: str, shape: tuple[int | None, ...], axis: int):
+def make_norm(spec: NormSpec, name: str, shape: Shape, axis: int):
     """Return a norm layer for inputs of ``shape`` with channels on ``axis``."""
     return norm_layer(spec, name=name, rank=len(shape), axis=-1 if axis == len(shape) - 1 else axis)
 
 
-def successor(old: Any, spec: NormSpec, shape: tuple[int | None, ...], axis: int):
+def successor(old: Any, spec: NormSpec, shape: Shape, axis: int):
     """Return a norm of ``spec`` with the name and the settings of ``old`` that it has too, without its weights."""
     new = make_norm(spec, old.name, shape, axis)
     settings, taken = _settings_for(old, type(new)), arguments_of(type(new)) - _OF_THE_SPEC
@@ -60,17 +142,6 @@ def successor(old: Any, spec: NormSpec, shape: tuple[int | None, ...], axis: int
         del settings["epsilon"]
     config = new.get_config() | {key: value for key, value in settings.items() if key in taken}
     return remake(old, type(new), config)
-
-
-def lost_settings(old: Any, new: Any) -> str:
-    """Return a note about penalties and constraints on weights of ``old`` that ``new`` has no place for."""
-    settings, taken = _settings_for(old, type(new)), arguments_of(type(new))
-    lost = [
-        f"its {key} is dropped"
-        for key, value in settings.items()
-        if value is not None and key.endswith(("_regularizer", "_constraint")) and key not in taken
-    ]
-    return ", ".join(lost)
 
 
 def _settings_for(old: Any, kind: type) -> dict[str, Any]:
@@ -88,8 +159,8 @@ def weight_of(layer: Any, role: str) -> Any:
     return getattr(layer, role, None)
 
 
-def carry_weights(old: Any, new: Any, rank: int, axis: int) -> str:
-    """Give ``new`` the weights of ``old`` that it has too, and return a note about what is lost."""
+def carry_weights(old: Any, new: Any, rank: int, axis: int) -> list[str]:
+    """Give ``new`` the weights of ``old`` that it has too, and return notes about what is lost."""
     notes = []
     for role in _ROLES:
         weight, successor_weight = weight_of(old, role), weight_of(new, role)
@@ -106,7 +177,11 @@ def carry_weights(old: Any, new: Any, rank: int, axis: int) -> str:
             if np.any(along(channels, old, rank, axis, value.shape) != value):
                 notes.append(f"its {role} is averaged over the pixels")
             successor_weight.assign(along(channels, new, rank, axis, tuple(successor_weight.shape)))
-    return ", ".join(notes)
+    taken = arguments_of(type(new))
+    for key, value in _settings_for(old, type(new)).items():  # penalties and constraints on weights
+        if value is not None and key.endswith(("_regularizer", "_constraint")) and key not in taken:
+            notes.append(f"its {key} is dropped")
+    return notes
 
 
 def by_channel(value: np.ndarray, layer: Any, rank: int, axis: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -9,19 +10,10 @@ import keras
 from tfnorm.convert.calibrate import calibrate_norms, check_batch
 from tfnorm.convert.clone import Chain, clone_with, remake
 from tfnorm.convert.graph import Network, Where
-from tfnorm.convert.kinds import BATCH_NORMS, makes_masks, norm_kinds
-from tfnorm.convert.neighbours import channels_first, convolutions_before, relus_after, removal, thresholded
-from tfnorm.convert.norms import (
-    NO_STATISTICS,
-    axes_of,
-    carry_weights,
-    channel_axis,
-    could_be_either,
-    lost_settings,
-    successor,
-)
-from tfnorm.convert.places import Place, find_places
-from tfnorm.convert.report import Change, Report, grouped
+from tfnorm.convert.kinds import BATCH_NORMS, norm_kinds
+from tfnorm.convert.neighbours import channels_first, convolutions_before, removal, units_after
+from tfnorm.convert.norms import NO_STATISTICS, Place, axes_of, carry_weights, could_be_either, find_places, successor
+from tfnorm.convert.report import Report, grouped
 from tfnorm.errors import TfnormError
 from tfnorm.layers import WeightStandardizedConv2D
 from tfnorm.spec import NormSpec, parse_norm
@@ -37,15 +29,13 @@ def replace_norms(
 ) -> keras.Model | tuple[keras.Model, Report]:
     """Return the same network with another norm in place of each of its own.
 
-    Batch, layer, group, instance, RMS and filter response normalizations are replaced, Keras's and tfnorm's, in nested
-    models too. Each keeps its name, epsilon, gamma and beta, their penalties and constraints, its activity regularizer
-    and whether it is trainable. All other weights are bit for bit the same. A compiled model stays compiled, but its
-    optimizer starts afresh.
+    All norms of Keras and tfnorm are replaced, in nested models too. Each keeps its name, epsilon, gamma and beta,
+    their penalties and constraints, its activity regularizer and whether it is trainable. All other weights are bit
+    for bit the same. A compiled model stays compiled, but its optimizer starts afresh.
 
     - If the groups do not divide a layer's channels, the largest smaller number that does is taken.
-    - ``ln`` has a gamma for each pixel and channel. Each pixel gets the channel's gamma, and on the way back the mean
-      over the pixels is taken. The nearest convolution or pooling tells which axis has the channels. If there is none,
-      the report names the axis. RMS normalization has no beta.
+    - ``ln`` has a gamma for each pixel and channel: each pixel gets the channel's, and on the way back the mean over
+      the pixels is taken. The nearest convolution or pooling tells which axis has the channels, or else the report.
     - A new batch norm has the moving statistics of the old norm, or of the batch in ``calibrate``. Otherwise they are 0
       and 1 until it is trained.
     - ``+ws`` standardizes the weights of the 2D convolutions right before the norms. ``frn`` makes the ReLUs right
@@ -63,13 +53,11 @@ def replace_norms(
         return_report: Whether to return the report too.
 
     Returns:
-        A new model; with ``return_report`` the pair (model, `Report`). Its file opens where `tfnorm.layers` is
-        imported; that of `to_keras` opens everywhere.
+        A new model; with ``return_report`` the pair (model, `Report`). Its file needs `tfnorm.layers` to be opened.
 
     Raises:
         SpecError: For a spec that cannot be read, has penalties or does not fit.
-        TfnormError: If the model has no graph or a `call` of its own, is not built, or has no norm that can be
-            replaced.
+        TfnormError: If the model has no graph or a `call` of its own, is not built, or has no norm to replace.
 
     Example:
         >>> old = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3))
@@ -84,7 +72,14 @@ def replace_norms(
     if spec.kind == "none" and calibrate is not None:
         raise TfnormError("Norms that are removed have nothing to calibrate. Leave `calibrate` out with 'none'.")
     network = Network(model)
-    places, kept = _planned(network, spec, where)
+
+    def axis_of(layer: Any, rank: int) -> int:
+        first = channels_first(network, layer) if could_be_either(layer, rank) else False
+        if first is None:
+            first = keras.config.image_data_format() == "channels_first"
+        return 1 if first else max(axes_of(layer, rank))
+
+    places, kept = find_places(network, spec, where, _candidates(network), "norm", network.input_shapes, axis_of)
     if not places:
         reasons = f" {grouped(kept)}" if kept else ""
         raise TfnormError(
@@ -93,7 +88,7 @@ def replace_norms(
         )
     batch = check_batch(model, calibrate)
     axes = {key: place.axis for key, place in places.items()}
-    units = relus_after(network, axes) if spec.info.thresholded else {}
+    units = units_after(network, axes) if spec.info.thresholded else {}
     convolutions = convolutions_before(network, axes) if spec.weight_standardization else set()
     removed = set(places) if spec.kind == "none" else set()
     norms: dict[int, Any] = {}
@@ -105,12 +100,9 @@ def replace_norms(
             place = places[id(layer)]
             norms[id(layer)] = successor(layer, place.spec, place.shape, place.axis)
             return Chain((norms[id(layer)],))
-        if id(layer) in units:
-            return Chain((thresholded(layer, units[id(layer)]),))
-        return remake(layer, WeightStandardizedConv2D if id(layer) in convolutions else None)
+        return units.get(id(layer)) or remake(layer, WeightStandardizedConv2D if id(layer) in convolutions else None)
 
-    made: dict[int, tuple[Any, Any]] = {}
-    new_model = clone_with(model, make, made=made)
+    new_model, made = clone_with(model, make)
     changes = []
     for key, place in places.items():
         old, new = place.layer, norms.get(key)
@@ -129,32 +121,25 @@ def replace_norms(
 def _carried(network: Network, place: Place, new: Any) -> list[str]:
     """Give a new norm the weights of the old one, and return notes about what is lost or guessed."""
     old, rank = place.layer, len(place.shape)
-    notes = [carry_weights(old, new, rank, place.axis), lost_settings(old, new)]
-    if could_be_either(old, rank) and axes_of(old, rank) != axes_of(new, rank):
-        if channels_first(network, old) is None:
-            notes.append(f"its channels are taken to be on axis {place.axis}")
-    if not new.supports_masking and any(map(makes_masks, network.everything)):
+    notes = carry_weights(old, new, rank, place.axis)
+    moved = axes_of(old, rank) != axes_of(new, rank)
+    if moved and could_be_either(old, rank) and channels_first(network, old) is None:
+        notes.append(f"its channels are taken to be on axis {place.axis}")
+    masked = any(
+        isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False) is True
+        for layer in network.everything
+    )
+    if masked and not new.supports_masking:
         notes.append("masks go no further")
     return notes
 
 
-def _planned(network: Network, spec: NormSpec, where: Where) -> tuple[dict[int, Place], list[Change]]:
-    """Return the norms to replace by their id, and those that stay."""
-    candidates, kept = [], []
+def _candidates(network: Network) -> Iterator[tuple[Any, str]]:
+    """Yield each norm with the reason why it stays, or ""."""
     for layer in network.everything:
-        if not isinstance(layer, norm_kinds()):
-            continue
-        holder = network.holder(layer)
-        wrapped = type(holder) is keras.layers.TimeDistributed and holder.layer is layer
-        note = ("" if wrapped else network.inside(layer)) if type(layer) in norm_kinds() else "a class of its own"
-        if not note:
-            candidates.append(layer)
-        elif where is None:
-            kept.append(network.change(layer, note=note))
-    chosen = network.choose(candidates, where, "norm")
-
-    def axis_of(layer: Any, rank: int) -> int:
-        return channel_axis(layer, rank, channels_first(network, layer) if could_be_either(layer, rank) else None)
-
-    places, useless = find_places(network, spec, chosen, network.input_shapes, axis_of)
-    return places, kept + useless
+        if type(layer) in norm_kinds():
+            holder = network.holder(layer)
+            wrapped = type(holder) is keras.layers.TimeDistributed and holder.layer is layer
+            yield layer, "" if wrapped else network.inside(layer)
+        elif isinstance(layer, norm_kinds()):
+            yield layer, "a class of its own"

@@ -22,10 +22,9 @@ PACKAGE = "tfnorm>"
 def to_keras(model: keras.Model) -> keras.Model:
     """Return the same network in Keras's own layers, with the same weights, names and outputs.
 
-    The file of the result opens without tfnorm. Weight-standardized convolutions become convolutions with the
-    standardized kernel. Penalties that Keras does not have (`L2Norm`, `Sum`, any on an RMS scale) and
-    `unbiased_moving_variance` are left out with a warning: they change training, not outputs. A compiled model stays
-    compiled, unless its loss, optimizer or metrics are tfnorm's: then a warning says that it is not.
+    Its file opens without tfnorm. Weight-standardized convolutions get the standardized kernel. Penalties that Keras
+    does not have (`L2Norm`, `Sum`, any on an RMS scale) and `unbiased_moving_variance` are left out with a warning:
+    they change training, not outputs. The result is compiled, unless loss, optimizer or metrics are tfnorm's.
 
     Args:
         model: A functional or sequential model; it is not changed.
@@ -58,7 +57,7 @@ def to_keras(model: keras.Model) -> keras.Model:
             not_compiled.append(f"{part.name} ({', '.join(names)})")
         return not names
 
-    stock = clone_with(
+    stock, _ = clone_with(
         model,
         lambda layer: _stock_layer(layer, dropped),
         _stock_weights,
@@ -80,26 +79,22 @@ def to_keras(model: keras.Model) -> keras.Model:
 def _without_counterpart(model: keras.Model) -> list[str]:
     """Return names and classes of the layers of tfnorm that cannot become Keras's own, those inside others included."""
     everything = list(model._flatten_layers(include_self=False))
-    holders = {
-        id(part): layer
-        for layer in everything
-        if not is_container(layer)
-        for part in layer._flatten_layers(include_self=False)
-    }
+    holders: dict[int, Any] = {}
+    for layer in everything:
+        if not is_container(layer):
+            holders |= {id(part): layer for part in layer._flatten_layers(include_self=False)}
     strange = []
     for layer in everything:
-        name = keras.saving.get_registered_name(type(layer)) or ""
-        if not name.startswith(PACKAGE) or type(layer) is ImageClassifier:
-            continue
-        if id(layer) in holders:
-            strange.append(f"{layer.name} ({type(layer).__name__} inside the layer {holders[id(layer)].name!r})")
-        elif _stock_class(layer) is None:
-            strange.append(f"{layer.name} ({type(layer).__name__})")
-    for layer in everything:  # tfnorm has activations that old files need
-        functions = (getattr(layer, key, None) for key in ("activation", "recurrent_activation"))
-        for function in functions:
-            names = keras.saving.get_registered_name(function) if isinstance(function, FunctionType) else None
-            strange += [f"{layer.name} (with {name})" for name in _names_of_ours(names)]
+        kind = type(layer)
+        if any(_names_of_ours(keras.saving.get_registered_name(kind))) and kind is not ImageClassifier:
+            if id(layer) in holders:
+                strange.append(f"{layer.name} ({kind.__name__} inside the layer {holders[id(layer)].name!r})")
+            elif _stock_class(layer) is None:
+                strange.append(f"{layer.name} ({kind.__name__})")
+        for key in ("activation", "recurrent_activation"):  # tfnorm has activations that old files need
+            function = getattr(layer, key, None)
+            registered = keras.saving.get_registered_name(function) if isinstance(function, FunctionType) else None
+            strange += [f"{layer.name} (with {name})" for name in _names_of_ours(registered)]
     return strange
 
 
@@ -114,10 +109,9 @@ def _names_of_ours(config: Any) -> Iterator[str]:
 
 def _compiled_with(model: keras.Model) -> Iterator[str]:
     """Yield the names of tfnorm's classes among the loss, the optimizer and the metrics of a compiled model."""
-    optimizer = model.optimizer
     compiled = getattr(model, "_compile_config", None)  # not where a class compiles in its own way
     others = keras.tree.flatten(compiled.config) if compiled else []
-    for part in (optimizer, getattr(optimizer, "inner_optimizer", None), *others):
+    for part in (model.optimizer, getattr(model.optimizer, "inner_optimizer", None), *others):
         yield from _names_of_ours(part if isinstance(part, str) else keras.saving.get_registered_name(type(part)))
 
 
@@ -134,8 +128,8 @@ def _stock_class(layer: Any) -> type | None:
     if isinstance(layer, ours.GroupNormalization):
         return layers.GroupNormalization
     if isinstance(layer, ours.RMSNormalization):
-        rank = len(layer.get_build_config()["input_shape"])
-        if _axes(layer) != list(range(rank))[-len(_axes(layer)) :]:
+        axes, rank = _axes(layer), len(layer.get_build_config()["input_shape"])
+        if axes != list(range(rank - len(axes), rank)):
             return None  # Keras applies the scale to the last axes, whichever it belongs to
     return next((kind.__base__ for kind in _OF_KERAS if isinstance(layer, kind)), None)
 

@@ -9,8 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfnorm.convert.runtimes.failures import cause_of, explained
-from tfnorm.convert.runtimes.served import ServedModel, batch_of, numpy_dtype
+from tfnorm.convert.runtimes.served import ServedModel, batch_of, cause_of, explained, numpy_dtype
 from tfnorm.errors import TfnormError
 from tfnorm.ops import screen_closed
 
@@ -20,17 +19,13 @@ _SIDE, _LENGTH = 64, 16
 
 # From a batch of each input to the outputs by name.
 Runner = Callable[[list[np.ndarray]], dict[str, np.ndarray]]
+Opener = Callable[[ServedModel, Path], tuple[Runner | None, str]]
 
 
-def difference(
-    served: ServedModel, place: Path, runner: Callable[[ServedModel, Path], tuple[Runner | None, str]]
-) -> tuple[float | None, str]:
+def difference(served: ServedModel, place: Path, runner: Opener) -> tuple[float | None, str]:
     """Return the largest difference from Keras as a share of the largest output, and how it was measured.
 
-    Args:
-        served: The model.
-        place: The file.
-        runner: Returns what runs the file and the name of that program, or None and why it is not there.
+    ``runner`` returns what runs the file and the name of that program, or None and why it is not there.
     """
     with explained(served, "be run as"):
         run, program = runner(served, place)
@@ -45,9 +40,8 @@ def difference(
         return None, "its inputs are text; give some as `representative`"
     else:
         rng = np.random.default_rng(0)
-        batches = [
-            [_random_inputs(spec, served.model, rng, large, size) for spec in served.specs] for large in (False, True)
-        ]
+        kinds = (False, True)
+        batches = [[_random_inputs(spec, served.model, rng, large, size) for spec in served.specs] for large in kinds]
         kind = "random inputs"
     worst = 0.0
     with screen_closed():
@@ -63,9 +57,9 @@ def difference(
                 with explained(served, "be run as"):
                     found = run(batch)
             except TfnormError as error:
-                if "Flex" in str(error):
-                    return None, "the LiteRT interpreter here is without the Flex delegate"
-                raise
+                if "Flex" not in str(error):
+                    raise
+                return None, "the LiteRT interpreter here is without the Flex delegate"
             worst = max(worst, *(share_of(found[name], right[name]) for name in right))
     return worst, f"on {len(batches) * size} {kind}, run by {program}"
 

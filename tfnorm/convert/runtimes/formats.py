@@ -62,8 +62,7 @@ def check_export(
         raise TfnormError(f"Only LiteRT files are quantized. Received: {quantize!r} for {os.fspath(path)!r}.")
     if quantize == "int8" and not calibrated:
         raise TfnormError(
-            "int8 needs about 100 inputs that are like those to come, to find the range of each number. "
-            "Give them as `representative`, --representative on the command line."
+            "int8 needs about 100 inputs like those to come. Give them as `representative` or with --representative."
         )
     _check_place(path, form, overwrite)
     _check_backend(form)
@@ -71,29 +70,19 @@ def check_export(
 
 
 def _check_place(path: str | os.PathLike[str], form: str, overwrite: bool) -> None:
-    place = Path(path)
-    if form != "tf_saved_model":
-        if place.is_dir():
-            raise DataError(f"The new file {str(place)!r} is a folder. Give another name.")
-        if place.exists() and not overwrite:
-            raise DataError(f"The file {str(place)!r} exists. Give another name, or --force to write over it.")
-        return
-    if place.is_file():
-        raise DataError(f"The new folder {str(place)!r} is a file. Give another name.")
-    if place.name in ("", ".."):
+    place, folder = Path(path), form == "tf_saved_model"
+    kind, other = ("folder", "file") if folder else ("file", "folder")
+    if place.is_file() if folder else place.is_dir():
+        raise DataError(f"The new {kind} {str(place)!r} is a {other}. Give another name.")
+    if folder and place.name in ("", ".."):
         raise DataError(f"The folder of a SavedModel needs a name of its own. Received: {os.fspath(path)!r}.")
-    if not place.is_dir() or not any(place.iterdir()):
-        return
-    if not (place / "saved_model.pb").is_file():
+    held = {entry.name for entry in place.iterdir()} if place.is_dir() else set()
+    if held and "saved_model.pb" not in held:
         raise DataError(f"The folder {str(place)!r} holds something else than a SavedModel. Give another name.")
-    strange = sorted({entry.name for entry in place.iterdir()} - _OF_SAVED_MODELS)
-    if strange:
-        raise DataError(
-            f"The folder {str(place)!r} holds {strange[0]!r} beside a SavedModel, which would be lost. "
-            "Give another name."
-        )
-    if not overwrite:
-        raise DataError(f"The folder {str(place)!r} exists. Give another name, or --force to write over it.")
+    if strange := sorted(held - _OF_SAVED_MODELS):
+        raise DataError(f"The folder {str(place)!r} holds {strange[0]!r} beside a SavedModel. Give another name.")
+    if (held if folder else place.exists()) and not overwrite:
+        raise DataError(f"The {kind} {str(place)!r} exists. Give another name, or --force to write over it.")
 
 
 def _check_backend(form: str) -> None:

@@ -11,9 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfnorm.convert.runtimes.check import Runner
-from tfnorm.convert.runtimes.failures import explained, missing_operations
 from tfnorm.convert.runtimes.saved_model import serving_function
-from tfnorm.convert.runtimes.served import ServedModel, batch_of
+from tfnorm.convert.runtimes.served import ServedModel, batch_of, explained, missing_operations
 from tfnorm.errors import TfnormError
 from tfnorm.keras_settings import is_installed
 

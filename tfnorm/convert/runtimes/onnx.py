@@ -11,8 +11,7 @@ import numpy as np
 import onnx
 
 from tfnorm.convert.runtimes.check import Runner
-from tfnorm.convert.runtimes.failures import explained
-from tfnorm.convert.runtimes.served import ServedModel
+from tfnorm.convert.runtimes.served import ServedModel, explained
 from tfnorm.errors import TfnormError
 from tfnorm.keras_settings import is_installed
 
@@ -86,7 +85,11 @@ def _write_from_tensorflow(served: ServedModel, place: Path) -> None:
     foreign |= {node.op_type for node in graph.node if not node.domain and node.op_type not in known}
     if foreign:
         raise TfnormError(f"it has no operations for {', '.join(sorted(foreign))}")
-    _name_batch_sizes(graph)
+    # Call the batch size "batch", in place of a name with a number.
+    opened = {size.dim_param for size in _batch_sizes(*graph.input, *graph.output)}
+    for size in _batch_sizes(*graph.input, *graph.output, *graph.value_info):
+        if size.dim_param and size.dim_param in opened:
+            size.dim_param = "batch"
     place.write_bytes(content.SerializeToString())
 
 
@@ -112,11 +115,3 @@ def _rename(graph: Any, names: dict[str, str]) -> None:
 def _batch_sizes(*entries: Any) -> list[Any]:
     """Return the first size of each input, output or tensor inside of an ONNX graph that has one."""
     return [size for entry in entries for size in entry.type.tensor_type.shape.dim[:1]]
-
-
-def _name_batch_sizes(graph: Any) -> None:
-    """Call the batch size of an ONNX graph "batch", in place of a name with a number."""
-    opened = {size.dim_param for size in _batch_sizes(*graph.input, *graph.output)}
-    for size in _batch_sizes(*graph.input, *graph.output, *graph.value_info):
-        if size.dim_param and size.dim_param in opened:
-            size.dim_param = "batch"

@@ -10,8 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnorm.convert.runtimes.check import Runner, tensors_of
-from tfnorm.convert.runtimes.failures import explained
-from tfnorm.convert.runtimes.served import ServedModel
+from tfnorm.convert.runtimes.served import ServedModel, explained
 from tfnorm.ops import screen_closed
 
 

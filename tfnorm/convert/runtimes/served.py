@@ -1,12 +1,15 @@
-"""A model as its file will serve it: at inference, with names for inputs and outputs, in a precision the format has."""
+"""A model as its file will serve it, with names and a precision that the format has, and why it cannot be served."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import tempfile
+import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfnorm.convert.runtimes.formats import FORMATS
+from tfnorm.convert.runtimes.formats import FORMATS, missing_packages
 from tfnorm.errors import TfnormError, first_line
 from tfnorm.ops.arrays import to_array
 
@@ -41,35 +44,22 @@ class Port:
 
 
 class ServedModel:
-    """A model on its way to a file.
+    """A model on its way to a file. The arguments are those of `export`, and ``form`` Keras's name of the format.
 
-    Args:
-        model: A Keras model. If the format has no 16 bits and the model computes in them, a copy in float32 is taken.
-        form: Keras's name of the format.
-        batch_size: Inputs at a time, or None for any number.
-        quantize: How the file is made smaller, or None.
-        representative: Inputs that a person gave, or None.
-
-    Attributes:
-        given: The inputs that a person gave, an array for each input, or None.
-        structure: A `keras.InputSpec` for each input, in the structure that the model takes.
-        specs: The same as a list.
-        names: The names of the inputs.
-        notes: What there is to say.
+    If the format has no 16 bits and the model computes in them, a copy in float32 is taken.
     """
 
-    def __init__(
-        self, model: Any, form: str, batch_size: int | None = None, quantize: str | None = None,
-        representative: Any = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, model: Any, form: str, batch_size: int | None, quantize: str | None, given: Any) -> None:
         self.model, self.form, self.batch_size, self.quantize = model, form, batch_size, quantize
         self.notes: list[str] = []
-        if form != "tf_saved_model":
-            self._compute_in_float32()
+        if form != "tf_saved_model" and (found := " and ".join(_sixteen_bits(model))):
+            self.model = _float32_copy(model, f"computes in {found}, which {FORMATS[form]} files do not")
+            self.notes.append(f"Its layers in {found} compute in float32 in the file.")
+        # A `keras.InputSpec` for each input, in the structure that the model takes, and as a list.
         self.structure = _input_structure(self.model, batch_size)
         self.specs = keras.tree.flatten(self.structure)
         self.names = _names([spec.name for spec in self.specs], "input")
-        self.given = None if representative is None else self._arranged(representative)
+        self.given = None if given is None else self._arranged(given)
 
     def __call__(self, tensors: Sequence[Any]) -> dict[str, Any]:
         """Return the outputs by name for one tensor or array for each input."""
@@ -96,8 +86,8 @@ class ServedModel:
     def ports(self) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
         """Return inputs and outputs as the file has them."""
         symbols = [keras.KerasTensor(spec.shape, spec.dtype) for spec in self.specs]
-        inputs, outputs = dict(zip(self.names, symbols, strict=True)), self(symbols)
-        return _ports(inputs), _ports(outputs)
+        inputs, outputs = zip(self.names, symbols, strict=True), self(symbols).items()
+        return tuple(itertools.starmap(_port, inputs)), tuple(itertools.starmap(_port, outputs))
 
     def quantized_layers(self) -> list[str]:
         """Return the names of the layers that `keras.Model.quantize` has changed."""
@@ -106,6 +96,7 @@ class ServedModel:
 
     def _arranged(self, given: Any) -> list[np.ndarray]:
         """Return arrays a person gave, one for each input and in its dtype, or raise a `TfnormError`."""
+        parts = list(given) if isinstance(given, list | tuple) and len(self.specs) > 1 else [given]
         if isinstance(given, dict):
             names, plain = self.names, {_plain(str(name)): array for name, array in given.items()}
             if isinstance(self.structure, dict) and set(self.structure) <= set(given):
@@ -116,8 +107,6 @@ class ServedModel:
                     f"Received: {', '.join(map(str, given)) or 'none'}."
                 )
             parts = [plain[name] for name in names]
-        else:
-            parts = list(given) if isinstance(given, list | tuple) and len(self.specs) > 1 else [given]
         if len(parts) != len(self.specs):
             raise TfnormError(
                 f"`representative` must have an array for each of {len(self.specs)} inputs. Received: {len(parts)}."
@@ -130,26 +119,9 @@ class ServedModel:
             self.model.look(arrays[0])
         return arrays
 
-    def _compute_in_float32(self) -> None:
-        found = _sixteen_bits(self.model)
-        if not found:
-            return
-        try:
-            copy = _float32_copy(self.model)
-            if _sixteen_bits(copy):
-                raise TypeError("a layer chooses its precision itself")
-        except Exception as error:  # a class of your own may fail in any way
-            raise TfnormError(
-                f"The model {self.model.name!r} computes in {' and '.join(found)}, which {FORMATS[self.form]} files do "
-                f"not, and it cannot be made again in float32 ({first_line(error)}). Make it under the dtype policy "
-                "'float32', and give it these weights."
-            ) from error
-        self.model = copy
-        self.notes.append(f"Its layers in {' and '.join(found)} compute in float32 in the file.")
 
-
-def _ports(tensors: dict[str, Any]) -> tuple[Port, ...]:
-    return tuple(Port(n, tuple(x.shape), keras.backend.standardize_dtype(x.dtype)) for n, x in tensors.items())
+def _port(name: str, tensor: Any) -> Port:
+    return Port(name, tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype))
 
 
 def numpy_dtype(spec: Any) -> np.dtype:
@@ -190,12 +162,9 @@ def _names(names: Sequence[str], otherwise: str, taken: Sequence[str] = ()) -> l
     """Return plain names, each once and none that is taken."""
     found: list[str] = []
     for name in names:
-        name = plain = _plain(name or otherwise)
-        number = 0
-        while name in found or name in taken:
-            number += 1
-            name = f"{plain}_{number}"
-        found.append(name)
+        plain = _plain(name or otherwise)
+        numbered = (f"{plain}_{number}" if number else plain for number in itertools.count())
+        found.append(next(each for each in numbered if each not in found and each not in taken))
     return found
 
 
@@ -229,8 +198,8 @@ def _sixteen_bits(model: Any) -> list[str]:
     return sorted(found & set(_SIXTEEN_BITS))
 
 
-def _float32_copy(model: Any) -> Any:
-    """Return a model of the same weights and state whose layers compute in float32."""
+def _float32_copy(model: Any, why: str) -> Any:
+    """Return a model of the same weights and state whose layers compute in float32; ``why`` is for messages."""
 
     def widened(part: Any, of_policy: bool = False) -> Any:
         if isinstance(part, list):
@@ -238,19 +207,65 @@ def _float32_copy(model: Any) -> Any:
         if not isinstance(part, dict):
             return part
         policy = str(part.get("class_name")).endswith("DTypePolicy")
-        return {
-            key: "float32"
-            if value in names and (key == "dtype" or of_policy)
-            else widened(value, of_policy=policy and key == "config")
-            for key, value in part.items()
-        }
+        wide = {key: widened(value, of_policy=policy and key == "config") for key, value in part.items()}
+        named = [key for key, value in part.items() if value in names and (key == "dtype" or of_policy)]
+        return wide | dict.fromkeys(named, "float32")
 
     names = [*_SIXTEEN_BITS, *(f"mixed_{bits}" for bits in _SIXTEEN_BITS)]
-    with tempfile.TemporaryDirectory() as folder:
-        before, after = Path(folder, "before.keras"), Path(folder, "after.keras")
-        model.save(before)
-        with zipfile.ZipFile(before) as source, zipfile.ZipFile(after, "w") as target:
-            for name in source.namelist():
-                data = source.read(name)
-                target.writestr(name, json.dumps(widened(json.loads(data))) if name == "config.json" else data)
-        return keras.models.load_model(after, compile=False, safe_mode=False)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            before, after = Path(folder, "before.keras"), Path(folder, "after.keras")
+            model.save(before)
+            with zipfile.ZipFile(before) as source, zipfile.ZipFile(after, "w") as target:
+                for name in source.namelist():
+                    data = source.read(name)
+                    target.writestr(name, json.dumps(widened(json.loads(data))) if name == "config.json" else data)
+            copy = keras.models.load_model(after, compile=False, safe_mode=False)
+        if _sixteen_bits(copy):
+            raise TypeError("a layer chooses its precision itself")
+    except Exception as error:  # a class of your own may fail in any way
+        raise TfnormError(
+            f"The model {model.name!r} {why}, and it cannot be made again in float32 ({first_line(error)}). Make it "
+            "under the dtype policy 'float32', and give it these weights."
+        ) from error
+    return copy
+
+
+@contextmanager
+def explained(served: ServedModel, cannot: str = "be written as") -> Iterator[None]:
+    """Turn whatever a converter, or what runs its file, raises into a sentence."""
+    form = FORMATS[served.form]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except OSError:
+        raise
+    except ImportError as error:
+        missing = re.findall(r"`?pip install ([\w-]+)", str(error)) or [error.name or first_line(error)]
+        raise TfnormError(missing_packages(served.form, missing)) from error
+    except Exception as error:
+        if quantized := served.quantized_layers():
+            raise TfnormError(
+                f"{form} does not have what model.quantize made of the layers {', '.join(quantized)} "
+                f"({cause_of(error)}). Export the model as it was before, or with quantize='int8' to a .tflite file."
+            ) from error
+        raise TfnormError(
+            f"The model {served.model.name!r} cannot {cannot} {form}: {cause_of(error)}. Another format may do."
+        ) from error
+
+
+def missing_operations(error: Exception) -> list[str]:
+    """Return the operations that TensorFlow's converter says it cannot write."""
+    return sorted(set(re.findall(r"'tf\.(\w+)' op is neither", str(error))))
+
+
+def cause_of(error: Exception) -> str:
+    """Return what a converter's error says, without the places in its graph."""
+    if found := missing_operations(error):
+        return f"it has no operations for {', '.join(found)}"
+    text = re.sub(r"\x1b\[\d*m|\{\{.*?\}\} ?", "", str(error))  # colours, and nodes of a graph
+    lines = [re.sub(r"^.*\berror: ", "", line).strip() for line in text.splitlines()]
+    places = ("loc(", "<unknown>", "Exception encountered")
+    lines = [line for line in lines if line and not line.startswith(places)] or [type(error).__name__]
+    return lines[0].rstrip(".")[:300]

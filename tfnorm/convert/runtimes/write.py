@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfnorm.convert.graph import check_built
 from tfnorm.convert.runtimes.check import difference
 from tfnorm.convert.runtimes.formats import FORMATS, check_export
 from tfnorm.convert.runtimes.served import Port, ServedModel
@@ -76,22 +77,21 @@ def export(
     of their layers. Dropout and batch norm compute as at inference.
 
     LiteRT is written on TensorFlow, a SavedModel on TensorFlow or JAX, ONNX on TensorFlow or PyTorch. Layers that
-    compute in 16 bits compute in float32 in LiteRT and ONNX files, which do not have all operations in 16 bits.
+    compute in 16 bits compute in float32 in LiteRT and ONNX files.
 
     Args:
         model: Any built Keras model; it is not changed. A model without a graph must have one input.
         path: What to write; missing folders are made. It is written whole or not at all.
-        batch_size: How many inputs the file takes at a time. Defaults to `None`: any number.
+        batch_size: How many inputs the file takes at a time; None for any number.
         quantize: For LiteRT. "float16" halves the file; "dynamic" keeps weights in 8 bits and computes with floats;
             "int8" computes in 8 bits where LiteRT can, and needs ``representative``. Inputs and outputs stay floats.
         representative: Inputs such as will come, as the model takes them: an array (inputs, ...), or a list or a
             dictionary of arrays for several inputs. The check uses them too. Defaults to random numbers.
-        overwrite: Whether to write over a file, or a SavedModel, that exists. Defaults to `False`. A folder that holds
-            other files too is refused.
-        check: Whether to run the file and compare, if the program for it is installed. Defaults to `True`.
+        overwrite: Whether to write over a file or SavedModel. A folder that holds other files too is refused.
+        check: Whether to run the file and compare, if the program for it is installed.
 
     Returns:
-        What was written: path, format, size, inputs, outputs, the largest difference from Keras.
+        What was written.
 
     Raises:
         TfnormError: If the model or the backend does not allow the export, a package is missing, the path is taken,
@@ -107,13 +107,9 @@ def export(
         raise TfnormError(
             f"A Keras model is needed, such as keras.models.load_model gives. Received: {type(model).__name__}."
         )
-    form = check_export(
-        path, batch_size=batch_size, quantize=quantize, calibrated=representative is not None, overwrite=overwrite
-    )
-    if not getattr(model, "built", False):
-        raise TfnormError(
-            f"The model {model.name!r} has no weights yet. Build it with keras.Input, or call it on a batch first."
-        )
+    given = representative is not None
+    form = check_export(path, batch_size=batch_size, quantize=quantize, calibrated=given, overwrite=overwrite)
+    check_built(model)
     served = ServedModel(model, form, batch_size, quantize, representative)
     # Each needs packages that the others do not.
     module = import_module(f"tfnorm.convert.runtimes.{form.removeprefix('tf_')}")

@@ -29,23 +29,15 @@ SMALL = 1 << 20  # bytes that an entry may unpack to in any case
 
 @dataclass(frozen=True)
 class SavedFile:
-    """What a file holds.
+    """What a file holds: ``groups`` if it is ordered by layers (.h5), ``arrays`` if by attributes (.keras)."""
 
-    Attributes:
-        where: Its path, for messages.
-        config: The description of the model, None in a file of weights alone.
-        groups: Of a file ordered by layers (.h5): the name and the weights, by name, of each layer that has any.
-        arrays: Of a file ordered by attributes (.keras, .weights.h5): the weights by path. One of the two is None.
-        doubled: Whether ``arrays`` counts layers with weights twice, as Keras 2.12 and 2.13 do.
-        version: The version of Keras that wrote it, None if it does not say so.
-    """
-
-    where: str
-    config: dict[str, Any] | None
+    where: str  # its path, for messages
+    config: dict[str, Any] | None  # the description of the model, None in a file of weights alone
+    version: str | None  # of the Keras that wrote it, None if it does not say so
+    # The name and the weights, by name, of each layer that has any.
     groups: list[tuple[str, list[tuple[str, np.ndarray]]]] | None = None
-    arrays: dict[str, np.ndarray] | None = None
-    doubled: bool = False
-    version: str | None = None
+    arrays: dict[str, np.ndarray] | None = None  # the weights by path
+    doubled: bool = False  # whether `arrays` counts layers with weights twice, as Keras 2.12 and 2.13 do
 
 
 def read_file(path: str | os.PathLike[str]) -> SavedFile:
@@ -73,10 +65,9 @@ def read_file(path: str | os.PathLike[str]) -> SavedFile:
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the description of a model that `model.to_json` wrote to a file, with the version that wrote it."""
-    where = str(path)
-    with _reading(where):
+    with _reading(str(path)):
         config = _parsed(Path(path).read_bytes())
-    _check_writer(where, config.get("keras_version"), config.get("backend"))
+    _check_writer(str(path), config.get("keras_version"), config.get("backend"))
     return config
 
 
@@ -94,17 +85,14 @@ def _reading(where: str) -> Iterator[None]:
     except OtherFormError as error:
         raise _refused(where, error) from error
     except Exception as error:
-        raise TfnormError(
-            f"{where} must be a whole file of Keras 2. It is damaged or cut short ({reason(error)}). "
-            "Copy or save it again."
-        ) from error
+        raise TfnormError(f"{where} is damaged or cut short ({reason(error)}). Copy or save it again.") from error
 
 
 def reason(error: Exception) -> str:
     """Return the line of an error that says what is wrong."""
     lines = re.sub(r"\x1b\[\d*m", "", str(error)).split("\n")
-    told = [line.strip() for line in lines if line.strip() and not line.startswith("Exception encountered")]
-    return (told or [type(error).__name__])[0]
+    told = (line.strip() for line in lines if line.strip() and not line.startswith("Exception encountered"))
+    return next(told, type(error).__name__)
 
 
 def _refused(where: str, what: object) -> TfnormError:
@@ -124,10 +112,7 @@ def _parsed(text: bytes | str) -> dict[str, Any]:
 def _check_writer(where: str, version: object, backend: object = None) -> None:
     """Raise a `TfnormError` unless Keras 2 wrote a file, with TensorFlow."""
     if str(version).startswith("3"):
-        raise TfnormError(
-            f"{where} was written by Keras {version}, which tensorflow-addons never worked with. "
-            "Open it with keras.saving.load_model."
-        )
+        raise TfnormError(f"{where} was written by Keras {version}. Open it with keras.saving.load_model.")
     if str(version).startswith(("0", "1")):
         raise TfnormError(
             f"{where} was written by Keras {version}, whose settings and weights are in another order. Only files of "
@@ -135,9 +120,8 @@ def _check_writer(where: str, version: object, backend: object = None) -> None:
         )
     if backend not in (None, "tensorflow"):
         raise TfnormError(
-            f"{where} was written by Keras with {backend}, which convolves and pads in another way. Only files of "
-            "Keras with TensorFlow are read. Open it with Keras 2.2 and TensorFlow and save it again with "
-            "model.save('model.h5')."
+            f"{where} was written by Keras with {backend}, which convolves and pads in another way. Open it with Keras "
+            "2.2 and TensorFlow and save it again with model.save('model.h5')."
         )
 
 
@@ -155,23 +139,20 @@ def _read_keras(where: str, archive: zipfile.ZipFile, size: int) -> SavedFile:
             f"{where} must hold {CONFIG} and {WEIGHTS}. Missing: {', '.join(missing)}. "
             "Load the model where it was written and save it again with model.save('model.keras')."
         )
-    version = None
-    if METADATA in names:
-        version = _parsed(_entry(where, archive, METADATA, size)).get("keras_version")
-        _check_writer(where, version)
-    config = _parsed(_entry(where, archive, CONFIG, size))
+
+    def entry(name: str) -> bytes:
+        info = archive.getinfo(name)
+        if info.file_size > max(MOST_EXPANSION * min(info.compress_size, size), SMALL):
+            raise _refused(where, f"the entry {name} claims {info.file_size} bytes and stores {info.compress_size}")
+        return archive.read(info)
+
+    version = _parsed(entry(METADATA)).get("keras_version") if METADATA in names else None
+    _check_writer(where, version)
+    config = _parsed(entry(CONFIG))
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder, WEIGHTS)
-        weights.write_bytes(_entry(where, archive, WEIGHTS, size))
+        weights.write_bytes(entry(WEIGHTS))
         return _by_attributes(where, Hdf5(weights), config, version)
-
-
-def _entry(where: str, archive: zipfile.ZipFile, name: str, size: int) -> bytes:
-    """Return an entry's bytes, if it does not claim far more than is stored."""
-    info = archive.getinfo(name)
-    if info.file_size > max(MOST_EXPANSION * min(info.compress_size, size), SMALL):
-        raise _refused(where, f"the entry {name} claims {info.file_size} bytes and stores {info.compress_size}")
-    return archive.read(info)
 
 
 # HDF5.
@@ -184,29 +165,28 @@ def _read_h5(where: str, file: Hdf5) -> SavedFile:
         version = config.get("keras_version", "1.1 or older")
     _check_writer(where, version, _text(file, "backend"))
     root = "" if config is None else "model_weights"
-    names = _texts(file, root, "layer_names")
-    if names is not None:
+    if (names := _texts(file, root, "layer_names")) is not None:
         groups = []
         for layer in names:
             group = f"{root}/{layer}" if root else layer
             if weights := _texts(file, group, "weight_names"):
                 groups.append((layer, [(name, file.array(f"{group}/{name}")) for name in weights]))
-        return SavedFile(where, config, groups=groups, version=version)
-    if config is None and (LAYERS in file or LAYERS_2_13 in file):
+        return SavedFile(where, config, version, groups=groups)
+    if config is None and (LAYERS in file.found or LAYERS_2_13 in file.found):
         return _by_attributes(where, file, None, version)
+    held = [path for path in file.found if path and "/" not in path]
     raise TfnormError(
         f"{where} must hold a model or the weights of one, as Keras 2 saves them. Received an HDF5 file with "
-        f"{', '.join(file.names()[:5]) or 'nothing'} in it. Give the file that model.save or "
-        "model.save_weights wrote."
+        f"{', '.join(held[:5]) or 'nothing'} in it. Give the file that model.save or model.save_weights wrote."
     )
 
 
 def _by_attributes(where: str, file: Hdf5, config: dict[str, Any] | None, version: str | None) -> SavedFile:
     """Return a file that is ordered by attributes, without the weights of optimizer and metrics."""
-    doubled = LAYERS_2_13 in file
+    doubled = LAYERS_2_13 in file.found
     stored = file.arrays(LAYERS_2_13 if doubled else LAYERS)
     arrays = {f"{LAYERS}/{path.replace(LAYERS_2_13, LAYERS)}": array for path, array in stored}
-    return SavedFile(where, config, arrays=arrays, doubled=doubled, version=version)
+    return SavedFile(where, config, version, arrays=arrays, doubled=doubled)
 
 
 def _text(file: Hdf5, name: str) -> str | None:

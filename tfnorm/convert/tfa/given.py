@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +30,11 @@ def given_part(model: keras.Model, file: SavedFile) -> Part:
     for layer in model.layers:
         _, weights = next(groups, ("", [])) if layer.weights else ("", [])
         parts.append(_grouped(layer, [name for name, _ in weights], file.where))
-    return Part(model.name, "functional", layers=parts, trainable=model._trainable)
+    return _model_part(model, parts)
+
+
+def _model_part(model: keras.Model, parts: list[Part]) -> Part:
+    return Part(model.name, snake_case(type(model).__name__), layers=parts, trainable=model._trainable)
 
 
 def _grouped(layer: Any, names: list[str], where: str) -> Part:
@@ -72,34 +75,25 @@ def _archived(model: keras.Model, place: str, file: SavedFile) -> Part:
         if parts[index] in wrapped:
             copied = any(path.startswith(f"{name}/_naked_clone_layer/") for path in paths)
             parts[index] = weight_norm_part(parts[index], data_init=copied)
-        elif _is_model(layer := model.layers[index]):
+        elif isinstance(layer := model.layers[index], keras.Model):
             parts[index] = _archived(layer, f"{place}{name}/{LAYERS}/", file)
-    return Part(model.name, _kind(model), layers=parts, trainable=model._trainable)
+    return _model_part(model, parts)
 
 
 def _seen_as(layer: Any, change: Callable[[Part], Part] = lambda part: part) -> Part:
     """Return the weights of a layer or model, with ``change`` made to the layers that may have been wrapped."""
-    if _is_model(layer):
-        inner = [_seen_as(each, change) for each in layer.layers]
-        return Part(layer.name, _kind(layer), layers=inner, trainable=layer._trainable)
+    if isinstance(layer, keras.Model):
+        return _model_part(layer, [_seen_as(each, change) for each in layer.layers])
     if isinstance(layer, FilterResponseNormalization):
-        return filter_response_part(layer, _kind(layer))
+        return filter_response_part(layer)
     if isinstance(layer, layers.SpectralNormalization):
-        return spectral_part(plain_part(layer.layer, _kind(layer.layer)), layer)
-    return change(plain_part(layer, _kind(layer)))
-
-
-def _is_model(layer: Any) -> bool:
-    return isinstance(layer, keras.Model)
-
-
-def _kind(layer: Any) -> str:
-    return snake_case(type(layer).__name__)
+        return spectral_part(plain_part(layer.layer), layer)
+    return change(plain_part(layer))
 
 
 def _has_kernel(part: Part) -> bool:
-    names = Counter(slot.name for inner in part.walk() for slot in inner.own)
-    return names["recurrent_kernel"] == 1 or names["kernel"] == 1
+    names = [slot.name for inner in part.walk() for slot in inner.own]
+    return names.count("recurrent_kernel") == 1 or names.count("kernel") == 1
 
 
 def _unclear(where: str, model: str, what: str) -> TfnormError:

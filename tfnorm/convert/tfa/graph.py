@@ -53,18 +53,16 @@ def _model_recipe(kind: str, make: Callable[[], keras.Model], config: dict[str, 
     return Recipe(kind, frozen, part)
 
 
-def _input(config: dict[str, Any]) -> Any:
-    """Return the input that an InputLayer describes."""
-    name = config.get("name")
-    shape = config.get("batch_input_shape", config.get("batch_shape"))
-    return keras.Input(batch_shape=shape, dtype=config.get("dtype"), name=name and name.replace("/", "_"))
-
-
 def _read_input(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
     for key in ("sparse", "ragged"):
         if config.get(key):
-            notes.refuse(f"InputLayer ({name!r}) with {key}=True", None)
-    return Recipe("input_layer", lambda: _input(config), lambda *_: Part(name, "input_layer"))
+            notes.refuse(f"InputLayer ({name!r}) with {key}=True")
+    shape = config.get("batch_input_shape", config.get("batch_shape"))
+    return Recipe(
+        "input_layer",
+        lambda: keras.Input(batch_shape=shape, dtype=config.get("dtype"), name=config["name"]),
+        lambda *_: Part(name, "input_layer"),
+    )
 
 
 # Sequential models.
@@ -72,20 +70,19 @@ def _read_input(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
 
 def _read_sequential(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
     entries = list(config["layers"])
-    first: dict[str, Any] = {}
+    first = entries[0]["config"]
     if class_name(entries[0]) == "InputLayer":
-        first = entries.pop(0)["config"]
-    elif not (first := entries[0]["config"]).get("batch_input_shape"):
+        del entries[0]
+    elif not first.get("batch_input_shape"):
         first = {"batch_input_shape": config.get("build_input_shape")}
     recipes = [read_layer(entry, notes) for entry in entries]
 
     def make() -> keras.Model:
         if first.get("batch_input_shape") is None:
             raise TfnormError(
-                f"The model {name!r} was saved before it had weights. Call it on a batch where it was written, and "
-                "save it again."
+                f"The model {name!r} was saved before it had weights. Call it on a batch before you save it."
             )
-        start = _input({"batch_input_shape": first["batch_input_shape"], "dtype": first.get("dtype")})
+        start = keras.Input(batch_shape=first["batch_input_shape"], dtype=first.get("dtype"))
         return keras.Sequential([start, *(recipe.layer for recipe in recipes)], name=config["name"])
 
     return _model_recipe("sequential", make, config, recipes)
@@ -96,23 +93,14 @@ def _read_sequential(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
 
 @dataclass
 class Step:
-    """A layer or function of a functional model, and what it is called on.
+    """A layer or function of a functional model, and what it is called on."""
 
-    Attributes:
-        name: Its name in the file, by which others refer to it.
-        recipe: How to make it; None for a function.
-        function: The function; None for a layer.
-        calls: The inputs of each call, as described.
-        first: The number of the first of them. A model has been called on its own input before.
-        label: What a function is called in messages.
-    """
-
-    name: str
-    recipe: Recipe | None
-    function: Callable[..., Any] | None
-    calls: list[Any]
-    first: int
-    label: str = ""
+    name: str  # in the file, by which others refer to it
+    calls: list[Any]  # the inputs of each call, as described
+    recipe: Recipe | None = None  # how to make a layer
+    first: int = 0  # the number of the first call: a model has been called on its own input before
+    function: Callable[..., Any] | None = None
+    label: str = ""  # what a function is called in messages
 
 
 def _read_functional(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
@@ -120,14 +108,14 @@ def _read_functional(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
     recipes = [step.recipe for step in steps if step.recipe]
 
     def make() -> keras.Model:
-        outputs = _run(steps)
-
-        def tensors(references: Any) -> Any:
-            found = _resolve(references, outputs)
-            return found[0] if isinstance(found, list) and len(found) == 1 else found
-
-        _rename_hidden(keras.tree.flatten(tensors(config["output_layers"])), {step.name for step in steps})
-        return keras.Model(tensors(config["input_layers"]), tensors(config["output_layers"]), name=config["name"])
+        made = _run(steps)
+        inputs, outputs = (_one(_resolve(config[key], made)) for key in ("input_layers", "output_layers"))
+        # Operations that Keras made for masks may have the name of a layer in the file.
+        names = {step.name for step in steps}
+        for count, operation in enumerate(_operations_before(keras.tree.flatten(outputs), set())):
+            if not isinstance(operation, keras.Layer) and operation.name in names:
+                operation.name = f"{operation.name}_of_masks_{count}"
+        return keras.Model(inputs, outputs, name=config["name"])
 
     return _model_recipe("functional", make, config, recipes)
 
@@ -140,10 +128,10 @@ def _read_step(entry: dict[str, Any], notes: Notes) -> Step:
         function = node_function(config) if kind == NODE else called_function(called)
         label = f"tf.{called if called.startswith(V1 + 'image') else called.removeprefix(V1)} ({name!r})"
         if function is None:
-            notes.refuse(label, None)
-        return Step(name, None, function, calls, 0, label)
+            notes.refuse(label)
+        return Step(name, calls, function=function, label=label)
     starts = kind in MODELS and (kind != "Sequential" or class_name(config["layers"][0]) == "InputLayer")
-    return Step(name, read_layer(entry, notes), None, calls, int(starts))
+    return Step(name, calls, read_layer(entry, notes), int(starts))
 
 
 def _run(steps: list[Step]) -> dict[str, dict[int, list[Any]]]:
@@ -159,11 +147,10 @@ def _run(steps: list[Step]) -> dict[str, dict[int, list[Any]]]:
     while waiting:
         left = []
         for step, number, call in waiting:
-            # The calls of a layer are made in their order, which is that of the calls of the old one.
-            if number > step.first and number - 1 not in outputs[step.name]:
-                left.append((step, number, call))
-                continue
             try:
+                # The calls of a layer are made in their order, which is that of the calls of the old one.
+                if number > step.first and number - 1 not in outputs[step.name]:
+                    raise NotReady
                 outputs[step.name][number] = keras.tree.flatten(_called(step, call, outputs))
             except NotReady:
                 left.append((step, number, call))
@@ -183,20 +170,20 @@ def _called(step: Step, call: Any, outputs: dict[str, dict[int, list[Any]]]) -> 
     if step.recipe:
         layer = step.recipe.layer
         try:
-            single = isinstance(inputs, list) and len(inputs) == 1
-            return layer(inputs[0] if single else inputs, **given)
+            return layer(_one(inputs), **given)
         except Exception as error:
             raise ValueError(f"{step.name}: {reason(error)}") from error
     try:
         result = step.function(inputs, **given)  # type: ignore[misc]
     except Exception as error:
-        raise NotCalledError(f"{step.label} with {_named(given)} ({reason(error)})") from error
-    _name_operations(result, step.name.replace("/", "_"), keras.tree.flatten([inputs, given]))
+        named = ", ".join(f"{key}={value!r}" for key, value in given.items()) or "no arguments"
+        raise NotCalledError(f"{step.label} with {named} ({reason(error)})") from error
+    # The names of the operations that a function is made of may be those of layers.
+    known = set(map(id, keras.tree.flatten([inputs, given])))
+    name = step.name.replace("/", "_")
+    for count, operation in enumerate(_operations_before(keras.tree.flatten(result), known)):
+        operation.name = f"{name}_part{count}" if count else name
     return result
-
-
-def _named(arguments: dict[str, Any]) -> str:
-    return ", ".join(f"{key}={value!r}" for key, value in arguments.items()) or "no arguments"
 
 
 def _operations_before(tensors: list[Any], known: set[int]) -> Iterator[Any]:
@@ -211,17 +198,9 @@ def _operations_before(tensors: list[Any], known: set[int]) -> Iterator[Any]:
             waiting += [tensor for node in operation._inbound_nodes for tensor in node.input_tensors]
 
 
-def _name_operations(result: Any, name: str, inputs: list[Any]) -> None:
-    """Name the operations that a function is made of after it. Their own names may be those of layers."""
-    for count, operation in enumerate(_operations_before(keras.tree.flatten(result), set(map(id, inputs)))):
-        operation.name = f"{name}_part{count}" if count else name
-
-
-def _rename_hidden(outputs: list[Any], names: set[str]) -> None:
-    """Rename the operations that Keras made for masks if a layer in the file has their name."""
-    for count, operation in enumerate(_operations_before(outputs, set())):
-        if not isinstance(operation, keras.Layer) and operation.name in names:
-            operation.name = f"{operation.name}_of_masks_{count}"
+def _one(value: Any) -> Any:
+    """Return the item of a list of one, or else the value itself."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _is_atom(value: Any) -> bool:

@@ -36,28 +36,15 @@ class OtherFormError(ValueError):
 
 
 class Hdf5:
-    """The groups, texts and numbers of a file.
+    """The groups, texts and numbers of a file, all paths of which are in ``found``.
 
-    Args:
-        path: An HDF5 file.
-
-    Raises:
-        ValueError: If it is damaged. The methods raise it for the part that they are asked for, or an
-            `OtherFormError`.
+    A damaged file is a ValueError. The methods raise it, or an `OtherFormError`, for the part that they are asked for.
     """
 
     def __init__(self, path: Path) -> None:
         self.data = path.read_bytes()
         self.found = _described(path)
         self._at("")
-
-    def names(self) -> list[str]:
-        """Return the names of what is in the file, without those in its groups."""
-        return [path for path in self.found if path and "/" not in path]
-
-    def __contains__(self, path: str) -> bool:
-        """Return whether there is a group or an array at a path."""
-        return path in self.found
 
     def texts(self, path: str) -> dict[str, list[str]]:
         """Return the attributes of a group by name: a list of strings each, empty where it holds something else."""
@@ -118,18 +105,13 @@ def _described(path: Path) -> dict[str, Any]:
 # In the second process.
 
 
-def _describe(path: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+@contextlib.contextmanager
+def _damage(found: dict[str, Any], path: str) -> Iterator[None]:
+    """Note at a path what the library raises, which for a damaged file may be anything."""
     try:
-        with h5py.File(path, "r", locking=False) as file:
-            _describe_group(file, "", found, set())
-    except Exception as error:  # the library may raise anything for a damaged file
-        found[""] = _damaged(error)
-    return found
-
-
-def _damaged(error: Exception) -> dict[str, Any]:
-    return {"damaged": str(error) or type(error).__name__}
+        yield
+    except Exception as error:
+        found[path] = {"damaged": str(error) or type(error).__name__}
 
 
 def _describe_group(group: h5py.Group, path: str, found: dict[str, Any], seen: set[int]) -> None:
@@ -142,15 +124,13 @@ def _describe_group(group: h5py.Group, path: str, found: dict[str, Any], seen: s
     found[path] = {"texts": {name: _texts(group, name) for name in group.attrs}}
     for name in group:
         inner = f"{path}/{name}" if path else name
-        try:
+        with _damage(found, inner):
             if type(group.get(name, getlink=True)) is not h5py.HardLink:
                 found[inner] = {"other": "leads elsewhere"}
             elif isinstance(part := group[name], h5py.Group):
                 _describe_group(part, inner, found, seen)
             else:
                 found[inner] = _array(part)
-        except Exception as error:
-            found[inner] = _damaged(error)
 
 
 def _texts(group: h5py.Group, name: str) -> list[str]:
@@ -183,7 +163,10 @@ def _main(path: str, seconds: str) -> None:
     for kind, most in (("CPU", int(seconds)), ("AS", MOST_MEMORY), ("CORE", 0)):
         with contextlib.suppress(AttributeError, ValueError, OSError):  # not every system has each limit
             resource.setrlimit(getattr(resource, f"RLIMIT_{kind}"), (most, most))
-    print(json.dumps(_describe(path)))
+    found: dict[str, Any] = {}
+    with _damage(found, ""), h5py.File(path, "r", locking=False) as file:
+        _describe_group(file, "", found, set())
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

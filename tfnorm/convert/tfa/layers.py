@@ -13,8 +13,7 @@ import numpy as np
 from keras import layers
 
 from tfnorm.convert.tfa.files import reason
-from tfnorm.convert.tfa.settings import Notes, class_name, precision, settings, writer
-from tfnorm.convert.tfa.versions import BILINEAR_SINCE, MASKED_ATTENTION_SINCE, SINCE
+from tfnorm.convert.tfa.settings import Notes, class_name, precision, settings, since, writer
 from tfnorm.convert.tfa.weights import Part, Slot, plain_part, snake_case
 from tfnorm.errors import TfnormError
 from tfnorm.layers import TLU, BandNormalization, ContribInstanceNormalization, FilterResponseNormalization
@@ -24,18 +23,32 @@ from tfnorm.layers import TLU, BandNormalization, ContribInstanceNormalization, 
 SAME = frozenset(
     """
     Activation ActivityRegularization Add AdditiveAttention AlphaDropout Attention Average AveragePooling1D
-    AveragePooling2D AveragePooling3D BatchNormalization CategoryEncoding CenterCrop Concatenate Conv1D
-    Conv1DTranspose Conv2D Conv2DTranspose Conv3D Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D Cropping1D
-    Cropping2D Cropping3D Dense DepthwiseConv1D DepthwiseConv2D Dot Dropout ELU EinsumDense Embedding Flatten GRU
-    GaussianDropout GaussianNoise GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D
-    GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GroupNormalization Identity LSTM LayerNormalization
-    LeakyReLU Masking MaxPooling1D MaxPooling2D MaxPooling3D Maximum Minimum MultiHeadAttention Multiply
-    PReLU Permute RandomBrightness RandomContrast RandomFlip RandomRotation RandomTranslation RandomZoom ReLU
-    RepeatVector Rescaling Reshape Resizing SeparableConv1D SeparableConv2D SimpleRNN Softmax SpatialDropout1D
-    SpatialDropout2D SpatialDropout3D Subtract UnitNormalization UpSampling1D UpSampling2D UpSampling3D
-    ZeroPadding1D ZeroPadding2D ZeroPadding3D
+    AveragePooling2D AveragePooling3D BatchNormalization CategoryEncoding CenterCrop Concatenate Conv1D Conv1DTranspose
+    Conv2D Conv2DTranspose Conv3D Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D Cropping1D Cropping2D Cropping3D
+    Dense DepthwiseConv1D DepthwiseConv2D Dot Dropout ELU EinsumDense Embedding Flatten GRU GaussianDropout
+    GaussianNoise GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D
+    GlobalMaxPooling2D GlobalMaxPooling3D GroupNormalization Identity LSTM LayerNormalization LeakyReLU Masking
+    MaxPooling1D MaxPooling2D MaxPooling3D Maximum Minimum MultiHeadAttention Multiply PReLU Permute RandomBrightness
+    RandomContrast RandomFlip RandomRotation RandomTranslation RandomZoom ReLU RepeatVector Rescaling Reshape Resizing
+    SeparableConv1D SeparableConv2D SimpleRNN Softmax SpatialDropout1D SpatialDropout2D SpatialDropout3D Subtract
+    UnitNormalization UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
     """.split()
 )
+# The version of Keras 2 that brought a class. In an older file, a class of that name is somebody else's.
+# Standalone Keras up to 2.3 had none of these, tf.keras ("-tf") those up to its number. From 2.4 on both are one.
+SINCE = since(
+    """
+    2.2.4 LayerNormalization Attention AdditiveAttention Normalization
+    2.3 CenterCrop RandomContrast RandomFlip RandomRotation RandomTranslation Rescaling Resizing
+    2.4 CategoryEncoding Conv1DTranspose EinsumDense MultiHeadAttention RandomZoom
+    2.5 ConvLSTM1D ConvLSTM3D DepthwiseConv1D
+    2.8 RandomBrightness UnitNormalization
+    2.11 GroupNormalization
+    2.13 SpectralNormalization
+    """
+)
+BILINEAR_SINCE = (2, 3)  # TensorFlow 2 takes the centres of pixels, TensorFlow 1 their corners
+MASKED_ATTENTION_SINCE = (2, 10)  # before, MultiHeadAttention took no notice of masks
 # Layers that have another name in Keras 3.
 RENAMED = {
     "BatchNormalizationV1": "BatchNormalization",
@@ -45,12 +58,8 @@ RENAMED = {
 # A class of your own does not take the place of these.
 FIXED = {"Functional", "InputLayer", "Model", "Sequential"}
 # The settings that the norms of keras-contrib write down, and with `groups` those of tensorflow-addons up to 0.6.
-CONTRIB = frozenset(
-    """
-    axis beta_constraint beta_initializer beta_regularizer center epsilon gamma_constraint gamma_initializer
-    gamma_regularizer scale
-    """.split()
-)
+CONTRIB = {"axis", "center", "epsilon", "scale"}
+CONTRIB |= {f"{weight}_{what}" for weight in ("beta", "gamma") for what in ("constraint", "initializer", "regularizer")}
 MERGING = (layers.Add, layers.Average, layers.Maximum, layers.Minimum, layers.Multiply, layers.Subtract)
 MOST_MEANS = 1 << 24  # of a Normalization, which no data set has
 
@@ -58,10 +67,7 @@ MOST_MEANS = 1 << 24  # of a Normalization, which no data set has
 class Recipe:
     """How to make a layer anew, with the weights that the file has for it.
 
-    Args:
-        kind: The layer's class in Keras 2, in snake case.
-        make: Returns the layer.
-        part: Returns the weights of a layer of a kind.
+    ``kind`` is its class in Keras 2, in snake case. ``part`` returns the weights of a layer of a kind.
     """
 
     def __init__(self, kind: str, make: Callable[[], Any], part: Callable[[Any, str], Part] = plain_part) -> None:
@@ -102,7 +108,7 @@ def _read(kind: str, config: dict[str, Any], notes: Notes, name: str | None) -> 
     if isinstance(custom, type) and issubclass(custom, layers.Layer):
         if custom is not getattr(layers, kind, None):
             return Recipe(short, lambda: _custom(custom, config, label))
-    elif recipe := _elder(kind, name, config, notes):
+    elif recipe := _elder(kind, label, config, notes):
         return recipe
     if kind in SPECIAL:
         return SPECIAL[kind](name, config, notes)
@@ -112,20 +118,20 @@ def _read(kind: str, config: dict[str, Any], notes: Notes, name: str | None) -> 
         return Recipe(short, layers.Identity)
     if kind == "GRU":
         config.setdefault("reset_after", False)  # a file that does not say so is older than the choice
-    return _same(getattr(layers, made), short, settings(getattr(layers, made), config, label, notes), label)
+    return _same(getattr(layers, made), short, config, label, notes)
 
 
-def _same(kind: type, short: str, config: dict[str, Any], label: str, part: Any = plain_part) -> Recipe:
-    """Return the recipe of a layer of Keras 3 from its arguments."""
+def _same(kind: type, short: str, config: dict[str, Any], label: str, notes: Notes, part: Any = plain_part) -> Recipe:
+    """Return the recipe of a layer of Keras 3 from its settings in Keras 2."""
+    arguments = settings(kind, config, label, notes)
 
     def make() -> Any:
         try:
-            return kind(**config)
+            return kind(**arguments)
         except Exception as error:  # settings of the file may be wrong in any way
             raise TfnormError(
-                f"{label} cannot be made in Keras 3 ({reason(error)}). Write the layer for Keras 3, with the same "
-                "settings and weights, and open the file inside "
-                f"`with keras.saving.custom_object_scope({{{label.split(' ')[0]!r}: ...}}):`."
+                f"{label} cannot be made in Keras 3 ({reason(error)}). Write the layer for Keras 3, and open the file "
+                f"inside `with keras.saving.custom_object_scope({{{label.split(' ')[0]!r}: ...}}):`."
             ) from error
 
     return Recipe(short, make, part)
@@ -144,42 +150,35 @@ def _custom(kind: Any, config: dict[str, Any], label: str) -> Any:
         ) from error
 
 
-def _elder(kind: str, name: str, config: dict[str, Any], notes: Notes) -> Recipe | None:
+def _elder(kind: str, label: str, config: dict[str, Any], notes: Notes) -> Recipe | None:
     """Return the recipe of a layer that is not Keras's own, though Keras has one of that name today; or None."""
-    label = f"{kind} ({name!r})"
     own = set(config) - {"name", "trainable", "dtype", "batch_input_shape"}
     foreign = kind == "InstanceNormalization" or notes.release < SINCE.get(kind, ())
+    made: type | None = None
     # Up to 0.4 tensorflow-addons had a LayerNormalization, which was its group normalization with one group.
     if own == CONTRIB | {"groups"} and (foreign or kind == "LayerNormalization"):
-        return _band_norm(kind, config, label, notes)
-    if own == CONTRIB and kind == "InstanceNormalization":
+        if config["axis"] == 1 or config["groups"] == 1:  # there both are the same
+            made = layers.GroupNormalization
+        else:
+            made = BandNormalization
+            how = "with bands of the picture for groups of channels"
+            notes.tell(label, f"opened as keras-contrib and tensorflow-addons up to 0.6 computed it, {how}", kind)
+    elif own == CONTRIB and kind == "InstanceNormalization":
+        made = ContribInstanceNormalization
         notes.tell(label, "opened as keras-contrib computed it, with epsilon outside the root", kind)
-        config = settings(ContribInstanceNormalization, config, label, notes)
-        return _same(ContribInstanceNormalization, snake_case(kind), config, label)
-    if foreign and kind in SINCE:
+    elif foreign and kind in SINCE:
         notes.refuse(f"{label}, which {writer(notes)} did not have", kind)
         return Recipe(snake_case(kind), layers.Identity)
-    if kind == "UpSampling2D" and config.get("interpolation") == "bilinear" and notes.release < BILINEAR_SINCE:
+    elif kind == "UpSampling2D" and config.get("interpolation") == "bilinear" and notes.release < BILINEAR_SINCE:
         notes.refuse(f"{label} with interpolation=bilinear, which TensorFlow 1 and 2 compute differently", kind)
-    return None
-
-
-def _band_norm(kind: str, config: dict[str, Any], label: str, notes: Notes) -> Recipe:
-    """Return the recipe of a group normalization that took bands of the picture for groups of channels."""
-    made: type = BandNormalization
-    if config["axis"] == 1 or config["groups"] == 1:  # there both are the same
-        made = layers.GroupNormalization
-    else:
-        how = "with bands of the picture for groups of channels"
-        notes.tell(label, f"opened as keras-contrib and tensorflow-addons up to 0.6 computed it, {how}", kind)
-    return _same(made, snake_case(kind), settings(made, config, label, notes), label)
+    return None if made is None else _same(made, snake_case(kind), config, label, notes)
 
 
 def check_masks(model: keras.Model, notes: Notes, where: str) -> None:
     """Raise a `TfnormError` if Keras 3 handles a mask in another way than the Keras that wrote the file."""
-    deaf: tuple[type, ...] = (layers.Identity, layers.Normalization, layers.Rescaling)  # in Keras 2 they end masks
+    deaf = [layers.Identity, layers.Normalization, layers.Rescaling]  # in Keras 2 they end masks
     if notes.release < MASKED_ATTENTION_SINCE:
-        deaf = (*deaf, layers.MultiHeadAttention)
+        deaf.append(layers.MultiHeadAttention)
     for layer in model._flatten_layers():
         for node in layer._inbound_nodes:
             masks = [getattr(tensor, "_keras_mask", None) for tensor in node.input_tensors]
@@ -188,11 +187,11 @@ def check_masks(model: keras.Model, notes: Notes, where: str) -> None:
                 isinstance(layer, MERGING)
                 or (isinstance(layer, layers.Concatenate) and layer.axis in (-1, len(node.input_tensors[0].shape) - 1))
             )
-            if merged or (isinstance(layer, deaf) and any(mask is not None for mask in masks)):
+            if merged or (isinstance(layer, tuple(deaf)) and any(mask is not None for mask in masks)):
                 raise TfnormError(
                     f"{where} has masks at the layer {layer.name!r} ({type(layer).__name__}), which Keras 3 handles "
                     f"in another way than {writer(notes)}. Build the model in Keras 3 with the masks that you want, "
-                    f"and pass it with the file, which then gives the weights: load_tfa_model({where!r}, model=model)."
+                    f"and pass it with the file: load_tfa_model({where!r}, model=model)."
                 )
 
 
@@ -214,30 +213,29 @@ class _BoundedNormalization(layers.Normalization):
     """Becomes Keras's own on being built, which makes arrays of the input's size at once."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Build, if a file can hold such a mean."""
-        size = math.prod(input_shape[axis] or 1 for axis in self.axis)
-        if size > MOST_MEANS:
+        """Build, if a file can hold so many means."""
+        if (size := math.prod(input_shape[axis] or 1 for axis in self.axis)) > MOST_MEANS:
             raise ValueError(f"{self.name} has {size} means")
         super().build(input_shape)
         self.__class__ = layers.Normalization
 
 
 def _normalization(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
-    config = settings(layers.Normalization, config, f"Normalization ({name!r})", notes)
-    return Recipe("normalization", lambda: _BoundedNormalization(**config))
+    return _same(_BoundedNormalization, "normalization", config, f"Normalization ({name!r})", notes)
 
 
 def _layer_norm(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
-    axes, label = config.get("axis"), f"LayerNormalization ({name!r})"
+    axes = config.get("axis")
 
     def part(layer: Any, kind: str) -> Part:
         found, shape = plain_part(layer, kind), layer.get_build_config()["input_shape"]
-        for slot in found.own:  # Keras 3 sorts the axes, and Keras 2 reads the numbers in the sorted order too
-            slot.shape = tuple(shape[axis] for axis in axes) if isinstance(axes, list) else slot.shape
+        if isinstance(axes, list):  # Keras 3 sorts them, and Keras 2 reads the numbers in the sorted order too
+            for slot in found.own:
+                slot.shape = tuple(shape[axis] for axis in axes)
         return found
 
-    config = settings(layers.LayerNormalization, config, label, notes)
-    return _same(layers.LayerNormalization, "layer_normalization", config, label, part)
+    label = f"LayerNormalization ({name!r})"
+    return _same(layers.LayerNormalization, "layer_normalization", config, label, notes, part)
 
 
 # The layers of tensorflow-addons, and those of Keras with a layer inside.
@@ -258,10 +256,6 @@ def _group_norm(name: str, config: dict[str, Any], notes: Notes, kind: str = "gr
     return Recipe(kind, lambda: layers.GroupNormalization(**config), part)
 
 
-def _instance_norm(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
-    return _group_norm(name, config | {"groups": -1}, notes, "instance_normalization")
-
-
 def _filter_response_norm(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
     label = f"FilterResponseNormalization ({name!r})"
     if (axes := config.pop("axis")) != [1, 2]:
@@ -272,7 +266,7 @@ def _filter_response_norm(name: str, config: dict[str, Any], notes: Notes) -> Re
     return Recipe("filter_response_normalization", lambda: FilterResponseNormalization(**config), filter_response_part)
 
 
-def filter_response_part(layer: Any, kind: str) -> Part:
+def filter_response_part(layer: Any, kind: str = "filter_response_normalization") -> Part:
     """Return the weights of a filter response normalization, which tensorflow-addons gives more axes."""
     own = [Slot("learned_epsilon", (1,), True, layer.learned)] if layer.learned is not None else []
     own += [Slot(v.name, (1, 1, 1, *v.shape), True, v) for v in (layer.gamma, layer.beta)]
@@ -287,43 +281,37 @@ def _tlu(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
 def _spectral_norm(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
     entry = config.pop("layer")
     config = settings(layers.SpectralNormalization, config, f"SpectralNormalization ({name!r})", notes)
-    if class_name(entry) == "Embedding":
-        # Keras would round its outputs to whole numbers, the type of its inputs.
+    # Keras would round the outputs of an Embedding to whole numbers, the type of its inputs.
+    left_out = class_name(entry) == "Embedding"
+    if left_out:
         notes.dropped.append(f"SpectralNormalization ({name!r}) of an Embedding")
-        inner = read_layer(entry, notes, name)
-        return Recipe("spectral_normalization", lambda: inner.layer, lambda *_: spectral_part(inner.part, None))
-    inner = read_layer(entry, notes)
+    inner = read_layer(entry, notes, name if left_out else None)
     return Recipe(
         "spectral_normalization",
-        lambda: layers.SpectralNormalization(inner.layer, **config),
+        lambda: inner.layer if left_out else layers.SpectralNormalization(inner.layer, **config),
         lambda layer, _: spectral_part(inner.part, layer),
     )
 
 
 def spectral_part(inside: Part, layer: Any) -> Part:
-    """Return the weights of a spectral normalization around ``inside``; ``layer`` is None if it is left out."""
+    """Return the weights of a spectral normalization around ``inside``; ``layer`` has it, or leaves it out."""
     kernel = next(slot for slot in inside.own if slot.name in ("kernel", "embeddings"))
-    vector = Slot("sn_u", (1, kernel.shape[-1]), False, None if layer is None else layer.vector_u)
-    outer = inside if layer is None else layer
-    return Part(outer.name, "spectral_normalization", [kernel, vector], {"layer": inside}, trainable=outer.trainable)
+    vector = Slot("sn_u", (1, kernel.shape[-1]), False, getattr(layer, "vector_u", None))
+    return Part(layer.name, "spectral_normalization", [kernel, vector], {"layer": inside}, trainable=layer.trainable)
 
 
 def _weight_norm(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
     """Return the recipe of the layer inside, whose kernel becomes g v / ||v||."""
     entry = dict(config["layer"])
     entry["config"] = entry["config"] | {"trainable": config.get("trainable", True)}
-    inner = read_layer(entry, notes, name)
-    data_init = config["data_init"]
-    return Recipe(
-        "weight_normalization", lambda: inner.layer, lambda *_: weight_norm_part(inner.part, data_init=data_init)
-    )
+    inner, data_init = read_layer(entry, notes, name), config["data_init"]
+    return Recipe("weight_normalization", lambda: inner.layer, lambda *_: weight_norm_part(inner.part, data_init))
 
 
-def weight_norm_part(inside: Part, *, data_init: bool) -> Part:
+def weight_norm_part(inside: Part, data_init: bool) -> Part:
     """Return the weights of a weight normalization around ``inside``, whose kernel is set to g v / ||v||.
 
-    For a recurrent layer it is the kernel of its state. ``data_init`` says whether the file has the copy of the layer
-    that the initialization from data takes.
+    A recurrent layer has that of its state. With ``data_init`` the file has a copy of the layer, to be initialized.
     """
     every = {slot.name: slot for part in inside.walk() for slot in part.own}
     kernel = every.get("recurrent_kernel") or every["kernel"]
@@ -344,14 +332,8 @@ def weight_norm_part(inside: Part, *, data_init: bool) -> Part:
                 stacklevel=5,
             )
 
-    return Part(
-        inside.name,
-        "weight_normalization",
-        own=[gain, kernel, initialized],
-        inside={"layer": inside} | copies,
-        trainable=inside.trainable,
-        fold=fold,
-    )
+    own, inner = [gain, kernel, initialized], {"layer": inside} | copies
+    return Part(inside.name, "weight_normalization", own, inner, trainable=inside.trainable, fold=fold)
 
 
 def _without_variables(part: Part) -> Part:
@@ -372,8 +354,7 @@ def _time_distributed(name: str, config: dict[str, Any], notes: Notes) -> Recipe
 
 
 def _bidirectional(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
-    inner = read_layer(config.pop("layer"), notes)
-    entry = config.pop("backward_layer", None)
+    inner, entry = read_layer(config.pop("layer"), notes), config.pop("backward_layer", None)
     backward = read_layer(entry, notes) if entry else None
     config = settings(layers.Bidirectional, config, f"Bidirectional ({name!r})", notes)
     return Recipe(
@@ -385,7 +366,9 @@ def _bidirectional(name: str, config: dict[str, Any], notes: Notes) -> Recipe:
 # By the name in the file; the models are entered where they are made.
 SPECIAL: dict[str, Callable[[str, dict[str, Any], Notes], Recipe]] = {
     "Addons>GroupNormalization": _group_norm,
-    "Addons>InstanceNormalization": _instance_norm,
+    "Addons>InstanceNormalization": lambda name, config, notes: _group_norm(
+        name, config | {"groups": -1}, notes, "instance_normalization"
+    ),
     "Addons>FilterResponseNormalization": _filter_response_norm,
     "Addons>TLU": _tlu,
     "Addons>SpectralNormalization": _spectral_norm,

@@ -15,8 +15,7 @@ from tfnorm.convert.tfa.given import given_part
 from tfnorm.convert.tfa.graph import NotCalledError, read_model
 from tfnorm.convert.tfa.layers import check_masks
 from tfnorm.convert.tfa.settings import Notes
-from tfnorm.convert.tfa.versions import release
-from tfnorm.convert.tfa.weights import assign_values, finalize, find_values
+from tfnorm.convert.tfa.weights import assign_values, find_values
 from tfnorm.errors import TfnormError, check_keras_3
 
 
@@ -26,9 +25,9 @@ def load_tfa_model(
     model: keras.Model | str | os.PathLike[str] | None = None,
     safe_mode: bool = True,
 ) -> keras.Model:
-    """Open a model of Keras 2 that was saved with layers of tensorflow-addons.
+    """Open a model of Keras 2 that was saved with layers of tensorflow-addons, with the same outputs.
 
-    Outputs are the same within float32's rounding. The layers of tensorflow-addons 0.11 to 0.23 become
+    The layers of tensorflow-addons 0.11 to 0.23 become
 
     =========================== =====================================================================================
     GroupNormalization          `keras.layers.GroupNormalization`
@@ -39,18 +38,15 @@ def load_tfa_model(
     TLU                         `tfnorm.layers.TLU` with ``axis=None``
     =========================== =====================================================================================
 
-    The layers of Keras 2 and the usual functions of TensorFlow (x + y, tf.nn.relu, slices) become those of Keras 3. If
-    only Keras's are left, the model opens without tfnorm once it is saved as ``.keras``. Names, shared layers, nested
-    models and what is frozen stay; a slash in a name becomes an underscore. The model is not compiled. A layer of your
-    own is found by the name it has in the file, if one for Keras 3 is registered under that name.
-
-    Nothing in the file is executed, and no memory is taken for sizes that it claims and does not hold.
+    The layers of Keras 2 and the usual functions of TensorFlow (x + y, tf.nn.relu, slices) become those of Keras 3.
+    Names, shared layers, nested models and what is frozen stay; a slash in a name becomes an underscore. A layer of
+    your own is found by the name it has in the file, if one for Keras 3 is registered under that name. Nothing in the
+    file is executed, and no memory is taken for sizes that it claims and does not hold.
 
     Args:
         path: An .h5 file, a .keras file of Keras 2.13 to 2.15, or a file of weights alone (.h5 or .weights.h5).
         model: For weights alone: the same model in Keras 3, which gets the weights and is returned, or the file that
-            the old model's `to_json` was written to. In Keras 3 a weight normalization is the layer inside, and a TLU
-            has ``axis=None``. By default the model is in the file.
+            the old model's `to_json` was written to. By default the model is in the file.
         safe_mode: Whether to refuse files with Python code (Lambda layers). With False that code is run; it must
             come from the same version of Python.
 
@@ -82,17 +78,14 @@ def load_tfa_model(
     if isinstance(model, keras.Model):
         part = given_part(model, file)
         find_values(part, file)
-        assign_values(part)
-        finalize(model)
+        assign_values(part, model)
         return model
     config = file.config if model is None else read_json(model)
     if config is None:
         raise TfnormError(
-            f"{file.where} holds weights and no model. Pass `model`: the same model in Keras 3, or the file that "
-            "its to_json wrote."
+            f"{file.where} holds weights and no model. Pass `model`: the model in Keras 3, or the file of its to_json."
         )
-    version = config.get("keras_version") or file.version
-    notes = Notes(safe_mode, version, release(version))
+    notes = Notes(safe_mode, config.get("keras_version") or file.version)
     made = _made(file, config, notes)
     notes.warn()
     return made
@@ -110,18 +103,16 @@ def _made(file: SavedFile, config: dict[str, Any], notes: Notes) -> keras.Model:
             part = recipe.part
             find_values(part, file)
             scope.initialize_variables = True
-        assign_values(part)
-        finalize(model)
+        assign_values(part, model)
     except TfnormError:
         raise
     except NotCalledError as error:
-        notes.refuse(str(error), None)
+        notes.refuse(str(error))
         notes.check(file.where)
         raise
     except Exception as error:  # a description may be wrong in any way
         raise TfnormError(
-            f"{file.where} describes a model that cannot be made ({reason(error)}). Load it where it was written and "
-            "save it again."
+            f"{file.where} describes a model that cannot be made ({reason(error)}). Save it again where it was written."
         ) from error
     return model
 

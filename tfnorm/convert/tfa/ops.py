@@ -16,26 +16,17 @@ from keras import ops
 from tfnorm._keras import depth_to_space, space_to_depth
 
 
-def _named(function: Callable[..., Any], **names: str) -> Callable[..., Any]:
-    """Return ``function`` with the arguments of TensorFlow; ``names`` are those that Keras calls otherwise."""
-    return lambda *inputs, **given: function(*inputs, **{names.get(key, key): value for key, value in given.items()})
+def _array(value: Any) -> Any:
+    return np.asarray(value, "float32") if isinstance(value, list) else value
 
 
 def _binary(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function of two arrays, one of which may be a list of numbers."""
-
-    def call(x: Any, y: Any) -> Any:
-        x, y = (np.asarray(value, "float32") if isinstance(value, list) else value for value in (x, y))
-        return function(x, y)
-
-    return call
+    return lambda x, y: function(_array(x), _array(y))
 
 
 def _reduction(function: Callable[..., Any]) -> Callable[..., Any]:
-    def call(input_tensor: Any, axis: Any = None, keepdims: Any = None) -> Any:
-        return function(input_tensor, axis=_tuple(axis), keepdims=bool(keepdims))
-
-    return call
+    return lambda x, axis=None, keepdims=None: function(x, axis=_tuple(axis), keepdims=bool(keepdims))
 
 
 def _pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0) -> Any:
@@ -48,15 +39,12 @@ def _silu(features: Any, beta: float = 1.0) -> Any:
 
 
 def _getitem(tensor: Any, slice_spec: Any) -> Any:
-    """Return a part of a tensor."""
-    pieces = slice_spec if isinstance(slice_spec, list) else [slice_spec]
-    return tensor[tuple(_piece(piece) for piece in pieces)]
-
-
-def _piece(piece: Any) -> Any:
-    if isinstance(piece, dict) and "start" in piece:
-        return slice(piece["start"], piece["stop"], piece["step"])
-    return Ellipsis if isinstance(piece, dict) else piece
+    pieces = []
+    for piece in slice_spec if isinstance(slice_spec, list) else [slice_spec]:
+        if isinstance(piece, dict):
+            piece = slice(piece["start"], piece["stop"], piece["step"]) if "start" in piece else Ellipsis
+        pieces.append(piece)
+    return tensor[tuple(pieces)]
 
 
 def _tuple(value: Any) -> Any:
@@ -65,11 +53,7 @@ def _tuple(value: Any) -> Any:
 
 def _argument(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return `ops.argmax` or `ops.argmin` with TensorFlow's arguments."""
-
-    def call(input: Any, axis: int = 0, output_type: str = "int64") -> Any:
-        return ops.cast(function(input, axis=axis), output_type)
-
-    return call
+    return lambda input, axis=0, output_type="int64": ops.cast(function(input, axis=axis), output_type)
 
 
 def _resize(
@@ -119,8 +103,9 @@ def _slice(input_: Any, begin: Any, size: Any) -> Any:
 
 
 def _matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -> Any:
-    a, b = (np.asarray(value, "float32") if isinstance(value, list) else value for value in (a, b))
-    return ops.matmul(*(ops.swapaxes(x, -1, -2) if flip else x for x, flip in ((a, transpose_a), (b, transpose_b))))
+    a = ops.swapaxes(_array(a), -1, -2) if transpose_a else _array(a)
+    b = ops.swapaxes(_array(b), -1, -2) if transpose_b else _array(b)
+    return ops.matmul(a, b)
 
 
 def _l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12) -> Any:
@@ -162,6 +147,7 @@ TWO = _pairs(
     """
 )
 REDUCTIONS = _pairs("all any logsumexp max mean min prod std sum variance=var")
+ALIKE = "cast expand_dims ones_like repeat sort stack stop_gradient zeros_like"  # arguments have the same names
 
 # By TensorFlow's name. The first argument is that of TensorFlow, the others go by their names there.
 OPS: dict[str, Callable[..., Any]] = {
@@ -169,16 +155,15 @@ OPS: dict[str, Callable[..., Any]] = {
     **{f"math.{name}": _binary(getattr(ops, own)) for name, own in TWO.items()},
     **{f"math.reduce_{name}": _reduction(getattr(ops, own)) for name, own in REDUCTIONS.items()},
     **{f"nn.{name}": getattr(ops, name) for name in ("elu", "relu", "relu6", "selu", "softsign", "tanh")},
+    **{name: getattr(ops, name) for name in ALIKE.split()},
     **{f"nn.avg_pool{rank}": _pool(ops.average_pool) for rank in ("", "1d", "2d", "3d")},
     **{f"nn.max_pool{rank}": _pool(ops.max_pool) for rank in ("", "1d", "2d", "3d")},
     **{f"{module}.l2_normalize": _l2_normalize for module in ("linalg", "math", "nn")},
     "__operators__.add": _binary(ops.add),
     "__operators__.getitem": _getitem,
     "broadcast_to": lambda input, shape: ops.broadcast_to(input, tuple(shape)),
-    "cast": ops.cast,
-    "clip_by_value": _named(ops.clip, clip_value_min="x_min", clip_value_max="x_max"),
+    "clip_by_value": lambda t, clip_value_min, clip_value_max: ops.clip(t, clip_value_min, clip_value_max),
     "concat": ops.concatenate,
-    "expand_dims": ops.expand_dims,
     "floor_div": _binary(ops.floor_divide),
     "gather": _gather,
     "identity": lambda input: ops.add(input, 0),
@@ -192,7 +177,7 @@ OPS: dict[str, Callable[..., Any]] = {
     "math.cumsum": lambda x, axis=0: ops.cumsum(x, axis=axis),
     "math.squared_difference": _binary(lambda x, y: ops.square(ops.subtract(x, y))),
     "math.top_k": lambda input, k=1, sorted=True: list(ops.top_k(input, k, sorted=sorted)),
-    "nn.bias_add": _named(_binary(ops.add), bias="y"),
+    "nn.bias_add": lambda value, bias: ops.add(_array(value), _array(bias)),
     "nn.crelu": lambda features, axis=-1: ops.relu(ops.concatenate([features, -features], axis=axis)),
     "nn.depth_to_space": depth_to_space,
     "nn.gelu": lambda features, approximate=False: ops.gelu(features, approximate=approximate),
@@ -202,25 +187,19 @@ OPS: dict[str, Callable[..., Any]] = {
     "nn.softmax": lambda logits, axis=-1: ops.softmax(logits, axis=-1 if axis is None else axis),
     "nn.space_to_depth": space_to_depth,
     "one_hot": lambda indices, depth, axis=-1, dtype="float32": ops.one_hot(indices, depth, axis=axis, dtype=dtype),
-    "ones_like": lambda input, dtype=None: ops.ones_like(input, dtype=dtype),
     "pad": _pad,
-    "repeat": lambda input, repeats, axis=None: ops.repeat(input, repeats, axis=axis),
     "reshape": lambda tensor, shape: ops.reshape(tensor, tuple(shape)),
     # One after the other: not every Keras flips several.
     "reverse": lambda tensor, axis: reduce(lambda flipped, one: ops.flip(flipped, axis=one), axis, tensor),
     "roll": lambda input, shift, axis: ops.roll(input, _tuple(shift), axis=_tuple(axis)),
     "slice": _slice,
-    "sort": lambda values, axis=-1: ops.sort(values, axis=axis),
     "split": _split,
     "squeeze": lambda input, axis=None: ops.squeeze(input, axis=_tuple(axis)),
-    "stack": lambda values, axis=0: ops.stack(values, axis=axis),
-    "stop_gradient": lambda input: ops.stop_gradient(input),
-    "tensordot": lambda a, b, axes: _binary(lambda a, b: ops.tensordot(a, b, axes))(a, b),
+    "tensordot": lambda a, b, axes: ops.tensordot(_array(a), _array(b), axes),
     "tile": lambda input, multiples: ops.tile(input, tuple(multiples)),
     "transpose": lambda a, perm=None, conjugate=False: ops.transpose(a, perm),
     "unstack": lambda value, axis=0, num=None: list(ops.unstack(value, num, axis=axis)),
     "where": lambda condition, x, y: ops.where(condition, x, y),
-    "zeros_like": lambda input, dtype=None: ops.zeros_like(input, dtype=dtype),
 }
 
 
@@ -247,9 +226,9 @@ def node_function(config: dict[str, Any]) -> Callable[..., Any] | None:
 
 
 def _option(value: dict[str, Any]) -> Any:
-    if "list" in value:
-        return [int(item) for item in value["list"].get("i", [])]
     ((kind, item),) = value.items()
+    if kind == "list":
+        return [int(each) for each in item.get("i", [])]
     if kind == "s":
         return b64decode(item).decode()
     return int(item) if kind == "i" else item
@@ -294,12 +273,10 @@ PLAIN_NODES = _pairs(
     Transpose=transpose
     """
 )
+REDUCING_NODES = ("All", "Any", "Max", "Mean", "Min", "Prod", "Sum")
 NODES: dict[str, Callable[[list[Any], dict[str, Any]], Any]] = {
     **{op: _node(OPS[name]) for op, name in PLAIN_NODES.items()},
-    **{
-        op: _node(OPS[f"math.reduce_{op.lower()}"], keep_dims="keepdims")
-        for op in ("All", "Any", "Max", "Mean", "Min", "Prod", "Sum")
-    },
+    **{op: _node(OPS[f"math.reduce_{op.lower()}"], keep_dims="keepdims") for op in REDUCING_NODES},
     "AddN": lambda inputs, _: OPS["math.add_n"](inputs),
     "AvgPool": _node(OPS["nn.avg_pool2d"], **_POOLED),
     "BatchMatMulV2": _node(_matmul, adj_x="transpose_a", adj_y="transpose_b"),

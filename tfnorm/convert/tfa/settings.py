@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,10 +11,25 @@ import keras
 from keras import layers
 
 from tfnorm.convert.clone import arguments_of
-from tfnorm.convert.tfa.versions import ACTIVATIONS_SINCE, LATEST
 from tfnorm.errors import TfnormError
 from tfnorm.layers.normalization.keras_2 import gelu_of_tensorflow_addons, hard_sigmoid_of_keras_2
 
+
+def since(table: str) -> dict[str, tuple[int, ...]]:
+    """Return the version of each name in a table whose lines begin with one."""
+    rows = [line.split() for line in table.strip().splitlines()]
+    return {name: tuple(map(int, version.split("."))) for version, *names in rows for name in names}
+
+
+# The names of other activations can mean one thing only. Keras 2 had none of version 3.
+ACTIVATIONS_SINCE = since(
+    """
+    2.4 gelu
+    2.13 mish
+    3 celu glu hard_shrink hard_silu hard_swish hard_tanh log_sigmoid soft_shrink sparse_plus sparse_sigmoid
+    3 sparsemax squareplus tanh_shrink threshold
+    """
+)
 # What tensorflow-addons, TensorFlow and Keras 2 called the activations that Keras 3 has, or tfnorm for it.
 ACTIVATIONS: dict[str, Any] = {
     "Addons>gelu": gelu_of_tensorflow_addons,
@@ -41,28 +57,29 @@ MODULES = {"initializer": keras.initializers, "regularizer": keras.regularizers,
 
 @dataclass
 class Notes:
-    """What is found while a description is read: all of it is told at once.
+    """What is found while a description is read: all of it is told at once."""
 
-    Attributes:
-        safe_mode: Whether Python code in the file is refused.
-        version: The version of Keras that wrote the file, for messages.
-        release: The release of Keras 2 that had the same layers.
-        unknown: Layers, settings and functions without a counterpart, each with the name by which a class or an
-            activation of your own can take its place; None if only a model of your own helps.
-        code: Layers that hold Python code.
-        dropped: Settings without a counterpart that change no output.
-        told: Other warnings, each with the layers that it is about.
-        seen: What was read of each layer, by its class and name: one may be in two models.
-    """
-
-    safe_mode: bool
-    version: str | None = None
-    release: tuple[int, ...] = LATEST
+    safe_mode: bool  # whether Python code in the file is refused
+    version: str | None  # of the Keras that wrote the file, for messages
+    # What has no counterpart, with the name by which a class or an activation of your own can take its place; None if
+    # only a model of your own helps.
     unknown: dict[str, str | None] = field(default_factory=dict)
-    code: list[str] = field(default_factory=list)
-    dropped: list[str] = field(default_factory=list)
-    told: dict[str, list[str]] = field(default_factory=dict)
-    seen: dict[str, Any] = field(default_factory=dict)
+    code: list[str] = field(default_factory=list)  # layers that hold Python code
+    dropped: list[str] = field(default_factory=list)  # settings without a counterpart that change no output
+    told: dict[str, list[str]] = field(default_factory=dict)  # other warnings, with the layers that they are about
+    seen: dict[str, Any] = field(default_factory=dict)  # each layer by class and name: one may be in two models
+
+    @property
+    def release(self) -> tuple[int, ...]:
+        """The release of tf.keras that has the layers of that version of Keras; the latest if it is not known.
+
+        Example:
+            >>> Notes(True, "2.2.4-tf").release, Notes(True, "2.2.4").release, Notes(True, None).release
+            ((2, 2, 4), (2, 0), (2, 15))
+        """
+        version = self.version or "2.15"
+        numbers = tuple(map(int, re.findall(r"\d+", version)[:3]))
+        return numbers if version.endswith("-tf") or numbers >= (2, 4) else (2, 0)
 
     def check(self, where: str) -> None:
         """Raise a `TfnormError` if the model cannot be made."""
@@ -71,21 +88,14 @@ class Notes:
                 f"{where} holds Python code, which is not run unless you ask: {', '.join(self.code)}. "
                 "If you trust whoever wrote it, pass safe_mode=False (--allow-lambda on the command line)."
             )
-        if self.unknown:
-            raise TfnormError(
-                f"{where} holds what cannot be converted: {', '.join(self.unknown)}.{self._advice(where)}"
-            )
-
-    def _advice(self, where: str) -> str:
         names = [name for name in dict.fromkeys(self.unknown.values()) if name is not None]
         functions = [what for what, name in self.unknown.items() if name is None]
         advice = ""
         if names:
             scope = ", ".join(f"{name!r}: {name.rpartition('>')[2]}" for name in names)
-            advice += (
-                f" Write {'each of them' if not functions else ', '.join(names)} for Keras 3, with the same settings "
-                "and weights, and open the file inside "
-                f"`with keras.saving.custom_object_scope({{{scope}}}):`."
+            advice = (
+                f" Write {', '.join(names) if functions else 'each of them'} for Keras 3, with the same settings "
+                f"and weights, and open the file inside `with keras.saving.custom_object_scope({{{scope}}}):`."
             )
         if functions:
             advice += (
@@ -93,9 +103,10 @@ class Notes:
                 "the same layers in the same order and keras.ops in place of the functions of TensorFlow. Pass it with "
                 f"the file, which then gives the weights: load_tfa_model({where!r}, model=model)."
             )
-        return advice
+        if self.unknown:
+            raise TfnormError(f"{where} holds what cannot be converted: {', '.join(self.unknown)}.{advice}")
 
-    def refuse(self, what: str, name: str | None) -> None:
+    def refuse(self, what: str, name: str | None = None) -> None:
         """Note what cannot be converted; ``name`` as in ``unknown``."""
         self.unknown[what] = name
 
@@ -123,12 +134,9 @@ def class_name(entry: dict[str, Any]) -> str:
 
 
 def settings(kind: type, config: dict[str, Any], label: str, notes: Notes) -> dict[str, Any]:
-    """Return the arguments of a class of Keras 3 for a configuration of Keras 2.
-
-    Settings without a counterpart are noted with the layer's ``label``: its class, and its name in parentheses.
-    """
+    """Return the arguments of a class of Keras 3 for a configuration of Keras 2; note what has no counterpart."""
     accepted = arguments_of(kind)
-    own = label.split(" ")[0]
+    own = label.split(" ")[0]  # the name of the layer follows in parentheses
     found = {}
     for key, value in config.items():
         key = RENAMED.get((kind, key), key)

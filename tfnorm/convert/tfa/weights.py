@@ -17,44 +17,26 @@ from tfnorm.errors import TfnormError
 
 @dataclass(eq=False)
 class Slot:
-    """One weight of a layer as Keras 2 saves it.
+    """One weight of a layer as Keras 2 saves it."""
 
-    Attributes:
-        name: The last part of its name.
-        shape: Its shape in the file.
-        trainable: Whether the layer made it trainable.
-        variable: The new layer's weight, which may have the same numbers in another shape; None if there is none.
-        value: What the file holds, once found.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    trainable: bool = True
-    variable: Any = None
-    value: np.ndarray | None = None
+    name: str  # the last part of it
+    shape: tuple[int, ...]  # in the file
+    trainable: bool = True  # whether the layer made it trainable
+    variable: Any = None  # the new layer's weight, if it has one; the same numbers, maybe in another shape
+    value: np.ndarray | None = None  # what the file holds, once found
 
 
 @dataclass(eq=False)
 class Part:
-    """A layer as Keras 2 saves it.
+    """A layer as Keras 2 saves it."""
 
-    Attributes:
-        name: Its name, for messages.
-        kind: Its class in Keras 2, in snake case, which is its name in an archive.
-        own: Its own weights, those that it made trainable before the others.
-        inside: The layers inside it by attribute, in the order in which they were made.
-        layers: Of a model, its layers; None otherwise.
-        trainable: Whether it was frozen.
-        fold: Changes the values that were found before they are set.
-    """
-
-    name: str
-    kind: str
-    own: list[Slot] = field(default_factory=list)
-    inside: dict[str, Part] = field(default_factory=dict)
-    layers: list[Part] | None = None
-    trainable: bool = True
-    fold: Callable[[], None] | None = None
+    name: str  # for messages
+    kind: str  # its class in Keras 2, in snake case, which is its name in an archive
+    own: list[Slot] = field(default_factory=list)  # its own weights, those that it made trainable first
+    inside: dict[str, Part] = field(default_factory=dict)  # the layers inside it by attribute, in the order made
+    layers: list[Part] | None = None  # of a model; None otherwise
+    trainable: bool = True  # False if it was frozen
+    fold: Callable[[], None] | None = None  # changes the values that were found before they are set
 
     def walk(self) -> Iterator[Part]:
         """Yield this layer and all inside it."""
@@ -68,7 +50,7 @@ class Part:
         return list(dict.fromkeys(trainable + other))
 
     def _split(self) -> tuple[list[Slot], list[Slot]]:
-        halves = [part._split() for part in [*self.inside.values(), *(self.layers or [])]]
+        halves = [part._split() for part in (*self.inside.values(), *(self.layers or ()))]
         trainable = [slot for slot in self.own if slot.trainable] + [slot for half in halves for slot in half[0]]
         other = [slot for slot in self.own if not slot.trainable] + [slot for half in halves for slot in half[1]]
         if self.trainable:
@@ -79,22 +61,14 @@ class Part:
         return [], self.own + [slot for half in halves for slot in (*half[0], *half[1])]
 
 
-def plain_part(layer: Any, kind: str) -> Part:
-    """Return the weights of a layer that has the same in Keras 2 and 3."""
+def plain_part(layer: Any, kind: str = "") -> Part:
+    """Return the weights of a layer that has the same in Keras 2 and 3. By default ``kind`` is that of its class."""
     made = {id(inner) for inner in layer._layers}
     attributes = {**vars(layer), **vars(layer).get("_modules", {})}  # PyTorch keeps layers apart
-    return Part(
-        layer.name,
-        kind,
-        own=[Slot(v.name, tuple(v.shape), True, v) for v in layer._trainable_variables]
-        + [Slot(v.name, tuple(v.shape), False, v) for v in layer._non_trainable_variables],
-        inside={
-            attribute: plain_part(inner, snake_case(type(inner).__name__))
-            for attribute, inner in attributes.items()
-            if id(inner) in made
-        },
-        trainable=layer.trainable,
-    )
+    own = [Slot(v.name, tuple(v.shape), True, v) for v in layer._trainable_variables]
+    own += [Slot(v.name, tuple(v.shape), False, v) for v in layer._non_trainable_variables]
+    inside = {attribute: plain_part(inner) for attribute, inner in attributes.items() if id(inner) in made}
+    return Part(layer.name, kind or snake_case(type(layer).__name__), own, inside, trainable=layer.trainable)
 
 
 def snake_case(name: str) -> str:
@@ -111,21 +85,21 @@ def snake_case(name: str) -> str:
 def find_values(model: Part, file: SavedFile) -> None:
     """Give every weight of a model its value from the file; raise a `TfnormError` if they do not fit."""
     if file.groups is not None:
-        _find_in_groups(model, file)
-    else:
-        rest = dict(file.arrays or {})
-        _find_in_arrays(model, "", rest, file, set())
-        # Floats that are left belong to a layer that the model lacks; the states of random seeds are whole numbers.
-        if strange := [path for path, array in rest.items() if array.dtype.kind == "f"]:
-            raise TfnormError(
-                f"{file.where} holds weights that the model has no place for: {_listed(strange)}. "
-                "Give the model that the file was written from."
-            )
+        _find_in_groups(model, file.groups, file.where)
+        return
+    rest = dict(file.arrays or {})
+    _find_in_arrays(model, "", rest, file, set())
+    # Floats that are left belong to a layer that the model lacks; the states of random seeds are whole numbers.
+    if strange := [path for path, array in rest.items() if array.dtype.kind == "f"]:
+        raise TfnormError(
+            f"{file.where} holds weights that the model has no place for: {_listed(strange)}. "
+            "Give the model that the file was written from."
+        )
 
 
-def assign_values(model: Part) -> None:
-    """Set the weights of the new layers to the values that were found."""
-    parts = list(dict.fromkeys(model.walk()))
+def assign_values(part: Part, model: keras.Model) -> None:
+    """Set the weights of a model, described by ``part``, to the values that were found."""
+    parts = list(dict.fromkeys(part.walk()))
     for part in parts:
         if part.fold:
             part.fold()
@@ -133,29 +107,30 @@ def assign_values(model: Part) -> None:
         for slot in part.own:
             if slot.variable is not None and slot.value is not None:
                 slot.variable.assign(np.array(slot.value).reshape(slot.variable.shape))
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # its mean is a constant, taken from the weights
 
 
-def _find_in_groups(model: Part, file: SavedFile) -> None:
-    groups = file.groups or []
+def _find_in_groups(model: Part, groups: list[Any], where: str) -> None:
     parts = [part for part in model.layers or [] if part.slots()]
     if len(parts) != len(groups):
         raise TfnormError(
-            f"{file.where} must hold weights for the {len(parts)} layers of the model that have any: "
+            f"{where} must hold weights for the {len(parts)} layers of the model that have any: "
             f"{_listed([part.name for part in parts])}. It has weights of {len(groups)}: "
             f"{_listed([name for name, _ in groups])}. Give the model that the file was written from."
         )
     for part, (layer, weights) in zip(parts, groups, strict=True):
-        slots, found = part.slots(), [re.sub(r"(_\d+)?:\d+$", "", name.rsplit("/", 1)[-1]) for name, _ in weights]
+        slots = part.slots()
         names = {slot.name for slot in slots}
-        fits = len(slots) == len(weights) and all(
-            # A name says nothing if it is that of no weight of the layer: Keras 3 has renamed some.
-            slot.shape == array.shape and (name == slot.name or name not in names)
-            for slot, name, (_, array) in zip(slots, found, weights, strict=True)
-        )
-        if not fits:
-            held = _listed([f"{name} {array.shape}" for name, (_, array) in zip(found, weights, strict=True)])
-            raise _misfit(file.where, layer, slots, held)
-        for slot, (_, array) in zip(slots, weights, strict=True):
+        found = [(re.sub(r"(_\d+)?:\d+$", "", name.rsplit("/", 1)[-1]), array) for name, array in weights]
+        # A name says nothing if it is that of no weight of the layer: Keras 3 has renamed some.
+        if len(slots) != len(found) or any(
+            slot.shape != array.shape or (name != slot.name and name in names)
+            for slot, (name, array) in zip(slots, found, strict=True)
+        ):
+            raise _misfit(where, layer, slots, [f"{name} {array.shape}" for name, array in found])
+        for slot, (_, array) in zip(slots, found, strict=True):
             slot.value = array
 
 
@@ -166,7 +141,7 @@ def _find_in_arrays(part: Part, path: str, arrays: dict[str, np.ndarray], file: 
     values = [arrays.get(f"{own}{index}") for index in range(len(part.own))]
     if any(value is None or value.shape != slot.shape for value, slot in zip(values, part.own, strict=True)):
         held = [f"{name} {array.shape}" for name, array in arrays.items() if name.startswith(own)]
-        raise _misfit(file.where, part.name, part.own, _listed(held))
+        raise _misfit(file.where, part.name, part.own, held)
     for index, (slot, value) in enumerate(zip(part.own, values, strict=True)):
         slot.value = value
         del arrays[f"{own}{index}"]
@@ -181,10 +156,7 @@ def _find_in_arrays(part: Part, path: str, arrays: dict[str, np.ndarray], file: 
 
 
 def numbered(parts: list[Part], doubled: bool) -> list[str]:
-    """Return the names of layers in an archive: their kinds, the second of one with _1 and so on.
-
-    ``doubled`` says whether those with weights count twice.
-    """
+    """Return the names of layers in an archive: their kinds, with numbers; ``doubled`` counts weights twice."""
     used: Counter[str] = Counter()
     names = []
     for part in parts:
@@ -193,20 +165,13 @@ def numbered(parts: list[Part], doubled: bool) -> list[str]:
     return names
 
 
-def _misfit(where: str, layer: str, slots: list[Slot], held: str) -> TfnormError:
+def _misfit(where: str, layer: str, slots: list[Slot], held: list[str]) -> TfnormError:
     wanted = _listed([f"{slot.name} {slot.shape}" for slot in slots])
     return TfnormError(
-        f"{where}: the layer {layer!r} must have {wanted}. The file has {held}. "
+        f"{where}: the layer {layer!r} must have {wanted}. The file has {_listed(held)}. "
         "Give the model that the file was written from."
     )
 
 
 def _listed(names: list[str]) -> str:
     return ", ".join(names) or "none"
-
-
-def finalize(model: keras.Model) -> None:
-    """Have the layers that keep constants of their weights compute them anew."""
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()
