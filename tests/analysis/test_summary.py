@@ -14,7 +14,7 @@ from tfnorm import build
 from tfnorm.analysis import flops, multiply_adds, receptive_field, summary
 from tfnorm.analysis.inspect import inspect_architecture
 from tfnorm.analysis.plans import plan_layers
-from tfnorm.analysis.rows import activation_bytes
+from tfnorm.analysis.table import activation_bytes
 from tfnorm.errors import TfnormError
 from tfnorm.models.architectures import ARCHITECTURES
 from tfnorm.models.planner import plan

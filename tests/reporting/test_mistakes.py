@@ -14,10 +14,9 @@ def opened(address):
 
 def cut(sheets, i):
     """Return picture ``i``, as browser.js cuts it."""
-    data = sheets.packed()
-    sheet, place = opened(data["sheets"][i // data["perSheet"]]), i % data["perSheet"]
-    top, left = place // data["columns"] * data["cell"][0], place % data["columns"] * data["cell"][1]
-    return sheet[top : top + data["size"][0], left : left + data["size"][1]]
+    sheet, place = opened(sheets["sheets"][i // sheets["perSheet"]]), i % sheets["perSheet"]
+    top, left = place // sheets["columns"] * sheets["cell"][0], place % sheets["columns"] * sheets["cell"][1]
+    return sheet[top : top + sheets["size"][0], left : left + sheets["size"][1]]
 
 
 def test_the_union_of_mistakes_the_most_confident_first():
@@ -51,8 +50,8 @@ def test_no_mistake():
 def test_small_grey_pictures_are_exact(seeded):
     images = seeded.integers(0, 256, (A_SHEET + 5, 28, 20, 1), np.uint8)
     sheets = picture_sheets(images)
-    assert (sheets.count, len(sheets.sheets), sheets.size) == (len(images), 2, (28, 20))
-    assert sheets.sheets[0].startswith("data:image/png;base64,")
+    assert (sheets["count"], len(sheets["sheets"]), sheets["size"]) == (len(images), 2, (28, 20))
+    assert sheets["sheets"][0].startswith("data:image/png;base64,")
     for i in (0, 17, A_SHEET - 1, A_SHEET, A_SHEET + 4):
         np.testing.assert_array_equal(cut(sheets, i), images[i, ..., 0])
 
@@ -61,21 +60,21 @@ def test_colour_pictures_do_not_bleed_into_each_other():
     colours = np.array([[230, 20, 20], [20, 200, 20], [20, 20, 230]], np.uint8)
     images = np.broadcast_to(colours[np.arange(40) % 3][:, None, None], (40, 20, 20, 3))
     sheets = picture_sheets(images)
-    assert sheets.sheets[0].startswith("data:image/webp;base64,") and sheets.cell == (32, 32)
+    assert sheets["sheets"][0].startswith("data:image/webp;base64,") and sheets["cell"] == (32, 32)
     for i in range(40):
         np.testing.assert_allclose(cut(sheets, i).mean((0, 1)), images[i, 0, 0], atol=12)
 
 
 def test_large_pictures_are_reduced():
     sheets = picture_sheets(np.full((3, 200, 100, 3), 90, np.uint8))
-    assert sheets.size == (96, 48) and sheets.count == 3
+    assert sheets["size"] == (96, 48) and sheets["count"] == 3
 
 
 def test_pictures_keep_within_the_budget(seeded):
     images = seeded.integers(0, 256, (4 * A_SHEET, 32, 32, 3), np.uint8)  # noise, which nothing compresses
     sheets = picture_sheets(images, budget=600_000)
-    assert 0 < sheets.count < len(images) and sum(map(len, sheets.sheets)) <= 600_000
-    assert picture_sheets(images, budget=1000).count == 0
+    assert 0 < sheets["count"] < len(images) and sum(map(len, sheets["sheets"])) <= 600_000
+    assert picture_sheets(images, budget=1000)["count"] == 0
 
 
 @pytest.mark.parametrize(

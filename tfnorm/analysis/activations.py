@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -18,7 +19,6 @@ from tfnorm.ops.arrays import to_array
 
 # A ReLU after one of them zeroes the same channels as one before it.
 PASSING = (layers.Identity, layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D)
-RELU_OPERATIONS = (NN.Relu, NN.Relu6)
 RELU_FUNCTIONS = (keras.activations.relu, keras.activations.relu6)
 
 
@@ -70,20 +70,28 @@ def activation_statistics(
     batch_size = whole_number("batch_size", batch_size, error=DataError)
     chosen = norm_calls(model, [layers] if isinstance(layers, str) else layers)
     arrays = _fitting(x, model)
-    moments = {(name, side): _Moments() for name in chosen for side in ("before", "after")}
+    moments = {name: {"before": _Moments(), "after": _Moments()} for name in chosen}
 
     def visit(call: Call) -> list[Any]:
         outputs = _outputs(call, batch_statistics)
         if call.name in chosen:
             axis = _channel_axis(call.operation)
-            moments[call.name, "before"].add(call.inputs[0], axis)
-            moments[call.name, "after"].add(outputs[0], axis)
+            moments[call.name]["before"].add(call.inputs[0], axis)
+            moments[call.name]["after"].add(outputs[0], axis)
         return outputs
 
     for start in range(0, len(arrays[0]), batch_size):
         parts = [array[start : start + batch_size] for array in arrays]
         walk(model, [ops.convert_to_tensor(p, t.dtype) for p, t in zip(parts, model.inputs, strict=True)], visit)
-    return [_record(name, *facts, moments) for name, facts in chosen.items()]
+    records = []
+    for name, (kind, is_norm, relu) in chosen.items():
+        record: dict[str, Any] = {"layer": name, "kind": kind, "relu": relu}
+        judged = {"before": relu == "before" or (relu == "after" and is_norm), "after": relu in ("after", "within")}
+        for side, found in moments[name].items():
+            mean, std, dead = found.summary()
+            record |= {f"{side}_mean": mean, f"{side}_std": std, f"{side}_dead": dead if judged[side] else None}
+        records.append(record)
+    return records
 
 
 def _outputs(call: Call, batch_statistics: bool) -> list[Any]:
@@ -102,9 +110,8 @@ def _outputs(call: Call, batch_statistics: bool) -> list[Any]:
 
 def _fitting(x: Any, model: keras.Model) -> list[np.ndarray]:
     """Return one array for each input of the model, of its shape."""
-    graph = graph_of(model)
     try:
-        arrays = [to_array(part) for part in in_order(x, graph)]
+        arrays = [to_array(part) for part in in_order(x, graph_of(model))]
     except KeyError:
         names = [tensor.name for tensor in model.inputs]
         raise DataError(f"`x` must hold an array for each of the inputs {names}. Received: {list(x)}.") from None
@@ -134,11 +141,10 @@ def norm_calls(model: keras.Model, names: Sequence[str] | None = None) -> dict[s
         return [call] * len(call.node.outputs)
 
     walk(model, [None] * len(model.inputs), visit)
-    if names is not None:
-        valid = [call.name for call in calls]
-        for name in names:
-            if name not in valid:
-                raise TfnormError(unknown("layer", name, valid))
+    valid = [call.name for call in calls]
+    for name in names or ():
+        if name not in valid:
+            raise TfnormError(unknown("layer", name, valid))
     chosen = [call for call in calls if (_is_norm(call) if names is None else call.name in names)]
     if not chosen:
         raise TfnormError(
@@ -155,15 +161,14 @@ def _relu_beside(call: Call, calls: Sequence[Call]) -> str | None:
     """Return whether a ReLU is part of a call, reads its output or gives its input: "within", "after" or "before"."""
     if _ends_in_relu(call.operation):
         return "within"
-    readers, seen = [call], 0
-    while seen < len(readers):
+    passing = [call]
+    for reached in passing:  # which grows
         for other in calls:
-            if any(source is readers[seen] for source in other.inputs):
+            if any(source is reached for source in other.inputs):
                 if _is_relu(other.operation):
                     return "after"
                 if isinstance(other.operation, PASSING):
-                    readers.append(other)
-        seen += 1
+                    passing.append(other)
     source = call.inputs[0]
     while source is not None and isinstance(source.operation, PASSING):
         source = source.inputs[0]
@@ -175,7 +180,7 @@ def _is_relu(operation: Any) -> bool:
         return not operation.negative_slope and not operation.threshold
     if isinstance(operation, layers.Activation):
         return operation.activation in RELU_FUNCTIONS
-    return isinstance(operation, RELU_OPERATIONS)
+    return isinstance(operation, (NN.Relu, NN.Relu6))
 
 
 def _ends_in_relu(operation: Any) -> bool:
@@ -190,17 +195,16 @@ def _channel_axis(operation: Any) -> int:
     return 1 if getattr(operation, "data_format", None) == "channels_first" else -1
 
 
+@dataclass
 class _Moments:
     """Count, mean, sum of squares and greatest value of each channel, batch after batch in float64."""
 
-    def __init__(self) -> None:
-        self.count: float = 0
-        self.mean: Any = 0.0
-        self.squares: Any = 0.0
-        self.greatest: Any = -np.inf
+    count: float = 0
+    mean: Any = 0.0
+    squares: Any = 0.0
+    greatest: Any = -np.inf
 
     def add(self, tensor: Any, axis: int) -> None:
-        """Take in a batch."""
         values = ops.cast(tensor, "float32")
         axes = [i for i in range(len(values.shape)) if i != axis % len(values.shape)]
         mean, variance, greatest = (
@@ -223,17 +227,3 @@ class _Moments:
         if not math.isfinite(variance):
             return None, None, None
         return mean, math.sqrt(variance), float(np.mean(self.greatest <= 0))
-
-
-def _record(
-    name: str, kind: str, is_norm: bool, relu: str | None, moments: dict[tuple[str, str], _Moments]
-) -> dict[str, Any]:
-    known = {
-        "before": relu == "before" or (relu == "after" and is_norm),
-        "after": relu in ("after", "within"),
-    }
-    record: dict[str, Any] = {"layer": name, "kind": kind, "relu": relu}
-    for side in ("before", "after"):
-        mean, std, dead = moments[name, side].summary()
-        record |= {f"{side}_mean": mean, f"{side}_std": std, f"{side}_dead": dead if known[side] else None}
-    return record

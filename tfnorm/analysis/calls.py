@@ -7,34 +7,28 @@ from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 from keras import layers
 
 from tfnorm._keras import CORE, OPS
 from tfnorm.analysis.field import Field
-from tfnorm.analysis.trace import Shape, Trace, along, joined, mixed, renumbered, unknown, without_batch
+from tfnorm.analysis.trace import OPEN, Shape, Trace, along, axes_of, joined, mixed, renumbered, unknown, without_batch
 from tfnorm.convert.graph import Call
 
 CallReader = Callable[[Call, Sequence[Shape]], list[Trace]]
-OPEN = "what it reads depends on the image's size; give `input_shape`"
 BATCH = "it mixes the images of a batch"
 
 
-def read_arguments(call: Call, shapes: Sequence[Shape]) -> list[Trace] | None:
-    """Return the traces of the outputs of a call, of ``shapes``; None if there is no reader for its class."""
-    reader = next((reader for kinds, reader in READERS if isinstance(call.operation, kinds)), None)
-    return None if reader is None else reader(call, shapes)
-
-
-def is_read(operation: Any) -> bool:
-    """Return whether `read_arguments` knows the class of an operation."""
-    return any(isinstance(operation, kinds) for kinds, _ in READERS)
+def argument_reader(operation: Any) -> CallReader | None:
+    """Return what gives the traces of the outputs of a call, of some shapes; None if its arguments decide nothing."""
+    return next((reader for kinds, reader in READERS if isinstance(operation, kinds)), None)
 
 
 def _unknown(trace: Trace, shapes: Sequence[Shape], why: str) -> list[Trace]:
     return [unknown(trace, shape, why) for shape in shapes]
 
 
-def taken(field: Field, length: int | None, part: slice) -> Field | None:
+def _taken(field: Field, length: int | None, part: slice) -> Field | None:
     """Return the field of the units that a slice takes of ``length`` units; None if the length must be known for it."""
     start, stop, step = part.start, part.stop, part.step
     if length is None:
@@ -51,10 +45,10 @@ def _sliced(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
     simple = (Integral, slice, type(None), type(Ellipsis))
     if not isinstance(trace, Trace) or not all(isinstance(part, simple) for part in parts):
         return _unknown(call.inputs[0], shapes, "which units it takes is computed, and not known here")
-    if not any(part is Ellipsis for part in parts):
+    if Ellipsis not in parts:
         parts.append(Ellipsis)
     named = sum(part is not None and part is not Ellipsis for part in parts)
-    at = next(number for number, part in enumerate(parts) if part is Ellipsis)
+    at = parts.index(Ellipsis)
     parts[at : at + 1] = [slice(None)] * (len(trace.shape) + 1 - named)
     if parts[0] != slice(None):
         return _unknown(trace, shapes, "it takes some images of a batch")
@@ -68,7 +62,7 @@ def _sliced(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
         for axis in where:
             length = trace.shape[old]
             if isinstance(part, slice):
-                found, places[axis] = taken(fields[axis], length, part), new
+                found, places[axis] = _taken(fields[axis], length, part), new
             elif length is None and part < 0:
                 found = None
             else:
@@ -99,45 +93,41 @@ def _parted(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
     axis = without_batch(operation.axis, len(trace.shape))
     if axis < 0:
         return _unknown(trace, shapes, BATCH)
-    kept = isinstance(operation, OPS.Split)
-    sizes = [shape[axis] for shape in shapes] if kept else [1] * len(shapes)
+    split = isinstance(operation, OPS.Split)
+    sizes = [shape[axis] for shape in shapes] if split else [1] * len(shapes)
     if axis in trace.places and None in sizes:
         return _unknown(trace, shapes, OPEN)
     traces, start = [], 0
     for shape, size in zip(shapes, sizes, strict=True):
-        number = (lambda place: place) if kept else (lambda place: None if place == axis else place - (place > axis))
-        if axis not in trace.places:
-            traces.append(renumbered(trace, shape, number))
-            continue
-        part = slice(start, start + size)
+        end = start + (size or 0)
         fields = [
-            taken(field, trace.shape[axis], part) if place == axis else field
+            _taken(field, trace.shape[axis], slice(start, end)) if place == axis else field
             for field, place in zip(trace.fields, trace.places, strict=True)
         ]
-        traces.append(renumbered(replace(trace, fields=tuple(fields)), shape, number))
-        start += size
+        part = replace(trace, shape=shape, fields=tuple(fields))
+        if not split:
+            part = renumbered(part, shape, lambda place: None if place == axis else place - (place > axis))
+        traces.append(part)
+        start = end
     return traces
 
 
 def _flipped(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
-    (trace,), axis, rank = call.inputs, call.operation.axis, len(shapes[0])
-    given = range(rank + 1) if axis is None else [axis] if isinstance(axis, int) else axis
-    axes = {without_batch(one, rank) for one in given}
+    (trace,), axes = call.inputs, axes_of(call.operation.axis, len(shapes[0]))
     if -1 in axes:
         return _unknown(trace, shapes, BATCH)
     if any(trace.shape[place] is None for place in trace.places if place in axes):
         return _unknown(trace, shapes, OPEN)
 
     def change(place: int, field: Field) -> Field:
-        return taken(field, trace.shape[place], slice(None, None, -1)) if place in axes else field
+        return _taken(field, trace.shape[place], slice(None, None, -1)) if place in axes else field
 
     return [along(trace, shapes[0], change)]
 
 
 def _rolled(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
-    (trace,), axis, rank = call.inputs, call.operation.axis, len(shapes[0])
-    axes = range(rank + 1) if axis is None else [axis] if isinstance(axis, int) else axis
-    if any(without_batch(one, rank) in (-1, *(place for place in trace.places if place is not None)) for one in axes):
+    (trace,) = call.inputs
+    if axes_of(call.operation.axis, len(shapes[0])) & {-1, *trace.places}:
         return _unknown(trace, shapes, "it moves pixels across the edge of the image to the other side")
     return [replace(trace, shape=shapes[0])]
 
@@ -157,18 +147,16 @@ def _repeated(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
 
 def _reordered(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
     (trace,), operation, rank = call.inputs, call.operation, len(shapes[0]) + 1
-    order = list(range(rank))
-    if isinstance(operation, OPS.Swapaxes):
-        one, other = operation.axis1 % rank, operation.axis2 % rank
-        order[one], order[other] = order[other], order[one]
+    axes = np.empty(range(rank))  # each as long as its number, so that the new shape is the new order
+    if isinstance(operation, OPS.Transpose):
+        axes = np.transpose(axes, operation.axes)
+    elif isinstance(operation, OPS.Swapaxes):
+        axes = np.swapaxes(axes, operation.axis1, operation.axis2)
     else:
-        pairs = sorted((to % rank, of % rank) for of, to in zip(operation.source, operation.destination, strict=True))
-        order = [axis for axis in order if axis not in {of for _, of in pairs}]
-        for to, of in pairs:
-            order.insert(to, of)
-    if order[0] != 0:
+        axes = np.moveaxis(axes, operation.source, operation.destination)
+    if axes.shape[0] != 0:
         return _unknown(trace, shapes, BATCH)
-    return [renumbered(trace, shapes[0], lambda place: order.index(place + 1) - 1)]
+    return [renumbered(trace, shapes[0], lambda place: axes.shape.index(place + 1) - 1)]
 
 
 def einsum_labels(call: Call) -> tuple[list[list[Any]], list[Any]]:
@@ -199,11 +187,11 @@ def _einsum(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
             continue
         if not result or len(set(labels)) < len(labels) or result[0] != labels[0]:
             return _unknown(call.inputs[0], shapes, f"what {call.operation.subscripts!r} reads is not followed")
-        moved.append(_contracted(operand, labels[1:], result[1:], shapes[0]))
+        moved.append(contracted(operand, labels[1:], result[1:], shapes[0]))
     return [joined(moved, shapes[0])]
 
 
-def _contracted(trace: Trace, labels: Sequence[Any], result: Sequence[Any], shape: Shape) -> Trace:
+def contracted(trace: Trace, labels: Sequence[Any], result: Sequence[Any], shape: Shape) -> Trace:
     """Return the trace whose axes are called ``labels`` after a sum over those that are not in ``result``."""
     summed = [place for place, label in enumerate(labels) if label not in result]
     found = mixed(trace, trace.shape, summed)
@@ -218,7 +206,7 @@ def _dotted(call: Call, shapes: Sequence[Shape]) -> list[Trace]:
     ]
     names = [[(number, axis) for axis in range(len(trace.shape))] for number, trace in enumerate(call.inputs)]
     left = [name for operand in names for name in operand if name[1] != summed[name[0]]]
-    moved = [_contracted(*pair, left, shapes[0]) for pair in zip(call.inputs, names, strict=True)]
+    moved = [contracted(*pair, left, shapes[0]) for pair in zip(call.inputs, names, strict=True)]
     return [joined(moved, shapes[0])]
 
 
@@ -271,7 +259,7 @@ READERS: tuple[tuple[tuple[type, ...], CallReader], ...] = (
     ((OPS.Flip,), _flipped),
     ((OPS.Roll,), _rolled),
     ((OPS.Repeat,), _repeated),
-    ((OPS.Swapaxes, OPS.Moveaxis), _reordered),
+    ((OPS.Transpose, OPS.Swapaxes, OPS.Moveaxis), _reordered),
     ((OPS.Einsum,), _einsum),
     ((OPS.Matmul,), _matmul),
     ((layers.Dot,), _dotted),

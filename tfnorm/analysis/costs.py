@@ -14,37 +14,44 @@ from tfnorm.analysis.reading import has_known_call, is_known, read_call
 from tfnorm.analysis.trace import Shape, Trace, without_batch
 from tfnorm.convert.graph import Call, graph_of, walk
 
-Cost = Callable[[Any, Sequence[Shape], Shape], int | None]
+Cost = Callable[[Any, Sequence[Shape], Shape], int]
+
+
+class UnknownCostError(Exception):
+    """A layer that is not known, or a shape with a side of unknown size."""
 
 
 def multiply_adds_of_call(call: Call, output: Shape) -> int | None:
-    """Return the multiply-adds of a call for one image, given the shape of its output; None if they are not known."""
-    product = next((cost for kind, cost in PRODUCTS_OF_ARGUMENTS if isinstance(call.operation, kind)), None)
-    if product is None:
-        inputs = attention_inputs(call) if isinstance(call.operation, ATTENTIONS) else call.inputs
-        return multiply_adds_of(call.operation, [one.shape for one in inputs], output)
-    try:
-        return product(call, output)
-    except OpenShapeError:
-        return None
-
-
-def multiply_adds_of(layer: Any, inputs: Sequence[Shape], output: Shape) -> int | None:
-    """Return the multiply-adds of a layer for one image; None if they are not known.
+    """Return the multiply-adds of a call for one image, given the shape of its output; None if they are not known.
 
     Products of matrices count, as in the literature: convolutions, dense, recurrent and attention layers. Biases,
     activations, norms, pooling and sums do not. Shapes are without the batch axis.
     """
     try:
-        if graph_of(layer) is not None:
-            return _of_model(layer, inputs)
-        for kinds, cost in COSTS:
-            if isinstance(layer, kinds) and has_known_call(layer):
-                return cost(layer, inputs, output)
-    except OpenShapeError:
+        return _of_call(call, output)
+    except UnknownCostError:
         return None
-    plain = is_function(layer) and type(layer).__name__ not in PRODUCTS
-    return 0 if is_known(layer) or plain else None
+
+
+def _of_call(call: Call, output: Shape) -> int:
+    if isinstance(call.operation, OPS.Matmul):
+        first = (*call.args, *call.kwargs.values())[0]  # either may be a constant
+        return _product(output) * _product(first.shape[-1:])
+    if isinstance(call.operation, OPS.Einsum):
+        return _einsum_of_arguments(call)
+    inputs = attention_inputs(call) if isinstance(call.operation, ATTENTIONS) else call.inputs
+    return _of_layer(call.operation, [one.shape for one in inputs], output)
+
+
+def _of_layer(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
+    if graph_of(layer) is not None:
+        return _of_model(layer, inputs)
+    for kinds, cost in COSTS:
+        if isinstance(layer, kinds) and has_known_call(layer):
+            return cost(layer, inputs, output)
+    if is_known(layer) or (is_function(layer) and type(layer).__name__ not in PRODUCTS):
+        return 0
+    raise UnknownCostError
 
 
 # Of matrices, or with kernels, or of functions that Keras does not know.
@@ -55,13 +62,9 @@ PRODUCTS = frozenset(
 )
 
 
-class OpenShapeError(Exception):
-    """A shape with a side of unknown size."""
-
-
 def _product(shape: Sequence[int | None]) -> int:
     if None in shape:
-        raise OpenShapeError
+        raise UnknownCostError
     return math.prod(shape)  # type: ignore[arg-type]
 
 
@@ -84,7 +87,7 @@ def _einsum(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
 
 
 def _attention(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
-    query, value = inputs[0], inputs[1 if len(inputs) > 1 else 0]
+    query, value, _ = inputs
     steps, others = _product(query[:-1]), _product(value[:-1])
     places = {"query": steps, "key": others, "value": others, "output": steps}
     if getattr(layer, "use_gate", False):
@@ -96,13 +99,11 @@ def _attention(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
     return projections + layer.num_heads * steps * attended * (layer.key_dim + layer.value_dim)
 
 
-def _plain_attention(layer: Any, inputs: Sequence[Shape], output: Shape) -> int | None:
-    query, value = inputs[0], inputs[1 if len(inputs) > 1 else 0]
-    key = inputs[2] if len(inputs) > 2 else value
-    pairs = _product(query[:1]) * _product(value[:1])
+def _plain_attention(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
     if isinstance(layer, layers.AdditiveAttention) or layer.score_mode != "dot":
-        return None
-    return pairs * (_product(key[-1:]) + _product(value[-1:]))
+        raise UnknownCostError
+    query, value, key = inputs
+    return _product(query[:1]) * _product(value[:1]) * (_product(key[-1:]) + _product(value[-1:]))
 
 
 def _convolutional_recurrent(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
@@ -115,46 +116,39 @@ def _dot(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
     return _product(output) * _product([inputs[0][without_batch(axis, len(inputs[0]))]])
 
 
-def _recurrent(layer: Any, inputs: Sequence[Shape], output: Shape) -> int | None:
+def _recurrent(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
     cells = layer.cell.cells if isinstance(layer.cell, layers.StackedRNNCells) else [layer.cell]
     if not all(isinstance(cell, (layers.SimpleRNNCell, layers.GRUCell, layers.LSTMCell)) for cell in cells):
-        return None
+        raise UnknownCostError
     return sum(_kernels(cell, "kernel", "recurrent_kernel") for cell in cells) * _product(inputs[0][:1])
 
 
-def _bidirectional(layer: Any, inputs: Sequence[Shape], output: Shape) -> int | None:
-    parts = [_recurrent(part, inputs, output) for part in (layer.forward_layer, layer.backward_layer)]
-    return None if None in parts else sum(parts)
+def _bidirectional(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
+    return sum(_recurrent(part, inputs, output) for part in (layer.forward_layer, layer.backward_layer))
 
 
-def _time_distributed(layer: Any, inputs: Sequence[Shape], output: Shape) -> int | None:
-    one = multiply_adds_of(layer.layer, [inputs[0][1:]], output[1:])
-    return None if one is None else one * _product(inputs[0][:1])
+def _time_distributed(layer: Any, inputs: Sequence[Shape], output: Shape) -> int:
+    return _of_layer(layer.layer, [inputs[0][1:]], output[1:]) * _product(inputs[0][:1])
 
 
-def _of_model(model: Any, inputs: Sequence[Shape]) -> int | None:
+def _of_model(model: Any, inputs: Sequence[Shape]) -> int:
     costs = []
 
     def visit(call: Call) -> list[Trace]:
         outputs = read_call(call)
-        costs.append(multiply_adds_of_call(call, outputs[0].shape))
+        costs.append(_of_call(call, outputs[0].shape))
         return outputs
 
     walk(model, [Trace(shape) for shape in inputs], visit)
-    return None if None in costs else sum(costs)
+    return sum(costs)
 
 
-def _matmul(call: Call, output: Shape) -> int:
-    first = (*call.args, *call.kwargs.values())[0]  # either may be a constant
-    return _product(output) * _product(first.shape[-1:])
-
-
-def _einsum_of_arguments(call: Call, output: Shape) -> int | None:
+def _einsum_of_arguments(call: Call) -> int:
     operands, result = einsum_labels(call)
     if len(operands) == 1:
         return 0
     if len(operands) > 2:  # it depends on their order
-        return None
+        raise UnknownCostError
     sizes: dict[Any, int | None] = {}
     for labels, operand in zip(operands, call.args, strict=True):
         axes = zip(labels[isinstance(operand, Trace) :], operand.shape, strict=True)
@@ -164,7 +158,6 @@ def _einsum_of_arguments(call: Call, output: Shape) -> int | None:
     return _product(list(sizes.values())) if set(sizes) - set(result) else 0
 
 
-PRODUCTS_OF_ARGUMENTS = ((OPS.Matmul, _matmul), (OPS.Einsum, _einsum_of_arguments))
 COSTS: tuple[tuple[tuple[type, ...], Cost], ...] = (
     # The kernel has the channels of one group only, and each of its weights is used once a pixel.
     ((BaseConv, BaseDepthwiseConv), lambda layer, inputs, output: _kernels(layer, "kernel") * _places(layer, output)),
@@ -182,5 +175,5 @@ COSTS: tuple[tuple[tuple[type, ...], Cost], ...] = (
     ((layers.RNN,), _recurrent),
     ((layers.Bidirectional,), _bidirectional),
     ((layers.TimeDistributed,), _time_distributed),
-    ((layers.SpectralNormalization,), lambda layer, inputs, output: multiply_adds_of(layer.layer, inputs, output)),
+    ((layers.SpectralNormalization,), lambda layer, inputs, output: _of_layer(layer.layer, inputs, output)),
 )

@@ -124,9 +124,7 @@ class Field:
 
     def gathered(self) -> Field:
         """Return the field of one unit that reads all units. Its jump remains, as that of a window without stride."""
-        hull: Span | None = (-math.inf, math.inf)
-        if self.length is not None:
-            hull = _hull(self._ends())
+        hull = (-math.inf, math.inf) if self.length is None else _hull(self._ends())
         return replace(self, spans=(hull,), shift=self.jump, length=1)
 
     def with_reach(self, other: Field) -> Field:

@@ -11,8 +11,7 @@ import keras
 
 from tfnorm.analysis.costs import multiply_adds_of_call
 from tfnorm.analysis.reading import VIEWS, read_call
-from tfnorm.analysis.rows import Row, activation_bytes
-from tfnorm.analysis.table import Layers
+from tfnorm.analysis.table import Layers, Row, activation_bytes
 from tfnorm.analysis.trace import Shape, Trace, image
 from tfnorm.analysis.windows import SLIDING
 from tfnorm.convert.graph import Call, check_graph, walk
@@ -78,15 +77,14 @@ def summary(
         raise TfnormError(f"`pointwise` must hold classes of layers, such as [MyLayer]. Received: {classes!r}.")
     check_graph(model)
     chosen = _image_input(model, input_name)
-    rows = []
     values = []
     for tensor in model.inputs:
-        shape = tuple(tensor.shape[1:])
+        shape, axes = tuple(tensor.shape[1:]), range(0)
         if tensor is chosen:
             shape = _closed(shape, input_shape)
-        axes = _image_axes(model, len(shape)) if tensor is chosen else range(0)
+            axes = _image_axes(model, len(shape))
         values.append(image(shape, axes, str(tensor.dtype)))
-        rows.append(Row(_name(tensor), "InputLayer", values[-1]))
+    rows = [Row(_name(tensor), "InputLayer", value) for tensor, value in zip(model.inputs, values, strict=True)]
 
     def visit(call: Call) -> list[Trace]:
         outputs = read_call(call, classes)
@@ -176,11 +174,9 @@ def _row(call: Call, outputs: list[Trace], pointwise: tuple[type, ...]) -> Row:
         notes.append("Multiply-adds and activations of layers with an open shape are not counted: give `input_shape`.")
     elif multiply_adds is None:
         notes.append(f"The multiply-adds of {call.name!r} ({kind}) are not counted: its class is not known here.")
-    trainable, others = (
-        (_count(layer.trainable_weights), _count(layer.non_trainable_weights))
-        if call.first and isinstance(layer, keras.Layer)
-        else (0, 0)
-    )
+    trainable = others = 0
+    if call.first and isinstance(layer, keras.Layer):
+        trainable, others = _count(layer.trainable_weights), _count(layer.non_trainable_weights)
     sizes = [activation_bytes(one.shape, one.dtype) for one in outputs]
     kept = None if None in sizes else sum(size or 0 for size in sizes)
     if isinstance(layer, (*VIEWS, keras.layers.Identity)):
@@ -212,10 +208,9 @@ def _closed(shape: Shape, given: Sequence[int] | None) -> Shape:
     if given is None:
         return shape
     given = tuple(given)
-    fits = len(given) == len(shape) and all(
-        isinstance(new, int) and new > 0 and old in (None, new) for old, new in zip(shape, given, strict=False)
-    )
-    if not fits:
+    if len(given) != len(shape) or not all(
+        isinstance(new, int) and new > 0 and old in (None, new) for old, new in zip(shape, given, strict=True)
+    ):
         raise TfnormError(
             f"`input_shape` must give every side of the model's input {shape}, without the batch axis, and change only "
             f"those that are None. Received: {given}."
@@ -225,10 +220,9 @@ def _closed(shape: Shape, given: Sequence[int] | None) -> Shape:
 
 def _image_axes(model: keras.Model, rank: int) -> range:
     """Return the axes of an input that are not channels, as the model's first layer with a window sees it."""
-    windows = [layer for layer in model._flatten_layers() if isinstance(layer, SLIDING)]
-    if not windows:
+    first = next((layer for layer in model._flatten_layers() if isinstance(layer, SLIDING)), None)
+    if first is None:
         return range(max(rank - 1, 0))
-    first = windows[0]
     if rank == len(first.strides):
         return range(rank)  # images without a channel axis, which the model adds
     return range(1, rank) if first.data_format == "channels_first" else range(rank - 1)

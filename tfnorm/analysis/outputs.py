@@ -52,7 +52,10 @@ def outputs_of(model: keras.Model) -> Outputs:
     from_logits = getattr(loss, "from_logits", None)
     if independent or loss in CLASS_FUNCTIONS:
         from_logits = given.get("from_logits", bool(from_logits))
-    return Outputs(_ending(model), from_logits if isinstance(from_logits, bool) else None, independent)
+    graph = graph_of(model)
+    followed = graph is not None and len(graph.outputs) == 1
+    ending = walk(model, [None] * len(graph.inputs), _kinds)[0] if followed else None
+    return Outputs(ending, from_logits if isinstance(from_logits, bool) else None, independent)
 
 
 BINARY = (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)
@@ -62,18 +65,15 @@ CLASS_FUNCTIONS = (
     keras.losses.categorical_crossentropy,
     keras.losses.categorical_focal_crossentropy,
 )
+SIGMOIDS = (
+    activations.sigmoid, keras.ops.sigmoid, activations.hard_sigmoid, keras.ops.hard_sigmoid,
+    activations.sparse_sigmoid,
+)  # fmt: skip
 FUNCTIONS = {
-    activations.softmax: "softmax",
-    keras.ops.softmax: "softmax",
-    activations.sparsemax: "softmax",
-    activations.sigmoid: "sigmoid",
-    keras.ops.sigmoid: "sigmoid",
-    activations.hard_sigmoid: "sigmoid",
-    keras.ops.hard_sigmoid: "sigmoid",
-    activations.sparse_sigmoid: "sigmoid",
+    **dict.fromkeys((activations.softmax, keras.ops.softmax, activations.sparsemax), "softmax"),
+    **dict.fromkeys(SIGMOIDS, "sigmoid"),
     # Their softmax is what they are the logarithm of.
-    activations.log_softmax: "logits",
-    keras.ops.log_softmax: "logits",
+    **dict.fromkeys((activations.log_softmax, keras.ops.log_softmax), "logits"),
 }
 OPERATIONS = (
     (NN.LogSoftmax, "logits"),
@@ -87,13 +87,6 @@ PASSING = (
     layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D, layers.ActivityRegularization,
     CORE.Cast, OPS.Copy, OPS.Reshape, OPS.Squeeze,
 )  # fmt: skip
-
-
-def _ending(model: Any) -> str | None:
-    graph = graph_of(model)
-    if graph is None or len(graph.outputs) != 1:
-        return None
-    return walk(model, [None] * len(graph.inputs), _kinds)[0]
 
 
 def _kinds(call: Call) -> Sequence[str | None]:
@@ -113,9 +106,9 @@ def _kind(operation: Any, inputs: Sequence[str | None], rank: int) -> str | None
         return None
     if isinstance(operation, (layers.Softmax, NN.Softmax, NN.LogSoftmax)) and operation.axis not in (-1, rank - 1):
         return None  # not over the classes
-    found = next((kind for kinds, kind in OPERATIONS if isinstance(operation, kinds)), None)
-    if found:
-        return found
+    for kinds, kind in OPERATIONS:
+        if isinstance(operation, kinds):
+            return kind
     activation = getattr(operation, "activation", None)
     if isinstance(activation, keras.Layer):
         return _kind(activation, inputs, rank)

@@ -10,8 +10,8 @@ import keras
 from keras import layers
 
 from tfnorm._keras import CORE, IMAGE, MATH, NN, OPS, CustomScaleLayer, LayerScale, Merge, StochasticDepth
-from tfnorm.analysis.calls import is_read, read_arguments
-from tfnorm.analysis.trace import Shape, Trace, along, joined, mixed, renumbered, reshaped, unknown, without_batch
+from tfnorm.analysis.calls import argument_reader, contracted
+from tfnorm.analysis.trace import Shape, Trace, along, axes_of, joined, mixed, renumbered, reshaped, unknown
 from tfnorm.analysis.windows import WINDOW_READERS, Reader, reduced
 from tfnorm.convert.graph import Call, graph_of, walk
 from tfnorm.layers import TLU
@@ -39,7 +39,7 @@ def reader_of(layer: Any) -> Reader | None:
     """Return the function that reads a layer's input; None if how it does is not known."""
     found = next((reader for kinds, reader in READERS if isinstance(layer, kinds)), _unknown)
     if found is _unknown and (norm := norm_info(layer)) is not None:
-        return _normalized_over_image if norm.whole_image else _pointwise
+        return _normalized if norm.whole_image else _pointwise
     return None if found is _unknown or not has_known_call(layer) else found
 
 
@@ -52,26 +52,23 @@ def has_known_call(layer: Any) -> bool:
 
 def is_known(layer: Any) -> bool:
     """Return whether how a layer or operation reads its input is known, at least by its arguments."""
-    return reader_of(layer) is not None or (is_read(layer) and has_known_call(layer))
+    return reader_of(layer) is not None or (argument_reader(layer) is not None and has_known_call(layer))
 
 
 def read_call(call: Call, pointwise: tuple[type, ...] = ()) -> list[Trace]:
     """Return the traces of a call's outputs."""
-    specs = _output_specs(call)
-    traces = _read_outputs(call, [spec.shape[1:] for spec in specs], pointwise)
+    specs, layer, inputs = _output_specs(call), call.operation, call.inputs
+    shapes = [spec.shape[1:] for spec in specs]
+    known = has_known_call(layer) and not isinstance(layer, pointwise)
+    known = known and any(trace.fields for trace in inputs) and not any(trace.unknown for trace in inputs)
+    reader = argument_reader(layer) if known else None
+    if reader is not None:
+        traces = reader(call, shapes)
+    else:
+        first = read(layer, inputs, shapes[0], pointwise)
+        # Further outputs, such as the state of a recurrent layer, have no place for the image's axes.
+        traces = [first, *(mixed(first, shape, range(len(shapes[0]))) for shape in shapes[1:])]
     return [replace(one, dtype=str(spec.dtype)) for one, spec in zip(traces, specs, strict=True)]
-
-
-def _read_outputs(call: Call, shapes: Sequence[Shape], pointwise: tuple[type, ...]) -> list[Trace]:
-    known = has_known_call(call.operation) and not isinstance(call.operation, pointwise)
-    if known and any(trace.fields for trace in call.inputs) and not any(trace.unknown for trace in call.inputs):
-        traces = read_arguments(call, shapes)
-        if traces is not None:
-            return traces
-    first, *others = shapes
-    trace = read(call.operation, call.inputs, first, pointwise)
-    # Further outputs, such as the state of a recurrent layer, have no place for the image's axes.
-    return [trace, *(mixed(trace, shape, range(len(first))) for shape in others)]
 
 
 def _output_specs(call: Call) -> list[Any]:
@@ -100,8 +97,7 @@ def _pointwise(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
 
 
 def _concatenated(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
-    (axis,) = _axes(layer.axis, shape)
-    if any(axis in trace.places for trace in inputs):
+    if any(axes_of(layer.axis, len(shape)) & set(trace.places) for trace in inputs):
         return unknown(inputs[0], shape, "it joins images side by side")
     return joined(inputs, shape)
 
@@ -116,15 +112,13 @@ def _einsum(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
         return _unknown(layer, inputs, shape)
     sources, result = layer.equation.split("->")
     source, kernel = sources.split(",")
-    labels = {place: source[place + 1] for place in trace.places if place is not None}
-    if any(label in kernel and label in result for label in labels.values()):
+    if any(place is not None and source[place + 1] in set(kernel) & set(result) for place in trace.places):
         return _unknown(layer, inputs, shape)
-    summed = [place for place, label in labels.items() if label not in result]
-    return renumbered(mixed(trace, trace.shape, summed), shape, lambda place: result.index(source[place + 1]) - 1)
+    return contracted(trace, source[1:], result[1:], shape)
 
 
 def _recurrent(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
-    trace = mixed(inputs[0], shape, [len(inputs[0].shape) - 1])
+    trace = _dense(layer, inputs, shape)
     if not layer.return_sequences:
         return mixed(trace, shape, [0])
     return along(trace, shape, lambda place, field: field.with_reach(field))
@@ -135,24 +129,14 @@ def _permuted(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
 
 
 def _softmax(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
-    axes = _axes(layer.axis, shape)
+    axes = axes_of(layer.axis, len(shape))
     return along(inputs[0], shape, lambda place, field: field.with_reach(field) if place in axes else field)
 
 
-def _axes(axis: int | Sequence[int], shape: Shape) -> set[int]:
-    """Return axes counted with the batch axis as axes of ``shape``, which has none."""
-    return {without_batch(one, len(shape)) for one in ([axis] if isinstance(axis, int) else axis)}
-
-
 def _normalized(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
-    """Return the trace after a norm whose statistics are over the axes ``layer.axis`` of each sample."""
-    axes = _axes(layer.axis, shape)
+    """Return the trace after a norm whose statistics are over some axes of each sample, or over the whole image."""
+    axes = axes_of(layer.axis if isinstance(layer, NORMS_OF_AXES) else None, len(shape))
     over = any(place in axes and shape[place] != 1 for place in inputs[0].places if place is not None)
-    return replace(inputs[0], shape=shape, context=inputs[0].context or over)
-
-
-def _normalized_over_image(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
-    over = any(place is not None and shape[place] != 1 for place in inputs[0].places)
     return replace(inputs[0], shape=shape, context=inputs[0].context or over)
 
 
@@ -170,15 +154,8 @@ def _time_distributed(layer: Any, inputs: Sequence[Trace], shape: Shape) -> Trac
 
 def _reduction(operation: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
     trace = inputs[0]  # beside it an average may have weights
-    axes = range(len(trace.shape)) if operation.axis is None else sorted(_axes(operation.axis, trace.shape))
-    return reduced(trace, shape, list(axes), getattr(operation, "keepdims", False))
-
-
-def _transpose(operation: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
-    axes = operation.axes or tuple(reversed(range(len(shape) + 1)))
-    if axes[0] != 0:
-        return _unknown(operation, inputs, shape)
-    return renumbered(inputs[0], shape, lambda place: list(axes).index(place + 1) - 1)
+    axes = axes_of(operation.axis, len(trace.shape))
+    return reduced(trace, shape, axes, getattr(operation, "keepdims", False))
 
 
 def _padded(operation: Any, inputs: Sequence[Trace], shape: Shape) -> Trace:
@@ -233,15 +210,13 @@ READERS: tuple[tuple[tuple[type, ...], Reader], ...] = (
     ((layers.RandomCrop, layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D), _unknown),
     ((layers.Concatenate, OPS.Concatenate), _concatenated),
     ((layers.Softmax, NN.Softmax, NN.LogSoftmax), _softmax),
-    (NORMS_OF_AXES, _normalized),
-    ((layers.GroupNormalization,), _normalized_over_image),
+    ((*NORMS_OF_AXES, layers.GroupNormalization), _normalized),
     ((Merge, *AUGMENTATION, *POINTWISE, *ELEMENTWISE), _pointwise),
     ((layers.Embedding, layers.RepeatVector), lambda _, inputs, shape: replace(inputs[0], shape=shape)),
     ((layers.Dense,), _dense),
     ((layers.EinsumDense,), _einsum),
     (VIEWS, lambda _, inputs, shape: reshaped(inputs[0], shape)),
     ((layers.Permute,), _permuted),
-    ((OPS.Transpose,), _transpose),
     ((OPS.Pad,), _padded),
     (_operations(OPS, "Amax Amin Argmax Argmin Average Max Mean Min Prod Std Sum Var"), _reduction),
     ((layers.RNN, layers.Bidirectional), _recurrent),

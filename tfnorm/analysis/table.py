@@ -1,15 +1,17 @@
-"""The table of a network's layers, as text, for a terminal and for a notebook."""
+"""The table of a network's layers, a row a call: as numbers, as text, for a terminal and for a notebook."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from tfnorm.analysis.rows import Row
+from tfnorm.analysis.field import Field
+from tfnorm.analysis.trace import Shape, Trace
 from tfnorm.errors import TfnormError, unknown
 
 if TYPE_CHECKING:
@@ -17,8 +19,77 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 AXES = {1: ("steps",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+COUNTS = ("whole_image_statistics", "parameters", "other_parameters", "multiply_adds", "activation_bytes")
 CONTEXT = "* every unit also depends on the whole image through the statistics of a norm, which do not count here"
 LOCAL = "all (n): the whole image through a gate such as squeeze-and-excitation, n pixels without it"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One call of a layer.
+
+    Attributes:
+        name: The layer's name, after those of the models around it: "backbone/conv1".
+        kind: Its class, or its kind in a plan.
+        trace: Its output: shape and receptive field.
+        parameters: Number of trainable parameters; 0 at a further call of a shared layer.
+        other_parameters: Number of parameters that are not trained, such as moving statistics.
+        multiply_adds: Multiplications, each with an addition, for one image; None if not known.
+        activation_bytes: Bytes of the outputs for one image that training keeps for the gradients; None if not known.
+        notes: Sentences on what is not known, and why.
+    """
+
+    name: str
+    kind: str
+    trace: Trace
+    parameters: int = 0
+    other_parameters: int = 0
+    multiply_adds: int | None = 0
+    activation_bytes: int | None = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> Shape:
+        """Output shape without the batch axis."""
+        return self.trace.shape
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The receptive field along each axis of the image, such as height and width; none if unknown."""
+        return () if self.trace.unknown else self.trace.fields
+
+    @property
+    def receptive_field(self) -> tuple[int | float, ...]:
+        """Size of the receptive field in pixels along each axis; ``math.inf`` for an image of unknown size, whole."""
+        return tuple(field.size for field in self.fields)
+
+    @property
+    def local_field(self) -> tuple[int | float, ...]:
+        """The same without what reaches every unit alike, such as the gate of squeeze-and-excitation."""
+        return tuple(field.local for field in self.fields)
+
+    @property
+    def jump(self) -> tuple[int | Fraction, ...]:
+        """Pixels of the image from one unit to the next (the "effective stride")."""
+        return tuple(field.jump for field in self.fields)
+
+    @property
+    def start(self) -> tuple[float | None, ...]:
+        """Centre of the first unit's field, in pixels from the image's edge."""
+        return tuple(field.start for field in self.fields)
+
+    @property
+    def padding(self) -> tuple[int | None, ...]:
+        """Pixels by which the first unit's field begins beyond the image's edge (the "effective padding")."""
+        return tuple(field.padding for field in self.fields)
+
+    @property
+    def whole_image_statistics(self) -> bool:
+        """Whether a norm, here or before, takes statistics over the image, so that every unit depends on all of it.
+
+        As in the literature they do not count in ``receptive_field``.
+        """
+        return self.trace.context
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +109,9 @@ class Layers:
     fields_only: bool = False
 
     def __len__(self) -> int:
-        """Return the number of rows."""
         return len(self.rows)
 
     def __iter__(self) -> Iterator[Row]:
-        """Return the rows, one after the other."""
         return iter(self.rows)
 
     def __getitem__(self, layer: str | int) -> Row:
@@ -100,9 +169,7 @@ class Layers:
                 values = getattr(row, what) or (None,) * len(self.axes)
                 pairs = zip(self.axes, values, strict=True)
                 record |= {f"{what}_{axis}": None if value is None else float(value) for axis, value in pairs}
-            for what in ("whole_image_statistics", "parameters", "other_parameters"):
-                record[what] = getattr(row, what)
-            record |= {"multiply_adds": row.multiply_adds, "activation_bytes": row.activation_bytes}
+            record |= {what: getattr(row, what) for what in COUNTS}
             records.append(record)
         return pd.DataFrame(records).set_index("layer")
 
@@ -135,7 +202,6 @@ class Layers:
         return [CONTEXT] * context + [LOCAL] * local + list(self.notes)
 
     def __rich__(self) -> Table:
-        """Return the table for a terminal."""
         from rich import box  # start-up
         from rich.table import Table  # start-up
         from rich.text import Text  # start-up
@@ -169,7 +235,6 @@ class Layers:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        """Return the table for a notebook."""
         import pandas as pd  # start-up
 
         totals = self._totals()
@@ -177,6 +242,19 @@ class Layers:
         headings = [heading.replace("\n", " ") for heading in self._headings()]
         table = pd.DataFrame(lines, columns=headings).to_html(index=False)
         return "".join([f"<p>{escape(self.title)}</p>", table, *(f"<p>{escape(text)}</p>" for text in self._remarks())])
+
+
+def activation_bytes(shape: Shape, dtype: str) -> int | None:
+    """Return the bytes of one image's output; None if its shape is open.
+
+    Example:
+        >>> activation_bytes((28, 28, 8), "float32")
+        25088
+    """
+    if None in shape:
+        return None
+    bits = re.search(r"\d+", dtype)  # "bool" has none
+    return math.prod(shape) * (int(bits[0]) // 8 if bits else 1)  # type: ignore[arg-type]
 
 
 def _per_axis(values: tuple[Any, ...]) -> str:

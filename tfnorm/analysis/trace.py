@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from tfnorm.analysis.field import Field, merged, same_padding
 
 Shape = tuple[int | None, ...]
+OPEN = "what it reads depends on the image's size; give `input_shape`"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,12 @@ def without_batch(axis: int, rank: int) -> int:
     return axis % (rank + 1) - 1
 
 
+def axes_of(axes: int | Iterable[int] | None, rank: int) -> set[int]:
+    """Return what `without_batch` gives for an axis, for several, or, for None, for all."""
+    given = range(rank + 1) if axes is None else [axes] if isinstance(axes, int) else axes
+    return {without_batch(axis, rank) for axis in given}
+
+
 def unknown(trace: Trace, shape: Shape, why: str) -> Trace:
     """Return a trace of ``shape`` whose receptive field is not known."""
     return replace(trace, shape=shape, unknown=why)
@@ -102,8 +109,11 @@ def reshaped(trace: Trace, shape: Shape) -> Trace:
     """Return the trace after a change of shape: flattened axes are read whole, others stay as they are."""
     old = trace.shape
 
+    def before(sides: Shape) -> tuple[int, int]:
+        return sides.count(None), math.prod(side for side in sides if side is not None)
+
     def new_place(place: int) -> int | None:
-        same = (i for i, side in enumerate(shape) if side == old[place] and _before(shape, i) == _before(old, place))
+        same = (i for i, side in enumerate(shape) if side == old[place] and before(shape[:i]) == before(old[:place]))
         return next(same, None)
 
     lost = [p for p in trace.places if p is not None and new_place(p) is None]
@@ -134,9 +144,3 @@ def joined(traces: Sequence[Trace], shape: Shape) -> Trace:
         places.append(None if place is None else place + len(shape))
         fields.append(merged(parts))
     return replace(with_axes[0], shape=shape, fields=tuple(fields), places=tuple(places), context=context)
-
-
-def _before(shape: Shape, axis: int) -> tuple[int, int]:
-    """Return how many elements the axes before ``axis`` have: those of unknown size, and the product of the others."""
-    before = shape[:axis]
-    return before.count(None), math.prod(side for side in before if side is not None)

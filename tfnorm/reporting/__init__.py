@@ -6,9 +6,18 @@ from tfnorm.reporting.palette import colour, styles
 from tfnorm.reporting.pictures.activations import ActivationsData, activations_data, plot_activations
 from tfnorm.reporting.pictures.axis import AxisData, axis_data, plot_axis
 from tfnorm.reporting.pictures.confusion import ConfusionData, confusion_data, plot_confusion
-from tfnorm.reporting.pictures.curves import AccuracyData, LossData, accuracy_data, loss_data, plot_accuracy, plot_loss
+from tfnorm.reporting.pictures.curves import (
+    AccuracyData,
+    GapData,
+    LossData,
+    accuracy_data,
+    gap_data,
+    loss_data,
+    plot_accuracy,
+    plot_gap,
+    plot_loss,
+)  # fmt: skip
 from tfnorm.reporting.pictures.differences import differences_data, plot_differences
-from tfnorm.reporting.pictures.gap import GapData, gap_data, plot_gap
 from tfnorm.reporting.pictures.heat import HeatData, heat_data, plot_heat
 from tfnorm.reporting.pictures.overlap import OverlapData, overlap_data, plot_overlap
 from tfnorm.reporting.pictures.receptive import ReceptiveData, plot_receptive_field, receptive_data

@@ -8,7 +8,7 @@ import gzip
 import json
 import math
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,7 @@ UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "
 
 
 def render(template: str, **context: Any) -> str:
-    """Return a page.
-
-    Args:
-        template: A file of ``templates/``.
-        **context: What it names; a name that is missing is an error. All text is escaped.
-    """
+    """Return the page of a file of ``templates/``. A name that is missing is an error, and all text is escaped."""
     return _environment().get_template(template).render(**context)
 
 
@@ -101,11 +96,11 @@ def link(address: str) -> str | None:
     return urllib.parse.quote(address.replace("\\", "/"), errors="surrogateescape") or None
 
 
-def rounded(values: Sequence[float] | np.ndarray, digits: int = 5) -> list[float | None]:
-    """Return numbers with so many significant digits, those that are not finite as None: a page of them is smaller.
+def rounded(values: Iterable[float]) -> list[float | None]:
+    """Return numbers with five significant digits, those that are not finite as None: a page of them is smaller.
 
     Example:
         >>> rounded([0.123456789, float("inf")])
         [0.12346, None]
     """
-    return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in map(float, values)]
+    return [float(f"{value:.5g}") if math.isfinite(value) else None for value in map(float, values)]

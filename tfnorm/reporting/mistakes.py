@@ -20,8 +20,8 @@ PICTURE_BYTES = 6_500_000
 LARGEST_SIDE = 96
 A_SHEET = 256
 SHEET_COLUMNS = 16
-QUALITIES = (85, 60)
 PNG = {"format": "png", "optimize": True}
+WEBP = tuple({"format": "webp", "quality": quality, "method": 4} for quality in (85, 60))
 # WebP codes colours in blocks of so many pixels, so that pictures of other sizes would bleed into each other.
 BLOCK = 16
 
@@ -58,11 +58,9 @@ def _packed(values: np.ndarray, kind: str) -> str:
 
 
 def mistakes_data(labels: np.ndarray, logits: Sequence[np.ndarray]) -> Mistakes:
-    """Return the images that any run gets wrong, and what each run says of them.
+    """Return the images that any run gets wrong, and what each run says of them, given its logits (images, classes).
 
-    Args:
-        labels: True classes (images,).
-        logits: For each run, (images, classes); a row with a NaN predicts no class and is wrong.
+    A row with a NaN predicts no class and is wrong.
     """
     found = [predictions(run) for run in logits]
     predicted = np.stack([classes for classes, _ in found])
@@ -74,50 +72,18 @@ def mistakes_data(labels: np.ndarray, logits: Sequence[np.ndarray]) -> Mistakes:
     return Mistakes(union, labels[union], predicted[:, union], confidence[:, union])
 
 
-@dataclass(frozen=True)
-class Sheets:
-    """Small pictures side by side in larger ones, row by row.
-
-    Attributes:
-        sheets: Each an address ``data:image/...``.
-        count: How many pictures they hold together, 256 a sheet.
-        size: Height and width of one in pixels.
-        cell: Height and width of its place in the sheet.
-    """
-
-    sheets: tuple[str, ...]
-    count: int
-    size: tuple[int, int]
-    cell: tuple[int, int]
-
-    def packed(self) -> dict[str, Any]:
-        """Return what a page needs to show one of them."""
-        return {
-            "sheets": self.sheets,
-            "count": self.count,
-            "size": self.size,
-            "cell": self.cell,
-            "columns": SHEET_COLUMNS,
-            "perSheet": A_SHEET,
-        }
-
-
 def picture_budget(rest: int) -> int:
-    """Return how many bytes of pictures keep a page under 12 MB; 0 if there is no room for any.
-
-    Args:
-        rest: Bytes of the page without pictures.
+    """Return how many bytes of pictures keep a page under 12 MB that has ``rest`` without them; 0 if there is no room.
 
     Example:
         >>> picture_budget(3_000_000), picture_budget(8_000_000), picture_budget(13_000_000)
         (6500000, 3990000, 0)
     """
-    markup = 10_000  # around the pictures
-    return max(0, min(PICTURE_BYTES, PAGE_BYTES - markup - rest))
+    return max(0, min(PICTURE_BYTES, PAGE_BYTES - 10_000 - rest))  # so much is around the pictures
 
 
-def picture_sheets(images: np.ndarray, *, budget: int = PICTURE_BYTES) -> Sheets:
-    """Return as many of the images as fit, from the first on.
+def picture_sheets(images: np.ndarray, *, budget: int = PICTURE_BYTES) -> dict[str, Any]:
+    """Return as many of the images as fit, from the first on, side by side in larger pictures, row by row.
 
     Grey images of up to 32 pixels are kept exactly, as PNG; others are WebP, coarser where that lets all of them in.
     Sides above 96 pixels are reduced to 96.
@@ -125,30 +91,34 @@ def picture_sheets(images: np.ndarray, *, budget: int = PICTURE_BYTES) -> Sheets
     Args:
         images: uint8 (images, height, width, channels).
         budget: The most bytes of base64 text.
+
+    Returns:
+        ``sheets``, each an address ``data:image/...``; ``count``, how many images they hold together; ``size``, height
+        and width of one in pixels; ``cell``, those of its place in a sheet; ``columns`` and ``perSheet``, how many
+        stand in a row and in a sheet.
     """
     images = _reduced(images)
     height, width, channels = images.shape[1:]
     exact = channels == 1 and max(height, width) <= 32
     block = 1 if exact else BLOCK
     cell = (-(-height // block) * block, -(-width // block) * block)
-    best: tuple[str, ...] = ()
-    for quality in QUALITIES:
-        best, spent = (), 0
+    for options in (PNG,) if exact else WEBP:
+        best: list[str] = []
         for start in range(0, len(images), A_SHEET):
-            sheet = _sheet(images[start : start + A_SHEET], cell)
-            text = _encoded(sheet, **(PNG if exact else {"format": "webp", "quality": quality, "method": 4}))
-            spent += len(text)
-            if spent > budget:
+            text = _encoded(_sheet(images[start : start + A_SHEET], cell), **options)
+            if sum(map(len, best)) + len(text) > budget:
                 break
-            best += (text,)
-        if exact or len(best) * A_SHEET >= len(images):
+            best.append(text)
+        if len(best) * A_SHEET >= len(images):
             break
-    return Sheets(best, min(len(images), len(best) * A_SHEET), (height, width), cell)
+    count = min(len(images), len(best) * A_SHEET)
+    grid = {"columns": SHEET_COLUMNS, "perSheet": A_SHEET}
+    return {"sheets": best, "count": count, "size": (height, width), "cell": cell, **grid}
 
 
 def _reduced(images: np.ndarray) -> np.ndarray:
     """Return images of grey or colour, with no side above the largest."""
-    images = images if images.shape[-1] in (1, 3) else images[..., :1] if images.shape[-1] == 2 else images[..., :3]
+    images = images[..., : 3 if images.shape[-1] >= 3 else 1]
     side = max(images.shape[1:3])
     if side <= LARGEST_SIDE:
         return images
@@ -160,9 +130,8 @@ def _sheet(images: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
     """Return images beside each other, each padded by its own edge."""
     count, height, width, channels = images.shape
     rows = -(-count // SHEET_COLUMNS)
-    padded = np.pad(images, ((0, 0), (0, cell[0] - height), (0, cell[1] - width), (0, 0)), mode="edge")
     sheet = np.zeros((rows * SHEET_COLUMNS, *cell, channels), np.uint8)
-    sheet[:count] = padded
+    sheet[:count] = np.pad(images, ((0, 0), (0, cell[0] - height), (0, cell[1] - width), (0, 0)), mode="edge")
     parts = sheet.reshape(rows, SHEET_COLUMNS, *cell, channels).transpose(0, 2, 1, 3, 4)
     return parts.reshape(rows * cell[0], SHEET_COLUMNS * cell[1], channels)
 

@@ -11,8 +11,7 @@ import pandas as pd
 from tfnorm.reporting.html import rounded
 from tfnorm.reporting.palette import styles
 from tfnorm.reporting.pictures.confusion import confusion_data
-from tfnorm.reporting.pictures.curves import accuracy_data, loss_data
-from tfnorm.reporting.pictures.gap import gap_data
+from tfnorm.reporting.pictures.curves import accuracy_data, gap_data, loss_data
 from tfnorm.reporting.pictures.overlap import overlap_data
 
 # Plotly's names of the markers of `tfnorm.reporting.palette`.
@@ -34,12 +33,7 @@ def looks(labels: Iterable[str]) -> list[dict[str, str]]:
 
 
 def curves_page(histories: Mapping[str, Sequence[pd.DataFrame]], seeds: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """Return loss, accuracy and their gap over the epochs: means, bands, and each seed.
-
-    Args:
-        histories: One table a seed for every label.
-        seeds: The seeds of each label, in the same order.
-    """
+    """Return loss, accuracy and their gap over the epochs: means, bands, and each of the seeds, as in ``histories``."""
     loss, accuracy, gap = loss_data(histories), accuracy_data(histories), gap_data(histories)
     parts = {"loss": loss.curves, "accuracy": accuracy.curves, "gap": gap.curves.assign(set="gap")}
     means: dict[str, dict[str, Any]] = {label: {} for label in histories}
@@ -88,12 +82,7 @@ def confusion_page(
 
 
 def overlap_page(labels: np.ndarray, logits: Mapping[str, Sequence[np.ndarray]]) -> dict[str, Any]:
-    """Return the largest sets of labels that are wrong together, with the share of the largest as a bar's width.
-
-    Args:
-        labels: True classes (images,).
-        logits: For each label one array a seed, the same seeds for all.
-    """
+    """Return the largest sets of labels that are wrong together, with the share of the largest as a bar's width."""
     data = overlap_data(labels, logits)
     largest = float(data.sets["images"].max()) if len(data.sets) else 1.0
     return {

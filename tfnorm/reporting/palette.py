@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -30,16 +31,6 @@ class Style:
     marker: str
 
 
-def family(label: str) -> str:
-    """Return the normalization a label belongs to: what comes before ":", "+" or a space.
-
-    Example:
-        >>> family("gn:2"), family("bn+l1=5e-4")
-        ('gn', 'bn')
-    """
-    return re.split(r"[:+\s]", label.strip(), maxsplit=1)[0].lower()
-
-
 def colour(label: str, shade: int = 0) -> str:
     """Return the colour of a label, "#RRGGBB".
 
@@ -51,9 +42,12 @@ def colour(label: str, shade: int = 0) -> str:
         >>> colour("bn+l1=5e-4"), colour("bn")
         ('#0072B2', '#0072B2')
     """
-    name = family(label)
+    name = re.split(r"[:+\s]", label.strip(), maxsplit=1)[0].lower()
     base = FAMILIES.get(name) or OTHERS[sum(name.encode()) % len(OTHERS)]
-    return _blend(base, SHADES[shade % len(SHADES)])
+    amount = SHADES[shade % len(SHADES)]
+    target = 255 if amount > 0 else 0
+    channels = [int(base[i : i + 2], 16) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(c + (target - c) * abs(amount)):02X}" for c in channels)
 
 
 def styles(labels: Iterable[str]) -> dict[str, Style]:
@@ -63,17 +57,10 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
         >>> [style.colour for style in styles(["bn", "bn+l1=5e-4", "ln"]).values()]
         ['#0072B2', '#003F62', '#D55E00']
     """
-    seen: dict[str, int] = {}
+    seen: Counter[str] = Counter()
     result = {}
     for position, label in enumerate(dict.fromkeys(labels)):
         base = colour(label)
-        result[label] = Style(colour(label, seen.get(base, 0)), MARKERS[position % len(MARKERS)])
-        seen[base] = seen.get(base, 0) + 1
+        result[label] = Style(colour(label, seen[base]), MARKERS[position % len(MARKERS)])
+        seen[base] += 1
     return result
-
-
-def _blend(base: str, amount: float) -> str:
-    """Return a colour moved towards white (amount > 0) or black (amount < 0); -1..1."""
-    target = 255 if amount > 0 else 0
-    channels = [int(base[i : i + 2], 16) for i in (1, 3, 5)]
-    return "#" + "".join(f"{round(c + (target - c) * abs(amount)):02X}" for c in channels)

@@ -16,10 +16,7 @@ MOST_BINS = 40
 
 
 def weights_data(model: Any) -> list[dict[str, Any]]:
-    """Return how the values of each trainable variable are distributed.
-
-    Args:
-        model: A `keras.Model`.
+    """Return how the values of each trainable variable of a model are distributed.
 
     Returns:
         One record a variable, from the first layer to the last: ``layer`` and ``weight`` (such as "conv1" and
@@ -32,28 +29,20 @@ def weights_data(model: Any) -> list[dict[str, Any]]:
         values = ops.convert_to_numpy(variable).astype(np.float64).ravel()
         layer, _, weight = variable.path.rpartition("/")
         record: dict[str, Any] = {"layer": layer, "weight": weight, "shape": list(variable.shape)}
+        record |= dict.fromkeys(("mean", "std", "near_zero", "low", "high", "counts"))
         if np.isfinite(values).all() and len(values):
-            counts, edges = np.histogram(values, _bins(len(values)))
+            # As many bins as show so many values without being noise.
+            counts, edges = np.histogram(values, int(np.clip(2 * len(values) ** (1 / 3), 4, MOST_BINS)))
             mean, std, low, high = rounded([values.mean(), values.std(), edges[0], edges[-1]])
             near_zero = float(np.mean(np.abs(values) < NEAR_ZERO))
             record |= {"mean": mean, "std": std, "near_zero": round(near_zero, 5), "low": low, "high": high}
             record["counts"] = counts.tolist()
-        else:
-            record |= dict.fromkeys(("mean", "std", "near_zero", "low", "high", "counts"))
         records.append(record)
     return records
 
 
 def norms_data(model: Any, images: np.ndarray) -> list[dict[str, Any]]:
-    """Return mean, standard deviation and share of dead channels before and after each norm, as at inference.
-
-    Args:
-        model: A `keras.Model`.
-        images: As the model takes them.
-
-    Returns:
-        As `tfnorm.analysis.activation_statistics`, with five digits; none for a network without norms.
-    """
+    """Return the `activation_statistics` of a model, as at inference, with five digits; none for one without norms."""
     try:
         found = activation_statistics(model, images, batch_size=len(images), batch_statistics=False)
     except TfnormError:  # nothing to look at
@@ -62,8 +51,3 @@ def norms_data(model: Any, images: np.ndarray) -> list[dict[str, Any]]:
         {key: rounded([value])[0] if isinstance(value, float) else value for key, value in record.items()}
         for record in found
     ]
-
-
-def _bins(values: int) -> int:
-    """Return how many bins show so many values without being noise."""
-    return int(np.clip(2 * values ** (1 / 3), 4, MOST_BINS))

@@ -75,9 +75,9 @@ def comparison_page(result: Result, folder: Path) -> str:
     if images is None or not len(wrong):
         return text
     sheets = picture_sheets(images[wrong], budget=picture_budget(len(text.encode("utf-8", "backslashreplace"))))
-    if not sheets.count:
+    if not sheets["count"]:
         return page(no_images="with any the page would be larger than 12 MB.")
-    mistakes["mistakes"]["sheets"] = sheets.packed()
+    mistakes["mistakes"]["sheets"] = sheets
     return page(no_images="")
 
 

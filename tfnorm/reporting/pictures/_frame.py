@@ -7,35 +7,35 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from tfnorm.files import DOTS_PER_INCH, check_picture_path, save_figure
 from tfnorm.reporting.palette import styles
+from tfnorm.text import counted
 
 PathLike = str | os.PathLike[str]
 
-WIDTH = 8.0
 NOTE_COLOUR = "#555555"
 NOTE: dict[str, Any] = {"textcoords": "offset points", "fontsize": 10, "color": NOTE_COLOUR, "parse_math": False}
 TITLE_COLUMNS, NOTE_COLUMNS = 75, 100
 LONGEST_NAME = 28
 
 
-def open_axes(ax: Axes | None, path: PathLike | None, height: float = 4.5, *, layout: str = "constrained") -> Axes:
-    """Return the axes, by default of a new figure 8 inches wide; the file name is checked first.
-
-    Raises:
-        DataError: If the file type is unknown.
-    """
+def new_figure(path: PathLike | None, height: float, width: float = 8.0, layout: str = "constrained") -> Figure:
+    """Return a figure of a size in inches, or raise a DataError if the file type of ``path`` is unknown."""
     if path is not None:
         check_picture_path(path)
-    if ax is not None:
-        return ax
-    return Figure(figsize=(WIDTH, height), dpi=DOTS_PER_INCH, facecolor="white", layout=layout).add_subplot()
+    return Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white", layout=layout)
+
+
+def open_axes(ax: Axes | None, path: PathLike | None, height: float = 4.5, layout: str = "constrained") -> Axes:
+    """Return the axes, by default of a `new_figure`, which checks the path in any case."""
+    figure = new_figure(path, height, layout=layout)
+    return figure.add_subplot() if ax is None else ax
 
 
 def set_heading(ax: Axes, title: str, note: str = "") -> None:
@@ -58,23 +58,17 @@ def set_figure_heading(figure: Figure, title: str, note: str) -> None:
     remark.set_in_layout(False)  # the empty lines below the title make room for it
 
 
-def set_frame(ax: Axes, grid: str = "both") -> None:
+def set_frame(ax: Axes, grid: str = "both", size: float = 10) -> None:
     """Draw grid lines behind the data, across the axis ``grid``, and no frame above and to the right."""
-    ax.tick_params(labelsize=10)
+    ax.tick_params(labelsize=size)
     ax.grid(axis=grid, color="#dddddd", linewidth=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def set_epochs(ax: Axes, curves: pd.DataFrame) -> None:
-    """Make the horizontal axis that of the curves' epochs; say so if there is no curve."""
-    first, last = (int(curves["epoch"].min()), int(curves["epoch"].max())) if len(curves) else (1, 1)
-    pad = 0.5 if last == first else max(0.02 * (last - first), 0.1)
-    ax.set_xlim(first - pad, last + pad)
-    ax.set_xlabel("epoch", fontsize=11)
+def set_whole_numbers(ax: Axes) -> None:
+    """Give the horizontal axis ticks at whole numbers, as those of epochs are."""
     ax.xaxis.set_major_locator(MaxNLocator(nbins=11, integer=True, min_n_ticks=1))
-    if not len(curves):
-        write_in_the_middle(ax, "no finite value")
 
 
 def write_in_the_middle(ax: Axes, text: str) -> None:
@@ -96,15 +90,12 @@ def height_with_legend(names: Mapping[str, str]) -> float:
 
 def draw_legend(ax: Axes, handles: Sequence[Any], names: Sequence[str], *, columns: int, below: float = 0.13) -> None:
     """Write a legend below the axes, where it covers no data."""
-    legend = ax.legend(
-        handles,
-        names,
-        loc="upper center",
-        bbox_to_anchor=(0.5, -below),
-        ncols=columns,
-        fontsize=10,
-        frameon=False,
-    )
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -below), "ncols": columns}
+    set_plain_text(ax.legend(handles, names, fontsize=10, frameon=False, **place))
+
+
+def set_plain_text(legend: Legend) -> None:
+    """Have a legend write names as they are, dollar signs too."""
     for text in legend.get_texts():
         text.set_parse_math(False)
 
@@ -135,14 +126,14 @@ def shortened(name: str, longest: int = LONGEST_NAME) -> str:
     return name if len(name) <= longest else name[: longest - 1].rstrip() + "…"
 
 
-def format_mean(number: float, digits: int = 1) -> str:
+def format_mean(number: float) -> str:
     """Return a mean over seeds as it is written in a picture: whole numbers without digits.
 
     Example:
         >>> format_mean(3.0), format_mean(3.25), format_mean(12.5)
         ('3', '3.2', '12.5')
     """
-    return f"{number:,.0f}" if abs(number - round(number)) < 1e-9 else f"{number:,.{digits}f}"
+    return f"{number:,.0f}" if abs(number - round(number)) < 1e-9 else f"{number:,.1f}"
 
 
 def format_seeds(counts: Sequence[int]) -> str:
@@ -152,19 +143,6 @@ def format_seeds(counts: Sequence[int]) -> str:
         >>> format_seeds([3, 3]), format_seeds([2, 3]), format_seeds([1])
         ('mean of 3 seeds', 'mean of 2 to 3 seeds', 'one seed')
     """
-    fewest, most = min(counts), max(counts)
-    if most <= 1:
-        return "one seed" if most else "no seed"
-    return f"mean of {most} seeds" if fewest == most else f"mean of {fewest} to {most} seeds"
-
-
-def divergence_note(seeds: int, diverged: int) -> str:
-    """Return a remark for the legend if training diverged.
-
-    Example:
-        >>> divergence_note(3, 0), divergence_note(3, 1), divergence_note(1, 1)
-        ('', ' (1 of 3 seeds diverged)', ' (diverged)')
-    """
-    if not diverged:
-        return ""
-    return " (diverged)" if diverged == seeds else f" ({diverged} of {seeds} seeds diverged)"
+    if max(counts) <= 1:
+        return "one seed" if max(counts) else "no seed"
+    return f"mean of {counted(counts, 'seed')}"

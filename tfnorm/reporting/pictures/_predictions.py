@@ -16,16 +16,7 @@ Logits = Mapping[str, Sequence[np.ndarray]]
 def predicted_classes(labels: np.ndarray, logits: Logits) -> tuple[np.ndarray, dict[str, list[np.ndarray]], int]:
     """Return the true classes, those that each seed of each label predicts, and how many classes there are.
 
-    Args:
-        labels: True classes, integers (images,).
-        logits: For each label one array a seed, (images, classes).
-
-    Returns:
-        int64 (images,); for each label one int64 (images,) a seed, -1 where the logits are not numbers; classes.
-
-    Raises:
-        RunError: If there are no logits.
-        DataError: If shapes or classes do not fit together.
+    Classes are int64 (images,), -1 where the logits are not numbers.
     """
     if not logits:
         raise RunError("There are no logits to draw. Pass at least one label with the logits of one seed.")

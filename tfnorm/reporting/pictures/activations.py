@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +10,10 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from tfnorm.errors import RunError, unknown
-from tfnorm.files import DOTS_PER_INCH, check_picture_path, in_plain_style, save_figure
+from tfnorm.files import in_plain_style
+from tfnorm.reporting.pictures import _frame
 
 Records = Sequence[Mapping[str, Any]] | pd.DataFrame
 
@@ -41,15 +40,7 @@ class ActivationsData:
 
 
 def activations_data(records: Records, layers: Sequence[str] | None = None) -> ActivationsData:
-    """Return the curves of activation statistics over training.
-
-    Args:
-        records: ``records`` or ``to_frame()`` of a `tfnorm.callbacks.ActivationStatistics`.
-        layers: The names of the layers to draw. By default all are drawn.
-
-    Raises:
-        RunError: If there is nothing to draw, or no such layer.
-    """
+    """Return the curves of activation statistics over training, given the arguments of `plot_activations`."""
     frame = records if isinstance(records, pd.DataFrame) else pd.DataFrame(list(records))
     if not len(frame):
         raise RunError("There are no activation statistics to draw. Pass the callback to model.fit first.")
@@ -79,7 +70,7 @@ def plot_activations(
     layers: Sequence[str] | None = None,
     *,
     title: str | None = None,
-    path: str | os.PathLike[str] | None = None,
+    path: _frame.PathLike | None = None,
 ) -> Figure:
     """Draw mean, standard deviation and dead channels before (left) and after (right) each norm, over training.
 
@@ -92,26 +83,16 @@ def plot_activations(
         title: The title of the picture. By default it says what is drawn.
         path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
-    Returns:
-        The figure.
-
     Raises:
         RunError: If there is nothing to draw, or no such layer.
         DataError: If the file type is unknown.
     """
-    if path is not None:
-        check_picture_path(path)
     data = activations_data(records, layers)
     measures = [measure for measure in MEASURES if (data.curves["measure"] == measure).any()]
     names = data.layers
     listed = np.unique(np.linspace(0, len(names) - 1, min(len(names), MOST_NAMES)).round().astype(int))
     rows = -(-len(listed) // 4)
-    figure = Figure(
-        figsize=(10, 0.9 + 2.3 * len(measures) + 0.25 * rows),
-        dpi=DOTS_PER_INCH,
-        facecolor="white",
-        layout="constrained",
-    )
+    figure = _frame.new_figure(path, 0.9 + 2.3 * len(measures) + 0.25 * rows, width=10)
     grid = figure.subplots(len(measures), len(SIDES), sharex=True, sharey="row", squeeze=False)
     colours = dict(zip(names, colormaps["viridis"](np.linspace(0.0, 0.9, len(names))), strict=True))
     handles = {}
@@ -128,11 +109,8 @@ def plot_activations(
         if measure == "dead":
             top = max(5.0, 1.1 * data.curves.loc[data.curves["measure"] == "dead", "value"].max())
             axes.set_ylim(-0.04 * top, top)
-        axes.grid(color="#dddddd", linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=9)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=11, integer=True, min_n_ticks=1))
+        _frame.set_frame(axes, size=9)
+        _frame.set_whole_numbers(axes)
         if measure == measures[0]:
             axes.set_title(SIDES[side], loc="left", fontsize=11, weight="bold")
         if measure == measures[-1]:
@@ -146,8 +124,5 @@ def plot_activations(
     legend = figure.legend(
         [handles[name] for name in shown], shown, loc="outside lower center", ncols=4, fontsize=9, frameon=False
     )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-    if path is not None:
-        save_figure(figure, path, few_colours=True)
-    return figure
+    _frame.set_plain_text(legend)
+    return _frame.finish(grid[0, 0], path)

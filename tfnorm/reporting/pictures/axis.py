@@ -17,6 +17,7 @@ from tfnorm.files import in_plain_style
 from tfnorm.reporting.palette import styles
 from tfnorm.reporting.pictures import _frame as frame
 from tfnorm.spec import parse
+from tfnorm.text import counted
 
 # What an axis is called below the plot.
 NAMES = {
@@ -53,17 +54,7 @@ class AxisData:
 
 
 def axis_data(table: pd.DataFrame, x: str, others: Sequence[str] = ()) -> AxisData:
-    """Return the accuracy after the last epoch against an axis of a sweep.
-
-    Args:
-        table: The columns of `tfnorm.Sweep.table`: norm, the axis, last_accuracy, last_accuracy_low,
-            last_accuracy_high, seeds and, where some may have diverged, diverged.
-        x: A column of numbers, or "groups", which is read from specs such as gn:4.
-        others: Further columns that tell curves apart.
-
-    Raises:
-        RunError: If there is nothing to draw, or no such column.
-    """
+    """Return the accuracy after the last epoch against an axis of a sweep, given the arguments of `plot_axis`."""
     for column in (x, *others):
         if column not in table.columns and (column, x) != ("groups", "groups"):
             raise RunError(unknown("column", column, ["groups", *map(str, table.columns)]))
@@ -74,31 +65,21 @@ def axis_data(table: pd.DataFrame, x: str, others: Sequence[str] = ()) -> AxisDa
         if x == "groups":
             value = parse(label).groups
             label = label.replace(f"gn:{value}", "gn", 1)
-        if value is None or pd.isna(value):
+        if pd.isna(value):
             continue
         if not isinstance(value, Real):
             raise RunError(f"An axis needs numbers. Received: the column {x!r}, which holds {value!r}.")
         diverged = int(row.get("diverged", 0))
         lost += diverged
-        if pd.isna(row["last_accuracy"]):
-            continue
-        rows.append(
-            {
-                "label": " ".join([label, *(f"{key}={row[key]}" for key in others)]),
-                "x": value,
-                "mean": row["last_accuracy"],
-                "low": row["last_accuracy_low"],
-                "high": row["last_accuracy_high"],
-                "seeds": row["seeds"] - diverged,
-            }
-        )
+        mean, low, high = (row[f"last_accuracy{end}"] for end in ("", "_low", "_high"))
+        if not pd.isna(mean):
+            label = " ".join([label, *(f"{key}={row[key]}" for key in others)])
+            seeds = row["seeds"] - diverged
+            rows.append({"label": label, "x": value, "mean": mean, "low": low, "high": high, "seeds": seeds})
     if not rows:
         raise RunError(f"There is nothing to draw against {x!r}: no row has both a value of it and an accuracy.")
-    points = pd.DataFrame(rows)
-    order = {label: i for i, label in enumerate(points["label"].unique())}
-    points = points.sort_values(
-        ["label", "x"], key=lambda column: column.map(order) if column.name == "label" else column
-    )
+    order = list(dict.fromkeys(row["label"] for row in rows))
+    points = pd.DataFrame(sorted(rows, key=lambda row: (order.index(row["label"]), row["x"])))
     smallest, largest = float(points["x"].min()), float(points["x"].max())
     log = smallest > 0 and largest / smallest >= RATIO_FOR_LOG
     low, high = float(points["mean"].min()), float(points["mean"].max())
@@ -106,7 +87,7 @@ def axis_data(table: pd.DataFrame, x: str, others: Sequence[str] = ()) -> AxisDa
     margin = max(3 * (high - low), 1.0)
     low = max(low - margin, min(float(points["low"].min()), low - 0.2 * margin), 0.0)
     high = min(high + margin, max(float(points["high"].max()), high + 0.2 * margin), 100.0 + 0.02 * (100.0 - low))
-    return AxisData(points.reset_index(drop=True), lost, x, log, (low, high))
+    return AxisData(points, lost, x, log, (low, high))
 
 
 @in_plain_style
@@ -125,7 +106,8 @@ def plot_axis(
     The axis is logarithmic, to base 2, if its numbers span a factor of 8 or more.
 
     Args:
-        table: One row a combination, as `tfnorm.Sweep.table` has them.
+        table: The columns of `tfnorm.Sweep.table`: norm, the axis, last_accuracy, last_accuracy_low,
+            last_accuracy_high, seeds and, where some may have diverged, diverged.
         x: The column of numbers to draw against, or "groups", which is read from specs such as gn:4.
         others: Further columns that tell curves apart. Defaults to none.
         title: The title of the plot. By default it says what is drawn.
@@ -133,22 +115,21 @@ def plot_axis(
         ax: The axes to draw in. By default those of a new figure.
         path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
-    Returns:
-        The figure.
+    Raises:
+        RunError: If there is nothing to draw, or no such column.
+        DataError: If the file type is unknown.
     """
     data = axis_data(table, x, others)
     points = data.points
-    labels = list(points["label"].unique())
-    name = NAMES.get(x, x)
+    look, name = styles(points["label"]), NAMES.get(x, x)
     note = frame.format_seeds(list(points["seeds"]))
     note += "; bands: 95 % interval of the mean" if points["seeds"].max() > 1 else ", no ranking justified"
     if data.diverged:
-        note += f"; without {data.diverged} {'run' if data.diverged == 1 else 'runs'} that diverged"
-    called = {label: label for label in labels}
+        note += f"; without {counted([data.diverged], 'run')} that diverged"
+    called = {label: label for label in look}
     ax = frame.open_axes(ax, path, frame.height_with_legend(called))
     frame.set_heading(ax, title or f"{images.capitalize()} accuracy against {name}", note)
     frame.set_frame(ax)
-    look = styles(labels)
     for label, curve in points.groupby("label", sort=False):
         style = look[str(label)]
         ax.plot(curve["x"], curve["mean"], f"-{style.marker}", color=style.colour, linewidth=2, markersize=6, zorder=4)

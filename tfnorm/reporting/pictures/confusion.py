@@ -55,16 +55,7 @@ class ConfusionData:
 
 
 def confusion_data(labels: np.ndarray, logits: Logits, class_names: Sequence[str] | None = None) -> ConfusionData:
-    """Return how often each model takes each class for each other.
-
-    Args:
-        labels: True classes, integers (images,).
-        logits: For each label one array a seed, (images, classes).
-        class_names: The name of every class. By default its number.
-
-    Raises:
-        RunError: If there are no logits.
-        DataError: If shapes, classes or names do not fit together.
+    """Return how often each model takes each class for each other, given the arguments of `plot_confusion`.
 
     Example:
         >>> data = confusion_data([0, 1, 1], {"bn": [[[2.0, 0.0], [1.0, 0.0], [0.0, 3.0]]]})
@@ -110,9 +101,6 @@ def plot_confusion(
         ax: The axes to draw the matrix of a single label in. By default a new figure has one matrix a label.
         path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
-    Returns:
-        The figure.
-
     Raises:
         RunError: If there are no logits, or several labels and ``ax``.
         DataError: If shapes, classes or names do not fit together, or the file type is unknown.
@@ -130,31 +118,28 @@ def plot_confusion(
     if len(shown) < len(data.counts):
         note += f"; {len(data.counts) - len(shown)} more models not drawn"
     worst = max(1.0, *(float(_shares(data.counts[label]).max(initial=0.0)) for label in shown))
-    if ax is not None:
-        frame.open_axes(ax, path)
-        (label,) = shown
-        image = _draw_matrix(ax, data, label, worst)
-        ax.set_xlabel("predicted class", fontsize=11)
-        ax.set_ylabel("true class", fontsize=11)
-        frame.set_heading(ax, title or f"Confusion of classes: {label}", note)
-        _draw_scale(image, [ax])
-        return frame.finish(ax, path)
     classes = len(data.class_names)
     columns = 1 if len(shown) == 1 or BESIDE < classes <= NUMBERED else 2
     rows = -(-len(shown) // columns)
-    first = frame.open_axes(None, path, 1.5 + rows * (6.6 if columns == 1 else 4.1 if classes <= NUMBERED else 4.6))
-    figure = first.figure.figure
-    first.remove()
-    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    figure = frame.new_figure(path, 1.5 + rows * (6.6 if columns == 1 else 4.1 if classes <= NUMBERED else 4.6))
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat) if ax is None else [ax]
     for place, (axes, label) in enumerate(zip(grid, shown, strict=False)):
         image = _draw_matrix(axes, data, label, worst)
-        axes.set_title(_title(data, label), loc="left", fontsize=10.5, parse_math=False)
+        if ax is None:
+            axes.set_title(_title(data, label), loc="left", fontsize=10.5, parse_math=False)
         axes.set_ylabel("true class" if place % columns == 0 else "", fontsize=11)
         axes.set_xlabel("predicted class" if place + columns >= len(shown) else "", fontsize=11)
     for axes in grid[len(shown) :]:
         axes.set_axis_off()
-    _draw_scale(image, grid)
-    frame.set_figure_heading(figure, title or "Confusion of classes", note)
+    if ax is None:
+        frame.set_figure_heading(figure, title or "Confusion of classes", note)
+    else:
+        frame.set_heading(ax, title or f"Confusion of classes: {shown[0]}", note)
+    # The scale of the colours, below the matrices.
+    bar = grid[0].figure.figure.colorbar(image, ax=grid, location="bottom", aspect=50, shrink=0.8, pad=0.02)
+    bar.set_label("share of the true class (%)", fontsize=10)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=9)
     return frame.finish(grid[0], path)
 
 
@@ -225,11 +210,3 @@ def _draw_matrix(ax: Axes, data: ConfusionData, label: str, worst: float) -> Axe
         cell = ax.text(taken, true, text, ha="center", va="center", fontsize=7, color=colour, parse_math=False)
         cell.set_in_layout(False)
     return image
-
-
-def _draw_scale(image: AxesImage, axes: Sequence[Axes]) -> None:
-    """Draw the scale of the colours below the matrices."""
-    bar = axes[0].figure.figure.colorbar(image, ax=list(axes), location="bottom", aspect=50, shrink=0.8, pad=0.02)
-    bar.set_label("share of the true class (%)", fontsize=10)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=9)

@@ -1,4 +1,9 @@
-"""Loss and accuracy over training: ``x_data`` says what is drawn, ``plot_x`` draws it."""
+"""Loss, accuracy and their gap over training: ``x_data`` says what is drawn, ``plot_x`` draws it.
+
+Histories are a mapping from label to one table a seed, as ``HistoryRecorder.to_frame`` returns: index epoch, counted
+from 0, columns ``data_loss``, ``val_data_loss``, ``accuracy``, ``val_accuracy``. Test curves are those of the
+validation data. ``x_data`` takes them and fails as ``plot_x`` does.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +17,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from tfnorm.errors import RunError
 from tfnorm.files import in_plain_style
 from tfnorm.reporting.palette import styles
 from tfnorm.reporting.pictures import _frame as frame
-from tfnorm.reporting.pictures._histories import Histories, checked, count_seeds, over_seeds
+from tfnorm.text import signed
+
+Histories = Mapping[str, Sequence[pd.DataFrame]]
 
 DECADES_FOR_LOG = 1.5
-# The share of each curve's epochs, its worst, that may lie below the accuracy axis if that doubles the scale.
+# The share of the epochs, each curve's worst or the first ones of the gap, that may lie beyond the axis if that doubles
+# the scale.
 HIDDEN_SHARE = 1 / 3
 # How many times larger the scale must become where whole curves of networks that learnt nothing lie below the axis.
 COLLAPSED_SCALE = 8
@@ -62,32 +71,39 @@ class AccuracyData:
     limits: tuple[float, float]
 
 
-def loss_data(histories: Histories) -> LossData:
-    """Return the losses without penalty of every model, over its seeds.
+@dataclass(frozen=True, eq=False)
+class GapData:
+    """What `plot_gap` draws.
 
-    Args:
-        histories: One table a seed for every label.
-
-    Raises:
-        RunError: If there is no history, or one has no column ``data_loss``.
+    Attributes:
+        curves: One row for each ``label`` and ``epoch`` (from 1): training minus test accuracy in points, ``mean``,
+            ``low`` and ``high`` over the ``seeds`` that have it.
+        last: Index label; ``mean`` and ``std`` (n - 1) over the seeds of the gap after each seed's last epoch, without
+            seeds that diverged; NaN where none is left, and ``std`` where one is.
+        seeds: How many seeds each label has.
+        diverged: How many seeds of each label have a training loss that is not finite in some epoch.
+        limits: Lower and upper end of the axis in points.
     """
-    frames = checked(histories, "data_loss")
+
+    curves: pd.DataFrame
+    last: pd.DataFrame
+    seeds: dict[str, int]
+    diverged: dict[str, int]
+    limits: tuple[float, float]
+
+
+def loss_data(histories: Histories) -> LossData:
+    """Return the losses without penalty of every model, over its seeds."""
+    frames = _checked(histories, "data_loss")
     curves = _curves(frames, {"train": "data_loss", "test": "val_data_loss"})
     means = curves["mean"].to_numpy()
     log = len(means) > 0 and bool(means.min() > 0) and bool(np.log10(means.max() / means.min()) > DECADES_FOR_LOG)
-    return LossData(curves, *count_seeds(frames), log)
+    return LossData(curves, *_count_seeds(frames), log)
 
 
 def accuracy_data(histories: Histories) -> AccuracyData:
-    """Return the accuracies of every model, over its seeds, in percent.
-
-    Args:
-        histories: One table a seed for every label.
-
-    Raises:
-        RunError: If there is no history, or one has no column ``accuracy``.
-    """
-    frames = checked(histories, "accuracy")
+    """Return the accuracies of every model, over its seeds, in percent."""
+    frames = _checked(histories, "accuracy")
     curves = _curves(frames, {"train": "accuracy", "test": "val_accuracy"})
     curves[["mean", "low", "high"]] *= 100
     best = {}
@@ -96,17 +112,92 @@ def accuracy_data(histories: Histories) -> AccuracyData:
         row = complete.loc[complete["mean"].idxmax()]
         best[label] = (int(row["epoch"]), float(row["mean"]))
     table = pd.DataFrame.from_dict(best, orient="index", columns=["epoch", "accuracy"]).rename_axis("label")
-    return AccuracyData(curves, *count_seeds(frames), table, _accuracy_limits(curves))
+    return AccuracyData(curves, *_count_seeds(frames), table, _accuracy_limits(curves))
+
+
+def gap_data(histories: Histories) -> GapData:
+    """Return the training minus the test accuracy of every model, over its seeds, in points.
+
+    The training accuracy is that of the epoch while it runs: on augmented images, with dropout, by weights that still
+    move. The gap may be negative for that.
+    """
+    frames = _checked(histories, "accuracy", "val_accuracy")
+    gaps = {
+        (label, "gap"): [100 * (table["accuracy"] - table["val_accuracy"]).astype(float) for table in tables]
+        for label, tables in frames.items()
+    }
+    last = {}
+    for label, tables in frames.items():
+        ended = zip(gaps[label, "gap"], tables, strict=True)
+        ends = pd.Series([gap.iloc[-1] for gap, table in ended if len(gap) and not _diverged(table)], dtype=float)
+        last[label] = (ends.mean(), ends.std())
+    table = pd.DataFrame.from_dict(last, orient="index", columns=["mean", "std"]).rename_axis("label")
+    curves = _over_seeds(gaps).drop(columns="set")
+    return GapData(curves, table, *_count_seeds(frames), _gap_limits(curves))
+
+
+def _checked(histories: Histories, *columns: str) -> dict[str, list[pd.DataFrame]]:
+    """Return the tables by label, sorted by epoch and each epoch once, if there are any and they have the columns."""
+    if not histories:
+        raise RunError("There is no history to draw. Pass at least one label with one table.")
+    result = {}
+    for label, tables in histories.items():
+        tables = [tables] if isinstance(tables, pd.DataFrame) else list(tables)
+        if not tables:
+            raise RunError(f"There is no history of {label!r}. Pass at least one table for each label.")
+        for number, table in enumerate(tables, start=1):
+            for column in columns:
+                if column not in table.columns:
+                    raise RunError(
+                        f"History {number} of {label!r} has no column {column!r}. "
+                        f"Received: {', '.join(map(str, table.columns)) or 'no column'}."
+                    )
+        result[label] = [table[~table.index.duplicated(keep="last")].sort_index() for table in tables]
+    return result
 
 
 def _curves(frames: Histories, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Return mean, low and high over the seeds, in one long table."""
+    """Return the curves of some columns, by the name of their set."""
     series = {
         (label, name): [table[column].astype(float) for table in tables if column in table.columns]
         for label, tables in frames.items()
         for name, column in columns.items()
     }
-    return over_seeds({key: seeds for key, seeds in series.items() if seeds}, ["label", "set"])
+    return _over_seeds({key: seeds for key, seeds in series.items() if seeds})
+
+
+def _over_seeds(series: Mapping[tuple[str, str], Sequence[pd.Series]]) -> pd.DataFrame:
+    """Return mean, low and high over the seeds that have a number, for each epoch (from 1) with any.
+
+    ``series`` has for each label and set one series a seed, by epoch from 0.
+    """
+    parts = []
+    for (label, name), seeds in series.items():
+        values = pd.concat(seeds, axis=1).sort_index().replace([np.inf, -np.inf], np.nan).dropna(how="all")
+        columns = {
+            "label": label,
+            "set": name,
+            "epoch": values.index.to_numpy(dtype=int) + 1,
+            "mean": values.mean(axis=1).to_numpy(),
+            "low": values.min(axis=1).to_numpy(),
+            "high": values.max(axis=1).to_numpy(),
+            "seeds": values.count(axis=1).to_numpy(dtype=int),
+        }
+        parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _diverged(table: pd.DataFrame) -> bool:
+    """Return whether the training loss of one seed is not finite in some epoch."""
+    return "data_loss" in table.columns and not np.isfinite(table["data_loss"].astype(float)).all()
+
+
+def _count_seeds(frames: Histories) -> tuple[dict[str, int], dict[str, int]]:
+    """Return how many seeds each label has, and how many of them diverged."""
+    return (
+        {label: len(tables) for label, tables in frames.items()},
+        {label: sum(map(_diverged, tables)) for label, tables in frames.items()},
+    )
 
 
 def _accuracy_limits(curves: pd.DataFrame) -> tuple[float, float]:
@@ -132,6 +223,19 @@ def _limits_of_all(curves: pd.DataFrame) -> tuple[float, float]:
     return max(low - margin, 0.0 if low > 0 else -2.0), min(high + margin, 100 + margin / 2)
 
 
+def _gap_limits(curves: pd.DataFrame) -> tuple[float, float]:
+    """Return an axis that shows everything, or if that halves it, all but the first third of the epochs."""
+    if not len(curves):
+        return -1.0, 1.0
+    later = curves[curves["epoch"] > curves["epoch"].max() * HIDDEN_SHARE]
+    low, high = min(float(later["low"].min()), 0.0), max(float(later["high"].max()), 0.0)
+    whole = min(float(curves["low"].min()), 0.0), max(float(curves["high"].max()), 0.0)
+    if whole[1] - whole[0] < 2 * (high - low):
+        low, high = whole
+    margin = max(0.08 * (high - low), 0.1)
+    return low - margin, high + margin
+
+
 @in_plain_style
 def plot_loss(
     histories: Histories,
@@ -152,21 +256,22 @@ def plot_loss(
         ax: The axes to draw in. By default those of a new figure of 8 by 4.5 inches or more.
         path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
-    Returns:
-        The figure.
-
     Raises:
-        RunError: If there is no history, or one lacks its columns.
+        RunError: If there is no history, or one has no column ``data_loss``.
         DataError: If the file type is unknown.
     """
     data = loss_data(histories)
-    names = {label: label + frame.divergence_note(data.seeds[label], data.diverged[label]) for label in data.seeds}
+    names = _names(data, {})
     ax = frame.open_axes(ax, path, frame.height_with_legend(names))
     frame.set_heading(ax, title or f"Loss on training and {images} images", _explain(data, images))
     _draw_curves(ax, data.curves, list(data.seeds))
     ax.set_ylabel("cross-entropy loss\nwithout penalty (nats)", fontsize=11)
     if data.log:
-        _set_log(ax, data.curves["mean"])
+        decades = np.log10(data.curves["mean"].max() / data.curves["mean"].min())
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 3 else (1,), numticks=12))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
     frame.draw_legend_of(ax, names)
     return frame.finish(ax, path)
 
@@ -193,22 +298,17 @@ def plot_accuracy(
         ax: The axes to draw in. By default those of a new figure of 8 by 4.5 inches or more.
         path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
-    Returns:
-        The figure.
-
     Raises:
-        RunError: If there is no history, or one lacks its columns.
+        RunError: If there is no history, or one has no column ``accuracy``.
         DataError: If the file type is unknown.
     """
     data = accuracy_data(histories)
     low, high = data.limits
-    names = {label: label for label in data.seeds}
+    best = {}
     for label, epoch, accuracy in data.best.itertuples():
         below = ", below the axis" if accuracy < low else ""
-        names[label] += f" — best {accuracy:.2f} % at epoch {epoch}{below}"
-    for label, seeds in data.seeds.items():
-        names[label] += frame.divergence_note(seeds, data.diverged[label])
-    note = _explain(data, images)
+        best[label] = f"best {accuracy:.2f} % at epoch {epoch}{below}"
+    names, note = _names(data, best), _explain(data, images)
     if len(data.curves) and (data.curves["mean"] < low).any():
         note += f"; below {low:.0f} % cut off" if high - low > 5 else f"; below {low:.1f} % cut off"
     ax = frame.open_axes(ax, path, frame.height_with_legend(names))
@@ -226,6 +326,62 @@ def plot_accuracy(
     return frame.finish(ax, path)
 
 
+@in_plain_style
+def plot_gap(
+    histories: Histories,
+    *,
+    title: str | None = None,
+    images: str = "test",
+    ax: Axes | None = None,
+    path: frame.PathLike | None = None,
+) -> Figure:
+    """Draw the training minus the test accuracy of all models over training.
+
+    The first third of the epochs may lie beyond the axis if that at least doubles the scale; the line under the title
+    then says so.
+
+    Args:
+        histories: One table a seed for every label.
+        title: The title of the plot. By default it says what is drawn.
+        images: The word for the images that were evaluated on. Defaults to "test".
+        ax: The axes to draw in. By default those of a new figure of 8 by 4.5 inches or more.
+        path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
+
+    Raises:
+        RunError: If there is no history, or one lacks ``accuracy`` or ``val_accuracy``.
+        DataError: If the file type is unknown.
+    """
+    data = gap_data(histories)
+    last = {}
+    for label, mean, std in data.last.dropna(subset="mean").itertuples():
+        last[label] = f"last {signed(mean)}" + ("" if pd.isna(std) else f" ± {std:.2f}")
+    names = _names(data, last)
+    low, high = data.limits
+    parts = [frame.format_seeds(list(data.seeds.values()))]
+    if max(data.seeds.values()) > 1:
+        parts.append("bands: min to max")
+    if len(data.curves) and ((data.curves["mean"] < low) | (data.curves["mean"] > high)).any():
+        parts.append("first epochs cut off")
+    ax = frame.open_axes(ax, path, frame.height_with_legend(names))
+    frame.set_heading(ax, title or "Generalization gap", "; ".join(parts))
+    _draw_curves(ax, data.curves.assign(set="test"), list(data.seeds), staggered=False)
+    ax.axhline(0, color="#333333", linewidth=1, zorder=2)
+    ax.set_ylim(low, high)
+    ax.set_ylabel(f"training minus {images} accuracy\n(percentage points)", fontsize=11)
+    frame.draw_legend_of(ax, names)
+    return frame.finish(ax, path)
+
+
+def _names(data: LossData | AccuracyData | GapData, said: Mapping[str, str]) -> dict[str, str]:
+    """Return what the legend calls each label, with what is ``said`` of some, and how many of its seeds diverged."""
+    names = {}
+    for label, seeds in data.seeds.items():
+        lost = data.diverged[label]
+        remark = " (diverged)" if lost == seeds else f" ({lost} of {seeds} seeds diverged)"
+        names[label] = label + (f" — {said[label]}" if label in said else "") + (remark if lost else "")
+    return names
+
+
 def _explain(data: LossData | AccuracyData, images: str) -> str:
     """Return the line under the title: what the lines and bands are."""
     sets = set(data.curves["set"])
@@ -238,28 +394,25 @@ def _explain(data: LossData | AccuracyData, images: str) -> str:
     return "; ".join(parts)
 
 
-def _draw_curves(ax: Axes, curves: pd.DataFrame, labels: Sequence[str]) -> None:
-    """Draw the mean of every label, and the band of its test curve."""
+def _draw_curves(ax: Axes, curves: pd.DataFrame, labels: Sequence[str], *, staggered: bool = True) -> None:
+    """Draw the mean of every label, and the band of its test curve. ``staggered`` markers do not cover each other."""
     look = styles(labels)
     for (label, name), curve in curves.groupby(["label", "set"], sort=False):
         test, style = name == "test", look[label]
         line: dict[str, Any] = {"color": style.colour, "linestyle": "-" if test else (0, (4, 2))}
         if len(curve) == 1 or test:
             every = max(1, len(curve) // 8)
-            offset = labels.index(label) * every // max(1, len(labels)) if len(curve) > 1 else 0
+            offset = labels.index(label) * every // len(labels) if staggered and len(curve) > 1 else 0
             line |= {"marker": style.marker, "markersize": 5, "markevery": (offset, every)}
             line |= {} if test else {"markerfacecolor": "white"}
         ax.plot(curve["epoch"], curve["mean"], linewidth=2 if test else 1.4, zorder=4 if test else 3, **line)
         if test and curve["seeds"].max() > 1:
             ax.fill_between(curve["epoch"], curve["low"], curve["high"], color=style.colour, alpha=0.18, linewidth=0)
     frame.set_frame(ax)
-    frame.set_epochs(ax, curves)
-
-
-def _set_log(ax: Axes, values: pd.Series) -> None:
-    """Make the vertical axis logarithmic, with ticks at 1, 2 and 5 if it spans few decades."""
-    ax.set_yscale("log")
-    decades = np.log10(values.max() / values.min())
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 3 else (1,), numticks=12))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    first, last = (int(curves["epoch"].min()), int(curves["epoch"].max())) if len(curves) else (1, 1)
+    pad = 0.5 if last == first else max(0.02 * (last - first), 0.1)
+    ax.set_xlim(first - pad, last + pad)
+    ax.set_xlabel("epoch", fontsize=11)
+    frame.set_whole_numbers(ax)
+    if not len(curves):
+        frame.write_in_the_middle(ax, "no finite value")

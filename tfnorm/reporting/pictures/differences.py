@@ -59,9 +59,6 @@ def plot_differences(
         ax: The axes to draw in. By default a new figure 8 inches wide, as high as the pairs need.
         path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
-    Returns:
-        The figure.
-
     Raises:
         RunError: If there is no pair.
         DataError: If the file type is unknown.

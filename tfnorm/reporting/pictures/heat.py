@@ -62,14 +62,9 @@ class HeatData:
 
 
 def spread(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of a sweep with each part of a spec in a column of its own.
+    """Return the table of a sweep with each part of the specs in its column ``norm`` in a column of its own.
 
-    Args:
-        table: With a column ``norm`` of specs.
-
-    Returns:
-        The same rows: ``spec`` as ``norm`` was, ``norm`` without penalties, ``groups`` (None but for ``gn:4`` and the
-        like), ``l1``, ``l2`` and ``l2norm``.
+    ``spec`` is what ``norm`` was, ``norm`` has no penalties, and ``groups`` is None but for ``gn:4`` and the like.
 
     Example:
         >>> spread(pd.DataFrame({"norm": ["gn:4+l1=1e-4"]})).iloc[0].to_dict()
@@ -85,21 +80,10 @@ def spread(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def heat_data(table: pd.DataFrame, x: str, y: str, value: str = "last_accuracy") -> HeatData:
-    """Return what the best combination at each pair of values of two axes reached.
+    """Return what the best combination at each pair of values of two axes reached, given the arguments of `plot_heat`.
 
     Where there are further axes, a cell holds several combinations. It shows the best of those of which every seed
     ended with a number, or, without any, of all; more combinations flatter it more.
-
-    Args:
-        table: As of a sweep: norm, the axes, last_accuracy, last_accuracy_std, seeds, diverged. A
-            column ``planned`` says how many seeds a row is to have, by default those it has. A row with a column
-            ``status`` of "failed" or "waiting" stands for a combination without a finished run.
-        x: A column, or what is read from the specs: "norm" (without penalties), "groups", "l1", "l2" or "l2norm".
-        y: Another.
-        value: One of `VALUES`, a column of the table.
-
-    Raises:
-        RunError: If there is nothing to draw, no such column, or one axis twice.
     """
     if value in VALUES and not set(VALUES) & set(table.columns):
         raise RunError("There is nothing to draw: no run has ended yet.")
@@ -115,8 +99,12 @@ def heat_data(table: pd.DataFrame, x: str, y: str, value: str = "last_accuracy")
     if rows.empty:
         raise RunError(f"There is nothing to draw: no row has a value of both {x!r} and {y!r}.")
     xs, ys = ordered(rows[x].tolist()), ordered(rows[y].tolist())
-    groups = {key: group for key, group in rows.groupby([x, y], sort=False)}
-    cells = pd.DataFrame([_cell(groups.get((a, b)), a, b, value) for b in ys for a in xs])
+    seeds = rows.get("seeds", 0)
+    planned = rows.get("planned", seeds)
+    places = [rows[x], rows[y]]
+    rows = rows.assign(diverged=rows.get("diverged", 0), seeds=planned, missing=planned - seeds)
+    groups = dict(iter(rows.groupby(places, sort=False)))
+    cells = pd.DataFrame([{"x": a, "y": b, **_cell(groups.get((a, b), rows.iloc[:0]), value)} for b in ys for a in xs])
     return HeatData(cells, x, y, xs, ys, value, _limits(cells["value"].dropna(), more_is_better=VALUES[value][1]))
 
 
@@ -126,27 +114,22 @@ def ordered(values: Sequence[Any]) -> list[Any]:
     return sorted(found) if all(isinstance(number, int | float) for number in found) else found
 
 
-def _cell(group: pd.DataFrame | None, x: Any, y: Any, value: str) -> dict[str, Any]:
-    """Return the row of `HeatData.cells` for the combinations at one pair of values, None for none."""
-    if group is None:
-        group = pd.DataFrame({value: []})
-    zeros = pd.Series(0, group.index)
-    diverged, seeds = group.get("diverged", zeros), group.get("seeds", zeros)
-    planned = group.get("planned", seeds)
-    group = group.assign(diverged=diverged, seeds=planned, missing=planned - seeds)
+def _cell(group: pd.DataFrame, value: str) -> dict[str, Any]:
+    """Return the row of `HeatData.cells` for the combinations at one pair of values, perhaps none."""
     ended = group[group[value].notna()]
     whole = ended[(ended["diverged"] == 0) & (ended["missing"] == 0)]
     pool = ended if whole.empty else whole  # the seeds that are left of the others are more often the lucky ones
-    cell = {"x": x, "y": y, "value": float("nan"), "std": float("nan"), "combinations": len(pool)}
+    none = float("nan")
     if pool.empty:
         states = {"failed", "waiting"} & set(group.get("status", []))
-        state = "diverged" if (diverged > 0).any() else min(states, default="missing")
-        return {**cell, "diverged": 0, "missing": 0, "seeds": 0, "state": state}
-    best = pool.loc[pool[value].idxmax() if VALUES[value][1] else pool[value].idxmin()]
-    std = best.get("last_accuracy_std", float("nan")) if value == "last_accuracy" else float("nan")
-    return {
-        **cell, "value": best[value], "std": std, **best[["diverged", "missing", "seeds"]], "state": "finished"
-    }  # fmt: skip
+        state = "diverged" if (group["diverged"] > 0).any() else min(states, default="missing")
+        best, std = {value: none, "diverged": 0, "missing": 0, "seeds": 0}, none
+    else:
+        state = "finished"
+        best = pool.loc[pool[value].idxmax() if VALUES[value][1] else pool[value].idxmin()]
+        std = best.get("last_accuracy_std", none) if value == "last_accuracy" else none
+    counts = {key: best[key] for key in ("diverged", "missing", "seeds")}
+    return {"value": best[value], "std": std, "combinations": len(pool), **counts, "state": state}
 
 
 def _limits(values: pd.Series, *, more_is_better: bool) -> tuple[float, float]:
@@ -177,17 +160,21 @@ def plot_heat(
     and say why.
 
     Args:
-        table: One row a combination, as `heat_data` takes it.
-        x: The horizontal axis: a column, or "norm", "groups", "l1", "l2" or "l2norm", which are read from the specs.
+        table: As of a sweep: norm, the axes, last_accuracy, last_accuracy_std, seeds, diverged. A column ``planned``
+            says how many seeds a row is to have, by default those it has. A row with a column ``status`` of "failed" or
+            "waiting" stands for a combination without a finished run.
+        x: The horizontal axis: a column, or what is read from the specs: "norm" (without penalties), "groups", "l1",
+            "l2" or "l2norm".
         y: The vertical axis, as ``x``.
-        value: What the cells show, a key of `VALUES`. Defaults to "last_accuracy".
+        value: What the cells show, a key of `VALUES` and a column of the table. Defaults to "last_accuracy".
         title: The title of the plot. By default it says what is drawn.
         images: The word for the images that were evaluated on. Defaults to "test".
         ax: The axes to draw in. By default those of a new figure.
         path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
-    Returns:
-        The figure.
+    Raises:
+        RunError: If there is nothing to draw, no such column, or one axis twice.
+        DataError: If the file type is unknown.
     """
     data = heat_data(table, x, y, value)
     name, more_is_better, digits = VALUES[value]

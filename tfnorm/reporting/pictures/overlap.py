@@ -16,6 +16,7 @@ from tfnorm.files import in_plain_style
 from tfnorm.reporting.palette import Style, styles
 from tfnorm.reporting.pictures import _frame as frame
 from tfnorm.reporting.pictures._predictions import Logits, predicted_classes
+from tfnorm.text import counted
 
 # How many sets are drawn, the largest.
 MOST_SETS = 20
@@ -51,15 +52,7 @@ def overlap_data(labels: np.ndarray, logits: Logits) -> OverlapData:
     """Return how many images are wrong under exactly which models.
 
     An image whose logits are not numbers is wrong; a seed with no number for any image has diverged and is left out.
-
-    Args:
-        labels: True classes, integers (images,).
-        logits: For each label one array a seed, (images, classes), the same seeds in the same order for all; of
-            further ones that a label has, no use is made.
-
-    Raises:
-        RunError: If there are no logits.
-        DataError: If shapes or classes do not fit together.
+    The arguments are those of `plot_overlap`.
 
     Example:
         >>> right, wrong = [[1.0, 0.0]], [[0.0, 1.0]]
@@ -70,24 +63,20 @@ def overlap_data(labels: np.ndarray, logits: Logits) -> OverlapData:
     count = min(map(len, found.values()))
     left_out = tuple(label for label, runs in found.items() if all(_diverged(run) for run in runs[:count]))
     names = [label for label in found if label not in left_out]
-    seeds = [seed for seed in range(count) if not any(_diverged(found[name][seed]) for name in names)]
+    seeds = [seed for seed in range(count) if names and not any(_diverged(found[name][seed]) for name in names)]
     sets: Counter[tuple[str, ...]] = Counter()
-    totals = dict.fromkeys(names, 0)
-    for seed in seeds if names else ():
+    totals = np.zeros(len(names))
+    for seed in seeds:
         wrong = np.stack([found[name][seed] != true for name in names])
-        for name, row in zip(names, wrong, strict=True):
-            totals[name] += int(row.sum())
-        patterns, images = np.unique(wrong[:, wrong.any(axis=0)], axis=1, return_counts=True)
-        for pattern, number in zip(patterns.T, images, strict=True):
+        totals += wrong.sum(axis=1)
+        patterns, numbers = np.unique(wrong[:, wrong.any(axis=0)], axis=1, return_counts=True)
+        for pattern, number in zip(patterns.T, numbers, strict=True):
             sets[tuple(name for name, member in zip(names, pattern, strict=True) if member)] += int(number)
-    place = {name: position for position, name in enumerate(names)}
-    ranked = sorted(sets, key=lambda members: (-sets[members], len(members), [place[name] for name in members]))
-    table = pd.DataFrame(
-        {"members": pd.Series(ranked, dtype=object), "images": [sets[members] / len(seeds) for members in ranked]}
-    ).astype({"images": float})
-    means = pd.Series(totals, dtype=float) / len(seeds) if seeds else pd.Series(totals, dtype=float) * np.nan
-    used = len(seeds) if names else 0
-    return OverlapData(table, means.rename_axis("label"), used, left_out, (count - len(seeds)) if names else 0)
+    ranked = sorted(sets, key=lambda members: (-sets[members], len(members), [names.index(name) for name in members]))
+    images = pd.Series([sets[members] / len(seeds) for members in ranked], dtype=float)
+    table = pd.DataFrame({"members": pd.Series(ranked, dtype=object), "images": images})
+    means = pd.Series(totals / (len(seeds) or np.nan), pd.Index(names, name="label"))
+    return OverlapData(table, means, len(seeds), left_out, count - len(seeds) if names else 0)
 
 
 def _diverged(predicted: np.ndarray) -> bool:
@@ -112,14 +101,12 @@ def plot_overlap(
 
     Args:
         labels: True classes, integers (images,).
-        logits: For each label one array a seed, (images, classes), the same seeds in the same order for all.
+        logits: For each label one array a seed, (images, classes), the same seeds in the same order for all; of
+            further ones that a label has, no use is made.
         title: The title of the plot. By default it says what is drawn.
         images: The word for the images that were evaluated on. Defaults to "test".
         ax: The axes whose place in a grid is drawn in. By default those of a new figure.
         path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
-
-    Returns:
-        The figure.
 
     Raises:
         RunError: If there are no logits, or ``ax`` is not part of a grid.
@@ -162,8 +149,7 @@ def _explain(data: OverlapData, images: str) -> str:
     if data.left_out:
         parts.append(f"without {', '.join(map(frame.shortened, data.left_out))}: diverged")
     if data.diverged:
-        seeds = "1 seed" if data.diverged == 1 else f"{data.diverged} seeds"
-        parts.append(f"without {seeds} that not every model finished")
+        parts.append(f"without {counted([data.diverged], 'seed')} that not every model finished")
     return "; ".join(parts)
 
 

@@ -50,17 +50,7 @@ def receptive_data(
     *,
     input_shape: Sequence[int] | None = None,
 ) -> ReceptiveData:
-    """Return the receptive fields of the middle units of some layers.
-
-    Args:
-        model: A functional or sequential model for images, or what `tfnorm.analysis.receptive_field` returned for it.
-        layers: The names of the layers. By default up to 6 over the depth of the model, each with a larger field.
-        input_shape: Shape of one image, for a model that leaves it open.
-
-    Raises:
-        DataError: If the model's images have no height and width, or a layer's field is unknown.
-        TfnormError: See `tfnorm.analysis.summary`.
-    """
+    """Return the receptive fields of the middle units of some layers; see `plot_receptive_field` for the arguments."""
     from tfnorm.analysis import receptive_field  # start-up
 
     table = model if isinstance(model, Layers) else receptive_field(model, input_shape=input_shape)
@@ -76,14 +66,14 @@ def receptive_data(
     chosen = _spread(table) if layers is None else [table[name] for name in layers]
     records = []
     for row in chosen:
-        units = [None if field.length is None else field.length // 2 for field in row.fields]
-        spans = [None if unit is None else field.at(unit) for field, unit in zip(row.fields, units, strict=True)]
+        spans = [None if field.length is None else field.at(field.length // 2) for field in row.fields]
         if not spans or None in spans or not np.isfinite(spans).all():
             raise DataError(f"The receptive field of {row.name!r} is not known. Choose a layer before it.")
         (top, bottom), (left, right) = spans
         edges = {"top": top, "left": left, "bottom": bottom + 1, "right": right + 1}
         gated = row.local_field != row.receptive_field
-        records.append({"layer": row.name, "row": units[0], "column": units[1], **edges, "gated": gated})
+        unit = {axis: field.length // 2 for axis, field in zip(("row", "column"), row.fields, strict=True)}
+        records.append({"layer": row.name, **unit, **edges, "gated": gated})
     return ReceptiveData(pd.DataFrame(records), (height, width))
 
 
@@ -124,11 +114,10 @@ def plot_receptive_field(
         ax: The axes to draw in. By default those of a new figure.
         path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
-    Returns:
-        The figure.
-
     Raises:
-        DataError: See `receptive_data`; or if the image has another shape, or the file type is unknown.
+        DataError: If the model's images have no height and width, a layer's field is unknown, the image has another
+            shape, or the file type is unknown.
+        TfnormError: See `tfnorm.analysis.summary`.
 
     Example:
         >>> figure = plot_receptive_field(tfnorm.build("cifar_plain"), path=folder / "fields.png")
@@ -136,7 +125,11 @@ def plot_receptive_field(
     ax = frame.open_axes(ax, path, 8.0, layout="compressed")
     data = receptive_data(model, layers, input_shape=input_shape)
     height, width = data.shape
-    pixels = _fitted(_photograph() if image is None else to_array(image), height, width)
+    if image is None:
+        from sklearn.datasets import load_sample_image  # start-up
+
+        image = load_sample_image("china.jpg")
+    pixels = _fitted(to_array(image), height, width)
     ax.set_facecolor("#eeeeee")
     ax.imshow(pixels, extent=(0, width, height, 0), cmap="gray", interpolation="nearest", alpha=0.85, zorder=1)
     _set_view(ax, data)
@@ -164,20 +157,15 @@ def _set_view(ax: Axes, data: ReceptiveData) -> None:
     """Show the image and the boxes, but no more than ``WIDEST`` times the image."""
     height, width = data.shape
     boxes = data.boxes
-    for set_limits, side, first, last in (
-        (ax.set_xlim, width, boxes["left"].min(), boxes["right"].max()),
-        (lambda low, high: ax.set_ylim(high, low), height, boxes["top"].min(), boxes["bottom"].max()),
-    ):
+
+    def limits(side: int, first: int, last: int) -> tuple[float, float]:
         beyond, margin = side * (WIDEST - 1) / 2, 0.02 * side
-        set_limits(max(min(first, 0) - margin, -beyond), min(max(last, side) + margin, side + beyond))
+        return max(min(first, 0) - margin, -beyond), min(max(last, side) + margin, side + beyond)
+
+    ax.set_xlim(limits(width, boxes["left"].min(), boxes["right"].max()))
+    ax.set_ylim(limits(height, boxes["top"].min(), boxes["bottom"].max())[::-1])
     ax.tick_params(labelsize=10)
     ax.set_aspect("equal")
-
-
-def _photograph() -> np.ndarray:
-    from sklearn.datasets import load_sample_image  # start-up
-
-    return load_sample_image("china.jpg")
 
 
 def _fitted(image: np.ndarray, height: int, width: int) -> np.ndarray:
