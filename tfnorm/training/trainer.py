@@ -159,8 +159,7 @@ class _Trainer:
         whole_batches = config.recipe.drop_remainder and len(data.x_train) >= config.batch_size
         batches = Batches(data.x_train, data.y_train, config.batch_size, seed=config.seed, drop_remainder=whole_batches)
         trained = self.with_augmentation(len(batches))
-        call = {"call": config.call} if config.call else {}
-        description = {"asked": asked, **call, **describe(self.network, data, config.data_dir)}
+        description = {"asked": asked, **describe(self.network, data, config)}
         earlier = self.resume(trained)
         done = self.done = len(earlier)
         if done:  # a run that goes on keeps the record of its start
@@ -172,9 +171,8 @@ class _Trainer:
         images = min(len(batches) * config.batch_size, len(data.x_train))
         tested = evaluation_batch(len(data.x_test), data.x_test[0, ..., 0].size)
         recorder = HistoryRecorder(self.folder.history_path, initial_epoch=done, images_per_epoch=images)
-        trackers = [TRACKERS[name].start(self.folder.path, description, earlier) for name in self.trackers]
-        augmented = config.epochs - config.recipe.plain_epochs
-        watcher = Watcher(self.folder, batches, recorder, self.progress, trackers, config.patience, augmented)
+        trackers = [TRACKERS[name](self.folder.path, description, earlier) for name in self.trackers]
+        watcher = Watcher(config, self.folder, batches, recorder, self.progress, trackers)
         callbacks = [recorder, watcher]
         if config.recipe.recalibrate and batch_norms(self.network):
             callbacks.append(
@@ -247,7 +245,6 @@ class _Trainer:
         return records[:done]
 
     def save_network(self, name: str) -> None:
-        """Write the network as it is, whole or not at all."""
         with whole_file(self.folder.path / f"{name}.keras") as temporary:
             self.network.save(temporary)
 
@@ -274,7 +271,6 @@ class _Trainer:
         finite = bool(np.isfinite(logits).all())
         if epoch is None and not finite:  # the last step made the weights useless
             epoch, step = len(records) - 1, -1 - int(trained.first_bad_step)
-        status = "finished" if epoch is None else "diverged"
         wrong = None
         if finite:
             found = find_misclassified(data.y_test, logits, class_names=data.class_names, from_logits=True)
@@ -283,13 +279,9 @@ class _Trainer:
             with results_come_first("the picture misclassified.png"):
                 draw_misclassified(data.x_test, found, title=title, path=folder.path / "misclassified.png")
         result = {
-            "status": status,
-            "epochs": len(records),
-            "best_epoch": best,
-            "diverged_at_epoch": epoch,
-            "diverged_at_step": step,
-            "misclassified": wrong,
-        }
+            "status": "finished" if epoch is None else "diverged", "epochs": len(records), "best_epoch": best,
+            "diverged_at_epoch": epoch, "diverged_at_step": step, "misclassified": wrong,
+        }  # fmt: skip
         for tracker in watcher.trackers:
             tracker.finish(result)
         write_json(folder.result_path, result)
@@ -310,19 +302,11 @@ def random_state_kept() -> Iterator[None]:
 
 @contextmanager
 def memory_in_words(config: TrainConfig, data: Dataset, path: Path) -> Iterator[None]:
-    """Turn an error about memory into a RunError that says what was asked for and what needs less.
-
-    Args:
-        config: The settings of the run, resolved.
-        data: What it is trained on.
-        path: The folder of the run.
-    """
+    """Turn an error about memory into a RunError that says what was asked for and what needs less."""
     try:
         yield
-    except TfnormError:
-        raise
     except Exception as error:
-        if not is_memory_error(error):
+        if isinstance(error, TfnormError) or not is_memory_error(error):
             raise
         free = available_memory()
         room = "" if free is None else f" {size_text(free)} are free now."

@@ -13,6 +13,7 @@ from tfnorm.callbacks import BatchNormRecalibration, HistoryRecorder
 from tfnorm.datasets import Batches
 from tfnorm.datasets.augment.layers import Augmentation
 from tfnorm.training.checkpoint import best_epoch
+from tfnorm.training.config import TrainConfig
 from tfnorm.training.folder import RunFolder
 from tfnorm.training.progress import Progress
 from tfnorm.training.tracking import Tracker
@@ -44,19 +45,12 @@ class Watcher(keras.callbacks.Callback):
     """Saves the state, sends progress events, and ends a run that stops improving or whose loss is not finite."""
 
     def __init__(
-        self,
-        folder: RunFolder,
-        batches: Batches,
-        recorder: HistoryRecorder,
-        progress: Progress,
+        self, config: TrainConfig, folder: RunFolder, batches: Batches, recorder: HistoryRecorder, progress: Progress,
         trackers: Sequence[Tracker],
-        patience: int | None,
-        augmented_epochs: int,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.augmented_epochs = augmented_epochs
-        self.folder, self.batches, self.recorder, self.progress = folder, batches, recorder, progress
-        self.trackers, self.patience = trackers, patience
+        self.config, self.folder, self.batches, self.recorder = config, folder, batches, recorder
+        self.progress, self.trackers = progress, trackers
         self.epoch = 0
         self.diverged_at: tuple[int | None, int | None] = None, None
 
@@ -65,7 +59,7 @@ class Watcher(keras.callbacks.Callback):
         self.epoch = self.batches.epoch = epoch
         for layer in self.model.layers:
             if isinstance(layer, Augmentation) and layer.on is not None:
-                layer.turn(epoch < self.augmented_epochs)
+                layer.turn(epoch < self.config.epochs - self.config.recipe.plain_epochs)
 
     def on_train_batch_begin(self, batch, logs=None):  # at the end of a batch Keras would wait for its losses
         """Send the step that begins."""
@@ -80,7 +74,7 @@ class Watcher(keras.callbacks.Callback):
             if best_epoch(self.recorder.records) == epoch:
                 self.folder.checkpoints.save_best(epoch + 1, arrays_of(self.model.variables))
             self.folder.checkpoints.save(epoch + 1, state_of(self.model))
-            if no_better_for(self.patience, self.recorder.records):
+            if no_better_for(self.config.patience, self.recorder.records):
                 self.model.stop_training = True
         for tracker in self.trackers:
             tracker.log(self.recorder.records[-1])
