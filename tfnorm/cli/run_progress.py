@@ -91,7 +91,7 @@ class Display:
             self._drawn.stop()
 
     def read(self, sentences: Sequence[str]) -> None:
-        """Write once, above what is drawn and without folding, what was read as data and what may be a mistake there."""
+        """Write once, above what is drawn and without folding, what was read as data, and possible mistakes there."""
         for sentence in sentences:
             if sentence not in self._read:
                 self._lines.console.print(sentence, soft_wrap=True, highlight=False, markup=False)

@@ -44,7 +44,9 @@ class TrainConfig(BaseModel):
     dataset: str = Field(default="digits", description="Data set, .npz file or folder of train/CLASS and test/CLASS.")
     data_dir: Path | None = Field(default=None, description="Folder searched first for the data, such as mnist.npz.")
     image_size: int | None = Field(
-        default=None, ge=1, description="Resize images to so many pixels a side. By default only digits are resized."
+        default=None,
+        ge=1,
+        description="Side to resize images to, in pixels. By default digits fit the network's input.",
     )
     epochs: int | None = Field(default=None, ge=1, description="Passes over the training set. By default the recipe's.")
     batch_size: int | None = Field(default=None, ge=1, description="Images per step. By default the recipe's.")
@@ -67,7 +69,10 @@ class TrainConfig(BaseModel):
         default="float32", description="Type of the activations: float32 or bfloat16. Weights and loss stay float32."
     )
     holdout: float = Field(
-        default=0.0, ge=0, lt=1, description="Share of the training images to evaluate on in place of the test set."
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the training images to evaluate on, so that you can choose without using the test set.",
     )
     patience: int | None = Field(
         default=None, ge=1, description="Stop after this many epochs without a better test accuracy. By default never."

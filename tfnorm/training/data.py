@@ -56,7 +56,6 @@ def fingerprints() -> Callable[[TrainConfig], str | None]:
     known: dict[tuple[object, ...], str | None] = {}
 
     def fingerprint(config: TrainConfig) -> str | None:
-        config = config.resolved()
         place = place_of(config)
         if place not in known:
             known[place] = None

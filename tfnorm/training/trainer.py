@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -38,17 +39,7 @@ from tfnorm.training.recipe.losses import make_loss
 from tfnorm.training.records import write_json
 from tfnorm.training.runs import Run, evaluated_on
 from tfnorm.training.tracking import TRACKERS, catch_up
-from tfnorm.training.watcher import (
-    LastEpochRecalibration,
-    Trained,
-    Watcher,
-    arrays_of,
-    assign,
-    no_better_for,
-    restore_state,
-    state_bytes,
-    state_of,
-)
+from tfnorm.training.watcher import LastEpochRecalibration, Trained, Watcher, arrays_of, assign, no_better_for
 
 STEPS_AT_ONCE = 8
 
@@ -56,7 +47,7 @@ STEPS_AT_ONCE = 8
 # only once each. The number and the size are limited, so that memory does not grow.
 MOST_GRAPHS = 8
 MOST_BYTES_OF_GRAPHS = 256 * 2**20
-_graphs: dict[str, keras.Model] = {}
+_graphs: dict[str, Trained] = {}
 
 
 @with_settings
@@ -189,10 +180,10 @@ class _Trainer:
             verbose=0,
         )
         if at_work is not trained:
-            restore_state(trained, state_of(at_work))
+            assign(trained.state, arrays_of(at_work.state))
         return self.finish(trained, at_work, watcher)
 
-    def with_graph(self, trained: keras.Model, asked: Mapping[str, Any]) -> keras.Model:
+    def with_graph(self, trained: Trained, asked: Mapping[str, Any]) -> Trained:
         """Return a model in the state of ``trained`` whose graph is traced already, or ``trained`` if there is none.
 
         Runs that differ only in their seed share a graph, because everything that the seed decides is in the state.
@@ -201,15 +192,15 @@ class _Trainer:
         kind = repr(({**asked, "seed": None}, self.data.fingerprint, self.data.num_classes))
         at_work = _graphs.pop(kind, trained)
         if at_work is not trained:
-            restore_state(at_work, state_of(trained))
+            assign(at_work.state, arrays_of(trained.state))
         _graphs[kind] = at_work
-        sizes = {name: state_bytes(model) for name, model in _graphs.items()}
+        sizes = {name: 4 * sum(math.prod(v.shape) for v in model.state) for name, model in _graphs.items()}  # in bytes
         while len(_graphs) > 1 and (len(_graphs) > MOST_GRAPHS or sum(sizes.values()) > MOST_BYTES_OF_GRAPHS):
             oldest = next(iter(_graphs))
             del _graphs[oldest], sizes[oldest]
         return at_work
 
-    def with_augmentation(self, steps: int) -> keras.Model:
+    def with_augmentation(self, steps: int) -> Trained:
         """Return the network behind its augmentation, compiled with the recipe's optimizer."""
         config = self.config
         switch = config.recipe.plain_epochs > 0
@@ -228,27 +219,27 @@ class _Trainer:
         trained.optimizer.build(trained.trainable_variables)
         return trained
 
-    def resume(self, trained: keras.Model) -> list[dict[str, Any]]:
+    def resume(self, trained: Trained) -> list[dict[str, Any]]:
         """Restore the newest checkpoint and return the records of the epochs that were done."""
         records = self.folder.read_history()
         done, state, self.best = self.folder.checkpoints.load(records) or (0, {}, None)
         self.folder.checkpoints.forget_after(done)
         if not done:
             return []
-        present = [(value.shape, value.dtype) for value in state_of(trained).values()]
+        present = [(value.shape, value.dtype) for value in arrays_of(trained.state).values()]
         if [(value.shape, value.dtype) for value in state.values()] != present:
             raise RunError(
                 f"The checkpoint in {self.folder.path} was written by another version of tfnorm or Keras, or in "
                 "another precision. Choose another output folder."
             )
-        restore_state(trained, state)
+        assign(trained.state, state)
         return records[:done]
 
     def save_network(self, name: str) -> None:
         with whole_file(self.folder.path / f"{name}.keras") as temporary:
             self.network.save(temporary)
 
-    def finish(self, trained: keras.Model, at_work: keras.Model, watcher: Watcher) -> Run:
+    def finish(self, trained: Trained, at_work: Trained, watcher: Watcher) -> Run:
         """Write the models, the predictions and the result.
 
         ``at_work``, in the state of ``trained``, has the compiled graph that it was evaluated with.

@@ -31,6 +31,11 @@ class Trained(keras.Model):
         super().__init__(*args, **kwargs)
         self.first_bad_step = keras.Variable(-1, dtype="int32", trainable=False, name="first_bad_step")
 
+    @property
+    def state(self):
+        """All variables that training changes: weights, statistics, random seeds, those of the optimizer."""
+        return [*self.variables, *self.optimizer.variables]
+
     def compute_loss(self, *args, training=True, **kwargs):
         """Return the loss, and note the step if its loss is the first one that is not finite."""
         loss = super().compute_loss(*args, training=training, **kwargs)
@@ -73,7 +78,7 @@ class Watcher(keras.callbacks.Callback):
         else:
             if best_epoch(self.recorder.records) == epoch:
                 self.folder.checkpoints.save_best(epoch + 1, arrays_of(self.model.variables))
-            self.folder.checkpoints.save(epoch + 1, state_of(self.model))
+            self.folder.checkpoints.save(epoch + 1, arrays_of(self.model.state))
             if no_better_for(self.config.patience, self.recorder.records):
                 self.model.stop_training = True
         for tracker in self.trackers:
@@ -96,21 +101,6 @@ def no_better_for(patience: int | None, records: Sequence[Mapping[str, Any]]) ->
         True
     """
     return patience is not None and bool(records) and records[-1]["epoch"] - (best_epoch(records) or 0) >= patience
-
-
-def state_of(model) -> dict[str, np.ndarray]:
-    """Return everything that training changes, by index and path: weights, statistics, random seeds, optimizer."""
-    return arrays_of([*model.variables, *model.optimizer.variables])
-
-
-def state_bytes(model) -> int:
-    """Return the size of what `state_of` returns, in bytes, at four bytes per number."""
-    return sum(4 * math.prod(variable.shape) for variable in [*model.variables, *model.optimizer.variables])
-
-
-def restore_state(model, state: Mapping[str, np.ndarray]) -> None:
-    """Set the state of ``model`` to one that `state_of` returned for a model built in the same way."""
-    assign([*model.variables, *model.optimizer.variables], state)
 
 
 def arrays_of(variables) -> dict[str, np.ndarray]:
