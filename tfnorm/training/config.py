@@ -46,7 +46,7 @@ class TrainConfig(BaseModel):
     image_size: int | None = Field(
         default=None,
         ge=1,
-        description="Side to resize images to, in pixels. By default digits fit the network's input.",
+        description="Resize images to this side, in pixels. By default only digits are, to the network's input.",
     )
     epochs: int | None = Field(default=None, ge=1, description="Passes over the training set. By default the recipe's.")
     batch_size: int | None = Field(default=None, ge=1, description="Images per step. By default the recipe's.")
