@@ -185,9 +185,9 @@ REFUSED = [
     (["--fold", "--calibrate", "x"], "--calibrate belongs to --to and --insert. Received: --calibrate with --fold."),
     (["--fold", "--model", "m"], "--model belongs to --from-tfa. Received: --model with --fold."),
     (["--fold", "--quantize", "int8"], f"--quantize belongs to an export, whose name ends in {ENDINGS}. "
-     "Received: 'new.keras'."),
+     "Received: --quantize for 'new.keras'."),
     (["--fold", "--no-check"], f"--no-check belongs to an export, whose name ends in {ENDINGS}. "
-     "Received: 'new.keras'."),
+     "Received: --no-check for 'new.keras'."),
     (["--fold"], "There is no file 'none.keras'. Give a saved Keras model."),
 ]  # fmt: skip
 

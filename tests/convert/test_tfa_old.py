@@ -11,7 +11,7 @@ import pytest
 from keras import layers
 
 from tfnorm import layers as ours
-from tfnorm.cli.file_conversion import file_conversion
+from tfnorm.cli.file_conversion import FileConversion
 from tfnorm.convert import load_tfa_model, to_keras
 from tfnorm.convert.tfa.layers import SINCE
 from tfnorm.convert.tfa.settings import ACTIVATIONS_SINCE
@@ -474,7 +474,7 @@ def test_the_command_line_opens_them_in_the_same_way(tmp_path):
     path = write(tmp_path / "old.h5", "Activation", {"activation": "hard_sigmoid"}, shape=(5,))
     x = np.array([[-2.0, -1.0, 0.0, 1.0, 2.9]], "float32")
     with pytest.warns(UserWarning, match="changed nothing"):
-        file_conversion(path, tmp_path / "new.keras", fold=True).run()
+        FileConversion(path, tmp_path / "new.keras", fold=True).run()
     opened = keras.saving.load_model(tmp_path / "new.keras")
     np.testing.assert_allclose(opened(x)[0], ACTIVATIONS["hard_sigmoid", "2.2.4"], rtol=1e-5)
 

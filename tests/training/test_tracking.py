@@ -143,7 +143,7 @@ def test_a_finished_run_that_was_followed_in_part_is_shown_whole(tmp_path, monke
     monkeypatch.setenv("WANDB_MODE", "offline")
     run = train(**SETTINGS, epochs=2, out=tmp_path)
     history = read_history(tmp_path / "history.jsonl")
-    tracker.start(tmp_path, run.config, history[:1])  # and killed
+    tracker(tmp_path, run.config, history[:1])  # and killed
     assert not tracker.followed(tmp_path)
     catch_up(tmp_path, [tracker.package])
     assert tracker.followed(tmp_path)

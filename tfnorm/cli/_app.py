@@ -34,23 +34,20 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def main() -> None:
     """Run the command line. Bad input prints one sentence and exits with 2, a failing disk with 1."""
     with any_surroundings():
-        _run()
-
-
-def _run() -> None:
-    try:
-        app(standalone_mode=True, obj=sys.argv[1:])
-    except TfnormError as error:
-        say("\n".join(f"tfnorm: {line}" for line in str(error).splitlines()))
-        raise SystemExit(1 if isinstance(error, FailedRunsError) else 2) from None
-    except MemoryError as error:
-        say(
-            f"tfnorm: Memory ran out{f' ({error})' if str(error) else ''}. Use fewer or smaller images (--image-size), "
-            "smaller batches (--batch-size), or free some memory."
-        )
-        raise SystemExit(2) from None
-    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
-        raise SystemExit(1) from None
-    except OSError as error:
-        say(f"tfnorm: {disk_sentence(error)}")
-        raise SystemExit(1) from None
+        try:
+            app(standalone_mode=True, obj=sys.argv[1:])
+        except TfnormError as error:
+            say("\n".join(f"tfnorm: {line}" for line in str(error).splitlines()))
+            raise SystemExit(1 if isinstance(error, FailedRunsError) else 2) from None
+        except MemoryError as error:
+            reason = f" ({error})" if str(error) else ""
+            say(
+                f"tfnorm: Memory ran out{reason}. Use fewer or smaller images (--image-size), smaller batches "
+                "(--batch-size), or free some memory."
+            )
+            raise SystemExit(2) from None
+        except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
+            raise SystemExit(1) from None
+        except OSError as error:
+            say(f"tfnorm: {disk_sentence(error)}")
+            raise SystemExit(1) from None

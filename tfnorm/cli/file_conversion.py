@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,212 +28,162 @@ _MOST_PICTURES = 200
 
 @dataclass(frozen=True)
 class FileConversion:
-    """A conversion whose arguments have been checked.
+    """A conversion or an export, checked when it is made, without Keras. `tfnorm convert --help` explains the options.
 
-    Args:
-        source: The file to read.
-        target: The file to write; of an export, with the ending that names its format.
-        kind: "to", "insert", "fold" or "from-tfa"; "export" if nothing else is done.
-        spec: The norm, for "to" and "insert".
-        where: Names of layers, for the same.
-        calibrate: A .npy file with a batch of inputs, for the same.
-        model: A description of the model, for "from-tfa" and weights alone.
-        stock: Whether to write Keras's own layers.
-        imports: Modules and Python files with layers of one's own in the file.
-        allow_lambda: Whether to run the code of Lambda layers in the file.
-        force: Whether to write over what is there.
-        batch_size: Of an export, or None for any.
-        quantize: Of an export to LiteRT, or None.
-        representative: A file, folder or data set with inputs for an export, or None.
-        check: Whether to compare an export with Keras.
+    Raises:
+        TfnormError: If the options do not fit together, or if a file is missing or in the way.
     """
 
     source: Path
-    target: str
-    kind: str
-    spec: NormSpec | None = None
-    where: tuple[str, ...] | None = None
+    target: str | Path
+    to: str | None = None
+    insert: str | None = None
+    fold: bool = False
+    from_tfa: bool = False
+    where: Sequence[str] | None = None
     calibrate: Path | None = None
     model: Path | None = None
     stock: bool = False
-    imports: tuple[str, ...] = ()
+    imports: Sequence[str] = ()
     allow_lambda: bool = False
     force: bool = False
-    batch_size: int | None = None
+    batch_size: str = "open"
     quantize: str | None = None
     representative: str | None = None
-    check: bool = True
     data_dir: Path | None = None
+    no_check: bool = False
+
+    def __post_init__(self) -> None:
+        self._check_options()
+        self._check_source()
+        check_imports(self.imports)
+        if not export_format(self.target):
+            self._check_target()
+            return
+        if self.representative is not None:
+            _check_inputs(self.representative)
+        check_export(
+            self.target, batch_size=self._batch_size(), quantize=self.quantize,
+            calibrated=self.representative is not None, overwrite=self.force,
+        )  # fmt: skip
+
+    def _check_options(self) -> None:
+        """Raise a `TfnormError` if nothing or too much is asked for, or if an option belongs to something else."""
+        changes = {"--to": self.to, "--insert": self.insert, "--fold": self.fold, "--from-tfa": self.from_tfa}
+        chosen = [option for option, given in changes.items() if given not in (None, False)]
+        exports = export_format(self.target) is not None
+        if len(chosen) > 1 or not (chosen or exports):
+            received = " and ".join(chosen) or "none of them"
+            how = "" if chosen else f" To export the model as it is, let the new name end in {ENDINGS_TEXT}."
+            raise TfnormError(f"One of --to, --insert, --fold and --from-tfa is needed. Received: {received}.{how}")
+        beside = f"with {chosen[0]}" if chosen else "for an export alone"
+        if self._norm is None:
+            _refuse({"where": self.where, "calibrate": self.calibrate}, "--to and --insert", beside)
+        if not self.from_tfa:
+            _refuse({"model": self.model}, "--from-tfa", beside)
+        if not exports:
+            options = {
+                "batch-size": self.batch_size != "open", "quantize": self.quantize, "no-check": self.no_check,
+                "representative": self.representative, "data-dir": self.data_dir,
+            }  # fmt: skip
+            _refuse(options, f"an export, whose name ends in {ENDINGS_TEXT}", f"for {str(self.target)!r}")
+
+    def _check_source(self) -> None:
+        """Raise a `DataError` if something that is to be read is not there, or of no use."""
+        if not self.source.is_file():
+            raise DataError(f"There is no file {str(self.source)!r}. Give a saved Keras model.")
+        if export_format(self.source):
+            raise DataError(
+                f"The file {str(self.source)!r} is for inference alone. Give the saved Keras model that it was made of."
+            )
+        for option, file in (("model", self.model), ("calibrate", self.calibrate)):
+            if file is not None and not file.is_file():
+                raise DataError(
+                    f"There is no file {str(file)!r} for --{option}. Give the name of one, or leave --{option} out."
+                )
+        if self.data_dir is not None and not _is_dataset(self.representative):
+            received = "no --representative" if self.representative is None else repr(self.representative)
+            raise DataError(
+                f"--data-dir belongs to --representative with one of the data sets {', '.join(DATASETS)}. "
+                f"Received: --data-dir with {received}."
+            )
+
+    def _check_target(self) -> None:
+        """Raise a `DataError` if a .keras file cannot be written there."""
+        target = Path(self.target)
+        if target.suffix != ".keras":
+            raise DataError(
+                f"The name of the new file must end in .keras, or, to export it, in {ENDINGS_TEXT}. "
+                f"Received: {str(target)!r}."
+            )
+        if target.is_dir():
+            raise DataError(f"The new file {str(target)!r} is a folder. Give another name.")
+        if target.exists() and not self.force:
+            raise DataError(f"The file {str(target)!r} exists. Give another name, or --force to write over it.")
+
+    @property
+    def _norm(self) -> NormSpec | None:
+        text = self.insert if self.to is None else self.to
+        return None if text is None else parse_norm(text)
+
+    def _batch_size(self) -> int | None:
+        if self.batch_size == "open":
+            return None
+        if not self.batch_size.isdecimal() or not int(self.batch_size):
+            raise TfnormError(
+                f"--batch-size must be open, or a number of inputs such as 1. Received: {self.batch_size!r}."
+            )
+        return int(self.batch_size)
 
     def run(self) -> tuple[convert.Report, convert.Exported | None]:
         """Read, convert and write; return what was done to the norms, and what an export wrote."""
         with own_objects(self.imports):
-            return self._run()
+            model, report = self._converted()
+            if self.stock:
+                model = convert.to_keras(model)
+            if not export_format(self.target):
+                with whole_file(self.target) as temporary:
+                    model.save(temporary)
+                return report, None
+            given = None if self.representative is None else _read_inputs(self.representative, model, self.data_dir)
+            return report, convert.export(
+                model, self.target, batch_size=self._batch_size(), quantize=self.quantize, representative=given,
+                overwrite=self.force, check=not self.no_check,
+            )  # fmt: skip
 
-    def _opened(self) -> keras.Model:
+    def _converted(self) -> tuple[keras.Model, convert.Report]:
+        """Return the model with other norms, and what was done to them."""
+        safe, spec = not self.allow_lambda, self._norm
+        if self.from_tfa:
+            return convert.load_tfa_model(self.source, model=self.model, safe_mode=safe), convert.Report(())
+        batch = None if self.calibrate is None else _read_batch(self.calibrate)
         # Keras 3 would open some layers of Keras 2 as ones that compute something else.
         if keras_version(self.source).startswith("2"):
-            return convert.load_tfa_model(self.source, safe_mode=not self.allow_lambda)
-        return open_model(self.source, imports=self.imports, allow_lambda=self.allow_lambda)
-
-    def _run(self) -> tuple[convert.Report, convert.Exported | None]:
-        report = convert.Report(())
-        if self.kind == "export":
-            model = self._opened()
-        elif self.kind == "from-tfa":
-            model = convert.load_tfa_model(self.source, model=self.model, safe_mode=not self.allow_lambda)
+            model = convert.load_tfa_model(self.source, safe_mode=safe)
         else:
-            batch = None if self.calibrate is None else read_batch(self.calibrate)
-            old = self._opened()
-            if self.kind == "fold":
-                model, report = convert.fold_batch_norm(old, return_report=True)
-            else:
-                change = convert.replace_norms if self.kind == "to" else convert.insert_norms
-                model, report = change(
-                    old, cast(NormSpec, self.spec), where=self.where, calibrate=batch, return_report=True
-                )
-        if self.stock:
-            model = convert.to_keras(model)
-        if export_format(self.target):
-            given = None if self.representative is None else read_inputs(self.representative, model, self.data_dir)
-            exported = convert.export(
-                model, self.target, batch_size=self.batch_size, quantize=self.quantize, representative=given,
-                overwrite=self.force, check=self.check,
-            )  # fmt: skip
-            return report, exported
-        with whole_file(self.target) as temporary:
-            model.save(temporary)
-        return report, None
+            model = open_model(self.source, imports=self.imports, allow_lambda=self.allow_lambda)
+        if self.fold:
+            return convert.fold_batch_norm(model, return_report=True)
+        if spec is None:
+            return model, convert.Report(())
+        change = convert.insert_norms if self.to is None else convert.replace_norms
+        return change(model, spec, where=self.where or None, calibrate=batch, return_report=True)
 
 
-def file_conversion(
-    source: Path,
-    target: str | Path,
-    *,
-    to: str | None = None,
-    insert: str | None = None,
-    fold: bool = False,
-    from_tfa: bool = False,
-    where: Sequence[str] = (),
-    calibrate: Path | None = None,
-    model: Path | None = None,
-    stock: bool = False,
-    force: bool = False,
-    imports: Sequence[str] = (),
-    allow_lambda: bool = False,
-    batch_size: str = "open",
-    quantize: str | None = None,
-    representative: str | None = None,
-    check: bool = True,
-    data_dir: Path | None = None,
-) -> FileConversion:
-    """Return the conversion that is asked for, without importing Keras.
-
-    Args:
-        source: A .keras or .h5 file.
-        target: The .keras file to write, or what to export to: a .tflite or .onnx file, or a folder that ends in "/".
-        to: Spec of the norm that takes the place of the others.
-        insert: Spec of the norm that is put after convolutions.
-        fold: Whether to fold batch norms.
-        from_tfa: Whether ``source`` was written with tensorflow-addons.
-        where: Names of the layers, for ``to`` and ``insert``; default all.
-        calibrate: A .npy file with a batch of inputs, for ``to`` and ``insert``.
-        model: The model as JSON, for ``from_tfa`` and a file of weights alone.
-        stock: Whether to write Keras's own layers, which open without tfnorm.
-        force: Whether to write over a file, or a SavedModel.
-        imports: Modules and Python files with layers of one's own in the file.
-        allow_lambda: Whether to run the code of Lambda layers in the file.
-        batch_size: "open", or how many inputs an export takes at a time.
-        quantize: How a LiteRT file is made smaller.
-        representative: Inputs for an export: a .npy or .npz file, a folder of pictures or a known data set.
-        check: Whether to compare an export with Keras.
-        data_dir: A folder in which the known data set is looked for first.
-    """
-    target = str(target)
-    export = export_format(target) is not None
-    kinds = {"to": to is not None, "insert": insert is not None, "fold": fold, "from-tfa": from_tfa}
-    chosen = [kind for kind, given in kinds.items() if given]
-    if len(chosen) > 1 or not (chosen or export):
-        received = " and ".join(f"--{kind}" for kind in chosen) or "none of them"
-        exports = "" if chosen else f" To export the model as it is, let the new name end in {ENDINGS_TEXT}."
-        raise TfnormError(f"One of --to, --insert, --fold and --from-tfa is needed. Received: {received}.{exports}")
-    kind = chosen[0] if chosen else "export"
-    text = to if to is not None else insert
-    spec = None if text is None else parse_norm(text)
-    for word, given in (("where", bool(where)), ("calibrate", calibrate is not None)):
-        if given and spec is None:
-            raise TfnormError(f"--{word} belongs to --to and --insert. Received: --{word} {_with(kind)}.")
-    if model is not None and not from_tfa:
-        raise TfnormError(f"--model belongs to --from-tfa. Received: --model {_with(kind)}.")
-    of_exports: dict[str, object] = {
-        "batch-size": batch_size != "open",
-        "quantize": quantize,
-        "representative": representative,
-    }
-    of_exports["data-dir"] = data_dir
-    for word in (word for word, given in {**of_exports, "no-check": not check}.items() if given and not export):
-        raise TfnormError(f"--{word} belongs to an export, whose name ends in {ENDINGS_TEXT}. Received: {target!r}.")
-    if not source.is_file():
-        raise DataError(f"There is no file {str(source)!r}. Give a saved Keras model.")
-    if export_format(source):
-        raise DataError(
-            f"The file {str(source)!r} is for inference alone. Give the saved Keras model that it was made of."
-        )
-    for word, file in (("model", model), ("calibrate", calibrate)):
-        if file is not None and not file.is_file():
-            raise DataError(
-                f"There is no file {str(file)!r} for --{word}. Give the name of one, or leave --{word} out."
-            )
-    if data_dir is not None and not (representative is not None and _is_dataset(representative)):
-        raise DataError(
-            f"--data-dir belongs to --representative with one of the data sets {', '.join(DATASETS)}. "
-            f"Received: --data-dir with {'no --representative' if representative is None else repr(representative)}."
-        )
-    check_imports(imports)
-    size = None if batch_size == "open" else _batch_size(batch_size)
-    if export:
-        if representative is not None:
-            _check_inputs(representative)
-        check_export(
-            target, batch_size=size, quantize=quantize, calibrated=representative is not None, overwrite=force
-        )  # fmt: skip
-    else:
-        _check_target(Path(target), force)
-    return FileConversion(
-        source, target, kind, spec, tuple(where) or None, calibrate, model, stock, tuple(imports), allow_lambda,
-        force, size, quantize, representative, check, data_dir,
-    )  # fmt: skip
+def _refuse(options: Mapping[str, object], owner: str, beside: str) -> None:
+    """Raise a `TfnormError` about the first option that is given, because it belongs to something else."""
+    for option, given in options.items():
+        if given:
+            raise TfnormError(f"--{option} belongs to {owner}. Received: --{option} {beside}.")
 
 
-def _with(kind: str) -> str:
-    return "for an export alone" if kind == "export" else f"with --{kind}"
-
-
-def _check_target(target: Path, force: bool) -> None:
-    if target.suffix != ".keras":
-        raise DataError(
-            f"The name of the new file must end in .keras, or, to export it, in {ENDINGS_TEXT}. "
-            f"Received: {str(target)!r}."
-        )
-    if target.is_dir():
-        raise DataError(f"The new file {str(target)!r} is a folder. Give another name.")
-    if target.exists() and not force:
-        raise DataError(f"The file {str(target)!r} exists. Give another name, or --force to write over it.")
-
-
-def _batch_size(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise TfnormError(f"--batch-size must be open, or a number of inputs such as 1. Received: {text!r}.")
-    return int(text)
-
-
-def _is_dataset(name: str) -> bool:
+def _is_dataset(name: str | None) -> bool:
     """Return whether inputs are a known data set; a folder of that name comes first."""
-    return name in DATASETS and not Path(name).is_dir()
+    return name is not None and name in DATASETS and not Path(name).is_dir()
 
 
 def _check_inputs(name: str) -> None:
-    """Raise a `DataError` unless ``name`` is something that `read_inputs` reads."""
+    """Raise a `DataError` unless ``name`` is something that `_read_inputs` reads."""
     path = Path(name)
     arrays = path.is_file() and path.suffix in (".npy", ".npz")
     if not (arrays or path.is_dir() or name in DATASETS):
@@ -243,27 +193,13 @@ def _check_inputs(name: str) -> None:
         )
 
 
-def read_inputs(name: str, model: keras.Model, data_dir: Path | None = None) -> np.ndarray | dict[str, np.ndarray]:
-    """Return inputs for an export.
-
-    Args:
-        name: A .npy or .npz file, whose arrays are taken as they are, a folder of pictures or a data set, whose pixels
-            are 0 to 255.
-        model: It tells the size of the images.
-        data_dir: A folder in which the data set is looked for first.
-    """
-    if name.endswith(".npy"):
-        return read_batch(Path(name))
-    if name.endswith(".npz"):
-        try:
-            with np.load(name, allow_pickle=False) as archive:
-                arrays = {key: archive[key] for key in archive.files}
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(
-                f"The file {name!r} holds no arrays that NumPy can read ({error}). Write it with np.savez."
-            ) from None
-        images = next((arrays[key] for key in ("x_train", "x") if key in arrays), None)
-        return arrays if images is None or len(getattr(model, "inputs", None) or [None]) > 1 else images
+def _read_inputs(name: str, model: keras.Model, data_dir: Path | None) -> np.ndarray | dict[str, np.ndarray]:
+    """Return inputs for an export: arrays as they are, or pictures from 0 to 255 of the size that the model takes."""
+    if name.endswith((".npy", ".npz")):
+        arrays = _read_arrays(Path(name))
+        if isinstance(arrays, np.ndarray) or len(getattr(model, "inputs", None) or [None]) > 1:
+            return arrays
+        return next((arrays[key] for key in ("x_train", "x") if key in arrays), arrays)
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:] or shape[3] not in (1, 3):
         raise DataError(
@@ -275,14 +211,22 @@ def read_inputs(name: str, model: keras.Model, data_dir: Path | None = None) -> 
     return load(name, data_dir=data_dir, image_size=(height, width)).x_train[:_MOST_PICTURES]
 
 
-def read_batch(path: Path) -> np.ndarray:
-    """Return the array in a .npy file."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(
-            f"The file {str(path)!r} is no array that NumPy can read ({error}). Write one with np.save."
-        ) from None
+def _read_batch(path: Path) -> np.ndarray:
+    array = _read_arrays(path)
     if not isinstance(array, np.ndarray):
         raise DataError(f"The file {str(path)!r} holds several arrays. Write one with np.save.")
     return array
+
+
+def _read_arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+    """Return the array in a .npy file, or the arrays in a .npz file by their names."""
+    try:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return found
+        with found:
+            return {key: found[key] for key in found.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"The file {str(path)!r} is no array that NumPy can read ({error}). Write one with np.save."
+        ) from None

@@ -24,7 +24,6 @@ from tfnorm.cli.options import (
 from tfnorm.cli.printing import kept_on_ctrl_c, print_page, print_plan, print_reproduction, print_sweep, print_table
 from tfnorm.cli.sweep_progress import SweepDisplay
 from tfnorm.experiments.collect import report as write_report
-from tfnorm.experiments.engines.local import default_jobs
 from tfnorm.experiments.published.comparisons import plan_reproduction
 from tfnorm.experiments.sweep.plan import plan_sweep
 from tfnorm.files import PAGE
@@ -64,20 +63,19 @@ def sweep(
         grid, out=out, jobs=jobs, threads=threads, engine=engine, address=address, gpus=gpus,
         trackers=trackers_of(tensorboard, wandb), format=format,
     )  # fmt: skip
-    folder = plan.folder
     if dry_run:
-        print_plan(plan.runs, folder, jobs or default_jobs(threads, plan.runs), threads)
+        print_plan(plan)
         return
     from tfnorm.experiments.sweep.run import run_sweep  # start-up
 
-    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), folder, plan.images) as progress:
+    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), plan.folder, plan.images) as progress:
         result = run_sweep(plan, progress)
     print_sweep(result)
     print_page(result.path / PAGE)
     if result.failures:
         done, count = len(result.runs), len(result.failures)
         print(
-            f"tfnorm: {count} of {done + count} runs failed, as said above and in {folder / 'sweep.json'}. "
+            f"tfnorm: {count} of {done + count} runs failed, as said above and in {plan.folder / 'sweep.json'}. "
             "The same command tries them again.",
             file=sys.stderr,
         )
@@ -143,7 +141,7 @@ def reproduce(
         name, seeds=seeds, precision=precision, epochs=epochs, data_dir=data_dir, out=out, jobs=jobs
     )
     if dry_run:
-        print_plan(plan.runs, plan.folder, jobs or default_jobs(1, plan.runs), 1)
+        print_plan(plan)
         return
     from tfnorm.experiments.published.reproduction import run_reproduction  # start-up
 

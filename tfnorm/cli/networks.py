@@ -10,9 +10,9 @@ from rich.table import Table
 
 from tfnorm.analysis.inspect import inspect_architecture, inspect_file
 from tfnorm.cli._app import app
-from tfnorm.cli.file_conversion import file_conversion
+from tfnorm.cli.file_conversion import FileConversion
 from tfnorm.cli.options import AllowLambda, DataDir, Imports
-from tfnorm.cli.printing import print_conversion, print_layers, wide_console
+from tfnorm.cli.printing import print_conversion, wide_console
 from tfnorm.datasets import AUGMENTATIONS, DATASETS
 from tfnorm.errors import TfnormError
 from tfnorm.models.architectures import ARCHITECTURES
@@ -86,10 +86,10 @@ def convert(
 
     `tfnorm convert model.keras served/`
     """
-    conversion = file_conversion(
-        source, target, to=to, insert=insert, fold=fold, from_tfa=from_tfa, where=where or (), calibrate=calibrate,
-        model=model, stock=keras, force=force, imports=imports or (), allow_lambda=allow_lambda,
-        batch_size=batch_size, quantize=quantize, representative=representative, check=not no_check, data_dir=data_dir,
+    conversion = FileConversion(
+        source, target, to=to, insert=insert, fold=fold, from_tfa=from_tfa, where=where, calibrate=calibrate,
+        model=model, stock=keras, imports=imports or (), allow_lambda=allow_lambda, force=force,
+        batch_size=batch_size, quantize=quantize, representative=representative, data_dir=data_dir, no_check=no_check,
     )  # fmt: skip
     start_quietly()
     report, exported = conversion.run()
@@ -138,7 +138,7 @@ def inspect(
             if chosen:
                 raise TfnormError(f"--{option} belongs to a file, and {network} is an architecture. Leave it out.")
         layers = inspect_architecture(network, input_shape=input_shape, batch_size=batch_size, **given)
-    print_layers(layers)
+    wide_console().print(layers)
 
 
 @app.command("list")

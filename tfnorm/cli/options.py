@@ -11,7 +11,6 @@ import typer
 from tfnorm.training.config import Function, TrainConfig, default_of, description_of, settings_of
 from tfnorm.training.provenance import shell_call
 from tfnorm.training.recipe.recipes import Recipe
-from tfnorm.training.tracking import check_trackers
 
 DataDir = Annotated[Path | None, typer.Option(help=description_of("data_dir"))]
 TensorBoardFlag = Annotated[bool, typer.Option("--tensorboard", help="Write each run's history for TensorBoard too.")]
@@ -61,6 +60,6 @@ def typed_command(context: typer.Context) -> str | None:
     return None if context.obj is None else shell_call(context.obj)
 
 
-def trackers_of(tensorboard: bool, wandb: bool) -> tuple[str, ...]:
-    """Return the names of the trackers asked for, each known to be installed."""
-    return check_trackers([*(["tensorboard"] if tensorboard else []), *(["wandb"] if wandb else [])])
+def trackers_of(tensorboard: bool, wandb: bool) -> list[str]:
+    """Return the names of the trackers asked for."""
+    return [name for name, asked in (("tensorboard", tensorboard), ("wandb", wandb)) if asked]

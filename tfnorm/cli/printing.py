@@ -12,6 +12,8 @@ import rich.table
 from rich.cells import cell_len
 from rich.console import Console
 
+from tfnorm.experiments.engines.local import default_jobs
+from tfnorm.experiments.plan import Plan
 from tfnorm.table import Cell, Column, Table, cells_of, table_of
 from tfnorm.text import counted
 
@@ -33,16 +35,10 @@ def fitted_table(
     """Return a table that fits a console, and the headings that there was no room for.
 
     Nothing is cut: two rows that differ in their names never look the same. Where the columns are too wide together,
-    headings are folded first, then columns are left out, and columns of text are folded.
-
-    Args:
-        console: Where it is to be printed.
-        title: Above it.
-        table: What it shows.
-        optional: The keys of columns that may be left out, the least important first.
+    headings are folded first, then those of ``optional`` are left out in its order, and columns of text are folded.
     """
     headings = {key: column.title.replace("\u00ad", "") for key, column in table.columns.items()}
-    cells = {key: [_as_written(_cell_text(row.get(key)), console) for row in table.rows] for key in headings}
+    cells = {key: [_as_written(_cell_text(row.get(key, Cell(""))), console) for row in table.rows] for key in headings}
     text = [key for key, column in table.columns.items() if not column.numeric]
     shown, left = list(headings), [key for key in optional if key in headings]
     full = {key: max(map(cell_len, [heading, *cells[key]])) for key, heading in headings.items()}
@@ -65,10 +61,9 @@ def fitted_table(
     return drawn, [heading for key, heading in headings.items() if key not in shown]
 
 
-def _cell_text(cell: Cell | None) -> str:
-    if cell is None or not cell.note:
-        return "" if cell is None else cell.text
-    return f"{cell.text} {cell.note}" if cell.note[0] in "±(" else f"{cell.text} ({cell.note})"
+def _cell_text(cell: Cell) -> str:
+    note = cell.note if cell.note.startswith(("±", "(")) else f"({cell.note})"
+    return f"{cell.text} {note}" if cell.note else cell.text
 
 
 def _as_written(text: str, console: Console) -> str:
@@ -109,21 +104,16 @@ def print_table(comparison: Any) -> None:
         f"{spread}test accuracy is that of the last epoch, since the best is chosen on the images it is tested on.",
         style="dim",
     )
-    for note in [*comparison.remarks, comparison.verdict, *filter(None, [comparison.about_looks])]:
-        console.print(note, soft_wrap=True, highlight=False)
+    for note in [*comparison.remarks, comparison.verdict, comparison.about_looks]:
+        if note:
+            console.print(note, soft_wrap=True, highlight=False)
     console.print(f"Pictures and tables: {comparison.path}", soft_wrap=True)
 
 
 def print_page(page: Path) -> None:
     """Print where a report is, as an address that a terminal opens, if it could be written."""
-    if not page.exists():
-        return
-    wide_console().print(f"Report: {page.resolve().as_uri()}", soft_wrap=True, highlight=False)
-
-
-def print_layers(layers: Any) -> None:
-    """Print a network, layer by layer."""
-    wide_console().print(layers)
+    if page.exists():
+        wide_console().print(f"Report: {page.resolve().as_uri()}", soft_wrap=True, highlight=False)
 
 
 def print_conversion(report: Any, written: Any) -> None:
@@ -142,11 +132,13 @@ def print_conversion(report: Any, written: Any) -> None:
     console.print(str(written), soft_wrap=True, highlight=False, markup=False)
 
 
-def print_plan(planned: Any, folder: Path, jobs: int, threads: int) -> None:
+def print_plan(plan: Plan) -> None:
     """Print what a sweep would train, and how long that takes."""
     from tfnorm.experiments.engines.estimate import estimate_seconds, planned_rows  # start-up
 
-    rows = planned_rows(planned, folder)
+    threads = plan.threads or 1
+    jobs = plan.jobs or default_jobs(threads, plan.runs)
+    rows = planned_rows(plan.runs, plan.folder)
     columns = {
         "run": Column("run"), "parameters": Column("trainable parameters", ",.0f"), "epochs": Column("epochs", ".0f"),
         "state": Column("state"),
@@ -154,8 +146,8 @@ def print_plan(planned: Any, folder: Path, jobs: int, threads: int) -> None:
     records = []
     for row in rows:
         state = "finished" if row.finished else f"{row.done} epochs done" if row.done else "waiting"
-        records.append(dict(zip(columns, (row.run.folder, row.parameters, row.epochs, state), strict=True)))
-    console = _print_fitted(f"{len(rows)} runs in {folder}", table_of(columns, records))
+        records.append({"run": row.run.folder, "parameters": row.parameters, "epochs": row.epochs, "state": state})
+    console = _print_fitted(f"{len(rows)} runs in {plan.folder}", table_of(columns, records))
     left = sum(not row.finished for row in rows)
     if not left:
         console.print("Nothing is left to train.")

@@ -8,10 +8,10 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
@@ -22,13 +22,7 @@ SECONDS_WITHOUT_A_LINE = 60.0
 
 
 class Lines:
-    """Lines about runs, for a log file or a pipe, where nothing can be drawn over.
-
-    Args:
-        console: Where to write.
-        images: The word for the images that runs are evaluated on, see `tfnorm.training.runs.evaluated_on`.
-        epochs: The number of epochs that are left.
-    """
+    """Lines about runs, for a log file or a pipe, where nothing can be drawn over."""
 
     def __init__(self, console: Console, images: str = "test", epochs: int = 0) -> None:
         self.console, self.images = console, images
@@ -39,7 +33,7 @@ class Lines:
         self.begin(epochs)
 
     def begin(self, epochs: int) -> None:
-        """Count the time and the epochs from now on, with ``epochs`` left."""
+        """Count the time from now on, with so many epochs left."""
         self.began, self.done, self.left = time.monotonic(), 0, epochs
 
     def write(self, text: str) -> None:
@@ -70,11 +64,6 @@ class Lines:
             f"{accuracy:.2f} %{counts}{self.time_left()}"
         )
 
-    def write_as_is(self, sentences: Sequence[str]) -> None:
-        """Write sentences above what is drawn, without folding them."""
-        for sentence in sentences:
-            self.console.print(sentence, soft_wrap=True, highlight=False, markup=False)
-
     def time_left(self) -> str:
         """Return how long the epochs that are left take, or "" if it is not known."""
         if not self.done or self.left <= 0:
@@ -83,11 +72,36 @@ class Lines:
         return f"; about {minutes}:{seconds:02d} minutes left"
 
 
-class LiveProgress(Progress):
+class Display:
+    """Draws on a terminal while it is entered. Elsewhere it draws nothing, and writes lines."""
+
+    _lines: Lines
+    _drawn: Bars | Live
+    _read: set[str]
+
+    def __enter__(self) -> Self:
+        if not self._lines.needed:
+            self._drawn.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._lines.needed:  # bars that are not drawn end with an empty line in Rich before 14
+            return
+        with suppress(OSError, ValueError):  # the terminal is gone
+            self._drawn.stop()
+
+    def read(self, sentences: Sequence[str]) -> None:
+        """Write once, above what is drawn and without folding, what was read as data, and possible mistakes there."""
+        for sentence in sentences:
+            if sentence not in self._read:
+                self._lines.console.print(sentence, soft_wrap=True, highlight=False, markup=False)
+                self._read.add(sentence)
+
+
+class LiveProgress(Display, Progress):
     """Shows two bars: all epochs of all runs with the time left, and the steps of the current epoch.
 
-    Without a terminal it writes lines: one when a run ends, and one at a start or an epoch if the last line is ten
-    seconds old.
+    Without a terminal it writes lines: one when a run ends, and others if the last one is ten seconds old.
 
     Args:
         console: Where to draw.
@@ -97,36 +111,14 @@ class LiveProgress(Progress):
 
     def __init__(self, console: Console, epochs: int, images: str = "test") -> None:
         self._lines = Lines(console, images, epochs)
-        self._bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=console,
-            disable=self._lines.needed,
-            transient=True,
-        )
+        self._drawn = self._bars = Bars(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"), console=console, disable=self._lines.needed, transient=True,
+        )  # fmt: skip
         self._all = self._bars.add_task("epochs of all runs", total=epochs, note="")
         self._one = self._bars.add_task("starting", total=None, note="")
         self._epochs = self._steps = 0
-
-    def __enter__(self) -> LiveProgress:
-        if not self._lines.needed:
-            self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._lines.needed:  # bars that are not drawn end with an empty line in Rich before 14
-            return
-        with suppress(OSError, ValueError):  # the terminal is gone
-            self._bars.stop()
-
-    def read(self, sentences: Sequence[str]) -> None:
-        """Write what was read as data, and what may be a mistake there."""
-        self._lines.write_as_is(sentences)
+        self._read = set()
 
     def skipped(self, run: Path, epochs: int) -> None:
         """Count epochs that were on disk already."""
@@ -159,8 +151,8 @@ class LiveProgress(Progress):
         self._lines.left -= saved
         self._bars.advance(self._all, saved)
         if self._lines.needed:
-            accuracy = f"{self._lines.images} accuracy {100 * result['val_accuracy']:.2f} %"
             ended = f"{_name(run)}: {result['status']} after {result['epochs']} epochs"
+            accuracy = f"{self._lines.images} accuracy {100 * result['val_accuracy']:.2f} %"
             self._lines.write(f"{ended}, {accuracy}{self._lines.time_left()}")
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console, Group
@@ -17,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tfnorm.cli.run_progress import Lines
+from tfnorm.cli.run_progress import Display, Lines
 from tfnorm.experiments.progress import SweepProgress
 
 
@@ -32,17 +30,11 @@ class _Running:
     accuracy: float = math.nan
     since: float = field(default_factory=time.monotonic)
 
-    @property
-    def done(self) -> float:
-        """The epochs that are done, with the part of the current one."""
-        return self.epoch + (self.step / self.steps if self.steps else 0)
 
-
-class SweepDisplay(SweepProgress):
+class SweepDisplay(Display, SweepProgress):
     """Shows a table of the running runs, and how many wait, are finished and failed.
 
-    Without a terminal it writes lines: one when a run ends, and one at a start or an epoch if the last line is ten
-    seconds old.
+    Without a terminal it writes lines: one when a run ends, and others if the last one is ten seconds old.
 
     Args:
         console: Where to draw.
@@ -56,21 +48,8 @@ class SweepDisplay(SweepProgress):
         self.running: dict[Path, _Running] = {}
         self.waiting = self.finished_runs = self.failed_runs = 0
         self.best: tuple[float, str] | None = None
-        self._read: set[str] = set()
-        self._live = Live(
-            get_renderable=self.render, console=console, transient=True, refresh_per_second=4, auto_refresh=True
-        )
-
-    def __enter__(self) -> SweepDisplay:
-        if not self._lines.needed:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with suppress(OSError, ValueError):  # the terminal is gone
-            self._live.stop()
+        self._read = set()
+        self._drawn = Live(get_renderable=self.render, console=console, transient=True)
 
     def render(self) -> Group:
         """Return the counts and the table as they are now."""
@@ -84,7 +63,8 @@ class SweepDisplay(SweepProgress):
         for path, run in list(self.running.items()):
             epoch = f"{min(run.epoch + 1, run.epochs)} of {run.epochs}" if run.epochs else "starting"
             accuracy = "" if math.isnan(run.accuracy) else f"{run.accuracy:.2f}"
-            bar = ProgressBar(total=run.epochs or 1, completed=run.done, width=24 if self.console.width >= 100 else 6)
+            done, width = run.epoch + run.step / max(run.steps, 1), 24 if self.console.width >= 100 else 6
+            bar = ProgressBar(total=run.epochs or 1, completed=done, width=width)
             table.add_row(self._name(path), epoch, bar, accuracy, f"{time.monotonic() - run.since:.0f}")
         return Group(Text(counts, no_wrap=True, overflow="ellipsis"), table)
 
@@ -93,11 +73,6 @@ class SweepDisplay(SweepProgress):
 
     def _name(self, run: Path) -> str:
         return str(run.relative_to(self.root)) if run.is_relative_to(self.root) else str(run)
-
-    def read(self, sentences: Sequence[str]) -> None:
-        """Write what was read as data, and what may be a mistake there. Each process sends it, and we write it once."""
-        self._lines.write_as_is([each for each in dict.fromkeys(sentences) if each not in self._read])
-        self._read.update(sentences)
 
     def planned(self, waiting: int, finished: int, epochs: int) -> None:
         """Show how many runs wait, how many are finished already, and the time that the others take."""
@@ -144,8 +119,9 @@ class SweepDisplay(SweepProgress):
             self.best = accuracy, self._name(run)
         if self._lines.needed:
             total = self.waiting + len(self.running) + self.finished_runs + self.failed_runs
-            ended = f"{self._lines.images} accuracy {accuracy:.2f} %"
-            ended = ended if result["status"] == "finished" else result["status"]
+            ended = result["status"]
+            if ended == "finished":
+                ended = f"{self._lines.images} accuracy {accuracy:.2f} %"
             self._lines.write(f"{self.finished_runs} of {total} finished: {self._name(run)}, {ended}")
 
     def interrupted(self, run: Path, sentence: str) -> None:

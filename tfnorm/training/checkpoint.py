@@ -10,7 +10,7 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,26 +19,12 @@ from tfnorm.files import write_whole
 KEPT_CHECKPOINTS = 2
 
 
-class Checkpoint(NamedTuple):
-    """What a run goes on from.
-
-    Args:
-        epochs: Number of epochs done.
-        state: The state by name.
-        best: The weights after the best of these epochs, or None if no accuracy of them is a number.
-    """
-
-    epochs: int
-    state: dict[str, np.ndarray]
-    best: dict[str, np.ndarray] | None
+# Number of epochs done, the state, and the weights after the best of these epochs if an accuracy is a number.
+Checkpoint = tuple[int, dict[str, np.ndarray], dict[str, np.ndarray] | None]
 
 
 class Checkpoints:
-    """The checkpoints of a run.
-
-    Args:
-        path: Their folder; it need not exist yet.
-    """
+    """The checkpoints of a run, in a folder that need not exist yet."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -62,9 +48,6 @@ class Checkpoints:
         """Return the newest checkpoint that a run can go on from, or None if there is none.
 
         A checkpoint is passed over if it or its best weights are damaged, or if the history lacks one of its epochs.
-
-        Args:
-            records: The records of the history.
         """
         recorded = next((i for i, record in enumerate(records) if record["epoch"] != i), len(records))
         for epochs, state in self._undamaged("epoch"):
@@ -72,7 +55,7 @@ class Checkpoints:
                 best = best_epoch(records[:epochs])
                 weights = None if best is None else self.load_best(best + 1)
                 if best is None or weights is not None:
-                    return Checkpoint(epochs, state, weights)
+                    return epochs, state, weights
         return None
 
     def load_best(self, epochs: int) -> dict[str, np.ndarray] | None:

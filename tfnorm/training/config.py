@@ -42,9 +42,7 @@ class TrainConfig(BaseModel):
     norm: str = Field(description="Norm spec, such as gn:4+l1=1e-4.")
     arch: str = Field(default="mnist_7k", description="Architecture; `tfnorm list` shows them.")
     dataset: str = Field(default="digits", description="Data set, .npz file or folder of train/CLASS and test/CLASS.")
-    data_dir: Path | None = Field(
-        default=None, description="Folder that is searched first for the data, such as mnist.npz."
-    )
+    data_dir: Path | None = Field(default=None, description="Folder searched first for the data, such as mnist.npz.")
     image_size: int | None = Field(
         default=None,
         ge=1,
@@ -85,31 +83,18 @@ class TrainConfig(BaseModel):
     # Not a setting: it is only recorded.
     call: str | None = Field(default=None, description="The command or the Python call that trains the run.")
 
-    @field_validator("norm", mode="before")
-    @classmethod
-    def _canonical(cls, value: Any) -> str:
-        return format(parse(value))
-
-    @field_validator("dataset", mode="before")
-    @classmethod
-    def _written(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, Path) else value
+    _norm = field_validator("norm", mode="before")(lambda value: format(parse(value)))
+    _dataset = field_validator("dataset", mode="before")(lambda value: str(value) if isinstance(value, Path) else value)
+    _recipe = field_validator("recipe", mode="before")(
+        lambda value: RECIPES[value] if isinstance(value, str) else value
+    )
+    _augmentation = field_validator("augmentation")(known_augmentation)
 
     @field_validator("arch")
     @classmethod
     def _known(cls, value: str) -> str:
         ARCHITECTURES[value]  # raises for an unknown one
         return value
-
-    @field_validator("recipe", mode="before")
-    @classmethod
-    def _named(cls, value: Any) -> Any:
-        return RECIPES[value] if isinstance(value, str) else value
-
-    @field_validator("augmentation")
-    @classmethod
-    def _augmentation_known(cls, value: str | None) -> str | None:
-        return None if value is None else known_augmentation(value)
 
     @model_validator(mode="after")
     def _data_there(self) -> TrainConfig:
@@ -120,9 +105,7 @@ class TrainConfig(BaseModel):
         """Return the configuration with the recipe's defaults and replacements filled in."""
         given = {key: getattr(self, key) or getattr(self.recipe, key) for key in REPLACED}
         dropout = self.recipe.dropout if self.dropout is None else self.dropout
-        return self.model_copy(
-            update={**given, "recipe": self.recipe.model_copy(update=given), "dropout": dropout},
-        )
+        return self.model_copy(update={**given, "recipe": self.recipe.model_copy(update=given), "dropout": dropout})
 
     def asked(self) -> dict[str, Any]:
         """Return what makes a run this run, as JSON: without the place of the data, and without the call.
@@ -177,12 +160,7 @@ class RunSettings(Settings, total=False):
 
 
 def with_settings(function: Function) -> Function:
-    """Show each setting in the signature and the docstring of a function that takes ``**settings``.
-
-    Args:
-        function: Its ``**settings`` are annotated as ``Unpack[Settings]`` or ``Unpack[RunSettings]``. The line about
-            them in its docstring is replaced by one entry for each setting.
-    """
+    """Show each setting in the signature of a function, and in its docstring in place of the line on ``**settings``."""
     signature, names, types = inspect.signature(function), settings_of(function), typing.get_type_hints(RunSettings)
     *own, settings = signature.parameters.values()
     shown = [
@@ -218,12 +196,12 @@ def description_of(name: str) -> str:
 
 def _entries(names: Iterable[str]) -> str:
     """Return the entries of a docstring for settings, a line or more for each."""
-    lines = []
+    entries = ""
     for name in names:
         default = default_of(name)
         usual = "" if default is None else f" Defaults to {default!r}."
-        lines.append(textwrap.fill(f"    {name}: {description_of(name)}{usual}\n", 116, subsequent_indent=" " * 8))
-    return "\n".join([*lines, ""])
+        entries += textwrap.fill(f"    {name}: {description_of(name)}{usual}", 116, subsequent_indent=" " * 8) + "\n"
+    return entries
 
 
 TrainConfig.__doc__ = f"{TrainConfig.__doc__}\n\nArgs:\n{_entries(typing.get_type_hints(RunSettings))}"
@@ -250,14 +228,7 @@ def _sentence(kind: type[BaseModel], mistake: Any) -> str:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A run that is planned and checked.
-
-    Args:
-        config: Its settings, resolved.
-        folder: Its folder.
-        data: Its data if they are in memory already, else None.
-        trackers: Names of the trackers that follow it.
-    """
+    """A run that is planned and checked: its settings resolved, its data if they are in memory, and its trackers."""
 
     config: TrainConfig
     folder: Path

@@ -22,18 +22,13 @@ def load_data(config: TrainConfig, data: Dataset | None = None) -> Dataset:
 
     Digits are resized to the network's input. With ``holdout``, a part of the training images replaces the test set.
 
-    Args:
-        config: The configuration.
-        data: The data if they are in memory already, with images of the right size.
-
     Raises:
-        DataError: If the data cannot be read, or if the given ones are not uint8 with channels last.
+        DataError: If the data cannot be read, or if those that are given are not uint8 with channels last.
     """
     if data is not None:
         _check_given(data)
     else:
-        side = config.image_size
-        size = (side, side) if side else None
+        size: int | tuple[int, int] | None = config.image_size
         if size is None and config.dataset == "digits":
             size = config.plan().arch.input_shape[:2]
         data = load(config.dataset, data_dir=config.data_dir, image_size=size, skip_damaged=config.skip_damaged)
@@ -61,7 +56,6 @@ def fingerprints() -> Callable[[TrainConfig], str | None]:
     known: dict[tuple[object, ...], str | None] = {}
 
     def fingerprint(config: TrainConfig) -> str | None:
-        config = config.resolved()
         place = place_of(config)
         if place not in known:
             known[place] = None

@@ -48,9 +48,7 @@ CONFIG: Needed = {
 }  # fmt: skip
 RESULT: Needed = {"status": str, "epochs": int, "best_epoch": (int, type(None)), "misclassified": (int, type(None))}
 # What the line of an epoch must have.
-MEASURES = (
-    "data_loss", "accuracy", "val_data_loss", "val_accuracy", "penalty", "seconds", "images_per_second",
-)  # fmt: skip
+MEASURES = ("data_loss", "accuracy", "val_data_loss", "val_accuracy", "penalty", "seconds", "images_per_second")
 
 
 def check_place(folder: str | Path) -> None:
@@ -63,11 +61,7 @@ def check_place(folder: str | Path) -> None:
 
 
 class RunFolder:
-    """The files of one run.
-
-    Args:
-        path: The folder; it need not exist yet.
-    """
+    """The files of one run, in a folder that need not exist yet."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -129,10 +123,7 @@ class RunFolder:
             )
 
     def read_config(self, needed: Needed) -> dict[str, Any]:
-        """Return the content of ``config.json``.
-
-        Args:
-            needed: The keys that it must have, see `read_json`; ``asked`` and its ``recipe`` are among them.
+        """Return the content of ``config.json``, of which ``asked`` and its ``recipe`` are needed.
 
         Raises:
             RunError: If the file cannot be read, or if the run learned from a teacher, which tfnorm no longer supports.
@@ -154,19 +145,13 @@ class RunFolder:
             )
 
     def check_threads(self, threads: int | None) -> None:
-        """Raise a `RunError` if the run was begun with another number of threads, which changes last digits.
-
-        Args:
-            threads: The number of threads now; None stands for as many as there are cores.
-        """
+        """Raise a `RunError` if the run was begun with another number of threads; None stands for all cores."""
         if not self.config_path.exists():
             return
         there = read_json(self.config_path, {"machine": {}})["machine"].get("threads")
         if there != threads:
-            was, now = (
-                {None: "all threads, without `jobs`", 1: "one thread each, with `jobs`"}.get(count, f"{count} threads")
-                for count in (there, threads)
-            )
+            words = {None: "all threads, without `jobs`", 1: "one thread each, with `jobs`"}
+            was, now = (words.get(count, f"{count} threads") for count in (there, threads))
             raise RunError(
                 f"The run in {self.path} was trained with {was}, and now it would be {now}, which changes last "
                 "digits. Do as before, or choose another output folder."
@@ -178,11 +163,7 @@ class RunFolder:
             leftover.unlink(missing_ok=True)
 
     def read_history(self) -> list[dict[str, Any]]:
-        """Return the records of the epochs, none if the file is gone.
-
-        Raises:
-            RunError: If it cannot be read.
-        """
+        """Return the records of the epochs, none if the file is gone."""
         try:
             return read_history(self.history_path)
         except FileNotFoundError:
@@ -192,20 +173,17 @@ class RunFolder:
             raise RunError(f"The file {self.history_path} cannot be read: {reason}") from None
 
     def read_measures(self) -> list[dict[str, Any]]:
-        """Return the records of the epochs, each with all `MEASURES`.
-
-        Raises:
-            RunError: If the history cannot be read, or a line lacks a measure.
-        """
-        path, records = self.history_path, self.read_history()
+        """Return the records of the epochs, or raise a `RunError` if one lacks a number of `MEASURES`."""
+        records = self.read_history()
         for number, record in enumerate(records, start=1):
-            odd = [key for key in MEASURES if not isinstance(record.get(key), int | float)]
-            if odd:
-                raise RunError(
-                    f"Line {number} of {path} is damaged: {odd[0]!r} is {record.get(odd[0])!r:.40}. Restore the file "
-                    "from a copy. Without one, delete that line and all after it, and result.json: their epochs are "
-                    "trained again from the checkpoint before them, or from the beginning if there is none."
-                )
+            for key in MEASURES:
+                if not isinstance(record.get(key), int | float):
+                    raise RunError(
+                        f"Line {number} of {self.history_path} is damaged: {key!r} is {record.get(key)!r:.40}. Restore "
+                        "the file from a copy. Without one, delete that line and all after it, and result.json: their "
+                        "epochs are trained again from the checkpoint before them, or from the beginning if there is "
+                        "none."
+                    )
         return records
 
 

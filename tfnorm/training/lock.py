@@ -22,12 +22,9 @@ def run_lock(folder: str | Path) -> Iterator[None]:
     The lock is the operating system's, so that it ends with the process, however that ends. The file ``.holder.json``
     says who holds it: some versions of filelock empty the locked file itself, and others delete it.
 
-    Args:
-        folder: The run's folder; it is made if it does not exist.
-
     Raises:
         LockedError: If another process holds the folder; the sentence names it.
-        OSError: If the folder cannot be locked.
+        OSError: If the folder cannot be made or locked.
 
     Example:
         >>> with run_lock(folder / "run"):
@@ -40,8 +37,13 @@ def run_lock(folder: str | Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        try:
+            who = read_json(holder, {"name": str, "pid": int, "host": str})
+            process = f"{who['name']!r} (pid {who['pid']} on {who['host']})"
+        except RunError:
+            process = "another process"
         raise LockedError(
-            f"The run in {folder} is being trained by {_name(holder)}. "
+            f"The run in {folder} is being trained by {process}. "
             "Wait until it ends, or stop it, or choose another output folder."
         ) from None
     except OSError as error:
@@ -53,12 +55,3 @@ def run_lock(folder: str | Path) -> Iterator[None]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
-
-
-def _name(holder: Path) -> str:
-    """Return name, process number and host of the process that wrote a file."""
-    try:
-        who = read_json(holder, {"name": str, "pid": int, "host": str})
-    except RunError:
-        return "another process"
-    return f"{who['name']!r} (pid {who['pid']} on {who['host']})"

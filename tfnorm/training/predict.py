@@ -20,10 +20,6 @@ def evaluation_batch(images: int, pixels: int = 0) -> int:
 
     Images of more than 64x64 pixels come in smaller batches, so that evaluation needs no more memory than training.
 
-    Args:
-        images: Number of images.
-        pixels: Number of pixels of each image.
-
     Example:
         >>> evaluation_batch(450), evaluation_batch(10_000), evaluation_batch(450, pixels=224 * 224)
         (225, 250, 20)

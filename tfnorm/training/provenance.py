@@ -23,46 +23,34 @@ from tfnorm.errors import RunError
 from tfnorm.keras_settings import BACKENDS, THREADS, chosen_backend, settings_now
 from tfnorm.ops import accelerator_name
 from tfnorm.spec import NormSpec
+from tfnorm.training.config import TrainConfig
 from tfnorm.training.runs import fingerprint
 
 if TYPE_CHECKING:
     import keras
 
 
-def describe(network: keras.Model, data: Dataset, data_dir: Path | None) -> dict[str, Any]:
-    """Return what was built, read back from the model, and where.
-
-    Args:
-        network: The model.
-        data: What it is trained on.
-        data_dir: The folder that was searched first for the data.
-    """
+def describe(network: keras.Model, data: Dataset, config: TrainConfig) -> dict[str, Any]:
+    """Return what was built, read back from the model, from which data, and where and when."""
     import keras  # start-up
 
     weights = network.trainable_variables
-    kernels = [keras.ops.convert_to_numpy(w) for w in weights if w.name == "kernel"]
+    values = [keras.ops.convert_to_numpy(weight) for weight in weights]
+    backend = keras.backend.backend()
     return {
+        **({"call": config.call} if config.call else {}),
         "trainable_parameters": int(sum(math.prod(weight.shape) for weight in weights)),
         "layers": [describe_layer(layer) for layer in network.layers],
         "regularized": {w.path: type(w.regularizer).__name__ for w in weights if w.regularizer is not None},
-        "initial_kernels": fingerprint(kernels),
-        "initial_weights": fingerprint([keras.ops.convert_to_numpy(weight) for weight in weights]),
-        "data": {**data.describe(), "data_dir": data_dir and str(data_dir)},
-        **origin(),
-    }
-
-
-def origin() -> dict[str, Any]:
-    """Return the versions, the machine, the settings of Keras and the time."""
-    import keras  # start-up
-
-    return {
+        "initial_kernels": fingerprint([value for w, value in zip(weights, values, strict=True) if w.name == "kernel"]),
+        "initial_weights": fingerprint(values),
+        "data": {**data.describe(), "data_dir": config.data_dir and str(config.data_dir)},
         "versions": {
             "tfnorm": __version__,
             "python": platform.python_version(),
-            "backend": keras.backend.backend(),
+            "backend": backend,
             "revision": source_revision(),
-            **{name: _version(name) for name in ("keras", keras.backend.backend(), "numpy")},
+            **{name: _version(name) for name in ("keras", backend, "numpy")},
         },
         "machine": {
             "platform": platform.platform(),
@@ -130,9 +118,6 @@ def threads() -> int | None:
 def shell_call(arguments: Sequence[str]) -> str:
     """Return a call of the command line as a shell takes it, with what chose the backend and its threads.
 
-    Args:
-        arguments: The words after ``tfnorm``.
-
     Example:
         >>> shell_call(["train", "bn", "--out", "my runs"])
         "...tfnorm train bn --out 'my runs'"
@@ -189,10 +174,7 @@ def machine_words(machine: Mapping[str, Any]) -> str:
 def check_same_place(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """Raise a RunError if a run was begun with other versions, threads, GPU or settings of Keras, which change bits.
 
-    Args:
-        path: The run's folder.
-        there: The record of its start.
-        here: A record of now.
+    ``there`` is the record of its start in the folder ``path``, and ``here`` one of now.
     """
     was, now = (
         {
@@ -225,13 +207,9 @@ def seed_words(seeds: Sequence[int]) -> str:
 
 
 def origins(configs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return each combination of backend and machine in the records of runs, with the seeds that were trained there.
+    """Return each combination of backend and machine in the ``config.json`` of runs, with the seeds trained there.
 
-    Args:
-        configs: The contents of ``config.json``.
-
-    Returns:
-        ``versions`` and ``machine`` of the first such run, and ``seeds`` in order.
+    Each has ``versions`` and ``machine`` of its first run, and ``seeds`` in order.
     """
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for config in configs:
@@ -245,12 +223,7 @@ def origins(configs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def origin_words(configs: Iterable[Mapping[str, Any]]) -> str:
     """Return the versions and machines that runs were trained with, in words; with the seeds if there are several.
 
-    Example:
-        >>> versions = {"tfnorm": "0.1.0", "keras": "3.15.1", "backend": "jax", "jax": "0.11.2", "numpy": "2.4.6",
-        ...             "python": "3.12.3", "revision": "0123456789abcdef"}
-        >>> machine = {"cores": 2, "processor": "a processor"}
-        >>> origin_words([{"versions": versions, "machine": machine, "asked": {"seed": 0}}])
-        'by tfnorm 0.1.0 (0123456789ab), Keras 3.15.1, JAX 0.11.2, NumPy 2.4.6, Python 3.12.3 on 2 cores of a processor'
+    The words are "by tfnorm 0.1.0, Keras 3.15.1, JAX 0.11.2, NumPy 2.4.6, Python 3.12.3 on 2 cores of a processor".
     """
     found = origins(configs)
     parts = []

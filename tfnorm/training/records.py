@@ -25,12 +25,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def read_json(path: Path, needed: Needed | None = None) -> dict[str, Any]:
     """Read a JSON object written by `write_json`.
 
-    Args:
-        path: The file.
-        needed: The keys that it must have.
-
     Raises:
-        RunError: If the file cannot be read, or lacks a key. The sentence says how to repair it with the least loss.
+        RunError: If the file cannot be read, or lacks a ``needed`` key. The sentence says how to mend it.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -64,11 +60,7 @@ def lacking(content: Mapping[str, Any], needed: Needed, within: str = "") -> str
             found = lacking(value, kind, f"{name}.")
         elif isinstance(kind, list) and isinstance(value, list):
             found = next(filter(None, (lacking({"": item}, {"": kind[0]}, name) for item in value)), "")
-        elif (
-            isinstance(kind, Mapping | list)
-            or not isinstance(value, kind)
-            or (isinstance(value, bool) and kind is not bool)
-        ):
+        elif isinstance(kind, Mapping | list) or isinstance(value, bool) or not isinstance(value, kind):
             found = f"{name!r} is {value!r:.40}"
         if found:
             return found
@@ -76,11 +68,7 @@ def lacking(content: Mapping[str, Any], needed: Needed, within: str = "") -> str
 
 
 def mend(path: Path, error: OSError | None = None) -> str:
-    """Return the smallest step that helps where a file of a run cannot be read.
-
-    Args:
-        path: The file.
-        error: The system's error, if the content is not the cause.
+    """Return the smallest step that helps where a file of a run cannot be read, given the system's error if any.
 
     Example:
         >>> mend(Path("bn/seed-0/result.json"))

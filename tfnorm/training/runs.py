@@ -24,11 +24,7 @@ CLOCKS = ("seconds", "train_seconds", "images_per_second")
 
 
 class Run:
-    """A finished run, read from its folder.
-
-    Args:
-        path: The folder.
-    """
+    """A finished run, read from its folder ``path``."""
 
     def __init__(self, path: str | Path) -> None:
         self.folder = RunFolder(path)
@@ -90,26 +86,26 @@ class Run:
         Raises:
             RunError: If the file cannot be read.
         """
-        return self._predictions("logits")
+        return self._predictions[0]
 
     @property
     def labels(self) -> np.ndarray:
         """True classes of the test set, of shape (images,). Raises the same errors as `logits`."""
-        return self._predictions("y_true")
+        return self._predictions[1]
 
-    def _predictions(self, name: str) -> np.ndarray:
+    @property
+    def _predictions(self) -> tuple[np.ndarray, np.ndarray]:
         path = self.folder.predictions_path
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 logits, labels = arrays["logits"], arrays["y_true"]
+            if logits.ndim == 2 and labels.shape == logits.shape[:1] and np.issubdtype(labels.dtype, np.integer):
+                return logits, labels
+            reason = f"its logits are {logits.shape} and its classes {labels.shape} {labels.dtype}"
         except PermissionError as error:
             raise RunError(f"The file {path} cannot be read: {error.strerror}. {mend(path, error)}") from None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             reason = str(error)
-        else:
-            if logits.ndim == 2 and labels.shape == logits.shape[:1] and np.issubdtype(labels.dtype, np.integer):
-                return {"logits": logits, "y_true": labels}[name]
-            reason = f"its logits are {logits.shape} and its classes {labels.shape} {labels.dtype}"
         moved = "Move the folder in its place elsewhere, and delete" if path.is_dir() else "Delete"
         raise RunError(
             f"The file {path} cannot be read: {reason}. {moved} result.json in that folder to write it again. The "
@@ -119,12 +115,11 @@ class Run:
     @property
     def record(self) -> str:
         """Where everything about the run is: its page at Weights & Biases if it has one, else its folder."""
-        tracking = self.path / "tracking.json"
         try:
-            url = read_json(tracking).get("url")
-        except RunError:  # not there, or damaged: the folder is a record too
-            url = None
-        return url if isinstance(url, str) and url else str(self.path)
+            url = read_json(self.path / "tracking.json", {"url": str})["url"]
+        except RunError:  # not there, damaged, or without a page: the folder is a record too
+            url = ""
+        return url or str(self.path)
 
     def load_model(self, *, best: bool = False) -> Any:
         """Return the trained `keras.Model`.
@@ -147,23 +142,15 @@ class Run:
 
 
 def outcome(path: str | Path) -> dict[str, str]:
-    """Return a hash of each part of a run that must be the same whenever it is trained on the same machine.
-
-    Args:
-        path: The run's folder.
-
-    Returns:
-        Part to hash: history without clocks, result, and the bits of the last state, the best weights and the
-        predictions.
-    """
+    """Return text or hash of each part of a run that must be the same whenever it is trained on the same machine."""
     run = Run(path)
     records = run.folder.read_history()
     history = [{key: value for key, value in record.items() if key not in CLOCKS} for record in records]
     _, state, weights = run.folder.checkpoints.load(records) or (0, {}, None)
     # Arrays are hashed in their order without their names, because Keras goes on counting in the names of variables.
     return {
-        "history": hashlib.sha256(json.dumps(history, sort_keys=True).encode()).hexdigest()[:16],
-        "result": hashlib.sha256(json.dumps(run.result, sort_keys=True).encode()).hexdigest()[:16],
+        "history": json.dumps(history, sort_keys=True),
+        "result": json.dumps(run.result, sort_keys=True),
         "state": fingerprint(list(state.values())),
         "best": fingerprint(list((weights or {}).values())),
         "predictions": fingerprint([run.logits, run.labels]),

@@ -9,29 +9,13 @@ import shutil
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from tfnorm.errors import TfnormError
 from tfnorm.history import read_history
 from tfnorm.registry import Registry
+from tfnorm.text import they_are
 from tfnorm.training.records import read_json, write_json
-
-NOT_MEASURED = ("schema_version", "epoch")
-
-
-class Tracker(Protocol):
-    """Follows a run.
-
-    Each class also has ``package``, the package that it needs; ``start(run, description, records)``, which takes the
-    run's folder, the content of its ``config.json`` and the history records of the epochs that are done; and
-    ``followed(run)``, which returns whether it has followed the run in that folder to its end.
-    """
-
-    def log(self, record: Mapping[str, Any]) -> None:
-        """Receive the history record of an epoch."""
-
-    def finish(self, result: Mapping[str, Any]) -> None:
-        """Receive the result of the run."""
 
 
 class TensorBoard:
@@ -41,25 +25,21 @@ class TensorBoard:
     its earlier epochs again, so that no epoch is there twice.
 
     Args:
-        folder: The folder ``tensorboard``, which is emptied.
+        run: The run's folder.
+        description: The content of its ``config.json``.
+        records: The history records of the epochs that are done.
     """
 
     package = "tensorboard"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, run: Path, description: Mapping[str, Any], records: Iterable[Mapping[str, Any]] = ()) -> None:
         from tensorboard.summary import Writer  # start-up
 
-        shutil.rmtree(folder, ignore_errors=True)
-        self._folder = folder
-        self._writers = {part: Writer(str(folder / part)) for part in ("train", "test")}
-
-    @classmethod
-    def start(cls, run: Path, description: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> TensorBoard:
-        """Begin to follow a run; see `Tracker`."""
-        tracker = cls(run / "tensorboard")
+        self._folder = run / "tensorboard"
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._writers = {part: Writer(str(self._folder / part)) for part in ("train", "test")}
         for record in records:
-            tracker.log(record)
-        return tracker
+            self.log(record)
 
     @staticmethod
     def followed(run: Path) -> bool:
@@ -85,16 +65,12 @@ class WandB:
     """Logs the history to Weights & Biases, in the project "tfnorm" or ``$WANDB_PROJECT``.
 
     ``WANDB_MODE=offline`` keeps everything in ``wandb/`` in the run's folder, for ``wandb sync``. A resumed run goes on
-    as the same run there. Its address is in ``tracking.json``.
-
-    Args:
-        run: The run's folder.
-        description: The content of its ``config.json``.
+    as the same run there. Its address is in ``tracking.json``. The arguments are those of `TensorBoard`.
     """
 
     package = "wandb"
 
-    def __init__(self, run: Path, description: Mapping[str, Any]) -> None:
+    def __init__(self, run: Path, description: Mapping[str, Any], records: Iterable[Mapping[str, Any]] = ()) -> None:
         import wandb  # start-up
 
         asked = description["asked"]
@@ -120,15 +96,9 @@ class WandB:
             ) from None
         self._noted = {"id": identity, "url": None if self._run.offline else self._run.url}
         write_json(place, self._noted)
-
-    @classmethod
-    def start(cls, run: Path, description: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> WandB:
-        """Begin to follow a run, or go on with it; see `Tracker`."""
-        tracker = cls(run, description)
         for record in records:
-            if record["epoch"] >= tracker._run.step:  # a crash may have prevented some from being sent
-                tracker.log(record)
-        return tracker
+            if record["epoch"] >= self._run.step:  # a crash may have prevented some from being sent
+                self.log(record)
 
     @staticmethod
     def followed(run: Path) -> bool:
@@ -147,7 +117,8 @@ class WandB:
         write_json(self._place, {**self._noted, "finished": True})
 
 
-TRACKERS: Registry[type[TensorBoard] | type[WandB]] = Registry("tracker")
+Tracker = TensorBoard | WandB
+TRACKERS: Registry[type[Tracker]] = Registry("tracker")
 TRACKERS.add("tensorboard", TensorBoard)
 TRACKERS.add("wandb", WandB)
 
@@ -163,11 +134,7 @@ def check_trackers(names: str | Sequence[str]) -> tuple[str, ...]:
         names = [names]
     missing = [name for name in names if importlib.util.find_spec(TRACKERS[name].package) is None]
     if missing:
-        extras = ",".join(missing)
-        raise TfnormError(
-            f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} not installed. "
-            f"Run: pip install 'tfnorm[{extras}]'"
-        )
+        raise TfnormError(f"{they_are(missing)} not installed. Run: pip install 'tfnorm[{','.join(missing)}]'")
     return tuple(names)
 
 
@@ -175,7 +142,7 @@ def catch_up(run: Path, names: Sequence[str]) -> None:
     """Send a finished run to the trackers that have not followed it to its end."""
     for name in names:
         if not TRACKERS[name].followed(run):
-            tracker = TRACKERS[name].start(run, read_json(run / "config.json"), read_history(run / "history.jsonl"))
+            tracker = TRACKERS[name](run, read_json(run / "config.json"), read_history(run / "history.jsonl"))
             tracker.finish(read_json(run / "result.json"))
 
 
@@ -184,5 +151,5 @@ def _measures(record: Mapping[str, Any]) -> dict[str, float]:
     return {
         key: float(value)
         for key, value in record.items()
-        if key not in NOT_MEASURED and isinstance(value, int | float) and math.isfinite(value)
+        if key not in ("schema_version", "epoch") and isinstance(value, int | float) and math.isfinite(value)
     }

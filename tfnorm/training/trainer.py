@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -38,17 +39,7 @@ from tfnorm.training.recipe.losses import make_loss
 from tfnorm.training.records import write_json
 from tfnorm.training.runs import Run, evaluated_on
 from tfnorm.training.tracking import TRACKERS, catch_up
-from tfnorm.training.watcher import (
-    LastEpochRecalibration,
-    Trained,
-    Watcher,
-    arrays_of,
-    assign,
-    no_better_for,
-    restore_state,
-    state_bytes,
-    state_of,
-)
+from tfnorm.training.watcher import LastEpochRecalibration, Trained, Watcher, arrays_of, assign, no_better_for
 
 STEPS_AT_ONCE = 8
 
@@ -56,7 +47,7 @@ STEPS_AT_ONCE = 8
 # only once each. The number and the size are limited, so that memory does not grow.
 MOST_GRAPHS = 8
 MOST_BYTES_OF_GRAPHS = 256 * 2**20
-_graphs: dict[str, keras.Model] = {}
+_graphs: dict[str, Trained] = {}
 
 
 @with_settings
@@ -159,8 +150,7 @@ class _Trainer:
         whole_batches = config.recipe.drop_remainder and len(data.x_train) >= config.batch_size
         batches = Batches(data.x_train, data.y_train, config.batch_size, seed=config.seed, drop_remainder=whole_batches)
         trained = self.with_augmentation(len(batches))
-        call = {"call": config.call} if config.call else {}
-        description = {"asked": asked, **call, **describe(self.network, data, config.data_dir)}
+        description = {"asked": asked, **describe(self.network, data, config)}
         earlier = self.resume(trained)
         done = self.done = len(earlier)
         if done:  # a run that goes on keeps the record of its start
@@ -172,9 +162,8 @@ class _Trainer:
         images = min(len(batches) * config.batch_size, len(data.x_train))
         tested = evaluation_batch(len(data.x_test), data.x_test[0, ..., 0].size)
         recorder = HistoryRecorder(self.folder.history_path, initial_epoch=done, images_per_epoch=images)
-        trackers = [TRACKERS[name].start(self.folder.path, description, earlier) for name in self.trackers]
-        augmented = config.epochs - config.recipe.plain_epochs
-        watcher = Watcher(self.folder, batches, recorder, self.progress, trackers, config.patience, augmented)
+        trackers = [TRACKERS[name](self.folder.path, description, earlier) for name in self.trackers]
+        watcher = Watcher(config, self.folder, batches, recorder, self.progress, trackers)
         callbacks = [recorder, watcher]
         if config.recipe.recalibrate and batch_norms(self.network):
             callbacks.append(
@@ -191,10 +180,10 @@ class _Trainer:
             verbose=0,
         )
         if at_work is not trained:
-            restore_state(trained, state_of(at_work))
+            assign(trained.state, arrays_of(at_work.state))
         return self.finish(trained, at_work, watcher)
 
-    def with_graph(self, trained: keras.Model, asked: Mapping[str, Any]) -> keras.Model:
+    def with_graph(self, trained: Trained, asked: Mapping[str, Any]) -> Trained:
         """Return a model in the state of ``trained`` whose graph is traced already, or ``trained`` if there is none.
 
         Runs that differ only in their seed share a graph, because everything that the seed decides is in the state.
@@ -203,15 +192,15 @@ class _Trainer:
         kind = repr(({**asked, "seed": None}, self.data.fingerprint, self.data.num_classes))
         at_work = _graphs.pop(kind, trained)
         if at_work is not trained:
-            restore_state(at_work, state_of(trained))
+            assign(at_work.state, arrays_of(trained.state))
         _graphs[kind] = at_work
-        sizes = {name: state_bytes(model) for name, model in _graphs.items()}
+        sizes = {name: 4 * sum(math.prod(v.shape) for v in model.state) for name, model in _graphs.items()}  # in bytes
         while len(_graphs) > 1 and (len(_graphs) > MOST_GRAPHS or sum(sizes.values()) > MOST_BYTES_OF_GRAPHS):
             oldest = next(iter(_graphs))
             del _graphs[oldest], sizes[oldest]
         return at_work
 
-    def with_augmentation(self, steps: int) -> keras.Model:
+    def with_augmentation(self, steps: int) -> Trained:
         """Return the network behind its augmentation, compiled with the recipe's optimizer."""
         config = self.config
         switch = config.recipe.plain_epochs > 0
@@ -230,28 +219,27 @@ class _Trainer:
         trained.optimizer.build(trained.trainable_variables)
         return trained
 
-    def resume(self, trained: keras.Model) -> list[dict[str, Any]]:
+    def resume(self, trained: Trained) -> list[dict[str, Any]]:
         """Restore the newest checkpoint and return the records of the epochs that were done."""
         records = self.folder.read_history()
         done, state, self.best = self.folder.checkpoints.load(records) or (0, {}, None)
         self.folder.checkpoints.forget_after(done)
         if not done:
             return []
-        present = [(value.shape, value.dtype) for value in state_of(trained).values()]
+        present = [(value.shape, value.dtype) for value in arrays_of(trained.state).values()]
         if [(value.shape, value.dtype) for value in state.values()] != present:
             raise RunError(
                 f"The checkpoint in {self.folder.path} was written by another version of tfnorm or Keras, or in "
                 "another precision. Choose another output folder."
             )
-        restore_state(trained, state)
+        assign(trained.state, state)
         return records[:done]
 
     def save_network(self, name: str) -> None:
-        """Write the network as it is, whole or not at all."""
         with whole_file(self.folder.path / f"{name}.keras") as temporary:
             self.network.save(temporary)
 
-    def finish(self, trained: keras.Model, at_work: keras.Model, watcher: Watcher) -> Run:
+    def finish(self, trained: Trained, at_work: Trained, watcher: Watcher) -> Run:
         """Write the models, the predictions and the result.
 
         ``at_work``, in the state of ``trained``, has the compiled graph that it was evaluated with.
@@ -274,7 +262,6 @@ class _Trainer:
         finite = bool(np.isfinite(logits).all())
         if epoch is None and not finite:  # the last step made the weights useless
             epoch, step = len(records) - 1, -1 - int(trained.first_bad_step)
-        status = "finished" if epoch is None else "diverged"
         wrong = None
         if finite:
             found = find_misclassified(data.y_test, logits, class_names=data.class_names, from_logits=True)
@@ -283,13 +270,9 @@ class _Trainer:
             with results_come_first("the picture misclassified.png"):
                 draw_misclassified(data.x_test, found, title=title, path=folder.path / "misclassified.png")
         result = {
-            "status": status,
-            "epochs": len(records),
-            "best_epoch": best,
-            "diverged_at_epoch": epoch,
-            "diverged_at_step": step,
-            "misclassified": wrong,
-        }
+            "status": "finished" if epoch is None else "diverged", "epochs": len(records), "best_epoch": best,
+            "diverged_at_epoch": epoch, "diverged_at_step": step, "misclassified": wrong,
+        }  # fmt: skip
         for tracker in watcher.trackers:
             tracker.finish(result)
         write_json(folder.result_path, result)
@@ -310,19 +293,11 @@ def random_state_kept() -> Iterator[None]:
 
 @contextmanager
 def memory_in_words(config: TrainConfig, data: Dataset, path: Path) -> Iterator[None]:
-    """Turn an error about memory into a RunError that says what was asked for and what needs less.
-
-    Args:
-        config: The settings of the run, resolved.
-        data: What it is trained on.
-        path: The folder of the run.
-    """
+    """Turn an error about memory into a RunError that says what was asked for and what needs less."""
     try:
         yield
-    except TfnormError:
-        raise
     except Exception as error:
-        if not is_memory_error(error):
+        if isinstance(error, TfnormError) or not is_memory_error(error):
             raise
         free = available_memory()
         room = "" if free is None else f" {size_text(free)} are free now."

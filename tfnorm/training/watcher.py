@@ -13,6 +13,7 @@ from tfnorm.callbacks import BatchNormRecalibration, HistoryRecorder
 from tfnorm.datasets import Batches
 from tfnorm.datasets.augment.layers import Augmentation
 from tfnorm.training.checkpoint import best_epoch
+from tfnorm.training.config import TrainConfig
 from tfnorm.training.folder import RunFolder
 from tfnorm.training.progress import Progress
 from tfnorm.training.tracking import Tracker
@@ -30,6 +31,11 @@ class Trained(keras.Model):
         super().__init__(*args, **kwargs)
         self.first_bad_step = keras.Variable(-1, dtype="int32", trainable=False, name="first_bad_step")
 
+    @property
+    def state(self):
+        """All variables that training changes: weights, statistics, random seeds, those of the optimizer."""
+        return [*self.variables, *self.optimizer.variables]
+
     def compute_loss(self, *args, training=True, **kwargs):
         """Return the loss, and note the step if its loss is the first one that is not finite."""
         loss = super().compute_loss(*args, training=training, **kwargs)
@@ -44,19 +50,12 @@ class Watcher(keras.callbacks.Callback):
     """Saves the state, sends progress events, and ends a run that stops improving or whose loss is not finite."""
 
     def __init__(
-        self,
-        folder: RunFolder,
-        batches: Batches,
-        recorder: HistoryRecorder,
-        progress: Progress,
+        self, config: TrainConfig, folder: RunFolder, batches: Batches, recorder: HistoryRecorder, progress: Progress,
         trackers: Sequence[Tracker],
-        patience: int | None,
-        augmented_epochs: int,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.augmented_epochs = augmented_epochs
-        self.folder, self.batches, self.recorder, self.progress = folder, batches, recorder, progress
-        self.trackers, self.patience = trackers, patience
+        self.config, self.folder, self.batches, self.recorder = config, folder, batches, recorder
+        self.progress, self.trackers = progress, trackers
         self.epoch = 0
         self.diverged_at: tuple[int | None, int | None] = None, None
 
@@ -65,7 +64,7 @@ class Watcher(keras.callbacks.Callback):
         self.epoch = self.batches.epoch = epoch
         for layer in self.model.layers:
             if isinstance(layer, Augmentation) and layer.on is not None:
-                layer.turn(epoch < self.augmented_epochs)
+                layer.turn(epoch < self.config.epochs - self.config.recipe.plain_epochs)
 
     def on_train_batch_begin(self, batch, logs=None):  # at the end of a batch Keras would wait for its losses
         """Send the step that begins."""
@@ -79,8 +78,8 @@ class Watcher(keras.callbacks.Callback):
         else:
             if best_epoch(self.recorder.records) == epoch:
                 self.folder.checkpoints.save_best(epoch + 1, arrays_of(self.model.variables))
-            self.folder.checkpoints.save(epoch + 1, state_of(self.model))
-            if no_better_for(self.patience, self.recorder.records):
+            self.folder.checkpoints.save(epoch + 1, arrays_of(self.model.state))
+            if no_better_for(self.config.patience, self.recorder.records):
                 self.model.stop_training = True
         for tracker in self.trackers:
             tracker.log(self.recorder.records[-1])
@@ -102,21 +101,6 @@ def no_better_for(patience: int | None, records: Sequence[Mapping[str, Any]]) ->
         True
     """
     return patience is not None and bool(records) and records[-1]["epoch"] - (best_epoch(records) or 0) >= patience
-
-
-def state_of(model) -> dict[str, np.ndarray]:
-    """Return everything that training changes, by index and path: weights, statistics, random seeds, optimizer."""
-    return arrays_of([*model.variables, *model.optimizer.variables])
-
-
-def state_bytes(model) -> int:
-    """Return the size of what `state_of` returns, in bytes, at four bytes per number."""
-    return sum(4 * math.prod(variable.shape) for variable in [*model.variables, *model.optimizer.variables])
-
-
-def restore_state(model, state: Mapping[str, np.ndarray]) -> None:
-    """Set the state of ``model`` to one that `state_of` returned for a model built in the same way."""
-    assign([*model.variables, *model.optimizer.variables], state)
 
 
 def arrays_of(variables) -> dict[str, np.ndarray]:

@@ -7,7 +7,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tfnorm.datasets import AUGMENTATIONS
-from tfnorm.errors import TfnormError, unknown
 from tfnorm.registry import Registry
 
 #: That of PyTorch, and those of Keras that suit kernels.
@@ -17,10 +16,10 @@ Initializer = Literal[
 ]  # fmt: skip
 
 
-def known_augmentation(name: str) -> str:
-    """Return the name of an augmentation, or raise a TfnormError if there is no such augmentation."""
-    if name not in AUGMENTATIONS:
-        raise TfnormError(unknown("augmentation", name, AUGMENTATIONS))
+def known_augmentation(name: str | None) -> str | None:
+    """Return ``name``, or raise a DataError if it is no augmentation's."""
+    if name is not None:
+        AUGMENTATIONS[name]
     return name
 
 
@@ -90,10 +89,7 @@ class Recipe(BaseModel):
     dropout: float | None = Field(None, ge=0, lt=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
 
-    @field_validator("augmentation")
-    @classmethod
-    def _augmentation_known(cls, value: str) -> str:
-        return known_augmentation(value)
+    _augmentation = field_validator("augmentation")(known_augmentation)
 
     @model_validator(mode="after")
     def _only_what_is_used(self) -> Recipe:
@@ -135,16 +131,12 @@ class Recipe(BaseModel):
         from tfnorm.training.recipe.muon import Muon  # start-up
 
         return Muon(
-            rate,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay or None,
-            adam_weight_decay=None,
-            adam_lr_ratio=self.adam_ratio,
-            exclude_layers=["logits"],
-        )
+            rate, momentum=self.momentum, weight_decay=self.weight_decay or None, adam_weight_decay=None,
+            adam_lr_ratio=self.adam_ratio, exclude_layers=["logits"],
+        )  # fmt: skip
 
 
-RECIPES: Registry[Recipe] = Registry("recipe", TfnormError)
+RECIPES: Registry[Recipe] = Registry("recipe")
 
 
 def _add(name: str, title: str, **settings: Any) -> None:
