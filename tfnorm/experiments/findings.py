@@ -23,7 +23,7 @@ class Findings:
 
     Args:
         accuracies: Spec to seed to accuracy in percent, not finite where the run diverged.
-        pairs: The differences between all specs, see `tfnorm.experiments.statistics.paired_differences`.
+        pairs: The differences between all specs.
         guessing: The specs that are not shown to have learned anything.
         resolution: One test image in percent.
         parameters: Spec to its number of trainable parameters.
@@ -108,10 +108,7 @@ class Findings:
 
     @cached_property
     def below(self) -> dict[str, float]:
-        """How far each kept spec is below the best at most, by the 95 % interval of the difference, where there is one.
-
-        The interval is that of the pair alone.
-        """
+        """How far each kept spec is below the best at most, by the 95 % interval of that pair, where there is one."""
         best = self.top[0]
         found = {best: 0.0}
         for d in self.among(self.kept):

@@ -23,21 +23,16 @@ from tfnorm.training.tracking import catch_up, check_trackers
 
 DEFAULT_SPECS = ("gn:2", "ln", "bn+l1=5e-4")
 ENGINES = ("local", "ray")
+Fingerprint = Callable[[TrainConfig], str | None]
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run that is planned.
+    """A run that is planned."""
 
-    Args:
-        folder: Its folder, relative to the folder of the comparison or sweep.
-        config: What is trained.
-        point: Value of each axis of the grid.
-    """
-
-    folder: Path
+    folder: Path  # relative to the folder of the comparison or sweep
     config: TrainConfig
-    point: Mapping[str, Any]
+    point: Mapping[str, Any]  # value of each axis of the grid
 
 
 @dataclass(frozen=True)
@@ -79,9 +74,9 @@ class Plan:
         check_format(self.format)
         object.__setattr__(self, "trackers", check_trackers(self.trackers))
         check_engine(self.engine, address=self.address, gpus=self.gpus)
-        for name in ("jobs", "threads"):
-            if getattr(self, name) is not None:
-                whole_number(name, getattr(self, name))
+        for name, number in (("jobs", self.jobs), ("threads", self.threads)):
+            if number is not None:
+                whole_number(name, number)
         if self.data is not None and not self.here:
             raise TfnormError("`data` stays in this process. With `jobs` or a cluster, name a data set or a file.")
         self.check()
@@ -101,17 +96,12 @@ class Plan:
         """Word for the images that are evaluated on: "test", or "held-out" for those held out from training."""
         return evaluated_on(self.runs[0].config.holdout)
 
-    def check(
-        self,
-        fingerprint: Callable[[TrainConfig], str | None] | None = None,
-        classes: Sequence[str] | None = None,
-    ) -> None:
+    def check(self, fingerprint: Fingerprint | None = None, classes: Sequence[str] | None = None) -> None:
         """Raise a RunError with a sentence for each folder whose run cannot be taken up.
 
         Args:
-            fingerprint: Returns the fingerprint of a configuration's data, or None if they are not here; see
-                `tfnorm.training.data.fingerprints`. It is called only for folders that hold a run. By default the data
-                are left for a later check.
+            fingerprint: See `tfnorm.training.data.fingerprints`. It is called only for folders that hold a run. By
+                default the data are left for a later check.
             classes: Names of the classes, if the data are loaded.
         """
         check_place(self.folder)
@@ -127,15 +117,8 @@ class Plan:
         if problems:
             raise RunError("\n".join(problems))
 
-    def begin(self, progress: SweepProgress, fingerprint: Callable[[TrainConfig], str | None]) -> list[PlannedRun]:
-        """Return the runs to train, once the data of all are checked too.
-
-        Finished runs are sent to the trackers.
-
-        Args:
-            progress: Receives the number of runs that wait and that are finished.
-            fingerprint: See `check`.
-        """
+    def begin(self, progress: SweepProgress, fingerprint: Fingerprint) -> list[PlannedRun]:
+        """Return the runs to train, once the data of all are checked too. Send finished runs to the trackers."""
         self.check(fingerprint)
         todo = self.todo
         waiting = {run.folder for run in todo}

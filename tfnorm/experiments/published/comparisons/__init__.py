@@ -19,40 +19,28 @@ from tfnorm.training.runs import slug
 FOLDER = Path(__file__).parent
 
 
-class PublishedResult(BaseModel):
-    """What was published of a row.
-
-    Args:
-        accuracy: Test accuracy in percent, of one run.
-        train_accuracy: Training accuracy in percent.
-        misclassified: Test images.
-        as_written: The configuration in the words of its source, where ours differ.
-    """
+class Entry(BaseModel):
+    """A part of a file of a published comparison."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    accuracy: float
+
+class PublishedResult(Entry):
+    """What was published of a row, of one run, with accuracies in percent."""
+
+    accuracy: float  # on the test images
     train_accuracy: float | None = None
     misclassified: int | None = None
-    as_written: str | None = None
+    as_written: str | None = None  # the configuration in the words of its source, where ours differ
 
 
-class PublishedRow(BaseModel):
-    """One configuration.
-
-    Args:
-        norm: Its spec.
-        batch_size: Images a step; default the recipe's.
-        seeds: How many.
-        published: What was published of it; None for one that a claim needs beside them.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class PublishedRow(Entry):
+    """One configuration."""
 
     norm: str
-    batch_size: int | None = Field(None, ge=1)
+    batch_size: int | None = Field(None, ge=1)  # default the recipe's
     seeds: int = Field(3, ge=1)
-    published: PublishedResult | None = None
+    published: PublishedResult | None = None  # None for one that a claim needs beside them
 
     @property
     def label(self) -> str:
@@ -60,7 +48,7 @@ class PublishedRow(BaseModel):
         return format(parse(self.norm)) + (f" batch {self.batch_size}" if self.batch_size else "")
 
 
-class Claim(BaseModel):
+class Claim(Entry):
     """A claim about the rows. `tfnorm.experiments.published.claims` examines it.
 
     Args:
@@ -72,15 +60,13 @@ class Claim(BaseModel):
         others: Lists of labels, for "steadiest".
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     says: str
     kind: Literal["better", "ranking", "slower", "smaller_gap", "steadiest"]
     rows: tuple[str, ...] = Field(min_length=2)
     others: tuple[tuple[str, ...], ...] = ()
 
 
-class PublishedComparison(BaseModel):
+class PublishedComparison(Entry):
     """A published comparison, or its networks under a better recipe.
 
     Args:
@@ -92,8 +78,6 @@ class PublishedComparison(BaseModel):
         row: The rows.
         claim: The claims.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     title: str
@@ -116,12 +100,8 @@ class PublishedComparison(BaseModel):
     def plan(self, *, seeds: int | None = None, **settings: Any) -> list[PlannedRun]:
         """Return the runs of all rows, each checked. The ``point`` of each has the label of its ``row``.
 
-        Args:
-            seeds: The number of seeds of each row. Defaults to the row's own.
-            **settings: Replace those of the comparison, such as precision or data_dir; None does not.
-
-        Raises:
-            TfnormError: If a setting cannot be used.
+        Each row has its own number of seeds unless one is given. Settings that are not None replace those of the
+        comparison.
         """
         if seeds is not None:
             seeds = whole_number("seeds", seeds)
@@ -149,11 +129,7 @@ def list_published() -> list[str]:
 
 @functools.cache
 def load_published(name: str) -> PublishedComparison:
-    """Return a published comparison by its name; upper or lower case is the same.
-
-    Raises:
-        TfnormError: If there is none of that name.
-    """
+    """Return a published comparison by its name, in upper or lower case."""
     word = str(name).upper()
     if word not in list_published():
         raise TfnormError(unknown("published comparison", name, list_published()))
@@ -162,14 +138,7 @@ def load_published(name: str) -> PublishedComparison:
 
 
 def plan_reproduction(
-    name: str,
-    *,
-    seeds: int | None = None,
-    precision: str | None = None,
-    epochs: int | None = None,
-    data_dir: str | Path | None = None,
-    out: str | Path | None = None,
-    jobs: int | None = None,
+    name: str, *, out: str | Path | None = None, jobs: int | None = None, seeds: int | None = None, **settings: Any
 ) -> Plan:
     """Return the checked plan of `tfnorm.reproduce`, which has the same arguments, without importing Keras.
 
@@ -180,7 +149,8 @@ def plan_reproduction(
         'runs/reproduce-A-bfloat16'
     """
     published = load_published(name)
-    runs = published.plan(seeds=seeds, precision=precision, epochs=epochs, data_dir=data_dir)
+    runs = published.plan(seeds=seeds, **settings)
+    precision, epochs = settings.get("precision"), settings.get("epochs")
     marks = [mark for mark in (precision, epochs and f"{epochs}-epochs") if mark and mark != "float32"]
     folder = RUNS / "-".join(["reproduce", published.name, *marks])
     return Plan(Path(out) if out is not None else folder, runs, jobs=jobs)
