@@ -22,12 +22,7 @@ if TYPE_CHECKING:
 def collect(
     folders: str | Path | Sequence[str | Path], *, out: str | Path | None = None, anyway: bool = False
 ) -> Comparison:
-    """Return the comparison of all finished runs in folders.
-
-    Args:
-        folders: See `find_runs`.
-        out: Where its page will be; default the folder itself if it is one, else ``runs/report``.
-        anyway: Whether runs may differ in more than norm and seed.
+    """Return the comparison of all finished runs in folders; see `report` for the arguments.
 
     Raises:
         RunError: If no run is finished, if one stands there twice, or if runs differ in data, network, recipe or

@@ -19,23 +19,14 @@ MEANINGFUL = 0.5
 
 @dataclass(frozen=True)
 class Findings:
-    """The facts that `tfnorm.experiments.verdict` puts into words, each worked out once.
+    """The facts that `tfnorm.experiments.verdict` puts into words, each worked out once."""
 
-    Args:
-        accuracies: Spec to seed to accuracy in percent, not finite where the run diverged.
-        pairs: The differences between all specs.
-        guessing: The specs that are not shown to have learned anything.
-        resolution: One test image in percent.
-        parameters: Spec to its number of trainable parameters.
-        speeds: Spec to the images a second of its training.
-    """
-
-    accuracies: Look
-    pairs: Sequence[Difference]
-    guessing: Collection[str] = ()
-    resolution: float = 0.0
-    parameters: Mapping[str, int] = field(default_factory=dict)
-    speeds: Mapping[str, float] = field(default_factory=dict)
+    accuracies: Look  # spec to seed to accuracy in percent, not finite where the run diverged
+    pairs: Sequence[Difference]  # between all specs
+    guessing: Collection[str] = ()  # the specs that are not shown to have learned anything
+    resolution: float = 0.0  # one test image in percent
+    parameters: Mapping[str, int] = field(default_factory=dict)  # the number of trainable ones
+    speeds: Mapping[str, float] = field(default_factory=dict)  # images a second of training
 
     @cached_property
     def means(self) -> dict[str, float]:

@@ -39,41 +39,33 @@ class PlannedRun:
 class Plan:
     """All runs of a comparison, a sweep or a reproduction, and how to train them. A plan is checked when it is made.
 
-    Args:
-        folder: The folder of all files.
-        runs: The runs, finished or not.
-        here: If `True`, the runs are trained one after another in this process; ``jobs`` is not used.
-        jobs: Runs at the same time. By default as many as there are cores and memory for.
-        threads: Threads of each run; None stands for as many as there are cores.
-        engine: "local" for processes of this machine, or "ray" for a cluster.
-        address: Address of the Ray cluster. By default the one that runs on this machine.
-        gpus: GPUs of each run on a Ray cluster.
-        data: The data if they are in memory already, else None. Only for runs in this process.
-        trackers: Names of the trackers that follow each run.
-        format: Format of the pictures: "png", "svg" or "pdf".
-
     Raises:
         TfnormError: If one of them cannot be used.
         RunError: If ``folder`` is a file, or if it holds a run of another configuration or number of threads. The error
             has a sentence for each such run.
     """
 
-    folder: Path
-    runs: Sequence[PlannedRun]
-    here: bool = False
-    jobs: int | None = None
-    threads: int | None = 1
-    engine: str = "local"
-    address: str | None = None
-    gpus: float = 0.0
-    data: Dataset | None = None
-    trackers: Sequence[str] = ()
-    format: str = "png"
+    folder: Path  # of all files
+    runs: Sequence[PlannedRun]  # finished or not
+    here: bool = False  # whether they are trained one after another in this process; `jobs` is not used
+    jobs: int | None = None  # runs at the same time; by default as many as there are cores and memory for
+    threads: int | None = 1  # of each run; None stands for as many as there are cores
+    engine: str = "local"  # "local" for processes of this machine, or "ray" for a cluster
+    address: str | None = None  # of the Ray cluster; by default the one that runs on this machine
+    gpus: float = 0.0  # of each run on a Ray cluster
+    data: Dataset | None = None  # if they are in memory already; only for runs in this process
+    trackers: Sequence[str] = ()  # names of those that follow each run
+    format: str = "png"  # of the pictures: "png", "svg" or "pdf"
 
     def __post_init__(self) -> None:
         check_format(self.format)
         object.__setattr__(self, "trackers", check_trackers(self.trackers))
-        check_engine(self.engine, address=self.address, gpus=self.gpus)
+        if self.engine not in ENGINES:
+            raise TfnormError(unknown("engine", self.engine, ENGINES))
+        if self.engine == "ray" and importlib.util.find_spec("ray") is None:
+            raise TfnormError("ray is not installed. Run: pip install 'tfnorm[ray]', or use the engine 'local'.")
+        if self.engine != "ray" and (self.address is not None or self.gpus):
+            raise TfnormError("An address and a number of GPUs belong to the engine 'ray'. Received: engine='local'.")
         for name, number in (("jobs", self.jobs), ("threads", self.threads)):
             if number is not None:
                 whole_number(name, number)
@@ -133,16 +125,6 @@ def _epochs(runs: Iterable[PlannedRun]) -> int:
     return sum(run.config.resolved().epochs or 0 for run in runs)
 
 
-def check_engine(engine: str, *, address: str | None = None, gpus: float = 0.0) -> None:
-    """Raise a TfnormError if there is no such engine, or if it does not take an address or GPUs."""
-    if engine not in ENGINES:
-        raise TfnormError(unknown("engine", engine, ENGINES))
-    if engine == "ray" and importlib.util.find_spec("ray") is None:
-        raise TfnormError("ray is not installed. Run: pip install 'tfnorm[ray]', or use the engine 'local'.")
-    if engine != "ray" and (address is not None or gpus):
-        raise TfnormError("An address and a number of GPUs belong to the engine 'ray'. Received: engine='local'.")
-
-
 def plan_comparison(
     specs: Iterable[str | NormSpec] | str | None = None,
     *,
@@ -192,13 +174,7 @@ def configurations(
 ) -> list[TrainConfig]:
     """Return the configuration of each run of a comparison, all of them checked, without importing Keras.
 
-    Args:
-        specs: Norm specs. Default: gn:2, ln and bn+l1=5e-4.
-        seeds: Number of seeds, counted from 0, or a list of seeds.
-        **settings: Settings that all runs share, see `TrainConfig`.
-
-    Returns:
-        Seed by seed, within each spec.
+    They come spec by spec, and within each seed by seed. The arguments are those of `tfnorm.compare`.
 
     Example:
         >>> [(c.norm, c.seed) for c in configurations(["bn", "ln"], seeds=2)]

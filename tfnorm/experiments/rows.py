@@ -112,10 +112,11 @@ def mean(values: Sequence[float]) -> float:
 
 def measures(*keys: str, images: str = "test") -> dict[str, Column]:
     """Return the columns of some `MEASURES`, with the word for the images that were evaluated on."""
-    return {
-        key: replace(column, title=column.title.replace("test", images), hint=column.hint.replace("test", images))
-        for key, column in ((key, MEASURES[key]) for key in keys)
-    }
+    found = {}
+    for key in keys:
+        title, hint = MEASURES[key].title.replace("test", images), MEASURES[key].hint.replace("test", images)
+        found[key] = replace(MEASURES[key], title=title, hint=hint)
+    return found
 
 
 def measure_cells(columns: Mapping[str, Column], row: Mapping[str, Any], planned: int | None = None) -> dict[str, Cell]:

@@ -101,9 +101,9 @@ def dots(result: Result) -> dict[str, Any]:
     if len(seeds) > MOST_DOTS:
         ranked = sorted(seeds, key=lambda label: -math.inf if not seeds[label] else records[label]["last_accuracy"])
         seeds = {label: seeds[label] for label in ranked[: -MOST_DOTS - 1 : -1]}
-    ends = [value for values in seeds.values() for value in values]
-    for label in seeds:
-        ends += [float(records[label][f"last_accuracy_{end}"]) for end in ("low", "high")]
+    ends: list[float] = []
+    for label, values in seeds.items():
+        ends += [*values, records[label]["last_accuracy_low"], records[label]["last_accuracy_high"]]
     ends = [min(100.0, max(0.0, value)) for value in ends if math.isfinite(value)] or [0.0, 100.0]
     low, high = min(ends), max(ends)
     margin = max(0.04 * (high - low), 0.02)

@@ -80,7 +80,7 @@ def write_record(
 
     ``out`` is the folder in the command that repeats the sweep.
     """
-    axes, runs = axes_of(planned), []
+    axes, runs = axes_of(run.point for run in planned), []
     for run in planned:
         place = folder / run.folder
         unfinished = "failed" if run.folder in failures else "waiting"

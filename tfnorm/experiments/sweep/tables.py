@@ -31,7 +31,8 @@ class Tables:
     """Makes the tables of a page, given the colour of each norm and the folder where links start."""
 
     def __init__(self, sweep: SweepResult, axes: Sequence[str], colours: Mapping[str, str], folder: Path) -> None:
-        self.sweep, self.colours, self.folder, self.axes = sweep, colours, folder, {}
+        self.sweep, self.colours, self.folder = sweep, colours, folder
+        self.axes: dict[str, Column] = {}
         for axis in axes:
             numbers = all(isinstance(each.values[axis], int | float | None) for each in sweep.combinations)
             self.axes[axis] = Column(SHORT.get(axis, axis), "" if numbers else None)
@@ -45,11 +46,13 @@ class Tables:
             **self.axes,
             **measures(*OF_ALL, images=self.sweep.images),
         }
-        rows = [self._cells(columns, each) for each in combinations]
-        seeds = [[self._seed(columns, run) for run in each.runs] for each in combinations]
-        texts = [f"{each.label} {each.folder.as_posix()}".lower() for each in combinations]
-        named = zip(combinations, texts, strict=True)
-        return Table(columns, rows, seeds, [{"norm": c.norm, "text": t, "label": c.label} for c, t in named])
+        rows, seeds, data = [], [], []
+        for each in combinations:
+            rows.append(self._cells(columns, each))
+            seeds.append([self._seed(columns, run) for run in each.runs])
+            text = f"{each.label} {each.folder.as_posix()}".lower()
+            data.append({"norm": each.norm, "text": text, "label": each.label})
+        return Table(columns, rows, seeds, data)
 
     def of_best(self, best: Best) -> Table:
         """Return the table of the best combination of each norm."""

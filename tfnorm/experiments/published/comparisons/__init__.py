@@ -67,23 +67,13 @@ class Claim(Entry):
 
 
 class PublishedComparison(Entry):
-    """A published comparison, or its networks under a better recipe.
-
-    Args:
-        name: Its name, such as "A", or "A+" of the better recipe.
-        title: One line.
-        epoch: Which epoch's test accuracy was published: "last", or "best", chosen on the test set.
-        tolerance: By how many points a faithful mean may stay below the published accuracy.
-        settings: Arguments of `tfnorm.training.config.TrainConfig` that all rows share.
-        row: The rows.
-        claim: The claims.
-    """
+    """A published comparison such as "A", or its networks under a better recipe, such as "A+"."""
 
     name: str
     title: str
-    epoch: Literal["last", "best"] = "last"
-    tolerance: float = Field(0.0, ge=0)
-    settings: dict[str, Any]
+    epoch: Literal["last", "best"] = "last"  # whose test accuracy was published; the best is chosen on the test set
+    tolerance: float = Field(0.0, ge=0)  # by how many points a faithful mean may stay below the published accuracy
+    settings: dict[str, Any]  # arguments of TrainConfig that all rows share
     row: tuple[PublishedRow, ...] = Field(min_length=1)
     claim: tuple[Claim, ...] = ()
 
