@@ -46,7 +46,7 @@ def files(folder):
 
 @pytest.mark.parametrize("format", ["png", "svg"])
 def test_every_picture_is_written_in_the_format(format, fake, tmp_path, monkeypatch):
-    monkeypatch.setattr("tfnorm.experiments.comparison.pictures.images_of", lambda run: (IMAGES, ""))
+    monkeypatch.setattr("tfnorm.experiments.comparison.comparison.images_of", lambda run: (IMAGES, ""))
     runs = [fake("bn", 0, [1, 2]), fake("bn", 1, [1]), fake("gn:2", 0, [3]), fake("gn:2", 1, [1, 3])]
     Comparison(runs, tmp_path).save_pictures(format)
     wanted = {f"{name}.{format}" for name in ALL | {"misclassified-bn", "misclassified-gn-2"}}
@@ -57,13 +57,13 @@ def test_every_picture_is_written_in_the_format(format, fake, tmp_path, monkeypa
 
 
 def test_a_picture_of_mistakes_on_held_out_images_says_so(fake, tmp_path, monkeypatch):
-    monkeypatch.setattr("tfnorm.experiments.comparison.pictures.images_of", lambda run: (IMAGES, ""))
+    monkeypatch.setattr("tfnorm.experiments.comparison.comparison.images_of", lambda run: (IMAGES, ""))
     Comparison([fake("bn", 0, [1], images="held-out")], tmp_path).save_pictures("svg")
     assert b"bn: 1 of 30 held-out images misclassified" in (tmp_path / "misclassified-bn.svg").read_bytes()
 
 
 def test_misclassified_images_that_are_gone_stay_as_they_were_drawn(fake, tmp_path, monkeypatch):
-    monkeypatch.setattr("tfnorm.experiments.comparison.pictures.images_of", lambda run: (None, "gone"))
+    monkeypatch.setattr("tfnorm.experiments.comparison.comparison.images_of", lambda run: (None, "gone"))
     Comparison([fake("bn", 0, [1])], tmp_path).save_pictures("svg")
     assert files(tmp_path) == {f"{name}.svg" for name in ALL - {"differences"}} | {"misclassified-bn.png"}
     assert (tmp_path / "misclassified-bn.png").read_bytes() == b"as it was written"
@@ -71,7 +71,7 @@ def test_misclassified_images_that_are_gone_stay_as_they_were_drawn(fake, tmp_pa
 
 @pytest.mark.parametrize("format", ["png", "svg"])
 def test_misclassified_images_are_those_of_the_first_seed_that_has_any(format, fake, tmp_path, monkeypatch):
-    monkeypatch.setattr("tfnorm.experiments.comparison.pictures.images_of", lambda run: (IMAGES, ""))
+    monkeypatch.setattr("tfnorm.experiments.comparison.comparison.images_of", lambda run: (IMAGES, ""))
     runs = [fake("bn", 0, None), fake("bn", 1, [1]), fake("bn", 2, [1, 2]), fake("in", 0, None)]
     for run in runs:
         if run.status == "diverged":

@@ -22,28 +22,20 @@ if TYPE_CHECKING:
 def collect(
     folders: str | Path | Sequence[str | Path], *, out: str | Path | None = None, anyway: bool = False
 ) -> Comparison:
-    """Return the comparison of all finished runs in folders.
-
-    Args:
-        folders: See `find_runs`.
-        out: Where its page will be; default the folder itself if it is one, else ``runs/report``.
-        anyway: Whether runs may differ in more than norm and seed.
+    """Return the comparison of all finished runs in folders; see `report` for the arguments.
 
     Raises:
         RunError: If no run is finished, if one stands there twice, or if runs differ in data, network, recipe or
             another setting and ``anyway`` is not set; the sentence says in what.
     """
     folders = [folders] if isinstance(folders, str | Path) else list(folders)
-    found = find_runs(folders)
     if not folders:
         raise RunError("There is no folder to report on. Give one of a run, of a comparison or of many runs.")
+    found = find_runs(folders)
     if not found.runs:
-        if found.damaged:
-            raise RunError("\n".join(found.damaged))
-        raise RunError(
-            f"No run in {listed([str(folder) for folder in folders])} is finished. "
-            "The command that began them goes on with them."
-        )
+        where = listed([str(folder) for folder in folders])
+        unfinished = f"No run in {where} is finished. The command that began them goes on with them."
+        raise RunError("\n".join(found.damaged) or unfinished)
     differing = differing_settings(found.runs)
     if differing and not anyway:
         raise RunError(
@@ -63,29 +55,20 @@ def _groups(runs: Sequence[Run], differing: Sequence[Differing]) -> dict[str, li
     alike: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         alike.setdefault((run.label, repr(sorted(settings_of(run, runs).items()))), []).append(run)
-    groups = {}
+    groups, apart = {}, [each.key for each in distinguishing(differing)]
     for (label, _), members in alike.items():
-        _check_seeds(members)
-        name = f"{label} ({_mark(members[0], runs, differing)})" if differing else label
+        seen: dict[int, Run] = {}
+        for run in members:
+            other = seen.setdefault(run.seed, run)
+            if other is not run:
+                raise RunError(
+                    f"The runs in {other.path} and {run.path} have the same spec, settings and seed. Give one of them."
+                )
+        settings = settings_of(members[0], runs)
+        marks = ", ".join(f"{name_of(key)} {brief(settings.get(key))}" for key in apart)
+        name = f"{label} ({marks})" if differing else label
         groups[name if name not in groups else f"{name} in {members[0].path}"] = members
     return groups
-
-
-def _mark(run: Run, runs: Sequence[Run], differing: Sequence[Differing]) -> str:
-    """Return in what a run differs from others, in a few words."""
-    settings = settings_of(run, runs)
-    return ", ".join(f"{name_of(each.key)} {brief(settings.get(each.key))}" for each in distinguishing(differing))
-
-
-def _check_seeds(runs: Sequence[Run]) -> None:
-    """Raise a RunError if two runs of a spec have the same seed."""
-    seen: dict[int, Run] = {}
-    for run in runs:
-        other = seen.setdefault(run.seed, run)
-        if other is not run:
-            raise RunError(
-                f"The runs in {other.path} and {run.path} have the same spec, settings and seed. Give one of them."
-            )
 
 
 def report(

@@ -19,23 +19,14 @@ MEANINGFUL = 0.5
 
 @dataclass(frozen=True)
 class Findings:
-    """The facts that `tfnorm.experiments.verdict` puts into words, each worked out once.
+    """The facts that `tfnorm.experiments.verdict` puts into words, each worked out once."""
 
-    Args:
-        accuracies: Spec to seed to accuracy in percent, not finite where the run diverged.
-        pairs: The differences between all specs, see `tfnorm.experiments.statistics.paired_differences`.
-        guessing: The specs that are not shown to have learned anything.
-        resolution: One test image in percent.
-        parameters: Spec to its number of trainable parameters.
-        speeds: Spec to the images a second of its training.
-    """
-
-    accuracies: Look
-    pairs: Sequence[Difference]
-    guessing: Collection[str] = ()
-    resolution: float = 0.0
-    parameters: Mapping[str, int] = field(default_factory=dict)
-    speeds: Mapping[str, float] = field(default_factory=dict)
+    accuracies: Look  # spec to seed to accuracy in percent, not finite where the run diverged
+    pairs: Sequence[Difference]  # between all specs
+    guessing: Collection[str] = ()  # the specs that are not shown to have learned anything
+    resolution: float = 0.0  # one test image in percent
+    parameters: Mapping[str, int] = field(default_factory=dict)  # the number of trainable ones
+    speeds: Mapping[str, float] = field(default_factory=dict)  # images a second of training
 
     @cached_property
     def means(self) -> dict[str, float]:
@@ -108,10 +99,7 @@ class Findings:
 
     @cached_property
     def below(self) -> dict[str, float]:
-        """How far each kept spec is below the best at most, by the 95 % interval of the difference, where there is one.
-
-        The interval is that of the pair alone.
-        """
+        """How far each kept spec is below the best at most, by the 95 % interval of that pair, where there is one."""
         best = self.top[0]
         found = {best: 0.0}
         for d in self.among(self.kept):

@@ -16,25 +16,18 @@ from tfnorm.training.records import CONFIG_NAME, read_json
 from tfnorm.training.runs import Run
 
 MOST_NAMED = 5
+GIVE = "Give the folder of a run, of a comparison or of many runs."
 
 
 @dataclass
 class Found:
-    """What folders hold.
-
-    Args:
-        runs: The finished runs, those that a comparison lists in its order.
-        unfinished: The folders of the others.
-        lost: The folders of what was a run, but has no configuration that can be read.
-        closed: What there is no way into: folders without the right to enter them, and links that lead nowhere.
-        damaged: Why each other run that is finished cannot be read, in a sentence.
-    """
+    """What folders hold: the finished runs, those that a comparison lists in its order, and what is left out."""
 
     runs: list[Run] = field(default_factory=list)
     unfinished: list[Path] = field(default_factory=list)
-    lost: list[Path] = field(default_factory=list)
-    closed: list[Path] = field(default_factory=list)
-    damaged: list[str] = field(default_factory=list)
+    lost: list[Path] = field(default_factory=list)  # what was a run, but has no configuration that can be read
+    closed: list[Path] = field(default_factory=list)  # what there is no way into
+    damaged: list[str] = field(default_factory=list)  # why each other finished run cannot be read
 
     def notes(self) -> list[str]:
         """Return what was left out, in sentences."""
@@ -57,13 +50,11 @@ def find_runs(folders: Iterable[str | Path]) -> Found:
     for folder in map(Path, folders):
         if not folder.is_dir():
             what = f"{folder} is a file." if folder.exists() else f"There is no folder {folder}."
-            raise RunError(f"{what} Give the folder of a run, of a comparison or of many runs.")
+            raise RunError(f"{what} {GIVE}")
         runs, lost, closed = _run_folders(folder)
         if not runs:
             shut = f" {_named(closed)} cannot be entered: ask for the right to." if closed else ""
-            raise RunError(
-                f"There is no run in {folder}.{shut} Give the folder of a run, of a comparison or of many runs."
-            )
+            raise RunError(f"There is no run in {folder}.{shut} {GIVE}")
         found.lost += lost
         found.closed += closed
         for path in runs:
@@ -107,18 +98,13 @@ def _run_folders(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
             lost.append(here)
         if is_run or begun:
             names.clear()
-    listed_first = [folder / path for path in _listed(folder / RECORD)]
-    order = {path: place for place, path in enumerate(listed_first)}
-    lost += [path for path in listed_first if path not in (*runs, *lost, *closed)]
-    return sorted(runs, key=lambda path: order.get(path, len(order))), lost, closed
-
-
-def _listed(listing: Path) -> list[str]:
-    """Return the folders that a comparison lists, none if that file is not there or damaged: it is written anew."""
     try:
-        return [str(run["path"]) for run in read_json(listing)["runs"]]
-    except (RunError, KeyError, TypeError):
-        return []
+        first = [folder / str(run["path"]) for run in read_json(folder / RECORD)["runs"]]
+    except (RunError, KeyError, TypeError):  # not there, or damaged: it is written anew
+        first = []
+    order = {path: place for place, path in enumerate(first)}
+    lost += [path for path in first if path not in (*runs, *lost, *closed)]
+    return sorted(runs, key=lambda path: order.get(path, len(order))), lost, closed
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -19,25 +20,15 @@ UNEQUAL = 1.5
 
 @dataclass(frozen=True)
 class Learned:
-    """What the predictions of the runs of one spec say besides their accuracy, means over seeds.
-
-    Args:
-        accuracy: In percent.
-        balanced: Mean over the classes of the share that is recognized, in percent.
-        chance: The balanced accuracy of an answer that does not depend on the image, in percent.
-        largest: The accuracy of always answering the largest class of the test images, in percent.
-        largest_class: Its name.
-        unequal: Whether the classes differ much in size, so that the accuracy says less than the balanced one.
-        score: By how many standard deviations the balanced accuracy is above chance.
-    """
+    """What the predictions of the runs of one spec say: means over seeds, accuracies in percent."""
 
     accuracy: float
-    balanced: float
-    chance: float
-    largest: float
+    balanced: float  # mean over the classes of the share that is recognized
+    chance: float  # the balanced accuracy of an answer that does not depend on the image
+    largest: float  # the accuracy of always answering the largest class of the test images
     largest_class: str
-    unequal: bool
-    score: float
+    unequal: bool  # whether the classes differ much in size, so that the accuracy says less than the balanced one
+    score: float  # by how many standard deviations the balanced accuracy is above chance
 
     @property
     def nothing(self) -> bool:
@@ -79,11 +70,7 @@ def balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> tuple[float,
 
 
 def learned(runs: Sequence[Run]) -> Learned | None:
-    """Return what the predictions of runs of one spec say, None where none that did not diverge has any.
-
-    Args:
-        runs: Finished ones that differ in the seed alone.
-    """
+    """Return what the predictions of runs of one spec say, None where none that did not diverge has any."""
     found = []
     for run in runs:
         if run.status != "finished":
@@ -112,8 +99,6 @@ def learned(runs: Sequence[Run]) -> Learned | None:
         )
     if not found:
         return None
-    accuracy, balanced, score = (
-        math.fsum(getattr(each, name) for each in found) / len(found) for name in ("accuracy", "balanced", "score")
-    )
-    unequal = any(each.unequal for each in found)
-    return replace(found[0], accuracy=accuracy, balanced=balanced, score=score, unequal=unequal)
+    averaged = ("accuracy", "balanced", "score")
+    means: dict[str, Any] = {name: math.fsum(getattr(each, name) for each in found) / len(found) for name in averaged}
+    return replace(found[0], unequal=any(each.unequal for each in found), **means)

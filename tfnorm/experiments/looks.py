@@ -17,28 +17,18 @@ RECORD = "comparison.json"
 LOOKS = "looks.json"
 
 
-def look_of(accuracies: Look) -> Look:
-    """Return what a look at accuracies has seen: those that are numbers."""
-    return {label: {s: v for s, v in seeds.items() if math.isfinite(v)} for label, seeds in accuracies.items()}
-
-
 def looks_json(looks: Iterable[Look]) -> list[dict[str, dict[str, float]]]:
-    """Return looks as JSON has them, each once."""
+    """Return looks as JSON has them: the accuracies that are numbers, and each look once."""
     found: list[dict[str, dict[str, float]]] = []
     for look in looks:
-        plain = {label: {str(seed): value for seed, value in seeds.items()} for label, seeds in look.items()}
+        plain = {label: {str(s): v for s, v in seeds.items() if math.isfinite(v)} for label, seeds in look.items()}
         if plain not in found:
             found.append(plain)
     return found
 
 
 def earlier_looks(folder: Path, runs: Sequence[Run]) -> list[Look]:
-    """Return the looks on record in a folder and in those of the comparisons that runs belong to, the oldest first.
-
-    Args:
-        folder: Of the comparison.
-        runs: Its runs, which may have come from several comparisons.
-    """
+    """Return the looks on record in a folder and in those of the comparisons that runs belong to, the oldest first."""
     places = dict.fromkeys([folder, *(parent for run in runs for parent in list(run.path.parents)[:2])])
     return [look for place in places for look in looks_on_record(place / RECORD)]
 

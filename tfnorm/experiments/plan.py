@@ -23,39 +23,21 @@ from tfnorm.training.tracking import catch_up, check_trackers
 
 DEFAULT_SPECS = ("gn:2", "ln", "bn+l1=5e-4")
 ENGINES = ("local", "ray")
+Fingerprint = Callable[[TrainConfig], str | None]
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run that is planned.
+    """A run that is planned."""
 
-    Args:
-        folder: Its folder, relative to the folder of the comparison or sweep.
-        config: What is trained.
-        point: Value of each axis of the grid.
-    """
-
-    folder: Path
+    folder: Path  # relative to the folder of the comparison or sweep
     config: TrainConfig
-    point: Mapping[str, Any]
+    point: Mapping[str, Any]  # value of each axis of the grid
 
 
 @dataclass(frozen=True)
 class Plan:
     """All runs of a comparison, a sweep or a reproduction, and how to train them. A plan is checked when it is made.
-
-    Args:
-        folder: The folder of all files.
-        runs: The runs, finished or not.
-        here: If `True`, the runs are trained one after another in this process; ``jobs`` is not used.
-        jobs: Runs at the same time. By default as many as there are cores and memory for.
-        threads: Threads of each run; None stands for as many as there are cores.
-        engine: "local" for processes of this machine, or "ray" for a cluster.
-        address: Address of the Ray cluster. By default the one that runs on this machine.
-        gpus: GPUs of each run on a Ray cluster.
-        data: The data if they are in memory already, else None. Only for runs in this process.
-        trackers: Names of the trackers that follow each run.
-        format: Format of the pictures: "png", "svg" or "pdf".
 
     Raises:
         TfnormError: If one of them cannot be used.
@@ -63,25 +45,30 @@ class Plan:
             has a sentence for each such run.
     """
 
-    folder: Path
-    runs: Sequence[PlannedRun]
-    here: bool = False
-    jobs: int | None = None
-    threads: int | None = 1
-    engine: str = "local"
-    address: str | None = None
-    gpus: float = 0.0
-    data: Dataset | None = None
-    trackers: Sequence[str] = ()
-    format: str = "png"
+    folder: Path  # of all files
+    runs: Sequence[PlannedRun]  # finished or not
+    here: bool = False  # whether they are trained one after another in this process; `jobs` is not used
+    jobs: int | None = None  # runs at the same time; by default as many as there are cores and memory for
+    threads: int | None = 1  # of each run; None stands for as many as there are cores
+    engine: str = "local"  # "local" for processes of this machine, or "ray" for a cluster
+    address: str | None = None  # of the Ray cluster; by default the one that runs on this machine
+    gpus: float = 0.0  # of each run on a Ray cluster
+    data: Dataset | None = None  # if they are in memory already; only for runs in this process
+    trackers: Sequence[str] = ()  # names of those that follow each run
+    format: str = "png"  # of the pictures: "png", "svg" or "pdf"
 
     def __post_init__(self) -> None:
         check_format(self.format)
         object.__setattr__(self, "trackers", check_trackers(self.trackers))
-        check_engine(self.engine, address=self.address, gpus=self.gpus)
-        for name in ("jobs", "threads"):
-            if getattr(self, name) is not None:
-                whole_number(name, getattr(self, name))
+        if self.engine not in ENGINES:
+            raise TfnormError(unknown("engine", self.engine, ENGINES))
+        if self.engine == "ray" and importlib.util.find_spec("ray") is None:
+            raise TfnormError("ray is not installed. Run: pip install 'tfnorm[ray]', or use the engine 'local'.")
+        if self.engine != "ray" and (self.address is not None or self.gpus):
+            raise TfnormError("An address and a number of GPUs belong to the engine 'ray'. Received: engine='local'.")
+        for name, number in (("jobs", self.jobs), ("threads", self.threads)):
+            if number is not None:
+                whole_number(name, number)
         if self.data is not None and not self.here:
             raise TfnormError("`data` stays in this process. With `jobs` or a cluster, name a data set or a file.")
         self.check()
@@ -101,17 +88,12 @@ class Plan:
         """Word for the images that are evaluated on: "test", or "held-out" for those held out from training."""
         return evaluated_on(self.runs[0].config.holdout)
 
-    def check(
-        self,
-        fingerprint: Callable[[TrainConfig], str | None] | None = None,
-        classes: Sequence[str] | None = None,
-    ) -> None:
+    def check(self, fingerprint: Fingerprint | None = None, classes: Sequence[str] | None = None) -> None:
         """Raise a RunError with a sentence for each folder whose run cannot be taken up.
 
         Args:
-            fingerprint: Returns the fingerprint of a configuration's data, or None if they are not here; see
-                `tfnorm.training.data.fingerprints`. It is called only for folders that hold a run. By default the data
-                are left for a later check.
+            fingerprint: See `tfnorm.training.data.fingerprints`. It is called only for folders that hold a run. By
+                default the data are left for a later check.
             classes: Names of the classes, if the data are loaded.
         """
         check_place(self.folder)
@@ -127,15 +109,8 @@ class Plan:
         if problems:
             raise RunError("\n".join(problems))
 
-    def begin(self, progress: SweepProgress, fingerprint: Callable[[TrainConfig], str | None]) -> list[PlannedRun]:
-        """Return the runs to train, once the data of all are checked too.
-
-        Finished runs are sent to the trackers.
-
-        Args:
-            progress: Receives the number of runs that wait and that are finished.
-            fingerprint: See `check`.
-        """
+    def begin(self, progress: SweepProgress, fingerprint: Fingerprint) -> list[PlannedRun]:
+        """Return the runs to train, once the data of all are checked too. Send finished runs to the trackers."""
         self.check(fingerprint)
         todo = self.todo
         waiting = {run.folder for run in todo}
@@ -148,16 +123,6 @@ class Plan:
 
 def _epochs(runs: Iterable[PlannedRun]) -> int:
     return sum(run.config.resolved().epochs or 0 for run in runs)
-
-
-def check_engine(engine: str, *, address: str | None = None, gpus: float = 0.0) -> None:
-    """Raise a TfnormError if there is no such engine, or if it does not take an address or GPUs."""
-    if engine not in ENGINES:
-        raise TfnormError(unknown("engine", engine, ENGINES))
-    if engine == "ray" and importlib.util.find_spec("ray") is None:
-        raise TfnormError("ray is not installed. Run: pip install 'tfnorm[ray]', or use the engine 'local'.")
-    if engine != "ray" and (address is not None or gpus):
-        raise TfnormError("An address and a number of GPUs belong to the engine 'ray'. Received: engine='local'.")
 
 
 def plan_comparison(
@@ -209,13 +174,7 @@ def configurations(
 ) -> list[TrainConfig]:
     """Return the configuration of each run of a comparison, all of them checked, without importing Keras.
 
-    Args:
-        specs: Norm specs. Default: gn:2, ln and bn+l1=5e-4.
-        seeds: Number of seeds, counted from 0, or a list of seeds.
-        **settings: Settings that all runs share, see `TrainConfig`.
-
-    Returns:
-        Seed by seed, within each spec.
+    They come spec by spec, and within each seed by seed. The arguments are those of `tfnorm.compare`.
 
     Example:
         >>> [(c.norm, c.seed) for c in configurations(["bn", "ln"], seeds=2)]

@@ -69,17 +69,23 @@ def _speed(history: pd.DataFrame) -> float:
     return float(history["images_per_second"].iloc[min(1, len(history) - 1) :].median())
 
 
+def accuracies_of(runs: Sequence[Run]) -> dict[int, float]:
+    """Return seed to test accuracy in percent after the last epoch, NaN for a run that diverged."""
+    return {
+        run.seed: 100 * float(run.history["val_accuracy"].iloc[-1]) if run.status == "finished" else math.nan
+        for run in runs
+    }
+
+
 def summary_row(runs: Sequence[Run]) -> dict[str, Any]:
     """Return what a table says of runs that differ in the seed alone; see `Comparison.table`."""
     import pandas as pd  # start-up
 
-    ended = [run.history for run in runs if run.status == "finished"]
-    accuracies = [100 * history["val_accuracy"] for history in ended]
-    best, last = (
-        pd.Series(values, dtype="float64")
-        for values in ([a.max() for a in accuracies], [a.iloc[-1] for a in accuracies])
-    )
-    wrong = pd.Series([run.result["misclassified"] for run in runs if run.status == "finished"], dtype="float64")
+    ended = [run for run in runs if run.status == "finished"]
+    histories = [run.history for run in ended]
+    accuracies = [100 * history["val_accuracy"] for history in histories]
+    best = pd.Series([each.max() for each in accuracies], dtype="float64")
+    last = pd.Series([each.iloc[-1] for each in accuracies], dtype="float64")
     low, high = mean_interval(list(last))
     return {
         "parameters": runs[0].config["trainable_parameters"],
@@ -90,40 +96,33 @@ def summary_row(runs: Sequence[Run]) -> dict[str, Any]:
         "last_accuracy_std": last.std(),
         "last_accuracy_low": low,
         "last_accuracy_high": high,
-        "test_data_loss": _mean_at_the_end(ended, "val_data_loss"),
-        "penalty": _mean_at_the_end(ended, "penalty"),
-        "misclassified": wrong.mean(),
+        "test_data_loss": mean([float(history["val_data_loss"].iloc[-1]) for history in histories]),
+        "penalty": mean([float(history["penalty"].iloc[-1]) for history in histories]),
+        "misclassified": pd.Series([run.result["misclassified"] for run in ended], dtype="float64").mean(),
         "seconds": pd.Series([run.history["seconds"].sum() for run in runs]).mean(),
         "images_per_second": pd.Series([_speed(run.history) for run in runs]).median(),
         "diverged": sum(run.status == "diverged" for run in runs),
     }
 
 
-def _mean_at_the_end(histories: Sequence[pd.DataFrame], column: str) -> float:
-    values = [float(history[column].iloc[-1]) for history in histories]
+def mean(values: Sequence[float]) -> float:
+    """Return the mean of numbers, NaN for none."""
     return math.fsum(values) / len(values) if values else math.nan
 
 
 def measures(*keys: str, images: str = "test") -> dict[str, Column]:
-    """Return the columns of some `MEASURES`.
-
-    Args:
-        *keys: Which.
-        images: Word for the images that were evaluated on.
-    """
-    return {
-        key: replace(column, title=column.title.replace("test", images), hint=column.hint.replace("test", images))
-        for key, column in ((key, MEASURES[key]) for key in keys)
-    }
+    """Return the columns of some `MEASURES`, with the word for the images that were evaluated on."""
+    found = {}
+    for key in keys:
+        title, hint = MEASURES[key].title.replace("test", images), MEASURES[key].hint.replace("test", images)
+        found[key] = replace(MEASURES[key], title=title, hint=hint)
+    return found
 
 
 def measure_cells(columns: Mapping[str, Column], row: Mapping[str, Any], planned: int | None = None) -> dict[str, Cell]:
     """Return the cells of a row of `summary_row`, with the interval cut at what an accuracy can be.
 
-    Args:
-        columns: The columns by key.
-        row: The values.
-        planned: How many seeds there are to be; default as many as there are.
+    ``planned`` is how many seeds there are to be; default as many as there are.
     """
     cells, seeds = cells_of(columns, row), int(row["seeds"])
     counts = {"diverged": row["diverged"], "missing": (planned or seeds) - seeds}

@@ -23,18 +23,15 @@ OF_RECIPE = ("epochs", "batch_size", "augmentation", "learning_rate", "dropout")
 
 @dataclass(frozen=True)
 class Differing:
-    """A setting that is not the same in all runs.
-
-    Args:
-        key: Its name.
-        values: Each value, and the runs that have it, in their order.
-    """
+    """A setting that is not the same in all runs: each value, and the runs that have it, in their order."""
 
     key: str
     values: Sequence[tuple[Any, Sequence[Run]]]
 
     def __str__(self) -> str:
-        return f"{self.key} is " + " and ".join(f"{brief(value)} in {_places(runs)}" for value, runs in self.values)
+        places = [(value, str(runs[0].path), len(runs) - 1) for value, runs in self.values]
+        words = [f"{brief(value)} in {path}" + (f" and {more} more" if more else "") for value, path, more in places]
+        return f"{self.key} is {' and '.join(words)}"
 
 
 def brief(value: Any) -> str:
@@ -58,18 +55,11 @@ def name_of(key: str) -> str:
     return {RECIPE: "recipe", FINGERPRINT: "data"}.get(key, key.replace("_", " "))
 
 
-def _places(runs: Sequence[Run]) -> str:
-    return str(runs[0].path) + (f" and {len(runs) - 1} more" if len(runs) > 1 else "")
-
-
 def asked_of(record: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what was asked of a run, its data called what the first of ``others`` with the same data calls them.
 
-    The same data can be called ``pics``, ``pics/`` or ``/home/me/pics``, and lie in several places.
-
-    Args:
-        record: The run's record.
-        others: Those of the runs that it stands beside.
+    The same data can be called ``pics``, ``pics/`` or ``/home/me/pics``, and lie in several places. All arguments are
+    records of runs.
 
     Example:
         >>> data = {"fingerprint": "f"}
@@ -84,17 +74,10 @@ def asked_of(record: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> 
 
 
 def settings_of(run: Run, others: Sequence[Run] = ()) -> dict[str, Any]:
-    """Return what was asked of a run, flat, but for norm and seed; and what data it had.
-
-    Args:
-        run: The run.
-        others: The runs that it is compared with, see `asked_of`.
-    """
-    asked = asked_of(run.config, (other.config for other in others))
-    return {key: value for key, value in flat_settings(asked).items() if key not in ("norm", "seed", "recipe")} | {
-        FINGERPRINT: run.config["data"]["fingerprint"],
-        CLASSES: ", ".join(run.config["data"].get("class_names", ())),
-    }
+    """Return what was asked of a run beside others, flat, but for norm and seed; and what data it had."""
+    asked, data = flat_settings(asked_of(run.config, (other.config for other in others))), run.config["data"]
+    given = {key: value for key, value in asked.items() if key not in ("norm", "seed", "recipe")}
+    return {**given, FINGERPRINT: data["fingerprint"], CLASSES: ", ".join(data.get("class_names", ()))}
 
 
 def differing_settings(runs: Sequence[Run]) -> list[Differing]:
@@ -135,11 +118,7 @@ def shared_settings(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def distinguishing(differing: Sequence[Differing]) -> list[Differing]:
-    """Return what tells runs apart: without what follows from the recipe's name, and data that follow from theirs.
-
-    Args:
-        differing: See `differing_settings`.
-    """
+    """Return what tells runs apart: without what follows from the recipe's name, and data that follow from theirs."""
     keys = {each.key for each in differing}
 
     def follows(each: Differing, causes: Sequence[str]) -> bool:

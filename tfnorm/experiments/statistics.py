@@ -171,16 +171,10 @@ def level_of_look(number: int) -> float:
 
 
 def look_number(values: Look, first: str, second: str, looks: Sequence[Look]) -> int:
-    """Return how many times a pair has been compared, this one included.
+    """Return how many times a pair of specs has been compared, this one included, after looks, the oldest first.
 
     The same seeds again are the same look. A look at fewer than 2 common seeds tested nothing, and one that saw another
     accuracy with a seed was at other runs.
-
-    Args:
-        values: What is compared now.
-        first: A spec.
-        second: Another.
-        looks: What was shown before, the oldest first.
 
     Example:
         >>> three = {"bn": {0: 9.0, 1: 9.1, 2: 9.2}, "ln": {0: 9.1, 1: 9.3, 2: 9.0}}

@@ -17,17 +17,11 @@ SOME_HELD_OUT = "What is called test here are for some of the runs training imag
 
 @dataclass(frozen=True)
 class Answer:
-    """What to use, in words.
-
-    Args:
-        sentence: The answer.
-        reason: What it rests on, in a sentence or two.
-        picks: The specs it names, none where the runs justify no choice.
-    """
+    """What to use, in words."""
 
     sentence: str
-    reason: str
-    picks: tuple[str, ...] = ()
+    reason: str  # what it rests on, in a sentence or two
+    picks: tuple[str, ...] = ()  # the specs it names, none where the runs justify no choice
 
 
 INCOMPARABLE = Answer(
@@ -39,16 +33,11 @@ INCOMPARABLE = Answer(
 def pair_sentence(d: Difference) -> str:
     """Return what the difference between two specs says."""
     names = f"{d.first} and {d.second}"
-    if not d.seeds:
-        return (
-            f"{names} share no seed that ended with an accuracy: no ranking is justified. Train the same seeds with "
-            "both, at least 3."
-        )
     if d.seeds < 2:
-        return (
-            f"{names} differ by {abs(d.mean):.2f} points in one run each: no ranking is justified. Train at least 3 "
-            "seeds."
-        )
+        what, train = "share no seed that ended with an accuracy", "the same seeds with both, at least 3."
+        if d.seeds:
+            what, train = f"differ by {abs(d.mean):.2f} points in one run each", "at least 3 seeds."
+        return f"{names} {what}: no ranking is justified. Train {train}"
     if d.is_real():
         return f"{d.better} beats {d.worse} by {abs(d.mean):.2f} ± {d.half_width:.2f} points, p {p_text(d.p_adjusted)}"
     if d.is_significant():
@@ -81,11 +70,7 @@ def about_looks(pairs: Sequence[Difference]) -> str:
 
 
 def guessing_notes(known: Mapping[str, Learned | None]) -> list[str]:
-    """Return sentences about the specs that learned nothing, or are right no more often than the largest class.
-
-    Args:
-        known: Label to what is known of it.
-    """
+    """Return sentences about the specs that learned nothing, or are right no more often than the largest class."""
     judged = {label: each for label, each in known.items() if each is not None}
     empty = [label for label, each in judged.items() if each.nothing]
     low = [label for label, each in judged.items() if not each.nothing and each.accuracy <= each.largest]
@@ -157,29 +142,25 @@ def _too_few(found: Findings, specs: Sequence[str]) -> tuple[str, str]:
     if found.lost.keys() & set(specs) and len(set.intersection(*seeds)) > 2:
         return "the seeds that did not diverge", "Lower the learning rate, or leave out what diverges."
     if not any(d.seeds for d in found.among(specs)):
-        remedy = "Train the same seeds with each spec, at least 3, as --seeds 3 does."
-        return "runs without a common seed", remedy
+        return "runs without a common seed", "Train the same seeds with each spec, at least 3, as --seeds 3 does."
     common = "common seed" if max(map(len, seeds)) > 1 else "seed"
     return f"one {common}", "Train at least 3 seeds, for example with --seeds 3."
 
 
 def _detected(tested: Sequence[Difference]) -> str:
-    """Say which differences so many seeds detect, for each number of seeds that two specs have in common."""
-    found: dict[int, list[float]] = {}
-    for d in tested:
-        found.setdefault(d.seeds, []).append(d.detectable)
-    return ", ".join(f"{seeds} seeds {_detect(found[seeds])}" for seeds in sorted(found, reverse=True))
-
-
-def _detect(least: Sequence[float]) -> str:
-    """Say which differences are detected, whose least size is another for each pair."""
-    possible = sorted(size for size in least if size < 100)
-    if not possible:
-        return "that spread so far detect no difference at all"
-    low, high = f"{possible[0]:.2f}", f"{possible[-1]:.2f}"
-    sizes = f"{low} points" if low == high else f"{low} to {high} points, depending on the pair"
-    rest = "" if len(possible) == len(least) else ", and none at all between pairs that spread too far"
-    return f"detect only differences over {sizes}{rest}"
+    """Say which differences are detected, for each number of seeds that two specs have in common."""
+    parts = []
+    for seeds in sorted({d.seeds for d in tested}, reverse=True):
+        least = [d.detectable for d in tested if d.seeds == seeds]
+        possible = sorted(size for size in least if size < 100)
+        if not possible:
+            parts.append(f"{seeds} seeds that spread so far detect no difference at all")
+            continue
+        low, high = f"{possible[0]:.2f}", f"{possible[-1]:.2f}"
+        sizes = f"{low} points" if low == high else f"{low} to {high} points, depending on the pair"
+        rest = "" if len(possible) == len(least) else ", and none at all between pairs that spread too far"
+        parts.append(f"{seeds} seeds detect only differences over {sizes}{rest}")
+    return ", ".join(parts)
 
 
 def _left_alone(alone: Sequence[str]) -> list[str]:
@@ -249,9 +230,6 @@ def answer(found: Findings) -> Answer:
     of training, alike within 5 %), but only between the best in the mean and those whose 95 % interval, paired by seed,
     excludes that they are more than half a point, or one test image if that is more, below it. Where there are none,
     the seeds are too few for an answer.
-
-    Args:
-        found: With the parameters and speeds of all specs.
     """
     specs, fit, means = list(found.accuracies), found.fit, found.means
     diverged = [spec for spec in specs if spec not in found.ended]

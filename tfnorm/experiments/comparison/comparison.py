@@ -5,25 +5,40 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
+from tfnorm import reporting
+from tfnorm.errors import RunError
 from tfnorm.experiments.comparison import page
-from tfnorm.experiments.comparison.pictures import Pictures
-from tfnorm.experiments.looks import RECORD, look_of, looks_json
+from tfnorm.experiments.comparison.predictions import Predictions, images_of
+from tfnorm.experiments.comparison.result import Result
+from tfnorm.experiments.looks import RECORD, looks_json
 from tfnorm.experiments.rows import run_row
 from tfnorm.experiments.settings import calls_of, in_common, shared_settings
-from tfnorm.files import PAGE, check_format, results_come_first, write_text
+from tfnorm.experiments.verdict import DIFFERENT_DATA
+from tfnorm.files import PAGE, check_format, results_come_first, write_text, write_whole
 from tfnorm.training.records import write_json
+from tfnorm.training.runs import slug
+
+PICTURE = "misclassified.png"
 
 
-class Comparison(Pictures):
+class Comparison(Result):
     """Runs of one network with several normalizations.
+
+    Each ``plot_`` method draws one picture, and writes it if a path is given. The path's ending says in which format:
+    .png, .svg or .pdf.
 
     Args:
         runs: Finished runs.
         path: The folder that tables and pictures are written to.
         groups: Label to the runs that differ in the seed alone; default by norm spec.
         notes: Sentences that its page shows on top, such as which runs were left out.
+
+    Attributes:
+        groups: The runs of each spec, in the order given.
     """
 
     def __repr__(self) -> str:
@@ -67,7 +82,7 @@ class Comparison(Pictures):
             "verdict": self.verdict,
             "table": json.loads(self.table.reset_index().to_json(orient="records")),
             "differences": json.loads(self.differences.to_json(orient="records")),
-            "looks": looks_json([*self.looks, look_of(self.accuracies)]),
+            "looks": looks_json([*self.looks, self.accuracies]),
             "runs": runs,
         }
         write_json(self.path / RECORD, content)
@@ -84,3 +99,87 @@ class Comparison(Pictures):
         path = self.path / PAGE if path is None else Path(path)
         write_text(path, page.comparison_page(self, path.parent))
         return path
+
+    def plot_loss(self, path: str | Path | None = None) -> Figure:
+        """Draw training and test loss without penalty, all specs together."""
+        return reporting.plot_loss(self.histories, title=self.title("Loss"), images=self.images, path=path)
+
+    def plot_accuracy(self, path: str | Path | None = None) -> Figure:
+        """Draw training and test accuracy, all specs together, the best epoch marked."""
+        return reporting.plot_accuracy(self.histories, title=self.title("Accuracy"), images=self.images, path=path)
+
+    def plot_gap(self, path: str | Path | None = None) -> Figure:
+        """Draw training minus test accuracy over the epochs, all specs together."""
+        title = self.title("Generalization gap")
+        return reporting.plot_gap(self.histories, title=title, images=self.images, path=path)
+
+    def plot_differences(self, path: str | Path | None = None) -> Figure:
+        """Draw the difference in test accuracy of every pair of specs with its 95 % interval, the real ones marked.
+
+        Raises:
+            RunError: If there is one spec only, or runs are on different data.
+        """
+        if not self.same_data:
+            raise RunError(DIFFERENT_DATA)
+        title = self.title("Differences in accuracy")
+        return reporting.plot_differences(self.differences, title=title, images=self.images, path=path)
+
+    def plot_confusion(self, path: str | Path | None = None) -> Figure:
+        """Draw the confusion matrix of every spec, mean over the seeds that did not diverge.
+
+        Raises:
+            RunError: If there are no predictions, or runs were tested on different images.
+        """
+        found = self._predictions()
+        without = [label for label in self.groups if label not in found.logits]
+        logits = {**found.logits, **found.by_seed([0], without)}
+        logits = {label: logits[label] for label in self.groups}
+        title = self.title("Confusion of classes")
+        return reporting.plot_confusion(found.labels, logits, found.class_names, title=title, path=path)
+
+    def plot_overlap(self, path: str | Path | None = None) -> Figure:
+        """Draw how many test images are wrong under exactly which specs, the models of a seed beside each other.
+
+        Raises:
+            RunError: If there are no predictions, or runs were tested on different images.
+        """
+        found, title = self._predictions(), self.title("Wrong under the same models")
+        logits = found.by_seed(list(dict.fromkeys(run.seed for run in self.runs)), list(self.groups))
+        return reporting.plot_overlap(found.labels, logits, title=title, images=self.images, path=path)
+
+    def _predictions(self) -> Predictions:
+        found, reason = self.predictions
+        if found is None:
+            raise RunError(reason)
+        return found
+
+    def save_pictures(self, format: str = "png") -> None:
+        """Write each picture, and one a spec of the images that its first seed with finite logits misclassifies.
+
+        What cannot be drawn is left out: differences of one spec, and mistakes of runs on different images. Where the
+        test images are not on this machine, misclassified ones stay the .png that was written with the run. A picture
+        that fails is a warning, and the others are written.
+        """
+        plots = {"loss": self.plot_loss, "accuracy": self.plot_accuracy, "gap": self.plot_gap}
+        plots |= {"differences": self.plot_differences} if self.pairs else {}
+        plots |= {"confusion": self.plot_confusion, "overlap": self.plot_overlap} if self.predictions[0] else {}
+        for name, plot in plots.items():
+            with results_come_first(f"the picture {name}.{format}"):
+                plot(self.path / f"{name}.{format}")
+        images: dict[str, np.ndarray | None] = {}
+        for label, runs in self.groups.items():
+            run = next((run for run in runs if (run.path / PICTURE).exists()), None)
+            if run is None:
+                continue
+            data = run.config["data"]["fingerprint"]
+            path = self.path / f"misclassified-{slug(label)}.{format}"
+            if format != "png" and data not in images:
+                images[data] = images_of(run)[0]
+            found = images.get(data)
+            with results_come_first(f"the picture {path.name}"):
+                if found is None:
+                    write_whole(path.with_suffix(".png"), (run.path / PICTURE).read_bytes())
+                else:
+                    names = run.config["data"]["class_names"]
+                    wrong = reporting.misclassified_data(run.labels, run.logits, class_names=names, from_logits=True)
+                    reporting.plot_misclassified(found, wrong, title=wrong.title(run.label, run.images), path=path)

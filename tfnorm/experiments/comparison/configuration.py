@@ -18,11 +18,10 @@ def configuration(groups: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
     calls = settings.calls_of(all_runs)
     recorded = all(run.config.get("call") for run in all_runs)
     first = {label: runs[0] for label, runs in groups.items()}
-    facts = {label: _facts(run, list(first.values())) for label, run in first.items()}
-    keys = list(dict.fromkeys(key for each in facts.values() for key in each))
+    facts = [_facts(run, list(first.values())) for run in first.values()]
     shared, differing = [], []
-    for key in keys:
-        values = [each.get(key, DASH) for each in facts.values()]
+    for key in dict.fromkeys(key for each in facts for key in each):
+        values = [each.get(key, DASH) for each in facts]
         if len(set(values)) == 1:
             shared.append((key, values[0]))
         else:
@@ -49,9 +48,11 @@ def _facts(run: Run, runs: Sequence[Run]) -> dict[str, str]:
     config = run.config
     asked, data, versions = settings.settings_of(run, runs), config["data"], config["versions"]
     asked = {key: value for key, value in asked.items() if key not in (FINGERPRINT, CLASSES)}
+    kinds = [layer["class"] for layer in config["layers"]]
+    norms = [kind for kind in kinds if "Normalization" in kind and kind != "Normalization"]  # that of the pixels
     facts: dict[str, Any] = {
         "trainable parameters": f"{config['trainable_parameters']:,}",
-        "norm layers": _norm_layers(run),
+        "norm layers": f"{len(norms)} {norms[0]}" if norms else "none",
         "variables with a penalty": len(config["regularized"]),
         **{key: value for key, value in asked.items() if not key.startswith("recipe ")},
         **{key: value for key, value in asked.items() if key.startswith("recipe ")},
@@ -67,12 +68,6 @@ def _facts(run: Run, runs: Sequence[Run]) -> dict[str, str]:
         **config["machine"],
     }
     return {key.replace("_", " "): DASH if value is None else str(value) for key, value in facts.items()}
-
-
-def _norm_layers(run: Run) -> str:
-    kinds = [layer["class"] for layer in run.config["layers"] if "Normalization" in layer["class"]]
-    kinds = [kind for kind in kinds if kind != "Normalization"]  # that of the pixels
-    return f"{len(kinds)} {kinds[0]}" if kinds else "none"
 
 
 def _layers(run: Run) -> list[dict[str, str]]:

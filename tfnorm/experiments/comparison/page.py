@@ -32,12 +32,7 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZip
 
 
 def comparison_page(result: Result, folder: Path) -> str:
-    """Return the page.
-
-    Args:
-        result: The runs.
-        folder: Where the page will be, for its links.
-    """
+    """Return the page, with links from the folder where it will be."""
     groups, labels = result.groups, list(result.groups)
     configs = [run.config for run in result.runs]
     begun = min(config["started"] for config in configs)
@@ -97,12 +92,7 @@ def _subtitle(result: Result) -> str:
 def mistakes_context(
     predictions: Predictions | None, class_names: Sequence[str]
 ) -> tuple[dict[str, Any], np.ndarray | Sequence[int]]:
-    """Return what the sections about mistakes show: confusion, overlap, and the images, still without pictures.
-
-    Returns:
-        What the template names, and the positions in the test set of the images whose pictures ``mistakes["sheets"]``
-        may have.
-    """
+    """Return what the sections about mistakes show, and the positions of the test images to show in "sheets"."""
     if predictions is None:
         return {"confusion": None, "overlap": None, "mistakes": None, "left_out": ""}, ()
     labels = list(predictions.logits)
@@ -132,11 +122,7 @@ def layers_context(
 ) -> dict[str, Any]:
     """Return what the layers of the first run of each label hold and pass on, and notes on what is missing.
 
-    Args:
-        groups: The runs by label.
-        images: Test images, if they were found.
-        data: What the configuration says of the data that they are of; the activations of other runs are left out.
-        no_images: Why there are none.
+    Activations need test images, and a run that had the same ``data``; ``no_images`` says why there are none.
     """
     specs: list[dict[str, Any]] = []
     missing: dict[str, list[str]] = {}

@@ -17,19 +17,12 @@ from tfnorm.training.runs import Run
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The predictions of the runs that have any to compare.
+    """The predictions of the runs that have any to compare."""
 
-    Args:
-        labels: True classes (images,).
-        logits: For each spec one array a run, in the order of ``runs``.
-        runs: The runs of each spec.
-        left_out: A sentence for those without.
-    """
-
-    labels: np.ndarray
-    logits: Mapping[str, Sequence[np.ndarray]]
+    labels: np.ndarray  # true classes (images,)
+    logits: Mapping[str, Sequence[np.ndarray]]  # spec to an array for each of its runs
     runs: Mapping[str, Sequence[Run]]
-    left_out: str
+    left_out: str  # a sentence for the runs without
 
     @property
     def class_names(self) -> Sequence[str]:
@@ -37,12 +30,7 @@ class Predictions:
         return next(iter(self.runs.values()))[0].config["data"]["class_names"]
 
     def by_seed(self, seeds: Sequence[int], specs: Sequence[str]) -> dict[str, list[np.ndarray]]:
-        """Return the logits of each spec with each seed; NaN where there are none.
-
-        Args:
-            seeds: The seeds.
-            specs: The specs.
-        """
+        """Return the logits of each spec with each seed; NaN where there are none."""
         nothing = np.full_like(next(iter(self.logits.values()))[0], np.nan)
         found = {
             (spec, run.seed): scores
@@ -89,33 +77,22 @@ def without_words(without: Mapping[str, Sequence[str]]) -> str:
 
 
 def images_of(run: Run) -> tuple[np.ndarray | None, str]:
-    """Return the images that a run was tested on, uint8 (images, height, width, channels), or why there are none.
+    """Return the images that a run was tested on, uint8 (images, height, width, channels), and "".
 
-    Nothing is downloaded.
-
-    Args:
-        run: A run; its configuration says where the data were.
-
-    Returns:
-        The images and "", or None and a sentence.
+    Where they are not on this machine, return None and a sentence that says why. Nothing is downloaded.
     """
     asked, data = run.config["asked"], run.config["data"]
-    height, width, _ = data["input_shape"]
+    folder, size, skip = data.get("data_dir"), tuple(data["input_shape"][:2]), asked.get("skip_damaged", False)
     why = []
     # The name may be a path seen from another folder than this one.
     for source in filter(None, dict.fromkeys([asked["dataset"], data.get("reading", {}).get("path")])):
         try:
-            if not is_here(source, data_dir=data.get("data_dir")):
+            if not is_here(source, data_dir=folder):
                 why.append(f"{source} is not on this machine.")
                 continue
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DataWarning)
-                found = load(
-                    source,
-                    data_dir=data.get("data_dir"),
-                    image_size=(height, width),
-                    skip_damaged=asked.get("skip_damaged", False),
-                )
+                found = load(source, data_dir=folder, image_size=size, skip_damaged=skip)
             found = found.hold_out(asked["holdout"]) if asked.get("holdout") else found
         except (TfnormError, OSError) as error:
             why.append(str(error))

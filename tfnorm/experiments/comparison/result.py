@@ -16,7 +16,7 @@ from tfnorm.experiments.comparison.predictions import Predictions, predictions_o
 from tfnorm.experiments.findings import Findings
 from tfnorm.experiments.guessing import Learned, learned
 from tfnorm.experiments.looks import earlier_looks
-from tfnorm.experiments.rows import summary_row
+from tfnorm.experiments.rows import accuracies_of, summary_row
 from tfnorm.experiments.settings import FINGERPRINT, Differing, differing_settings, distinguishing, name_of
 from tfnorm.experiments.statistics import Difference, Look, mcnemar, paired_differences
 from tfnorm.text import counted, listed
@@ -24,17 +24,7 @@ from tfnorm.training.runs import Run
 
 
 class Result:
-    """The numbers of runs of one network with several normalizations.
-
-    Args:
-        runs: Finished runs.
-        path: The folder that tables and pictures are written to.
-        groups: Label to the runs that differ in the seed alone; default by norm spec.
-        notes: Sentences that its page shows on top, such as which runs were left out.
-
-    Attributes:
-        groups: The runs of each spec, in the order given.
-    """
+    """The numbers of runs of one network with several normalizations; see `tfnorm.Comparison` for the arguments."""
 
     def __init__(
         self,
@@ -116,13 +106,7 @@ class Result:
     @cached_property
     def accuracies(self) -> Mapping[str, Mapping[int, float]]:
         """Spec to seed to test accuracy in percent after the last epoch, NaN for a run that diverged."""
-        return {
-            label: {
-                run.seed: 100 * run.history["val_accuracy"].iloc[-1] if run.status == "finished" else math.nan
-                for run in runs
-            }
-            for label, runs in self.groups.items()
-        }
+        return {label: accuracies_of(runs) for label, runs in self.groups.items()}
 
     @cached_property
     def one_image(self) -> float:
@@ -198,10 +182,6 @@ class Result:
         McNemar's exact test, see `tfnorm.experiments.statistics.mcnemar`: it speaks of the two trained models of a
         seed.
 
-        Args:
-            first: A spec of the comparison.
-            second: Another.
-
         Returns:
             Columns only_first, only_second (images that only this one gets wrong) and p, by seed; without seeds with
             which one of the two diverged.
@@ -216,9 +196,6 @@ class Result:
             {run.seed: run.logits.argmax(1) != run.labels for run in self.groups[label] if run.status == "finished"}
             for label in (first, second)
         )
-        rows = {
-            seed: dataclasses.asdict(mcnemar(wrong.tolist(), other[seed].tolist()))
-            for seed, wrong in one.items()
-            if seed in other
-        }
+        both = [seed for seed in one if seed in other]
+        rows = {seed: dataclasses.asdict(mcnemar(one[seed].tolist(), other[seed].tolist())) for seed in both}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("seed")

@@ -60,12 +60,7 @@ def norm_words(label: str) -> tuple[str, str]:
 
 
 def results(result: Result, folder: Path) -> Table:
-    """Return the table of specs, each with the lines of its runs.
-
-    Args:
-        result: The runs.
-        folder: Where links start from.
-    """
+    """Return the table of specs, each with the lines of its runs, and links that start from a folder."""
     left_out = {"balanced_accuracy": not result.unequal, "seeds": not result.table["diverged"].any()}
     columns = {key: column for key, column in RESULT_COLUMNS.items() if not left_out.get(key)}
     look, rows, details = styles(result.groups), [], []
@@ -73,14 +68,8 @@ def results(result: Result, folder: Path) -> Table:
     for label, row in records.items():
         runs = result.groups[label]
         norm, penalty = norm_words(runs[0].label)
-        rows.append(
-            {
-                **measure_cells(columns, row),
-                "spec": Cell(label, colour=look[label].colour),
-                "norm": Cell(norm),
-                "penalized": Cell(penalty or DASH),
-            }
-        )
+        words = {"spec": Cell(label, colour=look[label].colour), "norm": Cell(norm), "penalized": Cell(penalty or DASH)}
+        rows.append({**measure_cells(columns, row), **words})
         details.append([_run_cells(run, folder) for run in runs])
     return Table(columns, rows, details)
 
@@ -106,18 +95,15 @@ def dots(result: Result) -> dict[str, Any]:
 
     Of more than 12 labels these are the best in the mean.
     """
-    seeds = {
-        label: [value for value in values.values() if math.isfinite(value)]
-        for label, values in result.accuracies.items()
-    }
+    seeds = {label: list(filter(math.isfinite, values.values())) for label, values in result.accuracies.items()}
     records: Any = result.table.to_dict("index")
     look = styles(result.groups)
     if len(seeds) > MOST_DOTS:
         ranked = sorted(seeds, key=lambda label: -math.inf if not seeds[label] else records[label]["last_accuracy"])
         seeds = {label: seeds[label] for label in ranked[: -MOST_DOTS - 1 : -1]}
-    ends = [value for values in seeds.values() for value in values]
-    for label in seeds:
-        ends += [float(records[label][f"last_accuracy_{end}"]) for end in ("low", "high")]
+    ends: list[float] = []
+    for label, values in seeds.items():
+        ends += [*values, records[label]["last_accuracy_low"], records[label]["last_accuracy_high"]]
     ends = [min(100.0, max(0.0, value)) for value in ends if math.isfinite(value)] or [0.0, 100.0]
     low, high = min(ends), max(ends)
     margin = max(0.04 * (high - low), 0.02)

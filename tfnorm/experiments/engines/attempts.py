@@ -14,14 +14,10 @@ MOST_TRIES = 3
 
 
 class Attempts:
-    """Counts the tries of each run, and passes its events on.
+    """Counts the tries of each run, and passes its events on to a progress.
 
     An event is a mapping: ``event`` is the name of a method of `SweepProgress`, ``values`` are its arguments after the
     run.
-
-    Args:
-        plan: The runs, and where they go.
-        progress: Receives the events.
     """
 
     def __init__(self, plan: Plan, progress: SweepProgress) -> None:
@@ -45,16 +41,9 @@ class Attempts:
         return name in ("finished", "failed")
 
     def retry(self, run: PlannedRun, reason: str, remedy: str = "") -> bool:
-        """Return whether a run is tried again after its process was lost. If not, it has failed.
-
-        Args:
-            run: The run.
-            reason: What happened to its process, without a full stop.
-            remedy: What to do if it fails.
-        """
+        """Return whether a run is tried again after its process was lost for a reason. If not, it has failed."""
         if self.counts[run.folder] < MOST_TRIES:
             self.progress.interrupted(self.out / run.folder, f"{reason}; it goes on in another one.")
             return True
-        sentence = f"{reason}, in the last of {MOST_TRIES} tries.{remedy}"
-        self.receive(run, {"event": "failed", "values": [sentence]})
+        self.receive(run, {"event": "failed", "values": [f"{reason}, in the last of {MOST_TRIES} tries.{remedy}"]})
         return False

@@ -18,15 +18,7 @@ from tfnorm.training.folder import RunFolder
 
 @dataclass(frozen=True)
 class PlannedRow:
-    """A run as ``--dry-run`` shows it.
-
-    Args:
-        run: The run.
-        parameters: Number of trainable parameters, for images of the network's default size.
-        epochs: Epochs that it has in all.
-        done: Epochs that are on the disk.
-        finished: Whether nothing is left to do.
-    """
+    """A run as ``--dry-run`` shows it: its trainable parameters, and how many of its epochs are on disk."""
 
     run: PlannedRun
     parameters: int
@@ -55,13 +47,9 @@ def estimate_seconds(rows: Sequence[PlannedRow], *, jobs: int, threads: int = 1)
     Each network is measured with each kind of normalization, at its smallest and its largest batch size: the time of an
     epoch is a constant and a part by batch size between them.
 
-    Args:
-        rows: From `planned_rows`.
-        jobs: Runs at the same time, each as fast as one alone.
-        threads: Threads of each.
-
     Returns:
-        Seconds in all, and how many runs are not among them because their steps could not be measured.
+        Seconds with so many jobs at the same time, and how many runs are not among them because they could not be
+        measured.
     """
     todo = [row for row in rows if not row.finished]
     kinds: dict[object, dict[int, TrainConfig]] = {}
@@ -87,10 +75,6 @@ def measure(configs: Sequence[TrainConfig], *, threads: int = 1) -> list[tuple[f
     """Return the seconds that each configuration needs to get ready and for an epoch, None where it cannot be trained.
 
     They are measured one after another in a process of its own, as `run_local` would train them.
-
-    Args:
-        configs: What to measure.
-        threads: How many threads to compute with.
     """
     found: list[tuple[float, float] | None] = []
     with open(os.devnull, "wb") as nowhere:

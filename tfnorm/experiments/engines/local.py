@@ -18,12 +18,7 @@ from tfnorm.training.data import fingerprints
 
 
 def default_jobs(threads: int = 1, runs: Iterable[PlannedRun] = ()) -> int:
-    """Return how many processes this machine has cores and free memory for, at least 1.
-
-    Args:
-        threads: How many threads each process computes with.
-        runs: What they train. `tfnorm.experiments.engines.memory.worker_bytes` estimates the memory for it.
-    """
+    """Return how many processes of so many threads this machine has cores and free memory for, at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     free = available_memory()
     fitting = math.inf if free is None else free / worker_bytes(run.config for run in runs)
@@ -35,14 +30,12 @@ def run_local(
 ) -> dict[Path, str]:
     """Train runs in processes of this machine, several at a time.
 
-    TensorFlow adds up in an order that depends on its number of threads. Each process therefore has ``plan.threads`` of
-    them whatever ``plan.jobs`` is, so the jobs have no influence on any result. A process trains one run after another.
-    It prefers runs that differ from its last one in the seed only. If a process is killed, another one goes on with its
-    run. This happens at most two times for each run.
+    TensorFlow adds up in an order that depends on its number of threads. Each process has ``plan.threads`` of them,
+    so the jobs have no influence on any result. If a process is killed, another one goes on with its run, at most two
+    times. The standard error of the processes is kept in the plan's folder, in ``workers.log``.
 
     Args:
-        plan: The runs. Finished ones are left alone. The standard error of the processes is kept in the plan's folder,
-            in ``workers.log``.
+        plan: The runs. Finished ones are left alone.
         progress: Receives progress events.
         before: Called once after all checks, before the first run.
 

@@ -24,16 +24,9 @@ def worker_bytes(configs: Iterable[TrainConfig]) -> float:
 
     with D the pixels of all images, a byte each, B the batch size, and A the number of activations of the network for
     one image, four bytes each. Data that cannot be read count as none.
-
-    Args:
-        configs: The configurations of the runs.
     """
-    needs = {_key(config): config for config in map(TrainConfig.resolved, configs)}
+    needs = {(c.dataset, c.data_dir, c.image_size, c.arch, c.batch_size): c for c in map(TrainConfig.resolved, configs)}
     return BYTES_OF_A_PROCESS + max(map(_bytes_of_run, needs.values()), default=0.0)
-
-
-def _key(config: TrainConfig) -> tuple[object, ...]:
-    return config.dataset, config.data_dir, config.image_size, config.arch, config.batch_size
 
 
 def _bytes_of_run(config: TrainConfig) -> float:

@@ -40,12 +40,9 @@ def worker_log(folder: Path) -> Iterator[IO[bytes]]:
 
 
 class WorkerProcess:
-    """A process that runs `tfnorm.experiments.engines.worker`.
+    """A process that runs `tfnorm.experiments.engines.worker` with so many threads. Its standard error goes to a log.
 
-    Args:
-        threads: How many threads it computes with.
-        log: Where its standard error goes.
-        events: Receives ``(self, event)`` for each event. The event is empty when the process has ended.
+    ``events`` receives ``(self, event)`` for each event. The event is empty when the process has ended.
     """
 
     def __init__(self, threads: int, log: IO[bytes], events: queue.Queue[tuple[WorkerProcess, dict[str, Any]]]) -> None:
@@ -108,14 +105,7 @@ def thread_settings(threads: int) -> dict[str, str]:
 
 
 class WorkerPool:
-    """Processes that train runs until all are finished or failed.
-
-    Args:
-        runs: What to train.
-        jobs: The number of processes.
-        threads: How many threads each computes with.
-        attempts: Receives the events.
-    """
+    """Processes that train runs until all are finished or failed."""
 
     def __init__(self, runs: Sequence[PlannedRun], jobs: int, threads: int, attempts: Attempts) -> None:
         self.jobs, self.threads, self.attempts = jobs, threads, attempts
@@ -133,8 +123,11 @@ class WorkerPool:
                     self.start()
                 while self.running:
                     worker, event = self.events.get()
-                    if run := self.running.get(worker):
-                        self.receive(worker, run, event)
+                    run = self.running.get(worker)
+                    if run and not event:
+                        self.replace(worker, run)
+                    elif run and self.attempts.receive(run, event):
+                        self.submit(worker)
             finally:
                 for worker in self.running:
                     worker.process.terminate()
@@ -167,29 +160,16 @@ class WorkerPool:
         if worker.kind in kinds:
             return worker.kind
         taken = {other.kind for other in self.running}
-        fresh = [kind for kind in kinds if kind not in taken]
-        return fresh[0] if fresh else max(kinds, key=lambda kind: len(self.waiting[kind]), default=None)
-
-    def receive(self, worker: WorkerProcess, run: PlannedRun, event: Mapping[str, Any]) -> None:
-        """Pass an event of a process on. Give the process another run, or replace it, if the run ended."""
-        if not event:
-            self.replace(worker, run)
-        elif self.attempts.receive(run, event):
-            self.submit(worker)
+        most = max(kinds, key=lambda kind: len(self.waiting[kind]), default=None)
+        return next((kind for kind in kinds if kind not in taken), most)
 
     def replace(self, worker: WorkerProcess, run: PlannedRun) -> None:
         """Replace a process that ended in the middle of a run."""
         code = worker.wait()
         del self.running[worker]
-        how = f"was killed by {_signal(-code)}" if code < 0 else f"ended with exit code {code}"
-        hint = " Perhaps memory ran out: use fewer jobs." if _signal(-code) in ("SIGKILL", "SIGABRT") else ""
+        name = {each.value: each.name for each in signal.Signals}.get(-code, f"signal {-code}")
+        how = f"was killed by {name}" if code < 0 else f"ended with exit code {code}"
+        hint = " Perhaps memory ran out: use fewer jobs." if name in ("SIGKILL", "SIGABRT") else ""
         if self.attempts.retry(run, f"Its process {how}", f"{hint} See {self.attempts.out / LOG_NAME}."):
             self.waiting[run.config.kind].appendleft(run)
         self.start()
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

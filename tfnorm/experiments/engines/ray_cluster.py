@@ -42,26 +42,18 @@ def run_ray(
 ) -> dict[Path, str]:
     """Train runs as tasks on a Ray cluster.
 
-    Each task asks for ``plan.threads`` CPUs and computes with as many threads, as `local.run_local` does. On machines
-    of one kind the results are therefore the same bit for bit. If the process or the node of a run is lost, the run
-    waits again and goes on after its last whole epoch. This happens at most two times for each run. All nodes must have
-    this version of tfnorm, and see the folder, the data and the current directory under the same paths.
+    Each task asks for ``plan.threads`` CPUs and computes with as many threads. On machines of one kind the results are
+    the same bit for bit as those of `local.run_local`, which has the same arguments and errors. If the process or the
+    node of a run is lost, the run goes on after its last whole epoch, at most two times. All nodes must have this
+    version of tfnorm, and see the folder, the data and the current directory under the same paths.
 
-    Args:
-        plan: The runs. Finished ones are left alone. ``plan.address`` is the address of the cluster, such as
-            "10.0.0.1:6379" or "ray://10.0.0.1:10001". It defaults to the cluster that ``RAY_ADDRESS`` names or that
-            runs on this machine. "local" starts one for the time of the sweep. ``plan.jobs`` is the largest number of
-            runs at the same time, by default as many as the cluster has CPUs for. ``plan.gpus`` is the number of GPUs
-            of each run. With a part such as 0.25, several runs share one.
-        progress: See `local.run_local`.
-        before: See there too.
-
-    Returns:
-        The folder of each failed run with the reason. All other runs are finished.
+    ``plan.address`` is the address of the cluster, such as "10.0.0.1:6379" or "ray://10.0.0.1:10001". It defaults to
+    the cluster that ``RAY_ADDRESS`` names or that runs on this machine. "local" starts one for the time of the sweep.
+    ``plan.jobs`` is the largest number of runs at the same time, by default as many as the cluster has CPUs for.
+    ``plan.gpus`` is the number of GPUs of each run. With a part such as 0.25, several runs share one.
 
     Raises:
-        TfnormError: If there is no cluster, no node is large enough, or a folder holds a run on other data, before
-            anything starts.
+        TfnormError: If there is no cluster, or no node is large enough, before anything starts.
     """
     attempts = Attempts(plan, progress or SweepProgress())
     todo = plan.begin(attempts.progress, fingerprints())
@@ -128,17 +120,15 @@ def _size(node: Mapping[str, float]) -> str:
 
 
 class _Board:
-    """An actor that keeps the events of tasks until this process takes them."""
+    """An actor that keeps the events of tasks until this process takes them, each once."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
 
     def put(self, event: dict[str, Any]) -> None:
-        """Keep an event."""
         self.events.append(event)
 
     def take(self) -> list[dict[str, Any]]:
-        """Return the events so far, each once."""
         events, self.events = self.events, []
         return events
 
@@ -153,7 +143,6 @@ class _BoardReporter(Reporter):
         self._last_step = 0.0
 
     def send(self, event: str, *values: Any) -> None:
-        """Put an event on the board."""
         if event in ("finished", "failed"):
             self.end = {"event": event, "values": values}
         else:
@@ -190,16 +179,7 @@ def _wait_for_lock(folder: Path) -> None:
 
 
 class _Cluster:
-    """Submits runs to Ray and collects their events.
-
-    Args:
-        plan: How the runs are trained.
-        runs: The runs to train.
-        attempts: Receives the events.
-
-    Raises:
-        TfnormError: If no node is large enough.
-    """
+    """Submits runs to Ray and collects their events."""
 
     def __init__(self, plan: Plan, runs: Sequence[PlannedRun], attempts: Attempts) -> None:
         self.runs, self.jobs, self.attempts = runs, plan.jobs or len(runs), attempts
@@ -219,7 +199,6 @@ class _Cluster:
         self.sent: set[str] = set()
 
     def train(self) -> None:
-        """Train all runs."""
         waiting = deque(sorted(self.runs, key=lambda run: str(run.folder.parent)))
         running: dict[Any, PlannedRun] = {}
         try:

@@ -35,11 +35,7 @@ MEASURED_TESTS = 512
 
 
 class Reporter(Progress):
-    """Writes the events of a run as lines of JSON.
-
-    Args:
-        channel: Where to write them.
-    """
+    """Writes the events of a run as lines of JSON."""
 
     def __init__(self, channel: IO[str]) -> None:
         self._channel = channel
@@ -75,11 +71,7 @@ class Reporter(Progress):
 
 
 class Worker:
-    """Does tasks, and keeps the data of the last one.
-
-    Args:
-        reporter: Receives the events.
-    """
+    """Does tasks, and keeps the data of the last one."""
 
     def __init__(self, reporter: Reporter) -> None:
         self.reporter = reporter

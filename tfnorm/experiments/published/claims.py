@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tfnorm.experiments.published.comparisons import Claim
+from tfnorm.experiments.rows import mean
 from tfnorm.experiments.statistics import Difference, paired_differences
 
 BySeed = Mapping[int, float]
@@ -17,33 +17,20 @@ ARRIVED = 0.1
 
 @dataclass(frozen=True)
 class Measured:
-    """The numbers of one row that claims are examined on.
+    """The numbers of one row that claims are examined on, by seed; NaN for a run that diverged."""
 
-    Attributes:
-        accuracy: Seed to test accuracy in percent, NaN for a run that diverged.
-        gap: Seed to training minus test accuracy after the last epoch, in points.
-        epochs: Seed to the first epoch, from 1, after which the test accuracy stays within 0.1 points of the last one
-            or above it.
-    """
-
-    accuracy: BySeed
-    gap: BySeed
-    epochs: BySeed
+    accuracy: BySeed  # on the test images, in percent
+    gap: BySeed  # training minus test accuracy after the last epoch, in points
+    epochs: BySeed  # see `arrival`
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of a claim.
-
-    Attributes:
-        says: The claim.
-        outcome: "holds", "contradicted", or "not shown" where the seeds cannot tell.
-        because: The numbers, in a sentence or more.
-    """
+    """What became of a claim."""
 
     says: str
-    outcome: str
-    because: str
+    outcome: str  # "holds", "contradicted", or "not shown" where the seeds cannot tell
+    because: str  # the numbers, in a sentence or more
 
 
 def arrival(accuracies: Sequence[float]) -> int:
@@ -62,11 +49,6 @@ def examine(claim: Claim, rows: Mapping[str, Measured], *, resolution: float) ->
 
     Every comparison is paired by seed and corrected over the pairs of the claim
     (`tfnorm.experiments.statistics.paired_differences`), so that one seed shows nothing.
-
-    Args:
-        claim: The claim.
-        rows: Label to what was measured.
-        resolution: One test image in percent.
     """
     if claim.kind == "steadiest":
         return _steadiest(claim, rows, resolution)
@@ -83,10 +65,9 @@ def examine(claim: Claim, rows: Mapping[str, Measured], *, resolution: float) ->
     # Only for accuracies is more better. There, a row that diverged with some seeds is not better than another.
     real = [d.is_real() if what == "accuracy" else d.is_significant() for d in found]
     because = "; ".join(_sentence(d, shown, unit) for d, shown in zip(found, real, strict=True)) + "."
-    if any(shown and sign * d.mean < 0 for d, shown in zip(found, real, strict=True)):
-        return Finding(claim.says, "contradicted", because)
+    contradicted = any(shown and sign * d.mean < 0 for d, shown in zip(found, real, strict=True))
     held = all(shown and sign * d.mean > 0 for d, shown in zip(found, real, strict=True))
-    return Finding(claim.says, "holds" if held else "not shown", because)
+    return _found(claim, held, contradicted, because)
 
 
 def _sentence(d: Difference, shown: bool, unit: str) -> str:
@@ -110,23 +91,19 @@ def _steadiest(claim: Claim, rows: Mapping[str, Measured], resolution: float) ->
     seeds = [s for s in every[0] if all(math.isfinite(values.get(s, math.nan)) for values in every)]
     if not seeds:
         return Finding(claim.says, "not shown", "No seed was trained to the end with all of these rows.")
-    spreads = {
-        group[0]: {
-            seed: max(rows[label].accuracy[seed] for label in group)
-            - min(rows[label].accuracy[seed] for label in group)
-            for seed in seeds
-        }
-        for group in groups
-    }
-    means = {label: statistics.fmean(values.values()) for label, values in spreads.items()}
-    because = "; ".join(
-        f"{label} and the like: {mean:.2f} points between most and least" for label, mean in means.items()
-    )
+    spreads: dict[str, dict[int, float]] = {}
+    for group in groups:
+        reached = {seed: [rows[label].accuracy[seed] for label in group] for seed in seeds}
+        spreads[group[0]] = {seed: max(values) - min(values) for seed, values in reached.items()}
+    means = {label: mean(list(values.values())) for label, values in spreads.items()}
+    because = "; ".join(f"{label} and the like: {m:.2f} points between most and least" for label, m in means.items())
     pairs = [(claim.rows[0], group[0]) for group in claim.others]
     # A difference of two ranges is rounded as four accuracies are, not two.
     found = paired_differences(spreads, resolution=math.sqrt(2) * resolution, pairs=pairs)
-    if any(d.is_real() and d.mean > 0 for d in found):
-        outcome = "contradicted"
-    else:
-        outcome = "holds" if found and all(d.is_real() and d.mean < 0 for d in found) else "not shown"
-    return Finding(claim.says, outcome, f"{because}; mean of {len(seeds)} seeds.")
+    held = bool(found) and all(d.is_real() and d.mean < 0 for d in found)
+    contradicted = any(d.is_real() and d.mean > 0 for d in found)
+    return _found(claim, held, contradicted, f"{because}; mean of {len(seeds)} seeds.")
+
+
+def _found(claim: Claim, held: bool, contradicted: bool, because: str) -> Finding:
+    return Finding(claim.says, "contradicted" if contradicted else "holds" if held else "not shown", because)

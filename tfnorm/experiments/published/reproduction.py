@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import json
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from tfnorm.experiments.plan import Plan
 from tfnorm.experiments.progress import SweepProgress
 from tfnorm.experiments.published.claims import Finding, Measured, arrival, examine
 from tfnorm.experiments.published.comparisons import PublishedComparison, load_published, plan_reproduction
-from tfnorm.experiments.rows import summary_row
+from tfnorm.experiments.rows import mean, summary_row
 from tfnorm.experiments.settings import in_common, shared_settings
 from tfnorm.files import write_text
 from tfnorm.training.provenance import origins
@@ -78,13 +77,7 @@ def run_reproduction(name: str, plan: Plan, progress: SweepProgress | None = Non
 
 
 class Reproduction:
-    """A published comparison and the runs that repeat it.
-
-    Args:
-        published: The published comparison.
-        groups: Label of each row to its finished runs.
-        path: The folder.
-    """
+    """A published comparison in a folder, and for the label of each row the finished runs that repeat it."""
 
     def __init__(self, published: PublishedComparison, groups: Mapping[str, Sequence[Run]], path: str | Path) -> None:
         self.published, self.path = published, Path(path)
@@ -121,7 +114,7 @@ class Reproduction:
                 "reached": bool(measured >= published.accuracy - self.published.tolerance) if published else None,
                 "last_accuracy": summary["last_accuracy"],
                 "published_train": published.train_accuracy if published else None,
-                "train": _mean([100 * run.history["accuracy"].iloc[-1] for run in runs if run.status == "finished"]),
+                "train": mean([100 * run.history["accuracy"].iloc[-1] for run in runs if run.status == "finished"]),
                 "published_misclassified": published.misclassified if published else None,
                 "misclassified": summary["misclassified"],
                 "seconds": summary["seconds"],
@@ -164,7 +157,3 @@ def _measured(runs: Sequence[Run], epoch: str) -> Measured:
         gap[run.seed] = float(100 * history["accuracy"].iloc[-1] - test.iloc[-1]) if ended else math.nan
         epochs[run.seed] = float(arrival(list(test))) if ended else math.nan
     return Measured(accuracy, gap, epochs)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return statistics.fmean(values) if values else math.nan

@@ -14,31 +14,24 @@ from tfnorm.experiments.verdict import about_looks, guessing_notes, headline, ve
 
 @dataclass(frozen=True)
 class Best:
-    """The best combination of each norm.
-
-    Args:
-        chosen: One combination for each norm. The best in the mean comes first, those that learned nothing come last.
-        among: Norm to the number of combinations that its best was chosen from.
-        pairs: The differences between the chosen ones, under the names of the norms, corrected over all pairs.
-        resolution: One test image in percent.
-    """
+    """The best combination of each norm. The best in the mean comes first, those that learned nothing come last."""
 
     chosen: Sequence[Combination]
-    among: Mapping[str, int]
-    pairs: Sequence[Difference]
-    resolution: float = 0.0
+    among: Mapping[str, int]  # norm to the number of combinations that its best was chosen from
+    pairs: Sequence[Difference]  # between the chosen ones, under the names of the norms, corrected over all pairs
+    resolution: float = 0.0  # one test image in percent
 
     @cached_property
     def findings(self) -> Findings:
         """What their accuracies show, under the names of the norms."""
-        guessing = [combination.norm for combination in self.chosen if combination.guesses]
-        accuracies = {combination.norm: combination.accuracies for combination in self.chosen}
+        accuracies = {each.norm: each.accuracies for each in self.chosen}
+        guessing = [each.norm for each in self.chosen if each.guesses]
         return Findings(accuracies, self.pairs, guessing, self.resolution)
 
     @property
     def headline(self) -> str:
         """The result, in a sentence or two."""
-        return headline(self.findings, {combination.norm: combination.label for combination in self.chosen}, self.among)
+        return headline(self.findings, {each.norm: each.label for each in self.chosen}, self.among)
 
     @property
     def verdict(self) -> str:
@@ -48,13 +41,8 @@ class Best:
     @property
     def notes(self) -> list[str]:
         """Sentences about what learned nothing, and about what looks cost."""
-        notes = guessing_notes({combination.norm: combination.learned for combination in self.chosen})
+        notes = guessing_notes({each.norm: each.learned for each in self.chosen})
         return [*notes, *filter(None, [about_looks(self.pairs)])]
-
-    @property
-    def look(self) -> Look:
-        """The accuracies of this look, for the record of looks."""
-        return {combination.label: combination.accuracies for combination in self.chosen}
 
 
 def best_of_each(combinations: Sequence[Combination], *, resolution: float = 0.0, looks: Sequence[Look] = ()) -> Best:
@@ -62,12 +50,8 @@ def best_of_each(combinations: Sequence[Combination], *, resolution: float = 0.0
 
     A combination with a seed that diverged or is not trained yet is chosen only if the norm has no other: the mean of
     fewer seeds is more often a lucky one. The same holds for one that is not shown to have learned anything. The choice
-    flatters the accuracies of the chosen ones, and the comparison does not correct for it.
-
-    Args:
-        combinations: The combinations of all norms.
-        resolution: One test image in percent, see `tfnorm.experiments.statistics.paired_differences`.
-        looks: The accuracies of earlier looks, by the labels of combinations, the oldest first.
+    flatters the accuracies of the chosen ones, and the comparison does not correct for it. Earlier looks have the
+    accuracies by the labels of combinations.
     """
     chosen, among = [], {}
     for norm in dict.fromkeys(combination.norm for combination in combinations):
@@ -78,20 +62,14 @@ def best_of_each(combinations: Sequence[Combination], *, resolution: float = 0.0
             chosen.append(next((c for c in ranked if not c.guesses), ranked[0]))
             among[norm] = len(pool)
     chosen.sort(key=lambda c: (c.guesses, -c.mean))
-    values = {combination.norm: combination.accuracies for combination in chosen}
+    values = {c.norm: c.accuracies for c in chosen}
     before = [{c.norm: look[c.label] for c in chosen if c.label in look} for look in looks]
     pairs = paired_differences(values, resolution=resolution, looks=before)
     return Best(chosen, among, pairs, resolution)
 
 
 def warning(best: Best, *, images: str, holdout: bool) -> str:
-    """Return the warning that choosing the best of many flatters its accuracy, or "" if there was no choice.
-
-    Args:
-        best: The choice.
-        images: Name of the images that the accuracies are measured on, such as "test set".
-        holdout: Whether these images were held out from training, so that the test set is untouched.
-    """
+    """Return the warning that choosing the best of many flatters its accuracy, or "" if there was no choice."""
     total = sum(best.among.values())
     if total == len(best.among):
         return ""

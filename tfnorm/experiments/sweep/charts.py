@@ -22,12 +22,7 @@ STOPS = 17  # of the colour scale
 def curves(
     combinations: Sequence[Combination], axes: Sequence[str], colours: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Return the curves against each axis of numbers that has several of them.
-
-    Args:
-        combinations: Those of the sweep.
-        axes: The axes that have several values.
-        colours: The colour of each norm.
+    """Return the curves against each axis of numbers that has several of them, given the colour of each norm.
 
     Returns:
         For each axis: its ``name``; the ``type`` of its scale, of plotly.js; its values with their texts as ``ticks``;
@@ -37,8 +32,10 @@ def curves(
     ended = [each for each in combinations if each.finite]
     found = []
     for axis in NUMBERS:
-        placed = [(each, _place(each, axis)) for each in ended if axis in ("groups", *axes)]
-        placed = [(each, x) for each, x in placed if x is not None]
+        if axis not in ("groups", *axes):
+            continue
+        places: list[Any] = [parse(each.spec).groups if axis == "groups" else each.values[axis] for each in ended]
+        placed = [(each, x) for each, x in zip(ended, places, strict=True) if x is not None]
         ticks = ordered([x for _, x in placed])
         if len(ticks) < 2:
             continue
@@ -53,37 +50,21 @@ def curves(
             lines.setdefault((norm, *at), line)["points"].append(point)
         # No logarithm reaches zero, and on a linear axis all but the last numbers would fall together.
         log = ticks[0] > 0 and ticks[-1] / ticks[0] >= RATIO_FOR_LOG
+        words = {key: ["default" if v is None else format_value(v) for v in values[key]] for key in others}
         found.append(
             {
                 "name": NAMES.get(axis, axis),
                 "type": "log" if log else "category" if ticks[0] <= 0 and len(ticks) > 2 else "linear",
                 "ticks": [[x, format_value(x)] for x in ticks],
-                "others": [
-                    {
-                        "name": SHORT.get(key, key),
-                        "values": ["default" if v is None else format_value(v) for v in values[key]],
-                    }
-                    for key in others
-                ],
+                "others": [{"name": SHORT.get(key, key), "values": words[key]} for key in others],
                 "curves": list(lines.values()),
             }
         )
     return found
 
 
-def _place(combination: Combination, axis: str) -> Any:
-    """Return where a combination is on an axis, or None."""
-    return parse(combination.spec).groups if axis == "groups" else combination.values[axis]
-
-
 def heat(combinations: Sequence[Combination], axes: Sequence[str], images: str) -> dict[str, Any] | None:
-    """Return what the heat maps are drawn from, or None if fewer than two axes have several values.
-
-    Args:
-        combinations: Those of the sweep.
-        axes: The axes that have several values.
-        images: Word for the images that were evaluated on.
-    """
+    """Return what the heat maps are drawn from, or None if fewer than two axes have several values."""
     keys = [key for key in axes if len({each.values[key] for each in combinations}) > 1]
     if len(keys) < 2:
         return None

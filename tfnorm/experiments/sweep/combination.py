@@ -12,7 +12,7 @@ from typing import Any
 
 from tfnorm.experiments.guessing import Learned, learned
 from tfnorm.experiments.plan import PlannedRun
-from tfnorm.experiments.rows import run_measures, summary_row
+from tfnorm.experiments.rows import accuracies_of, mean, run_measures, summary_row
 from tfnorm.experiments.sweep.grid import PENALTIES, axis_values, varied
 from tfnorm.spec import FACTORS, format, parse
 from tfnorm.text import cut, format_value
@@ -25,29 +25,17 @@ SHORT = {"batch_size": "batch size", "learning_rate": "learning rate", "l1": "L1
 
 @dataclass(frozen=True, eq=False)
 class Combination:
-    """What the seeds of one combination of a grid reached.
+    """What the seeds of one combination of a grid reached."""
 
-    Args:
-        norm: The spec without penalties.
-        label: The spec and the other axes, in words.
-        accuracies: Seed to test accuracy in percent after the last epoch, NaN for a run that diverged.
-        planned: The number of seeds, finished or not.
-        runs: The finished runs.
-        values: Axis to value: norm without penalties, the factors of the penalties, and the other axes.
-        spec: The norm with its penalties.
-        folder: Its folder, relative to the folder of the sweep.
-        failed: Whether a run failed.
-    """
-
-    norm: str
-    label: str
-    accuracies: Mapping[int, float]
-    planned: int
-    runs: Sequence[Run] = ()
-    values: Mapping[str, Any] = field(default_factory=dict)
-    spec: str = ""
-    folder: Path = Path()
-    failed: bool = False
+    norm: str  # the spec without penalties
+    label: str  # the spec and the other axes, in words
+    accuracies: Mapping[int, float]  # seed to test accuracy in percent after the last epoch, NaN if it diverged
+    planned: int  # the number of seeds, finished or not
+    runs: Sequence[Run] = ()  # the finished ones
+    values: Mapping[str, Any] = field(default_factory=dict)  # norm without penalties, their factors, the other axes
+    spec: str = ""  # the norm with its penalties
+    folder: Path = Path()  # relative to the folder of the sweep
+    failed: bool = False  # whether a run failed
 
     @property
     def status(self) -> str:
@@ -72,7 +60,7 @@ class Combination:
     @property
     def mean(self) -> float:
         """The mean of the accuracies of the runs that did not diverge, NaN for none."""
-        return math.fsum(self.finite) / len(self.finite) if self.finite else math.nan
+        return mean(self.finite)
 
     @property
     def complete(self) -> bool:
@@ -85,7 +73,7 @@ class Combination:
         if not self.runs:
             return {}
         gaps = [run_measures(run)["gap"] for run in self.runs if run.status == "finished"]
-        return {**summary_row(self.runs), "gap": math.fsum(gaps) / len(gaps) if gaps else math.nan}
+        return {**summary_row(self.runs), "gap": mean(gaps)}
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -96,22 +84,22 @@ class Combination:
 def combinations_of(
     planned: Sequence[PlannedRun], axes: Sequence[str], path: Path, failures: Mapping[Path, str]
 ) -> list[tuple[PlannedRun, Combination]]:
-    """Return the combinations of a sweep, finished or not, each with its first planned run.
-
-    Args:
-        planned: All runs, in the order of the grid.
-        axes: The axes of the sweep.
-        path: The folder of the sweep.
-        failures: The folder of each failed run with the reason.
-    """
+    """Return the combinations of a sweep in the order of the grid, finished or not, each with its first planned run."""
     groups: dict[Path, list[PlannedRun]] = {}
     for run in planned:
         groups.setdefault(run.folder.parent, []).append(run)
     values = {place: _values(group[0], axes) for place, group in groups.items()}
     named = [axis for axis in varied(list(values.values())) if axis not in ("norm", *FACTORS)]
-    return [
-        (group[0], _combination(place, group, values[place], named, path, failures)) for place, group in groups.items()
-    ]
+    found = []
+    for place, group in groups.items():
+        at, spec = values[place], group[0].config.norm
+        runs = [Run(path / run.folder) for run in group if RunFolder(path / run.folder).finished]
+        words = [f"{SHORT.get(axis, axis)} {format_value(at[axis])}" for axis in named if at[axis] is not None]
+        failed = any(run.folder in failures for run in group)
+        label = ", ".join([spec, *words])
+        combination = Combination(at["norm"], label, accuracies_of(runs), len(group), runs, at, spec, place, failed)
+        found.append((group[0], combination))
+    return found
 
 
 def _values(run: PlannedRun, axes: Sequence[str]) -> dict[str, Any]:
@@ -120,24 +108,3 @@ def _values(run: PlannedRun, axes: Sequence[str]) -> dict[str, Any]:
     factors = {factor: getattr(spec, factor) for factor in FACTORS}
     others = {axis: value for axis, value in axis_values(run, axes).items() if axis not in ("norm", *PENALTIES)}
     return {"norm": format(dataclasses.replace(spec, l1=0.0, l2=0.0, l2norm=0.0)), **factors, **others}
-
-
-def _combination(
-    place: Path,
-    group: Sequence[PlannedRun],
-    values: Mapping[str, Any],
-    named: Sequence[str],
-    path: Path,
-    failures: Mapping[Path, str],
-) -> Combination:
-    runs = [Run(path / run.folder) for run in group if RunFolder(path / run.folder).finished]
-    accuracies = {
-        run.seed: 100 * float(run.history["val_accuracy"].iloc[-1]) if run.status == "finished" else math.nan
-        for run in runs
-    }
-    spec = group[0].config.norm
-    words = [f"{SHORT.get(axis, axis)} {format_value(values[axis])}" for axis in named if values[axis] is not None]
-    return Combination(
-        values["norm"], ", ".join([spec, *words]), accuracies, len(group), runs, values, spec, place,
-        any(run.folder in failures for run in group),
-    )  # fmt: skip

@@ -46,8 +46,9 @@ def grid_text(grid: Mapping[str, Any]) -> str:
         grid = {"settings": grid.get("settings", {}), "grid": {"seeds": axes.get("seeds", 3)}}
         grid["include"] = list(points.values())
     for name, content in grid.items():
-        for table in content if isinstance(content, list | tuple) else [content]:
-            heading = f"[[{name}]]" if isinstance(content, list | tuple) else f"[{name}]"
+        several = isinstance(content, list | tuple)
+        heading = f"[[{name}]]" if several else f"[{name}]"
+        for table in content if several else [content]:
             lines = [f"{key} = {_toml(value)}" for key, value in table.items() if value is not None]
             tables.append("\n".join([heading, *lines, ""]))
     return "\n".join(tables)
@@ -72,33 +73,16 @@ def is_sweep(folder: str | Path) -> bool:
     return (Path(folder) / RECORD).exists()
 
 
-def check_threads(folder: Path, threads: int | None) -> None:
-    """Raise a RunError if the sweep in ``folder`` was begun with another number of threads."""
-    if not is_sweep(folder):
-        return
-    begun = read_json(folder / RECORD, {"threads": int})["threads"]
-    if begun != threads:
-        raise RunError(
-            f"The sweep in {folder} was begun with threads={begun}, and now there are {threads}, which changes "
-            f"results. Use threads={begun} or another output folder."
-        )
-
-
 def write_record(
     folder: Path, planned: Sequence[PlannedRun], threads: int, out: Path, failures: Mapping[Path, str], **more: Any
 ) -> None:
-    """Write the record of a sweep, which `read_record` reads.
+    """Write the record of a sweep, which `read_record` reads. It has ``more`` entries for other readers.
 
-    Args:
-        folder: Its folder.
-        planned: All runs.
-        threads: Threads that each run is trained with.
-        out: The folder in the command that repeats the sweep.
-        failures: The folder of each failed run with the reason.
-        **more: Further entries for other readers.
+    ``out`` is the folder in the command that repeats the sweep.
     """
-    axes, runs = axes_of(planned), []
+    axes, runs = axes_of(run.point for run in planned), []
     for run in planned:
+        place = folder / run.folder
         unfinished = "failed" if run.folder in failures else "waiting"
         runs.append(
             {
@@ -106,7 +90,7 @@ def write_record(
                 **{axis: run.point.get(axis) for axis in axes},
                 "norm": run.config.norm,
                 "seed": run.config.seed,
-                "status": Run(folder / run.folder).status if RunFolder(folder / run.folder).finished else unfinished,
+                "status": Run(place).status if RunFolder(place).finished else unfinished,
                 "error": failures.get(run.folder),
             }
         )

@@ -49,9 +49,6 @@ _SHARED = [key for key in TrainConfig.model_fields if key in Settings.__annotati
 def range_values(table: Mapping[str, Any]) -> list[int | float]:
     """Return the numbers from one to another, both included, each a step or a factor from the last; whole ones as int.
 
-    Raises:
-        TfnormError: If the table is no range.
-
     Example:
         >>> range_values({"from": 16, "to": 128, "factor": 2}), range_values({"from": 0, "to": 1, "step": 0.5})
         ([16, 32, 64, 128], [0, 0.5, 1])
@@ -68,10 +65,8 @@ def range_values(table: Mapping[str, Any]) -> list[int | float]:
     if (step is not None and step <= 0) or (factor is not None and factor <= 1):
         raise TfnormError(f"`step` must be above 0, and `factor` above 1. Received: {dict(table)!r}.")
     if stop < start or (factor and start <= 0):
-        raise TfnormError(
-            "a range goes from a smaller to a larger number, and with `factor` from above 0. "
-            f"Received: {dict(table)!r}."
-        )
+        rule = "a range goes from a smaller to a larger number, and with `factor` from above 0"
+        raise TfnormError(f"{rule}. Received: {dict(table)!r}.")
     steps = math.log(stop / start) / math.log(factor) if factor else (stop - start) / step
     if steps >= MOST_RUNS:
         raise TfnormError(f"a range has at most {MOST_RUNS:,} numbers. Received: {dict(table)!r}.")
@@ -80,21 +75,14 @@ def range_values(table: Mapping[str, Any]) -> list[int | float]:
     return [int(round(n)) if abs(n - round(n)) < 1e-9 else float(f"{n:.12g}") for n in numbers]
 
 
-def axes_of(planned: Iterable[PlannedRun]) -> list[str]:
-    """Return the axes of some runs: norm, and the others that have several values."""
-    return _several(run.point for run in planned)
-
-
-def _several(points: Iterable[Mapping[str, Any]]) -> list[str]:
+def axes_of(points: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the axes of the points of runs: norm, and the others that have several values."""
     # As JSON, so that 1 and 1.0, and 1 and True, are different.
     return varied([{axis: json.dumps(point.get(axis)) for axis in AXES} for point in points])
 
 
 def varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return norm, and the other axes that have several values.
-
-    Args:
-        points: Axis to value, for each combination.
 
     Example:
         >>> varied([{"norm": "bn", "l1": 0, "l2": 0}, {"norm": "bn", "l1": 0, "l2": 1e-4}])
@@ -111,13 +99,7 @@ def axis_values(run: PlannedRun, axes: Iterable[str]) -> dict[str, Any]:
 
 
 def load_grid(path: str | Path) -> list[PlannedRun]:
-    """Read a grid file and return its runs, all of them checked, without importing Keras.
-
-    Args:
-        path: A TOML file, see the module.
-
-    Returns:
-        The runs, norm by norm, each once.
+    """Read a grid file and return its runs, norm by norm, each once and checked, without importing Keras.
 
     Raises:
         TfnormError: With a sentence for every mistake in the file: its key, what was received and what is allowed.
@@ -126,9 +108,8 @@ def load_grid(path: str | Path) -> list[PlannedRun]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise TfnormError(
-            f"The grid file {path} cannot be read: {error.strerror}. Give the path of a TOML file."
-        ) from None
+        reason = f"{error.strerror}. Give the path of a TOML file."
+        raise TfnormError(f"The grid file {path} cannot be read: {reason}") from None
     except UnicodeDecodeError:
         raise TfnormError(f"The grid file {path} is not text in UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
@@ -158,9 +139,8 @@ def plan_grid(content: Mapping[str, Any], *, where: str = "grid") -> list[Planne
         axes = {}
     points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())] if axes else []
     if not problems:  # else a value that was left out may be the one that is meant
-        for table in excluded:
-            if not any(_has(point, table) for point in points):
-                problems.append(f"[[exclude]] {_written(table)} matches no combination.")
+        unmatched = [table for table in excluded if not any(_has(point, table) for point in points)]
+        problems += [f"[[exclude]] {_written(table)} matches no combination." for table in unmatched]
     points = [point for point in points if not any(_has(point, table) for table in excluded)]
     sources = [*(("[grid]", point) for point in points), *(("[[include]]", point) for point in included)]
     configs = list(_configs(sources, settings, problems))
@@ -312,7 +292,7 @@ def _configs(
 
 def _runs(configs: list[tuple[TrainConfig, dict[str, Any]]], seeds: list[int]) -> Iterator[PlannedRun]:
     """Yield the runs of each configuration, one a seed."""
-    several = [axis for axis in _several(point for _, point in configs) if axis not in ("norm", *PENALTIES)]
+    several = [axis for axis in axes_of(point for _, point in configs) if axis not in ("norm", *PENALTIES)]
     for config, point in configs:
         rest = [f"{axis}-{slug(str(point[axis]))}" for axis in several if point.get(axis) is not None]
         place = Path(slug(config.norm), *(["_".join(rest)] if rest else []))

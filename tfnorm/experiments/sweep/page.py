@@ -22,13 +22,9 @@ from tfnorm.training.provenance import origin_words
 
 
 def sweep_page(sweep: SweepResult, folder: str | Path | None = None) -> str:
-    """Return the page of a sweep, as HTML.
+    """Return the page of a sweep, whether or not all of its runs are finished.
 
-    It reads the records and histories of the runs, and the predictions of the best combination of each norm.
-
-    Args:
-        sweep: The sweep, whether or not all of its runs are finished.
-        folder: The folder that the page is written to, where its links start. Defaults to the sweep's folder.
+    Its links start from the folder that it is written to, by default the sweep's own.
     """
     combinations, best = sweep.combinations, sweep.best
     axes = varied([each.values for each in combinations])
@@ -94,15 +90,12 @@ def _unfinished(sweep: SweepResult) -> dict[str, Any]:
 
 def _shared(configs: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[tuple[str, str]]:
     """Return the settings that all finished runs share, as they were used."""
-    used = in_common([_used(config, configs) for config in configs] or [{}])
-    return [
-        (key, str(value)) for key, value in used.items() if key not in (*axes, "norm", "seed") and value is not None
-    ]
-
-
-def _used(config: Mapping[str, Any], configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the settings of a run."""
-    asked = asked_of(config, configs)
-    recipe = {f"recipe: {key}": value for key, value in asked.pop("recipe").items() if key not in asked}
-    data = {f"data: {key}": config["data"][key] for key in ("train_images", "test_images", "fingerprint")}
-    return {**asked, **recipe, **data}
+    found = []
+    for config in configs:
+        asked = asked_of(config, configs)
+        recipe = {f"recipe: {key}": value for key, value in asked.pop("recipe").items() if key not in asked}
+        data = {f"data: {key}": config["data"][key] for key in ("train_images", "test_images", "fingerprint")}
+        found.append({**asked, **recipe, **data})
+    used = in_common(found or [{}])
+    left_out = (*axes, "norm", "seed")
+    return [(key, str(value)) for key, value in used.items() if key not in left_out and value is not None]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tfnorm.errors import RunError, unknown
-from tfnorm.experiments.plan import Plan
-from tfnorm.experiments.sweep.folder import check_threads, grid_text
+from tfnorm.experiments.plan import Fingerprint, Plan
+from tfnorm.experiments.sweep.folder import RECORD, grid_text, is_sweep
 from tfnorm.experiments.sweep.grid import load_grid, plan_grid
-from tfnorm.training.config import RUNS, TrainConfig
+from tfnorm.training.config import RUNS
+from tfnorm.training.records import read_json
 
 STUDIES = Path(__file__).with_name("studies")
 
@@ -27,11 +28,7 @@ def list_studies() -> list[str]:
 
 
 def find_grid(name: str | Path) -> Path:
-    """Return the file of a grid, given its path or the name of one that comes with tfnorm.
-
-    Raises:
-        RunError: If it is neither.
-    """
+    """Return the file of a grid, given its path or the name of one that comes with tfnorm; else raise a RunError."""
     path = Path(name)
     if path.is_file():
         return path
@@ -44,29 +41,24 @@ def find_grid(name: str | Path) -> Path:
 
 @dataclass(frozen=True)
 class SweepPlan(Plan):
-    """The runs of a grid, and how they are trained. Whoever holds one has it checked.
+    """The runs of a grid, and how they are trained. A plan is checked when it is made."""
 
-    Args:
-        grid: The grid, as the text of a TOML file.
-    """
+    grid: str = ""  # the text of a TOML file
 
-    grid: str = ""
-
-    def check(
-        self, fingerprint: Callable[[TrainConfig], str | None] | None = None, classes: Sequence[str] | None = None
-    ) -> None:
+    def check(self, fingerprint: Fingerprint | None = None, classes: Sequence[str] | None = None) -> None:
         """Raise a RunError if the folder holds a sweep or runs that cannot be taken up; see `Plan.check`."""
-        check_threads(self.folder, self.threads)
+        if is_sweep(self.folder):
+            begun = read_json(self.folder / RECORD, {"threads": int})["threads"]
+            if begun != self.threads:
+                raise RunError(
+                    f"The sweep in {self.folder} was begun with threads={begun}, and now there are {self.threads}, "
+                    f"which changes results. Use threads={begun} or another output folder."
+                )
         super().check(fingerprint, classes)
 
 
 def plan_sweep(grid: str | Path | Mapping[str, Any], *, out: str | Path | None = None, **options: Any) -> SweepPlan:
-    """Return the checked plan of a sweep, without importing Keras.
-
-    Args:
-        grid: See `tfnorm.sweep`.
-        out: See there too.
-        **options: Arguments of `Plan`.
+    """Return the checked plan of a sweep, without importing Keras; see `tfnorm.sweep`. The options are those of `Plan`.
 
     Raises:
         TfnormError: If the grid, an option or the folder cannot be used.

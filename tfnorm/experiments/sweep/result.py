@@ -35,7 +35,7 @@ class SweepResult:
     @cached_property
     def axes(self) -> list[str]:
         """Norm, and the other axes that have several values."""
-        return axes_of(self.planned)
+        return axes_of(run.point for run in self.planned)
 
     @property
     def images(self) -> str:
@@ -71,15 +71,12 @@ class SweepResult:
     @cached_property
     def table(self) -> pd.DataFrame:
         """One row a combination that has a finished run: its axes, then as in `Comparison.table`, then its folder."""
-        rows = [
-            {
-                **axis_values(planned, self.axes),
-                **{key: combination.measures[key] for key in combination.measures if key != "gap"},
-                "folder": combination.folder.as_posix(),
-            }
-            for planned, combination in self._groups
-            if combination.runs
-        ]
+        rows = []
+        for planned, combination in self._groups:
+            if combination.runs:
+                measures = {key: value for key, value in combination.measures.items() if key != "gap"}
+                place = combination.folder.as_posix()
+                rows.append({**axis_values(planned, self.axes), **measures, "folder": place})
         return pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*self.axes, "folder"])
 
     @cached_property

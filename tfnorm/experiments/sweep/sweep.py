@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tfnorm.experiments.looks import LOOKS, look_of, looks_json, looks_on_record
+from tfnorm.experiments.looks import LOOKS, looks_json, looks_on_record
 from tfnorm.experiments.rows import run_row
 from tfnorm.experiments.sweep.folder import read_record, write_record
 from tfnorm.experiments.sweep.grid import PENALTIES, axis_values, varied
@@ -94,7 +94,8 @@ class Sweep(SweepResult):
             self.looks = [*self.looks, *looks_on_record(folder / LOOKS)]
             self.__dict__.pop("best", None)
         if any(pair.seeds > 1 for pair in self.best.pairs):
-            write_json(folder / LOOKS, {"looks": looks_json([*self.looks, look_of(self.best.look)])})
+            look = {combination.label: combination.accuracies for combination in self.best.chosen}
+            write_json(folder / LOOKS, {"looks": looks_json([*self.looks, look])})
 
     @property
     def plotted_axes(self) -> list[str]:

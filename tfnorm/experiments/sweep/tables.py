@@ -28,24 +28,14 @@ PAIR_COLUMNS = {
 
 
 class Tables:
-    """Makes the tables of a page.
-
-    Args:
-        sweep: The sweep.
-        axes: The axes that have several values.
-        colours: The colour of each norm.
-        folder: Where links start.
-    """
+    """Makes the tables of a page, given the colour of each norm and the folder where links start."""
 
     def __init__(self, sweep: SweepResult, axes: Sequence[str], colours: Mapping[str, str], folder: Path) -> None:
         self.sweep, self.colours, self.folder = sweep, colours, folder
-        self.axes = {
-            axis: Column(
-                SHORT.get(axis, axis),
-                "" if all(isinstance(each.values[axis], int | float | None) for each in sweep.combinations) else None,
-            )
-            for axis in axes
-        }
+        self.axes: dict[str, Column] = {}
+        for axis in axes:
+            numbers = all(isinstance(each.values[axis], int | float | None) for each in sweep.combinations)
+            self.axes[axis] = Column(SHORT.get(axis, axis), "" if numbers else None)
 
     def of_all(self, combinations: Sequence[Combination]) -> Table:
         """Return the table of combinations, each with its seeds."""
@@ -56,15 +46,13 @@ class Tables:
             **self.axes,
             **measures(*OF_ALL, images=self.sweep.images),
         }
-        return Table(
-            columns,
-            [self._cells(columns, each) for each in combinations],
-            [[self._seed(columns, run) for run in each.runs] for each in combinations],
-            [
-                {"norm": each.norm, "text": f"{each.label} {each.folder.as_posix()}".lower(), "label": each.label}
-                for each in combinations
-            ],
-        )
+        rows, seeds, data = [], [], []
+        for each in combinations:
+            rows.append(self._cells(columns, each))
+            seeds.append([self._seed(columns, run) for run in each.runs])
+            text = f"{each.label} {each.folder.as_posix()}".lower()
+            data.append({"norm": each.norm, "text": text, "label": each.label})
+        return Table(columns, rows, seeds, data)
 
     def of_best(self, best: Best) -> Table:
         """Return the table of the best combination of each norm."""

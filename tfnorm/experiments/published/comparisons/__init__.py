@@ -19,40 +19,28 @@ from tfnorm.training.runs import slug
 FOLDER = Path(__file__).parent
 
 
-class PublishedResult(BaseModel):
-    """What was published of a row.
-
-    Args:
-        accuracy: Test accuracy in percent, of one run.
-        train_accuracy: Training accuracy in percent.
-        misclassified: Test images.
-        as_written: The configuration in the words of its source, where ours differ.
-    """
+class Entry(BaseModel):
+    """A part of a file of a published comparison."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    accuracy: float
+
+class PublishedResult(Entry):
+    """What was published of a row, of one run, with accuracies in percent."""
+
+    accuracy: float  # on the test images
     train_accuracy: float | None = None
     misclassified: int | None = None
-    as_written: str | None = None
+    as_written: str | None = None  # the configuration in the words of its source, where ours differ
 
 
-class PublishedRow(BaseModel):
-    """One configuration.
-
-    Args:
-        norm: Its spec.
-        batch_size: Images a step; default the recipe's.
-        seeds: How many.
-        published: What was published of it; None for one that a claim needs beside them.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class PublishedRow(Entry):
+    """One configuration."""
 
     norm: str
-    batch_size: int | None = Field(None, ge=1)
+    batch_size: int | None = Field(None, ge=1)  # default the recipe's
     seeds: int = Field(3, ge=1)
-    published: PublishedResult | None = None
+    published: PublishedResult | None = None  # None for one that a claim needs beside them
 
     @property
     def label(self) -> str:
@@ -60,7 +48,7 @@ class PublishedRow(BaseModel):
         return format(parse(self.norm)) + (f" batch {self.batch_size}" if self.batch_size else "")
 
 
-class Claim(BaseModel):
+class Claim(Entry):
     """A claim about the rows. `tfnorm.experiments.published.claims` examines it.
 
     Args:
@@ -72,34 +60,20 @@ class Claim(BaseModel):
         others: Lists of labels, for "steadiest".
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     says: str
     kind: Literal["better", "ranking", "slower", "smaller_gap", "steadiest"]
     rows: tuple[str, ...] = Field(min_length=2)
     others: tuple[tuple[str, ...], ...] = ()
 
 
-class PublishedComparison(BaseModel):
-    """A published comparison, or its networks under a better recipe.
-
-    Args:
-        name: Its name, such as "A", or "A+" of the better recipe.
-        title: One line.
-        epoch: Which epoch's test accuracy was published: "last", or "best", chosen on the test set.
-        tolerance: By how many points a faithful mean may stay below the published accuracy.
-        settings: Arguments of `tfnorm.training.config.TrainConfig` that all rows share.
-        row: The rows.
-        claim: The claims.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class PublishedComparison(Entry):
+    """A published comparison such as "A", or its networks under a better recipe, such as "A+"."""
 
     name: str
     title: str
-    epoch: Literal["last", "best"] = "last"
-    tolerance: float = Field(0.0, ge=0)
-    settings: dict[str, Any]
+    epoch: Literal["last", "best"] = "last"  # whose test accuracy was published; the best is chosen on the test set
+    tolerance: float = Field(0.0, ge=0)  # by how many points a faithful mean may stay below the published accuracy
+    settings: dict[str, Any]  # arguments of TrainConfig that all rows share
     row: tuple[PublishedRow, ...] = Field(min_length=1)
     claim: tuple[Claim, ...] = ()
 
@@ -116,12 +90,8 @@ class PublishedComparison(BaseModel):
     def plan(self, *, seeds: int | None = None, **settings: Any) -> list[PlannedRun]:
         """Return the runs of all rows, each checked. The ``point`` of each has the label of its ``row``.
 
-        Args:
-            seeds: The number of seeds of each row. Defaults to the row's own.
-            **settings: Replace those of the comparison, such as precision or data_dir; None does not.
-
-        Raises:
-            TfnormError: If a setting cannot be used.
+        Each row has its own number of seeds unless one is given. Settings that are not None replace those of the
+        comparison.
         """
         if seeds is not None:
             seeds = whole_number("seeds", seeds)
@@ -149,11 +119,7 @@ def list_published() -> list[str]:
 
 @functools.cache
 def load_published(name: str) -> PublishedComparison:
-    """Return a published comparison by its name; upper or lower case is the same.
-
-    Raises:
-        TfnormError: If there is none of that name.
-    """
+    """Return a published comparison by its name, in upper or lower case."""
     word = str(name).upper()
     if word not in list_published():
         raise TfnormError(unknown("published comparison", name, list_published()))
@@ -162,14 +128,7 @@ def load_published(name: str) -> PublishedComparison:
 
 
 def plan_reproduction(
-    name: str,
-    *,
-    seeds: int | None = None,
-    precision: str | None = None,
-    epochs: int | None = None,
-    data_dir: str | Path | None = None,
-    out: str | Path | None = None,
-    jobs: int | None = None,
+    name: str, *, out: str | Path | None = None, jobs: int | None = None, seeds: int | None = None, **settings: Any
 ) -> Plan:
     """Return the checked plan of `tfnorm.reproduce`, which has the same arguments, without importing Keras.
 
@@ -180,7 +139,8 @@ def plan_reproduction(
         'runs/reproduce-A-bfloat16'
     """
     published = load_published(name)
-    runs = published.plan(seeds=seeds, precision=precision, epochs=epochs, data_dir=data_dir)
+    runs = published.plan(seeds=seeds, **settings)
+    precision, epochs = settings.get("precision"), settings.get("epochs")
     marks = [mark for mark in (precision, epochs and f"{epochs}-epochs") if mark and mark != "float32"]
     folder = RUNS / "-".join(["reproduce", published.name, *marks])
     return Plan(Path(out) if out is not None else folder, runs, jobs=jobs)
