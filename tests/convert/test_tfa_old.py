@@ -551,4 +551,4 @@ def test_masked_attention_of_old_versions(version, refused, tmp_path):
     weights = write(tmp_path / "weights.h5", "ReLU", {}, version=version)
     sentence = cases.sentence(weights, model=path)
     # The file of weights has none for it: that is what is said if the mask is no reason.
-    assert ("mask" in sentence and "'layer' (MultiHeadAttention)" in sentence) == refused
+    assert ("masks" in sentence and "'layer' (MultiHeadAttention)" in sentence) == refused

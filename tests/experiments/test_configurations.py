@@ -14,7 +14,7 @@ def test_seeds_are_a_number_or_numbers(seeds):
     assert [config.seed for config in configurations("bn", seeds=seeds)] == [0, 1]
 
 
-@pytest.mark.parametrize("seeds", [0, None, 1.5, "2", True])
+@pytest.mark.parametrize("seeds", [0, None, 1.5, 2.0, "2", True])
 def test_other_seeds_are_refused(seeds):
     with pytest.raises(TfnormError) as error:
         configurations("bn", seeds=seeds)
