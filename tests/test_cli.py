@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from facts import says
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -52,15 +53,14 @@ def test_help_and_bad_input_import_nothing_heavy(what_it_imports):
 def test_groups_that_do_not_fit_get_one_sentence(capsys, monkeypatch):
     code, out, err = run(["compare", "gn:5"], capsys, monkeypatch)
     assert (code, out) == (2, "")
-    assert err == (
-        "tfnorm: `groups` must divide the number of channels. Received: groups=5, channels=8 at layer 'conv1_norm'. "
-        "Use one of 1, 2, 4, 8. Valid groups for every layer of mnist_7k: 1, 2, 4.\n"
-    )
+    assert err.startswith("tfnorm: ") and err.count("\n") == 1
+    says(err, "groups=5", "channels=8", "'conv1_norm'", "1, 2, 4, 8", "mnist_7k: 1, 2, 4")
 
 
 def test_an_unknown_norm_gets_one_sentence(capsys, monkeypatch):
     code, _, err = run(["compare", "nope"], capsys, monkeypatch)
     assert code == 2
+    # A snapshot of the whole line.
     assert err == (
         "tfnorm: Unknown norm 'nope' at character 1 of 'nope'. Did you mean 'none'? "
         "Use one of: none, bn, ln, gn, in, rms, frn.\n"
@@ -86,10 +86,11 @@ def test_damaged_pictures_are_named_or_skipped_and_what_was_read_is_said_once(ic
     monkeypatch.chdir(icons.parent)
     given = ["train", "gn:2", "--dataset", "icons/", "--epochs", "1", "--augmentation", "none", "--out", "out"]
     code, out, err = run(given, capsys, monkeypatch)
-    assert code == 2 and not out and "icons/train/a/03.png cannot be read" in err and "--skip-damaged" in err
+    assert code == 2 and not out
+    says(err, "icons/train/a/03.png", "--skip-damaged")
     code, out, err = run([*given, "--skip-damaged"], capsys, monkeypatch)
     assert code == 0 and "finished after 1 epochs" in out
-    for fact in ("Read 31 training and 8 test images (39 PNG)", "28x28 pixels", str(icons), "1 .heic", "03.png"):
+    for fact in ("31 training and 8 test images (39 PNG)", "28x28 pixels", str(icons), "1 .heic", "03.png"):
         assert err.count(fact) == 1, err
     record = json.loads(Path("out/config.json").read_text())["data"]
     assert record["reading"]["skipped"] == ["train/a/03.png"] and record["reading"]["left_out"] == {".heic": 1}
@@ -114,17 +115,18 @@ def test_an_unknown_dataset_gets_one_sentence(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("backend", "sentence"),
+    ("backend", "facts"),
     [
-        ("pytorch", "Unknown KERAS_BACKEND 'pytorch'. Did you mean 'torch'? Use one of: tensorflow, jax, torch."),
-        ("nothing", "Unknown KERAS_BACKEND 'nothing'. Use one of: tensorflow, jax, torch."),
-        ("numpy", "Unknown KERAS_BACKEND 'numpy'. Use one of: tensorflow, jax, torch."),
+        ("pytorch", ("KERAS_BACKEND", "'pytorch'", "'torch'", "tensorflow, jax, torch")),
+        ("nothing", ("KERAS_BACKEND", "'nothing'", "tensorflow, jax, torch")),
+        ("numpy", ("KERAS_BACKEND", "'numpy'", "tensorflow, jax, torch")),
     ],
 )
-def test_a_backend_that_keras_does_not_have_gets_one_sentence(backend, sentence, tmp_path):
+def test_a_backend_that_keras_does_not_have_gets_one_sentence(backend, facts, tmp_path):
     command = [sys.executable, "-m", "tfnorm", "train", "bn", "--dataset", "digits", "--out", str(tmp_path / "run")]
     answer = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": backend})
-    assert (answer.returncode, answer.stderr.splitlines()[-1]) == (2, f"tfnorm: {sentence}")
+    assert answer.returncode == 2
+    says(answer.stderr.splitlines()[-1], "tfnorm: ", *facts)
     assert "Traceback" not in answer.stderr
 
 
@@ -144,11 +146,9 @@ def test_every_mistake_of_a_grid_is_told(tmp_path, capsys, monkeypatch):
     grid.write_text("[grid]\nnorm = ['zn', 'gn:2']\nbatch_size = []\n")
     code, out, err = run(["sweep", str(grid)], capsys, monkeypatch)
     assert (code, out) == (2, "")
-    assert err.splitlines() == [
-        f"tfnorm: {grid}: [grid] `norm`: Unknown norm 'zn' at character 1 of 'zn'. Did you mean 'ln'? "
-        "Use one of: none, bn, ln, gn, in, rms, frn.",
-        f"tfnorm: {grid}: [grid] `batch_size` is an empty list. Give at least one value.",
-    ]
+    norm, batch_size = err.splitlines()
+    says(norm, f"tfnorm: {grid}: [grid] `norm`", "'zn'", "'ln'", "none, bn, ln, gn, in, rms, frn")
+    says(batch_size, f"tfnorm: {grid}: [grid] `batch_size`", "at least one value")
 
 
 def test_compare_prints_the_table_and_writes_the_pictures(tmp_path, capsys, monkeypatch):
@@ -175,7 +175,8 @@ def test_report_of_runs_that_differ_gets_one_sentence_unless_told(tmp_path, caps
     fake_comparison(tmp_path / "b", {"ln": [0.8, 0.82]}, settings={"arch": "mnist_layered"})
     arguments = ["report", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "out")]
     code, out, err = run(arguments, capsys, monkeypatch)
-    assert (code, out) == (2, "") and err.startswith("tfnorm: These runs differ in more than norm and seed: arch is ")
+    assert (code, out) == (2, "")
+    says(err, "tfnorm: ", "arch", "mnist_layered")
     assert not (tmp_path / "out").exists()
     assert run([*arguments, "--anyway"], capsys, monkeypatch)[0] == 0
 
@@ -192,11 +193,11 @@ def test_ctrl_c_exits_130_and_keeps_what_was_done(tmp_path, capsys, monkeypatch)
     assert code == 130
     started, stopped = err.splitlines()
     assert "training starts, 2 epochs of " in started
-    assert stopped == "tfnorm: stopped; finished epochs are kept, and the same command goes on from there."
+    says(stopped, "tfnorm: stopped", "finished epochs", "same command")
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 1
     code, out, _ = run(["train", "bn", "--epochs", "2", "--out", str(tmp_path)], capsys, monkeypatch)
     assert code == 0
-    assert out.startswith("bn, seed 0: finished after 2 epochs, test accuracy ")
+    says(out, "bn", "seed 0", "2 epochs")
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 2
 
     code, out, _ = run(["inspect", str(tmp_path / "model.keras")], capsys, monkeypatch)
@@ -207,18 +208,16 @@ def test_a_folder_that_cannot_be_made_or_written(tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("")
     arguments = ["train", "bn", "--epochs", "1", "--out"]
     code, _, err = run([*arguments, str(tmp_path / "file" / "x")], capsys, monkeypatch)
-    assert (code, err) == (
-        2,
-        f"tfnorm: Results need a folder. Received: {tmp_path / 'file'}, which is a file. Choose another place.\n",
-    )
+    assert code == 2
+    says(err, "tfnorm: ", tmp_path / "file", "is a file", "another place")
 
     def refuse(path, content):
         raise PermissionError(13, "Permission denied", "runs/bn")
 
     monkeypatch.setattr("tfnorm.training.records.write_text", refuse)
     code, _, err = run([*arguments, str(tmp_path / "new")], capsys, monkeypatch)
-    sentence = "Permission denied: 'runs/bn'. Choose another folder, or have its rights changed."
-    assert (code, err.splitlines()[-1]) == (1, f"tfnorm: {sentence}")
+    assert code == 1
+    says(err.splitlines()[-1], "tfnorm: ", "'runs/bn'", "another folder", "rights")
 
 
 def test_inspect_shows_fields_and_costs(capsys, monkeypatch):
@@ -244,23 +243,21 @@ def test_inspect_takes_the_shape_of_a_sequence(tmp_path, capsys, monkeypatch):
 
 
 def test_inspect_refuses_what_is_no_network(tmp_path, capsys, monkeypatch):
-    assert run(["inspect", "mnist"], capsys, monkeypatch)[2].startswith("tfnorm: Unknown architecture 'mnist'.")
-    assert run(["inspect", "mnist_7k", "--input-shape", "28"], capsys, monkeypatch)[2] == (
-        "tfnorm: The input shape must look like 28x28x1. Received: '28'.\n"
-    )
+    says(run(["inspect", "mnist"], capsys, monkeypatch)[2], "tfnorm: ", "'mnist'")
+    says(run(["inspect", "mnist_7k", "--input-shape", "28"], capsys, monkeypatch)[2], "tfnorm: ", "28x28x1", "'28'")
     path = tmp_path / "x.keras"
-    assert run(["inspect", str(path)], capsys, monkeypatch)[2] == (
-        f"tfnorm: There is no file {str(path)!r}. Give a .keras file, or an architecture's name.\n"
+    says(
+        run(["inspect", str(path)], capsys, monkeypatch)[2], "tfnorm: ", f"{str(path)!r}", ".keras file", "architecture"
     )
     path.write_text("nothing")
     code, _, err = run(["inspect", str(path)], capsys, monkeypatch)
-    assert code == 2 and "is no Keras model that can be opened" in err and err.count("\n") == 1
+    assert code == 2 and err.count("\n") == 1
+    says(err, path, "Keras model")
     assert f"`tfnorm convert {path} OUT.keras --from-tfa`" in err
 
 
 @pytest.mark.parametrize(("option", "value"), [("--norm", "ln"), ("--classes", "3")])
 def test_inspect_refuses_options_of_architectures_for_a_file(option, value, tmp_path, capsys, monkeypatch):
     code, _, err = run(["inspect", str(tmp_path / "a.keras"), option, value], capsys, monkeypatch)
-    assert code == 2 and err.startswith(
-        f"tfnorm: {option} belongs to an architecture, and {tmp_path}/a.keras is a file."
-    )
+    assert code == 2
+    says(err, f"tfnorm: {option}", "architecture", tmp_path / "a.keras")

@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
+from facts import says
 
 import tfnorm
 
@@ -190,7 +191,7 @@ UPWARD = {
 @pytest.mark.parametrize("source", UPWARD)
 def test_the_checker_finds_an_upward_import(source):
     (sentence,) = upward(source, "tfnorm.layers.made_up")
-    assert sentence.startswith(f"tfnorm.layers.made_up imports {UPWARD[source]}, which ")
+    says(sentence, "tfnorm.layers.made_up", UPWARD[source])
 
 
 def test_the_checker_passes_a_downward_import_and_wants_a_place_for_every_part():
@@ -238,7 +239,7 @@ def test_no_function_is_called_as_a_module_beside_it(package):
     modules = {path.stem for path in folder.iterdir() if path.is_dir() or path.suffix == ".py"}
     assert not modules & set(package.__all__)
     assert all(getattr(package, name) is not None for name in package.__all__) and dir(package) == package.__all__
-    with pytest.raises(AttributeError, match="has no attribute 'nothing'. Public names: "):
+    with pytest.raises(AttributeError, match="'nothing'"):
         package.nothing  # noqa: B018
 
 

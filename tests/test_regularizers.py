@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from backends import array, value_and_gradients
+from facts import says
 
 from tfnorm import build
 from tfnorm.models.architectures import ARCHITECTURES
@@ -96,14 +97,14 @@ def test_configuration_round_trip(regularizer):
 def test_l2norm_refuses(factor):
     with pytest.raises(ValueError) as caught:
         L2Norm(factor)
-    assert str(caught.value) == f"`l2norm` must be a finite number of at least 0. Received: l2norm={factor!r}."
+    says(caught, "at least 0", f"l2norm={factor!r}")
 
 
 @pytest.mark.parametrize("parts", [[], [None], [None, "l2"]])
 def test_sum_refuses(parts):
     with pytest.raises(ValueError) as caught:
         Sum(parts)
-    assert str(caught.value) == f"`regularizers` must hold at least one regularizer. Received: {parts!r}."
+    says(caught, "`regularizers`", "at least one", f"{parts!r}")
 
 
 @pytest.mark.parametrize(

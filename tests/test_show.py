@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
+from facts import says
 from rich.console import Console
 
 import tfnorm.cli._streams  # noqa: F401, registers what the command line writes in place of letters
@@ -31,7 +32,8 @@ def test_a_sweep_on_held_out_images_says_so_and_cuts_its_intervals(fake_sweep, t
     reached = {"bn": lambda seed: 0.05 + seed / 2, "ln": lambda seed: math.nan}
     print_sweep(fake_sweep(tmp_path, grid, lambda config: reached[config.norm](config.seed)))
     printed = capsys.readouterr().out
-    assert "Held-out results: 4 of 4 runs" in printed and "nan" not in printed
+    says(printed, "Held-out", "4 of 4 runs")
+    assert "nan" not in printed
     assert "0.00–100.00" in printed
 
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from facts import says
 from keras import layers, ops
 
 from tfnorm import layers as ours
@@ -144,7 +145,7 @@ def test_nested_models_shared_layers_and_several_inputs():
     turned = keras.Model([second, first], [norm(second), layers.LayerNormalization(name="other")(first)])
     records = activation_statistics(turned, {"a": IMAGES + 1000, "b": IMAGES})
     assert {record["layer"]: round(record["before_mean"] / 1000) for record in records}["other"] == 1
-    with pytest.raises(DataError, match=r"as many images for each input\. Received: \[5, 4\]"):
+    with pytest.raises(DataError, match=r"\[5, 4\]"):
         activation_statistics(turned, [IMAGES[:5], IMAGES[:4]])
     wrapped = keras.Sequential([keras.Input((6, 6, 3)), inner, layers.ReLU()])
     assert [record["relu"] for record in activation_statistics(wrapped, IMAGES)] == ["after"]
@@ -170,53 +171,53 @@ REFUSED = [
     (
         lambda: one(layers.ReLU()),
         TfnormError,
-        "The model 'own' has no normalization layers. Name the layers to look at in `layers`.",
+        ("'own'", "`layers`"),
     ),
     (
         lambda: one(layers.ReLU(name="relu"), layers=["reli"]),
         TfnormError,
-        "Unknown layer 'reli'. Did you mean 'relu'? Use one of: relu.",
+        ("'reli'", "'relu'"),
     ),
     (
         lambda: one(layers.LayerNormalization(), images=IMAGES[:0]),
         DataError,
-        "`x` must hold at least one image. Received: none.",
+        ("`x`", "none"),
     ),
     (
         lambda: one(layers.LayerNormalization(), images=IMAGES[:, :5]),
         DataError,
-        "`x` must hold images of shape (6, 6, 3), as the model takes them. Received: (5, 6, 3).",
+        ("`x`", "(6, 6, 3)", "(5, 6, 3)"),
     ),
     (
         lambda: one(layers.LayerNormalization(), images=[IMAGES, IMAGES]),
         DataError,
-        "`x` must be one array for each of the 1 inputs. Received: 2.",
+        ("`x`", "1", "2"),
     ),
     (
         lambda: one(layers.LayerNormalization(), images={"b": IMAGES}),
         DataError,
-        "`x` must hold an array for each of the inputs ['image']. Received: ['b'].",
+        ("`x`", "['image']", "['b']"),
     ),
     (
         lambda: one(layers.LayerNormalization(), batch_size=0),
         DataError,
-        "`batch_size` must be an integer of at least 1. Received: batch_size=0.",
+        ("at least 1", "batch_size=0"),
     ),
     (
         lambda: one(layers.ReLU(name="relu"), layers="reli"),
         TfnormError,
-        "Unknown layer 'reli'. Did you mean 'relu'? Use one of: relu.",
+        ("'reli'", "'relu'"),
     ),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("make", "kind", "sentence"), REFUSED)
-def test_refused(make, kind, sentence, monkeypatch):
+@pytest.mark.parametrize(("make", "kind", "facts"), REFUSED)
+def test_refused(make, kind, facts, monkeypatch):
     plain = keras.Model
     monkeypatch.setattr(keras, "Model", lambda *arguments: plain(*arguments, name="own"))
     with pytest.raises(kind) as caught:
         make()
-    assert str(caught.value) == sentence
+    says(caught, *facts)
 
 
 def test_dropout_and_augmentation_are_left_out():

@@ -6,6 +6,7 @@ import zipfile
 
 import keras
 import pytest
+from facts import says
 
 from tfnorm import build
 from tfnorm.analysis import summary
@@ -67,26 +68,26 @@ def test_files_of_every_number_of_axes(open_shape, given, axes, fields, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("make", "sentence"),
+    ("make", "facts"),
     [
         (
             lambda folder: inspect_architecture("mnist_7k", input_shape="28x28"),
-            "The input shape must look like 28x28x1. Received: '28x28'.",
+            ("28x28x1", "'28x28'"),
         ),
         (
             lambda folder: inspect_architecture("mnist_7k", batch_size=0),
-            "`batch_size` must be an integer of at least 1. Received: batch_size=0.",
+            ("at least 1", "batch_size=0"),
         ),
         (
             lambda folder: inspect_file("nowhere.keras"),
-            "There is no file 'nowhere.keras'. Give a .keras file, or an architecture's name.",
+            ("'nowhere.keras'", ".keras file", "architecture"),
         ),
     ],
 )
-def test_refused(make, sentence, tmp_path):
+def test_refused(make, facts, tmp_path):
     with pytest.raises(TfnormError) as caught:
         make(tmp_path)
-    assert str(caught.value) == sentence
+    says(caught, *facts)
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], None])
@@ -98,12 +99,12 @@ def test_an_archive_that_is_no_model(damage, tmp_path):
     else:
         build("mnist_7k", compile=False).save(path)
         path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ArchitectureError, match="is no Keras model that can be opened"):
+    with pytest.raises(ArchitectureError, match=f"{path.name}.* Keras model"):
         inspect_file(str(path))
 
 
 def test_a_file_that_is_no_model(tmp_path):
     path = tmp_path / "x.h5"
     path.write_text("nothing")
-    with pytest.raises(ArchitectureError, match="is no Keras model that can be opened"):
+    with pytest.raises(ArchitectureError, match=f"{path.name}.* Keras model"):
         inspect_file(str(path))

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from facts import says
 from keras import layers, ops
 
 from tfnorm import build
@@ -20,11 +21,8 @@ from tfnorm.models.architectures import ARCHITECTURES
 from tfnorm.models.planner import plan
 from tfnorm.spec import parse
 
-UNKNOWN = (
-    "From {name!r} ({kind}) on, the receptive field is not known: how it reads its input is not known. If each unit of "
-    "its output reads one unit of its input, name its class in `pointwise`."
-)
-UNCOUNTED = "The multiply-adds of {name!r} ({kind}) are not counted: its class is not known here."
+UNKNOWN = "receptive field", "`pointwise`"
+UNCOUNTED = "multiply-adds"
 
 
 def chain(*parts, shape=(32, 32, 3)):
@@ -76,7 +74,9 @@ def test_an_unknown_layer_makes_unknown_what_follows_it_and_nothing_else():
     table = summary(model)
     assert [row.name for row in table if not row.fields] == ["odd", "after", "sum"]
     assert table["side"].receptive_field == (3, 3) and table["pool"].receptive_field == (16, 16)
-    assert table.notes == (UNKNOWN.format(name="odd", kind="Blur"), UNCOUNTED.format(name="odd", kind="Blur"))
+    assert len(table.notes) == 2
+    says(table.notes[0], *UNKNOWN, "'odd' (Blur)")
+    says(table.notes[1], UNCOUNTED, "'odd' (Blur)")
     assert table["odd"].multiply_adds is None and table["after"].multiply_adds == 14 * 14 * 9 * 3 * 4
     assert "unknown" in str(table) and "'odd' (Blur)" in str(table)
     with pytest.warns(UserWarning, match="'odd' \\(Blur\\) are not counted.*all other layers"):
@@ -95,8 +95,9 @@ def test_what_a_subclass_computes_is_not_known():
         """Has other defaults."""
 
     table = summary(chain(Own(4, 3, name="own"), Renamed(4, 3, name="renamed")))
-    notes = (UNKNOWN.format(name="own", kind="Own"), UNCOUNTED.format(name="own", kind="Own"))
-    assert not table["own"].fields and table.notes == notes
+    assert not table["own"].fields and len(table.notes) == 2
+    says(table.notes[0], *UNKNOWN, "'own' (Own)")
+    says(table.notes[1], UNCOUNTED, "'own' (Own)")
     assert summary(chain(Renamed(4, 3, name="renamed")))["renamed"].receptive_field == (3, 3)
 
 
@@ -197,7 +198,7 @@ def test_several_inputs_and_outputs():
     assert not any(row.fields for row in other)
     with pytest.raises(TfnormError) as caught:
         summary(model, input_name="fact")
-    assert str(caught.value) == "Unknown input 'fact'. Did you mean 'facts'? Use one of: facts, image."
+    says(caught, "'fact'", "'facts'", "facts, image")
 
 
 def test_a_gate_reads_everything_and_the_window_stays_visible():
@@ -208,7 +209,7 @@ def test_a_gate_reads_everything_and_the_window_stays_visible():
     table = summary(keras.Model(image, layers.Conv2D(8, 3, padding="same", name="after")(tensor)))
     assert table["gated"].receptive_field == (34, 34) and table["gated"].local_field == (3, 3)
     assert table["after"].receptive_field == (34, 34) and table["after"].local_field == (5, 5)
-    assert "all (5)" in str(table) and "through a gate such as squeeze-and-excitation" in str(table)
+    says(table, "all (5)", "gate", "squeeze-and-excitation")
 
 
 NORMS = [
@@ -229,7 +230,7 @@ def test_norms_with_statistics_over_the_image_are_marked(norm, marked):
     table = summary(chain(layers.Conv2D(4, 3), norm, layers.ReLU(), layers.Conv2D(4, 3)))
     assert [row.whole_image_statistics for row in table] == [False, False, marked, marked, marked]
     assert table[-1].receptive_field == (5, 5)
-    assert ("5*" in str(table)) == ("which do not count here" in str(table)) == marked
+    assert ("5*" in str(table)) == ("count here" in str(table)) == marked
 
 
 def test_norms_of_a_single_pixel_are_not_marked():
@@ -267,9 +268,7 @@ def test_functions_of_keras_in_the_graph():
     assert last(lambda x: ops.concatenate([x, x], axis=-1), layers.Conv2D(2, 3)).receptive_field == (3, 3)
     assert last(lambda x: ops.average(x, axis=1)).receptive_field == (32, 1)
     sides = last(lambda x: ops.concatenate([x, x], axis=1))
-    assert sides.notes == (
-        f"From {sides.name!r} (Concatenate) on, the receptive field is not known: it joins images side by side.",
-    )
+    says("".join(sides.notes), repr(sides.name), "Concatenate", "receptive field")
 
 
 FAMILIES = sorted(name for name, module in vars(keras.applications).items() if hasattr(module, "preprocess_input"))
@@ -319,7 +318,7 @@ UNREAD = {
 def test_what_is_not_followed_is_said_and_the_rest_counted(name):
     table = summary(chain(UNREAD[name], layers.Conv2D(4, 3, padding="same", name="after")))
     assert not table["after"].fields and table["after"].multiply_adds
-    assert any("the receptive field is not known" in note for note in table.notes)
+    assert any("receptive field" in note for note in table.notes)
 
 
 def test_slices_of_an_image_of_open_size():
@@ -338,9 +337,7 @@ def test_reshaping():
     assert last(layers.Flatten(), layers.Dense(4)).receptive_field == (32, 32)
     assert last(layers.Reshape((32, 32, 3, 1)), layers.Conv3D(2, (3, 1, 2))).receptive_field == (3, 1, 2)
     steps = last(layers.Conv2D(4, 3, 2), layers.Reshape((225, 4), name="steps"))
-    assert steps.notes == (
-        "From 'steps' (Reshape) on, the receptive field is not known: it rearranges the axes of the image.",
-    )
+    says("".join(steps.notes), "'steps' (Reshape)", "receptive field")
     digits = last(layers.Reshape((28, 28, 1)), layers.Conv2D(2, 3), layers.Conv2D(2, 3), shape=(28, 28))
     assert digits.receptive_field == (5, 5)
     doubled = last(layers.UpSampling2D((2, 3)))
@@ -391,7 +388,8 @@ def test_bytes_of_types(dtype, size):
 )
 def test_cells_of_unknown_cost(layer, shape):
     row = last(layer, shape=shape)
-    assert row.multiply_adds is None and UNCOUNTED.format(name="odd", kind=row.kind) in row.notes
+    assert row.multiply_adds is None
+    assert any(UNCOUNTED in note and f"'odd' ({row.kind})" in note for note in row.notes)
 
 
 def test_multiply_adds_of_functions():
@@ -478,8 +476,8 @@ def test_where_padding_depends_on_the_size_of_the_image():
 def test_an_interpolation_that_is_not_known(kind):
     sizes = (4, 4) if kind is layers.Resizing else (2,)
     table = summary(chain(kind(*sizes, interpolation="gaussian", name="odd")))
-    assert table["odd"].trace.unknown == "what its interpolation 'gaussian' reads is not known"
-    assert f"From 'odd' ({kind.__name__}) on, the receptive field is not known" in str(table)
+    says(table["odd"].trace.unknown, "interpolation 'gaussian'")
+    says(str(table), f"'odd' ({kind.__name__})", "receptive field")
 
 
 def test_an_open_input():
@@ -489,9 +487,7 @@ def test_an_open_input():
     table = summary(model)
     assert table["conv"].receptive_field == (3, 3) and table["conv"].start == (None, None)
     assert table[-1].receptive_field == (math.inf, math.inf)
-    assert table.notes == (
-        "Multiply-adds and activations of layers with an open shape are not counted: give `input_shape`.",
-    )
+    says("".join(table.notes), "Multiply-adds", "activations", "`input_shape`")
     assert "all" in str(table) and "?" in str(receptive_field(model))
     assert math.isinf(table.to_frame()["receptive_field_height"].iloc[-1])
     with pytest.raises(TfnormError) as caught:
@@ -506,38 +502,35 @@ def test_an_open_input():
 REFUSED = [
     (
         lambda: summary(chain(layers.ReLU()), input_shape=(16, 16, 3)),
-        "`input_shape` must give every side of the model's input (32, 32, 3), without the batch axis, and change only "
-        "those that are None. Received: (16, 16, 3).",
+        ("`input_shape`", "(32, 32, 3)", "(16, 16, 3)"),
     ),
     (
         lambda: summary(chain(layers.ReLU(), shape=(None, None, 3)), input_shape=(16, 16)),
-        "`input_shape` must give every side of the model's input (None, None, 3), without the batch axis, and change "
-        "only those that are None. Received: (16, 16).",
+        ("`input_shape`", "(None, None, 3)", "(16, 16)"),
     ),
     (
         lambda: summary(chain(layers.ReLU()), batch_size=0),
-        "`batch_size` must be an integer of at least 1. Received: batch_size=0.",
+        ("at least 1", "batch_size=0"),
     ),
     (
         lambda: summary(chain(layers.ReLU()), pointwise=["ReLU"]),
-        "`pointwise` must hold classes of layers, such as [MyLayer]. Received: ('ReLU',).",
+        ("`pointwise`", "[MyLayer]", "('ReLU',)"),
     ),
     (
         lambda: receptive_field(keras.Sequential([layers.ReLU()], name="later")),
-        "The model 'later' has no weights yet. Build it with keras.Input, or call it on a batch first.",
+        ("'later'", "keras.Input"),
     ),
     (
         lambda: summary(Subclass(name="own")),
-        "Only functional and sequential models have a graph. Received: Subclass 'own'. "
-        "Build it with keras.Input and keras.Model(inputs, outputs).",
+        ("Subclass 'own'", "keras.Model(inputs, outputs)"),
     ),
     (
         lambda: summary("mnist_7k"),
-        "A model is needed. Received: 'mnist_7k'. Open a file with keras.models.load_model.",
+        ("'mnist_7k'", "keras.models.load_model"),
     ),
     (
         lambda: summary(chain(layers.ReLU(name="relu")))["relo"],
-        "Unknown layer 'relo'. Did you mean 'relu'? Use one of: image, relu.",
+        ("'relo'", "'relu'", "image, relu"),
     ),
 ]  # fmt: skip
 
@@ -547,11 +540,11 @@ class Subclass(keras.Model):
         return inputs
 
 
-@pytest.mark.parametrize(("make", "sentence"), REFUSED)
-def test_refused(make, sentence):
+@pytest.mark.parametrize(("make", "facts"), REFUSED)
+def test_refused(make, facts):
     with pytest.raises(TfnormError) as caught:
         make()
-    assert str(caught.value) == sentence
+    says(caught, *facts)
 
 
 def test_a_model_that_computes_something_else_than_its_graph_is_not_known():
@@ -569,7 +562,7 @@ def test_a_model_that_computes_something_else_than_its_graph_is_not_known():
         with pytest.raises(TfnormError, match="'own' has a `call` or `__call__` of its own"):
             summary(inner)
         outer = summary(chain(inner))
-        assert outer.notes[0] == UNKNOWN.format(name="own", kind=type(inner).__name__)
+        says(outer.notes[0], *UNKNOWN, f"'own' ({type(inner).__name__})")
 
 
 def test_tables_as_text_frame_and_html(built):

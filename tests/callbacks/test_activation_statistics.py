@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from facts import says
 from keras import layers
 
 from tfnorm.callbacks import ActivationStatistics
@@ -84,7 +85,7 @@ def test_chosen_layers():
 def test_mistakes_are_told_before_training():
     with pytest.raises(DataError) as caught:
         ActivationStatistics(X, every=0)
-    assert str(caught.value) == "`every` must be an integer of at least 1. Received: every=0."
+    says(caught, "every=0", "at least 1")
     model = make_model()
     before = model.get_weights()
     with pytest.raises(TfnormError, match="Unknown layer 'norm'"):

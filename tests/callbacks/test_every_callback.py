@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from backends import SEVERAL_STEPS
+from facts import says
 from watched import FORMS, L1, VAL, X, Y, fit, in_form, make_model
 
 from tfnorm.callbacks import (
@@ -33,7 +34,7 @@ def test_every_callback_has_a_factory_here():
     assert set(FACTORIES) == set(CALLBACKS)
     with pytest.raises(TfnormError) as error:
         CALLBACKS["history_record"]
-    assert str(error.value).startswith("Unknown callback 'history_record'. Did you mean 'history_recorder'?")
+    says(error, "'history_record'", "'history_recorder'")
 
 
 OPTIONS = {

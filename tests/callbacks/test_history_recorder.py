@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from backends import SEVERAL_STEPS
+from facts import says
 from watched import L1, VAL, X, Y, fit, make_model
 
 from tfnorm.callbacks import HistoryRecorder
@@ -241,10 +242,7 @@ def test_an_existing_file_is_not_mixed_up(tmp_path):
     first = write_two(path)
     with pytest.raises(RunError) as error:
         fit(make_model(run_eagerly=True), HistoryRecorder(path))
-    assert str(error.value) == (
-        f"{path} holds the history of 2 epochs already. Choose another file, or pass `initial_epoch` to resume that "
-        "training or append=True to add to the file as it is."
-    )
+    says(error, path, "2 epochs", "`initial_epoch`", "append=True")
     recorder = HistoryRecorder(path, append=True)
     model = make_model(run_eagerly=True)
     fit(model, recorder)
@@ -265,11 +263,7 @@ def test_a_damaged_line_is_named(damage, tmp_path):
     for use in (read_history, lambda path: Feed(HistoryRecorder(path, initial_epoch=1))):
         with pytest.raises(RunError) as error:
             use(path)
-        assert str(error.value) == (
-            f"Line 2 of {path} is damaged: a JSON object with 'schema_version' and 'epoch' was expected. "
-            "Restore the file, or delete that line and all after it: a run goes on from its last checkpoint before "
-            "that, and from the beginning if there is none."
-        )
+        says(error, f"Line 2 of {path}", "'schema_version'", "'epoch'", "Restore", "delete")
     assert path.read_bytes() == before
 
 
@@ -278,9 +272,7 @@ def test_a_newer_file_is_refused(tmp_path):
     path.write_text('{"schema_version": 2, "epoch": 0}\n')
     with pytest.raises(RunError) as error:
         read_history(path)
-    assert str(error.value) == (
-        f"Line 1 of {path} has schema_version 2, but this version of tfnorm reads 1. Upgrade tfnorm."
-    )
+    says(error, f"Line 1 of {path}", "schema_version 2", "1", "Upgrade")
 
 
 def test_a_file_that_cannot_be_written_is_named_and_the_record_kept(tmp_path):
@@ -289,7 +281,7 @@ def test_a_file_that_cannot_be_written_is_named_and_the_record_kept(tmp_path):
     feed = Feed(recorder)
     with pytest.raises(OSError) as error:
         feed.epoch(0)
-    assert "Cannot write the history of the training (" in str(error.value) and str(recorder.path) in str(error.value)
+    says(error, "history", recorder.path)
     assert [record["epoch"] for record in recorder.records] == [0]
 
 
@@ -311,4 +303,4 @@ def test_recorder_arguments(options):
     (name, value), *_ = options.items()
     with pytest.raises(RunError) as error:
         HistoryRecorder(**options)
-    assert str(error.value) == f"`{name}` must be an integer of at least 0. Received: {name}={value!r}."
+    says(error, "at least 0", f"{name}={value!r}")

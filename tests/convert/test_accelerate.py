@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from accelerating import KINDS, WIDE, assert_accelerated, assert_close, assert_same_variables, call, randomize
 from backends import BACKEND, not_on_torch, tensorflow_only, value_and_gradients
+from facts import says
 from keras import layers
 from tiny import array, images, one_layer
 
@@ -232,7 +233,4 @@ def test_a_layer_that_cannot_be_made_again_is_refused(layer, convert):
     layer.name = "odd"
     with pytest.raises(TfnormError) as caught:
         convert(keras.Sequential([keras.Input((4,)), layer]))
-    assert str(caught.value) == (
-        f"{type(layer).__name__} 'odd' cannot be made again from its configuration. Give the class a get_config that "
-        "returns the arguments of its __init__, and the __init__ **kwargs that it passes on."
-    )
+    says(caught, f"{type(layer).__name__} 'odd'", "get_config", "__init__", "**kwargs")

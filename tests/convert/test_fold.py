@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from facts import says
 from folding import assert_same_outputs, batch, bn, chain, fold, needs_channels_first, randomize
 from keras import layers
 from tiny import array
@@ -117,7 +118,8 @@ def test_maxima_only_where_no_scale_is_negative(pool, side, seeded):
     norm.gamma.assign(np.linspace(-0.1, 2.0, norm.gamma.shape[0]))
     _, report = fold_batch_norm(model, return_report=True)
     before = "'relu' (ReLU)" if side == "after" else f"'pool' ({type(pool).__name__})"
-    assert [change.note for change in report.kept] == [f"after {before}"]
+    (kept,) = report.kept
+    says(kept.note, before)
 
 
 AFTER = {
@@ -259,8 +261,8 @@ def test_applications(name, folded, kept, seeded):
     assert set(taken.values()) <= kernels
     assert {layer.name for layer in new.layers} == {layer.name for layer in model.layers} - set(taken)
     if name == "DenseNet121":
-        assert reasons["conv2_block1_0_bn"] == "after 'pool1' (MaxPooling2D)"
-        assert reasons["bn"] == "after 'conv5_block16_concat' (Concatenate)"
+        says(reasons["conv2_block1_0_bn"], "'pool1' (MaxPooling2D)")
+        says(reasons["bn"], "'conv5_block16_concat' (Concatenate)")
 
 
 COUNTS = {

@@ -1,8 +1,11 @@
 """`tfnorm.convert.export`: what it writes gives what Keras gives, or it says in a sentence why not."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
+from facts import says
 from keras import layers
 
 if keras.backend.backend() != "tensorflow":
@@ -226,7 +229,8 @@ def test_channels_first(tmp_path):
 
 def test_sixteen_bits_are_said(tmp_path):
     result = written("bfloat16", "net.onnx", tmp_path)
-    assert result.notes == ("Its layers in bfloat16 compute in float32 in the file.",)
+    (note,) = result.notes
+    says(note, "bfloat16", "float32")
     assert "compute in float32" in str(result)
 
 
@@ -258,7 +262,7 @@ def test_int8_of_a_trained_network(digits, tmp_path):
             model, tmp_path / "net.tflite", quantize=quantize, representative=data.x_train[:100], overwrite=True
         )
         sizes[quantize] = result.size
-        assert result.checked == "on 12 inputs that you gave, run by ai_edge_litert"
+        says(result.checked, "12 inputs that you gave", "ai_edge_litert")
         for runtime in exporting.INTERPRETERS:
             found = exporting.run_litert((tmp_path / "net.tflite").read_bytes(), images, runtime)
             assert accuracy(found, data.y_test) > right - 0.03, (quantize, runtime)
@@ -294,7 +298,7 @@ def test_quantize_of_keras(digits, tmp_path, monkeypatch):
     shares = check.share_of
     monkeypatch.setattr(check, "share_of", lambda found, right: max(shares(found, right), 5e-3))
     assert export(model, tmp_path / "net.onnx", overwrite=True, representative=images).difference >= 5e-3
-    with pytest.raises(TfnormError, match="model.quantize made of the layers logits.*quantize='int8'"):
+    with pytest.raises(TfnormError, match="model.quantize.*logits.*quantize='int8'"):
         export(model, tmp_path / "net.tflite")
     assert not (tmp_path / "net.tflite").exists()
 
@@ -303,7 +307,7 @@ def test_models_in_float8_are_not_converted():
     model = plain()
     model.quantize("float8")
     for change in (tfnorm.convert.to_keras, tfnorm.convert.accelerate, tfnorm.convert.fold_batch_norm):
-        with pytest.raises(TfnormError, match="float8.*logits.*Convert first"):
+        with pytest.raises(TfnormError, match="float8.*logits.*first"):
             change(model)
 
 
@@ -318,30 +322,31 @@ def test_other_numbers_are_an_error(tmp_path, monkeypatch):
         return lambda batch: {name: array + 0.01 for name, array in run(batch).items()}, program
 
     monkeypatch.setattr(onnx_files, "runner", wrong)
-    with pytest.raises(TfnormError, match="does not give what Keras gives.*Nothing was written.*--no-check"):
+    with pytest.raises(TfnormError, match="Keras.*--no-check"):
         export(plain(), tmp_path / "net.onnx")
     assert list(tmp_path.iterdir()) == []
     result = export(plain(), tmp_path / "net.onnx", check=False)
-    assert result.difference is None and "Not compared with Keras: you asked not to." in str(result)
+    assert result.difference is None
+    says(result, "Not compared", "Keras")
 
 
 def test_programs_that_are_not_installed(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_files, "is_installed", lambda name: name != "onnxruntime")
     result = export(plain(), tmp_path / "net.onnx")
     assert result.difference is None
-    assert "onnxruntime is not installed; python -m pip install onnxruntime" in str(result)
+    says(str(result), "onnxruntime", "python -m pip install onnxruntime")
     monkeypatch.setattr(formats, "is_installed", lambda name: name != "tf2onnx")
-    with pytest.raises(TfnormError, match="To write ONNX, install tf2onnx: python -m pip install tf2onnx"):
+    with pytest.raises(TfnormError, match="ONNX.*python -m pip install tf2onnx"):
         export(plain(), tmp_path / "other.onnx")
 
 
 @pytest.mark.parametrize(
     ("backend", "form", "sentence"),
     [
-        ("jax", "net.tflite", "LiteRT is written by TensorFlow. Received: the backend JAX.*KERAS_BACKEND=tensorflow"),
-        ("jax", "net.onnx", "ONNX is written by TensorFlow or PyTorch. Received: the backend JAX"),
-        ("torch", "net.tflite", "LiteRT is written by TensorFlow. Received: the backend PyTorch"),
-        ("torch", "net/", "SavedModel is written by TensorFlow or JAX. Received: the backend PyTorch"),
+        ("jax", "net.tflite", "LiteRT .*TensorFlow.* JAX.*KERAS_BACKEND=tensorflow"),
+        ("jax", "net.onnx", "ONNX .*TensorFlow or PyTorch.* JAX"),
+        ("torch", "net.tflite", "LiteRT .*TensorFlow.* PyTorch"),
+        ("torch", "net/", "SavedModel .*TensorFlow or JAX.* PyTorch"),
     ],
 )
 def test_backends_that_cannot(backend, form, sentence, tmp_path, monkeypatch):
@@ -352,20 +357,20 @@ def test_backends_that_cannot(backend, form, sentence, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["net", "net.keras", "net.h5", "net.pb"])
 def test_endings(name, tmp_path):
-    with pytest.raises(DataError, match=r"must end in \.tflite for LiteRT, in \.onnx for ONNX, or in / for a folder"):
+    with pytest.raises(DataError, match=r"\.tflite for LiteRT.*\.onnx for ONNX.* / .*folder"):
         export(plain(), tmp_path / name)
 
 
 def test_nothing_is_lost_by_writing_over(tmp_path):
     served = f"{tmp_path}/served/"
     export(plain(), served)
-    with pytest.raises(DataError, match="exists. Give another name, or --force"):
+    with pytest.raises(DataError, match="exists.*another name.*--force"):
         export(plain(), served)
     export(plain(), served, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["served"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("keep")
-    with pytest.raises(DataError, match="holds something else than a SavedModel"):
+    with pytest.raises(DataError, match="mine.* SavedModel"):
         export(plain(), f"{tmp_path}/mine/", overwrite=True)
     assert (tmp_path / "mine" / "letter.txt").read_text() == "keep"
 
@@ -376,7 +381,7 @@ def test_files_beside_a_saved_model_are_kept(name, tmp_path):
     served.mkdir()
     (served / "saved_model.pb").touch()
     (served / name).write_text("keep")
-    with pytest.raises(DataError, match=f"holds '{name}' beside a SavedModel. Give another name"):
+    with pytest.raises(DataError, match=f"'{name}'.*SavedModel.*another name"):
         export(plain(), f"{served}/", overwrite=True)
     assert (served / name).read_text() == "keep"
 
@@ -406,10 +411,10 @@ def unsupported(kind):
 @pytest.mark.parametrize(
     ("kind", "form", "sentence"),
     [
-        ("fft", "net.onnx", "cannot be written as ONNX: it has no operations for Complex, FFT, Real"),
-        ("padded", "net.onnx", "does not give what Keras gives: outputs have another shape, or are not finite, on 6"),
-        ("recurrent", "net.tflite", "a recurrent layer needs a fixed number of inputs, such as batch_size=1"),
-        ("text", "net.onnx", "it has no tables to look up words in"),
+        ("fft", "net.onnx", "ONNX.*Complex, FFT, Real"),
+        ("padded", "net.onnx", "Keras.*outputs.*shape.* 6"),
+        ("recurrent", "net.tflite", "recurrent.*batch_size=1"),
+        ("text", "net.onnx", "ONNX.*tables"),
     ],
 )
 def test_what_a_format_does_not_have(kind, form, sentence, tmp_path):
@@ -435,17 +440,17 @@ BATCH = np.ones((2, 8, 8, 3))
 @pytest.mark.parametrize(
     ("make", "given", "sentence"),
     [
-        (plain, np.ones((2, 8, 8, 1)), r"shape \(inputs, 8, 8, 3\).*Received: \(2, 8, 8, 1\)"),
-        (plain, [[1, 2], [3]], r"shape \(inputs, 8, 8, 3\).*Received: arrays of several shapes"),
-        (plain, BATCH[:0], r"shape \(inputs, 8, 8, 3\).*Received: \(0, 8, 8, 3\)"),
-        (plain, np.full(BATCH.shape, "a"), "finite numbers that float32 has, for the input 'image'. Received: .*U1"),
-        (plain, BATCH * np.nan, "finite numbers that float32 has.*Received: an array of float64 from nan to nan"),
-        (MODELS["bytes"], BATCH / 2, "finite numbers that uint8 has.*Received: an array of float64 from 0.5 to 0.5"),
-        (MODELS["bytes"], BATCH.astype(int) * 300, "finite numbers that uint8 has.*Received: an array of int64"),
-        (several, {"numbers": np.ones((2, 5))}, "an array for each input: left_image, numbers. Received: numbers"),
-        (several, {}, "an array for each input: left_image, numbers. Received: none"),
-        (lambda: several(names=False), BATCH, "an array for each of 2 inputs. Received: 1"),
-        (lambda: several(names=False), [BATCH, np.ones((3, 5))], "Received: 2 for 'left_image', 3 for 'numbers'"),
+        (plain, np.ones((2, 8, 8, 1)), r"shape \(inputs, 8, 8, 3\).* \(2, 8, 8, 1\)"),
+        (plain, [[1, 2], [3]], r"shape \(inputs, 8, 8, 3\).*several shapes"),
+        (plain, BATCH[:0], r"shape \(inputs, 8, 8, 3\).* \(0, 8, 8, 3\)"),
+        (plain, np.full(BATCH.shape, "a"), "float32.*'image'.*U1"),
+        (plain, BATCH * np.nan, "finite.*float32.*float64 from nan to nan"),
+        (MODELS["bytes"], BATCH / 2, "uint8.*float64 from 0.5 to 0.5"),
+        (MODELS["bytes"], BATCH.astype(int) * 300, "uint8.*int64"),
+        (several, {"numbers": np.ones((2, 5))}, "left_image, numbers.* numbers"),
+        (several, {}, "left_image, numbers.* none"),
+        (lambda: several(names=False), BATCH, "2 inputs.* 1"),
+        (lambda: several(names=False), [BATCH, np.ones((3, 5))], "2 for 'left_image', 3 for 'numbers'"),
     ],
 )
 def test_inputs_must_fit(make, given, sentence, tmp_path):
@@ -479,13 +484,13 @@ def test_whole_numbers_may_be_given_as_floats(tmp_path):
 
 @pytest.mark.parametrize("thing", ["net.keras", None, lambda x: x])
 def test_what_is_no_model(thing, tmp_path):
-    with pytest.raises(TfnormError, match="A Keras model is needed.*Received: (str|NoneType|function)"):
+    with pytest.raises(TfnormError, match="Keras model.*(str|NoneType|function)"):
         export(thing, tmp_path / "net.onnx")
 
 
 @pytest.mark.parametrize("size", [0, -1, "1", 1.0, True])
 def test_batch_sizes(size, tmp_path):
-    with pytest.raises(TfnormError, match="`batch_size` must be an integer of at least 1. Received"):
+    with pytest.raises(TfnormError, match=f"`batch_size`.*at least 1.*{re.escape(repr(size))}"):
         export(plain(), tmp_path / "net.onnx", batch_size=size)
 
 
@@ -493,7 +498,7 @@ def test_batch_sizes(size, tmp_path):
 def test_a_folder_needs_a_name(place, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    with pytest.raises(DataError, match="needs a name of its own. Received"):
+    with pytest.raises(DataError, match=f"name.*{re.escape(repr(place))}"):
         export(plain(), place)
 
 
@@ -539,7 +544,7 @@ def test_text_is_compared_where_some_is_given(tmp_path):
 
 
 def test_pixels_that_do_not_fit_are_told(tmp_path):
-    with pytest.warns(UserWarning, match="The pixels of the first batch lie between 0.* and 1, which is so small"):
+    with pytest.warns(UserWarning, match="pixels.* 0.* and 1"):
         export(
             tfnorm.build(seed=0), tmp_path / "net.onnx", representative=np.random.default_rng(0).random((8, 28, 28, 1))
         )

@@ -8,6 +8,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from facts import says
 
 from tfnorm.convert import load_tfa_model
 from tfnorm.convert.tfa.ops import OPS, called_function, node_function
@@ -280,7 +281,7 @@ def test_advice_for_a_function(case, old_file):
 def test_advice_for_a_layer_and_a_function(old_file):
     sentence = cases.sentence(old_file(UNKNOWN["unknown"], ("mine", "Mine", {}, {}), DENSE))
     assert "{'Mine': Mine}" in sentence
-    assert "For tf.image.adjust_hue ('tf.image.adjust_hue'), build the whole model" in sentence
+    says(sentence, "tf.image.adjust_hue ('tf.image.adjust_hue')", "whole model")
 
 
 # Op of a node: first inputs, constants by their place, options, and what it gives.

@@ -7,6 +7,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from facts import says
 from keras import layers
 
 from tfnorm import layers as ours
@@ -62,33 +63,31 @@ def test_weights_for_nested_models_that_are_given(version, unpacked):
 
 def test_weights_that_do_not_say_what_they_belong_to(unpacked):
     path = unpacked("model-nested") / "old.h5"
-    assert cases.sentence(path, model=nested()) == (
-        f"{path} does not say which layers of 'middle' had a weight normalization. Pass as `model` the file that "
-        "model.to_json wrote where the weights were saved."
-    )
+    says(cases.sentence(path, model=nested()), path, "'middle'", "`model`", "model.to_json")
 
 
 def test_weights_of_another_model(unpacked):
     folder = unpacked("group_norm-groups_2")
     old, new = folder / "old.h5", folder / "new.weights.h5"
     other = sequential(layers.Conv2D(3, 3, name="conv"))
-    assert cases.sentence(old, model=other) == (
-        f"{old}: the layer 'group_normalization' must have kernel (3, 3, 6, 3), bias (3,). "
-        "The file has gamma (6,), beta (6,). Give the model that the file was written from."
+    says(
+        cases.sentence(old, model=other),
+        old,
+        "'group_normalization'",
+        "kernel (3, 3, 6, 3), bias (3,)",
+        "gamma (6,), beta (6,)",
+        "Give the model",
     )
-    assert cases.sentence(new, model=other) == (
-        f"{new}: the layer 'conv' must have kernel (3, 3, 6, 3), bias (3,). "
-        "The file has none. Give the model that the file was written from."
-    )
+    says(cases.sentence(new, model=other), new, "'conv'", "kernel (3, 3, 6, 3), bias (3,)", "none", "Give the model")
     longer = sequential(layers.GroupNormalization(2, name="one"), layers.GroupNormalization(2, name="two"))
-    assert cases.sentence(old, model=longer) == (
-        f"{old} must hold weights for the 2 layers of the model that have any: one, two. It has weights of 1: "
-        "group_normalization. Give the model that the file was written from."
-    )
+    says(cases.sentence(old, model=longer), old, "2 layers", "one, two", "group_normalization", "Give the model")
     shorter = sequential(layers.ReLU())
-    assert cases.sentence(new, model=shorter) == (
-        f"{new} holds weights that the model has no place for: layers/group_normalization/vars/0, "
-        "layers/group_normalization/vars/1. Give the model that the file was written from."
+    says(
+        cases.sentence(new, model=shorter),
+        new,
+        "layers/group_normalization/vars/0",
+        "layers/group_normalization/vars/1",
+        "Give the model",
     )
     before = other.get_weights()
     cases.sentence(old, model=other)
@@ -101,18 +100,20 @@ def test_weights_in_another_order(unpacked):
     with h5py.File(path, "r+") as file:
         group = file["group_normalization"]
         group.attrs["weight_names"] = group.attrs["weight_names"][::-1]
-    assert cases.sentence(path, model=sequential(layers.GroupNormalization(2))) == (
-        f"{path}: the layer 'group_normalization' must have gamma (6,), beta (6,). "
-        "The file has beta (6,), gamma (6,). Give the model that the file was written from."
+    says(
+        cases.sentence(path, model=sequential(layers.GroupNormalization(2))),
+        path,
+        "'group_normalization'",
+        "gamma (6,), beta (6,)",
+        "beta (6,), gamma (6,)",
+        "Give the model",
     )
 
 
 @pytest.mark.parametrize("file", ["old.h5", "new.weights.h5"])
 def test_weights_without_a_model(file, unpacked):
     path = unpacked("tlu-affine") / file
-    assert cases.sentence(path) == (
-        f"{path} holds weights and no model. Pass `model`: the model in Keras 3, or the file of its to_json."
-    )
+    says(cases.sentence(path), path, "Pass `model`", "to_json")
 
 
 def test_the_page_about_it(unpacked, tmp_path, monkeypatch):

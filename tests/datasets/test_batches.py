@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from facts import says
 
 from tfnorm.datasets import Batches, epoch_order
 from tfnorm.errors import DataError
@@ -142,20 +143,21 @@ def message(*args, **kwargs):
 
 
 def test_bad_arguments():
-    assert message(X, Y[:3], 4) == (
-        "`x` and `y` must have the same length. Received: 23 images and 3 labels. Give one label an image."
-    )
+    says(message(X, Y[:3], 4), "`x` and `y`", "23 images", "3 labels", "one label an image")
     for size in (0, -1, 2.0, True):
-        assert message(X, Y, size) == f"`batch_size` must be an integer of at least 1. Received: batch_size={size!r}."
-    assert message(X, Y, 4, seed=-1) == "`seed` must be an integer of at least 0. Received: seed=-1."
-    assert message(X, Y, 4, epoch=-1) == "`epoch` must be an integer of at least 0. Received: epoch=-1."
-    assert message(X, Y, 50, drop_remainder=True) == (
-        "There must be at least one batch. Received: 23 images, batch_size=50, drop_remainder=True. "
-        "Use a smaller batch_size."
+        says(message(X, Y, size), "at least 1", f"batch_size={size!r}")
+    says(message(X, Y, 4, seed=-1), "at least 0", "seed=-1")
+    says(message(X, Y, 4, epoch=-1), "at least 0", "epoch=-1")
+    says(
+        message(X, Y, 50, drop_remainder=True),
+        "23 images",
+        "batch_size=50",
+        "drop_remainder=True",
+        "smaller batch_size",
     )
     with pytest.raises(IndexError) as caught:
         Batches(X, Y, 10)[3]
-    assert str(caught.value) == "There are 3 batches. Received: index=3."
+    says(caught, "3 batches", "index=3")
 
 
 def test_a_stream_gives_the_batches_of_the_epoch_that_is_set():

@@ -2,6 +2,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from facts import says
 
 from tfnorm.datasets import load
 from tfnorm.errors import DataError
@@ -26,164 +27,147 @@ def floats(value, shape=(4, 3, 3)):
 CASES = {
     "ndim": (
         {"x_train": np.zeros((4, 9), "uint8")},
-        "x_train must have shape (images, height, width) or (images, height, width, channels). "
-        "Received: shape (4, 9). Reshape it.",
+        ("x_train", "(images, height, width)", "shape (4, 9)", "Reshape"),
     ),
     "scalar": (
         {"x_test": np.zeros((), "uint8")},
-        "x_test must have shape (images, height, width) or (images, height, width, channels). "
-        "Received: shape (). Reshape it.",
+        ("x_test", "(images, height, width)", "shape ()", "Reshape"),
     ),
     "bool": (
         {"x_train": np.zeros((4, 3, 3), bool)},
-        "x_train must hold numbers, uint8 in 0..255. Received: dtype bool. Convert it with x_train.astype('uint8').",
+        ("x_train", "bool", "x_train.astype('uint8')"),
     ),
     "complex": (
         {"x_test": np.zeros((2, 3, 3), complex)},
-        "x_test must hold numbers, uint8 in 0..255. Received: dtype complex128. "
-        "Convert it with x_test.astype('uint8').",
+        ("x_test", "complex128", "x_test.astype('uint8')"),
     ),
     "nan": (
         {"x_train": floats(np.nan)},
-        "x_train must hold finite pixels. Received NaN or infinity. Replace or remove those images.",
+        ("x_train", "NaN or infinity", "Replace or remove"),
     ),
     "infinity": (
         {"x_train": floats(np.inf)},
-        "x_train must hold finite pixels. Received NaN or infinity. Replace or remove those images.",
+        ("x_train", "NaN or infinity", "Replace or remove"),
     ),
     "normalized": (
         {"x_train": floats(-1.5)},
-        "pixels must lie in 0..255, or be floats in 0..1. Received: x_train in -1.5..0. "
-        "Undo the normalization and save the images as uint8.",
+        ("0..255", "x_train", "-1.5..0", "Undo the normalization"),
     ),
     "wide": (
         {"x_train": floats(300).astype("uint16")},
-        "pixels must lie in 0..255, or be floats in 0..1. Received: x_train in 0..300. "
-        "Undo the normalization and save the images as uint8.",
+        ("0..255", "x_train", "0..300", "Undo the normalization"),
     ),
     "fractions": (
         {"x_train": floats(12.5)},
-        "float pixels must be whole numbers in 0..255, or all lie in 0..1. Received: 12.5 in x_train, whose values "
-        "reach 12.5. Round the images to uint8.",
+        ("0..255", "12.5", "x_train", "Round"),
     ),
     "one set of fractions": (
         {"x_train": floats(0.5)},
-        "float pixels must be whole numbers in 0..255, or all lie in 0..1. Received: 0.5 in x_train, whose values "
-        "reach 0.5. Round the images to uint8.",
+        ("0..255", "0.5", "x_train", "Round"),
     ),
     "no images": (
         {"x_test": np.zeros((0, 3, 3), "uint8"), "y_test": np.zeros(0, int)},
-        "x_test must hold at least one image. Received: shape (0, 3, 3). Add images.",
+        ("x_test", "at least one image", "(0, 3, 3)", "Add images"),
     ),
     "channels first": (
         {"x_train": np.zeros((4, 3, 32, 32), "uint8")},
-        "x_train must have its channels last. Received: shape (4, 3, 32, 32), which looks like (images, channels, "
-        "height, width). Transpose it with x_train.transpose(0, 2, 3, 1).",
+        ("x_train", "channels last", "(4, 3, 32, 32)", "x_train.transpose(0, 2, 3, 1)"),
     ),
     "no pixels": (
         {"x_train": np.zeros((4, 0, 3), "uint8")},
-        "the images of x_train must have at least one pixel. Received: shape (4, 0, 3). Save the images again.",
+        ("x_train", "pixel", "(4, 0, 3)", "Save the images again"),
     ),
     "lengths": (
         {"y_train": np.array([0, 1, 0])},
-        "x_train and y_train must have the same length. Received: 4 images and 3 labels. Give one label an image.",
+        ("x_train and y_train", "4 images", "3 labels", "one label an image"),
     ),
     "test lengths": (
         {"y_test": np.array([0, 1, 0])},
-        "x_test and y_test must have the same length. Received: 2 images and 3 labels. Give one label an image.",
+        ("x_test and y_test", "2 images", "3 labels", "one label an image"),
     ),
     "shapes": (
         {"x_test": np.zeros((2, 3, 4, 3), "uint8")},
-        "training and test images must have one shape (height, width, channels). Received: (3, 3, 1) and (3, 4, 3). "
-        "Resize or convert one of them.",
+        ("training", "test", "(3, 3, 1)", "(3, 4, 3)", "Resize or convert"),
     ),
     "one-hot": (
         {"y_train": np.eye(2)[[0, 1, 0, 1]]},
-        "y_train must have shape (images,). Received: shape (4, 2), which looks one-hot. Pass y_train.argmax(axis=1).",
+        ("y_train", "(4, 2)", "y_train.argmax(axis=1)"),
     ),
     "label ndim": (
         {"y_train": np.zeros((4, 1, 1), int)},
-        "y_train must have shape (images,). Received: shape (4, 1, 1). Give one label an image.",
+        ("y_train", "(images,)", "(4, 1, 1)", "one label an image"),
     ),
     "strings": (
         {"y_train": np.array(["a", "b", "a", "b"])},
-        "y_train must hold integers 0..K-1. Received: dtype <U1. "
-        "Number the classes, and put their names in an array class_names.",
+        ("y_train", "<U1", "class_names"),
     ),
     "label fractions": (
         {"y_train": np.array([0, 1, 0.5, 1])},
-        "y_train must hold whole numbers. Received: 0.5. Number the classes 0..K-1.",
+        ("y_train", "0.5", "0..K-1"),
     ),
     "label nan": (
         {"y_test": np.array([0, np.nan])},
-        "y_test must hold finite labels. Received NaN or infinity. Remove those images.",
+        ("y_test", "NaN or infinity", "Remove"),
     ),
     "negative": (
         {"y_train": np.array([0, 1, -1, 1])},
-        "y_train must hold labels 0..K-1. Received: -1. Number the classes from 0.",
+        ("y_train", "-1", "from 0"),
     ),
     "huge": (
         {"y_train": np.array([0, 1, 1e30, 1])},
-        "y_train must hold labels 0..K-1. Received: 1e+30. Number the classes from 0.",
+        ("y_train", "1e+30", "from 0"),
     ),
     "empty class": (
         {"y_train": np.array([0, 2, 0, 3])},
-        "every class 0..3 must have a training image. Received none of class 1. "
-        "Number the classes 0..K-1 without gaps.",
+        ("0..3", "class 1", "without gaps"),
     ),
     "from one": (
         {"y_train": np.array([1, 2, 1, 2])},
-        "every class 0..2 must have a training image. Received none of class 0. "
-        "Number the classes 0..K-1 without gaps.",
+        ("0..2", "class 0", "without gaps"),
     ),
     "huge gap": (
         {"y_train": np.array([0, 1, 0, 10**12])},
-        "every class 0..1000000000000 must have a training image. Received none of class 2. "
-        "Number the classes 0..K-1 without gaps.",
+        ("0..1000000000000", "class 2", "without gaps"),
     ),
     "one class": (
         {"y_train": np.zeros(4, int), "y_test": np.zeros(2, int)},
-        "there must be at least two classes. Received: 1. Add images of another class.",
+        ("two classes", "1", "Add images"),
     ),
     "test label": (
         {"y_test": np.array([0, 5])},
-        "test labels must be among the 2 training classes, 0..1. Received: 5 in y_test. "
-        "Remove those images or add the class to the training set.",
+        ("0..1", "5", "y_test", "Remove", "add the class"),
     ),
     "few names": (
         {"class_names": np.array(["cat"])},
-        "class_names must name every class. Received: 1 names and the label 1. Add the missing names.",
+        ("class_names", "1 names", "label 1", "missing names"),
     ),
     "many names": (
         {"class_names": np.array(["cat", "dog", "cow"])},
-        "every class 0..2 must have a training image. Received none of class 2. "
-        "Number the classes 0..K-1 without gaps.",
+        ("0..2", "class 2", "without gaps"),
     ),
     "names that are numbers": (
         {"class_names": np.array([1, 2])},
-        "class_names must be a list of strings. Received: dtype int64, shape (2,). Save numpy.array([...names...]).",
+        ("class_names", "int64", "(2,)", "numpy.array([...names...])"),
     ),
     "pickled images": (
         {"x_train": np.array([None] * 4)},
-        "x_train must be a plain array. Received pickled Python objects, which can run code when loaded and are "
-        "refused. Save x_train as numbers of one shape.",
+        ("x_train", "pickled", "numbers"),
     ),
     "pickled names": (
         {"class_names": np.array(["cat", "dog"], object)},
-        "class_names must be a plain array. Received pickled Python objects, which can run code when loaded and are "
-        "refused. Save class_names as numbers of one shape.",
+        ("class_names", "pickled", "numbers"),
     ),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_each_broken_rule_has_its_sentence(tmp_path, case):
-    changes, sentence = CASES[case]
+    changes, facts = CASES[case]
     path = tmp_path / "data.npz"
     np.savez(path, **{**BASE, **changes})
     with pytest.raises(DataError) as caught:
         load(path)
-    assert str(caught.value) == f"{path}: {sentence}"
+    says(caught, path, *facts)
 
 
 SHAPES = {
@@ -245,16 +229,12 @@ def test_missing_arrays_are_named(tmp_path):
     np.savez(path, images=np.zeros(3), y_train=np.zeros(3))
     with pytest.raises(DataError) as caught:
         load(path)
-    assert str(caught.value) == (
-        f"{path} must hold the arrays x_train, y_train, x_test, y_test. Received: images, y_train; missing: x_train, "
-        "x_test, y_test. Save it with numpy.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)."
-    )
-
-
-def damaged(path, error):
-    return (
-        f"{path} must be a NumPy .npz archive. It is damaged, cut short or of another kind ({error}). "
-        "Copy or save it again."
+    says(
+        caught,
+        path,
+        "images, y_train",
+        "x_train, x_test, y_test",
+        "numpy.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)",
     )
 
 
@@ -268,7 +248,7 @@ def refusal(path):
 def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "data.npz"
     path.write_bytes(content)
-    assert refusal(path) == damaged(path, "File is not a zip file")
+    says(refusal(path), path, ".npz", "damaged", "File is not a zip file", "Copy or save")
 
 
 @pytest.mark.parametrize("writer", [np.savez, np.savez_compressed])
@@ -278,7 +258,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path, writer):
     content = path.read_bytes()
     for length in range(0, len(content), 7):
         path.write_bytes(content[:length])
-        assert refusal(path) == damaged(path, "File is not a zip file")
+        says(refusal(path), path, ".npz", "damaged", "File is not a zip file", "Copy or save")
 
 
 def test_flipped_bytes_fail_the_checksum(tmp_path):
@@ -289,7 +269,7 @@ def test_flipped_bytes_fail_the_checksum(tmp_path):
         entry = archive.getinfo("x_train.npy")
     content[entry.header_offset + 30 + len("x_train.npy") + entry.file_size - 1 + 20] ^= 1
     path.write_bytes(content)
-    assert refusal(path) == damaged(path, "Bad CRC-32 for file 'x_train.npy'")
+    says(refusal(path), path, ".npz", "damaged", "Bad CRC-32 for file 'x_train.npy'", "Copy or save")
 
 
 def test_a_header_that_claims_too_much_allocates_nothing(tmp_path):
@@ -305,4 +285,4 @@ def test_a_header_that_claims_too_much_allocates_nothing(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in entries.items():
             archive.writestr(name, data)
-    assert refusal(path) == damaged(path, "x_train holds 36 bytes, which is not its shape (4000000000000, 3, 3)")
+    says(refusal(path), path, ".npz", "damaged", "x_train", "36 bytes", "(4000000000000, 3, 3)", "Copy or save")

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from facts import says
 from matplotlib.text import Text
 
 from tfnorm.cli.printing import print_table
@@ -51,12 +52,8 @@ def test_one_run_is_enough(folder):
 def test_runs_that_differ_are_refused_and_the_difference_is_said(folder):
     with pytest.raises(RunError) as error:
         collect([folder / "b", folder / "longer"])
-    assert str(error.value) == (
-        f"These runs differ in more than norm and seed: epochs is 20 in {folder}/b/ln/seed-0 and 1 more and 30 in "
-        f"{folder}/longer/bn/seed-0 and 1 more. Give runs that differ in nothing else, or compare them anyway, with "
-        "--anyway."
-    )
-    with pytest.raises(RunError, match="fingerprint of the data is f in .* and 0123456789ab… in "):
+    says(error, "epochs", "20", f"{folder}/b/ln/seed-0", "30", f"{folder}/longer/bn/seed-0", "--anyway")
+    with pytest.raises(RunError, match=r"fingerprint of the data .*\bf\b.* 0123456789ab…"):
         collect([folder / "b", folder / "other"])
 
 
@@ -109,26 +106,25 @@ def test_data_that_follow_from_their_name_are_told_once(fake_comparison, tmp_pat
     fake_comparison(tmp_path / "b", {"bn": [0.8]}, settings={"dataset": "mnist"}, data={"fingerprint": "0123"})
     found = collect([tmp_path / "a", tmp_path / "b"], anyway=True)
     assert list(names(found)) == ["bn (recipe B, dataset digits)", "bn (recipe default, dataset mnist)"]
-    assert found.pairs == [] and found.verdict.startswith("The runs are on different data")
+    assert found.pairs == []
+    says(found.verdict, "different data")
 
 
 def test_the_same_run_twice_is_refused(folder, tmp_path):
     shutil.copytree(folder / "b", tmp_path / "copy")
     with pytest.raises(RunError) as error:
         collect([folder / "b", tmp_path / "copy"])
-    assert str(error.value) == (
-        f"The runs in {folder}/b/ln/seed-0 and {tmp_path}/copy/ln/seed-0 have the same spec, settings and seed. "
-        "Give one of them."
-    )
+    says(error, f"{folder}/b/ln/seed-0", f"{tmp_path}/copy/ln/seed-0", "Give one")
 
 
 def test_what_is_not_finished_is_left_out_and_named(fake_comparison, tmp_path):
     found = fake_comparison(tmp_path, {"bn": [0.9, None], "ln": [None]})
     assert names(found) == {"bn": [0]}
-    assert found.notes == [f"Not finished, and left out: {tmp_path}/bn/seed-1 and {tmp_path}/ln/seed-0."]
+    (note,) = found.notes
+    says(note, "finished", tmp_path / "bn/seed-1", tmp_path / "ln/seed-0")
     with pytest.raises(RunError) as error:
         collect([tmp_path / "ln"])
-    assert str(error.value) == (f"No run in {tmp_path}/ln is finished. The command that began them goes on with them.")
+    says(error, f"{tmp_path}/ln", "command")
 
 
 @pytest.mark.parametrize("how", ["damaged", "gone"])
@@ -138,7 +134,8 @@ def test_a_run_whose_configuration_is_lost_is_named(how, fake_comparison, tmp_pa
     config.write_text("{") if how == "damaged" else config.unlink()
     found, _ = report(str(tmp_path))
     assert names(found) == {"bn": [1], "ln": [0]}
-    assert found.notes == [f"Without a configuration that can be read, and left out: {config.parent}."]
+    (note,) = found.notes
+    says(note, "configuration", config.parent)
 
 
 def test_a_lost_configuration_is_found_without_a_list_of_the_runs(fake_comparison, tmp_path):
@@ -228,7 +225,7 @@ def test_links_are_followed_once_and_those_that_lead_nowhere_are_named(fake_comp
 def test_no_folder_at_all():
     with pytest.raises(RunError) as error:
         report([])
-    assert str(error.value) == ("There is no folder to report on. Give one of a run, of a comparison or of many runs.")
+    says(error, "no folder", "a run, of a comparison or of many runs")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "empty", "file"])
@@ -238,15 +235,13 @@ def test_a_folder_without_runs(name, tmp_path):
     with pytest.raises(RunError) as error:
         collect([tmp_path / name])
     place = tmp_path / name
-    what = {"empty": f"There is no run in {place}", "file": f"{place} is a file"}.get(
-        name, f"There is no folder {place}"
-    )
-    assert str(error.value) == f"{what}. Give the folder of a run, of a comparison or of many runs."
+    facts = {"empty": "no run", "file": "is a file"}.get(name, "no folder")
+    says(error, facts, place, "a run, of a comparison or of many runs")
 
 
 def test_another_programs_config_is_no_run(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "resnet"}))
-    with pytest.raises(RunError, match="There is no run in"):
+    with pytest.raises(RunError, match="no run"):
         collect([tmp_path])
 
 

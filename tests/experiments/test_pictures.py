@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from facts import says
 
 from tfnorm import sweep
 from tfnorm.errors import DataError, RunError
@@ -88,9 +89,7 @@ def test_the_models_of_a_seed_stand_beside_each_other(fake, tmp_path):
     runs = [fake("bn", 0, None), fake("bn", 1, [1]), fake("gn:2", 1, [1, 3]), fake("gn:2", 0, [5]), fake("in", 0, None)]
     comparison = Comparison(runs, tmp_path)
     _, head, bars, *_ = comparison.plot_overlap().axes
-    assert head.texts[0].get_text() == (
-        "test images, one seed; without in: diverged; without 1 seed that not every model finished"
-    )
+    says(head.texts[0].get_text(), "one seed", "in: diverged", "1 seed")
     assert [bar.get_height() for bar in bars.patches] == [1, 1]
     titles = [ax.get_title(loc="left") for ax in comparison.plot_confusion().axes]
     assert titles[:3] == ["bn: 1 of 30 wrong", "gn:2: 1.5 of 30 wrong", "in: diverged"]
@@ -101,7 +100,7 @@ def test_mistakes_on_different_images_are_not_compared(fake, tmp_path):
     second.labels = LABELS[::-1]
     comparison = Comparison([first, second], tmp_path)
     for plot in (comparison.plot_confusion, comparison.plot_overlap):
-        with pytest.raises(RunError, match="The runs were tested on different images"):
+        with pytest.raises(RunError, match="different images"):
             plot()
     comparison.save_pictures()
     assert not {"confusion.png", "overlap.png"} & files(tmp_path)
@@ -121,5 +120,5 @@ def test_an_unknown_format_is_refused_before_anything_is_done(call, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError) as caught:
         call(format="jpg")
-    assert str(caught.value) == "Unknown picture format 'jpg'. Did you mean 'png'? Use one of: png, svg, pdf."
+    says(caught, "'jpg'", "'png'", "png, svg, pdf")
     assert not list(tmp_path.iterdir())

@@ -122,12 +122,12 @@ def test_seeds_and_settings_take_the_place_of_the_preset_s(anywhere):
 def test_an_unknown_name_and_a_bad_number_are_sentences(anywhere):
     with pytest.raises(TfnormError, match="published comparison"):
         load_published("F")
-    with pytest.raises(TfnormError, match="`seeds` must be an integer of at least 1. Received: seeds=0"):
+    with pytest.raises(TfnormError, match="at least 1.*seeds=0"):
         load_published("A").plan(seeds=0, data_dir=anywhere)
 
 
 def test_a_claim_about_a_row_that_is_not_there_is_refused():
     values = load_published("A").model_dump()
     values["claim"] = [Claim(says="?", kind="better", rows=("bn", "ln")).model_dump()]
-    with pytest.raises(ValueError, match="no row has the label 'bn'"):
+    with pytest.raises(ValueError, match="label 'bn'"):
         PublishedComparison(**values)

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from facts import one_says, says
 
 import tfnorm
 from tfnorm.cli import main
@@ -53,7 +54,8 @@ def test_a_call_of_python_is_recorded_and_repeats_the_runs(tmp_path):
     assert read_json(tmp_path / "a" / "comparison.json")["calls"] == [call]
     page = (tmp_path / "a" / "report.html").read_text()
     assert "tfnorm.compare([&#39;bn&#39;], seeds=[3]" in page and "No call is on record" not in page
-    assert "The data &#39;few&#39; were given to Python" in page and "few, given to Python" in page
+    one_says(page, "'few'", "given to Python")
+    assert "few, given to Python" in page
     again = tfnorm.compare("bn", seeds=[3, 4], epochs=1, batch_size=32, out=tmp_path / "a", data=data)
     assert len(calls_of(again.runs)) == 2, "a run keeps the call that began it"
     one = tfnorm.train("bn", epochs=1, batch_size=32, out=tmp_path / "b", data=data)
@@ -80,21 +82,23 @@ def test_calls_are_written_as_they_are_read(monkeypatch):
 def test_runs_without_a_call_show_their_settings(fake_comparison, tmp_path):
     found = fake_comparison(tmp_path / "a", ACCURACY, settings={"epochs": 3})
     page = comparison_page(found, tmp_path)
-    assert "No call is on record for these runs" in page and "&#34;epochs&#34;: 3" in page
+    one_says(page, "No call")
+    assert "&#34;epochs&#34;: 3" in page
     for run in found.groups["bn"]:
         config = json.loads((run.path / "config.json").read_text())
         (run.path / "config.json").write_text(json.dumps(config | {"call": "tfnorm compare bn"}))
     page = comparison_page(collect(tmp_path / "a"), tmp_path)
-    assert "tfnorm compare bn<" in page and "No call is on record for some of these runs" in page
+    assert "tfnorm compare bn<" in page
+    one_says(page, "No call", "some")
 
 
 def test_paths_of_another_machine_are_named(fake_comparison, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     runs = fake_comparison(tmp_path / "a", ACCURACY, settings={"dataset": "photos"}).runs
-    assert note_on_calls(runs) == "photos is on the machine that trained the runs, seen from the folder of the call."
+    says(note_on_calls(runs), "photos", "machine", "folder of the call")
     runs = fake_comparison(tmp_path / "b", ACCURACY, data={"data_dir": "/data"}).runs
-    assert note_on_calls(runs) == "/data is on the machine that trained the runs."
+    says(note_on_calls(runs), "/data", "machine")
     assert note_on_calls(fake_comparison(tmp_path / "c", ACCURACY).runs) == ""
 
 
@@ -104,7 +108,6 @@ def test_what_differs_between_runs(fake_comparison, tmp_path):
         tmp_path / "b", {"ln": [0.9, 0.9]}, settings={"epochs": 3}, data={"fingerprint": "0123456789abcdef"}
     ).runs
     assert differing_settings(first) == []
-    assert [str(each) for each in differing_settings([*first, *second])] == [
-        f"epochs is 20 in {first[0].path} and 3 in {second[0].path} and 1 more",
-        f"fingerprint of the data is f in {first[0].path} and 0123456789ab… in {second[0].path} and 1 more",
-    ]
+    epochs, data = map(str, differing_settings([*first, *second]))
+    says(epochs, "epochs", "20", first[0].path, "3", second[0].path, "1 more")
+    says(data, "fingerprint of the data", "f", first[0].path, "0123456789ab…", second[0].path, "1 more")

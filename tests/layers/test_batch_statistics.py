@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from backends import BACKEND, array, tensor, tensorflow_only, value_and_gradients
+from facts import says
 from references import SHAPE, batch_norm_inference
 
 from tfnorm.errors import TfnormError
@@ -102,7 +103,7 @@ def test_frozen_batch_norm_takes_the_moving_statistics(seeded):
 @pytest.mark.parametrize("options", [{"mask": True}, {"renorm": True}])
 def test_masks_and_renormalization_are_those_of_keras(options, seeded):
     if "renorm" in options and not hasattr(keras.layers.BatchNormalization(), "renorm"):
-        with pytest.raises(TfnormError, match="needs Keras 3.14 or newer. Received: renorm=True with Keras 3"):
+        with pytest.raises(TfnormError, match=r"Keras 3\.14.*renorm=True"):
             BatchNormalization(**options)
         return
     x = seeded.normal(3.0, 2.0, (5, 6, 4)).astype("float32")
@@ -173,10 +174,7 @@ def test_unbiased_variance_of_hardly_any_value_is_finite(seen, seeded):
 def test_a_mask_of_too_many_axes():
     with pytest.raises(ValueError) as caught:
         BatchNormalization(name="norm")(np.ones((5, 6, 4), "float32"), mask=tensor(np.ones((5, 6, 4), "bool")))
-    assert (
-        "`mask` must have one axis less than the inputs. Received: mask of shape (5, 6, 4), inputs of shape (5, 6, 4) "
-        "at layer 'norm'."
-    ) in str(caught.value)
+    says(caught, "`mask`", "mask of shape (5, 6, 4)", "inputs of shape (5, 6, 4)", "'norm'")
 
 
 REPLICAS = """

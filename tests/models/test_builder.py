@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from backends import array
+from facts import says
 
 from tfnorm import ArchSpec, NormSpec, build
 from tfnorm.errors import ArchitectureError, SpecError, TfnormError
@@ -272,49 +273,48 @@ def test_saved_models_come_back(seeded, tmp_path):
 
 
 REFUSED = [
-    (dict(mean=(1.0, 2.0)), "`mean` must be one number or one a channel. Received: 2 for 3 channels."),
-    (dict(std=(1.0, 2.0, 3.0, 4.0)), "`std` must be one number or one a channel. Received: 4 for 3 channels."),
-    (dict(mean=()), "`mean` must be one number or one a channel. Received: 0 for 3 channels."),
-    (dict(std=0), "`std` must be positive. Received: std=[0.0, 0.0, 0.0]."),
-    (dict(std=(1.0, -1.0, 1.0)), "`std` must be positive. Received: std=[1.0, -1.0, 1.0]."),
-    (dict(std=float("nan")), "`std` must be positive. Received: std=[nan, nan, nan]."),
+    (dict(mean=(1.0, 2.0)), ("`mean`", "2", "3 channels")),
+    (dict(std=(1.0, 2.0, 3.0, 4.0)), ("`std`", "4", "3 channels")),
+    (dict(mean=()), ("`mean`", "0", "3 channels")),
+    (dict(std=0), ("positive", "std=[0.0, 0.0, 0.0]")),
+    (dict(std=(1.0, -1.0, 1.0)), ("positive", "std=[1.0, -1.0, 1.0]")),
+    (dict(std=float("nan")), ("positive", "std=[nan, nan, nan]")),
     (
         dict(kernel_initializer="he"),
-        "Unknown kernel initializer 'he'. Use the name of one of Keras, such as 'he_normal', or 'torch'.",
+        ("'he'", "'he_normal'", "'torch'"),
     ),
-    (dict(pixel_max=0), "`pixel_max` must be positive: 255 or 1. Received: pixel_max=0."),
+    (dict(pixel_max=0), ("255 or 1", "pixel_max=0")),
     (
         dict(precision="bfloat"),
-        "Unknown precision 'bfloat'. Did you mean 'bfloat16'? Use one of: float32, bfloat16, float16.",
+        ("'bfloat'", "'bfloat16'", "float32, bfloat16, float16"),
     ),
     (
         dict(regularize="kernel"),
-        "Unknown value of `regularize` 'kernel'. Did you mean 'kernels'? Use one of: all, kernels.",
+        ("`regularize`", "'kernel'", "'kernels'", "all, kernels"),
     ),
-    (dict(dropout=1.0), "`dropout` must be a rate from 0 to below 1. Received: 1.0."),
-    (dict(convention="tf"), "Unknown convention 'tf'. Use one of: keras, torch."),
-    (dict(l1=-1.0), "`l1` must be a finite number of at least 0. Received: l1=-1.0."),
-    (dict(norm="bn+l1=1e-3", l1=1e-4), "The spec 'bn+l1=1e-3' contradicts l1=0.0001. Say l1 in one place only."),
-    (dict(norm="bn", groups=2), "Only 'gn' has groups. Received: norm='bn', groups=2. Leave the groups out."),
+    (dict(dropout=1.0), ("`dropout`", "0 to below 1", "1.0")),
+    (dict(convention="tf"), ("'tf'", "keras, torch")),
+    (dict(l1=-1.0), ("at least 0", "l1=-1.0")),
+    (dict(norm="bn+l1=1e-3", l1=1e-4), ("'bn+l1=1e-3'", "l1=0.0001", "one place")),
+    (dict(norm="bn", groups=2), ("'gn'", "norm='bn', groups=2", "Leave the groups out")),
     (
         dict(norm="gm:2"),
-        "Unknown norm 'gm' at character 1 of 'gm:2'. Did you mean 'gn'? Use one of: none, bn, ln, gn, in, rms, frn.",
+        ("'gm'", "'gm:2'", "'gn'", "none, bn, ln, gn, in, rms, frn"),
     ),
     (
         dict(norm="gn:8"),
-        "`groups` must divide the number of channels. Received: groups=8, channels=4 at layer 'conv1_norm'. "
-        "Use one of 1, 2, 4. Valid groups for every layer of tiny: 1, 2, 4.",
+        ("groups=8", "channels=4", "'conv1_norm'", "tiny: 1, 2, 4"),
     ),
-    (dict(epsilon=0), "`epsilon` must be positive. Received: epsilon=0. Keras uses 1e-3, PyTorch 1e-5."),
-    (dict(momentum=2), "`momentum` must be from 0 to 1. Received: momentum=2."),
+    (dict(epsilon=0), ("positive", "epsilon=0", "1e-3", "1e-5")),
+    (dict(momentum=2), ("from 0 to 1", "momentum=2")),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "sentence"), REFUSED)
-def test_refused(arguments, sentence):
+@pytest.mark.parametrize(("arguments", "facts"), REFUSED)
+def test_refused(arguments, facts):
     with pytest.raises(ValueError) as caught:
         build(TINY, **arguments)
-    assert str(caught.value) == sentence
+    says(caught, *facts)
 
 
 def test_kinds_of_errors():

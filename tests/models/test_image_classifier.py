@@ -45,7 +45,7 @@ def said(function):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         function()
-    return [str(each.message) for each in caught if "pixels of the first batch" in str(each.message)]
+    return [str(each.message) for each in caught if "pixels" in str(each.message)]
 
 
 METHODS = {

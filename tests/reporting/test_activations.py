@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from facts import says
 
 from tfnorm.errors import RunError
 from tfnorm.reporting import activations_data, plot_activations
@@ -87,15 +88,13 @@ def test_of_many_layers_the_legend_names_eight():
 def test_mistakes_have_their_sentence():
     with pytest.raises(RunError) as caught:
         plot_activations([])
-    assert str(caught.value) == "There are no activation statistics to draw. Pass the callback to model.fit first."
+    says(caught, "no activation statistics", "model.fit")
     nothing = [{**record, "before_mean": None, "before_std": None, "after_mean": None, "after_std": None,
                 "before_dead": None, "after_dead": None} for record in records()]  # fmt: skip
     for given, layers in ((nothing, None), (records(), [])):
         with pytest.raises(RunError) as caught:
             plot_activations(given, layers)
-        assert str(caught.value) == (
-            "There is nothing to draw: no layer is chosen, or no statistic of one is a finite number."
-        )
+        says(caught, "no layer", "finite")
     with pytest.raises(RunError) as caught:
         activations_data(records(), ["conv1"])
-    assert str(caught.value) == "Unknown layer 'conv1'. Did you mean 'conv1_norm'? Use one of: conv1_norm, conv2_norm."
+    says(caught, "'conv1'", "'conv1_norm'", "conv1_norm, conv2_norm")

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from facts import says
 
 from tfnorm.errors import RunError
 from tfnorm.reporting import axis_data, colour, plot_axis
@@ -74,33 +75,33 @@ def test_a_picture_of_an_axis(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("seeds", "diverged", "note"),
+    ("seeds", "diverged", "facts"),
     [
-        (3, 0, "mean of 3 seeds; bands: 95 % interval of the mean"),
-        (3, [0, 0, 1, 0], "mean of 2 to 3 seeds; bands: 95 % interval of the mean; without 1 run that diverged"),
-        (3, [3, 2, 2, 2], "one seed, no ranking justified; without 9 runs that diverged"),
-        (1, 0, "one seed, no ranking justified"),
+        (3, 0, ("3 seeds", "95 % interval")),
+        (3, [0, 0, 1, 0], ("2 to 3 seeds", "95 % interval", "1 run")),
+        (3, [3, 2, 2, 2], ("one seed", "9 runs")),
+        (1, 0, ("one seed",)),
     ],
     ids=["none", "one", "most", "one seed"],
 )
-def test_note_counts_the_seeds_that_did_not_diverge(seeds, diverged, note):
+def test_note_counts_the_seeds_that_did_not_diverge(seeds, diverged, facts):
     frame = table("batch_size", batch_size=[2, 16]).assign(seeds=seeds, diverged=diverged)
     frame.loc[frame["diverged"] == frame["seeds"], "last_accuracy"] = np.nan
     (ax,) = plot_axis(frame, "batch_size").axes
-    assert ax.texts[0].get_text() == note
+    said = ax.texts[0].get_text()
+    says(said, *facts)
+    assert ("diverged" in said) == np.any(diverged)
 
 
 def test_mistakes_have_their_sentence():
     frame = table("batch_size", batch_size=[2, 16])
-    with pytest.raises(RunError, match=r"Unknown column 'batch'\. Did you mean 'batch_size'\?"):
+    with pytest.raises(RunError, match="'batch'.*'batch_size'"):
         axis_data(frame, "batch")
-    with pytest.raises(RunError, match=r"Unknown column 'batch'\. Did you mean 'batch_size'\?"):
+    with pytest.raises(RunError, match="'batch'.*'batch_size'"):
         axis_data(frame, "groups", ["batch"])
     with pytest.raises(RunError) as caught:
         axis_data(frame, "norm")
-    assert str(caught.value) == "An axis needs numbers. Received: the column 'norm', which holds 'gn:2'."
+    says(caught, "column 'norm'", "'gn:2'")
     with pytest.raises(RunError) as caught:
         axis_data(frame[frame["norm"] == "bn"], "groups")
-    assert str(caught.value) == (
-        "There is nothing to draw against 'groups': no row has both a value of it and an accuracy."
-    )
+    says(caught, "'groups'", "no row")

@@ -2,6 +2,7 @@ from itertools import chain, combinations
 
 import numpy as np
 import pytest
+from facts import says
 
 from tfnorm.errors import RunError
 from tfnorm.reporting import colour, overlap_data, plot_overlap
@@ -60,7 +61,7 @@ def test_a_picture_has_a_bar_a_set_and_a_dot_a_member(tmp_path):
     assert [bar.get_width() for bar in totals.patches] == [4, 2]
     assert [text.get_text() for text in dots.get_yticklabels()] == ["bn", "$x_1$"]
     assert sum(line.get_color() == colour("bn") for line in dots.lines) == 2
-    assert head.texts[0].get_text() == "test images, one seed; without in: diverged"
+    says(head.texts[0].get_text(), "one seed", "in: diverged")
     assert figure.get_tightbbox().width <= figure.get_figwidth()
 
 
@@ -72,17 +73,18 @@ def test_only_the_largest_sets_are_drawn_and_the_others_counted():
     data = overlap_data(labels, found)
     assert len(bars.patches) == 20 < len(data.sets)
     rest = data.sets["images"][20:]
-    assert f"{len(rest)} smaller sets of {rest.sum():,.0f} images not drawn" in head.texts[0].get_text()
+    says(head.texts[0].get_text(), f"{len(rest)} smaller sets", f"{rest.sum():,.0f} images")
 
 
 @pytest.mark.parametrize(
-    ("scores", "text"),
-    [(wrong(), "no image is wrong"), (LOST, "no seed that every model finished")],
+    ("scores", "facts"),
+    [(wrong(), ("no image",)), (LOST, ("no seed",))],
     ids=["right", "lost"],
 )
-def test_without_a_set_the_picture_says_so(scores, text):
+def test_without_a_set_the_picture_says_so(scores, facts):
     ax = plot_overlap(LABELS, {"bn": [scores]}).axes[0]
-    assert [each.get_text() for each in ax.texts] == [text]
+    (said,) = ax.texts
+    says(said.get_text(), *facts)
 
 
 def test_it_is_drawn_in_the_place_of_given_axes():
@@ -96,4 +98,4 @@ def test_it_is_drawn_in_the_place_of_given_axes():
     assert len(new) == 4 and all(ax.get_position().x0 > left.get_position().x1 for ax in new)
     with pytest.raises(RunError) as caught:
         plot_overlap(LABELS, {"bn": [wrong(0)]}, ax=figure.add_axes((0, 0, 1, 1)))
-    assert str(caught.value) == "`ax` must be part of a grid of axes, as figure.subplots and add_subplot make them."
+    says(caught, "`ax`", "figure.subplots", "add_subplot")

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from facts import says
 
 from tfnorm.errors import DataError, RunError
 from tfnorm.reporting import accuracy_data, colour, loss_data, plot_accuracy, plot_loss, styles
@@ -62,7 +63,9 @@ def test_divergence_is_counted_and_named():
     assert data.diverged == {"bn": 1, "ln": 1}
     assert rows(data.curves, "bn", "train") == [[1, 1, 1, 1, 2], [2, 2, 2, 2, 1], [3, 3, 3, 3, 1]]
     figure = plot_loss({"bn": [lost, history([1.0, 2.0, 3.0])], "ln": [lost]})
-    assert legend(figure) == ["bn (1 of 2 seeds diverged)", "ln (diverged)"]
+    first, second = legend(figure)
+    says(first, "bn", "1 of 2 seeds")
+    says(second, "ln", "diverged")
 
 
 def test_best_epoch_is_the_first_highest_mean_among_complete_epochs():
@@ -71,7 +74,8 @@ def test_best_epoch_is_the_first_highest_mean_among_complete_epochs():
     best = accuracy_data({"gn:2": [first, second]}).best
     assert best.loc["gn:2"].tolist() == [2, 62.5]
     assert best["epoch"].dtype.kind == "i"
-    assert legend(plot_accuracy({"gn:2": [first, second]})) == ["gn:2 — best 62.50 % at epoch 2"]
+    (said,) = legend(plot_accuracy({"gn:2": [first, second]}))
+    says(said, "gn:2", "62.50 %", "epoch 2")
 
 
 def test_accuracy_axis_leaves_out_the_first_epochs_only():
@@ -90,7 +94,7 @@ def test_accuracy_axis_leaves_out_a_minority_that_learnt_nothing():
     histories = {**learnt, "gn:2+l1=0.1": history(np.ones(20), chance)}
     assert accuracy_data(histories).limits == accuracy_data(learnt).limits
     axes = plot_accuracy(histories).axes[0]
-    assert legend(axes.figure)[3] == "gn:2+l1=0.1 — best 10.00 % at epoch 1, below the axis"
+    says(legend(axes.figure)[3], "gn:2+l1=0.1", "10.00 %", "epoch 1", "below")
     assert "cut off" in axes.texts[0].get_text()
     assert sum(len(line.get_xdata()) == 1 for line in axes.lines) == 3
     # Half is no minority, and what is poor but near is shown.
@@ -116,17 +120,17 @@ def test_repeated_and_unsorted_epochs():
 @pytest.mark.parametrize("data", [loss_data, accuracy_data, plot_loss, plot_accuracy])
 def test_errors(data):
     column = "data_loss" if data in (loss_data, plot_loss) else "accuracy"
-    for histories, sentence in [
-        ({}, "There is no history to draw. Pass at least one label with one table."),
-        ({"bn": []}, "There is no history of 'bn'. Pass at least one table for each label."),
+    for histories, facts in [
+        ({}, ("no history", "at least one label")),
+        ({"bn": []}, ("no history of 'bn'", "at least one table")),
         (
             {"bn": [history([1.0]), pd.DataFrame({"loss": [1.0]})]},
-            f"History 2 of 'bn' has no column {column!r}. Received: loss.",
+            ("History 2 of 'bn'", f"{column!r}", "loss"),
         ),
     ]:
         with pytest.raises(RunError) as error:
             data(histories)
-        assert str(error.value) == sentence
+        says(error, *facts)
 
 
 def legend(figure):
@@ -170,7 +174,7 @@ def test_training_is_dashed_test_is_solid_and_the_best_epoch_is_marked():
     assert marks == list(accuracy_data(realistic()).best.itertuples(index=False, name=None))
     assert axes.get_ylabel() == "accuracy (%)"
     loss = plot_loss(realistic(), title="Digits").axes[0]
-    assert loss.get_ylabel().replace("\n", " ") == "cross-entropy loss without penalty (nats)"
+    says(loss.get_ylabel().replace("\n", " "), "cross-entropy", "penalty")
     assert loss.get_title(loc="left") == "Digits"
     assert all(tick == int(tick) for tick in loss.get_xticks())
     assert loss.lines[0].get_xdata()[0] == 1
@@ -190,7 +194,7 @@ def test_draws_into_given_axes(tmp_path):
 def test_an_unknown_file_type_is_refused():
     with pytest.raises(DataError) as error:
         plot_loss(realistic(), path="loss.jpeg")
-    assert str(error.value) == "A picture's file name must end in .png, .svg or .pdf. Received: 'loss.jpeg'."
+    says(error, ".png, .svg or .pdf", "'loss.jpeg'")
 
 
 def test_each_family_has_one_colour_of_its_own():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from facts import says
 
 from tfnorm.errors import RunError
 from tfnorm.training.lock import run_lock
@@ -35,10 +36,7 @@ def test_a_second_process_is_refused_by_name_and_pid_until_the_first_is_killed(h
     with pytest.raises(RunError) as refused, run_lock(tmp_path):
         pass
     host = os.uname().nodename
-    assert str(refused.value) == (
-        f"The run in {tmp_path} is being trained by '-c' (pid {holder.pid} on {host}). "
-        "Wait until it ends, or stop it, or choose another output folder."
-    )
+    says(refused, tmp_path, "'-c'", f"pid {holder.pid} on {host}", "another output folder")
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
     with run_lock(tmp_path):

@@ -26,6 +26,7 @@ def test_another_backend_machine_or_version_is_another_origin():
     newer = {**HERE, "versions": {**HERE["versions"], "keras": "3.16.0"}}
     found = origins([of(HERE, 0), of(THERE, 1), of(THERE, 2), of(newer, 3)])
     assert [place["seeds"] for place in found] == [[0], [1, 2], [3]]
+    # A snapshot of the whole sentence.
     assert origin_words([of(HERE, 0), of(THERE, 1), of(THERE, 2)]) == (
         "by tfnorm 0.1.0, Keras 3.15.1, TensorFlow 2.21.0, NumPy 2.4.6, Python 3.11.7 on 1 core of P (seed 0); and "
         "by tfnorm 0.1.0 (0123456789ab), Keras 3.15.1, JAX 0.11.2, NumPy 2.4.6, Python 3.11.7 on G beside 16 cores of "

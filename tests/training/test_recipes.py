@@ -4,6 +4,7 @@ from typing import get_args
 import keras
 import numpy as np
 import pytest
+from facts import says
 
 import tfnorm
 from tfnorm.errors import TfnormError
@@ -54,11 +55,11 @@ def test_the_rate_of_what_is_left_to_adam_is_a_share_of_muon_s():
 
 
 def test_recipes_refuse_what_an_optimizer_would_ignore():
-    with pytest.raises(TfnormError, match="nesterov belongs to sgd, not to adam"):
+    with pytest.raises(TfnormError, match="nesterov.*sgd.*adam"):
         checked(Recipe, {"name": "x", "learning_rate": 1, "optimizer": "adam", "nesterov": True})
-    with pytest.raises(TfnormError, match="weight_decay belongs to adamw and muon"):
+    with pytest.raises(TfnormError, match="weight_decay.*adamw and muon"):
         checked(Recipe, {"name": "x", "learning_rate": 1, "weight_decay": 1e-4})
-    with pytest.raises(TfnormError, match="adam_ratio belongs to muon, not to sgd"):
+    with pytest.raises(TfnormError, match="adam_ratio.*muon.*sgd"):
         checked(Recipe, {"name": "x", "learning_rate": 1, "adam_ratio": 0.1})
 
 
@@ -96,26 +97,26 @@ def test_every_initializer_of_a_recipe_makes_kernels(name):
 
 
 @pytest.mark.parametrize(
-    ("values", "sentence"),
+    ("values", "facts"),
     [
-        ({"norm": "bn", "epochs": 0}, "`epochs`: input should be greater than or equal to 1. Received: 0."),
-        ({"norm": "bn", "epoch": 1}, "Unknown setting 'epoch'. Did you mean 'epochs'?"),
-        ({"norm": "bn", "arch": "mnist_7"}, "Unknown architecture 'mnist_7'. Did you mean 'mnist_7k'?"),
+        ({"norm": "bn", "epochs": 0}, ("`epochs`", "1", "0")),
+        ({"norm": "bn", "epoch": 1}, ("'epoch'", "'epochs'")),
+        ({"norm": "bn", "arch": "mnist_7"}, ("'mnist_7'", "'mnist_7k'")),
         (
             {"norm": "bn", "recipe": "F"},
-            "Unknown recipe 'F'. Use one of: default, A, B, C, D, E, A+, B+, C+, D+, E+.",
+            ("'F'", "default, A, B, C, D, E, A+, B+, C+, D+, E+"),
         ),
-        ({"norm": "bn", "augmentation": "shft"}, "Unknown augmentation 'shft'. Did you mean 'shift'?"),
-        ({"norm": "bn", "precision": "float8"}, "`precision`: input should be 'float32' or 'bfloat16'."),
-        ({"norm": "bn", "learning_rate": math.inf}, "`learning_rate`: input should be a finite number. Received: inf."),
-        ({"norm": "bn", "recipe": MINE | {"augmentation": "shft"}}, "Unknown augmentation 'shft'. Did you mean"),
-        ({"norm": "bn", "recipe": MINE | {"kernel_initializer": "he"}}, "`recipe.kernel_initializer`: input should be"),
-        ({"norm": "bn", "recipe": MINE | {"learning_rate": math.nan}}, "`recipe.learning_rate`: input should be a"),
-        ({"norm": "zn", "epochs": -1}, "Unknown norm 'zn' at character 1 of 'zn'."),
-        ({"norm": "zn", "epochs": -1}, "`epochs`: input should be greater than or equal to 1. Received: -1."),
+        ({"norm": "bn", "augmentation": "shft"}, ("'shft'", "'shift'")),
+        ({"norm": "bn", "precision": "float8"}, ("`precision`", "'float32' or 'bfloat16'")),
+        ({"norm": "bn", "learning_rate": math.inf}, ("`learning_rate`", "finite", "inf")),
+        ({"norm": "bn", "recipe": MINE | {"augmentation": "shft"}}, ("'shft'",)),
+        ({"norm": "bn", "recipe": MINE | {"kernel_initializer": "he"}}, ("`recipe.kernel_initializer`",)),
+        ({"norm": "bn", "recipe": MINE | {"learning_rate": math.nan}}, ("`recipe.learning_rate`",)),
+        ({"norm": "zn", "epochs": -1}, ("'zn'", "character 1")),
+        ({"norm": "zn", "epochs": -1}, ("`epochs`", "-1")),
     ],
 )
-def test_bad_settings_get_sentences(values, sentence):
+def test_bad_settings_get_sentences(values, facts):
     with pytest.raises(TfnormError) as error:
         checked(TrainConfig, values)
-    assert sentence in str(error.value)
+    says(error, *facts)

@@ -88,11 +88,11 @@ def test_the_record_names_the_settings_and_a_run_goes_on_only_under_them(data, t
     assert record["keras_settings"] == {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
     record["keras_settings"]["floatx"] = "float16"
     (tmp_path / "config.json").write_text(json.dumps(record))
-    with pytest.raises(RunError, match="Keras's floatx was float16 and is float32"):
+    with pytest.raises(RunError, match="floatx.*float16.*float32"):
         train(**ASKED, out=tmp_path, data=data)
     del record["keras_settings"]
     (tmp_path / "config.json").write_text(json.dumps(record))
-    with pytest.raises(RunError, match="older tfnorm: it has no 'keras_settings'"):
+    with pytest.raises(RunError, match="'keras_settings'"):
         train(**ASKED, out=tmp_path, data=data)
 
 

@@ -6,6 +6,7 @@ import struct
 
 import numpy as np
 import pytest
+from facts import says
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tfnorm.errors import DataError, TfnormError
@@ -101,8 +102,8 @@ def test_weights_and_biases_without_a_key_says_what_to_do(tmp_path, monkeypatch,
         "except ValueError as error: print(error)",
         tmp_path,
     )
-    assert said.splitlines()[0].startswith(f"Weights & Biases cannot follow the run in {tmp_path}: ")
-    assert said.endswith("Run `wandb login`, or set WANDB_MODE=offline and send it later with `wandb sync`.")
+    says(said.splitlines()[0], "Weights & Biases", tmp_path)
+    says(said, "`wandb login`", "WANDB_MODE=offline", "`wandb sync`")
 
 
 def test_a_run_that_goes_on_has_all_epochs_at_weights_and_biases(tmp_path, monkeypatch):
@@ -154,19 +155,15 @@ def test_a_finished_run_that_was_followed_in_part_is_shown_whole(tmp_path, monke
 def test_trackers_that_are_missing_or_unknown(monkeypatch, tmp_path):
     with pytest.raises(TfnormError) as caught:
         train(**SETTINGS, out=tmp_path / "run", trackers=["tensorbord"])
-    assert str(caught.value) == (
-        "Unknown tracker 'tensorbord'. Did you mean 'tensorboard'? Use one of: tensorboard, wandb."
-    )
+    says(caught, "'tensorbord'", "'tensorboard'", "tensorboard, wandb")
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in TRACKERS else found(name))
     with pytest.raises(TfnormError) as caught:
         check_trackers(["tensorboard", "wandb"])
-    assert str(caught.value) == (
-        "tensorboard and wandb are not installed. Run: pip install 'tfnorm[tensorboard,wandb]'"
-    )
+    says(caught, "tensorboard and wandb", "pip install 'tfnorm[tensorboard,wandb]'")
     with pytest.raises(TfnormError) as caught:
         train(**SETTINGS, out=tmp_path / "run", trackers="wandb")
-    assert str(caught.value) == "wandb is not installed. Run: pip install 'tfnorm[wandb]'"
+    says(caught, "wandb", "pip install 'tfnorm[wandb]'")
     assert not (tmp_path / "run").exists()
 
 
@@ -183,7 +180,7 @@ def test_images_held_out_are_training_images(tracked):
     assert held.fingerprint == digits.hold_out(0.25).fingerprint != digits.fingerprint
     shares = np.bincount(held.y_test) / np.bincount(digits.y_train)
     assert shares.min() > 0.24 and shares.max() < 0.26
-    with pytest.raises(DataError, match="cannot be split. Received: 0.001 of 1347 images to hold out"):
+    with pytest.raises(DataError, match="0.001 of 1347 images"):
         digits.hold_out(0.001)
 
 
@@ -194,10 +191,10 @@ def test_a_part_that_would_lack_a_class_is_refused():
     x = np.zeros((1000, 2, 2, 1), "uint8")
     few = Dataset("few", x, y, x, y, ("cat", "dog", "rat"))
     for share in (0.1, 0.9):
-        with pytest.raises(DataError, match="each of 3 classes. 'rat' has only 3."):
+        with pytest.raises(DataError, match="3 classes.*'rat'.* 3"):
             few.hold_out(share)
     for share in (0, 1, 2, None, True):
-        with pytest.raises(DataError, match="must be above 0 and below 1"):
+        with pytest.raises(DataError, match="above 0 and below 1"):
             few.hold_out(share)
     assert set(few.hold_out(0.4).y_test) == {0, 1, 2}
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from facts import says
 from rich.console import Console
 
 from tfnorm.callbacks.batch_norm_recalibration import recalibrate_batch_norms
@@ -106,11 +107,6 @@ def test_a_finished_run_is_not_trained_again(run, data):
     assert (again.path / "model.keras").stat().st_mtime_ns == before
 
 
-def test_another_configuration_is_refused_before_training(run, data):
-    with pytest.raises(RunError, match="seed is 0 there and 1 now"):
-        train(norm="gn:2+l1=1e-4", epochs=2, seed=1, out=run.path, data=data)
-
-
 def test_another_title_of_the_recipe_makes_no_other_run(run, data):
     recipe = {**RECIPES["default"].model_dump(), "title": "said in other words"}
     before = (run.path / "model.keras").stat().st_mtime_ns
@@ -177,11 +173,11 @@ def test_a_run_goes_on_only_with_its_backend_versions_and_accelerator(data, tmp_
         with pytest.raises(KeyboardInterrupt):
             train(**settings, progress=_Stop(0))
     assert json.loads((tmp_path / "config.json").read_text())["machine"]["accelerator"] == "a GPU"
-    with pytest.raises(RunError, match="was begun elsewhere: the accelerator was a GPU and is none. Go on with"):
+    with pytest.raises(RunError, match="accelerator .*a GPU.* none"):
         train(**settings)
     monkeypatch.setattr("tfnorm.training.provenance.accelerator_name", lambda: "a GPU")
     monkeypatch.setattr("tfnorm.training.provenance.threads", lambda: 3)
-    with pytest.raises(RunError, match="was begun elsewhere: the number of threads was all and is 3. Go on with"):
+    with pytest.raises(RunError, match="threads .*all.* 3"):
         train(**settings)
     monkeypatch.setattr("tfnorm.training.provenance.threads", lambda: None)
     assert train(**settings).status == "finished"
@@ -230,7 +226,7 @@ def test_a_loss_that_is_no_number_ends_the_run_as_diverged(data, tmp_path):
     # Four steps an epoch; the first update breaks the weights, so that the second step's loss is no number.
     assert run.result["diverged_at_step"] // 4 == run.result["diverged_at_epoch"]
     assert run.result["diverged_at_step"] > 0
-    with pytest.raises(RunError, match="There is no best.keras in .*, whose run is diverged."):
+    with pytest.raises(RunError, match="no best.keras .*diverged"):
         run.load_model(best=True)
 
 
@@ -369,7 +365,7 @@ def test_the_norm_can_be_the_first_argument(run, data):
     assert again.result == run.result
     with pytest.raises(TfnormError) as error:
         train("gn:2", norm="bn", data=data)
-    assert str(error.value) == "The norm is given twice. Received: 'gn:2' and norm='bn'."
+    says(error, "'gn:2'", "norm='bn'")
 
 
 def test_an_architecture_is_known_by_the_name_that_it_was_registered_under(monkeypatch):
@@ -383,14 +379,12 @@ def test_an_architecture_is_known_by_the_name_that_it_was_registered_under(monke
 
 def test_a_run_on_other_data_is_refused(run, data):
     other = Dataset("digits", data.x_train[::-1], data.y_train[::-1], data.x_test, data.y_test, data.class_names)
-    with pytest.raises(RunError, match="fingerprint of the data is '.*' there and '.*' now"):
+    with pytest.raises(RunError, match="fingerprint of the data"):
         train(norm="gn:2+l1=1e-4", epochs=2, out=run.path, data=other)
 
 
 def test_a_difference_is_told_once_and_short(run, data):
     with pytest.raises(RunError) as error:
         train(norm="gn:2+l1=1e-4", epochs=3, out=run.path, data=data)
-    assert str(error.value) == (
-        f"The folder {run.path} holds a run with another configuration: epochs is 2 there and 3 now. "
-        "Choose another output folder."
-    )
+    says(error, run.path, "epochs", "2", "3", "another output folder")
+    assert str(error.value).count("epochs") == 1 and "seed" not in str(error.value).replace(str(run.path), "")
