@@ -128,7 +128,7 @@ def test_from_tfa(files, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(convert, "load_tfa_model", load_tfa_model, raising=False)
     (tmp_path / "old.h5").write_text("weights")
     (tmp_path / "model.json").write_text("{}")
-    arguments = [tmp_path / "old.h5", tmp_path / "new.keras", "--from-tfa", "--model", tmp_path / "model.json"]
+    arguments = [tmp_path / "old.h5", tmp_path / "new.keras", "--from-tfa", "--architecture", tmp_path / "model.json"]
     code, out, _ = run(arguments, capsys, monkeypatch)
     assert (code, out) == (0, f"Wrote {tmp_path / 'new.keras'}\n")
     assert seen == [(tmp_path / "old.h5", tmp_path / "model.json", True)]
@@ -178,7 +178,7 @@ REFUSED = [
     (["--insert", "bn+l1=1e-4"], ("'bn+l1=1e-4'", "'bn'", "regularizers")),
     (["--fold", "--where", "bn1"], ("--where", "--to and --insert", "--fold")),
     (["--fold", "--calibrate", "x"], ("--calibrate", "--to and --insert", "--fold")),
-    (["--fold", "--model", "m"], ("--model", "--from-tfa", "--fold")),
+    (["--fold", "--architecture", "m"], ("--architecture", "--from-tfa", "--fold")),
     (["--fold", "--quantize", "int8"], ("--quantize", ENDINGS, "'new.keras'")),
     (["--fold", "--no-check"], ("--no-check", ENDINGS, "'new.keras'")),
     (["--fold"], ("'none.keras'", "Keras model")),

@@ -67,7 +67,7 @@ def list_norms() -> list[str]:
 
     Example:
         >>> list_norms()
-        ['none', 'bn', 'ln', 'gn', 'in', 'rms', 'frn']
+        ['none', 'bn', 'ln', 'gn', 'in', 'rms', 'frn', 'keep']
     """
     from tfnorm.norms import NORMS  # start-up
 

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import inspect
 import traceback
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tfnorm.keras_settings import check_keras_settings
@@ -57,6 +60,8 @@ _LATER = {
 _FUNCTIONS = frozenset(module.__name__ for module in (CORE, IMAGE, MATH, NN, OPS))
 # Where Keras keeps the variables that have no memory yet.
 _WAITING = "uninitialized_variables"
+# Where Keras counts the names that it has given.
+_NAMES = "object_name_uids"
 
 
 def renorms(norm: Any) -> bool:
@@ -118,6 +123,17 @@ def swap_waiting_variables(variables: list[Any]) -> list[Any]:
     waiting = global_state.get_global_attribute(_WAITING, [])
     global_state.set_global_attribute(_WAITING, variables)
     return waiting
+
+
+@contextmanager
+def names_from_the_start() -> Iterator[None]:
+    """Have Keras name layers as if none had been made before, and go on with its own count afterwards."""
+    before = global_state.get_global_attribute(_NAMES)
+    global_state.set_global_attribute(_NAMES, defaultdict(int))
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute(_NAMES, before)
 
 
 def builds_a_model() -> bool:

@@ -55,6 +55,7 @@ class NormInfo:
         thresholded: Whether a ReLU after it becomes a thresholded linear unit (`tfnorm.layers.TLU`).
         epsilon: Its epsilon whatever the convention, or None for the convention's.
         backends: The backends of Keras that can compute it. () for all.
+        of_the_model: Whether it stands for the norms that a model has of its own, which no architecture of tfnorm has.
     """
 
     title: str
@@ -71,6 +72,7 @@ class NormInfo:
     thresholded: bool = False
     epsilon: float | None = None
     backends: tuple[str, ...] = ()
+    of_the_model: bool = False
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -90,7 +92,14 @@ NORMS.add("none", NormInfo("no normalization", "", weights={}, subtracts_mean=Fa
 NORMS.add("bn", NormInfo(
     "batch normalization", f"{_FOLDER}.batch_normalization.BatchNormalization", ("batch", "height", "width"),
     moving={"moving_mean": CHANNELS, "moving_variance": CHANNELS}, paper="1502.03167", example="bn",
-    variants={"sync": Variant("over all replicas", {"backends": ("tensorflow",)})},
+    variants={
+        "sync": Variant("over all replicas", {"backends": ("tensorflow",)}),
+        "frozen": Variant("with fixed statistics", {"statistics": ()}),
+        "frozen=all": Variant("with nothing trained", {
+            "statistics": (), "weights": {},
+            "moving": {**GAMMA_BETA, "moving_mean": CHANNELS, "moving_variance": CHANNELS},
+        }),
+    },
 ))
 NORMS.add("ln", NormInfo(
     "layer normalization", f"{_FOLDER}.layer_normalization.LayerNormalization", ("height", "width", "channels"),
@@ -115,5 +124,8 @@ NORMS.add("frn", NormInfo(
     "filter response normalization", f"{_FOLDER}.filter_response_normalization.FilterResponseNormalization",
     ("height", "width"), subtracts_mean=False, whole_image=True, thresholded=True, epsilon=1e-6,
     paper="1911.09737", example="frn",
+))
+NORMS.add("keep", NormInfo(
+    "the norms that the model has", "", weights={}, subtracts_mean=False, of_the_model=True, example="keep",
 ))
 # fmt: on

@@ -3,8 +3,12 @@
 Grammar::
 
     SPEC     = NORM { "+" MODIFIER }
-    NORM     = none | bn | bn:sync | ln | ln:channel | gn:GROUPS | gn:size=CHANNELS | in | rms | frn
+    NORM     = none | bn | bn:sync | bn:frozen | bn:frozen=all | ln | ln:channel | gn:GROUPS | gn:size=CHANNELS
+             | in | rms | frn | keep
     MODIFIER = ws | l1=FACTOR | l2=FACTOR | l2norm=FACTOR
+
+``keep`` is a model of your own as it is. ``bn:frozen`` is a batch norm that uses its moving statistics in training too
+and updates none; with ``bn:frozen=all``, gamma and beta are not trained either.
 
 The norms and their options are the rows of `tfnorm.norms.NORMS`.
 
@@ -80,6 +84,11 @@ class NormSpec:
             if not info.variants:
                 raise SpecError(f"{self.kind!r} has no variants. Received: variant={self.variant!r}.")
             raise SpecError(unknown(f"variant of {self.kind!r}", self.variant, info.variants))
+        if self.weight_standardization and info.of_the_model:
+            raise SpecError(
+                f"{self.kind!r} leaves the layers of a model as they are, and '+ws' changes its convolutions. "
+                f"Write {self.kind!r} alone, or name a norm, such as 'gn:8+ws'."
+            )
         for word in FACTORS:
             value = getattr(self, word)
             number = isinstance(value, Real) and not isinstance(value, bool)
@@ -171,7 +180,7 @@ def parse(text: str | NormSpec, *, groups: int | None = None, group_size: int | 
         >>> parse("gm:2")
         Traceback (most recent call last):
         tfnorm.errors.SpecError: Unknown norm 'gm' at character 1 of 'gm:2'. Did you mean 'gn'? \
-Use one of: none, bn, ln, gn, in, rms, frn.
+Use one of: none, bn, ln, gn, in, rms, frn, keep.
     """
     if isinstance(text, NormSpec):
         if groups is None and group_size is None:
@@ -204,7 +213,7 @@ Use one of: none, bn, ln, gn, in, rms, frn.
 def _norm(token: str, where: str, groups: int | None, group_size: int | None) -> dict[str, object]:
     """Read the part before the first plus."""
     kind, colon, variant = token.lower().partition(":")
-    kind, variant = kind.strip(), variant.strip()
+    kind, variant = kind.strip(), re.sub(r"\s*=\s*", "=", variant.strip())
     if kind not in NORMS:
         raise SpecError(_unknown("norm", kind, where, NORMS))
     info, asked = NORMS[kind], {"groups": groups, "group_size": group_size}
@@ -286,7 +295,7 @@ def parse_norm(text: str | NormSpec) -> NormSpec:
     """Read the spec of a norm alone, for a network whose other layers stay as they are.
 
     Raises:
-        SpecError: Also for penalties, which would reach those layers.
+        SpecError: Also for penalties, which would reach those layers, and for ``keep``, which changes nothing.
 
     Example:
         >>> str(parse_norm("gn:8+ws"))
@@ -299,6 +308,8 @@ def parse_norm(text: str | NormSpec) -> NormSpec:
             "Penalties reach every weight of a network, and a conversion changes its norms only. "
             f"Received: '{spec}'. Write '{alone}', and set regularizers where they are wanted."
         )
+    if spec.info.of_the_model:
+        raise SpecError(f"'{spec}' changes no norm. Received: '{spec}' for a conversion. Name another norm.")
     return spec
 
 

@@ -15,6 +15,7 @@ from tfnorm._keras import NN
 from tfnorm.convert.graph import Call, check_graph, graph_of, in_order, walk
 from tfnorm.convert.kinds import norm_kinds
 from tfnorm.errors import DataError, TfnormError, unknown, whole_number
+from tfnorm.layers.normalization.batch_normalization import takes_batch_statistics
 from tfnorm.ops.arrays import to_array
 
 # A ReLU after one of them zeroes the same channels as one before it.
@@ -97,7 +98,7 @@ def activation_statistics(
 def _outputs(call: Call, batch_statistics: bool) -> list[Any]:
     """Return the outputs of a layer as at inference, but of batch norms, if asked, with the statistics of the batch."""
     layer, kwargs = call.operation, dict(call.kwargs)
-    own = batch_statistics and isinstance(layer, layers.BatchNormalization) and layer.trainable
+    own = batch_statistics and takes_batch_statistics(layer)
     if "training" in getattr(layer, "_call_context_args", ()):
         kwargs["training"] = own
     moving = [(weight, ops.copy(weight)) for weight in layer.non_trainable_weights] if own else []

@@ -8,8 +8,9 @@ from pathlib import Path
 from tfnorm.analysis.plans import plan_layers
 from tfnorm.analysis.table import Layers
 from tfnorm.errors import ArchitectureError, whole_number
+from tfnorm.models.imports import check_imports
 from tfnorm.models.planner import plan
-from tfnorm.models.saved import check_imports, open_model, own_objects
+from tfnorm.models.saved import open_model, own_objects
 from tfnorm.spec import parse
 
 

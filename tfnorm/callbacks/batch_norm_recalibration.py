@@ -15,6 +15,7 @@ from tfnorm.callbacks._batches import check_batch, check_iterable, is_array, por
 from tfnorm.callbacks.base import Callback
 from tfnorm.errors import DataError, TfnormError, whole_number
 from tfnorm.layers import BatchNormalization
+from tfnorm.layers.normalization.batch_normalization import takes_batch_statistics
 from tfnorm.ops.arrays import to_array
 
 
@@ -31,8 +32,8 @@ class BatchNormRecalibration(Callback):
 
     which is exact for the first norm of a network whatever the size of the batches and of their images. Where a norm
     keeps the unbiased variance, it gets that of all numbers together, n / (n - 1) times the above. No other weight
-    changes. Frozen batch norms (``trainable=False``), which use their moving statistics in training too, are left
-    alone.
+    changes. Frozen batch norms (``trainable=False`` or ``frozen=True``), which use their moving statistics in training
+    too, are left alone.
 
     Args:
         x: Training images as the model takes them, shape (images, height, width, channels), or a dictionary of arrays
@@ -136,11 +137,7 @@ class BatchNormRecalibration(Callback):
 
 def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     """Return the batch norms of ``model`` whose moving statistics training changes, nested models included."""
-    return [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
-    ]
+    return [layer for layer in model._flatten_layers() if takes_batch_statistics(layer)]
 
 
 def recalibrate_batch_norms(model: keras.Model, batches: Iterable[Any]) -> dict[str, float]:

@@ -16,7 +16,8 @@ from tfnorm.datasets import DATASETS, load
 from tfnorm.datasets.folder import load_pictures
 from tfnorm.errors import DataError, TfnormError
 from tfnorm.files import whole_file
-from tfnorm.models.saved import check_imports, keras_version, open_model, own_objects
+from tfnorm.models.imports import check_imports
+from tfnorm.models.saved import keras_version, open_model, own_objects
 from tfnorm.spec import NormSpec, parse_norm
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class FileConversion:
     from_tfa: bool = False
     where: Sequence[str] | None = None
     calibrate: Path | None = None
-    model: Path | None = None
+    architecture: Path | None = None
     stock: bool = False
     imports: Sequence[str] = ()
     allow_lambda: bool = False
@@ -80,7 +81,7 @@ class FileConversion:
         if self._norm is None:
             _refuse({"where": self.where, "calibrate": self.calibrate}, "--to and --insert", beside)
         if not self.from_tfa:
-            _refuse({"model": self.model}, "--from-tfa", beside)
+            _refuse({"architecture": self.architecture}, "--from-tfa", beside)
         if not exports:
             options = {
                 "batch-size": self.batch_size != "open", "quantize": self.quantize, "no-check": self.no_check,
@@ -96,7 +97,7 @@ class FileConversion:
             raise DataError(
                 f"The file {str(self.source)!r} is for inference alone. Give the saved Keras model that it was made of."
             )
-        for option, file in (("model", self.model), ("calibrate", self.calibrate)):
+        for option, file in (("architecture", self.architecture), ("calibrate", self.calibrate)):
             if file is not None and not file.is_file():
                 raise DataError(
                     f"There is no file {str(file)!r} for --{option}. Give the name of one, or leave --{option} out."
@@ -155,7 +156,7 @@ class FileConversion:
         """Return the model with other norms, and what was done to them."""
         safe, spec = not self.allow_lambda, self._norm
         if self.from_tfa:
-            return convert.load_tfa_model(self.source, model=self.model, safe_mode=safe), convert.Report(())
+            return convert.load_tfa_model(self.source, model=self.architecture, safe_mode=safe), convert.Report(())
         batch = None if self.calibrate is None else _read_batch(self.calibrate)
         # Keras 3 would open some layers of Keras 2 as ones that compute something else.
         if keras_version(self.source).startswith("2"):

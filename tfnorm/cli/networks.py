@@ -16,8 +16,8 @@ from tfnorm.cli.printing import print_conversion, wide_console
 from tfnorm.datasets import AUGMENTATIONS, DATASETS
 from tfnorm.errors import TfnormError
 from tfnorm.models.architectures import ARCHITECTURES
+from tfnorm.models.imports import check_imports
 from tfnorm.models.planner import plan
-from tfnorm.models.saved import check_imports
 from tfnorm.norms import NORMS
 from tfnorm.ops import start_quietly
 from tfnorm.spec import NormSpec
@@ -42,7 +42,7 @@ def convert(
     calibrate: Annotated[
         Path | None, typer.Option(help="A .npy file with a batch of inputs, to which the new norms are fitted.")
     ] = None,
-    model: Annotated[
+    architecture: Annotated[
         Path | None, typer.Option(help="With --from-tfa, for a file of weights: what the model's to_json wrote.")
     ] = None,
     keras: Annotated[
@@ -88,7 +88,7 @@ def convert(
     """
     conversion = FileConversion(
         source, target, to=to, insert=insert, fold=fold, from_tfa=from_tfa, where=where, calibrate=calibrate,
-        model=model, stock=keras, imports=imports or (), allow_lambda=allow_lambda, force=force,
+        architecture=architecture, stock=keras, imports=imports or (), allow_lambda=allow_lambda, force=force,
         batch_size=batch_size, quantize=quantize, representative=representative, data_dir=data_dir, no_check=no_check,
     )  # fmt: skip
     start_quietly()

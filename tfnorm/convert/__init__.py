@@ -16,16 +16,20 @@ if TYPE_CHECKING:
     from tfnorm.convert.runtimes.write import export as export
     from tfnorm.convert.stock import to_keras as to_keras
     from tfnorm.convert.tfa.load import load_tfa_model as load_tfa_model
+    from tfnorm.convert.variants.variant import Variant as Variant
+    from tfnorm.convert.variants.variant import make_variant as make_variant
 
 _MODULES = {
     "Change": "report",
     "Exported": "runtimes.write",
     "Report": "report",
+    "Variant": "variants.variant",
     "accelerate": "faster",
     "export": "runtimes.write",
     "fold_batch_norm": "fold",
     "insert_norms": "insert",
     "load_tfa_model": "tfa.load",
+    "make_variant": "variants.variant",
     "replace_norms": "replace",
     "to_keras": "stock",
 }

@@ -85,7 +85,7 @@ def clone_with(
         parts = [(old, new)]
         if is_container(old):
             for variable, twin in zip(*_own_variables(old, new), strict=True):
-                _copy_value(variable, twin)
+                copy_value(variable, twin)
                 twins[id(variable)] = twin
         else:
             if old.weights:
@@ -174,7 +174,7 @@ def _warn_of_what_is_lost(pairs: list[tuple[Any, Any]], class_of: Callable[[kera
     """Say what models have that their copies have not: their class, and weights that belong to no layer."""
     plain = [old for old, new in pairs if not isinstance(new, class_of(old))]
     if plain:
-        methods = sorted({name for model in plain for name in _own_methods(type(model))})
+        methods = sorted({name for model in plain for name in own_methods(type(model))})
         lost = f" These methods of the class are left out: {', '.join(methods)}." if methods else ""
         warnings.warn(
             "The class of these models is not kept, because its __init__ takes other arguments than Keras's: "
@@ -194,7 +194,7 @@ def _named(models: list[Any]) -> str:
     return ", ".join(f"{model.name!r} ({type(model).__name__})" for model in models)
 
 
-def _own_methods(kind: type) -> Iterator[str]:
+def own_methods(kind: type) -> Iterator[str]:
     """Yield the names of Keras's methods of models that a class has replaced by its own."""
     base = keras.Sequential if issubclass(kind, keras.Sequential) else Functional
     for name in dir(base):
@@ -264,7 +264,7 @@ def _carry_state(old, new) -> None:
     new._trainable = old._trainable
     # A dropout whose rate was set to 0 after it was made is made again without the seed that it no longer needs.
     for part, new_part in zip(old._seed_generators, new._seed_generators, strict=False):
-        _copy_value(part.state, new_part.state)
+        copy_value(part.state, new_part.state)
     for variable, new_variable in zip(*_own_variables(old, new), strict=True):
         new_variable.trainable = variable.trainable
     if isinstance(new, keras.layers.Normalization):
@@ -281,7 +281,7 @@ def _own_variables(old: Any, new: Any) -> tuple[list[Any], list[Any]]:
     return ([], []) if is_container(old) and len(own) != len(new_own) else (own, new_own)
 
 
-def _copy_value(old: Any, new: Any) -> None:
+def copy_value(old: Any, new: Any) -> None:
     """Set the variable ``new`` to a copy of ``old``: JAX would share the array, which training deletes."""
     new.assign(np.array(old.numpy()))
 
@@ -310,7 +310,7 @@ def _compile_like(old: keras.Model, new: keras.Model, twins: dict[int, Any], *, 
     if with_state and old.optimizer.built:
         new.optimizer.build([twins.get(id(variable), variable) for variable in old.optimizer._trainable_variables])
         for variable, new_variable in zip(old.optimizer.variables, new.optimizer.variables, strict=True):
-            _copy_value(variable, new_variable)
+            copy_value(variable, new_variable)
 
 
 def _carry_exclusions(old: Any, new: Any, pairs: list[tuple[Any, Any]]) -> None:

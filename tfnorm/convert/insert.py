@@ -77,12 +77,13 @@ def insert_norms(
         names = [f"{name}:GROUPS" if info.groups else name for name, info in NORMS.items() if info.layer]
         raise SpecError(f"A norm is needed to be inserted. Received: 'none'. Use one of {', '.join(names)}.")
     network = Network(model)
-    candidates, kind = _candidates(network, where), "convolution or dense"
+    candidates, kind = places_after(network, where), "convolution or dense"
     places, kept = find_places(network, spec, where, candidates, kind, network.output_shapes, axis_of_channels)
     if not places:
         reasons = f" {grouped(kept)}" if kept else ""
         raise TfnormError(
-            f"The model {model.name!r} has no convolution to put a norm after.{reasons} Choose layers with `where`."
+            f"The model {model.name!r} has no convolution to put a norm after.{reasons} Choose layers with `where`, "
+            "or make the model in a function with a parameter `norm`."
         )
     batch = check_batch(model, calibrate)
     linear = {key: place.axis for key, place in places.items() if is_linear(place.layer)}
@@ -112,7 +113,7 @@ def insert_norms(
     return (new_model, report) if return_report else new_model
 
 
-def _candidates(network: Network, where: Where) -> Iterator[tuple[Any, str]]:
+def places_after(network: Network, where: Where = None) -> Iterator[tuple[Any, str]]:
     """Yield each layer that a norm may follow, with the reason why none does, or ""."""
     kinds = ALL_CONVOLUTIONS if where is None else (*ALL_CONVOLUTIONS, layers.Dense)
     for layer in network.everything:

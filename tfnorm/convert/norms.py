@@ -19,7 +19,7 @@ from tfnorm.layers.create import norm_layer
 from tfnorm.spec import NormSpec, divisors
 
 # Settings that a spec decides, or that belong to one kind of norm.
-_OF_THE_SPEC = {"axis", "groups", "group_size", "synchronized", "rms_scaling", *RENORM_SETTINGS}
+_OF_THE_SPEC = {"axis", "groups", "group_size", "synchronized", "frozen", "rms_scaling", *RENORM_SETTINGS}
 # Of a batch norm that neither another one nor a batch gave its own.
 NO_STATISTICS = "its moving statistics are 0 and 1"
 # Weights that keep their meaning from one norm to another.
@@ -74,13 +74,24 @@ def find_places(
     for layer in network.choose(possible, where, kind):
         shapes = shapes_of(layer)
         axis = axis_of(layer, len(shapes[0]))
-        _check_shapes(spec, shapes, network.path(layer))
-        fitting, note = _fitted(spec, shapes[0][axis])
-        if any(_is_constant(fitting, shape, axis) for shape in shapes):
-            kept.append(network.change(layer, note=f"{fitting} would see one number at a time, and make it constant"))
+        fitting, note = fit(spec, shapes, axis, network.path(layer))
+        if fitting is None:
+            kept.append(network.change(layer, note=note))
         else:
             places[id(layer)] = Place(layer, fitting, shapes[0], axis, note)
     return places, kept
+
+
+def fit(spec: NormSpec, shapes: list[Shape], axis: int, name: str) -> tuple[NormSpec | None, str]:
+    """Return the spec of a norm for inputs of ``shapes`` with groups that divide the channels, and a note about them.
+
+    None, and why, where the norm would make its input constant. ``name`` is what errors call its place.
+    """
+    _check_shapes(spec, shapes, name)
+    fitting, note = _fitted(spec, shapes[0][axis])
+    if any(_is_constant(fitting, shape, axis) for shape in shapes):
+        return None, f"{fitting} would see one number at a time, and make it constant"
+    return fitting, note
 
 
 def _fitted(spec: NormSpec, channels: int) -> tuple[NormSpec, str]:
@@ -106,7 +117,8 @@ def _check_shapes(spec: NormSpec, shapes: list[Shape], name: str) -> None:
 def _is_constant(spec: NormSpec, shape: Shape, axis: int) -> bool:
     """Return whether a norm of ``spec`` would see a single number at a time, and give beta whatever it is."""
     info, channels = spec.info, shape[axis]
-    if not info.subtracts_mean or "batch" in info.statistics:  # without a mean, the sign of the number is left
+    # Without a mean, the sign of the number is left; statistics of no axis are fixed numbers.
+    if not info.subtracts_mean or not info.statistics or "batch" in info.statistics:
         return False
     one_pixel = all(size == 1 for place, size in enumerate(shape) if place not in (0, axis))
     seen = channels if "channels" in info.statistics else 1
@@ -141,6 +153,7 @@ def successor(old: Any, spec: NormSpec, shape: Shape, axis: int):
     if not settings["epsilon"] > 0:
         del settings["epsilon"]
     config = new.get_config() | {key: value for key, value in settings.items() if key in taken}
+    config["trainable"] = old.trainable and new.trainable
     return remake(old, type(new), config)
 
 

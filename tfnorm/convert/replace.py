@@ -79,7 +79,7 @@ def replace_norms(
             first = keras.config.image_data_format() == "channels_first"
         return 1 if first else max(axes_of(layer, rank))
 
-    places, kept = find_places(network, spec, where, _candidates(network), "norm", network.input_shapes, axis_of)
+    places, kept = find_places(network, spec, where, norms_of(network), "norm", network.input_shapes, axis_of)
     if not places:
         reasons = f" {grouped(kept)}" if kept else ""
         raise TfnormError(
@@ -134,7 +134,7 @@ def _carried(network: Network, place: Place, new: Any) -> list[str]:
     return notes
 
 
-def _candidates(network: Network) -> Iterator[tuple[Any, str]]:
+def norms_of(network: Network) -> Iterator[tuple[Any, str]]:
     """Yield each norm with the reason why it stays, or ""."""
     for layer in network.everything:
         if type(layer) in norm_kinds():

@@ -23,8 +23,9 @@ def to_keras(model: keras.Model) -> keras.Model:
     """Return the same network in Keras's own layers, with the same weights, names and outputs.
 
     Its file opens without tfnorm. Weight-standardized convolutions get the standardized kernel. Penalties that Keras
-    does not have (`L2Norm`, `Sum`, any on an RMS scale) and `unbiased_moving_variance` are left out with a warning:
-    they change training, not outputs. The result is compiled, unless loss, optimizer or metrics are tfnorm's.
+    does not have (`L2Norm`, `Sum`, any on an RMS scale) and the settings `unbiased_moving_variance` and `frozen` of a
+    batch norm are left out with a warning: they change training, not outputs. The result is compiled, unless loss,
+    optimizer or metrics are tfnorm's.
 
     Args:
         model: A functional or sequential model; it is not changed.
@@ -155,8 +156,11 @@ def _stock_layer(layer: Any, dropped: list[str]) -> Any:
     if isinstance(layer, ours.LayerNormalization) and isinstance(layer.axis, list):
         # Sorted, as Keras does itself from 3.14 on; it would put -1 before 1.
         config["axis"] = sorted(layer.axis) if max(layer.axis) < 0 else _axes(layer)
-    if isinstance(layer, ours.BatchNormalization) and config.pop("unbiased_moving_variance", False):
-        dropped.append(f"{layer.name}.unbiased_moving_variance")
+    if isinstance(layer, ours.BatchNormalization):
+        if config.pop("unbiased_moving_variance", False):
+            dropped.append(f"{layer.name}.unbiased_moving_variance")
+        if config.pop("frozen", False) and layer.trainable:  # Keras's, not trainable, does the same
+            dropped.append(f"{layer.name}.frozen")
     if isinstance(layer, ours.WeightStandardizedConv2D):
         config.pop("epsilon")
     if isinstance(layer, ours.RMSNormalization) and config.pop("scale_regularizer", None):

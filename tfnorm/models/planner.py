@@ -257,6 +257,11 @@ def plan(
     """
     if not isinstance(arch, ArchSpec):
         arch = ARCHITECTURES[arch]
+    if spec.info.of_the_model:
+        raise SpecError(
+            f"'{spec}' keeps the norms of a model of your own, and the architecture {arch.name!r} has none before "
+            "a spec says so. Name a norm, such as 'bn'."
+        )
     shape = _checked_shape(input_shape if input_shape is not None else arch.input_shape)
     num_classes = whole_number("num_classes", num_classes, error=ArchitectureError)
     rate = arch.dropout if dropout is None else dropout

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import os
 import re
 import shlex
-import sys
-import sysconfig
 import tempfile
-import traceback
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +16,7 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
 from tfnorm.errors import DataError, TfnormError, first_line
+from tfnorm.models.imports import import_named
 
 if TYPE_CHECKING:
     import keras
@@ -28,13 +26,6 @@ UNKNOWN = re.compile(r"Could not locate (?:class|function) '[^']*'|Unknown [\w ]
 UNSAFE = "safe_mode=False"
 
 
-def check_imports(names: Sequence[str]) -> None:
-    """Raise a `TfnormError` if a file to import is not there, without importing any."""
-    for name in names:
-        if _is_file(name) and not Path(name).is_file():
-            raise DataError(f"There is no file {name!r} for --import. Give a Python file, or the name of a module.")
-
-
 @contextmanager
 def own_objects(names: Sequence[str]) -> Iterator[None]:
     """Import modules, so that files which hold their classes and functions open within this context.
@@ -42,7 +33,7 @@ def own_objects(names: Sequence[str]) -> Iterator[None]:
     ``names`` are those of modules, or paths of Python files. Importing a module registers what it registers. Its other
     classes and functions are known by their names, unless Keras has something of that name.
     """
-    modules = [_imported(name) for name in names]
+    modules = [import_named(name) for name in names]
     if not modules:
         yield
         return
@@ -154,53 +145,3 @@ def keras_version(path: str | os.PathLike[str]) -> str:
             return version.decode() if isinstance(version, bytes) else str(version)
     except Exception:  # a file may be wrong in any way
         return ""
-
-
-def _is_file(name: str) -> bool:
-    return name.endswith(".py") or "/" in name or os.sep in name
-
-
-def _imported(name: str) -> ModuleType:
-    """Return a module, imported; what it raises is told as its own error."""
-    path = Path(name).resolve()
-    folder, key = (str(path.parent), path.stem) if _is_file(name) else (str(Path.cwd()), name)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)  # as `python FILE.py` and `python -m MODULE` do
-    try:
-        return _run_file(key, path) if _is_file(name) else importlib.import_module(name)
-    except (Exception, SystemExit) as raised:
-        if isinstance(raised, ModuleNotFoundError) and f"{name}.".startswith(f"{raised.name}."):
-            raise DataError(
-                f"There is no module {name!r} for --import. Give the name of an installed one, or of a Python file."
-            ) from None
-        raise DataError(
-            f"--import {name} fails with an error of its own: {type(raised).__name__}: {raised} ({_place(raised)}). "
-            "Mend it there."
-        ) from None
-
-
-def _run_file(key: str, path: Path) -> ModuleType:
-    known = sys.modules.get(key)
-    if known is not None and getattr(known, "__file__", None) == str(path):
-        return known  # registering its classes twice would be refused
-    place = importlib.util.spec_from_file_location(key if known is None else f"{key}_{abs(hash(path))}", path)
-    if place is None or place.loader is None:
-        raise ImportError("this is no Python file")
-    module = importlib.util.module_from_spec(place)
-    sys.modules[place.name] = module
-    try:
-        place.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[place.name]
-        raise
-    return module
-
-
-def _place(raised: BaseException) -> str:
-    """Return the file and line of an error, the last one that no installed library wrote."""
-    if isinstance(raised, SyntaxError) and raised.filename:
-        return f"{raised.filename}, line {raised.lineno}"
-    libraries = (*{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}, "<", __file__)
-    frames = traceback.extract_tb(raised.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith(libraries)] or list(frames)
-    return f"{own[-1].filename}, line {own[-1].lineno}"

@@ -31,6 +31,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         epsilon: Added to the variance, inside the root. Defaults to 1e-3.
         unbiased_moving_variance: Whether the moving variance takes n / (n - 1) times the batch variance, as in
             PyTorch. With a mask, n counts the numbers that are not masked. Defaults to False, as in Keras.
+        frozen: Whether training uses the moving statistics too, and updates none. Gamma and beta are trained. Keras
+            has no such setting: its layers with ``trainable=False`` train neither. Defaults to False.
         synchronized: Whether statistics are shared over all replicas at each step (TensorFlow backend).
         **kwargs: The other arguments of `keras.layers.BatchNormalization`.
 
@@ -46,7 +48,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         Ioffe and Szegedy, 2015, arXiv 1502.03167.
     """
 
-    def __init__(self, axis=-1, momentum=0.99, epsilon=1e-3, *, unbiased_moving_variance=False, **kwargs):
+    def __init__(self, axis=-1, momentum=0.99, epsilon=1e-3, *, unbiased_moving_variance=False, frozen=False, **kwargs):
         if kwargs.get("synchronized") and (backend := keras.backend.backend()) != "tensorflow":
             raise SpecError(
                 "Batch normalization over all replicas ('bn:sync', synchronized=True) needs Keras's TensorFlow "
@@ -55,7 +57,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         super().__init__(axis=axis, momentum=momentum, epsilon=positive_epsilon(epsilon), **known_settings(kwargs))
         if not 0 <= momentum <= 1:
             raise ValueError(f"`momentum` must be from 0 to 1. Received: momentum={momentum}.")
-        self.unbiased_moving_variance = bool(unbiased_moving_variance)
+        self.unbiased_moving_variance, self.frozen = bool(unbiased_moving_variance), bool(frozen)
         self.autocast = False  # statistics are taken of the input as it is
 
     @classmethod
@@ -65,6 +67,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             momentum=settings.momentum,
             unbiased_moving_variance=settings.unbiased_moving_variance,
             synchronized=spec.variant == "sync",
+            frozen=spec.variant.startswith("frozen"),
+            trainable=spec.variant != "frozen=all",
             **settings.arguments("gamma", "beta"),
         )
 
@@ -74,7 +78,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         super().build(input_shape)
 
     def call(self, inputs, training=None, mask=None):
-        """Normalize ``inputs``. With ``training=True``, also update the moving statistics."""
+        """Normalize ``inputs``. With ``training=True``, also update the moving statistics, unless they are frozen."""
+        training = training and not self.frozen
         if renorms(self):
             return super().call(inputs, training=training, mask=mask)
         if mask is not None and len(mask.shape) != len(inputs.shape) - 1:
@@ -135,6 +140,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def get_config(self):
         """Return the arguments. One that Keras's own layer does not have is left out if it is the default."""
         config = portable(super().get_config())
-        if self.unbiased_moving_variance:
-            config["unbiased_moving_variance"] = True
+        for name in ("unbiased_moving_variance", "frozen"):
+            if getattr(self, name):
+                config[name] = True
         return config
+
+
+def takes_batch_statistics(layer) -> bool:
+    """Return whether ``layer`` is a batch norm that normalizes by the batch in training, and updates its statistics."""
+    frozen = getattr(layer, "frozen", False)
+    return isinstance(layer, keras.layers.BatchNormalization) and layer.trainable and not frozen

@@ -1,0 +1,1 @@
+"""A network of one's own under each spec: its norms, its penalties, and what changed."""

@@ -1,0 +1,145 @@
+"""Networks whose function takes a factory of norms."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from tfnorm.convert.clone import clone_with, copy_value, remake
+from tfnorm.convert.graph import Network
+from tfnorm.convert.neighbours import convolutions_before, units_after
+from tfnorm.convert.norms import NO_STATISTICS, fit, make_norm
+from tfnorm.convert.report import Change, Report
+from tfnorm.errors import ArchitectureError
+from tfnorm.layers import WeightStandardizedConv2D
+from tfnorm.models.sources import Source
+from tfnorm.spec import NormSpec
+
+
+class _Place(keras.layers.Layer):
+    """Stands where a norm will be, and notes the shapes of its inputs."""
+
+    def __init__(self, axis: int, name: str | None) -> None:
+        super().__init__(name=name)
+        self.axis = axis
+        self.shapes: dict[tuple[Any, ...], None] = {}
+
+    def call(self, inputs):
+        """Return the input."""
+        self.shapes[tuple(inputs.shape)] = None
+        return inputs
+
+
+@dataclass
+class _Factory:
+    """What the function gets as ``norm``. It makes a layer at each call and remembers all."""
+
+    make: Callable[[str | None, int], Any]
+    made: list[Any] = field(default_factory=list)
+
+    def __call__(self, name: str | None = None, axis: int = -1) -> Any:
+        """Return the layer of one norm, with a name and the axis of its channels."""
+        layer = self.make(name, axis)
+        self.made.append(layer)
+        return layer
+
+
+def made_with_norms(source: Source, spec: NormSpec, *, seed: int, **sizes: Any) -> tuple[keras.Model, Report]:
+    """Return the model of a function that takes ``norm``, with norms of ``spec``, and what it got at each place.
+
+    The function is called twice. The first time, layers without weights stand where the norms will be: they tell the
+    shapes, and the weights of that model are the initial weights of the others, whatever a norm draws.
+
+    Raises:
+        ArchitectureError: If the function never calls ``norm``, calls it another number of times at its second call, or
+            has no default for the spec ``keep``.
+    """
+    factory = _Factory(lambda name, axis: _Place(axis, name))
+    reference = source.make(seed=seed, norm=factory, **sizes)
+    places = factory.made
+    if not places:
+        raise ArchitectureError(
+            f"{source.name} takes `norm` and never calls it. Put norm(name=...) where a norm goes, or leave the "
+            "parameter out."
+        )
+    if spec.info.of_the_model:
+        if not source.has_own_norm:
+            raise ArchitectureError(
+                f"'{spec}' needs norms that {source.name} has itself, and its parameter `norm` has no default. "
+                "Give it one, or leave the spec out."
+            )
+        model, changes, kept = source.make(seed=seed, **sizes), [], []
+        _copy_weights(reference, model, set())
+        return model, Report(())
+    changes, kept = [], []
+    waiting = iter(places)
+
+    def make(name: str | None, axis: int) -> Any:
+        place = next(waiting, None)
+        if place is None:
+            raise ArchitectureError(f"it calls `norm` {len(places)} times, and more often at its second call")
+        layer, change = _norm_at(place, spec, name, axis)
+        (kept if not change.after else changes).append(change)
+        return layer
+
+    second = _Factory(make)
+    model = source.make(seed=seed, norm=second, **sizes)
+    if len(second.made) != len(places):
+        raise ArchitectureError(
+            f"{source.name} calls `norm` {len(places)} times, and {len(second.made)} times at its second call. Let it "
+            "make the same network each time."
+        )
+    _copy_weights(reference, model, {id(weight) for layer in second.made for weight in layer.weights})
+    if spec.info.thresholded or spec.weight_standardization:
+        model, more = _with_neighbours(model, second.made, spec)
+        changes += more
+    return model, Report(tuple(changes), tuple(kept))
+
+
+def _norm_at(place: _Place, spec: NormSpec, name: str | None, axis: int) -> tuple[Any, Change]:
+    """Return the layer for one place, and what it is."""
+    shapes = list(place.shapes) or [(None,) * 4]
+    axis = axis % len(shapes[0])
+    if spec.kind == "none":
+        return keras.layers.Identity(name=name), Change(place.name, "norm(...)", "Identity")
+    known = shapes[0][axis] is not None
+    fitting, note = fit(spec, shapes, axis, place.name) if known else (spec, "")
+    if fitting is None:
+        return keras.layers.Identity(name=name), Change(place.name, "norm(...)", note=note)
+    layer = make_norm(fitting, name, shapes[0], axis)
+    groups = fitting.groups_of(shapes[0][axis]) if known and fitting.info.groups else None
+    note = ", ".join(filter(None, (note, NO_STATISTICS if spec.info.moving else "")))
+    return layer, Change(place.name, "norm(...)", type(layer).__name__, groups, note)
+
+
+def _copy_weights(reference: keras.Model, model: keras.Model, norms: set[int]) -> None:
+    """Give ``model`` the weights of ``reference`` where it has weights of the same name and shape."""
+    known: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
+    for variable in reference.variables:
+        known[variable.path, tuple(variable.shape)].append(variable)
+    for variable in model.variables:
+        same = known.get((variable.path, tuple(variable.shape)))
+        if same and id(variable) not in norms:
+            copy_value(same.pop(0), variable)
+
+
+def _with_neighbours(model: keras.Model, norms: list[Any], spec: NormSpec) -> tuple[keras.Model, list[Change]]:
+    """Return a copy of ``model`` with thresholded units after its norms, or standardized convolutions before them."""
+    network = Network(model)
+    called = [layer for layer in norms if network.calls(layer)]
+    axes = {id(layer): getattr(layer, "axis", -1) % len(network.input_shapes(layer)[0]) for layer in called}
+    units = units_after(network, axes) if spec.info.thresholded else {}
+    convolutions = convolutions_before(network, axes) if spec.weight_standardization else set()
+
+    def make(layer: Any) -> Any:
+        return units.get(id(layer)) or remake(layer, WeightStandardizedConv2D if id(layer) in convolutions else None)
+
+    new, _ = clone_with(model, make)
+    changes = [
+        network.change(layer, "WeightStandardizedConv2D") for layer in network.layers if id(layer) in convolutions
+    ]
+    return new, changes + [network.change(layer, "TLU") for layer in network.layers if id(layer) in units]

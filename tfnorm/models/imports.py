@@ -1,0 +1,144 @@
+"""Importing a person's own Python files and modules; what they raise is told as their error. Imports no Keras."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import sys
+import sysconfig
+import traceback
+from collections.abc import Sequence
+from importlib.machinery import PathFinder
+from pathlib import Path
+from types import ModuleType
+
+from tfnorm.errors import DataError, TfnormError
+
+# The attribute of a module that `import_file` made with the hash of the file as it was run.
+_HASH = "__tfnorm_hash__"
+
+
+def check_imports(names: Sequence[str]) -> None:
+    """Raise a `TfnormError` if a file to import is not there, without importing any."""
+    for name in names:
+        if is_file_name(name) and not Path(name).is_file():
+            raise DataError(f"There is no file {name!r} for --import. Give a Python file, or the name of a module.")
+
+
+def import_named(name: str) -> ModuleType:
+    """Return a module or file that --import names, imported."""
+    try:
+        return import_file(name) if is_file_name(name) else import_module(name)
+    except (Exception, SystemExit) as raised:
+        if is_missing(name, raised):
+            raise DataError(
+                f"There is no module {name!r} for --import. Give the name of an installed one, or of a Python file."
+            ) from None
+        raise own_error(f"--import {name}", raised, DataError) from None
+
+
+def is_file_name(name: str) -> bool:
+    """Return whether ``name`` means a file rather than a module."""
+    return name.endswith(".py") or "/" in name or os.sep in name
+
+
+def is_missing(module: str, raised: BaseException) -> bool:
+    """Return whether an error says that ``module``, or a package that it is in, is not there."""
+    return isinstance(raised, ModuleNotFoundError) and f"{module}.".startswith(f"{raised.name}.")
+
+
+def import_module(name: str) -> ModuleType:
+    """Return a module, imported from the folder that the command runs in or from where Python finds it."""
+    _search_first(Path.cwd())
+    return importlib.import_module(name)
+
+
+def import_file(name: str | os.PathLike[str]) -> ModuleType:
+    """Return the module of a Python file. It runs once, and again if the file has changed since."""
+    path = Path(name).resolve()
+    _search_first(path.parent)
+    key, now = path.stem, file_hash(path)
+    for module in (sys.modules.get(key), sys.modules.get(_other_key(path))):
+        if module is not None and _file_of(module) == path and getattr(module, _HASH, now) == now:
+            return module  # running it twice would register its classes twice
+    known = sys.modules.get(key)
+    place = importlib.util.spec_from_file_location(key if known is None else _other_key(path), path)
+    if place is None or place.loader is None:
+        raise ImportError("this is no Python file")
+    module = importlib.util.module_from_spec(place)
+    setattr(module, _HASH, now)
+    earlier = sys.modules.get(place.name)
+    sys.modules[place.name] = module
+    try:
+        place.loader.exec_module(module)
+    except BaseException:
+        if earlier is None:
+            del sys.modules[place.name]
+        else:
+            sys.modules[place.name] = earlier
+        raise
+    return module
+
+
+def _other_key(path: Path) -> str:
+    """Return a name for a file whose own name another module has."""
+    return f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+
+
+def _file_of(module: ModuleType) -> Path | None:
+    file = getattr(module, "__file__", None)
+    return None if file is None else Path(file).resolve()
+
+
+def _search_first(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))  # as `python FILE.py` and `python -m MODULE` do
+
+
+def find_module_file(name: str) -> Path | None:
+    """Return the Python file of a module, without importing it or a package around it; None if none is found."""
+    folders: list[str] | None = [str(Path.cwd()), *sys.path]
+    found = None
+    for part in name.split("."):
+        found = PathFinder.find_spec(part, folders)
+        if found is None:
+            return None
+        locations = found.submodule_search_locations
+        folders = None if locations is None else list(locations)
+        if folders is None and part != name.rpartition(".")[2]:
+            return None
+    origin = None if found is None else found.origin
+    return Path(origin) if origin and origin.endswith(".py") and Path(origin).is_file() else None
+
+
+def file_hash(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of the bytes of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def own_error(what: str, raised: BaseException, error: type[TfnormError]) -> TfnormError:
+    """Return the error that says what a person's own code raised, in which file and line."""
+    return error(f"{what} fails with an error of its own: {what_it_says(raised)} ({_place(raised)}). Mend it there.")
+
+
+def what_it_says(raised: BaseException) -> str:
+    """Return the class and the first line of an error, or the line that Keras quotes of an error within a layer."""
+    text = re.sub(r"\x1b\[[\d;]*m", "", str(raised)).strip()
+    if called := re.match(r"Exception encountered when calling .*\n+(.*)", text):
+        text = called[1]
+    line = text.splitlines()[0].rstrip(".") if text else ""
+    return f"{type(raised).__name__}: {line}" if line else type(raised).__name__
+
+
+def _place(raised: BaseException) -> str:
+    """Return the file and line of an error, the last one that neither tfnorm nor an installed library wrote."""
+    if isinstance(raised, SyntaxError) and raised.filename:
+        return f"{raised.filename}, line {raised.lineno}"
+    ours = str(Path(__file__).parents[1])
+    libraries = (*{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}, "<frozen", ours)
+    frames = traceback.extract_tb(raised.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(libraries)] or list(frames)
+    return f"{own[-1].filename}, line {own[-1].lineno}"

@@ -1,0 +1,507 @@
+"""Any Keras model as a network: what makes it, how it is named in records, and when it is another one."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import inspect
+import os
+import sys
+import tokenize
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfnorm.errors import ArchitectureError, check_keras_3, is_memory_error, nearest
+from tfnorm.models.applications import (
+    APPLICATIONS,
+    check_application,
+    check_kerashub,
+    make_application,
+    make_kerashub,
+)
+from tfnorm.models.architectures import ARCHITECTURES
+from tfnorm.models.imports import (
+    check_imports,
+    file_hash,
+    find_module_file,
+    import_file,
+    import_module,
+    is_missing,
+    own_error,
+)
+from tfnorm.models.saved import open_model, own_objects
+
+if TYPE_CHECKING:
+    import keras
+
+#: What a function that makes a model may take, by these names.
+PARAMETERS = ("norm", "input_shape", "num_classes")
+FORMS = "a function, FILE.py:FUNCTION, package.module:FUNCTION, a .keras file, applications:NAME or kerashub:PRESET"
+# Variables of models that functions have made, while they are there: a second model must not share any.
+_MADE: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+
+@dataclass(frozen=True)
+class Source:
+    """What makes a network. `source_of` returns one.
+
+    Args:
+        name: What messages call it.
+        text: What `source_of` takes in another process to make the same network; None where there is no such text.
+        why_no_text: Why there is none, as a sentence; "" if there is one.
+        fingerprint: The hash of the file that makes it, or is it; "" for networks that are part of a library.
+        weights: The initial weights that were asked for, or None.
+        path: The file whose hash it is, or None.
+        imports: Modules and Python files that a saved model needs.
+    """
+
+    name: str
+    text: str | None
+    why_no_text: str = ""
+    fingerprint: str = ""
+    weights: str | None = None
+    path: Path | None = None
+    imports: tuple[str, ...] = ()
+    _function: Callable[[], Callable[..., Any]] | None = field(default=None, repr=False, compare=False)
+    _maker: Callable[..., Any] = field(default=lambda **sizes: None, repr=False, compare=False)
+
+    @property
+    def takes_norm(self) -> bool:
+        """Whether it is a function with a parameter ``norm``, which gets a factory. Imports the file of the function.
+
+        Raises:
+            ArchitectureError: If that file cannot be imported, or has no such function.
+        """
+        return "norm" in self._parameters()
+
+    @property
+    def has_own_norm(self) -> bool:
+        """Whether the model can be made without a factory: its function has no ``norm``, or a default for it."""
+        parameters = self._parameters()
+        return "norm" not in parameters or parameters["norm"].default is not inspect.Parameter.empty
+
+    def make(
+        self,
+        *,
+        seed: int,
+        num_classes: int | None = None,
+        input_shape: Sequence[int] | None = None,
+        norm: Callable[..., Any] | None = None,
+    ) -> keras.Model:
+        """Return the model. Initial weights depend on ``seed`` alone, and names on nothing that was made before.
+
+        Args:
+            seed: Of `keras.utils.set_random_seed`, which is called before the model is made.
+            num_classes: Number of logits, for a function that takes it and for networks of libraries.
+            input_shape: (height, width, channels) of the images, likewise. A model for another size is refused.
+            norm: The factory for a function with a parameter ``norm``. By default it is not passed.
+
+        Raises:
+            ArchitectureError: If there is no such function, if it fails, or if it returns no Keras model of Keras 3
+                that takes these images. An error of its own code is told with its file and line.
+        """
+        import keras  # start-up
+
+        from tfnorm._keras import names_from_the_start  # start-up
+
+        if self.path is not None and self.fingerprint != file_hash(self.path):
+            raise ArchitectureError(
+                f"The file {str(self.path)!r} has changed since {self.name} was checked. Start again with the new "
+                "file, or restore the old one."
+            )
+        shape = None if input_shape is None else tuple(input_shape)
+        function = None if self._function is None else self._function()  # an import may draw random numbers
+        with names_from_the_start():
+            keras.utils.set_random_seed(seed)
+            if function is not None:
+                model = self._called(function, {"norm": norm, "input_shape": shape, "num_classes": num_classes})
+            else:
+                model = self._maker(input_shape=shape, num_classes=num_classes)
+            self._check_model(model)
+            if shape is not None:
+                self._check_images(model, shape)
+        return model
+
+    def _parameters(self) -> Mapping[str, inspect.Parameter]:
+        return {} if self._function is None else _parameters_of(self._function())
+
+    def _called(self, function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+        """Return what a function makes with those of ``values`` that it takes and that are not None."""
+        known = _parameters_of(function)
+        by_name = {name for name, each in known.items() if each.kind is not each.POSITIONAL_ONLY}
+        given = {key: value for key, value in values.items() if key in by_name and value is not None}
+        needed = [name for name, each in known.items() if _is_needed(each) and name not in given]
+        if needed:
+            ours = [name for name in needed if name in PARAMETERS]
+            how = (
+                f"Say its {' and '.join(ours)}."
+                if ours == needed
+                else f"Give them defaults: it gets {', '.join(PARAMETERS[:-1])} and {PARAMETERS[-1]} alone, by name."
+            )
+            raise ArchitectureError(
+                f"{self.name} needs the arguments {', '.join(needed)}, which it does not get. {how}"
+            )
+        try:
+            model = function(**given)
+        except (Exception, SystemExit) as raised:
+            if is_memory_error(raised):
+                raise
+            raise own_error(self.name, raised, ArchitectureError) from None
+        if model is None:
+            raise ArchitectureError(f"{self.name} returns None. End it with `return model`.")
+        return model
+
+    def _check_model(self, model: Any) -> None:
+        """Raise an `ArchitectureError` unless ``model`` is a new one of Keras 3."""
+        import keras  # start-up
+
+        check_keras_3(model)
+        if not isinstance(model, keras.Model):
+            raise ArchitectureError(
+                f"{self.name} must return a Keras model. Received: {type(model).__name__}. Return a keras.Model."
+            )
+        shared = [variable.path for variable in model.variables if _MADE.get(id(variable)) is variable]
+        if shared:
+            raise ArchitectureError(
+                f"{self.name} uses weights again that it has given to another model: {shared[0]}. Make all layers "
+                "inside the function, so that each run has its own."
+            )
+        _MADE.update({id(variable): variable for variable in model.variables})
+
+    def _check_images(self, model: Any, shape: tuple[int, ...]) -> None:
+        """Raise an `ArchitectureError` unless ``model`` takes images of ``shape``; build a `Sequential` for them."""
+        import keras  # start-up
+
+        if isinstance(model, keras.Sequential) and not model.built:
+            try:
+                model.build((None, *shape))
+            except Exception as raised:
+                raise own_error(f"{self.name}, for images of {_sides(shape)},", raised, ArchitectureError) from None
+            _MADE.update({id(variable): variable for variable in model.variables})
+        inputs = getattr(model, "inputs", None) or []
+        if len(inputs) != 1:
+            return
+        takes = tuple(inputs[0].shape[1:])
+        if len(takes) != len(shape) or any(side not in (None, given) for side, given in zip(takes, shape, strict=True)):
+            sized = "input_shape" in self._parameters()
+            how = "Let it use its `input_shape`" if sized else "Give the function a parameter `input_shape`"
+            how = how if self._function is not None else "Give another model"
+            raise ArchitectureError(
+                f"{self.name} makes a model for inputs of {_sides(takes)}, and the images are {_sides(shape)}. {how}, "
+                "or images of that size."
+            )
+
+
+def source_of(model: Any, *, weights: str | None = None, imports: Sequence[str] = ()) -> Source:
+    """Return what makes a network, checked as far as it can be without Keras and without running anyone's code.
+
+    Args:
+        model: A function that returns a Keras model, or a text: ``FILE.py:FUNCTION``, ``package.module:FUNCTION``, the
+            name of a .keras file, ``applications:NAME`` for a network of `keras.applications`, or
+            ``kerashub:PRESET_OR_CLASS``. A `Source` is returned as it is. A function may take ``norm``, ``input_shape``
+            and ``num_classes``, by name, any of them or none; a class of models counts as a function.
+        weights: Initial weights: "imagenet" or a file of weights for ``applications:``; "fresh" for a .keras file or
+            KerasHub, whose own weights are the start by default. Functions take none.
+        imports: Modules and Python files with layers of your own that are in a .keras file.
+
+    Raises:
+        ArchitectureError: If there is no such file, function or network, or if the weights do not belong to it.
+
+    Example:
+        >>> source_of("applications:MobileNetV2").make(seed=0, num_classes=5, input_shape=(32, 32, 3)).output_shape
+        (None, 5)
+        >>> source_of("applications:MobileNetV4")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        tfnorm.errors.ArchitectureError: Unknown network of keras.applications 'MobileNetV4'. Did you mean \
+'MobileNetV2'? Use one of: ...
+    """
+    if isinstance(model, Source):
+        return model
+    if isinstance(model, os.PathLike):
+        model = os.fspath(model)
+    if not isinstance(model, str):
+        return _of_callable(model, weights)
+    text = model.strip()
+    prefix, colon, name = text.partition(":")
+    if colon and prefix == "applications":
+        check_application(name, weights)
+        maker = functools.partial(make_application, name, weights)
+        return Source(text, text, weights=weights, _maker=maker)
+    if colon and prefix == "kerashub":
+        check_kerashub(weights)
+        return Source(text, text, weights=weights, _maker=functools.partial(make_kerashub, name, weights))
+    if text.endswith(".keras"):
+        return _of_saved_model(text, weights, tuple(imports))
+    before, colon, name = text.rpartition(":")
+    if colon and before.endswith(".py"):
+        return _of_file(text, Path(before), name, weights)
+    if Path(text).is_dir():
+        raise ArchitectureError(f"{text!r} is a folder. As a model, give {FORMS}.")
+    if text.endswith(".py"):
+        functions = [each for each, kind in _defined(Path(text), text)[0].items() if kind == "function"]
+        example = f", such as {text}:{functions[0]}" if functions else ""
+        raise ArchitectureError(f"Say which function of {text!r} makes the model{example}.")
+    if text.endswith((".h5", ".hdf5")):
+        raise ArchitectureError(
+            f"{text!r} is an HDF5 file, which may hold weights alone. Save the whole model with "
+            "model.save('model.keras'), or give a function that makes the model and loads these weights."
+        )
+    if colon and before:
+        return _of_module(text, before, name, weights)
+    raise ArchitectureError(_unknown_model(text))
+
+
+def _unknown_model(text: str) -> str:
+    if text in ARCHITECTURES:
+        return f"{text!r} is an architecture of tfnorm. Give it as `arch`, --arch on the command line."
+    guess = nearest(text, {name.lower(): name for name in APPLICATIONS})
+    names = {name.lower(): name for name in APPLICATIONS}
+    hint = f" Did you mean 'applications:{names[guess]}'?" if guess else ""
+    return f"Unknown model {text!r}.{hint} Give {FORMS}."
+
+
+# Text
+
+
+def _of_saved_model(text: str, weights: str | None, imports: tuple[str, ...]) -> Source:
+    path = _existing(text, "Give the name of a saved model")
+    if weights not in (None, "fresh"):
+        raise ArchitectureError(
+            f"The file {text!r} has weights of its own, which are the start. Received: weights={weights!r}. "
+            "Leave them out, or give 'fresh' for new ones."
+        )
+    check_imports(imports)
+
+    def make(input_shape: Any, num_classes: Any) -> Any:
+        with own_objects(imports):
+            model = open_model(path, imports=imports, error=ArchitectureError)
+            return _fresh(model) if weights == "fresh" else model
+
+    return Source(text, text, "", file_hash(path), weights, path, imports, _maker=make)
+
+
+def _fresh(model: Any) -> Any:
+    """Return a model with new weights. What a `Normalization` was adapted to is about data, and stays."""
+    import keras  # start-up
+
+    new = type(model).from_config(model.get_config())
+    for old_layer, layer in zip(model._flatten_layers(), new._flatten_layers(), strict=True):
+        if isinstance(old_layer, keras.layers.Normalization) and old_layer.weights:
+            layer.set_weights(old_layer.get_weights())
+            layer.finalize_state()
+        layer.trainable = old_layer.trainable if not list(layer._layers) else layer.trainable
+    if model.compiled:
+        new.compile_from_config(model.get_compile_config())
+    return new
+
+
+def _of_file(text: str, given: Path, name: str, weights: str | None) -> Source:
+    path = _existing(str(given), f"Give the Python file that has the function {name!r}")
+    _refuse_weights(text, weights)
+    names, complete = _defined(path, str(given))
+    _check_defined(name, names, complete, f"The file {str(given)!r}")
+
+    def function() -> Callable[..., Any]:
+        return _found(text, str(given), name, lambda: import_file(path))
+
+    return Source(text, text, "", file_hash(path), path=path, _function=function)
+
+
+def _of_module(text: str, module: str, name: str, weights: str | None) -> Source:
+    _refuse_weights(text, weights)
+    path = find_module_file(module)
+    if path is None and module not in sys.modules:
+        raise ArchitectureError(f"There is no module {module!r}, which the model {text!r} needs. Give {FORMS}.")
+    if path is not None:
+        names, complete = _defined(path, module)
+        _check_defined(name, names, complete, f"The module {module!r}")
+
+    def function() -> Callable[..., Any]:
+        return _found(text, module, name, lambda: import_module(module))
+
+    return Source(text, text, "", "" if path is None else file_hash(path), path=path, _function=function)
+
+
+def _existing(text: str, how: str) -> Path:
+    path = Path(text)
+    if path.is_dir():
+        raise ArchitectureError(f"{text!r} is a folder. As a model, give {FORMS}.")
+    if not path.is_file():
+        raise ArchitectureError(f"There is no file {text!r}. {how}.")
+    return path.resolve()
+
+
+def _refuse_weights(text: str, weights: str | None) -> None:
+    if weights is not None:
+        raise ArchitectureError(
+            f"The function {text} gives its model weights itself. Received: weights={weights!r}. Leave them out, and "
+            "load them in the function."
+        )
+
+
+def _found(text: str, where: str, name: str, load: Callable[[], Any]) -> Callable[..., Any]:
+    """Return a function of a module, which is imported."""
+    try:
+        module = load()
+    except (Exception, SystemExit) as raised:
+        if is_memory_error(raised):
+            raise
+        if is_missing(where, raised):
+            raise ArchitectureError(f"There is no module {where!r}, which the model {text!r} needs.") from None
+        raise own_error(where, raised, ArchitectureError) from None
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        kind = "no such name" if found is None else f"{type(found).__name__} of that name"
+        raise ArchitectureError(f"{where!r} must have a function {name!r} that makes the model. It has {kind}.")
+    return found
+
+
+def _defined(path: Path, shown: str) -> tuple[dict[str, str], bool]:
+    """Return the names that a file defines, each with its kind, and whether these are all; nothing is run."""
+    if not path.is_file():
+        raise ArchitectureError(f"There is no file {shown!r}. As a model, give {FORMS}.")
+    try:
+        with tokenize.open(path) as file:
+            tree = ast.parse(file.read(), filename=str(path))
+    except SyntaxError as raised:
+        raise own_error(shown, raised, ArchitectureError) from None
+    except ValueError:  # null bytes, or not UTF-8
+        raise ArchitectureError(f"The file {shown!r} is no text that Python can read. Give a Python file.") from None
+    names: dict[str, str] = {}
+    complete = True
+    waiting: list[ast.AST] = list(reversed(tree.body))
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef):
+            names[node.name] = "function"
+        elif isinstance(node, ast.ClassDef):
+            names[node.name] = "class"
+        elif isinstance(node, ast.AsyncFunctionDef):
+            names[node.name] = "async function"
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name.partition(".")[0]: "import" for alias in node.names}
+            complete &= all(alias.name != "*" for alias in node.names)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            kind = type(node.value.value).__name__ if isinstance(node.value, ast.Constant) else "value"
+            names |= {each.id: kind for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)}
+        else:  # statements that hold others, such as `if` and `try`
+            inner = [each for each in ast.iter_child_nodes(node) if isinstance(each, ast.stmt | ast.excepthandler)]
+            waiting += reversed(inner)
+    return names, complete and "__getattr__" not in names
+
+
+def _check_defined(name: str, names: Mapping[str, str], complete: bool, where: str) -> None:
+    """Raise an `ArchitectureError` unless ``name`` may be a function among ``names``."""
+    first = name.partition(".")[0]
+    kind = names.get(first)
+    if kind is None and complete:
+        functions = [each for each, what in names.items() if what in ("function", "class") and each[0] != "_"]
+        guess = nearest(first, functions)
+        hint = f" Did you mean {guess!r}?" if guess else ""
+        has = f" It has: {', '.join(functions)}." if functions else " It has none."
+        raise ArchitectureError(f"{where} has no function {name!r}.{hint}{has}")
+    if kind not in (None, "function", "class", "import", "value"):
+        raise ArchitectureError(
+            f"{where} must have a function {name!r} that makes the model. It has {kind} of that name."
+        )
+
+
+# Callables
+
+
+def _of_callable(model: Any, weights: str | None) -> Source:
+    if not callable(model) or hasattr(model, "get_weights"):
+        what = f"{type(model).__name__}" if hasattr(model, "get_weights") else repr(model)
+        how = "" if not hasattr(model, "get_weights") else " A model itself has one set of weights for all runs."
+        raise ArchitectureError(f"A model is {FORMS}. Received: {what}.{how}")
+    text, why = _text_of(model)
+    shown = text or getattr(model, "__qualname__", None) or type(model).__name__
+    _refuse_weights(shown, weights)
+    path = _file_of(model)
+    fingerprint = _code_hash(model) if path is None else file_hash(path)
+    return Source(shown, text, why, fingerprint, path=path, _function=lambda: model)
+
+
+def _file_of(model: Any) -> Path | None:
+    """Return the Python file that defines a function or class, or None."""
+    try:
+        path = Path(inspect.getsourcefile(inspect.unwrap(getattr(model, "func", model))) or "")
+    except TypeError:  # of an object with a `__call__`
+        try:
+            path = Path(inspect.getsourcefile(type(model)) or "")
+        except TypeError:
+            return None
+    return path.resolve() if path.is_file() else None
+
+
+def _code_hash(model: Any) -> str:
+    """Return the hash of the source of a function without a file, such as one of a notebook, or of its code."""
+    try:
+        code = inspect.getsource(model).encode()
+    except (OSError, TypeError):
+        made = getattr(model, "__code__", None)
+        code = b"" if made is None else made.co_code + repr((made.co_consts, made.co_names)).encode()
+    return hashlib.sha256(code).hexdigest()
+
+
+def _text_of(model: Any) -> tuple[str | None, str]:
+    """Return the text that names a function for another process, or None and why there is none."""
+    name, module = getattr(model, "__qualname__", None), getattr(model, "__module__", None)
+    if name is None or module is None:
+        return None, f"{type(model).__name__} has no name that another process could import. Give a function."
+    if "<" in name:
+        return None, (
+            f"{name} is defined inside a function, so that no other process can import it. "
+            "Move it to the top of a file."
+        )
+    path = _file_of(model)
+    if path is None:
+        return None, f"{name} is in no Python file, so that no other process can import it. Move it to a file."
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if found is not model:
+        return None, f"{name} is not the {name} of {path.name}, so that another process would import something else."
+    if module == "__main__" and _works_when_imported(path):
+        return None, (
+            f"{path.name} starts work when it is imported, so that another process cannot import {name} alone. "
+            'Put that work under `if __name__ == "__main__":`.'
+        )
+    return f"{path}:{name}", ""
+
+
+def _works_when_imported(path: Path) -> bool:
+    """Return whether a script calls something at its top that is not under `if __name__ == "__main__"`."""
+    statements = ast.parse(path.read_text()).body
+    work = (ast.Expr, ast.For, ast.While, ast.With)
+    return any(isinstance(node, work) and any(isinstance(n, ast.Call) for n in ast.walk(node)) for node in statements)
+
+
+def _parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a function, or of a class of models, whose own signature Keras hides."""
+    try:
+        if isinstance(function, type):
+            parameters = dict(list(inspect.signature(function.__init__).parameters.items())[1:])  # type: ignore[misc]
+        else:
+            parameters = dict(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # of a function that is not written in Python
+        return {}
+    return {
+        name: each for name, each in parameters.items() if each.kind is not each.POSITIONAL_ONLY or _is_needed(each)
+    }
+
+
+def _is_needed(parameter: inspect.Parameter) -> bool:
+    several = (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    return parameter.default is parameter.empty and parameter.kind not in several
+
+
+def _sides(shape: Sequence[Any]) -> str:
+    return "x".join("any" if side is None else str(side) for side in shape)
