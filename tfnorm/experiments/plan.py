@@ -71,6 +71,9 @@ class Plan:
                 whole_number(name, number)
         if self.data is not None and not self.here:
             raise TfnormError("`data` stays in this process. With `jobs` or a cluster, name a data set or a file.")
+        for run in () if self.here else self.runs:
+            if run.config.model is not None and run.config.model.text is None:
+                raise TfnormError(f"{run.config.model.why_no_text} Or train without `jobs`, in this process.")
         self.check()
 
     @property

@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticUndefined
 
 from tfnorm.datasets import Dataset
@@ -22,6 +30,7 @@ from tfnorm.errors import TfnormError, unknown
 from tfnorm.keras_settings import chosen_backend
 from tfnorm.models.architectures import ARCHITECTURES
 from tfnorm.models.planner import NetworkPlan, plan
+from tfnorm.models.sources import Source, source_of
 from tfnorm.spec import NormSpec, check_backend, format, parse
 from tfnorm.training.folder import RunFolder, check_place
 from tfnorm.training.recipe.recipes import RECIPES, Recipe, known_augmentation
@@ -41,6 +50,15 @@ class TrainConfig(BaseModel):
 
     norm: str = Field(description="Norm spec, such as gn:4+l1=1e-4.")
     arch: str = Field(default="mnist_7k", description="Architecture; `tfnorm list` shows them.")
+    model: Any = Field(
+        default=None,
+        description="Your own network in place of an architecture: FILE.py:FUNCTION, package.module:FUNCTION, a .keras "
+        "file, applications:NAME or kerashub:PRESET.",
+    )
+    weights: str | None = Field(
+        default=None,
+        description="Initial weights of the model: imagenet for applications:NAME, fresh for a .keras file.",
+    )
     dataset: str = Field(default="digits", description="Data set, .npz file or folder of train/CLASS and test/CLASS.")
     data_dir: Path | None = Field(default=None, description="Folder searched first for the data, such as mnist.npz.")
     image_size: int | None = Field(
@@ -55,7 +73,8 @@ class TrainConfig(BaseModel):
     )
     recipe: Recipe = Field(
         default_factory=lambda: RECIPES["default"],
-        description="Recipe: optimizer, schedule and augmentation; `tfnorm list` shows them.",
+        description="Recipe: optimizer, schedule and augmentation; `tfnorm list` shows them. By default the recipe called "
+        "default, or own for a model of yours.",
     )
     augmentation: str | None = Field(default=None, description="Augmentation. By default the recipe's.")
     learning_rate: float | None = Field(default=None, gt=0, description="Peak learning rate. By default the recipe's.")
@@ -82,6 +101,8 @@ class TrainConfig(BaseModel):
     )
     # Not a setting: it is only recorded.
     call: str | None = Field(default=None, description="The command or the Python call that trains the run.")
+    # Not a setting either: the hash of the model's file.
+    model_hash: str | None = Field(default=None, description="Hash of the file that makes the model.")
 
     _norm = field_validator("norm", mode="before")(lambda value: format(parse(value)))
     _dataset = field_validator("dataset", mode="before")(lambda value: str(value) if isinstance(value, Path) else value)
@@ -90,21 +111,25 @@ class TrainConfig(BaseModel):
     )
     _augmentation = field_validator("augmentation")(known_augmentation)
 
-    @field_validator("arch")
+    @model_validator(mode="before")
     @classmethod
-    def _known(cls, value: str) -> str:
-        ARCHITECTURES[value]  # raises for an unknown one
-        return value
+    def _with_source(cls, values: Any) -> Any:
+        return values if not isinstance(values, Mapping) else with_source(values)
 
-    @model_validator(mode="after")
-    def _data_there(self) -> TrainConfig:
-        find_source(self.dataset, self.data_dir)
-        return self
+    @field_serializer("model")
+    def _text(self, model: Source | None) -> str | None:
+        if model is None or model.path is None or not model.text:
+            return model and (model.text or model.name)
+        # Another process may run in another folder.
+        before, _, name = model.text.rpartition(":")
+        if before.endswith(".py"):
+            return f"{model.path}:{name}"
+        return str(model.path) if model.text.endswith(".keras") else model.text
 
     def resolved(self) -> TrainConfig:
         """Return the configuration with the recipe's defaults and replacements filled in."""
         given = {key: getattr(self, key) or getattr(self.recipe, key) for key in REPLACED}
-        dropout = self.recipe.dropout if self.dropout is None else self.dropout
+        dropout = self.recipe.dropout if self.dropout is None and self.model is None else self.dropout
         return self.model_copy(update={**given, "recipe": self.recipe.model_copy(update=given), "dropout": dropout})
 
     def asked(self) -> dict[str, Any]:
@@ -112,20 +137,69 @@ class TrainConfig(BaseModel):
 
         Two runs that differ only in `SPELLING` are the same if their data are, see `RunFolder.check`.
         """
-        # `skip_damaged` is recorded only where it is set: the names of default folders depend on this text.
-        without = {"data_dir", "call"} | (set() if self.skip_damaged else {"skip_damaged"})
-        return self.resolved().model_dump(mode="json", exclude=without)
+        # Some are recorded only where they are set: the names of default folders depend on this text. The name of the
+        # model is that of `arch`, because the place of a file does not make another network of it.
+        optional = {key for key in ("skip_damaged", "weights", "model_hash") if not getattr(self, key)}
+        return self.resolved().model_dump(mode="json", exclude={"data_dir", "call", "model"} | optional)
 
     @property
     def kind(self) -> str:
         """What runs have in common that share a graph: everything but the seed, as text."""
         return self.model_dump_json(exclude={"seed"})
 
-    def plan(self) -> NetworkPlan:
-        """Return the network's plan for its default input; raises if the spec does not fit network or backend."""
+    def plan(self) -> NetworkPlan | None:
+        """Return the plan of an architecture for its default input, or None for a model of your own.
+
+        Raises:
+            TfnormError: If the spec does not fit network or backend.
+        """
         spec = parse(self.norm)
         check_backend(spec, chosen_backend)
-        return plan(self.arch, spec, dropout=self.resolved().dropout)
+        return None if self.model is not None else plan(self.arch, spec, dropout=self.resolved().dropout)
+
+
+def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with the `Source` of the model, if one is given, and its name as ``arch``.
+
+    Raises:
+        TfnormError: If there is no such model or architecture, or if settings of architectures are given for a model.
+    """
+    default, given = TrainConfig.model_fields["arch"].default, values.get("model")
+    arch, weights = values.get("arch", default), values.get("weights")
+    recipe = values.get("recipe") or ("default" if given is None else "own")
+    if given is None:
+        ARCHITECTURES[arch]  # raises for an unknown one
+        if weights is not None:
+            raise TfnormError(f"`weights` belongs to a `model`. Received: weights={weights!r} with arch={arch!r}.")
+        return {**values, "recipe": recipe}
+    source = source_of(given, weights=weights)
+    name = short_name(source)
+    for key, allowed in (("arch", (default, name)), ("dropout", (None,)), ("precision", ("float32", None))):
+        if values.get(key, allowed[0]) not in allowed:
+            raise TfnormError(
+                f"`{key}` is a setting of tfnorm's own architectures. Received: {key}={values[key]!r} with the model "
+                f"{name!r}. Set it in your model."
+            )
+    if values.get("model_hash") not in (None, source.fingerprint):
+        raise TfnormError(
+            f"The file of the model {name!r} has changed since this command began. Start it again with the new file, "
+            "or restore the old one."
+        )
+    return {**values, "model": source, "arch": name, "model_hash": source.fingerprint or None, "recipe": recipe}
+
+
+def short_name(source: Source) -> str:
+    """Return the name of a model without the folder of its file.
+
+    Example:
+        >>> short_name(source_of("applications:ResNet50"))
+        'applications:ResNet50'
+    """
+    text = source.text or source.name
+    before, _, name = text.rpartition(":")
+    if before.endswith(".py"):
+        return f"{Path(before).name}:{name}"
+    return Path(text).name if text.endswith(".keras") else text
 
 
 # Settings of a recipe that the setting of the same name replaces.
@@ -136,6 +210,8 @@ class Settings(TypedDict, total=False):
     """The settings that all runs of a comparison share, for editors and type checkers; `TrainConfig` explains them."""
 
     arch: str
+    model: Any
+    weights: str | None
     dataset: str | Path
     data_dir: str | Path | None
     image_size: int | None
@@ -182,11 +258,11 @@ def default_of(name: str) -> Any:
     """Return the default of a setting as a person writes it.
 
     Example:
-        >>> default_of("recipe"), default_of("epochs")
-        ('default', None)
+        >>> default_of("arch"), default_of("epochs")
+        ('mnist_7k', None)
     """
     default = TrainConfig.model_fields[name].get_default(call_default_factory=True)
-    return default.name if isinstance(default, Recipe) else None if default is PydanticUndefined else default
+    return None if isinstance(default, Recipe) or default is PydanticUndefined else default
 
 
 def description_of(name: str) -> str:
@@ -221,7 +297,7 @@ def _sentence(kind: type[BaseModel], mistake: Any) -> str:
         return str(cause)
     where = ".".join(str(part) for part in mistake["loc"]) or "config"
     if mistake["type"] == "extra_forbidden":
-        return unknown("setting", where, [name for name in kind.model_fields if name != "call"])
+        return unknown("setting", where, [name for name in kind.model_fields if name not in ("call", "model_hash")])
     message = mistake["msg"].removeprefix("Value error, ")
     return f"`{where}`: {message[0].lower()}{message[1:]}. Received: {mistake['input']!r}."
 
@@ -258,7 +334,7 @@ def plan_run(
         raise TfnormError(
             f"The configuration must be a norm spec such as 'gn:4', a TrainConfig or a mapping. Received: {config!r}."
         )
-    given = config.model_dump() if isinstance(config, TrainConfig) else config or {}
+    given = dict(config or {})
     config = checked(TrainConfig, {**given, "call": given.get("call") or call, **settings}).resolved()
     config.plan()
     trackers = check_trackers(trackers)
@@ -276,12 +352,13 @@ def default_name(config: TrainConfig) -> str:
         >>> default_name(TrainConfig(norm="bn")), default_name(TrainConfig(norm="bn", epochs=5))
         ('mnist_7k-digits', 'mnist_7k-digits-...')
     """
-    usual = TrainConfig(norm=config.norm, arch=config.arch, dataset=config.dataset, data_dir=config.data_dir)
+    network = {"arch": config.arch} if config.model is None else {"model": config.model, "weights": config.weights}
+    usual = TrainConfig(norm=config.norm, **network, dataset=config.dataset, data_dir=config.data_dir)
     # However a path is written, ``pics``, ``pics/`` and ``/data/pics`` have one name.
     path = Path(config.dataset).expanduser()
     data = path if path.name not in ("", "..") else path.resolve()
     asked = {**config.asked(), "seed": usual.seed}
-    name = f"{config.arch}-{slug(data.stem)}"
+    name = f"{slug(config.arch)}-{slug(data.stem)}"
     if asked == usual.asked():
         return name
     changed = config.resolved().recipe.model_dump(mode="json", exclude_defaults=True, exclude={"title"})

@@ -30,9 +30,19 @@ def load_data(config: TrainConfig, data: Dataset | None = None) -> Dataset:
     else:
         size: int | tuple[int, int] | None = config.image_size
         if size is None and config.dataset == "digits":
-            size = config.plan().arch.input_shape[:2]
+            size = _network_size(config)
         data = load(config.dataset, data_dir=config.data_dir, image_size=size, skip_damaged=config.skip_damaged)
     return data.hold_out(config.holdout) if config.holdout else data
+
+
+def _network_size(config: TrainConfig) -> tuple[int, int] | None:
+    """Return the (height, width) of the images that a network takes, None for any."""
+    planned = config.plan()
+    if planned is not None:
+        return planned.arch.input_shape[:2]
+    from tfnorm.training.network import input_size  # start-up
+
+    return input_size(config.model)
 
 
 def _check_given(data: Dataset) -> None:

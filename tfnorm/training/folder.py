@@ -101,6 +101,11 @@ class RunFolder:
         if self.finished:  # now, and not after hours of other runs
             read_json(self.result_path, RESULT)
         there, now = flat_settings(config["asked"]), flat_settings(asked)
+        if there.get("arch") == now.get("arch") and there.pop("model_hash", None) != now.pop("model_hash", None):
+            raise RunError(
+                f"The file of the model {now['arch']} has changed since the run in {self.path} began. Restore the file "
+                "as it was, or choose another output folder."
+            )
         fingerprint = config["data"]["fingerprint"]
         if data is not None:
             there["fingerprint of the data"], now["fingerprint of the data"] = fingerprint, data

@@ -102,11 +102,17 @@ def processor_name() -> str:
 
 def describe_layer(layer: Any) -> dict[str, Any]:
     """Return name, class and output shape of a layer, and for a norm the arguments that say what it normalizes."""
-    description = {"name": layer.name, "class": type(layer).__name__, "shape": list(layer.output.shape[1:])}
+    description = {"name": layer.name, "class": type(layer).__name__, "shape": _output_shape(layer)}
     for word in ("axis", "groups", "group_size", "epsilon", "momentum", "synchronized", "rate"):
         if isinstance(getattr(layer, word, None), (int, float, list, tuple)):
             description[word] = getattr(layer, word)
     return description
+
+
+def _output_shape(layer: Any) -> list[int | None]:
+    """Return the shape of a layer's output, of its first one if there are several, without the batch."""
+    output = layer._inbound_nodes[0].output_tensors[0]
+    return list(output.shape[1:])
 
 
 def threads() -> int | None:

@@ -24,7 +24,6 @@ from tfnorm.errors import RunError, TfnormError, first_line, is_memory_error
 from tfnorm.files import results_come_first, whole_file, write_whole
 from tfnorm.keras_settings import BACKENDS, standard_settings, unknown_backend
 from tfnorm.mistakes import draw_misclassified, find_misclassified
-from tfnorm.models.builder import build, loss_and_accuracy
 from tfnorm.ops import graphs_let_go, use_deterministic_operations, without_retracing_warnings
 from tfnorm.spec import NormSpec
 from tfnorm.training.checkpoint import best_epoch
@@ -32,10 +31,10 @@ from tfnorm.training.config import RunPlan, RunSettings, TrainConfig, plan_run, 
 from tfnorm.training.data import load_data
 from tfnorm.training.folder import CONFIG, RunFolder
 from tfnorm.training.lock import run_lock
+from tfnorm.training.network import Network, make_network
 from tfnorm.training.predict import EVALUATION_BATCH, evaluation_batch, predict_logits
 from tfnorm.training.progress import Progress
 from tfnorm.training.provenance import check_same_place, describe, python_call
-from tfnorm.training.recipe.losses import make_loss
 from tfnorm.training.records import write_json
 from tfnorm.training.runs import Run, evaluated_on
 from tfnorm.training.tracking import TRACKERS, catch_up
@@ -139,18 +138,15 @@ class _Trainer:
         self.folder.tidy()
         keras.utils.set_random_seed(config.seed)
         use_deterministic_operations()
-        self.network = build(
-            config.arch, norm=config.norm, dropout=config.dropout, regularize=config.regularize,
-            input_shape=data.input_shape, num_classes=data.num_classes, mean=data.mean, std=data.std, seed=config.seed,
-            convention=config.recipe.convention, kernel_initializer=config.recipe.kernel_initializer,
-            precision=config.precision, compile=False,
-        )  # fmt: skip
-        # Then the saved model can be evaluated. This optimizer has no state that would be saved with it.
-        self.network.compile("sgd", **loss_and_accuracy(data.num_classes))
+        network = make_network(config, data)
+        self.network, self.head = network.model, network.head
         whole_batches = config.recipe.drop_remainder and len(data.x_train) >= config.batch_size
         batches = Batches(data.x_train, data.y_train, config.batch_size, seed=config.seed, drop_remainder=whole_batches)
-        trained = self.with_augmentation(len(batches))
-        description = {"asked": asked, **describe(self.network, data, config)}
+        trained = self.with_augmentation(network, len(batches))
+        description = {"asked": asked, **describe(self.network, data, config), **network.record()}
+        if not network.compiled:  # then the saved model can be evaluated; this optimizer has no state to save
+            loss, _ = self.head.losses()
+            self.network.compile("sgd", loss=loss, metrics=[self.head.accuracy()])
         earlier = self.resume(trained)
         done = self.done = len(earlier)
         if done:  # a run that goes on keeps the record of its start
@@ -189,6 +185,8 @@ class _Trainer:
         Runs that differ only in their seed share a graph, because everything that the seed decides is in the state.
         Tracing takes as long as several epochs on a small data set.
         """
+        if self.config.model is not None:
+            return trained  # what its function does with the seed is not known
         kind = repr(({**asked, "seed": None}, self.data.fingerprint, self.data.num_classes))
         at_work = _graphs.pop(kind, trained)
         if at_work is not trained:
@@ -200,19 +198,17 @@ class _Trainer:
             del _graphs[oldest], sizes[oldest]
         return at_work
 
-    def with_augmentation(self, steps: int) -> Trained:
-        """Return the network behind its augmentation, compiled with the recipe's optimizer."""
+    def with_augmentation(self, network: Network, steps: int) -> Trained:
+        """Return the network behind its augmentation, compiled to be trained."""
         config = self.config
         switch = config.recipe.plain_epochs > 0
         augment = augmentation(config.augmentation, seed=config.seed, mean=self.data.mean, switch=switch)
-        image = keras.Input(self.network.input_shape[1:], name="raw_image")
+        # The size of the images, which a network of any size does not say.
+        image = keras.Input(self.data.input_shape, name="raw_image")
         outputs = self.network(augment(image) if augment is not None else image)
         trained = Trained(image, outputs, name="training")
-        loss, data_loss = make_loss(config.recipe.label_smoothing)
         trained.compile(
-            optimizer=config.recipe.make_optimizer(steps, config.epochs),
-            loss=loss,
-            metrics=["accuracy", data_loss],
+            **network.training(config, steps),
             # Keras spends a millisecond or more between two steps, as long as a small network needs for one.
             steps_per_execution=min(STEPS_AT_ONCE, steps) if keras.backend.backend() == "tensorflow" else 1,
         )
@@ -254,7 +250,7 @@ class _Trainer:
             assign(trained.variables, weights)
             self.save_network("best")
             assign(trained.variables, last)
-        logits = predict_logits(at_work, data.x_test)
+        logits = self.head.to_logits(predict_logits(at_work, data.x_test))
         buffer = io.BytesIO()
         np.savez_compressed(buffer, logits=logits, y_true=data.y_test)
         write_whole(folder.predictions_path, buffer.getvalue())

@@ -86,11 +86,13 @@ def run_comparison(plan: Plan, *, progress: Progress | None = None) -> Compariso
 
 def _train_here(plan: Plan, progress: Progress) -> None:
     """Train runs one after another in this process."""
+    from tfnorm.training.network import check_networks  # start-up
     from tfnorm.training.trainer import forget_graph, load_data, train_on  # start-up
 
     data = load_data(plan.runs[0].config, plan.data)
     progress.read(data.sentences)
     plan.check(lambda _: data.fingerprint, data.class_names)
+    check_networks((run.config for run in plan.todo), data)
     try:
         for before, run in zip([None, *plan.runs], plan.runs, strict=False):
             if before is not None and before.config.norm != run.config.norm:

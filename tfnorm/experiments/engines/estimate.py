@@ -21,7 +21,7 @@ class PlannedRow:
     """A run as ``--dry-run`` shows it: its trainable parameters, and how many of its epochs are on disk."""
 
     run: PlannedRun
-    parameters: int
+    parameters: int | None  # None for a model of your own, which is not made yet
     epochs: int
     done: int
     finished: bool
@@ -34,7 +34,8 @@ def planned_rows(runs: Sequence[PlannedRun], out: str | Path) -> list[PlannedRow
         config, folder = run.config, RunFolder(Path(out) / run.folder)
         key = config.arch, config.norm
         if key not in parameters:
-            parameters[key] = config.plan().trainable_parameters
+            plan = config.plan()
+            parameters[key] = None if plan is None else plan.trainable_parameters
         epochs = config.resolved().epochs or 0
         done = min(epochs, len(read_history(folder.history_path))) if folder.history_path.exists() else 0
         rows.append(PlannedRow(run, parameters[key], epochs, done, folder.finished))

@@ -37,7 +37,9 @@ from tfnorm.spec import format, parse, with_penalties
 from tfnorm.training.config import Settings, TrainConfig, checked
 from tfnorm.training.runs import slug
 
-AXES = ("norm", "l1", "l2", "batch_size", "learning_rate", "arch", "dropout", "epochs", "augmentation", "precision")
+AXES = (
+    "norm", "l1", "l2", "batch_size", "learning_rate", "arch", "model", "dropout", "epochs", "augmentation", "precision",
+)  # fmt: skip
 PENALTIES = ("l1", "l2")
 MOST_RUNS = 100_000
 
@@ -280,14 +282,15 @@ def _configs(
         except TfnormError as error:
             if str(error) not in reported:  # an axis that has no part in it would repeat it for each of its values
                 reported.add(str(error))
-                shown = {key: value for key, value in point.items() if key in ("norm", "arch", *PENALTIES)}
+                shown = {key: value for key, value in point.items() if key in ("norm", "arch", "model", *PENALTIES)}
                 problems.append(f"{where} {_written(shown) + ': ' if shown else ''}{error}")
             continue
         key = config.model_dump_json()
         if key not in seen:
             seen.add(key)
             # As the configuration has them, so that 16 and 16.0 are one value with one folder.
-            yield config, {k: point[k] if k in PENALTIES else getattr(config, k) for k in AXES if k in point}
+            has = {key: getattr(config, "arch" if key == "model" else key) for key in AXES if key not in PENALTIES}
+            yield config, {key: point[key] if key in PENALTIES else has[key] for key in AXES if key in point}
 
 
 def _runs(configs: list[tuple[TrainConfig, dict[str, Any]]], seeds: list[int]) -> Iterator[PlannedRun]:

@@ -29,8 +29,10 @@ class Recipe(BaseModel):
     Args:
         name: Its name.
         title: One line for lists.
-        optimizer: "sgd", "adam", "adamw" or "muon". With `recipe.muon.Muon` the classifier is left to Adam.
-        learning_rate: The peak of the schedule.
+        optimizer: "sgd", "adam", "adamw" or "muon"; or "own", the optimizer and the loss that a model of yours is
+            compiled with. Then the schedule is for a model that is not compiled, and ``learning_rate`` replaces that of
+            your optimizer. With `recipe.muon.Muon` the classifier is left to Adam.
+        learning_rate: The peak of the schedule. It may be None for "own".
         momentum: Momentum of SGD and Muon.
         nesterov: If `True`, SGD uses Nesterov momentum. Muon always does.
         adam_ratio: Learning rate of what Muon leaves to Adam (gammas, betas, biases, the classifier), divided by that
@@ -67,8 +69,8 @@ class Recipe(BaseModel):
 
     name: str
     title: str = ""
-    optimizer: Literal["sgd", "adam", "adamw", "muon"] = "sgd"
-    learning_rate: float = Field(gt=0)
+    optimizer: Literal["sgd", "adam", "adamw", "muon", "own"] = "sgd"
+    learning_rate: float | None = Field(None, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
     adam_ratio: float = Field(1.0, gt=0)
@@ -93,7 +95,9 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _only_what_is_used(self) -> Recipe:
-        if self.optimizer != "sgd" and self.nesterov:
+        if self.optimizer != "own" and self.learning_rate is None:
+            raise ValueError("learning_rate is needed")
+        if self.optimizer not in ("sgd", "own") and self.nesterov:
             raise ValueError(f"nesterov belongs to sgd, not to {self.optimizer}")
         if self.optimizer != "muon" and self.adam_ratio != 1:
             raise ValueError(f"adam_ratio belongs to muon, not to {self.optimizer}")
@@ -106,16 +110,16 @@ class Recipe(BaseModel):
         from keras.optimizers.schedules import CosineDecay, ExponentialDecay  # start-up
 
         total = steps_per_epoch * epochs
+        rate = self.learning_rate or 0.0
         if self.schedule == "constant":
-            return self.learning_rate
+            return rate
         if self.schedule == "step":
             steps = steps_per_epoch * self.step_epochs
-            return ExponentialDecay(self.learning_rate, steps, self.step_factor, staircase=True)
+            return ExponentialDecay(rate, steps, self.step_factor, staircase=True)
         rise = int(self.warmup * total) if self.schedule == "one_cycle" else 0
         if not rise:
-            return CosineDecay(self.learning_rate, total, alpha=self.final)
-        start, peak = self.learning_rate / 25, self.learning_rate
-        return CosineDecay(start, total - rise, alpha=self.final, warmup_target=peak, warmup_steps=rise)
+            return CosineDecay(rate, total, alpha=self.final)
+        return CosineDecay(rate / 25, total - rise, alpha=self.final, warmup_target=rate, warmup_steps=rise)
 
     def make_optimizer(self, steps_per_epoch: int, epochs: int) -> Any:
         """Return a Keras optimizer with the recipe's schedule."""
@@ -147,6 +151,15 @@ _add(
     "default", "one-cycle SGD, gentle shifts, robust on every data set here",
     learning_rate=0.1, nesterov=True, schedule="one_cycle", augmentation="shift", batch_size=32, drop_remainder=True,
     convention="torch", kernel_initializer="he_normal",
+)  # fmt: skip
+_add(
+    "own", "the optimizer and the loss that your model is compiled with; if it is not compiled, those of default",
+    optimizer="own", nesterov=True, schedule="one_cycle", batch_size=32, drop_remainder=True,
+)  # fmt: skip
+_add(
+    "finetune", "for trained networks: AdamW, a short rise to 0.0003, half a cosine down, 10 epochs",
+    optimizer="adamw", learning_rate=0.0003, weight_decay=0.01, schedule="one_cycle", warmup=0.1, batch_size=32,
+    epochs=10,
 )  # fmt: skip
 _add(
     "A", "of the network mnist_7k: SGD 0.1, x0.1 every 2 epochs, rotation and shear 5 degrees",

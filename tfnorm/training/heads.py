@@ -1,0 +1,172 @@
+"""What the output of a network means: logits or probabilities, and which loss they need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfnorm.convert.graph import Graph
+from tfnorm.errors import ArchitectureError
+from tfnorm.training.recipe.losses import SmoothedCrossentropy, make_loss
+
+# Layers that pass values on as they are, or in another shape.
+_PASS_ON = (
+    keras.layers.Reshape,
+    keras.layers.Flatten,
+    keras.layers.Identity,
+    keras.layers.Dropout,
+    keras.layers.ActivityRegularization,
+)
+_PROBABILITIES = ("softmax", "sigmoid")
+
+
+@dataclass(frozen=True)
+class Head:
+    """The output of a network for images of some classes.
+
+    Args:
+        outputs: Numbers for each image: one for each class, or 1 for class 1 against class 0.
+        activation: The last activation: "linear" for logits, "softmax" or "sigmoid" for probabilities.
+    """
+
+    outputs: int
+    activation: str
+
+    @property
+    def logits(self) -> bool:
+        """Whether the outputs are logits."""
+        return self.activation == "linear"
+
+    def losses(self, label_smoothing: float = 0.0) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
+        """Return the cross-entropy of the outputs with class numbers, and the metric ``data_loss`` of the same values."""
+        if self.logits and self.outputs > 1:
+            return make_loss(label_smoothing)
+        if self.outputs == 1:
+            loss = keras.losses.BinaryCrossentropy(from_logits=self.logits, label_smoothing=label_smoothing)
+        elif label_smoothing:
+            loss = SmoothedCrossentropy(label_smoothing, from_logits=False)
+        else:
+            loss = keras.losses.SparseCategoricalCrossentropy()
+        return loss, keras.metrics.MeanMetricWrapper(loss.call, name="data_loss")
+
+    def accuracy(self) -> keras.metrics.Metric:
+        """Return the metric "accuracy". It is float32, because float16 ends at 65504 images."""
+        if self.outputs == 1:
+            return keras.metrics.BinaryAccuracy("accuracy", dtype="float32", threshold=0.0 if self.logits else 0.5)
+        return keras.metrics.SparseCategoricalAccuracy("accuracy", dtype="float32")
+
+    def to_logits(self, outputs: np.ndarray) -> np.ndarray:
+        """Return logits, float32 of shape (images, classes), whose softmax are the probabilities of ``outputs``."""
+        values = np.asarray(outputs, "float64").reshape(len(outputs), -1)
+        if not self.logits:
+            tiny = np.finfo("float32").tiny
+            others = np.log(np.maximum(1 - values, tiny)) if self.outputs == 1 else 0.0
+            values = np.log(np.maximum(values, tiny)) - others
+        if self.outputs == 1:
+            values = np.concatenate([np.zeros_like(values), values], axis=1)
+        return values.astype("float32")
+
+
+def read_head(model: keras.Model, num_classes: int, name: str) -> Head:
+    """Return what the output of a model means.
+
+    Args:
+        model: A functional or sequential model.
+        num_classes: Of the images that it is trained on.
+        name: What messages call it.
+
+    Raises:
+        ArchitectureError: If the output does not fit so many classes.
+    """
+    if len(model.outputs) != 1:
+        raise ArchitectureError(f"{name} must have one output. Received: {len(model.outputs)} outputs.")
+    shape = model.outputs[0].shape
+    outputs = shape[-1]
+    if len(shape) < 2 or outputs is None or any(side != 1 for side in shape[1:-1]):
+        raise ArchitectureError(
+            f"{name} must end in one value for each of {num_classes} classes. Its output has the shape {shape}. "
+            "End with global pooling or Flatten, and a dense layer."
+        )
+    activation = _last_activation(model)
+    if outputs != num_classes and not (outputs == 1 and num_classes == 2):
+        raise ArchitectureError(
+            f"{name} has {outputs} outputs, and the images have {num_classes} classes. Give its last layer "
+            f"{num_classes} units, or take `num_classes` as a parameter of the function."
+        )
+    if outputs == 1 and activation == "softmax":
+        raise ArchitectureError(f"{name} ends in the softmax of one value, which is always 1. Use sigmoid.")
+    if outputs > 1 and activation == "sigmoid":
+        raise ArchitectureError(
+            f"{name} ends in a sigmoid for each of {outputs} classes, which is for images with several labels. These "
+            "images have one each. End with softmax, or without an activation."
+        )
+    if activation not in ("linear", *_PROBABILITIES):
+        raise ArchitectureError(
+            f"{name} ends in the activation {activation!r}, which gives neither logits nor probabilities. End with "
+            "softmax, or without an activation."
+        )
+    return Head(int(outputs), activation)
+
+
+def _last_activation(model: keras.Model) -> str:
+    """Return the name of the last activation of a model, or "linear"."""
+    graph = Graph(model)
+    tensor = graph.functional.outputs[0]
+    while True:
+        operation = graph.maker(tensor).operation
+        if isinstance(operation, keras.Model):
+            return _last_activation(operation)
+        if type(operation).__name__ == "Softmax":  # a layer or an operation
+            return "softmax"
+        activation = getattr(operation, "activation", None)
+        name = getattr(activation, "__name__", type(activation).__name__.lower()) if activation is not None else ""
+        if name and name != "linear":
+            return name
+        if type(operation).__name__ in ("Sigmoid", "Relu", "Tanh"):  # operations of keras.ops
+            return type(operation).__name__.lower()
+        passes_on = isinstance(operation, _PASS_ON) or (name == "linear" and not operation.weights)
+        sources = graph.maker(tensor).input_tensors
+        if not passes_on or len(sources) != 1 or graph.maker(sources[0]) is None:
+            return "linear"
+        tensor = sources[0]
+
+
+def own_loss(model: keras.Model, head: Head, name: str) -> Any:
+    """Return the loss that a model was compiled with: a function of class numbers and outputs, one value an image.
+
+    Raises:
+        ArchitectureError: If it takes logits where the model gives probabilities, or the other way round, or if it is
+            no mean over the images.
+    """
+    loss = keras.losses.get(model.loss)
+    if not callable(loss):
+        what = "without a loss" if loss is None else "with several losses"
+        raise ArchitectureError(f"{name} is compiled {what}. Compile it with one, or choose another recipe.")
+    called, config = getattr(loss, "__name__", type(loss).__name__), {}
+    values = loss
+    if isinstance(loss, keras.losses.Loss):
+        config, values = loss.get_config(), loss.call
+        if loss.reduction not in ("sum_over_batch_size", "mean"):
+            raise ArchitectureError(
+                f"The loss of {name} must be the mean over the images. Received: reduction={loss.reduction!r}. Compile "
+                "it without `reduction`, or choose another recipe."
+            )
+    # A function such as "sparse_categorical_crossentropy" takes probabilities.
+    takes_logits = config.get("from_logits", False if called.endswith("_crossentropy") else head.logits)
+    if bool(takes_logits) != head.logits:
+        gives, takes = ("logits", "probabilities") if head.logits else ("probabilities", "logits")
+        raise ArchitectureError(
+            f"{name} gives {gives}, and its loss {called} takes {takes}. Compile it with from_logits={head.logits}, or "
+            "choose another recipe."
+        )
+    if head.outputs == 1 or called.lower().startswith("sparse") or isinstance(loss, SmoothedCrossentropy):
+        return values
+
+    def with_targets(y_true: Any, y_pred: Any) -> Any:
+        return values(ops.one_hot(ops.reshape(y_true, (-1,)), head.outputs, dtype=y_pred.dtype), y_pred)
+
+    return with_targets
