@@ -11,6 +11,7 @@ from rich.console import Console
 from tfnorm.cli._app import app
 from tfnorm.cli.options import (
     Address,
+    DryRun,
     Engine,
     PictureFormat,
     TensorBoardFlag,
@@ -19,7 +20,7 @@ from tfnorm.cli.options import (
     trackers_of,
     typed_command,
 )
-from tfnorm.cli.printing import kept_on_ctrl_c, print_page, print_table
+from tfnorm.cli.printing import kept_on_ctrl_c, print_changes, print_page, print_plan, print_table
 from tfnorm.cli.run_progress import LiveProgress
 from tfnorm.cli.sweep_progress import SweepDisplay
 from tfnorm.experiments.plan import plan_comparison
@@ -44,6 +45,7 @@ def compare(
     format: PictureFormat = "png",
     tensorboard: TensorBoardFlag = False,
     wandb: WandBFlag = False,
+    dry_run: DryRun = False,
     **settings: Unpack[Settings],
 ) -> None:
     """Train one network with each normalization, and say how they differ.
@@ -56,12 +58,18 @@ def compare(
 
     `tfnorm compare bn gn:4 ln --seeds 5 --epochs 10`
 
+    `tfnorm compare keep gn:8 ln --model my_net.py:make_model --dataset photos`
+
     `tfnorm compare bn gn:size=4 --arch cifar_plain --dataset cifar10 --data-dir ~/data --recipe B`
     """
     plan = plan_comparison(
         specs or None, seeds=seeds, out=out, resume=resume, jobs=jobs, engine=engine, address=address,
         trackers=trackers_of(tensorboard, wandb), format=format, call=typed_command(context), **settings,
     )  # fmt: skip
+    if dry_run:
+        print_changes(plan)
+        print_plan(plan)
+        return
     start_quietly()
     from tfnorm.experiments.comparison.run import run_comparison  # start-up
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 from typing import Any, Literal
 
 import rich.table
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from tfnorm.experiments.engines.local import default_jobs
 from tfnorm.experiments.plan import Plan
+from tfnorm.ops import start_quietly
 from tfnorm.table import Cell, Column, Table, cells_of, table_of
 from tfnorm.text import counted
 
@@ -130,6 +132,19 @@ def print_conversion(report: Any, written: Any) -> None:
         text = f"The outputs differed by {before:.1%} of the old ones' size, and after calibration by {after:.1%}."
         console.print(text, soft_wrap=True, highlight=False)
     console.print(str(written), soft_wrap=True, highlight=False, markup=False)
+
+
+def print_changes(plan: Plan) -> None:
+    """Print what each spec changes in a model of one's own, which is made for it; nothing for an architecture."""
+    if all(run.config.model is None for run in plan.runs):
+        return
+    start_quietly()
+    from tfnorm.training.data import load_data  # start-up
+    from tfnorm.training.network import check_networks, parameters_of  # start-up
+
+    data = load_data(plan.runs[0].config, plan.data)
+    for label, network in check_networks((run.config for run in plan.runs), data).items():
+        print(f"{label}, {parameters_of(network):,} trainable parameters:\n{indent(str(network.variant), '  ')}\n")
 
 
 def print_plan(plan: Plan) -> None:

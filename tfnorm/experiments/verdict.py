@@ -11,6 +11,8 @@ from tfnorm.experiments.statistics import Difference, level_of_look
 from tfnorm.text import is_or_are, listed, p_text, they_are
 
 DIFFERENT_DATA = "The runs are on different data, so that no difference between them is told."
+# The note of `tfnorm.convert.variants.variant` on frozen batch norms of a model that was never trained.
+UNTRAINED = "untrained statistics"
 HELD_OUT = "What is called test here are training images that were held out; the test set was left alone."
 SOME_HELD_OUT = "What is called test here are for some of the runs training images that were held out."
 
@@ -89,6 +91,15 @@ def guessing_notes(known: Mapping[str, Learned | None]) -> list[str]:
         do = "does" if len(low) == 1 else "do"
         notes.append(f"{they_are(low)} right no more often than that, but {do} not guess. Read the balanced accuracy.")
     return notes
+
+
+def untrained_statistics(labels: Sequence[str]) -> str:
+    """Return a sentence about specs whose frozen batch norms have the statistics of new layers."""
+    have = "has" if len(labels) == 1 else "have"
+    return (
+        f"{listed(labels)} {have} {UNTRAINED}: the frozen batch norms are those of a model that was never trained, with "
+        "mean 0 and variance 1."
+    )
 
 
 def verdict(found: Findings) -> str:

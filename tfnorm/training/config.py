@@ -73,8 +73,8 @@ class TrainConfig(BaseModel):
     )
     recipe: Recipe = Field(
         default_factory=lambda: RECIPES["default"],
-        description="Recipe: optimizer, schedule and augmentation; `tfnorm list` shows them. By default the recipe called "
-        "default, or own for a model of yours.",
+        description="Recipe: optimizer, schedule and augmentation; `tfnorm list` shows them. By default "
+        "that called default, or own for a model of yours.",
     )
     augmentation: str | None = Field(default=None, description="Augmentation. By default the recipe's.")
     learning_rate: float | None = Field(default=None, gt=0, description="Peak learning rate. By default the recipe's.")

@@ -42,7 +42,7 @@ class Head:
         return self.activation == "linear"
 
     def losses(self, label_smoothing: float = 0.0) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
-        """Return the cross-entropy of the outputs with class numbers, and the metric ``data_loss`` of the same values."""
+        """Return the cross-entropy of outputs with class numbers, and the metric ``data_loss`` of the same values."""
         if self.logits and self.outputs > 1:
             return make_loss(label_smoothing)
         if self.outputs == 1:

@@ -144,7 +144,9 @@ class _Trainer:
         batches = Batches(data.x_train, data.y_train, config.batch_size, seed=config.seed, drop_remainder=whole_batches)
         trained = self.with_augmentation(network, len(batches))
         description = {"asked": asked, **describe(self.network, data, config), **network.record()}
-        if not network.compiled:  # then the saved model can be evaluated; this optimizer has no state to save
+        if network.compiled:  # a file without the state of its optimizer opens with a warning
+            self.network.optimizer.build(self.network.trainable_variables)
+        else:  # then the saved model can be evaluated; this optimizer has no state to save
             loss, _ = self.head.losses()
             self.network.compile("sgd", loss=loss, metrics=[self.head.accuracy()])
         earlier = self.resume(trained)

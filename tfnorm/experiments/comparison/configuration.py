@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfnorm.convert.report import Change
 from tfnorm.experiments import settings
 from tfnorm.experiments.settings import CLASSES, FINGERPRINT
 from tfnorm.text import DASH
@@ -35,7 +36,10 @@ def configuration(groups: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
         "labels": list(groups),
         "shared": shared,
         "differing": differing,
-        "files": [{"label": label, "layers": _layers(run), "text": _json(run.config)} for label, run in first.items()],
+        "files": [
+            {"label": label, "changes": changes_of(run), "layers": _layers(run), "text": _json(run.config)}
+            for label, run in first.items()
+        ],
     }
 
 
@@ -54,6 +58,7 @@ def _facts(run: Run, runs: Sequence[Run]) -> dict[str, str]:
         "trainable parameters": f"{config['trainable_parameters']:,}",
         "norm layers": f"{len(norms)} {norms[0]}" if norms else "none",
         "variables with a penalty": len(config["regularized"]),
+        **({"layers changed by the spec": len(config["network"]["changes"])} if "network" in config else {}),
         **{key: value for key, value in asked.items() if not key.startswith("recipe ")},
         **{key: value for key, value in asked.items() if key.startswith("recipe ")},
         **({"dataset": f"{given}, given to Python"} if (given := settings.given_data(config)) else {}),
@@ -68,6 +73,15 @@ def _facts(run: Run, runs: Sequence[Run]) -> dict[str, str]:
         **config["machine"],
     }
     return {key.replace("_", " "): DASH if value is None else str(value) for key, value in facts.items()}
+
+
+def changes_of(run: Run) -> list[str]:
+    """Return a line for each layer of a model of one's own that the spec changed or left, and the notes on it."""
+    network = run.config.get("network")
+    if network is None:
+        return []
+    lines = [str(Change(**each)) for each in (*network["changes"], *network["kept"])]
+    return [*(lines or ["The model is as it was made."]), *network["notes"]]
 
 
 def _layers(run: Run) -> list[dict[str, str]]:

@@ -23,6 +23,11 @@ from tfnorm.text import counted, listed
 from tfnorm.training.runs import Run
 
 
+def network_notes(run: Run) -> Sequence[str]:
+    """Return what is true of the model of a run, if it is one of your own."""
+    return run.config.get("network", {}).get("notes", ())
+
+
 class Result:
     """The numbers of runs of one network with several normalizations; see `tfnorm.Comparison` for the arguments."""
 
@@ -40,6 +45,9 @@ class Result:
         held_out = [bool(run.config["asked"].get("holdout")) for run in self.runs]
         if any(held_out):
             self.notes.append(words.HELD_OUT if all(held_out) else words.SOME_HELD_OUT)
+        untrained = list(dict.fromkeys(run.label for run in self.runs if words.UNTRAINED in network_notes(run)))
+        if untrained:
+            self.notes.append(words.untrained_statistics(untrained))
         self.groups: dict[str, list[Run]] = {label: list(members) for label, members in (groups or {}).items()}
         for run in self.runs if groups is None else ():
             self.groups.setdefault(run.label, []).append(run)

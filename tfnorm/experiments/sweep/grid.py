@@ -38,7 +38,8 @@ from tfnorm.training.config import Settings, TrainConfig, checked
 from tfnorm.training.runs import slug
 
 AXES = (
-    "norm", "l1", "l2", "batch_size", "learning_rate", "arch", "model", "dropout", "epochs", "augmentation", "precision",
+    "norm", "l1", "l2", "batch_size", "learning_rate", "arch", "model", "dropout", "epochs", "augmentation",
+    "precision",
 )  # fmt: skip
 PENALTIES = ("l1", "l2")
 MOST_RUNS = 100_000
