@@ -95,6 +95,5 @@ def custom_layer():
 
 
 NETWORKS = {
-    each.__name__: each
-    for each in (plain, with_norm, sequential, nested, shared, residual, OwnClass, custom_layer)
+    each.__name__: each for each in (plain, with_norm, sequential, nested, shared, residual, OwnClass, custom_layer)
 }

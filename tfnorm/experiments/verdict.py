@@ -97,8 +97,8 @@ def untrained_statistics(labels: Sequence[str]) -> str:
     """Return a sentence about specs whose frozen batch norms have the statistics of new layers."""
     have = "has" if len(labels) == 1 else "have"
     return (
-        f"{listed(labels)} {have} {UNTRAINED}: the frozen batch norms are those of a model that was never trained, with "
-        "mean 0 and variance 1."
+        f"{listed(labels)} {have} {UNTRAINED}: the frozen batch norms are those of a model that was never trained, "
+        "with mean 0 and variance 1."
     )
 
 

@@ -126,6 +126,11 @@ class TrainConfig(BaseModel):
             return f"{model.path}:{name}"
         return str(model.path) if model.text.endswith(".keras") else model.text
 
+    @model_validator(mode="after")
+    def _data_there(self) -> TrainConfig:
+        find_source(self.dataset, self.data_dir)
+        return self
+
     def resolved(self) -> TrainConfig:
         """Return the configuration with the recipe's defaults and replacements filled in."""
         given = {key: getattr(self, key) or getattr(self.recipe, key) for key in REPLACED}
@@ -362,5 +367,6 @@ def default_name(config: TrainConfig) -> str:
     if asked == usual.asked():
         return name
     changed = config.resolved().recipe.model_dump(mode="json", exclude_defaults=True, exclude={"title"})
+    asked.pop("model_hash", None)  # so that the folder of a model whose file has changed since is found, and refused
     mark = json.dumps({**asked, "dataset": data.name, "norm": None, "recipe": changed}, sort_keys=True)
     return f"{name}-{zlib.crc32(mark.encode()):08x}"

@@ -1,0 +1,222 @@
+"""Models of one's own in training: what their outputs mean, what they are trained with, and when they are refused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import networks
+import numpy as np
+import pytest
+from facts import says
+from keras import layers
+
+from tfnorm import compare, train
+from tfnorm.datasets.dataset import Dataset
+from tfnorm.errors import TfnormError
+from tfnorm.training.config import TrainConfig, checked, default_name
+from tfnorm.training.heads import Head, own_loss, read_head
+from tfnorm.training.network import check_networks, input_size, make_network
+from tfnorm.training.progress import Progress
+
+FILE = Path(networks.__file__)
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Return images of the size and the classes of tests/tools/networks.py."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (24, *networks.SHAPE), np.uint8), np.arange(24) % networks.CLASSES
+    return Dataset("noise", x, y, x[:8], y[:8], tuple("abcd"))
+
+
+def of_head(units, activation, *, compiled=None):
+    """Return a function that makes a small model with such an output."""
+
+    def make():
+        inputs = keras.Input(networks.SHAPE)
+        x = layers.BatchNormalization()(layers.Conv2D(4, 3)(layers.Rescaling(1 / 255)(inputs)))
+        model = keras.Model(inputs, layers.Dense(units, activation)(layers.GlobalAveragePooling2D()(x)))
+        if compiled is not None:
+            model.compile(**compiled)
+        return model
+
+    return make
+
+
+def config(model, norm="keep", **settings):
+    return TrainConfig(norm=norm, model=model, epochs=1, batch_size=8, **settings).resolved()
+
+
+@pytest.mark.parametrize("kind", networks.NETWORKS)
+def test_every_kind_of_model_is_ready_under_every_kind_of_spec(kind, data):
+    specs = ("keep", "bn:frozen", "gn:4", "none+l2=1e-4")
+    model = f"{FILE}:{kind}"
+    found = check_networks([config(model, spec) for spec in specs], data)
+    assert list(found) == list(specs)
+    assert found["gn:4"].record()["network"]["changes"] and not found["keep"].record()["network"]["changes"]
+
+
+def test_a_run_records_its_model_and_goes_on_to_the_bit(data, tmp_path):
+    class Stop(Progress):
+        def epoch_ended(self, run, record):
+            raise KeyboardInterrupt
+
+    model = f"{FILE}:plain"
+    settings = {"model": model, "epochs": 2, "batch_size": 8, "data": data}
+    whole = train("bn:frozen", **settings, out=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train("bn:frozen", **settings, out=tmp_path / "broken", progress=Stop())
+    resumed = train("bn:frozen", **settings, out=tmp_path / "broken")
+    for a, b in zip(whole.load_model().get_weights(), resumed.load_model().get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    asked = whole.config["asked"]
+    assert (asked["arch"], asked["recipe"]["name"]) == ("networks.py:plain", "own")
+    network = whole.config["network"]
+    assert network["notes"] == ["untrained statistics"] and len(network["changes"]) == 2 and not network["compiled"]
+    for norm in whole.load_model().layers:
+        if isinstance(norm, layers.BatchNormalization):
+            np.testing.assert_array_equal(norm.moving_mean, 0)
+
+
+def test_a_comparison_says_what_was_changed_and_starts_from_equal_weights(data, tmp_path):
+    make = of_head(4, "softmax", compiled={"optimizer": "adam", "loss": "sparse_categorical_crossentropy"})
+    found = compare(["keep", "gn:2"], model=make, seeds=1, epochs=1, batch_size=8, data=data, out=tmp_path)
+    assert len({run.config["initial_kernels"] for run in found.runs}) == 1
+    assert all(run.config["network"]["compiled"] for run in found.runs)
+    page = (tmp_path / "report.html").read_text()
+    says(page, "What the spec changed", "GroupNormalization(2 groups)")
+    np.testing.assert_allclose(np.exp(found.runs[0].logits).sum(axis=1), 1, rtol=1e-5)
+    with pytest.raises(TfnormError) as caught:
+        compare(["keep"], model=make, seeds=1, jobs=1, out=tmp_path / "jobs")
+    says(caught, "no other process", "top of a file", "without `jobs`")
+
+
+def test_a_changed_file_is_another_model(tmp_path, data):
+    file, out = tmp_path / "net.py", tmp_path / "run"
+    shutil.copy(FILE, file)
+    asked = TrainConfig(norm="keep", model=f"{file}:plain", epochs=1)
+    train(asked, out=out, data=data, batch_size=8)
+    moved = tmp_path / "elsewhere" / "net.py"
+    moved.parent.mkdir()
+    shutil.copy(file, moved)
+    assert train("keep", model=f"{moved}:plain", epochs=1, batch_size=8, out=out, data=data).status == "finished"
+    file.write_text(file.read_text() + "\n# changed\n")
+    with pytest.raises(TfnormError) as caught:
+        train("keep", model=f"{file}:plain", epochs=1, batch_size=8, out=out, data=data)
+    says(caught, "net.py:plain", "changed", out, "another output folder")
+    assert default_name(asked) == default_name(TrainConfig(norm="keep", model=f"{file}:plain", epochs=1))
+    sent = json.loads(asked.model_dump_json())
+    assert sent["model"] == f"{file}:plain"
+    with pytest.raises(TfnormError) as caught:
+        checked(TrainConfig, sent)
+    says(caught, "net.py:plain", "changed")
+
+
+@pytest.mark.parametrize(
+    ("units", "activation", "values", "expected"),
+    [
+        (4, None, [[0.0, 1, 2, 3]], [[0.0, 1, 2, 3]]),
+        (4, "softmax", [[0.1, 0.2, 0.3, 0.4]], np.log([[0.1, 0.2, 0.3, 0.4]])),
+        (1, None, [[2.0]], [[0.0, 2.0]]),
+        (1, "sigmoid", [[0.8]], [[0.0, np.log(4)]]),
+        (4, "softmax", [[1.0, 0, 0, 0]], [[0.0, *[np.log(np.finfo("float32").tiny)] * 3]]),
+    ],
+)
+def test_outputs_become_logits(units, activation, values, expected):
+    head = read_head(of_head(units, activation)(), 2 if units == 1 else 4, "net")
+    assert head == Head(units, activation or "linear")
+    np.testing.assert_allclose(head.to_logits(np.array(values)), expected, rtol=1e-6)
+    loss, metric = head.losses()
+    labels, outputs = np.array([1]), np.array(values, "float32")
+    expected_loss = np.log(np.exp(expected).sum()) - np.array(expected)[0, 1]
+    assert float(loss(labels[:, None], outputs)) == pytest.approx(expected_loss, rel=1e-4) or expected_loss > 20
+    metric.update_state(labels[:, None], outputs)
+    assert float(metric.result()) == pytest.approx(float(loss(labels[:, None], outputs)), rel=1e-5)
+
+
+def test_the_last_activation_is_found_behind_what_passes_values_on():
+    inner = of_head(4, None)()
+    inputs = keras.Input(networks.SHAPE)
+    for end in (layers.Softmax(), layers.Activation("softmax"), keras.ops.softmax):
+        assert read_head(keras.Model(inputs, layers.Flatten()(end(inner(inputs)))), 4, "net").activation == "softmax"
+    nested = keras.Model(inputs, of_head(4, "softmax")()(inputs))
+    assert read_head(nested, 4, "net").activation == "softmax"
+
+
+@pytest.mark.parametrize(
+    ("make", "facts"),
+    [
+        (of_head(3, None), ("3 outputs", "4 classes", "num_classes")),
+        (of_head(4, "sigmoid"), ("sigmoid", "4 classes", "softmax")),
+        (of_head(4, "relu"), ("'relu'", "softmax")),
+        (of_head(4, None, compiled={"loss": "sparse_categorical_crossentropy"}), ("logits", "from_logits=True")),
+        (
+            of_head(4, "softmax", compiled={"loss": keras.losses.CategoricalCrossentropy(from_logits=True)}),
+            ("probabilities", "from_logits=False"),
+        ),
+        (of_head(4, None, compiled={"optimizer": "adam"}), ("without a loss",)),
+        (lambda: keras.Sequential([keras.Input(networks.SHAPE), layers.Conv2D(4, 3)]), ("shape", "Flatten")),
+        (
+            lambda: keras.Model(i := keras.Input(networks.SHAPE), [layers.Flatten()(i)] * 2),
+            ("one output", "2 outputs"),
+        ),
+        (
+            lambda: keras.Sequential(
+                [
+                    keras.Input(networks.SHAPE),
+                    layers.Flatten(),
+                    layers.Dense(4, bias_initializer=lambda *a, **k: [np.nan] * 4),
+                ]
+            ),
+            ("not finite", "pixels"),
+        ),
+    ],
+    ids=str,
+)
+def test_models_that_do_not_fit_are_refused_before_training(make, facts, data, tmp_path):
+    with pytest.raises(TfnormError) as caught:
+        compare("keep", model=make, seeds=1, epochs=1, data=data, out=tmp_path)
+    says(caught, *facts)
+    assert not list(tmp_path.glob("**/config.json"))
+
+
+def test_settings_of_architectures_are_refused():
+    for settings, facts in (
+        ({"arch": "cifar_plain"}, ("'cifar_plain'", "networks.py:plain")),
+        ({"dropout": 0.1}, ("dropout=0.1",)),
+        ({"precision": "bfloat16"}, ("precision",)),
+    ):
+        with pytest.raises(TfnormError) as caught:
+            checked(TrainConfig, {"norm": "bn", "model": f"{FILE}:plain", **settings})
+        says(caught, *facts)
+    with pytest.raises(TfnormError) as caught:
+        checked(TrainConfig, {"norm": "bn", "weights": "imagenet"})
+    says(caught, "weights='imagenet'", "`model`")
+
+
+@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", "categorical_crossentropy", "mse"])
+def test_the_own_loss_gets_the_labels_that_it_takes(loss):
+    model = of_head(4, "softmax", compiled={"loss": loss})()
+    values = own_loss(model, Head(4, "softmax"), "net")(np.array([1, 0]), keras.ops.array([[0.1, 0.7, 0.1, 0.1]] * 2))
+    expected = {"mse": [(0.01 * 3 + 0.09) / 4, (0.81 + 0.49 + 0.02) / 4]}.get(loss, -np.log([0.7, 0.1]))
+    np.testing.assert_allclose(values, expected, rtol=1e-5)
+
+
+def test_the_own_optimizer_is_used_and_its_rate_replaced(data):
+    make = of_head(4, None, compiled={
+        "optimizer": keras.optimizers.RMSprop(keras.optimizers.schedules.CosineDecay(0.5, 10), rho=0.7),
+        "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    })  # fmt: skip
+    for settings, rate in (({}, 0.5), ({"learning_rate": 0.01}, 0.01)):
+        asked = config(make, "gn:2", **settings)
+        optimizer = make_network(asked, data).training(asked, 3)["optimizer"]
+        assert (type(optimizer).__name__, optimizer.rho) == ("RMSprop", 0.7)
+        assert float(optimizer.learning_rate) == pytest.approx(rate)
+    asked = config(of_head(4, None))
+    assert type(make_network(asked, data).training(asked, 3)["optimizer"]).__name__ == "SGD"
+
+
+def test_the_size_of_a_model_decides_that_of_digits():
+    assert input_size(config(of_head(10, None)).model) == (8, 8)
+    assert input_size(config("applications:MobileNetV2").model) == (224, 224)
