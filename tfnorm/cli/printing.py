@@ -118,18 +118,24 @@ def print_page(page: Path) -> None:
 
 def print_conversion(report: Any, written: Any) -> None:
     """Print what a conversion did, layer by layer, and what ``written`` says of the file that it wrote."""
-    console = wide_console()
-    columns = {name: Column(name, "" if name == "groups" else None) for name in CHANGE}
-    for changes, title in ((report.changes, "Changed"), (report.kept, "Not changed")):
-        if changes:
-            records = [{name: value for name in CHANGE if (value := getattr(change, name))} for change in changes]
-            shown = [name for name in CHANGE if any(name in record for record in records)]
-            _print_fitted(f"{title}: {counted([len(changes)], 'layer')}", table_of(columns, records).pick(*shown))
+    console = print_changes(report)
     if report.difference:
         before, after = report.difference
         text = f"The outputs differed by {before:.1%} of the old ones' size, and after calibration by {after:.1%}."
         console.print(text, soft_wrap=True, highlight=False)
     console.print(str(written), soft_wrap=True, highlight=False, markup=False)
+
+
+def print_changes(report: Any, titles: tuple[str, str] = ("Changed", "Not changed")) -> Console:
+    """Print a table of the layers that a report says are changed, and one of those that stay."""
+    console = wide_console()
+    columns = {name: Column(name, "" if name == "groups" else None) for name in CHANGE}
+    for changes, title in zip((report.changes, report.kept), titles, strict=True):
+        if changes:
+            records = [{name: value for name in CHANGE if (value := getattr(change, name))} for change in changes]
+            shown = [name for name in CHANGE if any(name in record for record in records)]
+            _print_fitted(f"{title}: {counted([len(changes)], 'layer')}", table_of(columns, records).pick(*shown))
+    return console
 
 
 def print_plan(plan: Plan) -> None:

@@ -100,10 +100,10 @@ def make_application(
             raise ArchitectureError(
                 f"applications:{name} cannot be made for images of {_sides(shape)}: {what_it_says(raised)}."
             ) from None
-        if not new_head:
-            return model
-        logits = keras.layers.Dense(num_classes, dtype="float32", name="logits")(model.output)
-        return keras.Model(model.inputs, logits, name=model.name)
+        logits = model.output
+        if new_head:
+            logits = keras.layers.Dense(num_classes, dtype="float32", name="logits")(logits)
+        return keras.Model(inputs, logits, name=model.name)  # of one input, where Keras made a list of one
 
 
 def _sides(shape: Sequence[Any]) -> str:

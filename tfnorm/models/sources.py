@@ -196,7 +196,14 @@ class Source:
             )
 
 
-def source_of(model: Any, *, weights: str | None = None, imports: Sequence[str] = ()) -> Source:
+def is_application(text: str) -> bool:
+    """Return whether a text is the name of a network of `keras.applications` without its prefix."""
+    return text.lower() in {name.lower() for name in APPLICATIONS}
+
+
+def source_of(
+    model: Any, *, weights: str | None = None, imports: Sequence[str] = (), allow_lambda: bool = False
+) -> Source:
     """Return what makes a network, checked as far as it can be without Keras and without running anyone's code.
 
     Args:
@@ -207,6 +214,7 @@ def source_of(model: Any, *, weights: str | None = None, imports: Sequence[str] 
         weights: Initial weights: "imagenet" or a file of weights for ``applications:``; "fresh" for a .keras file or
             KerasHub, whose own weights are the start by default. Functions take none.
         imports: Modules and Python files with layers of your own that are in a .keras file.
+        allow_lambda: Whether to run the code of Lambda layers in a .keras file.
 
     Raises:
         ArchitectureError: If there is no such file, function or network, or if the weights do not belong to it.
@@ -235,7 +243,7 @@ def source_of(model: Any, *, weights: str | None = None, imports: Sequence[str] 
         check_kerashub(weights)
         return Source(text, text, weights=weights, _maker=functools.partial(make_kerashub, name, weights))
     if text.endswith(".keras"):
-        return _of_saved_model(text, weights, tuple(imports))
+        return _of_saved_model(text, weights, tuple(imports), allow_lambda)
     before, colon, name = text.rpartition(":")
     if colon and before.endswith(".py"):
         return _of_file(text, Path(before), name, weights)
@@ -267,7 +275,7 @@ def _unknown_model(text: str) -> str:
 # Text
 
 
-def _of_saved_model(text: str, weights: str | None, imports: tuple[str, ...]) -> Source:
+def _of_saved_model(text: str, weights: str | None, imports: tuple[str, ...], allow_lambda: bool) -> Source:
     path = _existing(text, "Give the name of a saved model")
     if weights not in (None, "fresh"):
         raise ArchitectureError(
@@ -278,7 +286,7 @@ def _of_saved_model(text: str, weights: str | None, imports: tuple[str, ...]) ->
 
     def make(input_shape: Any, num_classes: Any) -> Any:
         with own_objects(imports):
-            model = open_model(path, imports=imports, error=ArchitectureError)
+            model = open_model(path, imports=imports, allow_lambda=allow_lambda, error=ArchitectureError)
             return _fresh(model) if weights == "fresh" else model
 
     return Source(text, text, "", file_hash(path), weights, path, imports, _maker=make)
@@ -417,10 +425,13 @@ def _check_defined(name: str, names: Mapping[str, str], complete: bool, where: s
 
 
 def _of_callable(model: Any, weights: str | None) -> Source:
-    if not callable(model) or hasattr(model, "get_weights"):
-        what = f"{type(model).__name__}" if hasattr(model, "get_weights") else repr(model)
-        how = "" if not hasattr(model, "get_weights") else " A model itself has one set of weights for all runs."
-        raise ArchitectureError(f"A model is {FORMS}. Received: {what}.{how}")
+    if not isinstance(model, type) and hasattr(model, "get_weights"):
+        raise ArchitectureError(
+            f"A model itself has one set of weights for all runs. Received: {type(model).__name__}. Give a function "
+            "that makes it, or save it and give the .keras file."
+        )
+    if not callable(model):
+        raise ArchitectureError(f"A model is {FORMS}. Received: {model!r}.")
     text, why = _text_of(model)
     shown = text or getattr(model, "__qualname__", None) or type(model).__name__
     _refuse_weights(shown, weights)

@@ -20,18 +20,23 @@ from tfnorm.models.sources import Source
 from tfnorm.spec import NormSpec
 
 
-class _Place(keras.layers.Layer):
+class NormPlace(keras.layers.Layer):
     """Stands where a norm will be, and notes the shapes of its inputs."""
 
     def __init__(self, axis: int, name: str | None) -> None:
         super().__init__(name=name)
         self.axis = axis
-        self.shapes: dict[tuple[Any, ...], None] = {}
+        self.shapes: tuple[tuple[Any, ...], ...] = ()
 
     def call(self, inputs):
         """Return the input."""
-        self.shapes[tuple(inputs.shape)] = None
+        if tuple(inputs.shape) not in self.shapes:
+            self.shapes = (*self.shapes, tuple(inputs.shape))
         return inputs
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the input."""
+        return input_shape
 
 
 @dataclass
@@ -58,7 +63,7 @@ def made_with_norms(source: Source, spec: NormSpec, *, seed: int, **sizes: Any) 
         ArchitectureError: If the function never calls ``norm``, calls it another number of times at its second call, or
             has no default for the spec ``keep``.
     """
-    factory = _Factory(lambda name, axis: _Place(axis, name))
+    factory = _Factory(lambda name, axis: NormPlace(axis, name))
     reference = source.make(seed=seed, norm=factory, **sizes)
     places = factory.made
     if not places:
@@ -80,8 +85,8 @@ def made_with_norms(source: Source, spec: NormSpec, *, seed: int, **sizes: Any) 
 
     def make(name: str | None, axis: int) -> Any:
         place = next(waiting, None)
-        if place is None:
-            raise ArchitectureError(f"it calls `norm` {len(places)} times, and more often at its second call")
+        if place is None:  # which is told below
+            return keras.layers.Identity(name=name)
         layer, change = _norm_at(place, spec, name, axis)
         (kept if not change.after else changes).append(change)
         return layer
@@ -100,20 +105,22 @@ def made_with_norms(source: Source, spec: NormSpec, *, seed: int, **sizes: Any) 
     return model, Report(tuple(changes), tuple(kept))
 
 
-def _norm_at(place: _Place, spec: NormSpec, name: str | None, axis: int) -> tuple[Any, Change]:
+def _norm_at(place: NormPlace, spec: NormSpec, name: str | None, axis: int) -> tuple[Any, Change]:
     """Return the layer for one place, and what it is."""
     shapes = list(place.shapes) or [(None,) * 4]
     axis = axis % len(shapes[0])
     if spec.kind == "none":
-        return keras.layers.Identity(name=name), Change(place.name, "norm(...)", "Identity")
+        layer = keras.layers.Identity(name=name)
+        return layer, Change(layer.name, "norm(...)", "Identity")
     known = shapes[0][axis] is not None
     fitting, note = fit(spec, shapes, axis, place.name) if known else (spec, "")
     if fitting is None:
-        return keras.layers.Identity(name=name), Change(place.name, "norm(...)", note=note)
+        layer = keras.layers.Identity(name=name)
+        return layer, Change(layer.name, "norm(...)", note=note)
     layer = make_norm(fitting, name, shapes[0], axis)
     groups = fitting.groups_of(shapes[0][axis]) if known and fitting.info.groups else None
     note = ", ".join(filter(None, (note, NO_STATISTICS if spec.info.moving else "")))
-    return layer, Change(place.name, "norm(...)", type(layer).__name__, groups, note)
+    return layer, Change(layer.name, "norm(...)", type(layer).__name__, groups, note)
 
 
 def _copy_weights(reference: keras.Model, model: keras.Model, norms: set[int]) -> None:
