@@ -162,10 +162,10 @@ def inspect(
     check_imports(imports or ())
     if norm is not None:
         parse(norm)
-    if saved and norm is weights is None:
+    notes: tuple[str, ...] = ()
+    if saved and norm is None and weights is None:
         start_quietly()
         layers, report = inspect_saved(network, **sizes, imports=imports or (), allow_lambda=allow_lambda)
-        notes = ()
     else:
         source = source_of(network, weights=weights, imports=imports or (), allow_lambda=allow_lambda)
         start_quietly()

@@ -61,7 +61,7 @@ class Source:
         why_no_text: Why there is none, as a sentence; "" if there is one.
         fingerprint: The hash of the file that makes it, or is it; "" for networks that are part of a library.
         weights: The initial weights that were asked for, or None.
-        path: The file whose hash it is, or None.
+        path: The file that is read to make the model, or None. It must not change until then.
         imports: Modules and Python files that a saved model needs.
     """
 
@@ -392,7 +392,7 @@ def _of_callable(model: Any, weights: str | None) -> Source:
     _refuse_weights(shown, weights)
     path = file_of(model)
     fingerprint = code_hash(model) if path is None else file_hash(path)
-    return Source(shown, text, why, fingerprint, path=path, _function=lambda: model)
+    return Source(shown, text, why, fingerprint, _function=lambda: model)
 
 
 def _sides(shape: Sequence[Any]) -> str:
