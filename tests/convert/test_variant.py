@@ -367,3 +367,19 @@ def test_applications_train(name):
 @pytest.mark.matrix
 def test_an_application_with_layer_norms_trains():
     trains("ConvNeXtTiny", ["gn:8"])
+
+
+@pytest.mark.parametrize("pixels", ["caffe", "tf", "torch", ""])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_prepares_pixels_stays(pixels, channels, seeded):
+    from tfnorm.models.applications import _prepared
+
+    def make():
+        inputs = keras.Input((6, 6, channels))
+        x = layers.BatchNormalization()(layers.Conv2D(4, 3)(_prepared(pixels, inputs)))
+        return keras.Model(inputs, layers.Flatten()(x))
+
+    x = seeded.integers(0, 256, (2, 6, 6, channels)).astype("float32")
+    kept, other = (make_variant(make, spec, seed=0).model for spec in ("keep+l2=1e-4", "bn"))
+    np.testing.assert_allclose(other(x), kept(x), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(kept(x), make_variant(make, "keep", seed=0).model(x), rtol=1e-5, atol=1e-4)

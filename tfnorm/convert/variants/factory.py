@@ -30,13 +30,18 @@ class NormPlace(keras.layers.Layer):
 
     def call(self, inputs):
         """Return the input."""
-        if tuple(inputs.shape) not in self.shapes:
-            self.shapes = (*self.shapes, tuple(inputs.shape))
+        self._note(inputs.shape)
         return inputs
 
     def compute_output_shape(self, input_shape):
-        """Return the shape of the input."""
+        """Return the shape of the input. Keras asks for it in place of a call with a symbolic tensor."""
+        self._note(input_shape)
         return input_shape
+
+    def _note(self, shape: Any) -> None:
+        known = (None, *shape[1:])
+        if known not in self.shapes:
+            self.shapes = (*self.shapes, known)  # a list would be one of Keras's, which takes nothing once it is built
 
 
 @dataclass
