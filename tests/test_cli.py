@@ -269,6 +269,7 @@ def test_inspect_shows_where_norms_are_and_what_a_spec_does_to_them(tmp_path, ca
     code, out, _ = run(["inspect", text, "--norm", "gn:8+l2=1e-4"], capsys, monkeypatch)
     assert code == 0
     says(out, "GroupNormalization", "8 groups do not divide 12 channels", "Changed: 2 layers", "l2=1e-4 on 10")
+    assert "6.0" not in out
     networks.plain().save(tmp_path / "a.keras")
     code, out, _ = run(["inspect", str(tmp_path / "a.keras"), "--norm", "none"], capsys, monkeypatch)
     assert code == 0 and "nothing" in out

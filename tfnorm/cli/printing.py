@@ -129,7 +129,7 @@ def print_conversion(report: Any, written: Any) -> None:
 def print_changes(report: Any, titles: tuple[str, str] = ("Changed", "Not changed")) -> Console:
     """Print a table of the layers that a report says are changed, and one of those that stay."""
     console = wide_console()
-    columns = {name: Column(name, "" if name == "groups" else None) for name in CHANGE}
+    columns = {name: Column(name, ".0f" if name == "groups" else None) for name in CHANGE}
     for changes, title in zip((report.changes, report.kept), titles, strict=True):
         if changes:
             records = [{name: value for name in CHANGE if (value := getattr(change, name))} for change in changes]
