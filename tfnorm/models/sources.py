@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfnorm.errors import ArchitectureError, check_keras_3, is_memory_error, nearest
+from tfnorm.errors import ArchitectureError, check_keras_3, is_memory_error
 from tfnorm.models.applications import (
     APPLICATIONS,
     check_application,
     check_kerashub,
     make_application,
     make_kerashub,
+    nearest_application,
 )
 from tfnorm.models.architectures import ARCHITECTURES
 from tfnorm.models.functions import (
@@ -272,9 +273,8 @@ def source_of(
 def _unknown_model(text: str) -> str:
     if text in ARCHITECTURES:
         return f"{text!r} is an architecture of tfnorm. Give it as `arch`, --arch on the command line."
-    guess = nearest(text, {name.lower(): name for name in APPLICATIONS})
-    names = {name.lower(): name for name in APPLICATIONS}
-    hint = f" Did you mean 'applications:{names[guess]}'?" if guess else ""
+    guess = nearest_application(text)
+    hint = f" Did you mean 'applications:{guess}'?" if guess else ""
     return f"Unknown model {text!r}.{hint} Give {FORMS}."
 
 
