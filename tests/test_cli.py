@@ -33,6 +33,9 @@ LIGHT = [
     (["compare", "--dataset", "nope"], 2),
     (["list"], 0),
     (["inspect", "mnist_7k"], 0),
+    (["inspect", "nowhere.py:make"], 2),
+    (["inspect", "applications:ResNet5"], 2),
+    (["inspect", "applications:ResNet50", "--norm", "gm"], 2),
     (["sweep", "--help"], 0),
     (["sweep", "no-such-study"], 2),
     (["sweep", "no/such.toml"], 2),
@@ -256,7 +259,50 @@ def test_inspect_refuses_what_is_no_network(tmp_path, capsys, monkeypatch):
     assert f"`tfnorm convert {path} OUT.keras --from-tfa`" in err
 
 
-@pytest.mark.parametrize(("option", "value"), [("--norm", "ln"), ("--classes", "3")])
+def test_inspect_shows_where_norms_are_and_what_a_spec_does_to_them(tmp_path, capsys, monkeypatch):
+    import networks
+
+    text = f"{networks.__file__}:plain"
+    code, out, _ = run(["inspect", text, "--classes", "7", "--input-shape", "9x9x3"], capsys, monkeypatch)
+    assert code == 0
+    says(out, "9 x 9 x 8", "batch_normalization", "batch_normalization_1", "Places for the norms of a spec: 2 layers")
+    code, out, _ = run(["inspect", text, "--norm", "gn:8+l2=1e-4"], capsys, monkeypatch)
+    assert code == 0
+    says(out, "GroupNormalization", "8 groups do not divide 12 channels", "Changed: 2 layers", "l2=1e-4 on 10")
+    assert "6.0" not in out
+    networks.plain().save(tmp_path / "a.keras")
+    code, out, _ = run(["inspect", str(tmp_path / "a.keras"), "--norm", "none"], capsys, monkeypatch)
+    assert code == 0 and "nothing" in out
+
+
+OTHERS = [
+    (["nowhere.py:make"], ("'nowhere.py'", "no file")),
+    (["resnet50"], ("'resnet50'", "applications:ResNet50")),
+    (["applications:ResNet5"], ("'ResNet5'", "'ResNet50'")),
+    (["mnist_7k", "--weights", "imagenet"], ("--weights", "mnist_7k")),
+    (["applications:VGG16", "--import", "json"], ("--import", "applications:VGG16")),
+    (["applications:VGG16", "--norm", "gm:2"], ("'gm'", "'gn'")),
+    (["."], ("'.'", "folder", "FILE.py:FUNCTION")),
+]
+
+
+@pytest.mark.parametrize(("arguments", "facts"), OTHERS, ids=[" ".join(each) for each, _ in OTHERS])
+def test_inspect_refuses_what_makes_no_model(arguments, facts, capsys, monkeypatch):
+    code, _, err = run(["inspect", *arguments], capsys, monkeypatch)
+    assert code == 2 and err.count("\n") == 1
+    says(err, "tfnorm: ", *facts)
+
+
+def test_inspect_takes_the_weights_of_a_file_as_they_are(tmp_path, capsys, monkeypatch):
+    import networks
+
+    networks.plain().save(tmp_path / "a.keras")
+    code, _, err = run(["inspect", str(tmp_path / "a.keras"), "--weights", "imagenet"], capsys, monkeypatch)
+    assert code == 2
+    says(err, "'imagenet'", "'fresh'")
+
+
+@pytest.mark.parametrize(("option", "value"), [("--classes", "3")])
 def test_inspect_refuses_options_of_architectures_for_a_file(option, value, tmp_path, capsys, monkeypatch):
     code, _, err = run(["inspect", str(tmp_path / "a.keras"), option, value], capsys, monkeypatch)
     assert code == 2

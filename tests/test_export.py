@@ -20,7 +20,7 @@ from tfnorm.spec import parse
 
 # A share of the largest output.
 TOLERANCE = 1e-4
-SPECS = [*(info.example for name, info in NORMS.items() if name != "none"), "gn:1", "ln:channel"]
+SPECS = [info.example for info in NORMS.values() if info.layer] + ["bn:frozen", "gn:1", "ln:channel"]
 OTHERS = {
     "ws": lambda: layers.WeightStandardizedConv2D(4, 3, padding="same"),
     "frn learned": lambda: layers.FilterResponseNormalization(learned_epsilon=True),

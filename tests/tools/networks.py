@@ -1,4 +1,4 @@
-"""A person's own networks, each small, of every kind that tfnorm takes; a test may also import this file by its path."""
+"""Networks of a person, each small, of every kind that tfnorm takes."""
 
 import keras
 from keras import layers
@@ -40,7 +40,7 @@ def sequential():
 
 
 def nested():
-    image = keras.Input((None, None, 3))
+    image = keras.Input(SHAPE)
     features = layers.BatchNormalization()(layers.Conv2D(8, 3)(image))
     backbone = keras.Model(image, layers.ReLU()(features), name="backbone")
     inputs = keras.Input(SHAPE)

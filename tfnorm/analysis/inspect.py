@@ -1,9 +1,10 @@
-"""A network given by its name or its file, as the command line takes it."""
+"""A network given by its name, its file or what makes it, as the command line takes it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfnorm.analysis.plans import plan_layers
 from tfnorm.analysis.table import Layers
@@ -11,7 +12,11 @@ from tfnorm.errors import ArchitectureError, whole_number
 from tfnorm.models.imports import check_imports
 from tfnorm.models.planner import plan
 from tfnorm.models.saved import open_model, own_objects
+from tfnorm.models.sources import Source
 from tfnorm.spec import parse
+
+if TYPE_CHECKING:
+    from tfnorm.convert import Report
 
 
 def inspect_architecture(
@@ -40,7 +45,20 @@ def inspect_file(
     imports: Sequence[str] = (),
     allow_lambda: bool = False,
 ) -> Layers:
-    """Return the layers of a saved Keras model.
+    """Return the layers of a saved Keras model, see `inspect_saved`."""
+    given = {"input_shape": input_shape, "batch_size": batch_size, "imports": imports, "allow_lambda": allow_lambda}
+    return inspect_saved(path, **given)[0]  # type: ignore[arg-type]
+
+
+def inspect_saved(
+    path: str,
+    *,
+    input_shape: str | None = None,
+    batch_size: int = 1,
+    imports: Sequence[str] = (),
+    allow_lambda: bool = False,
+) -> tuple[Layers, Report]:
+    """Return the layers of a saved Keras model, and where its norms are, or where a spec would put norms.
 
     Args:
         path: A .keras or .h5 file.
@@ -51,6 +69,9 @@ def inspect_file(
         allow_lambda: Whether to run the code of Lambda layers in the file.
     """
     from tfnorm.analysis.measure import summary  # start-up
+    from tfnorm.convert.graph import computes_its_graph  # start-up
+    from tfnorm.convert.report import Report  # start-up
+    from tfnorm.convert.variants.variant import norm_places  # start-up
 
     if not Path(path).is_file():
         raise ArchitectureError(f"There is no file {path!r}. Give a .keras file, or an architecture's name.")
@@ -59,7 +80,45 @@ def inspect_file(
         model = open_model(path, imports=imports, allow_lambda=allow_lambda, compiled=False, error=ArchitectureError)
     shape = None if input_shape is None else parse_shape(input_shape)
     layers = summary(model, input_shape=shape, batch_size=batch_size)
-    return Layers(f"{model.name} ({path})", layers.rows, batch_size)
+    report = norm_places(model) if computes_its_graph(model) else Report(())
+    return Layers(f"{model.name} ({path})", layers.rows, batch_size), report
+
+
+def inspect_source(
+    source: Source,
+    norm: str | None = None,
+    *,
+    input_shape: str | None = None,
+    num_classes: int | None = None,
+    batch_size: int = 1,
+) -> tuple[Layers, Report, tuple[str, ...]]:
+    """Return the layers of a network of one's own, what a spec does to its norms, and notes about it.
+
+    Args:
+        source: What makes the network.
+        norm: A spec, to see the network under it. By default the network is as it is, and the report says where its
+            norms are, or where a spec would put norms.
+        input_shape: Such as "224x224x3", for a network that takes it.
+        num_classes: For a network that takes it.
+        batch_size: Images a step, for the memory of activations.
+
+    Example:
+        >>> from tfnorm.models.sources import source_of
+        >>> source = source_of("applications:MobileNetV2")
+        >>> layers, report, _ = inspect_source(source, input_shape="32x32x3", num_classes=10)
+        >>> layers["bn_Conv1"].shape, len(report.changes)
+        ((16, 16, 32), 52)
+    """
+    from tfnorm.analysis.measure import summary  # start-up
+    from tfnorm.convert import Report, make_variant  # start-up
+    from tfnorm.convert.variants.variant import norm_places  # start-up
+
+    shape = None if input_shape is None else parse_shape(input_shape)
+    variant = make_variant(source, norm or "keep", seed=0, num_classes=num_classes, input_shape=shape)
+    layers = summary(variant.model, input_shape=shape, batch_size=batch_size)
+    report = norm_places(variant.model) if norm is None else Report(variant.changes, variant.kept)
+    under = "" if norm is None else f", {norm}"
+    return Layers(f"{variant.model.name} ({source.name}){under}", layers.rows, batch_size), report, variant.notes
 
 
 def parse_shape(text: str) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from tfnorm.cli.options import (
     trackers_of,
     typed_command,
 )
-from tfnorm.cli.printing import kept_on_ctrl_c, print_changes, print_page, print_plan, print_table
+from tfnorm.cli.printing import kept_on_ctrl_c, print_page, print_plan, print_table, print_variants
 from tfnorm.cli.run_progress import LiveProgress
 from tfnorm.cli.sweep_progress import SweepDisplay
 from tfnorm.experiments.plan import plan_comparison
@@ -67,7 +67,7 @@ def compare(
         trackers=trackers_of(tensorboard, wandb), format=format, call=typed_command(context), **settings,
     )  # fmt: skip
     if dry_run:
-        print_changes(plan)
+        print_variants(plan)
         print_plan(plan)
         return
     start_quietly()

@@ -8,20 +8,24 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from tfnorm.analysis.inspect import inspect_architecture, inspect_file
+from tfnorm.analysis.inspect import inspect_architecture, inspect_saved, inspect_source
 from tfnorm.cli._app import app
 from tfnorm.cli.file_conversion import FileConversion
 from tfnorm.cli.options import AllowLambda, DataDir, Imports
-from tfnorm.cli.printing import print_conversion, wide_console
+from tfnorm.cli.printing import print_changes, print_conversion, wide_console
 from tfnorm.datasets import AUGMENTATIONS, DATASETS
 from tfnorm.errors import TfnormError
 from tfnorm.models.architectures import ARCHITECTURES
 from tfnorm.models.imports import check_imports
 from tfnorm.models.planner import plan
+from tfnorm.models.sources import is_application, source_of
 from tfnorm.norms import NORMS
 from tfnorm.ops import start_quietly
-from tfnorm.spec import NormSpec
+from tfnorm.spec import NormSpec, parse
 from tfnorm.training.recipe.recipes import RECIPES
+
+# Of the tables of places for norms that `inspect` shows.
+TITLES = ("Places for the norms of a spec", "Norms and convolutions that a spec leaves")
 
 
 @app.command()
@@ -98,8 +102,19 @@ def convert(
 
 @app.command()
 def inspect(
-    network: Annotated[str, typer.Argument(help="An architecture, or a .keras file.")],
-    norm: Annotated[str | None, typer.Option(help="Norm spec, for an architecture. [default: bn]")] = None,
+    network: Annotated[
+        str,
+        typer.Argument(
+            help="An architecture, a .keras or .h5 file, FILE.py:FUNCTION, package.module:FUNCTION, applications:NAME "
+            "or kerashub:PRESET."
+        ),
+    ],
+    norm: Annotated[
+        str | None, typer.Option(help="Norm spec. [default: bn for an architecture, the norms of another network]")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="imagenet or a file for applications:NAME; fresh for a .keras file.")
+    ] = None,
     input_shape: Annotated[
         str | None,
         typer.Option(
@@ -107,7 +122,9 @@ def inspect(
             "LENGTHxCHANNELS, for volumes DEPTHxHEIGHTxWIDTHxCHANNELS."
         ),
     ] = None,
-    classes: Annotated[int | None, typer.Option(help="Number of classes, for an architecture. [default: 10]")] = None,
+    classes: Annotated[
+        int | None, typer.Option(help="Number of classes, for networks that take it. [default: 10 for an architecture]")
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Images per step, for the memory of activations.")] = 1,
     imports: Imports = None,
     allow_lambda: AllowLambda = False,
@@ -119,26 +136,44 @@ def inspect(
     `tfnorm inspect mnist_7k --norm ln`
 
     `tfnorm inspect runs/mnist_7k-digits/ln/seed-0/model.keras --batch-size 64`
+
+    `tfnorm inspect applications:MobileNetV2 --norm gn:8 --input-shape 64x64x3 --classes 10`
     """
-    given: dict[str, Any] = {
-        key: value for key, value in {"norm": norm, "num_classes": classes}.items() if value is not None
-    }
-    if network.endswith((".keras", ".h5")) or Path(network).is_file():
-        for option in given:
-            raise TfnormError(
-                f"--{option.removeprefix('num_')} belongs to an architecture, and {network} is a file. Leave it out."
-            )
-        check_imports(imports or ())
-        start_quietly()
-        layers = inspect_file(
-            network, input_shape=input_shape, batch_size=batch_size, imports=imports or (), allow_lambda=allow_lambda
-        )
-    else:
+    sizes: dict[str, Any] = {"input_shape": input_shape, "batch_size": batch_size}
+    saved = network.endswith((".keras", ".h5")) or (Path(network).is_file() and not network.endswith(".py"))
+    own = saved or ":" in network or network.endswith(".py") or Path(network).is_dir() or is_application(network)
+    if classes is not None and saved:
+        raise TfnormError(f"--classes belongs to an architecture or a function, and {network} is a file. Leave it out.")
+    if not saved:
+        kind = "what makes a model" if own else "an architecture"
         for option, chosen in (("import", imports), ("allow-lambda", allow_lambda)):
             if chosen:
-                raise TfnormError(f"--{option} belongs to a file, and {network} is an architecture. Leave it out.")
-        layers = inspect_architecture(network, input_shape=input_shape, batch_size=batch_size, **given)
+                raise TfnormError(f"--{option} belongs to a file, and {network} is {kind}. Leave it out.")
+    if not own:
+        if weights is not None:
+            raise TfnormError(
+                f"--weights belongs to applications:NAME or a .keras file, and {network} is an architecture. "
+                "Leave it out."
+            )
+        given: dict[str, Any] = {"norm": norm, "num_classes": classes}
+        given = {key: value for key, value in given.items() if value is not None}
+        wide_console().print(inspect_architecture(network, **sizes, **given))
+        return
+    check_imports(imports or ())
+    if norm is not None:
+        parse(norm)
+    notes: tuple[str, ...] = ()
+    if saved and norm is None and weights is None:
+        start_quietly()
+        layers, report = inspect_saved(network, **sizes, imports=imports or (), allow_lambda=allow_lambda)
+    else:
+        source = source_of(network, weights=weights, imports=imports or (), allow_lambda=allow_lambda)
+        start_quietly()
+        layers, report, notes = inspect_source(source, norm, **sizes, num_classes=classes)
     wide_console().print(layers)
+    console = print_changes(report, TITLES if norm is None else ("Changed", "Not changed"))
+    for note in notes:
+        console.print(f"Note: {note}.", soft_wrap=True, highlight=False, markup=False)
 
 
 @app.command("list")

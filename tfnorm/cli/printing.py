@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from textwrap import indent
 from typing import Any, Literal
 
 import rich.table
@@ -120,13 +119,7 @@ def print_page(page: Path) -> None:
 
 def print_conversion(report: Any, written: Any) -> None:
     """Print what a conversion did, layer by layer, and what ``written`` says of the file that it wrote."""
-    console = wide_console()
-    columns = {name: Column(name, "" if name == "groups" else None) for name in CHANGE}
-    for changes, title in ((report.changes, "Changed"), (report.kept, "Not changed")):
-        if changes:
-            records = [{name: value for name in CHANGE if (value := getattr(change, name))} for change in changes]
-            shown = [name for name in CHANGE if any(name in record for record in records)]
-            _print_fitted(f"{title}: {counted([len(changes)], 'layer')}", table_of(columns, records).pick(*shown))
+    console = print_changes(report)
     if report.difference:
         before, after = report.difference
         text = f"The outputs differed by {before:.1%} of the old ones' size, and after calibration by {after:.1%}."
@@ -134,7 +127,19 @@ def print_conversion(report: Any, written: Any) -> None:
     console.print(str(written), soft_wrap=True, highlight=False, markup=False)
 
 
-def print_changes(plan: Plan) -> None:
+def print_changes(report: Any, titles: tuple[str, str] = ("Changed", "Not changed")) -> Console:
+    """Print a table of the layers that a report says are changed, and one of those that stay."""
+    console = wide_console()
+    columns = {name: Column(name, ".0f" if name == "groups" else None) for name in CHANGE}
+    for changes, title in zip((report.changes, report.kept), titles, strict=True):
+        if changes:
+            records = [{name: value for name in CHANGE if (value := getattr(change, name))} for change in changes]
+            shown = [name for name in CHANGE if any(name in record for record in records)]
+            _print_fitted(f"{title}: {counted([len(changes)], 'layer')}", table_of(columns, records).pick(*shown))
+    return console
+
+
+def print_variants(plan: Plan) -> None:
     """Print what each spec changes in a model of one's own, which is made for it; nothing for an architecture."""
     if all(run.config.model is None for run in plan.runs):
         return
@@ -144,7 +149,9 @@ def print_changes(plan: Plan) -> None:
 
     data = load_data(plan.runs[0].config, plan.data)
     for label, network in check_networks((run.config for run in plan.runs), data).items():
-        print(f"{label}, {parameters_of(network):,} trainable parameters:\n{indent(str(network.variant), '  ')}\n")
+        print(f"{label}: {parameters_of(network):,} trainable parameters")
+        print_changes(network.variant)
+        print("".join(f"note: {note}\n" for note in network.variant.notes))
 
 
 def print_plan(plan: Plan) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfnorm.errors import ArchitectureError, unknown
+from tfnorm.errors import ArchitectureError, nearest
 from tfnorm.keras_settings import standard_settings
 from tfnorm.models.imports import what_it_says
 
@@ -54,10 +54,25 @@ _MEANS, _DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CAFFE = (103.939, 116.779, 123.68)
 
 
+def nearest_application(word: str) -> str | None:
+    """Return the name closest in spelling, whatever the case of its letters, or None.
+
+    Example:
+        >>> nearest_application("resnet50"), nearest_application("MobileNetV4")
+        ('ResNet50', 'MobileNetV2')
+    """
+    names = {name.lower(): name for name in APPLICATIONS}
+    return names.get(nearest(word, names) or "")
+
+
 def check_application(name: str, weights: str | None) -> None:
     """Raise an `ArchitectureError` for an unknown name or weights that are not there. Imports no Keras."""
     if name not in APPLICATIONS:
-        raise ArchitectureError(unknown("network of keras.applications", name, APPLICATIONS))
+        guess = nearest_application(name)
+        hint = f" Did you mean {guess!r}?" if guess else ""
+        raise ArchitectureError(
+            f"Unknown network of keras.applications {name!r}.{hint} Use one of: {', '.join(APPLICATIONS)}."
+        )
     if weights not in (None, "fresh", "imagenet") and not Path(weights).is_file():
         raise ArchitectureError(
             f"The weights of applications:{name} must be 'imagenet', 'fresh' or a file of weights. "
@@ -100,10 +115,10 @@ def make_application(
             raise ArchitectureError(
                 f"applications:{name} cannot be made for images of {_sides(shape)}: {what_it_says(raised)}."
             ) from None
-        if not new_head:
-            return model
-        logits = keras.layers.Dense(num_classes, dtype="float32", name="logits")(model.output)
-        return keras.Model(model.inputs, logits, name=model.name)
+        logits = model.output
+        if new_head:
+            logits = keras.layers.Dense(num_classes, dtype="float32", name="logits")(logits)
+        return keras.Model(inputs, logits, name=model.name)  # of one input, where Keras made a list of one
 
 
 def _sides(shape: Sequence[Any]) -> str:

@@ -129,6 +129,8 @@ def what_it_says(raised: BaseException) -> str:
     text = re.sub(r"\x1b\[[\d;]*m", "", str(raised)).strip()
     if called := re.match(r"Exception encountered when calling .*\n+(.*)", text):
         text = called[1]
+    if inferred := re.match(r"Could not automatically infer .*Error encountered:\s*(.*)", text, re.DOTALL):
+        text = inferred[1]
     line = text.splitlines()[0].rstrip(".") if text else ""
     return f"{type(raised).__name__}: {line}" if line else type(raised).__name__
 

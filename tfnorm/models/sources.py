@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import ast
 import functools
-import hashlib
 import inspect
 import os
 import sys
-import tokenize
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfnorm.errors import ArchitectureError, check_keras_3, is_memory_error, nearest
+from tfnorm.errors import ArchitectureError, check_keras_3, is_memory_error
 from tfnorm.models.applications import (
     APPLICATIONS,
     check_application,
     check_kerashub,
     make_application,
     make_kerashub,
+    nearest_application,
 )
 from tfnorm.models.architectures import ARCHITECTURES
+from tfnorm.models.functions import (
+    check_defined,
+    code_hash,
+    defined_in,
+    file_of,
+    is_needed,
+    parameters_of,
+    text_of,
+)
 from tfnorm.models.imports import (
     check_imports,
     file_hash,
@@ -55,7 +62,7 @@ class Source:
         why_no_text: Why there is none, as a sentence; "" if there is one.
         fingerprint: The hash of the file that makes it, or is it; "" for networks that are part of a library.
         weights: The initial weights that were asked for, or None.
-        path: The file whose hash it is, or None.
+        path: The file that is read to make the model, or None. It must not change until then.
         imports: Modules and Python files that a saved model needs.
     """
 
@@ -127,14 +134,14 @@ class Source:
         return model
 
     def _parameters(self) -> Mapping[str, inspect.Parameter]:
-        return {} if self._function is None else _parameters_of(self._function())
+        return {} if self._function is None else parameters_of(self._function())
 
     def _called(self, function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
         """Return what a function makes with those of ``values`` that it takes and that are not None."""
-        known = _parameters_of(function)
+        known = parameters_of(function)
         by_name = {name for name, each in known.items() if each.kind is not each.POSITIONAL_ONLY}
         given = {key: value for key, value in values.items() if key in by_name and value is not None}
-        needed = [name for name, each in known.items() if _is_needed(each) and name not in given]
+        needed = [name for name, each in known.items() if is_needed(each) and name not in given]
         if needed:
             ours = [name for name in needed if name in PARAMETERS]
             how = (
@@ -196,7 +203,14 @@ class Source:
             )
 
 
-def source_of(model: Any, *, weights: str | None = None, imports: Sequence[str] = ()) -> Source:
+def is_application(text: str) -> bool:
+    """Return whether a text is the name of a network of `keras.applications` without its prefix."""
+    return text.lower() in {name.lower() for name in APPLICATIONS}
+
+
+def source_of(
+    model: Any, *, weights: str | None = None, imports: Sequence[str] = (), allow_lambda: bool = False
+) -> Source:
     """Return what makes a network, checked as far as it can be without Keras and without running anyone's code.
 
     Args:
@@ -207,6 +221,7 @@ def source_of(model: Any, *, weights: str | None = None, imports: Sequence[str] 
         weights: Initial weights: "imagenet" or a file of weights for ``applications:``; "fresh" for a .keras file or
             KerasHub, whose own weights are the start by default. Functions take none.
         imports: Modules and Python files with layers of your own that are in a .keras file.
+        allow_lambda: Whether to run the code of Lambda layers in a .keras file.
 
     Raises:
         ArchitectureError: If there is no such file, function or network, or if the weights do not belong to it.
@@ -235,14 +250,14 @@ def source_of(model: Any, *, weights: str | None = None, imports: Sequence[str] 
         check_kerashub(weights)
         return Source(text, text, weights=weights, _maker=functools.partial(make_kerashub, name, weights))
     if text.endswith(".keras"):
-        return _of_saved_model(text, weights, tuple(imports))
+        return _of_saved_model(text, weights, tuple(imports), allow_lambda)
     before, colon, name = text.rpartition(":")
     if colon and before.endswith(".py"):
         return _of_file(text, Path(before), name, weights)
     if Path(text).is_dir():
         raise ArchitectureError(f"{text!r} is a folder. As a model, give {FORMS}.")
     if text.endswith(".py"):
-        functions = [each for each, kind in _defined(Path(text), text)[0].items() if kind == "function"]
+        functions = [each for each, kind in defined_in(Path(text), text)[0].items() if kind == "function"]
         example = f", such as {text}:{functions[0]}" if functions else ""
         raise ArchitectureError(f"Say which function of {text!r} makes the model{example}.")
     if text.endswith((".h5", ".hdf5")):
@@ -258,16 +273,15 @@ def source_of(model: Any, *, weights: str | None = None, imports: Sequence[str] 
 def _unknown_model(text: str) -> str:
     if text in ARCHITECTURES:
         return f"{text!r} is an architecture of tfnorm. Give it as `arch`, --arch on the command line."
-    guess = nearest(text, {name.lower(): name for name in APPLICATIONS})
-    names = {name.lower(): name for name in APPLICATIONS}
-    hint = f" Did you mean 'applications:{names[guess]}'?" if guess else ""
+    guess = nearest_application(text)
+    hint = f" Did you mean 'applications:{guess}'?" if guess else ""
     return f"Unknown model {text!r}.{hint} Give {FORMS}."
 
 
 # Text
 
 
-def _of_saved_model(text: str, weights: str | None, imports: tuple[str, ...]) -> Source:
+def _of_saved_model(text: str, weights: str | None, imports: tuple[str, ...], allow_lambda: bool) -> Source:
     path = _existing(text, "Give the name of a saved model")
     if weights not in (None, "fresh"):
         raise ArchitectureError(
@@ -278,7 +292,7 @@ def _of_saved_model(text: str, weights: str | None, imports: tuple[str, ...]) ->
 
     def make(input_shape: Any, num_classes: Any) -> Any:
         with own_objects(imports):
-            model = open_model(path, imports=imports, error=ArchitectureError)
+            model = open_model(path, imports=imports, allow_lambda=allow_lambda, error=ArchitectureError)
             return _fresh(model) if weights == "fresh" else model
 
     return Source(text, text, "", file_hash(path), weights, path, imports, _maker=make)
@@ -302,8 +316,8 @@ def _fresh(model: Any) -> Any:
 def _of_file(text: str, given: Path, name: str, weights: str | None) -> Source:
     path = _existing(str(given), f"Give the Python file that has the function {name!r}")
     _refuse_weights(text, weights)
-    names, complete = _defined(path, str(given))
-    _check_defined(name, names, complete, f"The file {str(given)!r}")
+    names, complete = defined_in(path, str(given))
+    check_defined(name, names, complete, f"The file {str(given)!r}")
 
     def function() -> Callable[..., Any]:
         return _found(text, str(given), name, lambda: import_file(path))
@@ -317,8 +331,8 @@ def _of_module(text: str, module: str, name: str, weights: str | None) -> Source
     if path is None and module not in sys.modules:
         raise ArchitectureError(f"There is no module {module!r}, which the model {text!r} needs. Give {FORMS}.")
     if path is not None:
-        names, complete = _defined(path, module)
-        _check_defined(name, names, complete, f"The module {module!r}")
+        names, complete = defined_in(path, module)
+        check_defined(name, names, complete, f"The module {module!r}")
 
     def function() -> Callable[..., Any]:
         return _found(text, module, name, lambda: import_module(module))
@@ -362,145 +376,23 @@ def _found(text: str, where: str, name: str, load: Callable[[], Any]) -> Callabl
     return found
 
 
-def _defined(path: Path, shown: str) -> tuple[dict[str, str], bool]:
-    """Return the names that a file defines, each with its kind, and whether these are all; nothing is run."""
-    if not path.is_file():
-        raise ArchitectureError(f"There is no file {shown!r}. As a model, give {FORMS}.")
-    try:
-        with tokenize.open(path) as file:
-            tree = ast.parse(file.read(), filename=str(path))
-    except SyntaxError as raised:
-        raise own_error(shown, raised, ArchitectureError) from None
-    except ValueError:  # null bytes, or not UTF-8
-        raise ArchitectureError(f"The file {shown!r} is no text that Python can read. Give a Python file.") from None
-    names: dict[str, str] = {}
-    complete = True
-    waiting: list[ast.AST] = list(reversed(tree.body))
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.FunctionDef):
-            names[node.name] = "function"
-        elif isinstance(node, ast.ClassDef):
-            names[node.name] = "class"
-        elif isinstance(node, ast.AsyncFunctionDef):
-            names[node.name] = "async function"
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            names |= {alias.asname or alias.name.partition(".")[0]: "import" for alias in node.names}
-            complete &= all(alias.name != "*" for alias in node.names)
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            kind = type(node.value.value).__name__ if isinstance(node.value, ast.Constant) else "value"
-            names |= {each.id: kind for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)}
-        else:  # statements that hold others, such as `if` and `try`
-            inner = [each for each in ast.iter_child_nodes(node) if isinstance(each, ast.stmt | ast.excepthandler)]
-            waiting += reversed(inner)
-    return names, complete and "__getattr__" not in names
-
-
-def _check_defined(name: str, names: Mapping[str, str], complete: bool, where: str) -> None:
-    """Raise an `ArchitectureError` unless ``name`` may be a function among ``names``."""
-    first = name.partition(".")[0]
-    kind = names.get(first)
-    if kind is None and complete:
-        functions = [each for each, what in names.items() if what in ("function", "class") and each[0] != "_"]
-        guess = nearest(first, functions)
-        hint = f" Did you mean {guess!r}?" if guess else ""
-        has = f" It has: {', '.join(functions)}." if functions else " It has none."
-        raise ArchitectureError(f"{where} has no function {name!r}.{hint}{has}")
-    if kind not in (None, "function", "class", "import", "value"):
-        raise ArchitectureError(
-            f"{where} must have a function {name!r} that makes the model. It has {kind} of that name."
-        )
-
-
 # Callables
 
 
 def _of_callable(model: Any, weights: str | None) -> Source:
-    if not callable(model) or hasattr(model, "get_weights"):
-        what = f"{type(model).__name__}" if hasattr(model, "get_weights") else repr(model)
-        how = "" if not hasattr(model, "get_weights") else " A model itself has one set of weights for all runs."
-        raise ArchitectureError(f"A model is {FORMS}. Received: {what}.{how}")
-    text, why = _text_of(model)
+    if not isinstance(model, type) and hasattr(model, "get_weights"):
+        raise ArchitectureError(
+            f"A model itself has one set of weights for all runs. Received: {type(model).__name__}. Give a function "
+            "that makes it, or save it and give the .keras file."
+        )
+    if not callable(model):
+        raise ArchitectureError(f"A model is {FORMS}. Received: {model!r}.")
+    text, why = text_of(model)
     shown = text or getattr(model, "__qualname__", None) or type(model).__name__
     _refuse_weights(shown, weights)
-    path = _file_of(model)
-    fingerprint = _code_hash(model) if path is None else file_hash(path)
-    return Source(shown, text, why, fingerprint, path=path, _function=lambda: model)
-
-
-def _file_of(model: Any) -> Path | None:
-    """Return the Python file that defines a function or class, or None."""
-    try:
-        path = Path(inspect.getsourcefile(inspect.unwrap(getattr(model, "func", model))) or "")
-    except TypeError:  # of an object with a `__call__`
-        try:
-            path = Path(inspect.getsourcefile(type(model)) or "")
-        except TypeError:
-            return None
-    return path.resolve() if path.is_file() else None
-
-
-def _code_hash(model: Any) -> str:
-    """Return the hash of the source of a function without a file, such as one of a notebook, or of its code."""
-    try:
-        code = inspect.getsource(model).encode()
-    except (OSError, TypeError):
-        made = getattr(model, "__code__", None)
-        code = b"" if made is None else made.co_code + repr((made.co_consts, made.co_names)).encode()
-    return hashlib.sha256(code).hexdigest()
-
-
-def _text_of(model: Any) -> tuple[str | None, str]:
-    """Return the text that names a function for another process, or None and why there is none."""
-    name, module = getattr(model, "__qualname__", None), getattr(model, "__module__", None)
-    if name is None or module is None:
-        return None, f"{type(model).__name__} has no name that another process could import. Give a function."
-    if "<" in name:
-        return None, (
-            f"{name} is defined inside a function, so that no other process can import it. "
-            "Move it to the top of a file."
-        )
-    path = _file_of(model)
-    if path is None:
-        return None, f"{name} is in no Python file, so that no other process can import it. Move it to a file."
-    found: Any = sys.modules.get(module)
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    if found is not model:
-        return None, f"{name} is not the {name} of {path.name}, so that another process would import something else."
-    if module == "__main__" and _works_when_imported(path):
-        return None, (
-            f"{path.name} starts work when it is imported, so that another process cannot import {name} alone. "
-            'Put that work under `if __name__ == "__main__":`.'
-        )
-    return f"{path}:{name}", ""
-
-
-def _works_when_imported(path: Path) -> bool:
-    """Return whether a script calls something at its top that is not under `if __name__ == "__main__"`."""
-    statements = ast.parse(path.read_text()).body
-    work = (ast.Expr, ast.For, ast.While, ast.With)
-    return any(isinstance(node, work) and any(isinstance(n, ast.Call) for n in ast.walk(node)) for node in statements)
-
-
-def _parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """Return the parameters of a function, or of a class of models, whose own signature Keras hides."""
-    try:
-        if isinstance(function, type):
-            parameters = dict(list(inspect.signature(function.__init__).parameters.items())[1:])  # type: ignore[misc]
-        else:
-            parameters = dict(inspect.signature(function).parameters)
-    except (TypeError, ValueError):  # of a function that is not written in Python
-        return {}
-    return {
-        name: each for name, each in parameters.items() if each.kind is not each.POSITIONAL_ONLY or _is_needed(each)
-    }
-
-
-def _is_needed(parameter: inspect.Parameter) -> bool:
-    several = (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    return parameter.default is parameter.empty and parameter.kind not in several
+    path = file_of(model)
+    fingerprint = code_hash(model) if path is None else file_hash(path)
+    return Source(shown, text, why, fingerprint, _function=lambda: model)
 
 
 def _sides(shape: Sequence[Any]) -> str:

@@ -10,28 +10,38 @@ from typing import Any
 import keras
 
 from tfnorm.convert.clone import clone_with, copy_value, remake
-from tfnorm.convert.graph import Network
+from tfnorm.convert.graph import Network, check_graph
 from tfnorm.convert.neighbours import convolutions_before, units_after
 from tfnorm.convert.norms import NO_STATISTICS, fit, make_norm
 from tfnorm.convert.report import Change, Report
-from tfnorm.errors import ArchitectureError
+from tfnorm.errors import ArchitectureError, TfnormError
 from tfnorm.layers import WeightStandardizedConv2D
 from tfnorm.models.sources import Source
 from tfnorm.spec import NormSpec
 
 
-class _Place(keras.layers.Layer):
+class NormPlace(keras.layers.Layer):
     """Stands where a norm will be, and notes the shapes of its inputs."""
 
     def __init__(self, axis: int, name: str | None) -> None:
         super().__init__(name=name)
         self.axis = axis
-        self.shapes: dict[tuple[Any, ...], None] = {}
+        self.shapes: tuple[tuple[Any, ...], ...] = ()
 
     def call(self, inputs):
         """Return the input."""
-        self.shapes[tuple(inputs.shape)] = None
+        self._note(inputs.shape)
         return inputs
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the input. Keras asks for it in place of a call with a symbolic tensor."""
+        self._note(input_shape)
+        return input_shape
+
+    def _note(self, shape: Any) -> None:
+        known = (None, *shape[1:])
+        if known not in self.shapes:
+            self.shapes = (*self.shapes, known)  # a list would be one of Keras's, which takes nothing once it is built
 
 
 @dataclass
@@ -58,8 +68,9 @@ def made_with_norms(source: Source, spec: NormSpec, *, seed: int, **sizes: Any) 
         ArchitectureError: If the function never calls ``norm``, calls it another number of times at its second call, or
             has no default for the spec ``keep``.
     """
-    factory = _Factory(lambda name, axis: _Place(axis, name))
+    factory = _Factory(lambda name, axis: NormPlace(axis, name))
     reference = source.make(seed=seed, norm=factory, **sizes)
+    check_model(source, reference)
     places = factory.made
     if not places:
         raise ArchitectureError(
@@ -72,18 +83,19 @@ def made_with_norms(source: Source, spec: NormSpec, *, seed: int, **sizes: Any) 
                 f"'{spec}' needs norms that {source.name} has itself, and its parameter `norm` has no default. "
                 "Give it one, or leave the spec out."
             )
-        model, changes, kept = source.make(seed=seed, **sizes), [], []
+        model = source.make(seed=seed, **sizes)
         _copy_weights(reference, model, set())
         return model, Report(())
-    changes, kept = [], []
-    waiting = iter(places)
+    changes: list[Change] = []
+    kept: list[Change] = []
+    waiting = iter([_fitted(place, spec) for place in places])
 
     def make(name: str | None, axis: int) -> Any:
-        place = next(waiting, None)
-        if place is None:
-            raise ArchitectureError(f"it calls `norm` {len(places)} times, and more often at its second call")
-        layer, change = _norm_at(place, spec, name, axis)
-        (kept if not change.after else changes).append(change)
+        found = next(waiting, None)
+        if found is None:  # a call too many, which is told below
+            return keras.layers.Identity(name=name)
+        layer, change = _norm_at(found, name)
+        (changes if change.after else kept).append(change)
         return layer
 
     second = _Factory(make)
@@ -100,20 +112,35 @@ def made_with_norms(source: Source, spec: NormSpec, *, seed: int, **sizes: Any) 
     return model, Report(tuple(changes), tuple(kept))
 
 
-def _norm_at(place: _Place, spec: NormSpec, name: str | None, axis: int) -> tuple[Any, Change]:
-    """Return the layer for one place, and what it is."""
+@dataclass(frozen=True)
+class _Fitted:
+    """The norm of one place: its spec with groups that fit, or None, the shape of its inputs, and a note."""
+
+    spec: NormSpec | None
+    shape: tuple[Any, ...]
+    axis: int
+    note: str
+
+
+def _fitted(place: NormPlace, spec: NormSpec) -> _Fitted:
     shapes = list(place.shapes) or [(None,) * 4]
-    axis = axis % len(shapes[0])
-    if spec.kind == "none":
-        return keras.layers.Identity(name=name), Change(place.name, "norm(...)", "Identity")
-    known = shapes[0][axis] is not None
-    fitting, note = fit(spec, shapes, axis, place.name) if known else (spec, "")
-    if fitting is None:
-        return keras.layers.Identity(name=name), Change(place.name, "norm(...)", note=note)
-    layer = make_norm(fitting, name, shapes[0], axis)
-    groups = fitting.groups_of(shapes[0][axis]) if known and fitting.info.groups else None
-    note = ", ".join(filter(None, (note, NO_STATISTICS if spec.info.moving else "")))
-    return layer, Change(place.name, "norm(...)", type(layer).__name__, groups, note)
+    axis = place.axis % len(shapes[0])
+    if not spec.info.layer or shapes[0][axis] is None:
+        return _Fitted(spec, shapes[0], axis, "")
+    fitting, note = fit(spec, shapes, axis, place.name)
+    return _Fitted(fitting, shapes[0], axis, note)
+
+
+def _norm_at(found: _Fitted, name: str | None) -> tuple[Any, Change]:
+    """Return the layer for one place, and what it is."""
+    spec, channels = found.spec, found.shape[found.axis]
+    if spec is None or not spec.info.layer:
+        layer = keras.layers.Identity(name=name)
+        return layer, Change(layer.name, "norm(...)", "" if spec is None else "Identity", note=found.note)
+    layer = make_norm(spec, name, found.shape, found.axis)
+    groups = spec.groups_of(channels) if channels is not None and spec.info.groups else None
+    note = ", ".join(filter(None, (found.note, NO_STATISTICS if spec.info.moving else "")))
+    return layer, Change(layer.name, "norm(...)", type(layer).__name__, groups, note)
 
 
 def _copy_weights(reference: keras.Model, model: keras.Model, norms: set[int]) -> None:
@@ -131,7 +158,7 @@ def _with_neighbours(model: keras.Model, norms: list[Any], spec: NormSpec) -> tu
     """Return a copy of ``model`` with thresholded units after its norms, or standardized convolutions before them."""
     network = Network(model)
     called = [layer for layer in norms if network.calls(layer)]
-    axes = {id(layer): getattr(layer, "axis", -1) % len(network.input_shapes(layer)[0]) for layer in called}
+    axes = {id(layer): _axis(layer) % len(network.input_shapes(layer)[0]) for layer in called}
     units = units_after(network, axes) if spec.info.thresholded else {}
     convolutions = convolutions_before(network, axes) if spec.weight_standardization else set()
 
@@ -143,3 +170,16 @@ def _with_neighbours(model: keras.Model, norms: list[Any], spec: NormSpec) -> tu
         network.change(layer, "WeightStandardizedConv2D") for layer in network.layers if id(layer) in convolutions
     ]
     return new, changes + [network.change(layer, "TLU") for layer in network.layers if id(layer) in units]
+
+
+def _axis(norm: Any) -> int:
+    axis = getattr(norm, "axis", -1)
+    return axis if isinstance(axis, int) else max(axis)
+
+
+def check_model(source: Source, model: keras.Model) -> None:
+    """Raise an `ArchitectureError` unless the model of a source has a graph and weights."""
+    try:
+        check_graph(model)
+    except TfnormError as error:
+        raise ArchitectureError(f"{source.name} returns a model that cannot be changed. {error}") from None

@@ -11,13 +11,13 @@ import keras
 import numpy as np
 
 from tfnorm.convert.clone import own_methods
-from tfnorm.convert.graph import Network, check_graph
+from tfnorm.convert.graph import Network
 from tfnorm.convert.insert import insert_norms, places_after
 from tfnorm.convert.replace import norms_of, replace_norms
 from tfnorm.convert.report import Change, Report, grouped
-from tfnorm.convert.variants.factory import made_with_norms
+from tfnorm.convert.variants.factory import check_model, made_with_norms
 from tfnorm.convert.variants.penalties import penalized
-from tfnorm.errors import ArchitectureError, TfnormError, unknown
+from tfnorm.errors import ArchitectureError, unknown
 from tfnorm.models.sources import Source, source_of
 from tfnorm.spec import NormSpec, check_backend, parse
 
@@ -118,11 +118,10 @@ def make_variant(
                 f"{source.name} makes its norms itself, so there are no old ones to fit them to. Leave `calibrate` out."
             )
         made, report = made_with_norms(source, alone, seed=seed, num_classes=num_classes, input_shape=input_shape)
-        _check(source, made)
         model = made
     else:
         made = source.make(seed=seed, num_classes=num_classes, input_shape=input_shape)
-        _check(source, made)
+        check_model(source, made)
         with _noting(notes):
             model, report = _changed(source, made, alone, calibrate)
     if alone.weight_standardization and not any("WeightStandardized" in change.after for change in report.changes):
@@ -171,14 +170,6 @@ def norm_places(model: keras.Model) -> Report:
     after = "the norm of a spec" if norms else "itself and a norm"
     places = [network.change(layer, "" if reason else after, note=reason) for layer, reason in found]
     return Report(tuple(each for each in places if each.after), tuple(each for each in places if not each.after))
-
-
-def _check(source: Source, model: keras.Model) -> None:
-    """Raise an `ArchitectureError` unless the model has a graph and weights."""
-    try:
-        check_graph(model)
-    except TfnormError as error:
-        raise ArchitectureError(f"{source.name} returns a model that cannot be changed. {error}") from None
 
 
 def _changed(source: Source, model: keras.Model, spec: NormSpec, calibrate: Any) -> tuple[keras.Model, Report]:
