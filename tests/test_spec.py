@@ -153,7 +153,7 @@ MISTAKES = {
     "ln:chanel": (("'chanel'", "'ln:chanel'", "'channel'")),
     "in:3": ("'in'", "'3'", "'in:3'"),
     "frn:": ("'frn'", "''", "'frn:'"),
-    "bn:frozen=some": (("'frozen=some'", "'bn:frozen=some'", "'frozen=all'", "sync, frozen, frozen=all")),
+    "bn:frozen=some": (("'frozen=some'", "'bn:frozen=some'", "'frozen'", "sync, frozen, frozen=all")),
     "keep:all": ("'keep'", "'all'", "'keep:all'"),
     "bn+l1=1e-4+l1=1e-4": (("'l1=1e-4'", "character 12", "'bn+l1=1e-4+l1=1e-4'", "once")),
     "bn+ws+ws": ("'ws'", "character 7", "'bn+ws+ws'", "once"),
