@@ -260,9 +260,9 @@ def test_inspect_refuses_what_is_no_network(tmp_path, capsys, monkeypatch):
 
 
 def test_inspect_shows_where_norms_are_and_what_a_spec_does_to_them(tmp_path, capsys, monkeypatch):
-    import networks
+    import own_networks
 
-    text = f"{networks.__file__}:plain"
+    text = f"{own_networks.__file__}:plain"
     code, out, _ = run(["inspect", text, "--classes", "7", "--input-shape", "9x9x3"], capsys, monkeypatch)
     assert code == 0
     says(out, "9 x 9 x 8", "batch_normalization", "batch_normalization_1", "Places for the norms of a spec: 2 layers")
@@ -270,7 +270,7 @@ def test_inspect_shows_where_norms_are_and_what_a_spec_does_to_them(tmp_path, ca
     assert code == 0
     says(out, "GroupNormalization", "8 groups do not divide 12 channels", "Changed: 2 layers", "l2=1e-4 on 10")
     assert "6.0" not in out
-    networks.plain().save(tmp_path / "a.keras")
+    own_networks.plain().save(tmp_path / "a.keras")
     code, out, _ = run(["inspect", str(tmp_path / "a.keras"), "--norm", "none"], capsys, monkeypatch)
     assert code == 0 and "nothing" in out
 
@@ -294,9 +294,9 @@ def test_inspect_refuses_what_makes_no_model(arguments, facts, capsys, monkeypat
 
 
 def test_inspect_takes_the_weights_of_a_file_as_they_are(tmp_path, capsys, monkeypatch):
-    import networks
+    import own_networks
 
-    networks.plain().save(tmp_path / "a.keras")
+    own_networks.plain().save(tmp_path / "a.keras")
     code, _, err = run(["inspect", str(tmp_path / "a.keras"), "--weights", "imagenet"], capsys, monkeypatch)
     assert code == 2
     says(err, "'imagenet'", "'fresh'")

@@ -5,8 +5,8 @@ import random
 import warnings
 
 import keras
-import networks
 import numpy as np
+import own_networks
 import pytest
 from facts import one_says, says
 from keras import layers
@@ -39,47 +39,49 @@ def other_weights(model):
     return found
 
 
-@pytest.mark.parametrize("name", networks.NETWORKS)
+@pytest.mark.parametrize("name", own_networks.NETWORKS)
 def test_all_specs_of_a_seed_start_from_the_same_bits(name):
-    seen = {spec: other_weights(make_variant(networks.NETWORKS[name], spec, seed=3).model) for spec in SPECS}
+    seen = {spec: other_weights(make_variant(own_networks.NETWORKS[name], spec, seed=3).model) for spec in SPECS}
     assert len(seen["keep"]) >= 4
     assert all(weights == seen["keep"] for weights in seen.values())
-    assert other_weights(make_variant(networks.NETWORKS[name], "keep", seed=4).model) != seen["keep"]
+    assert other_weights(make_variant(own_networks.NETWORKS[name], "keep", seed=4).model) != seen["keep"]
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("spec", CONVERTED)
-@pytest.mark.parametrize("name", networks.NETWORKS)
+@pytest.mark.parametrize("name", own_networks.NETWORKS)
 def test_other_specs_too(name, spec):
     if "+ws" in spec and name in ("residual", "custom_layer"):  # whose convolutions others read too
         with pytest.raises(ArchitectureError) as caught:
-            make_variant(networks.NETWORKS[name], spec, seed=3)
+            make_variant(own_networks.NETWORKS[name], spec, seed=3)
         says(caught, "'gn:4+ws'", "convolution", name)
         return
-    variant = make_variant(networks.NETWORKS[name], spec, seed=3)
-    assert other_weights(variant.model) == other_weights(make_variant(networks.NETWORKS[name], "keep", seed=3).model)
-    assert np.all(np.isfinite(variant.model(np.ones((2, *networks.SHAPE), "float32"))))
+    variant = make_variant(own_networks.NETWORKS[name], spec, seed=3)
+    assert other_weights(variant.model) == other_weights(
+        make_variant(own_networks.NETWORKS[name], "keep", seed=3).model
+    )
+    assert np.all(np.isfinite(variant.model(np.ones((2, *own_networks.SHAPE), "float32"))))
 
 
-@pytest.mark.parametrize("name", networks.NETWORKS)
+@pytest.mark.parametrize("name", own_networks.NETWORKS)
 def test_each_change_is_listed(name):
-    variant = make_variant(networks.NETWORKS[name], "gn:4", seed=0)
+    variant = make_variant(own_networks.NETWORKS[name], "gn:4", seed=0)
     norms = [layer for layer in all_layers(variant.model) if isinstance(layer, ours.GroupNormalization)]
     assert norms and len(variant.changes) == len(norms) and not variant.kept
     assert all("GroupNormalization" in change.after and change.groups == 4 for change in variant.changes)
     assert json.loads(json.dumps(variant.record()))["changes"][0]["groups"] == 4
-    kept = make_variant(networks.NETWORKS[name], "keep", seed=0)
+    kept = make_variant(own_networks.NETWORKS[name], "keep", seed=0)
     assert kept.changes == () and str(kept) == "no layer changes"
 
 
-@pytest.mark.parametrize("name", networks.NETWORKS)
+@pytest.mark.parametrize("name", own_networks.NETWORKS)
 def test_none_has_no_norm(name):
-    model = make_variant(networks.NETWORKS[name], "none", seed=0).model
+    model = make_variant(own_networks.NETWORKS[name], "none", seed=0).model
     assert not [layer for layer in all_layers(model) if "Normalization" in type(layer).__name__]
 
 
 def test_groups_that_do_not_divide_are_fitted_for_a_factory_as_elsewhere():
-    for make in (networks.plain, networks.with_norm):
+    for make in (own_networks.plain, own_networks.with_norm):
         variant = make_variant(make, "gn:8", seed=0)  # of 8 and 12 channels
         assert [change.groups for change in variant.changes] == [8, 6]
         says(variant.changes[1], "8 groups", "12 channels")
@@ -91,7 +93,7 @@ def test_a_factory_that_draws_random_numbers_shifts_no_weight():
         return layers.BatchNormalization(name=name, beta_initializer="random_normal")
 
     def make(norm=noisy):
-        return networks.with_norm(norm)
+        return own_networks.with_norm(norm)
 
     assert other_weights(make_variant(make, "keep", seed=1).model) == other_weights(
         make_variant(make, "gn:4", seed=1).model
@@ -112,7 +114,9 @@ def test_a_factory_reaches_norms_inside_layers_of_ones_own():
             return self.norm(self.convolution(inputs))
 
     def make(norm=layers.BatchNormalization):
-        return functional(networks.SHAPE, lambda x: layers.Dense(2)(layers.GlobalAveragePooling2D()(Block(norm)(x))))
+        return functional(
+            own_networks.SHAPE, lambda x: layers.Dense(2)(layers.GlobalAveragePooling2D()(Block(norm)(x)))
+        )
 
     models = {spec: make_variant(make, spec, seed=2).model for spec in ("keep", "in", "none")}
     assert isinstance(models["in"].layers[1].norm, ours.InstanceNormalization)
@@ -120,7 +124,7 @@ def test_a_factory_reaches_norms_inside_layers_of_ones_own():
 
 
 def test_units_and_standardized_convolutions_come_with_a_factory_too():
-    variant = make_variant(networks.with_norm, "frn+ws", seed=0)
+    variant = make_variant(own_networks.with_norm, "frn+ws", seed=0)
     kinds = [type(layer) for layer in variant.model.layers]
     assert kinds.count(ours.TLU) == kinds.count(ours.WeightStandardizedConv2D) == 2
     assert [change.after for change in variant.changes].count("TLU") == 2
@@ -128,7 +132,7 @@ def test_units_and_standardized_convolutions_come_with_a_factory_too():
 
 def trained_statistics(seed=0):
     """Return a network whose batch norms have statistics, gammas and betas of their own."""
-    model, rng = networks.plain(), np.random.default_rng(seed)
+    model, rng = own_networks.plain(), np.random.default_rng(seed)
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in layer.weights])
@@ -150,7 +154,7 @@ def test_frozen_norms_train_with_the_statistics_that_they_were_given(spec, saved
     assert UNTRAINED not in variant.notes and not has_untrained_statistics(variant.model)
     norms = [layer for layer in variant.model.layers if isinstance(layer, ours.BatchNormalization)]
     before = [[weight.numpy().tobytes() for weight in norm.weights] for norm in norms]
-    x = seeded.normal(3, 2, (8, *networks.SHAPE)).astype("float32")
+    x = seeded.normal(3, 2, (8, *own_networks.SHAPE)).astype("float32")
     olds = keras.Model(old.input, old.layers[-2].output)
     news = keras.Model(variant.model.input, variant.model.layers[-2].output)
     np.testing.assert_allclose(news(x), olds(x), rtol=1e-4, atol=1e-5)
@@ -174,7 +178,7 @@ def test_frozen_norms_survive_a_file_and_other_conversions(saved, tmp_path, seed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fast = accelerate(model)
-    x = seeded.normal(size=(2, *networks.SHAPE)).astype("float32")
+    x = seeded.normal(size=(2, *own_networks.SHAPE)).astype("float32")
     for copy in (loaded, fast):
         norms = [layer for layer in copy.layers if isinstance(layer, layers.BatchNormalization)]
         assert len(norms) == 2 and all(norm.frozen for norm in norms)
@@ -195,15 +199,15 @@ def test_frozen_norms_are_left_alone_by_recalibration(saved):
 
 def test_statistics_that_nothing_has_set_are_told():
     with pytest.warns(UserWarning) as caught:
-        variant = make_variant(networks.plain, "bn:frozen", seed=0)
+        variant = make_variant(own_networks.plain, "bn:frozen", seed=0)
     one_says([str(each.message) for each in caught], "'bn:frozen'", "0 and 1", ".keras file")
     assert variant.notes[0] == UNTRAINED
-    assert UNTRAINED not in make_variant(networks.plain, "bn", seed=0).notes
-    assert UNTRAINED in make_variant(networks.sequential, "bn:frozen", seed=0).notes
+    assert UNTRAINED not in make_variant(own_networks.plain, "bn", seed=0).notes
+    assert UNTRAINED in make_variant(own_networks.sequential, "bn:frozen", seed=0).notes
 
 
 def test_norms_inherit_what_the_old_ones_had(tmp_path):
-    inputs = keras.Input(networks.SHAPE)
+    inputs = keras.Input(own_networks.SHAPE)
     norm = layers.BatchNormalization(epsilon=0.02, gamma_regularizer="l2", name="norm")
     model = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(norm(layers.Conv2D(8, 1)(inputs)))))
     norm.gamma.assign(np.arange(8)), norm.beta.assign(-np.arange(8))
@@ -219,7 +223,7 @@ def test_norms_inherit_what_the_old_ones_had(tmp_path):
 @pytest.mark.parametrize("name", ["plain", "with_norm", "sequential", "nested", "OwnClass"])
 @pytest.mark.parametrize("spec", ["keep+l2=0.5", "gn:4+l1=0.5+l2=0.25"])
 def test_penalties_reach_what_they_should_and_survive_a_file(name, spec, regularize, tmp_path):
-    model = make_variant(networks.NETWORKS[name], spec, seed=1, regularize=regularize).model
+    model = make_variant(own_networks.NETWORKS[name], spec, seed=1, regularize=regularize).model
     l1, l2 = (0, 0.5) if spec.startswith("keep") else (0.5, 0.25)
     chosen = [w.numpy() for w in model.trainable_weights if regularize == "all" or "kernel" in w.name]
     assert len(chosen) >= 2
@@ -240,7 +244,7 @@ def test_penalties_stand_beside_those_of_the_model(tmp_path):
 
 
 def test_penalties_that_a_layer_of_ones_own_cannot_write_down_are_told():
-    variant = make_variant(networks.custom_layer, "gn:4+l2=0.5", seed=0)
+    variant = make_variant(own_networks.custom_layer, "gn:4+l2=0.5", seed=0)
     one_says(variant.notes, "scale/scale", "saved file")
     values = [w.numpy().astype("float64") for w in variant.model.trainable_weights]
     np.testing.assert_allclose(penalty(variant.model), 0.5 * sum(np.square(v).sum() for v in values), rtol=1e-5)
@@ -253,7 +257,7 @@ def test_layers_inside_others_get_penalties():
             x = layers.MultiHeadAttention(2, 4)(x, x)
             return layers.Dense(2)(layers.Bidirectional(layers.LSTM(3))(x))
 
-        return functional(networks.SHAPE, attended)
+        return functional(own_networks.SHAPE, attended)
 
     variant = make_variant(make, "keep+l2=0.5", seed=0)
     values = [w.numpy().astype("float64") for w in variant.model.trainable_weights]
@@ -262,12 +266,12 @@ def test_layers_inside_others_get_penalties():
 
 
 def test_a_class_without_methods_of_its_own_becomes_a_plain_model_and_says_so():
-    variant = make_variant(networks.OwnClass, "gn:4", seed=0)
+    variant = make_variant(own_networks.OwnClass, "gn:4", seed=0)
     one_says(variant.notes, "OwnClass")
-    assert type(make_variant(networks.OwnClass, "keep", seed=0).model) is networks.OwnClass
+    assert type(make_variant(own_networks.OwnClass, "keep", seed=0).model) is own_networks.OwnClass
 
 
-class WithStep(networks.OwnClass):
+class WithStep(own_networks.OwnClass):
     """A class whose way of training a changed copy would lose."""
 
     def train_step(self, data):
@@ -284,12 +288,14 @@ class Subclassed(keras.Model):
 
 
 def silent(norm):
-    return networks.plain()
+    return own_networks.plain()
 
 
 def uneven(calls=iter(range(99)), norm=None):  # noqa: B008 - the state is the point
     names = [f"norm{i}" for i in range(1 + next(calls) % 2)]
-    return functional(networks.SHAPE, lambda x: layers.Dense(2)(layers.Flatten()([x := norm(n)(x) for n in names][-1])))
+    return functional(
+        own_networks.SHAPE, lambda x: layers.Dense(2)(layers.Flatten()([x := norm(n)(x) for n in names][-1]))
+    )
 
 
 class OwnNorm(layers.BatchNormalization):
@@ -297,7 +303,9 @@ class OwnNorm(layers.BatchNormalization):
 
 
 def norm_of_its_own():
-    return functional(networks.SHAPE, lambda x: layers.Dense(2)(layers.Flatten()(OwnNorm()(layers.Conv2D(2, 3)(x)))))
+    return functional(
+        own_networks.SHAPE, lambda x: layers.Dense(2)(layers.Flatten()(OwnNorm()(layers.Conv2D(2, 3)(x))))
+    )
 
 
 REFUSED = [
@@ -306,16 +314,16 @@ REFUSED = [
     (WithStep, "gn:4", {}, ("WithStep", "train_step", "`norm`")),
     (silent, "gn:4", {}, ("silent", "`norm`", "norm(name=...)")),
     (uneven, "gn:1", {}, ("uneven", "1 times", "2 times")),
-    (lambda norm: networks.with_norm(norm), "keep", {}, ("'keep'", "`norm`", "default")),
+    (lambda norm: own_networks.with_norm(norm), "keep", {}, ("'keep'", "`norm`", "default")),
     (norm_of_its_own, "gn:2", {}, ("a class of its own", "OwnNorm", "`norm`")),
     (lambda: functional((4,), layers.Dense(2)), "gn:2", {}, ("no convolution", "`norm`")),
-    (networks.sequential, "none+ws", {}, ("'none+ws'", "sequential", "'none'")),
+    (own_networks.sequential, "none+ws", {}, ("'none+ws'", "sequential", "'none'")),
     (lambda: functional((4, 4, 3), lambda x: layers.BatchNormalization()(x)), "gn:1+ws", {}, ("+ws", "convolution")),
-    (networks.plain, "gm:4", {}, ("'gm'", "'gn'")),
-    (networks.plain, "keep+ws", {}, ("'keep'", "+ws")),
-    (networks.plain, "gn:4", {"regularize": "some"}, ("'some'", "kernels")),
-    (networks.with_norm, "gn:4", {"calibrate": np.ones((2, 8, 8, 3))}, ("with_norm", "`calibrate`")),
-    (networks.with_norm, "gn:4", {"input_shape": (9, 9, 3)}, ("8x8x3", "9x9x3")),
+    (own_networks.plain, "gm:4", {}, ("'gm'", "'gn'")),
+    (own_networks.plain, "keep+ws", {}, ("'keep'", "+ws")),
+    (own_networks.plain, "gn:4", {"regularize": "some"}, ("'some'", "kernels")),
+    (own_networks.with_norm, "gn:4", {"calibrate": np.ones((2, 8, 8, 3))}, ("with_norm", "`calibrate`")),
+    (own_networks.with_norm, "gn:4", {"input_shape": (9, 9, 3)}, ("8x8x3", "9x9x3")),
 ]
 
 
@@ -328,10 +336,10 @@ def test_what_is_refused(make, spec, options, facts):
 
 
 def test_norm_places():
-    model = networks.nested()
+    model = own_networks.nested()
     inner, outer = model.get_layer("backbone").layers[2].name, model.layers[3].name
     assert [change.layer for change in norm_places(model).changes] == [f"backbone/{inner}", outer]
-    bare = norm_places(networks.sequential())
+    bare = norm_places(own_networks.sequential())
     assert len(bare.changes) == 2 and all(change.before == "Conv2D" for change in bare.changes)
     (kept,) = norm_places(norm_of_its_own()).kept
     says(kept, "OwnNorm", "a class of its own")

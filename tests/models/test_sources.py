@@ -6,8 +6,8 @@ import sys
 import types
 
 import keras
-import networks
 import numpy as np
+import own_networks
 import pytest
 from facts import says
 from keras import layers
@@ -102,7 +102,7 @@ def test_a_seed_decides_the_weights_and_names_whatever_was_made_before(folder):
     source = source_of("net.py:make")
     first = bits(source.make(seed=1))
     layers.Conv2D(2, 1)
-    source_of(networks.plain).make(seed=5)
+    source_of(own_networks.plain).make(seed=5)
     assert bits(source.make(seed=1)) == first
     assert bits(source.make(seed=2)) != first
     assert [path for path, _ in first][0] == "conv2d/kernel"
@@ -115,8 +115,8 @@ def test_names_of_the_caller_go_on_where_they_were(folder):
 
 
 def test_an_importable_function_has_a_text_that_makes_the_same_model():
-    source = source_of(networks.plain)
-    assert source.text == f"{networks.__file__}:plain" and source.why_no_text == ""
+    source = source_of(own_networks.plain)
+    assert source.text == f"{own_networks.__file__}:plain" and source.why_no_text == ""
     again = source_of(source.text)
     assert again.fingerprint == source.fingerprint
     assert bits(again.make(seed=4)) == bits(source.make(seed=4))
@@ -125,8 +125,8 @@ def test_an_importable_function_has_a_text_that_makes_the_same_model():
 @pytest.mark.parametrize(
     ("make", "facts"),
     [
-        (lambda: networks.plain(), ("<lambda>", "inside a function", "top of a file")),
-        (functools.partial(networks.plain, num_classes=2), ("partial", "function")),
+        (lambda: own_networks.plain(), ("<lambda>", "inside a function", "top of a file")),
+        (functools.partial(own_networks.plain, num_classes=2), ("partial", "function")),
     ],
     ids=["lambda", "partial"],
 )
@@ -168,7 +168,7 @@ def test_a_changed_file_is_refused_and_read_anew_by_a_new_source(folder):
 
 
 def test_a_saved_model_keeps_its_weights_and_its_compilation(tmp_path):
-    model = networks.plain()
+    model = own_networks.plain()
     model.compile("adam", "mse")
     model.save(tmp_path / "net.keras")
     source = source_of(tmp_path / "net.keras")
@@ -375,7 +375,7 @@ def test_a_model_that_is_given_again_would_go_on_from_the_last_run(folder):
 @pytest.mark.parametrize(
     ("model", "weights", "facts"),
     [
-        (networks.plain, "imagenet", ("plain", "'imagenet'")),
+        (own_networks.plain, "imagenet", ("plain", "'imagenet'")),
         ("applications:VGG16", "coco", ("'coco'", "'imagenet'", "applications:VGG16")),
         (3, None, ("3", "FILE.py:FUNCTION")),
     ],
@@ -388,7 +388,7 @@ def test_what_does_not_go_together(model, weights, facts):
 
 
 def test_weights_of_a_saved_model_are_its_own(tmp_path):
-    networks.sequential().save(tmp_path / "net.keras")
+    own_networks.sequential().save(tmp_path / "net.keras")
     with pytest.raises(ArchitectureError) as caught:
         source_of(tmp_path / "net.keras", weights="imagenet")
     says(caught, "'imagenet'", "'fresh'")
@@ -396,7 +396,7 @@ def test_weights_of_a_saved_model_are_its_own(tmp_path):
 
 def test_a_model_in_place_of_a_function():
     with pytest.raises(TfnormError) as caught:
-        source_of(networks.sequential())
+        source_of(own_networks.sequential())
     says(caught, "Sequential", "function")
 
 

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import keras
-import networks
 import numpy as np
+import own_networks
 import pytest
 from facts import says
 from keras import layers
@@ -19,14 +19,14 @@ from tfnorm.training.heads import Head, own_loss, read_head
 from tfnorm.training.network import check_networks, input_size, make_network
 from tfnorm.training.progress import Progress
 
-FILE = Path(networks.__file__)
+FILE = Path(own_networks.__file__)
 
 
 @pytest.fixture(scope="module")
 def data():
-    """Return images of the size and the classes of tests/tools/networks.py."""
+    """Return images of the size and the classes of tests/tools/own_networks.py."""
     rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 256, (24, *networks.SHAPE), np.uint8), np.arange(24) % networks.CLASSES
+    x, y = rng.integers(0, 256, (24, *own_networks.SHAPE), np.uint8), np.arange(24) % own_networks.CLASSES
     return Dataset("noise", x, y, x[:8], y[:8], tuple("abcd"))
 
 
@@ -34,7 +34,7 @@ def of_head(units, activation, *, compiled=None):
     """Return a function that makes a small model with such an output."""
 
     def make():
-        inputs = keras.Input(networks.SHAPE)
+        inputs = keras.Input(own_networks.SHAPE)
         x = layers.BatchNormalization()(layers.Conv2D(4, 3)(layers.Rescaling(1 / 255)(inputs)))
         model = keras.Model(inputs, layers.Dense(units, activation)(layers.GlobalAveragePooling2D()(x)))
         if compiled is not None:
@@ -48,7 +48,7 @@ def config(model, norm="keep", **settings):
     return TrainConfig(norm=norm, model=model, epochs=1, batch_size=8, **settings).resolved()
 
 
-@pytest.mark.parametrize("kind", networks.NETWORKS)
+@pytest.mark.parametrize("kind", own_networks.NETWORKS)
 def test_every_kind_of_model_is_ready_under_every_kind_of_spec(kind, data):
     specs = ("keep", "bn:frozen", "gn:4", "none+l2=1e-4")
     model = f"{FILE}:{kind}"
@@ -71,7 +71,7 @@ def test_a_run_records_its_model_and_goes_on_to_the_bit(data, tmp_path):
     for a, b in zip(whole.load_model().get_weights(), resumed.load_model().get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     asked = whole.config["asked"]
-    assert (asked["arch"], asked["recipe"]["name"]) == ("networks.py:plain", "own")
+    assert (asked["arch"], asked["recipe"]["name"]) == ("own_networks.py:plain", "own")
     network = whole.config["network"]
     assert network["notes"] == ["untrained statistics"] and len(network["changes"]) == 2 and not network["compiled"]
     for norm in whole.load_model().layers:
@@ -137,7 +137,7 @@ def test_outputs_become_logits(units, activation, values, expected):
 
 def test_the_last_activation_is_found_behind_what_passes_values_on():
     inner = of_head(4, None)()
-    inputs = keras.Input(networks.SHAPE)
+    inputs = keras.Input(own_networks.SHAPE)
     for end in (layers.Softmax(), layers.Activation("softmax"), keras.ops.softmax):
         assert read_head(keras.Model(inputs, layers.Flatten()(end(inner(inputs)))), 4, "net").activation == "softmax"
     nested = keras.Model(inputs, of_head(4, "softmax")()(inputs))
@@ -156,15 +156,15 @@ def test_the_last_activation_is_found_behind_what_passes_values_on():
             ("probabilities", "from_logits=False"),
         ),
         (of_head(4, None, compiled={"optimizer": "adam"}), ("without a loss",)),
-        (lambda: keras.Sequential([keras.Input(networks.SHAPE), layers.Conv2D(4, 3)]), ("shape", "Flatten")),
+        (lambda: keras.Sequential([keras.Input(own_networks.SHAPE), layers.Conv2D(4, 3)]), ("shape", "Flatten")),
         (
-            lambda: keras.Model(i := keras.Input(networks.SHAPE), [layers.Flatten()(i)] * 2),
+            lambda: keras.Model(i := keras.Input(own_networks.SHAPE), [layers.Flatten()(i)] * 2),
             ("one output", "2 outputs"),
         ),
         (
             lambda: keras.Sequential(
                 [
-                    keras.Input(networks.SHAPE),
+                    keras.Input(own_networks.SHAPE),
                     layers.Flatten(),
                     layers.Dense(4, bias_initializer=lambda *a, **k: [np.nan] * 4),
                 ]
@@ -183,7 +183,7 @@ def test_models_that_do_not_fit_are_refused_before_training(make, facts, data, t
 
 def test_settings_of_architectures_are_refused():
     for settings, facts in (
-        ({"arch": "cifar_plain"}, ("'cifar_plain'", "networks.py:plain")),
+        ({"arch": "cifar_plain"}, ("'cifar_plain'", "own_networks.py:plain")),
         ({"dropout": 0.1}, ("dropout=0.1",)),
         ({"precision": "bfloat16"}, ("precision",)),
     ):
