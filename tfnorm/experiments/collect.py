@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tfnorm.errors import RunError
 from tfnorm.experiments.folders import find_runs
 from tfnorm.experiments.settings import Differing, brief, differing_settings, distinguishing, name_of, settings_of
+from tfnorm.experiments.study.study import is_study, open_study
 from tfnorm.experiments.sweep.folder import is_sweep
 from tfnorm.files import PAGE
 from tfnorm.text import listed
@@ -78,7 +79,7 @@ def report(
 
     Args:
         folders: One or several, of runs, of comparisons, of sweeps or of many of them. One sweep alone gets the page of
-            a sweep.
+            a sweep, and one study (`tfnorm.Study`) alone that of the study.
         out: The folder to write to; default the folder itself if it is one, else ``runs/report``.
         anyway: Whether runs may differ in more than norm and seed.
 
@@ -94,6 +95,9 @@ def report(
 
         sweep = open_sweep(folders[0])
         return sweep, sweep.export(out)
-    comparison = collect(folders, out=out, anyway=anyway)
+    if len(folders) == 1 and is_study(folders[0]):
+        comparison = open_study(folders[0]).comparison(out)
+    else:
+        comparison = collect(folders, out=out, anyway=anyway)
     comparison.save()
     return comparison, comparison.path / PAGE
