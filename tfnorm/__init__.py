@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArchSpec", "Comparison", "NormSpec", "Recipe", "Run", "Study", "Sweep", "__version__", "analysis", "build",
-    "callbacks", "compare", "convert", "datasets", "layers", "list_architectures", "list_datasets", "list_norms", "regularizers",
-    "report", "reporting", "reproduce", "sweep", "train",
+    "callbacks", "compare", "convert", "datasets", "layers", "list_architectures", "list_datasets", "list_norms",
+    "regularizers", "report", "reporting", "reproduce", "sweep", "train",
 ]  # fmt: skip
 
 _MEMBERS = {

@@ -32,6 +32,10 @@ def collect(
     folders = [folders] if isinstance(folders, str | Path) else list(folders)
     if not folders:
         raise RunError("There is no folder to report on. Give one of a run, of a comparison or of many runs.")
+    for folder in filter(is_study, folders):
+        raise RunError(
+            f"The folder {folder} holds a study of your own loop, which has a report by itself. Give it alone."
+        )
     found = find_runs(folders)
     if not found.runs:
         where = listed([str(folder) for folder in folders])

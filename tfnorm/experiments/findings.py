@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from tfnorm.experiments.statistics import Difference, Look
-from tfnorm.metric import ACCURACY, Metric
+from tfnorm.metrics.metric import ACCURACY, Metric
 
 # Speeds closer than this are called alike: the clock of a busy machine tells them no better.
 SPEED_TOLERANCE = 0.05

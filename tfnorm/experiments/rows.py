@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tfnorm.experiments.statistics import mean_interval
-from tfnorm.metric import ACCURACY, Metric
+from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.table import Cell, Column, cells_of
 from tfnorm.text import DASH
 from tfnorm.training.runs import Run

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tfnorm.experiments.findings import Findings
 from tfnorm.experiments.guessing import Learned
 from tfnorm.experiments.statistics import Difference, level_of_look
-from tfnorm.metric import ACCURACY, Metric
+from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.text import is_or_are, listed, p_text, they_are
 
 DIFFERENT_DATA = "The runs are on different data, so that no difference between them is told."

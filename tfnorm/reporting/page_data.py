@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfnorm.metric import ACCURACY, Metric
+from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.reporting.html import rounded
 from tfnorm.reporting.palette import styles
 from tfnorm.reporting.pictures.confusion import confusion_data

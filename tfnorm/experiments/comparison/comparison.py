@@ -38,7 +38,7 @@ class Comparison(Result):
         path: The folder that tables and pictures are written to.
         groups: Label to the runs that differ in the seed alone; default by norm spec.
         notes: Sentences that its page shows on top, such as which runs were left out.
-        metric: What the verdict is about, see `tfnorm.metric.metric_of`; default the test accuracy.
+        metric: What the verdict is about, see `tfnorm.metrics.metric.metric_of`; default the test accuracy.
 
     Attributes:
         groups: The runs of each spec, in the order given.

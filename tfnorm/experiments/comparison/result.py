@@ -20,7 +20,7 @@ from tfnorm.experiments.looks import earlier_looks
 from tfnorm.experiments.rows import accuracies_of, summary_row, value_of, without_missing
 from tfnorm.experiments.settings import FINGERPRINT, Differing, differing_settings, distinguishing, name_of
 from tfnorm.experiments.statistics import Difference, Look, mcnemar, paired_differences
-from tfnorm.metric import ACCURACY, Metric
+from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.reporting.pictures.curves import histories_with
 from tfnorm.text import counted, listed
 from tfnorm.training.runs import Run

@@ -13,7 +13,7 @@ from tfnorm.errors import TfnormError
 from tfnorm.experiments.comparison.result import Result
 from tfnorm.experiments.rows import OF_A_RUN, measure_cells, measures, run_measures
 from tfnorm.experiments.statistics import Difference
-from tfnorm.metric import ACCURACY, Metric
+from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.norms import NORMS
 from tfnorm.reporting.html import link
 from tfnorm.reporting.palette import styles

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfnorm.errors import SpecError, TfnormError, first_line, whole_number
-from tfnorm.metric import Metric
+from tfnorm.metrics.metric import Metric
 from tfnorm.mistakes import check_labels
 from tfnorm.mistakes.find import are_logits
 from tfnorm.ops.arrays import to_array

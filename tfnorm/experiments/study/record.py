@@ -51,7 +51,7 @@ def folder_of(study: Path, spec: str, seed: int) -> Path:
 
     Example:
         >>> str(folder_of(Path("s"), "gn:4", 0)), str(folder_of(Path("s"), "gn-4", 0))
-        ('s/gn-4/seed-0', 's/gn-4-6a3b5d3f/seed-0')
+        ('s/gn-4/seed-0', 's/gn-4-c46258d6/seed-0')
     """
     try:
         own = format(parse(spec)) == spec

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from tfnorm.errors import LockedError, RunError, TfnormError
 from tfnorm.experiments.study import given
 from tfnorm.experiments.study.record import RECORD, StudyRun, folder_of, write_record
-from tfnorm.metric import Metric, metric_of
+from tfnorm.metrics.metric import Metric, metric_of
 from tfnorm.spec import NormSpec
-from tfnorm.training.folder import check_place
+from tfnorm.training.folder import RunFolder, check_place
 from tfnorm.training.lock import run_lock
 from tfnorm.training.records import Needed, read_json, write_json
 
@@ -87,6 +87,7 @@ class Study:
             if others:
                 raise RunError(f"The folder {self.path} holds other results: {others[0]}. Choose another folder.")
             with run_lock(self.path, wait=PATIENCE):
+                RunFolder(self.path).tidy()
                 if not file.exists():
                     write_json(file, now)
         there = read_json(file, NEEDED)

@@ -20,7 +20,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from tfnorm.errors import RunError
 from tfnorm.files import in_plain_style
-from tfnorm.metric import ACCURACY, Metric
+from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.reporting.palette import styles
 from tfnorm.reporting.pictures import _frame as frame
 

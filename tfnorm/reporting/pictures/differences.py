@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from tfnorm.errors import RunError
 from tfnorm.files import in_plain_style
-from tfnorm.metric import ACCURACY, Metric
+from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.reporting.palette import styles
 from tfnorm.reporting.pictures import _frame as frame
 from tfnorm.text import p_text
