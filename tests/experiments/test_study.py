@@ -16,6 +16,7 @@ from facts import one_says, says
 
 from tfnorm import Study, report
 from tfnorm.errors import LockedError, RunError, TfnormError
+from tfnorm.experiments.comparison.tables import matrix
 from tfnorm.experiments.study.given import history_records
 from tfnorm.experiments.study.record import folder_of
 from tfnorm.training.lock import run_lock
@@ -178,10 +179,15 @@ def check_whole(study, recorded):
         assert run.labels.tolist() == [0, 1, 2, 1] and run.result["misclassified"] == 1
 
 
-def test_killed_between_any_two_writes_it_loses_at_most_the_record_being_written(tmp_path, subtests_of_writes):
-    for writes in subtests_of_writes:
-        folder = tmp_path / str(writes)
-        code, printed = killed_at(folder, writes)
+# Some of all writes, so that both runs and the file of the study are cut; each of them takes half a minute and more.
+@pytest.mark.parametrize("step", [6, pytest.param(1, marks=pytest.mark.matrix)])
+def test_killed_between_any_two_writes_it_loses_at_most_the_record_being_written(step, tmp_path):
+    code, printed = killed_at(tmp_path / "whole", 10_000)
+    writes = 10_000 - int(printed[-1])
+    assert code == 0 and writes > 20
+    for cut in range(0, writes, step):
+        folder = tmp_path / str(cut)
+        code, printed = killed_at(folder, cut)
         assert code == -signal.SIGKILL
         study = Study(folder)
         recorded = [word for word in printed if word != "end"]
@@ -191,17 +197,6 @@ def test_killed_between_any_two_writes_it_loses_at_most_the_record_being_written
             study.record(spec, seed, 0.75, [{"loss": 1.0}], np.eye(3)[[0, 1, 2, 0]] * 5, [0, 1, 2, 1])
         check_whole(study, SPECS)
         assert not list(folder.rglob("*.tmp*"))
-
-
-@pytest.fixture
-def subtests_of_writes(tmp_path):
-    """Return at how many writes to kill: some of all, so that both runs and the file of the study are cut."""
-    code, printed = killed_at(tmp_path / "whole", 10_000)
-    assert code == 0
-    writes = 10_000 - int(printed[-1])
-    assert writes > 20
-    # Which ones move from day to day with nothing; all of them are a minute and more.
-    return range(0, writes, 1 if os.environ.get("TFNORM_EVERY_WRITE") else 5)
 
 
 def test_what_a_killed_process_left_is_not_taken_for_the_new_record(tmp_path):
@@ -430,8 +425,10 @@ def test_the_direction_decides_which_is_better(direction, better, worse, tmp_pat
     values = {"bn": [0.3, 0.31, 0.305], "gn:8": [0.5, 0.512, 0.508], "ln": [0.4, 0.3, 0.5]}
     comparison = filled(tmp_path, values, metric="val_error", direction=direction).comparison()
     says(comparison.verdict, f"{better} beats {worse} by 0.2017")
-    assert comparison.answer.picks[0] == better or comparison.answer.picks == ()
-    assert comparison.findings.top[0] == better
+    assert comparison.findings.top == [better] and comparison.findings.kept[0] == better
+    assert worse not in comparison.findings.kept
+    cells = {row["label"]: row["cells"] for row in matrix(["bn", "gn:8", "ln"], comparison.pairs, comparison.metric)}
+    assert cells[better][["bn", "gn:8"].index(worse)]["outcome"] == "better,"
     row = comparison.differences.set_index(["first", "second"]).loc[("bn", "gn:8")]
     assert row["mean"] == pytest.approx(-0.2017, abs=1e-3) and row["real"]
 

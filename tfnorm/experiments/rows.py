@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tfnorm.experiments.statistics import mean_interval
 from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.table import Cell, Column, cells_of
@@ -47,11 +49,12 @@ def value_of(run: Run, metric: Metric = ACCURACY) -> float:
 
 def best_of(run: Run, metric: Metric = ACCURACY) -> tuple[float, int | None]:
     """Return the value after a run's best epoch, in the unit of tables, and that epoch, counted from 0."""
-    curve = run.history.get(metric.key)
-    if curve is None or curve.isna().all():
+    history = run.history
+    values = history[metric.key].to_numpy(float) if metric.key in history else np.array([])
+    if np.isnan(values).all():
         return math.nan, None
-    epoch = curve.idxmin() if metric.sign < 0 else curve.idxmax()
-    return metric.scale * float(curve[epoch]), int(epoch)
+    place = int(np.nanargmax(metric.sign * values))
+    return metric.scale * float(values[place]), int(history.index[place])
 
 
 def run_row(run: Run, metric: Metric = ACCURACY) -> dict[str, Any]:

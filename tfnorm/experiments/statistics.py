@@ -137,8 +137,8 @@ def paired_differences(
         mean = math.fsum(changes) / n if n else math.nan
         lost = tuple(label for label in (first, second) if not all(map(math.isfinite, values[label].values())))
         if n < 2:
-            unknown = [math.nan] * 4
-            found.append(Difference(first, second, n, mean, *unknown, diverged=lost, lower_is_better=lower_is_better))
+            no = math.nan
+            found.append(Difference(first, second, n, mean, no, no, no, no, 1, lost, lower_is_better))
             continue
         look = look_number(values, first, second, looks)
         level = level_of_look(look)

@@ -175,11 +175,13 @@ class Result:
     def findings(self) -> Findings:
         """The facts that `verdict` and `answer` say."""
         guessing = [label for label, known in self.learned.items() if known is not None and known.nothing]
-        costs: list[dict[str, Any]] = [{}, {}]
+        sizes: dict[str, Any] = {}
+        speeds: dict[str, Any] = {}
         if not self.is_study:
-            keys = ("parameters", "images_per_second")
-            costs = [dict(zip(self.groups, self.table[key], strict=True)) for key in keys]
-        return Findings(self.accuracies, self.pairs, guessing, self.one_image, *costs, metric=self.metric)
+            sizes, speeds = (
+                dict(zip(self.groups, self.table[key], strict=True)) for key in ("parameters", "images_per_second")
+            )
+        return Findings(self.accuracies, self.pairs, guessing, self.one_image, sizes, speeds, self.metric)
 
     @property
     def verdict(self) -> str:

@@ -126,13 +126,13 @@ def history_records(history: Any) -> list[dict[str, Any]]:
     for epoch, row in zip(epochs, rows, strict=True):
         record: dict[str, Any] = {"epoch": epoch}
         for name, value in row.items():
-            number = math.nan if value is None else _number(value)
-            if number is None:
+            measured = math.nan if value is None else _number(value)
+            if measured is None:
                 raise TfnormError(
                     f"Every measure of `history` must be a number. Received: {name}={value!r:.60} in epoch "
                     f"{epoch + 1}. Leave {name!r} out, or give it in `notes`."
                 )
-            record[name] = number
+            record[name] = measured
         records.append(record)
     return records
 

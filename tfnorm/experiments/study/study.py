@@ -51,6 +51,9 @@ class Study:
 
     Attributes:
         path: The folder.
+        metric: As given.
+        direction: As given.
+        margin: As given.
 
     Raises:
         TfnormError: If an argument cannot be used, or the folder holds a study with other ones.
@@ -70,7 +73,9 @@ class Study:
         self._about = metric_of(metric, direction)
         if isinstance(margin, bool) or not isinstance(margin, Real) or not math.isfinite(margin) or margin < 0:
             raise TfnormError(f"`margin` must be a finite number of at least 0. Received: margin={margin!r}.")
-        self.metric, self.direction, self.margin = self._about.key, direction, float(margin)
+        self.metric: str = self._about.key
+        self.direction: str = direction
+        self.margin: float = float(margin)
         self._claims: dict[tuple[str, int], float] = {}  # what this process holds, and since when
         check_place(self.path)
         self._open()
