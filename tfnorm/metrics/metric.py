@@ -216,4 +216,4 @@ def metric_of(key: str, direction: str = "max") -> Metric:
                 "direction out, or give an error another name, such as 'val_error'."
             )
         return ACCURACY
-    return Metric(key, key, direction, percent=False, of_images=False)
+    return Metric(key, key, direction, percent=False, of_images=False, decimals=DIGITS)
