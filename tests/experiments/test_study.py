@@ -526,3 +526,17 @@ def test_a_study_has_a_report_by_itself_and_elsewhere(tmp_path, fake_comparison)
     says(refused, tmp_path / "s", "study", "alone")
     _, page = report(tmp_path / "s", out=tmp_path / "out")
     assert page == tmp_path / "out" / "report.html" and page.exists() and not (tmp_path / "s" / "report.html").exists()
+
+
+def test_a_spec_without_predictions_is_not_said_to_have_diverged(tmp_path):
+    study = Study(tmp_path)
+    study.record("bn", 0, 0.5, predictions=np.eye(3) * 4, labels=[0, 1, 0])
+    study.record("ln", 0, 0.5)
+    comparison = study.comparison()
+    titles = [axes.get_title(loc="left") for axes in comparison.plot_confusion().axes]
+    assert "ln: no predictions" in titles and "bn: 1 of 3 wrong" in titles
+    texts = [text.get_text() for axes in comparison.plot_overlap().axes for text in axes.texts]
+    one_says(texts, "without ln", "no predictions")
+    with pytest.raises(RunError) as refused:
+        comparison.errors("bn", "ln")
+    says(refused, "ln", "seed 0", "predictions")

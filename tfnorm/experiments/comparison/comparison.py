@@ -149,7 +149,8 @@ class Comparison(Result):
         logits = {**found.logits, **found.by_seed([0], without)}
         logits = {label: logits[label] for label in self.groups}
         title = self.title("Confusion of classes")
-        return reporting.plot_confusion(found.labels, logits, found.class_names, title=title, path=path)
+        names, reason = found.class_names, self._without_logits
+        return reporting.plot_confusion(found.labels, logits, names, title=title, without=reason, path=path)
 
     def plot_overlap(self, path: str | Path | None = None) -> Figure:
         """Draw how many test images are wrong under exactly which specs, the models of a seed beside each other.
@@ -159,7 +160,13 @@ class Comparison(Result):
         """
         found, title = self._predictions(), self.title("Wrong under the same models")
         logits = found.by_seed(list(dict.fromkeys(run.seed for run in self.runs)), list(self.groups))
-        return reporting.plot_overlap(found.labels, logits, title=title, images=self.images, path=path)
+        images, without = self.images, self._without_logits
+        return reporting.plot_overlap(found.labels, logits, title=title, images=images, without=without, path=path)
+
+    @property
+    def _without_logits(self) -> str:
+        """Why a spec has no logits: of a study's runs some failed, and others were recorded without any."""
+        return "no predictions" if self.is_study else "diverged"
 
     def _can_draw(self, curves: str) -> bool:
         """Return whether a study's histories have what a picture of curves needs."""
