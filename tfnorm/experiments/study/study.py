@@ -166,7 +166,7 @@ class Study:
             value: The value of the metric that the verdict is about, for example after the last epoch.
             history: The measures of each epoch, if you have them: a list of dicts, a dict of lists, a DataFrame, or
                 what ``fit`` of Keras returns. The curves of the page are drawn from the metric, its training
-                counterpart (without "val_"), "loss" and "val_loss".
+                counterpart (without ``val_``), "loss" and "val_loss".
             predictions: Logits or probabilities of the test images, (images, classes), if it is about classes.
             labels: The true classes of the same images, integers (images,) or one-hot rows. With predictions and
                 labels there are confusions, McNemar's test and the list of mistakes.
