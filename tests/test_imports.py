@@ -32,6 +32,7 @@ ORDER = (
     ("norms",),
     ("registry", "_keras", "table"),
     ("keras_settings",),
+    ("metrics",),
     ("errors", "_version", "text"),
 )
 RANKS = {part: rank for rank, row in enumerate(ORDER) for part in row}

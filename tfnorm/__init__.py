@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tfnorm.experiments.comparison.comparison import Comparison
     from tfnorm.experiments.comparison.run import compare
     from tfnorm.experiments.published.reproduction import reproduce
+    from tfnorm.experiments.study.study import Study
     from tfnorm.experiments.sweep.run import sweep
     from tfnorm.experiments.sweep.sweep import Sweep
     from tfnorm.models.architectures import ArchSpec
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from tfnorm.training.trainer import train
 
 __all__ = [
-    "ArchSpec", "Comparison", "NormSpec", "Recipe", "Run", "Sweep", "__version__", "analysis", "build", "callbacks",
-    "compare", "convert", "datasets", "layers", "list_architectures", "list_datasets", "list_norms", "regularizers",
-    "report", "reporting", "reproduce", "sweep", "train",
+    "ArchSpec", "Comparison", "NormSpec", "Recipe", "Run", "Study", "Sweep", "__version__", "analysis", "build",
+    "callbacks", "compare", "convert", "datasets", "layers", "list_architectures", "list_datasets", "list_norms",
+    "regularizers", "report", "reporting", "reproduce", "sweep", "train",
 ]  # fmt: skip
 
 _MEMBERS = {
@@ -38,6 +39,7 @@ _MEMBERS = {
     "NormSpec": "tfnorm.spec",
     "Recipe": "tfnorm.training.recipe.recipes",
     "Run": "tfnorm.training.runs",
+    "Study": "tfnorm.experiments.study.study",
     "Sweep": "tfnorm.experiments.sweep.sweep",
     "build": "tfnorm.models.builder",
     "compare": "tfnorm.experiments.comparison.run",

@@ -8,7 +8,7 @@ MINUS, DASH = "−", "–"
 LEAST_P = 1e-4
 
 
-def signed(value: float) -> str:
+def signed(value: float, decimals: int = 2) -> str:
     """Return a difference with its sign, which zero has none of, or a dash if it is not finite.
 
     Example:
@@ -17,8 +17,8 @@ def signed(value: float) -> str:
     """
     if not math.isfinite(value):
         return DASH
-    text = f"{value:+.2f}"
-    return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", MINUS)
+    text = f"{value:+.{decimals}f}"
+    return text.replace("-", MINUS) if text.strip("+-0.") else text[1:]
 
 
 def p_text(value: float, level: float = 0.05) -> str:
@@ -47,16 +47,6 @@ def number(value: float, pattern: str = ".2f") -> str:
 def cut(low: float, high: float) -> tuple[float, float]:
     """Return the ends of an interval of accuracies in percent, cut at 0 and 100; NaN where there is none."""
     return (max(low, 0.0), min(high, 100.0)) if math.isfinite(low) else (math.nan, math.nan)
-
-
-def with_spread(mean: float, std: float) -> str:
-    """Return mean ± standard deviation with two decimals, the latter if it is known.
-
-    Example:
-        >>> with_spread(99.414, 0.128), with_spread(99.4, float("nan"))
-        ('99.41 ± 0.13', '99.40')
-    """
-    return number(mean) + (f" ± {std:.2f}" if math.isfinite(std) else "")
 
 
 def format_value(value: Any) -> str:

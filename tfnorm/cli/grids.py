@@ -85,7 +85,7 @@ def sweep(
 @app.command()
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(help="Folders of runs, of comparisons, of a sweep, or that hold many of them.")
+        list[Path], typer.Argument(help="Folders of runs, of comparisons, of a sweep, of a study, or that hold many.")
     ],
     out: Annotated[
         Path | None, typer.Option(help="Folder for all files. [default: the one given, or runs/report for several]")

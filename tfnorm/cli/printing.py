@@ -89,22 +89,21 @@ def print_table(comparison: Any) -> None:
     """Print the table of a comparison and its verdict."""
     from tfnorm.experiments.comparison.tables import results  # start-up
 
+    metric = comparison.metric
     console = _print_fitted(
         comparison.title("Test results"),
         results(comparison, comparison.path).pick(
-            "spec", "parameters", "seeds", "best_accuracy", "last_accuracy", "balanced_accuracy", "test_data_loss",
+            "spec", "parameters", "seeds", metric.best, metric.last, "balanced_accuracy", "test_data_loss",
             "misclassified", "seconds", "images_per_second",
         ),
-        ["best_accuracy", "images_per_second", "seconds", "misclassified", "test_data_loss", "parameters"],
+        [metric.best, "images_per_second", "seconds", "misclassified", "test_data_loss", "parameters"],
         "table.csv and the report have all columns.",
     )  # fmt: skip
     seeds = comparison.table["seeds"]
     several = f"mean ± standard deviation over {counted(seeds, 'seed')}; "
     spread = several if max(seeds) > 1 else "one seed, which justifies no ranking; "
-    console.print(
-        f"{spread}test accuracy is that of the last epoch, since the best is chosen on the images it is tested on.",
-        style="dim",
-    )
+    of_last = f"{metric.title()} is that of the last epoch, since the best is chosen on the images it is tested on."
+    console.print(spread + (f"{metric.name} {metric.moment}" if comparison.is_study else of_last), style="dim")
     for note in [*comparison.remarks, comparison.verdict, comparison.about_looks]:
         if note:
             console.print(note, soft_wrap=True, highlight=False)

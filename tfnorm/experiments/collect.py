@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tfnorm.errors import RunError
 from tfnorm.experiments.folders import find_runs
 from tfnorm.experiments.settings import Differing, brief, differing_settings, distinguishing, name_of, settings_of
+from tfnorm.experiments.study.study import is_study, open_study
 from tfnorm.experiments.sweep.folder import is_sweep
 from tfnorm.files import PAGE
 from tfnorm.text import listed
@@ -31,6 +32,10 @@ def collect(
     folders = [folders] if isinstance(folders, str | Path) else list(folders)
     if not folders:
         raise RunError("There is no folder to report on. Give one of a run, of a comparison or of many runs.")
+    for folder in filter(is_study, folders):
+        raise RunError(
+            f"The folder {folder} holds a study of your own loop, which has a report by itself. Give it alone."
+        )
     found = find_runs(folders)
     if not found.runs:
         where = listed([str(folder) for folder in folders])
@@ -78,7 +83,7 @@ def report(
 
     Args:
         folders: One or several, of runs, of comparisons, of sweeps or of many of them. One sweep alone gets the page of
-            a sweep.
+            a sweep, and one study (`tfnorm.Study`) alone that of the study.
         out: The folder to write to; default the folder itself if it is one, else ``runs/report``.
         anyway: Whether runs may differ in more than norm and seed.
 
@@ -94,6 +99,9 @@ def report(
 
         sweep = open_sweep(folders[0])
         return sweep, sweep.export(out)
-    comparison = collect(folders, out=out, anyway=anyway)
+    if len(folders) == 1 and is_study(folders[0]):
+        comparison = open_study(folders[0]).comparison(out)
+    else:
+        comparison = collect(folders, out=out, anyway=anyway)
     comparison.save()
     return comparison, comparison.path / PAGE

@@ -1,4 +1,4 @@
-"""What accuracies by seed show of several specs: which ended, which are beaten, and which are left to choose from."""
+"""What values by seed show of several specs: which ended, which are beaten, and which are left to choose from."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from tfnorm.experiments.statistics import Difference, Look
+from tfnorm.metrics.metric import ACCURACY, Metric
 
 # Speeds closer than this are called alike: the clock of a busy machine tells them no better.
 SPEED_TOLERANCE = 0.05
@@ -21,16 +22,17 @@ MEANINGFUL = 0.5
 class Findings:
     """The facts that `tfnorm.experiments.verdict` puts into words, each worked out once."""
 
-    accuracies: Look  # spec to seed to accuracy in percent, not finite where the run diverged
+    accuracies: Look  # spec to seed to value in the unit of tables, not finite where the run diverged
     pairs: Sequence[Difference]  # between all specs
     guessing: Collection[str] = ()  # the specs that are not shown to have learned anything
-    resolution: float = 0.0  # one test image in percent
-    parameters: Mapping[str, int] = field(default_factory=dict)  # the number of trainable ones
-    speeds: Mapping[str, float] = field(default_factory=dict)  # images a second of training
+    resolution: float = 0.0  # one test image in percent, 0 where values move in no steps
+    parameters: Mapping[str, int] = field(default_factory=dict)  # the number of trainable ones; none if not known
+    speeds: Mapping[str, float] = field(default_factory=dict)  # images a second of training; none if not known
+    metric: Metric = ACCURACY  # what the values are of
 
     @cached_property
     def means(self) -> dict[str, float]:
-        """The mean of the accuracies that are numbers, for each spec that has any."""
+        """The mean of the values that are numbers, for each spec that has any."""
         values = {spec: [v for v in seeds.values() if math.isfinite(v)] for spec, seeds in self.accuracies.items()}
         return {spec: float(np.mean(finite)) for spec, finite in values.items() if finite}
 
@@ -42,7 +44,7 @@ class Findings:
 
     @cached_property
     def ended(self) -> list[str]:
-        """The specs that ended with an accuracy with every seed."""
+        """The specs that ended with a value with every seed."""
         return [spec for spec in self.means if spec not in self.lost]
 
     @cached_property
@@ -60,9 +62,13 @@ class Findings:
         return [spec for spec in specs if spec not in paired]
 
     def best_in_mean(self, specs: Collection[str]) -> list[str]:
-        """Return the specs of the highest mean, several where they are equal in the two decimals that are written."""
-        highest = f"{max(self.means[spec] for spec in specs):.2f}"
-        return [spec for spec in specs if f"{self.means[spec]:.2f}" == highest]
+        """Return the specs of the best mean, several where they are equal in the decimals that are written."""
+        best = self.metric.number(self.metric.best_of(self.means[spec] for spec in specs))
+        return [spec for spec in specs if self.metric.number(self.means[spec]) == best]
+
+    def merit(self, spec: str) -> float:
+        """Return a spec's mean as a number of which more is better."""
+        return self.metric.sign * self.means[spec]
 
     @cached_property
     def candidates(self) -> list[str]:
@@ -72,13 +78,13 @@ class Findings:
 
     @cached_property
     def kept(self) -> list[str]:
-        """The candidates that no other is shown to beat, but for those whose mean is below that of a beaten one.
+        """The candidates that no other is shown to beat, but for those whose mean is worse than that of a beaten one.
 
         Seeds that spread too far to show that such a one is worse do not speak for it.
         """
         beaten = {d.worse for d in self.among(self.candidates) if d.is_real()}
-        floor = max((self.means[spec] for spec in beaten), default=-math.inf)
-        kept = [spec for spec in self.candidates if spec not in beaten and self.means[spec] >= floor]
+        floor = max(map(self.merit, beaten), default=-math.inf)
+        kept = [spec for spec in self.candidates if spec not in beaten and self.merit(spec) >= floor]
         return kept or self.candidates
 
     @cached_property
@@ -89,28 +95,28 @@ class Findings:
     @cached_property
     def top(self) -> list[str]:
         """The best in the mean of those that are kept, the very best first."""
-        best = max(self.kept, key=self.means.__getitem__)
+        best = max(self.kept, key=self.merit)
         return sorted(self.best_in_mean(self.kept), key=lambda spec: spec != best)
 
     @cached_property
     def margin(self) -> float:
-        """How many points one gives away for size and speed, at most."""
-        return max(MEANINGFUL, self.resolution)
+        """How much one gives away for size and speed, at most: of another metric than a share, nothing is known."""
+        return max(MEANINGFUL, self.resolution) if self.metric.percent else 0.0
 
     @cached_property
     def below(self) -> dict[str, float]:
-        """How far each kept spec is below the best at most, by the 95 % interval of that pair, where there is one."""
+        """How much worse each kept spec is than the best at most, by the 95 % interval of that pair, if any."""
         best = self.top[0]
         found = {best: 0.0}
         for d in self.among(self.kept):
             if best in (d.first, d.second) and d.seeds > 1:
                 other, lead = (d.second, d.mean) if d.first == best else (d.first, -d.mean)
-                found[other] = max(0.0, lead + d.half_width)
+                found[other] = max(0.0, self.metric.sign * lead + d.half_width)
         return found
 
     @cached_property
     def close(self) -> list[str]:
-        """The kept specs that are at most the margin below the best."""
+        """The kept specs that are at most the margin worse than the best."""
         return [spec for spec in self.kept if self.below.get(spec, math.inf) <= self.margin]
 
     def fewest(self, specs: Sequence[str]) -> tuple[int, list[str]]:

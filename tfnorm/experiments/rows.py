@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tfnorm.experiments.statistics import mean_interval
+from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.table import Cell, Column, cells_of
-from tfnorm.text import DASH, cut
+from tfnorm.text import DASH
 from tfnorm.training.runs import Run
 
 if TYPE_CHECKING:
@@ -33,35 +36,62 @@ MEASURES = {
 OF_A_RUN = {**MEASURES, "misclassified": replace(MEASURES["misclassified"], format=",.0f")}
 
 
-def run_row(run: Run) -> dict[str, Any]:
-    """Return what a table says of one run, with the address of its record: a web page if it is tracked, or a folder."""
+def value_of(run: Run, metric: Metric = ACCURACY) -> float:
+    """Return what a run reached, in the unit of tables; NaN if it did not end with a number.
+
+    It is the value after the last epoch, or the one that a person's own loop recorded.
+    """
+    if run.status != "finished":
+        return math.nan
+    recorded = getattr(run, "recorded", None)
+    return metric.scale * float(run.history[metric.key].iloc[-1] if recorded is None else recorded)
+
+
+def best_of(run: Run, metric: Metric = ACCURACY) -> tuple[float, int | None]:
+    """Return the value after a run's best epoch, in the unit of tables, and that epoch, counted from 0."""
     history = run.history
-    accuracy = 100 * history["val_accuracy"]
-    return {
-        "norm": run.label,
-        "seed": run.seed,
-        "status": run.status,
-        "epochs": len(history),
-        "last_accuracy": accuracy.iloc[-1],
-        "best_accuracy": accuracy.max(),
-        "best_epoch": run.result["best_epoch"],
-        "test_data_loss": history["val_data_loss"].iloc[-1],
-        "misclassified": run.result["misclassified"],
-        "seconds": history["seconds"].sum(),
-        "record": run.record,
-    }
+    values = history[metric.key].to_numpy(float) if metric.key in history else np.array([])
+    if np.isnan(values).all():
+        return math.nan, None
+    place = int(np.nanargmax(metric.sign * values))
+    return metric.scale * float(values[place]), int(history.index[place])
 
 
-def run_measures(run: Run) -> dict[str, Any]:
-    """Return the same and more: the penalty, the speed, the parameters, and training minus test accuracy in points."""
-    end = run.history.iloc[-1]
-    return {
-        **run_row(run),
-        "penalty": float(end["penalty"]),
-        "images_per_second": _speed(run.history),
-        "parameters": run.config["trainable_parameters"],
-        "gap": 100 * float(end["accuracy"] - end["val_accuracy"]),
-    }
+def run_row(run: Run, metric: Metric = ACCURACY) -> dict[str, Any]:
+    """Return what a table says of one run, with the address of its record: a web page if it is tracked, or a folder.
+
+    A run of a person's own loop lacks what that loop did not record.
+    """
+    history = run.history
+    row: dict[str, Any] = {"norm": run.label, "seed": run.seed, "status": run.status, "epochs": len(history)}
+    if getattr(run, "recorded", None) is None and metric.key in history:
+        row[metric.last] = metric.scale * history[metric.key].iloc[-1]
+    else:
+        row[metric.last] = value_of(run, metric)
+    if metric.key in history:
+        best, epoch = best_of(run, metric)
+        row |= {metric.best: best, "best_epoch": run.result.get("best_epoch", epoch) if metric.is_accuracy else epoch}
+    if "val_data_loss" in history:
+        row["test_data_loss"] = history["val_data_loss"].iloc[-1]
+    if run.result["misclassified"] is not None or "penalty" in history:
+        row["misclassified"] = run.result["misclassified"]
+    if "seconds" in history:
+        row["seconds"] = history["seconds"].sum()
+    return {**row, "record": run.record}
+
+
+def run_measures(run: Run, metric: Metric = ACCURACY) -> dict[str, Any]:
+    """Return the same and more: the penalty, the speed, the parameters, and training minus test value as a gap."""
+    row, history = run_row(run, metric), run.history
+    if "penalty" in history:
+        row["penalty"] = float(history["penalty"].iloc[-1])
+    if "images_per_second" in history:
+        row["images_per_second"] = _speed(history)
+    if "trainable_parameters" in run.config:
+        row["parameters"] = run.config["trainable_parameters"]
+    if {metric.training, metric.key} <= set(history):
+        row["gap"] = metric.scale * float(history[metric.training].iloc[-1] - history[metric.key].iloc[-1])
+    return row
 
 
 def _speed(history: pd.DataFrame) -> float:
@@ -69,40 +99,49 @@ def _speed(history: pd.DataFrame) -> float:
     return float(history["images_per_second"].iloc[min(1, len(history) - 1) :].median())
 
 
-def accuracies_of(runs: Sequence[Run]) -> dict[int, float]:
-    """Return seed to test accuracy in percent after the last epoch, NaN for a run that diverged."""
-    return {
-        run.seed: 100 * float(run.history["val_accuracy"].iloc[-1]) if run.status == "finished" else math.nan
-        for run in runs
-    }
+def accuracies_of(runs: Sequence[Run], metric: Metric = ACCURACY) -> dict[int, float]:
+    """Return seed to what `value_of` says, such as the test accuracy in percent after the last epoch."""
+    return {run.seed: value_of(run, metric) for run in runs}
 
 
-def summary_row(runs: Sequence[Run]) -> dict[str, Any]:
+def summary_row(runs: Sequence[Run], metric: Metric = ACCURACY) -> dict[str, Any]:
     """Return what a table says of runs that differ in the seed alone; see `Comparison.table`."""
     import pandas as pd  # start-up
 
     ended = [run for run in runs if run.status == "finished"]
-    histories = [run.history for run in ended]
-    accuracies = [100 * history["val_accuracy"] for history in histories]
-    best = pd.Series([each.max() for each in accuracies], dtype="float64")
-    last = pd.Series([each.iloc[-1] for each in accuracies], dtype="float64")
+    histories, rows = [run.history for run in ended], [run_row(run, metric) for run in ended]
+    best = pd.Series([row.get(metric.best, math.nan) for row in rows], dtype="float64")
+    last = pd.Series([row[metric.last] for row in rows], dtype="float64")
     low, high = mean_interval(list(last))
     return {
-        "parameters": runs[0].config["trainable_parameters"],
+        "parameters": runs[0].config.get("trainable_parameters"),
         "seeds": len(runs),
-        "best_accuracy": best.mean(),
-        "best_accuracy_std": best.std(),
-        "last_accuracy": last.mean(),
-        "last_accuracy_std": last.std(),
-        "last_accuracy_low": low,
-        "last_accuracy_high": high,
-        "test_data_loss": mean([float(history["val_data_loss"].iloc[-1]) for history in histories]),
-        "penalty": mean([float(history["penalty"].iloc[-1]) for history in histories]),
+        metric.best: best.mean(),
+        f"{metric.best}_std": best.std(),
+        metric.last: last.mean(),
+        f"{metric.last}_std": last.std(),
+        f"{metric.last}_low": low,
+        f"{metric.last}_high": high,
+        "test_data_loss": mean([float(row.get("test_data_loss", math.nan)) for row in rows]),
+        "penalty": mean([float(h["penalty"].iloc[-1]) if "penalty" in h else math.nan for h in histories]),
         "misclassified": pd.Series([run.result["misclassified"] for run in ended], dtype="float64").mean(),
-        "seconds": pd.Series([run.history["seconds"].sum() for run in runs]).mean(),
-        "images_per_second": pd.Series([_speed(run.history) for run in runs]).median(),
-        "diverged": sum(run.status == "diverged" for run in runs),
+        "seconds": pd.Series([_of(run.history, "seconds", lambda h: h["seconds"].sum()) for run in runs]).mean(),
+        "images_per_second": pd.Series([_of(run.history, "images_per_second", _speed) for run in runs]).median(),
+        "diverged": sum(run.status != "finished" for run in runs),
     }
+
+
+def _of(history: pd.DataFrame, column: str, measure: Callable[[pd.DataFrame], float]) -> float:
+    """Return a measure of a history, NaN if it has no such column."""
+    return measure(history) if column in history else math.nan
+
+
+def without_missing(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """Return a table of `summary_row` without the measures of which a person's own loop recorded nothing."""
+    missing = [key for key in table if key in MEASURES and key != metric.last and table[key].isna().all()]
+    if table[metric.best].isna().all():
+        missing = list(dict.fromkeys([*missing, metric.best, f"{metric.best}_std"]))
+    return table.drop(columns=missing)
 
 
 def mean(values: Sequence[float]) -> float:
@@ -110,27 +149,47 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values) if values else math.nan
 
 
-def measures(*keys: str, images: str = "test") -> dict[str, Column]:
-    """Return the columns of some `MEASURES`, with the word for the images that were evaluated on."""
+def measures(*keys: str, images: str = "test", metric: Metric = ACCURACY) -> dict[str, Column]:
+    """Return the columns of some `MEASURES`, with the word for the images that were evaluated on.
+
+    Those of accuracy are of the ``metric``, under the keys that `summary_row` has for it.
+    """
     found = {}
     for key in keys:
         title, hint = MEASURES[key].title.replace("test", images), MEASURES[key].hint.replace("test", images)
-        found[key] = replace(MEASURES[key], title=title, hint=hint)
+        column = replace(MEASURES[key], title=title, hint=hint)
+        if key in ("last_accuracy", "best_accuracy"):
+            key = metric.last if key == "last_accuracy" else metric.best
+            column = replace(column, format=metric.pattern, spread=f"{key}_std")
+            if not metric.is_accuracy and key == metric.last:
+                column = replace(column, title=metric.heading(images))
+        elif key == "interval" and not metric.is_accuracy:
+            column = replace(column, hint="Of the mean; sorted by its lower end")
+        elif key == "gap" and not metric.is_accuracy:
+            column = replace(column, title="gap", hint=f"Training minus {metric.title(images)}", format=metric.pattern)
+        if key == metric.last:
+            column = replace(column, hint=f"{metric.moment[0].upper()}{metric.moment[1:]}: mean ± deviation")
+        if key == metric.best and not metric.is_accuracy:
+            column = replace(column, title=f"best epoch{metric.unit}")
+        found[key] = column
     return found
 
 
-def measure_cells(columns: Mapping[str, Column], row: Mapping[str, Any], planned: int | None = None) -> dict[str, Cell]:
-    """Return the cells of a row of `summary_row`, with the interval cut at what an accuracy can be.
+def measure_cells(
+    columns: Mapping[str, Column], row: Mapping[str, Any], planned: int | None = None, metric: Metric = ACCURACY
+) -> dict[str, Cell]:
+    """Return the cells of a row of `summary_row`, with the interval cut at what a share can be.
 
     ``planned`` is how many seeds there are to be; default as many as there are.
     """
     cells, seeds = cells_of(columns, row), int(row["seeds"])
-    counts = {"diverged": row["diverged"], "missing": (planned or seeds) - seeds}
+    counts = {metric.lost: row["diverged"], "missing": (planned or seeds) - seeds}
     cells["seeds"] = Cell(str(seeds), seeds, ", ".join(f"{count} {word}" for word, count in counts.items() if count))
-    ends = float(row["last_accuracy_low"]), float(row["last_accuracy_high"])
-    low, high = cut(*ends)
+    ends = float(row[f"{metric.last}_low"]), float(row[f"{metric.last}_high"])
+    low, high = metric.cut(*ends)
     cells["interval"] = Cell("one seed" if seeds - row["diverged"] == 1 else DASH, low)
     if math.isfinite(low):
         cut_off = "" if ends == (low, high) else "cut at 0 or 100"
-        cells["interval"] = Cell(f"{low:.2f}{DASH}{high:.2f}", low, cut_off)
+        to = DASH if low >= 0 else " to "
+        cells["interval"] = Cell(f"{metric.number(low)}{to}{metric.number(high)}", low, cut_off)
     return cells

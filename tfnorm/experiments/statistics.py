@@ -30,6 +30,7 @@ class Difference:
             differences a smaller one may do.
         look: 1 for the first time that the pair is compared, 2 after it was compared with other seeds, and so on.
         diverged: Those of the two that diverged with some seed.
+        lower_is_better: Whether the smaller of two values is the better one.
     """
 
     first: str
@@ -42,6 +43,7 @@ class Difference:
     detectable: float
     look: int = 1
     diverged: tuple[str, ...] = ()
+    lower_is_better: bool = False
 
     def is_significant(self) -> bool:
         """Return whether p is below 5 % over all pairs together, for the seeds that did not diverge."""
@@ -53,8 +55,8 @@ class Difference:
 
     @property
     def better(self) -> str:
-        """The one with the larger mean."""
-        return self.first if self.mean > 0 else self.second
+        """The one with the larger mean, or with the smaller one where lower is better."""
+        return self.first if (self.mean < 0 if self.lower_is_better else self.mean > 0) else self.second
 
     @property
     def worse(self) -> str:
@@ -94,6 +96,7 @@ def paired_differences(
     resolution: float = 0.0,
     pairs: Sequence[tuple[str, str]] | None = None,
     looks: Sequence[Look] = (),
+    lower_is_better: bool = False,
 ) -> list[Difference]:
     """Compare every pair of normalizations on the seeds that both have.
 
@@ -111,6 +114,7 @@ def paired_differences(
         pairs: Which pairs to compare; default all.
         looks: What was shown before, the oldest first. A pair that was compared with other seeds before is tested at
             the level of its `look_number`, and its p values say so. Its interval is that of one look.
+        lower_is_better: If `True`, the smaller of two values is the better one, as for losses.
 
     Returns:
         One `Difference` a pair, in the order of the specs or of ``pairs``, with 95 % intervals; 5 % is the level over
@@ -133,7 +137,8 @@ def paired_differences(
         mean = math.fsum(changes) / n if n else math.nan
         lost = tuple(label for label in (first, second) if not all(map(math.isfinite, values[label].values())))
         if n < 2:
-            found.append(Difference(first, second, n, mean, math.nan, math.nan, math.nan, math.nan, diverged=lost))
+            no = math.nan
+            found.append(Difference(first, second, n, mean, no, no, no, no, 1, lost, lower_is_better))
             continue
         look = look_number(values, first, second, looks)
         level = level_of_look(look)
@@ -142,7 +147,7 @@ def paired_differences(
         p = 2 * float(special.stdtr(n - 1, -abs(mean) / error)) if error else float(mean == 0)
         half = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * error
         strictest = float(special.stdtrit(n - 1, 1 - level / 2 / tested)) * error
-        found.append(Difference(first, second, n, mean, half, p, math.nan, strictest, look, lost))
+        found.append(Difference(first, second, n, mean, half, p, math.nan, strictest, look, lost, lower_is_better))
     costs = [d.p * (level_of_look(1) / level_of_look(d.look)) for d in found if not math.isnan(d.p)]
     adjusted = iter(holm(costs))
     return [d if math.isnan(d.p) else replace(d, p_adjusted=next(adjusted)) for d in found]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tfnorm.experiments.findings import Findings
 from tfnorm.experiments.guessing import Learned
 from tfnorm.experiments.statistics import Difference, level_of_look
+from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.text import is_or_are, listed, p_text, they_are
 
 DIFFERENT_DATA = "The runs are on different data, so that no difference between them is told."
@@ -32,22 +33,25 @@ INCOMPARABLE = Answer(
 )
 
 
-def pair_sentence(d: Difference) -> str:
+def pair_sentence(d: Difference, metric: Metric = ACCURACY) -> str:
     """Return what the difference between two specs says."""
     names = f"{d.first} and {d.second}"
     if d.seeds < 2:
-        what, train = "share no seed that ended with an accuracy", "the same seeds with both, at least 3."
+        what, train = f"share no seed that ended with {metric.value}", "the same seeds with both, at least 3."
         if d.seeds:
-            what, train = f"differ by {abs(d.mean):.2f} points in one run each", "at least 3 seeds."
+            what, train = f"differ by {metric.difference(abs(d.mean))} in one run each", "at least 3 seeds."
         return f"{names} {what}: no ranking is justified. Train {train}"
     if d.is_real():
-        return f"{d.better} beats {d.worse} by {abs(d.mean):.2f} ± {d.half_width:.2f} points, p {p_text(d.p_adjusted)}"
+        by = f"{metric.number(abs(d.mean))} ± {metric.difference(d.half_width)}"
+        return f"{d.better} beats {d.worse} by {by}, p {p_text(d.p_adjusted)}"
     if d.is_significant():
-        return f"no ranking of {names} is justified: {d.better}, which is better in the mean, diverged with other seeds"
+        better = f"{d.better}, which is better in the mean, {metric.lost} with other seeds"
+        return f"no ranking of {names} is justified: {better}"
     # Without the interval: it is that of the pair alone, and may leave out 0 where the corrected p shows nothing.
+    mean = f"{d.mean:+{metric.pattern}}{metric.of_differences}"
     return (
-        f"no difference shown between {names} ({d.mean:+.2f} points, p {p_text(d.p_adjusted)}): {d.seeds} seeds detect "
-        f"only differences over {d.detectable:.2f}"
+        f"no difference shown between {names} ({mean}, p {p_text(d.p_adjusted)}): {d.seeds} seeds detect "
+        f"only differences over {metric.number(d.detectable)}"
     )
 
 
@@ -71,10 +75,16 @@ def about_looks(pairs: Sequence[Difference]) -> str:
     ) + undecided * f" With more seeds, the next look is tested at {after}."
 
 
-def guessing_notes(known: Mapping[str, Learned | None]) -> list[str]:
-    """Return sentences about the specs that learned nothing, or are right no more often than the largest class."""
+def guessing_notes(known: Mapping[str, Learned | None], metric: Metric = ACCURACY) -> list[str]:
+    """Return sentences about the specs that learned nothing, or are right no more often than the largest class.
+
+    Beside another metric than accuracy they name the specs that learned nothing, without accuracies.
+    """
     judged = {label: each for label, each in known.items() if each is not None}
     empty = [label for label, each in judged.items() if each.nothing]
+    if not metric.is_accuracy:
+        fit = "the answers fit the images no better than answers given without looking."
+        return [f"{_learned_nothing(empty)}: {fit}"] if empty else []
     low = [label for label, each in judged.items() if not each.nothing and each.accuracy <= each.largest]
     notes = []
     if empty:
@@ -103,22 +113,23 @@ def untrained_statistics(labels: Sequence[str]) -> str:
 
 
 def verdict(found: Findings) -> str:
-    """Return what the accuracies say, in a sentence or two.
+    """Return what the values say, in a sentence or two.
 
     A spec that diverged with some seeds is called better than no other: its remaining seeds are the lucky ones. One
     that shares fewer than 2 seeds with each other one is left out.
     """
-    diverged = [f"{s} diverged in {n} of {len(found.accuracies[s])} seeds." for s, n in found.lost.items()]
+    lost = found.metric.lost
+    diverged = [f"{s} {lost} in {n} of {len(found.accuracies[s])} seeds." for s, n in found.lost.items()]
     return " ".join([*_compared(found), *diverged])
 
 
 def _compared(found: Findings) -> list[str]:
     """Say which differences are real, and which specs are not shown to differ from the best."""
-    specs = list(found.means)
+    specs, metric = list(found.means), found.metric
     if not specs:
-        return ["No run ended with an accuracy, so that there is nothing to compare."]
+        return [f"No run ended with {metric.value}, so that there is nothing to compare."]
     if len(specs) == 1:
-        return [f"Only {specs[0]} ended with an accuracy: {found.means[specs[0]]:.2f} %."]
+        return [f"Only {specs[0]} ended with {metric.value}: {metric.text(found.means[specs[0]])}."]
     alone = found.alone(specs)
     if len(alone) == len(specs):
         what, remedy = _too_few(found, specs)
@@ -128,11 +139,11 @@ def _compared(found: Findings) -> list[str]:
     tested, real = [d for d in pairs if d.seeds > 1], [d for d in pairs if d.is_real()]
     untested = [f"{d.first} with {d.second}" for d in pairs if d.seeds < 2]
     if not real and any(d.is_significant() for d in tested):
-        sentences = ["No ranking is justified: what is better in the mean diverged with other seeds."]
+        sentences = [f"No ranking is justified: what is better in the mean {metric.lost} with other seeds."]
     elif not real:
-        sentences = [f"No difference shown between {listed(kept)}: {_detected(tested)}."]
+        sentences = [f"No difference shown between {listed(kept)}: {_detected(tested, metric)}."]
     else:
-        sentences = [f"{pair_sentence(d)}." for d in real]
+        sentences = [f"{pair_sentence(d, metric)}." for d in real]
         top = found.best_in_mean([spec for spec in kept if spec not in found.lost] or kept)
         ties = [spec for spec in kept for d in tested if {top[0], spec} == {d.first, d.second} and not d.is_real()]
         others = [spec for spec in ties if spec not in top]
@@ -148,27 +159,29 @@ def _compared(found: Findings) -> list[str]:
 
 
 def _too_few(found: Findings, specs: Sequence[str]) -> tuple[str, str]:
-    """Say what specs have of which no two share 2 seeds that ended with an accuracy, and what to do."""
+    """Say what specs have of which no two share 2 seeds that ended with a value, and what to do."""
     seeds = [set(found.accuracies[spec]) for spec in specs]
     if found.lost.keys() & set(specs) and len(set.intersection(*seeds)) > 2:
-        return "the seeds that did not diverge", "Lower the learning rate, or leave out what diverges."
+        lower = "Lower the learning rate" if found.metric.lost == "diverged" else "Mend what made them fail"
+        return f"the seeds that did not {found.metric.lose}", f"{lower}, or leave out what {found.metric.lose}s."
     if not any(d.seeds for d in found.among(specs)):
         return "runs without a common seed", "Train the same seeds with each spec, at least 3, as --seeds 3 does."
     common = "common seed" if max(map(len, seeds)) > 1 else "seed"
     return f"one {common}", "Train at least 3 seeds, for example with --seeds 3."
 
 
-def _detected(tested: Sequence[Difference]) -> str:
+def _detected(tested: Sequence[Difference], metric: Metric) -> str:
     """Say which differences are detected, for each number of seeds that two specs have in common."""
     parts = []
     for seeds in sorted({d.seeds for d in tested}, reverse=True):
         least = [d.detectable for d in tested if d.seeds == seeds]
-        possible = sorted(size for size in least if size < 100)
+        possible = sorted(size for size in least if not metric.percent or size < 100)
         if not possible:
             parts.append(f"{seeds} seeds that spread so far detect no difference at all")
             continue
-        low, high = f"{possible[0]:.2f}", f"{possible[-1]:.2f}"
-        sizes = f"{low} points" if low == high else f"{low} to {high} points, depending on the pair"
+        low, high = metric.number(possible[0]), metric.number(possible[-1])
+        sizes = low if low == high else f"{low} to {high}"
+        sizes += metric.of_differences + ("" if low == high else ", depending on the pair")
         rest = "" if len(possible) == len(least) else ", and none at all between pairs that spread too far"
         parts.append(f"{seeds} seeds detect only differences over {sizes}{rest}")
     return ", ".join(parts)
@@ -195,7 +208,7 @@ def headline(found: Findings, settings: Mapping[str, str], among: Mapping[str, i
         among: Norm to the number of combinations that it was chosen from.
     """
     if not found.means:
-        return "No run has ended with an accuracy yet."
+        return f"No run has ended with {found.metric.value} yet."
     able = [norm for norm in found.means if norm not in found.guessing]
     empty = [norm for norm in found.means if norm in found.guessing]
     if not able:
@@ -207,29 +220,35 @@ def headline(found: Findings, settings: Mapping[str, str], among: Mapping[str, i
 def _best_norm(found: Findings, able: Sequence[str], settings: Mapping[str, str], among: Mapping[str, int]) -> str:
     """Name the best of the norms that learned something, as far as the runs justify that."""
     first, *rest = able
-    reached = f"{found.means[first]:.2f} %"
+    metric = found.metric
+    reached = metric.text(found.means[first])
     if not rest:
         many = among[first]
-        return f"{settings[first]} reaches {reached}{f', the highest of {many} combinations' if many > 1 else ''}."
+        of_many = f", the {metric.highest} of {many} combinations" if many > 1 else ""
+        return f"{settings[first]} reaches {reached}{of_many}."
     top = found.best_in_mean(able)
     if len(found.alone(able)) == len(able):
         happen = "happens" if len(top) == 1 else "happen"
-        return f"No ranking is justified by one seed: {listed(top)} {happen} to come out highest, with {reached}."
+        return (
+            f"No ranking is justified by one seed: {listed(top)} {happen} to come out {metric.highest}, with {reached}."
+        )
     beaten = [norm for norm in rest for d in found.among([first, norm]) if d.is_real() and d.better == first]
     equal = [norm for norm in rest if norm not in beaten]
     if not equal:
-        return f"{first} is the best: {reached} at its best setting, more than any other at theirs."
+        return f"{first} is the best: {reached} at its best setting, {metric.more} than any other at theirs."
     if beaten and len(top) > 1:
-        return f"{listed(top)} reach the most, {reached} each. {first} is shown to be better than {listed(beaten)}."
+        better = f"{first} is shown to be better than {listed(beaten)}."
+        return f"{listed(top)} reach {metric.most}, {reached} each. {better}"
     if beaten:
         return (
-            f"{first} reaches the most, {reached}: more than {listed(beaten)}, but not shown to be more than "
-            f"{listed(equal)}, each at its best setting."
+            f"{first} reaches {metric.most}, {reached}: {metric.more} than {listed(beaten)}, but not shown to be "
+            f"{metric.more} than {listed(equal)}, each at its best setting."
         )
     none = "No normalization is shown to be the best: at their best settings"
     if len(top) == len(able):
         return f"{none} all of them reach {reached}."
-    return f"{none} they reach {min(found.means[norm] for norm in rest):.2f} to {reached}, {listed(top)} the most."
+    worst = metric.number(found.means[min(rest, key=found.merit)])
+    return f"{none} they reach {worst} to {reached}, {listed(top)} {metric.most}."
 
 
 def answer(found: Findings) -> Answer:
@@ -240,21 +259,21 @@ def answer(found: Findings) -> Answer:
     one is left out. Where one spec is left, it is the answer. Where several are, size and speed decide (images a second
     of training, alike within 5 %), but only between the best in the mean and those whose 95 % interval, paired by seed,
     excludes that they are more than half a point, or one test image if that is more, below it. Where there are none,
-    the seeds are too few for an answer.
+    the seeds are too few for an answer. Where sizes are not known, any of these will do.
     """
-    specs, fit, means = list(found.accuracies), found.fit, found.means
+    specs, fit, means, lost = list(found.accuracies), found.fit, found.means, found.metric.lost
     diverged = [spec for spec in specs if spec not in found.ended]
     empty = [spec for spec in found.ended if spec not in fit]
     out = []
     if diverged:
-        out.append(f"{listed(diverged)} diverged with some seed and {is_or_are(diverged)} left out.")
+        out.append(f"{listed(diverged)} {lost} with some seed and {is_or_are(diverged)} left out.")
     if empty:
         out.append(f"{_learned_nothing(empty)} and {is_or_are(empty)} left out.")
     if not found.ended:
-        return Answer(
-            "None of them: each diverged with some seed.",
-            "A lower learning rate or a penalty may hold them; train again before choosing.",
-        )
+        mend = "A lower learning rate or a penalty may hold them; train again before choosing."
+        if lost != "diverged":
+            mend = "Mend what made them fail, and train again before choosing."
+        return Answer(f"None of them: each {lost} with some seed.", mend)
     if not fit:
         return _answer(
             "None of them: no spec is shown to have learned anything.",
@@ -265,15 +284,20 @@ def answer(found: Findings) -> Answer:
     if len(fit) == 1:
         [only] = fit
         right = f"It is right on {means[only]:.2f} % of the test images."
+        if not found.metric.is_accuracy:
+            right = f"Its {found.metric.title()} is {found.metric.text(means[only])}."
         if len(specs) == 1:
             right += " Train another spec beside it to compare."
             return Answer(f"There is nothing to choose from: only {only} was trained.", right)
-        why = " and ".join(["never diverged"] * bool(diverged) + ["learned anything"] * bool(empty))
+        why = " and ".join([f"never {lost}"] * bool(diverged) + ["learned anything"] * bool(empty))
         return _answer(f"Use {only}: it is the only one that {why}.", right, *out, picks=fit)
     if not found.candidates:
         what, remedy = _too_few(found, fit)
         top = found.best_in_mean(fit)
         right = f"{listed(top)} {'was' if len(top) == 1 else 'were'} right most often ({means[top[0]]:.2f} %), but with"
+        if not found.metric.is_accuracy:
+            best = f"the {found.metric.highest} {found.metric.title()} ({found.metric.text(means[top[0]])})"
+            right = f"{listed(top)} {'has' if len(top) == 1 else 'have'} {best}, but with"
         sentence = f"{what[0].upper()}{what[1:]} cannot tell which to use."
         return _answer(sentence, remedy, f"{right} other seeds the order may be another.", *out)
     out += _left_alone([spec for spec in fit if spec not in found.candidates])
@@ -290,18 +314,18 @@ def _answer(sentence: str, *reasons: str, picks: Iterable[str] = ()) -> Answer:
 
 def _winner(found: Findings, out: Sequence[str]) -> Answer:
     """Name the one that is left, what it beats and by how much, and what it is only above in the mean."""
-    [best] = found.kept
+    [best], metric = found.kept, found.metric
     wins = {d.worse: abs(d.mean) for d in found.among(found.candidates) if d.is_real() and d.better == best}
     doubtful = [spec for spec in found.dropped if spec not in wins]
     sentence, reasons = f"Use {best}.", ["It is the only one that no other is shown to beat."]
     if wins:
-        low, high = f"{min(wins.values()):.2f}", f"{max(wins.values()):.2f}"
-        by = low if len(wins) == 1 else f"{low} to {high}"
-        reasons = [f"It beats {listed(list(wins))} by {by} points of test accuracy."]
+        low, high = metric.number(min(wins.values())), metric.number(max(wins.values()))
+        by = (low if len(wins) == 1 else f"{low} to {high}") + metric.of_differences
+        reasons = [f"It beats {listed(list(wins))} by {by} {'of' if metric.percent else 'in'} {metric.title()}."]
     if wins and doubtful:
         sentence = f"Use {best}: it beats {listed(list(wins))}; that it beats {listed(doubtful)} is not shown."
-        reasons.append(f"{they_are(doubtful)} lower in the mean still, though not shown to be worse.")
-    fewest, small = found.fewest(found.candidates)
+        reasons.append(f"{they_are(doubtful)} {metric.lower} in the mean still, though not shown to be worse.")
+    fewest, small = found.fewest(found.candidates) if found.parameters else (0, [best])
     if best not in small:
         has = f"{listed(small)} {'has' if len(small) == 1 else 'have'}"
         reasons.append(f"It has {found.parameters[best]:,} trainable parameters; {has} {fewest:,}.")
@@ -310,7 +334,7 @@ def _winner(found: Findings, out: Sequence[str]) -> Answer:
 
 def _best_in_mean(found: Findings) -> str:
     """Name the best in the mean of those that are kept."""
-    reached = f"{found.means[found.top[0]]:.2f} %"
+    reached = found.metric.text(found.means[found.top[0]])
     if len(found.top) == 1:
         return f"The best in the mean is {found.top[0]}, with {reached}"
     return f"The best in the mean are {listed(found.top)}, each with {reached}"
@@ -319,44 +343,50 @@ def _best_in_mean(found: Findings) -> str:
 def _worse(found: Findings) -> list[str]:
     """Say why some are dropped, if any are."""
     dropped = found.dropped
-    return [f"{they_are(dropped)} shown to be worse, or below one that is."] if dropped else []
+    return [f"{they_are(dropped)} shown to be worse, or {found.metric.below} one that is."] if dropped else []
 
 
 def _cannot_tell(found: Findings, out: Sequence[str]) -> Answer:
     """Answer where others may be too far below the best in the mean for size and speed to decide."""
-    best, kept = found.top[0], found.kept
-    cheapest = min(kept, key=lambda spec: (found.parameters[spec], -found.speeds[spec]))
-    reason = (
-        f"Train more seeds. {_best_in_mean(found)}; the cheapest meanwhile is {cheapest}, with "
-        f"{found.parameters[cheapest]:,} trainable parameters and {found.speeds[cheapest]:,.0f} images/s."
-    )
+    best, kept, metric = found.top[0], found.kept, found.metric
+    reason = f"Train more seeds. {_best_in_mean(found)}"
+    if found.parameters:
+        cheapest = min(kept, key=lambda spec: (found.parameters[spec], -found.speeds[spec]))
+        reason += (
+            f"; the cheapest meanwhile is {cheapest}, with {found.parameters[cheapest]:,} trainable parameters and "
+            f"{found.speeds[cheapest]:,.0f} images/s"
+        )
+    reason += "."
     which = f"which to use of {listed(kept, 'or')}" if found.dropped else "which to use"
     leads = [d for d in found.among(kept) if best in (d.first, d.second) and d.seeds > 1]
     if not leads:
         return _answer(f"Too few common seeds to tell {which}.", reason, *out)
     nearest = min(leads, key=lambda d: abs(d.mean))
-    lead = f"{nearest.better} leads {nearest.worse} by {abs(nearest.mean):.2f} points, and"
-    if f"{abs(nearest.mean):.2f}" == "0.00":
+    lead = f"{nearest.better} leads {nearest.worse} by {metric.difference(abs(nearest.mean))}, and"
+    if metric.number(abs(nearest.mean)) == metric.number(0.0):
         lead = f"{nearest.first} and {nearest.second} are equal in the mean"
-    elif nearest.detectable >= 100:
+    elif metric.percent and nearest.detectable >= 100:
         lead += " seeds that spread so far show no difference at all"
     else:
-        lead += f" only a lead over {nearest.detectable:.2f} would be shown"
+        lead += f" only a lead over {metric.number(nearest.detectable)} would be shown"
     return _answer(f"{nearest.seeds} seeds cannot tell {which}: {lead}.", reason, *_worse(found), *out)
 
 
 def _by_cost(found: Findings, out: Sequence[str]) -> Answer:
     """Choose between specs of which none is much below the best in the mean."""
-    close, best = found.close, found.top[0]
-    fewest, small = found.fewest(close)
-    fastest, fast = found.fastest(close)
+    close, best, metric = found.close, found.top[0], found.metric
+    head = f"Not {listed(found.dropped, 'or')}" if found.dropped else f"No difference in {metric.name} is shown"
+    fewest, small = found.fewest(close) if found.parameters else (0, close)
+    fastest, fast = found.fastest(close) if found.parameters else (0.0, close)
     both = [spec for spec in small if spec in fast]
     size, pace = f"fewest parameters ({fewest:,})", f"fastest training ({fastest:,.0f} images/s)"
-    head = f"Not {listed(found.dropped, 'or')}" if found.dropped else "No difference in accuracy is shown"
-    reasons = ["Accuracy does not decide, so that size and speed do.", f"{_best_in_mean(found)}."]
+    name = f"{metric.name[0].upper()}{metric.name[1:]}" if metric.of_images else metric.name
+    reasons = [f"{name} does not decide, so that size and speed do.", f"{_best_in_mean(found)}."]
     if len(both) == len(close):
         sentence = f"{head}: take {listed(both, 'or')}."
-        reasons[0] = "Accuracy does not decide, and they are equally large and fast."
+        reasons[0] = f"{name} does not decide, and they are equally large and fast."
+        if not found.parameters:
+            reasons[0] = f"{name} does not decide, so take what is cheaper for you."
     elif both:
         because = " and ".join(words for words, some in ((size, small), (pace, fast)) if len(some) < len(close))
         sentence = f"{head}: take {listed(both, 'or')} with the {because}."
@@ -365,7 +395,7 @@ def _by_cost(found: Findings, out: Sequence[str]) -> Answer:
     picks = both or [*small, *fast]
     for spec in picks:
         if spec != best:
-            reasons.append(f"{spec} is at most {found.below[spec]:.2f} points below {best}.")
+            reasons.append(f"{spec} is at most {metric.difference(found.below[spec])} {metric.below} {best}.")
     if unsure := [spec for spec in found.kept if spec not in close]:
-        reasons.append(f"{listed(unsure)} may be more than {found.margin:.2f} points below {best}.")
+        reasons.append(f"{listed(unsure)} may be more than {metric.difference(found.margin)} {metric.below} {best}.")
     return _answer(sentence, *reasons, *_worse(found), *out, picks=picks)

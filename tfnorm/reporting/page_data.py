@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.reporting.html import rounded
 from tfnorm.reporting.palette import styles
 from tfnorm.reporting.pictures.confusion import confusion_data
-from tfnorm.reporting.pictures.curves import accuracy_data, gap_data, loss_data
+from tfnorm.reporting.pictures.curves import LOSSES, accuracy_data, gap_data, histories_with, loss_data
 from tfnorm.reporting.pictures.overlap import overlap_data
 
 # Plotly's names of the markers of `tfnorm.reporting.palette`.
@@ -32,10 +33,29 @@ def looks(labels: Iterable[str]) -> list[dict[str, str]]:
     ]
 
 
-def curves_page(histories: Mapping[str, Sequence[pd.DataFrame]], seeds: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """Return loss, accuracy and their gap over the epochs: means, bands, and each of the seeds, as in ``histories``."""
-    loss, accuracy, gap = loss_data(histories), accuracy_data(histories), gap_data(histories)
-    parts = {"loss": loss.curves, "accuracy": accuracy.curves, "gap": gap.curves.assign(set="gap")}
+def curves_page(
+    histories: Mapping[str, Sequence[pd.DataFrame]],
+    seeds: Mapping[str, Sequence[int]],
+    metric: Metric = ACCURACY,
+    losses: tuple[str, str] = LOSSES,
+) -> dict[str, Any]:
+    """Return loss, accuracy and their gap over the epochs: means, bands, and each of the seeds, as in ``histories``.
+
+    The accuracy may be another ``metric``. What no history has is left out.
+    """
+    with_loss = histories_with(histories, losses[0]) if metric.key not in losses else {}
+    with_value = histories_with(histories, metric.key)
+    with_gap = histories_with(histories, metric.training, metric.key) if metric.training else {}
+    loss = loss_data(with_loss, losses) if with_loss else None
+    accuracy = accuracy_data(with_value, metric) if with_value else None
+    gap = gap_data(with_gap, metric) if with_gap else None
+    parts = {
+        **({"loss": loss.curves} if loss else {}),
+        **({metric.slot: accuracy.curves} if accuracy else {}),
+        **({"gap": gap.curves.assign(set="gap")} if gap else {}),
+    }
+    title = "loss without penalty (nats)" if losses == LOSSES else "loss"
+    axes = {metric.slot: metric.axis(metric.name)} if accuracy else {}
     means: dict[str, dict[str, Any]] = {label: {} for label in histories}
     for measure, table in parts.items():
         for (label, name), curve in table.groupby(["label", "set"], sort=False):
@@ -45,21 +65,28 @@ def curves_page(histories: Mapping[str, Sequence[pd.DataFrame]], seeds: Mapping[
         "specs": looks(histories),
         "means": means,
         "runs": {
-            label: [_run_curves(seed, table) for seed, table in zip(seeds[label], tables, strict=True)]
+            label: [_run_curves(seed, table, metric, losses) for seed, table in zip(seeds[label], tables, strict=True)]
             for label, tables in histories.items()
         },
-        "best": {label: [int(epoch), float(value)] for label, epoch, value in accuracy.best.itertuples()},
-        "range": accuracy.limits,
-        "log": loss.log,
-        "gap": {label: rounded(row) for label, *row in gap.last.itertuples()},
+        "best": {label: [int(epoch), float(value)] for label, epoch, value in accuracy.best.itertuples()}
+        if accuracy
+        else {},
+        "range": accuracy.limits if accuracy else None,
+        "log": bool(loss and loss.log),
+        "gap": {label: rounded(row) for label, *row in gap.last.itertuples()} if gap else {},
+        "axes": {**axes, **({"loss": title} if loss else {})},
+        "percent": metric.percent,
+        "main": metric.slot,
+        "gap_axis": "gap (points)" if metric.percent else "gap",
     }
 
 
-def _run_curves(seed: int, table: pd.DataFrame) -> dict[str, Any]:
+def _run_curves(seed: int, table: pd.DataFrame, metric: Metric, losses: tuple[str, str]) -> dict[str, Any]:
+    scale, (train, test) = metric.scale, (metric.training, metric.key)
     columns = {
-        "loss": {"train": table["data_loss"], "test": table["val_data_loss"]},
-        "accuracy": {"train": 100 * table["accuracy"], "test": 100 * table["val_accuracy"]},
-        "gap": {"gap": 100 * (table["accuracy"] - table["val_accuracy"])},
+        "loss": {name: table[key] for name, key in zip(("train", "test"), losses, strict=True) if key in table},
+        metric.slot: {name: scale * table[key] for name, key in (("train", train), ("test", test)) if key in table},
+        "gap": {"gap": scale * (table[train] - table[test])} if {train, test} <= set(table) else {},
     }
     values = {measure: {name: rounded(v) for name, v in sets.items()} for measure, sets in columns.items()}
     return {"seed": seed, "epoch": (table.index + 1).tolist(), **values}

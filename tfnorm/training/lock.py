@@ -16,8 +16,10 @@ from tfnorm.training.records import read_json, write_json
 
 
 @contextmanager
-def run_lock(folder: str | Path) -> Iterator[None]:
+def run_lock(folder: str | Path, *, wait: float = 0.0) -> Iterator[None]:
     """Hold a run's folder for this process, within a ``with`` statement.
+
+    Another process that holds it is waited for so many seconds.
 
     The lock is the operating system's, so that it ends with the process, however that ends. The file ``.holder.json``
     says who holds it: some versions of filelock empty the locked file itself, and others delete it.
@@ -33,9 +35,10 @@ def run_lock(folder: str | Path) -> Iterator[None]:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    lock, holder = FileLock(folder / ".lock"), folder / ".holder.json"
+    # A generator that holds it may be closed by another thread than the one that began it.
+    lock, holder = FileLock(folder / ".lock", thread_local=False), folder / ".holder.json"
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait)
     except Timeout:
         try:
             who = read_json(holder, {"name": str, "pid": int, "host": str})

@@ -86,6 +86,13 @@ def mend(path: Path, error: OSError | None = None) -> str:
             "Only this file says what was trained. Restore it from a copy. If there is none, move the folder "
             f"{path.parent} elsewhere, which deletes nothing, and give the command again."
         )
+    if path.name == "record.json":
+        return (
+            f"Restore it from a copy. If there is none, delete the folder {path.parent}, and the study offers that run "
+            "again."
+        )
+    if path.name == "study.json":
+        return "Restore it from a copy. If there is none, delete this file alone, and open the study as before."
     if path.name in ("result.json", "sweep.json"):
         what, began = ("trained weights", "run") if path.name == "result.json" else ("runs", "sweep")
         return f"Delete this file alone. The {what} stay, and the command that began the {began} writes it again."

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,12 +17,12 @@ from tfnorm.experiments.comparison import page
 from tfnorm.experiments.comparison.predictions import Predictions, images_of
 from tfnorm.experiments.comparison.result import Result
 from tfnorm.experiments.looks import RECORD, looks_json
-from tfnorm.experiments.rows import run_row
+from tfnorm.experiments.rows import run_row, value_of
 from tfnorm.experiments.settings import calls_of, in_common, shared_settings
 from tfnorm.experiments.verdict import DIFFERENT_DATA
 from tfnorm.files import PAGE, check_format, results_come_first, write_text, write_whole
 from tfnorm.training.records import write_json
-from tfnorm.training.runs import slug
+from tfnorm.training.runs import Run, slug
 
 PICTURE = "misclassified.png"
 
@@ -36,6 +38,7 @@ class Comparison(Result):
         path: The folder that tables and pictures are written to.
         groups: Label to the runs that differ in the seed alone; default by norm spec.
         notes: Sentences that its page shows on top, such as which runs were left out.
+        metric: What the verdict is about, see `tfnorm.metrics.metric.metric_of`; default the test accuracy.
 
     Attributes:
         groups: The runs of each spec, in the order given.
@@ -59,23 +62,13 @@ class Comparison(Result):
         check_format(format)
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.path / "table.csv", self.table.to_csv())
-        write_text(self.path / "runs.csv", pd.DataFrame(map(run_row, self.runs)).to_csv(index=False))
-        runs = [
-            {
-                "spec": run.label,
-                "seed": run.seed,
-                "status": run.status,
-                "path": str(run.path.relative_to(self.path)) if run.path.is_relative_to(self.path) else str(run.path),
-                "trainable_parameters": run.config["trainable_parameters"],
-                "initial_kernels": run.config["initial_kernels"],
-                "test_accuracy_by_epoch": [
-                    None if pd.isna(value) else float(value) for value in run.history["val_accuracy"]
-                ],
-            }
-            for run in self.runs
-        ]
+        write_text(
+            self.path / "runs.csv", pd.DataFrame([run_row(run, self.metric) for run in self.runs]).to_csv(index=False)
+        )
         configs = [run.config for run in self.runs]
+        about = {} if self.metric.is_accuracy else {"metric": self.metric.key, "direction": self.metric.direction}
         content = {
+            **about,
             "calls": calls_of(self.runs),
             "settings": shared_settings(configs),
             "data": in_common([config["data"] for config in configs]),
@@ -83,12 +76,25 @@ class Comparison(Result):
             "table": json.loads(self.table.reset_index().to_json(orient="records")),
             "differences": json.loads(self.differences.to_json(orient="records")),
             "looks": looks_json([*self.looks, self.accuracies]),
-            "runs": runs,
+            "runs": [self._run_json(run) for run in self.runs],
         }
         write_json(self.path / RECORD, content)
         self.save_pictures(format)
         with results_come_first(f"the page {PAGE}"):
             self.report()
+
+    def _run_json(self, run: Run) -> dict[str, Any]:
+        """Return what the record of the comparison says of a run; nothing of what its loop did not record."""
+        place = str(run.path.relative_to(self.path)) if run.path.is_relative_to(self.path) else str(run.path)
+        record: dict[str, Any] = {"spec": run.label, "seed": run.seed, "status": run.status, "path": place}
+        record |= {key: run.config[key] for key in ("trainable_parameters", "initial_kernels") if key in run.config}
+        if self.is_study:
+            value = value_of(run, self.metric)
+            record["value"] = value / self.metric.scale if math.isfinite(value) else None
+        if (curve := run.history.get(self.metric.key)) is not None:
+            name = "test_accuracy" if self.metric.is_accuracy else self.metric.key
+            record[f"{name}_by_epoch"] = [float(value) if math.isfinite(value) else None for value in curve]
+        return record
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the page about all of it, one file that opens without a network, and return where it is.
@@ -102,16 +108,24 @@ class Comparison(Result):
 
     def plot_loss(self, path: str | Path | None = None) -> Figure:
         """Draw training and test loss without penalty, all specs together."""
+        if self.is_study:
+            found = self.histories_with("loss", "val_loss") or self.histories_with("loss")
+            title, losses = self.title("Loss"), ("loss", "val_loss")
+            return reporting.plot_loss(found, title=title, images=self.images, losses=losses, path=path)
         return reporting.plot_loss(self.histories, title=self.title("Loss"), images=self.images, path=path)
 
     def plot_accuracy(self, path: str | Path | None = None) -> Figure:
-        """Draw training and test accuracy, all specs together, the best epoch marked."""
-        return reporting.plot_accuracy(self.histories, title=self.title("Accuracy"), images=self.images, path=path)
+        """Draw training and test accuracy, or the metric, all specs together, the best epoch marked."""
+        metric = self.metric
+        found = self.histories_with(metric.key) if self.is_study else self.histories
+        title = self.title(f"{metric.name[0].upper()}{metric.name[1:]}" if metric.of_images else metric.name)
+        return reporting.plot_accuracy(found, title=title, images=self.images, path=path, metric=metric)
 
     def plot_gap(self, path: str | Path | None = None) -> Figure:
         """Draw training minus test accuracy over the epochs, all specs together."""
-        title = self.title("Generalization gap")
-        return reporting.plot_gap(self.histories, title=title, images=self.images, path=path)
+        title, metric = self.title("Generalization gap"), self.metric
+        found = self.histories_with(metric.key, metric.training) if self.is_study else self.histories
+        return reporting.plot_gap(found, title=title, images=self.images, path=path, metric=metric)
 
     def plot_differences(self, path: str | Path | None = None) -> Figure:
         """Draw the difference in test accuracy of every pair of specs with its 95 % interval, the real ones marked.
@@ -121,8 +135,8 @@ class Comparison(Result):
         """
         if not self.same_data:
             raise RunError(DIFFERENT_DATA)
-        title = self.title("Differences in accuracy")
-        return reporting.plot_differences(self.differences, title=title, images=self.images, path=path)
+        title, metric = self.title(f"Differences in {self.metric.name}"), self.metric
+        return reporting.plot_differences(self.differences, title=title, images=self.images, path=path, metric=metric)
 
     def plot_confusion(self, path: str | Path | None = None) -> Figure:
         """Draw the confusion matrix of every spec, mean over the seeds that did not diverge.
@@ -135,7 +149,8 @@ class Comparison(Result):
         logits = {**found.logits, **found.by_seed([0], without)}
         logits = {label: logits[label] for label in self.groups}
         title = self.title("Confusion of classes")
-        return reporting.plot_confusion(found.labels, logits, found.class_names, title=title, path=path)
+        names, reason = found.class_names, self._without_logits
+        return reporting.plot_confusion(found.labels, logits, names, title=title, without=reason, path=path)
 
     def plot_overlap(self, path: str | Path | None = None) -> Figure:
         """Draw how many test images are wrong under exactly which specs, the models of a seed beside each other.
@@ -145,7 +160,22 @@ class Comparison(Result):
         """
         found, title = self._predictions(), self.title("Wrong under the same models")
         logits = found.by_seed(list(dict.fromkeys(run.seed for run in self.runs)), list(self.groups))
-        return reporting.plot_overlap(found.labels, logits, title=title, images=self.images, path=path)
+        images, without = self.images, self._without_logits
+        return reporting.plot_overlap(found.labels, logits, title=title, images=images, without=without, path=path)
+
+    @property
+    def _without_logits(self) -> str:
+        """Why a spec has no logits: of a study's runs some failed, and others were recorded without any."""
+        return "no predictions" if self.is_study else "diverged"
+
+    def _can_draw(self, curves: str) -> bool:
+        """Return whether a study's histories have what a picture of curves needs."""
+        metric = self.metric
+        if curves == "loss":
+            return metric.key not in ("loss", "val_loss") and bool(self.histories_with("loss"))
+        if curves == "gap":
+            return bool(metric.training) and bool(self.histories_with(metric.key, metric.training))
+        return bool(self.histories_with(metric.key))
 
     def _predictions(self) -> Predictions:
         found, reason = self.predictions
@@ -160,7 +190,9 @@ class Comparison(Result):
         test images are not on this machine, misclassified ones stay the .png that was written with the run. A picture
         that fails is a warning, and the others are written.
         """
-        plots = {"loss": self.plot_loss, "accuracy": self.plot_accuracy, "gap": self.plot_gap}
+        plots = {"loss": self.plot_loss, self.metric.slot: self.plot_accuracy, "gap": self.plot_gap}
+        if self.is_study:
+            plots = {name: plot for name, plot in plots.items() if self._can_draw(name)}
         plots |= {"differences": self.plot_differences} if self.pairs else {}
         plots |= {"confusion": self.plot_confusion, "overlap": self.plot_overlap} if self.predictions[0] else {}
         for name, plot in plots.items():

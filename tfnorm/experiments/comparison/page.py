@@ -20,7 +20,8 @@ from tfnorm.ops import start_quietly
 from tfnorm.reporting.html import render
 from tfnorm.reporting.mistakes import mistakes_data, picture_budget, picture_sheets
 from tfnorm.reporting.page_data import confusion_page, curves_page, looks, overlap_page
-from tfnorm.text import counted, listed, ranged, signed
+from tfnorm.reporting.pictures.curves import LOSSES
+from tfnorm.text import counted, listed, ranged
 from tfnorm.training.provenance import origin_words
 from tfnorm.training.runs import Run
 
@@ -34,11 +35,13 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZip
 def comparison_page(result: Result, folder: Path) -> str:
     """Return the page, with links from the folder where it will be."""
     groups, labels = result.groups, list(result.groups)
-    configs = [run.config for run in result.runs]
-    begun = min(config["started"] for config in configs)
+    begun = min(run.config["started"] for run in result.runs)
+    metric = result.metric
     differing = [f"These runs differ in more than norm and seed: {each}." for each in distinguishing(result.differing)]
-    curves = curves_page(result.histories, {label: [run.seed for run in runs] for label, runs in groups.items()})
-    gaps = [f"{label} {signed(gap)}" for label, (gap, _) in curves["gap"].items() if gap is not None]
+    losses = ("loss", "val_loss") if result.is_study else LOSSES
+    seeds = {label: [run.seed for run in runs] for label, runs in groups.items()}
+    curves = curves_page(result.histories, seeds, metric, losses)
+    gaps = [f"{label} {metric.signed(gap)}" for label, (gap, _) in curves["gap"].items() if gap is not None]
     predictions, reason = result.predictions
     of_images = next(iter(predictions.runs.values()))[0] if predictions else result.runs[0]
     images, no_images = images_of(of_images)
@@ -48,7 +51,10 @@ def comparison_page(result: Result, folder: Path) -> str:
         "comparison.html.j2",
         title=result.title("Comparison"),
         subtitle=_subtitle(result),
-        footer=f"Page written by tfnorm {__version__}. Runs {origin_words(configs)}; begun {begun}.",
+        footer=f"Page written by tfnorm {__version__}. Runs {_origin(result)}; begun {begun}.",
+        metric=metric,
+        about=f"{metric.title()[0].upper()}{metric.title()[1:]}" if metric.of_images else metric.title(),
+        study=_study_context(result) if result.is_study else None,
         answer=result.answer,
         verdict=result.verdict if result.same_data else "",
         about_looks=result.about_looks,
@@ -57,14 +63,14 @@ def comparison_page(result: Result, folder: Path) -> str:
         dots=dots(result),
         results=results(result, folder),
         curves=curves,
-        gap_text=f"{listed(gaps)} points" if gaps else "no run ended with a number",
+        gap_text=f"{listed(gaps)}{metric.of_differences}" if gaps else "no run ended with a number",
         labels=labels,
         looks=looks(labels),
-        matrix=matrix(labels, result.pairs) if result.same_data else [],
+        matrix=matrix(labels, result.pairs, metric) if result.same_data else [],
         **mistakes,
         no_predictions=reason,
-        layers=layers_context(groups, images, of_images.config["data"], no_images),
-        configuration=configuration(groups),
+        layers=None if result.is_study else layers_context(groups, images, of_images.config["data"], no_images),
+        configuration=None if result.is_study else configuration(groups),
     )
     text = page(no_images=no_images)
     if images is None or not len(wrong):
@@ -76,7 +82,31 @@ def comparison_page(result: Result, folder: Path) -> str:
     return page(no_images="")
 
 
+def _origin(result: Result) -> str:
+    """Return where the runs were trained, in words."""
+    configs = [run.config for run in result.runs]
+    if not result.is_study:
+        return origin_words(configs)
+    places = dict.fromkeys(f"Python {each['versions']['python']} on {each['machine']}" for each in configs)
+    return f"of your own loop, with {listed(list(places))}"
+
+
+def _study_context(result: Result) -> dict[str, Any]:
+    """Return the facts about a study, and what was noted of its runs and their failures."""
+    configs, metric = [run.config for run in result.runs], result.metric
+    better = "lower is better" if metric.sign < 0 else "higher is better"
+    facts = {"metric": f"{metric.key}, {better}", "margin": configs[0]["asked"]["margin"], "folder": str(result.path)}
+    notes = []
+    for run in result.runs:
+        said = [run.config[key] for key in ("why", "notes") if run.config.get(key)]
+        notes += [{"run": f"{run.label} with seed {run.seed}", "text": each} for each in said]
+    return {"facts": list(facts.items()), "notes": notes}
+
+
 def _subtitle(result: Result) -> str:
+    if result.is_study:
+        specs, runs = counted([len(result.groups)], "spec"), counted([len(result.runs)], "run")
+        return f"{specs}, {runs} of your own training loop; {result.metric.key}"
     asked, data = ([run.config[part] for run in result.runs] for part in ("asked", "data"))
     tested = {"held-out training images" if each.get("holdout") else "test images" for each in asked}
     recipes = list(dict.fromkeys(each["recipe"]["name"] for each in asked))

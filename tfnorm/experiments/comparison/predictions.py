@@ -49,13 +49,15 @@ def predictions_of(groups: Mapping[str, Sequence[Run]]) -> tuple[Predictions | N
     data = ""
     for spec, runs in groups.items():
         for run in runs:
-            reason = "" if run.status == "finished" else "diverged"
+            reason = "" if run.status == "finished" else run.status
             if not reason:
                 try:
                     true, scores = run.labels, run.logits
                 except RunError:
                     there = run.folder.predictions_path.exists()
                     reason = "predictions.npz " + ("cannot be read" if there else "is not in the run's folder")
+                    if getattr(run, "without_predictions", False):
+                        reason = "no predictions were recorded"
             if reason:
                 without.setdefault(reason, []).append(f"{spec} with seed {run.seed}")
                 continue
@@ -82,6 +84,8 @@ def images_of(run: Run) -> tuple[np.ndarray | None, str]:
     Where they are not on this machine, return None and a sentence that says why. Nothing is downloaded.
     """
     asked, data = run.config["asked"], run.config["data"]
+    if "dataset" not in asked:
+        return None, "the study of your own loop keeps predictions and no images."
     folder, size, skip = data.get("data_dir"), tuple(data["input_shape"][:2]), asked.get("skip_damaged", False)
     why = []
     # The name may be a path seen from another folder than this one.

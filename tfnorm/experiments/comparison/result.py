@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,9 +17,11 @@ from tfnorm.experiments.comparison.predictions import Predictions, predictions_o
 from tfnorm.experiments.findings import Findings
 from tfnorm.experiments.guessing import Learned, learned
 from tfnorm.experiments.looks import earlier_looks
-from tfnorm.experiments.rows import accuracies_of, summary_row
+from tfnorm.experiments.rows import accuracies_of, summary_row, value_of, without_missing
 from tfnorm.experiments.settings import FINGERPRINT, Differing, differing_settings, distinguishing, name_of
 from tfnorm.experiments.statistics import Difference, Look, mcnemar, paired_differences
+from tfnorm.metrics.metric import ACCURACY, Metric
+from tfnorm.reporting.pictures.curves import histories_with
 from tfnorm.text import counted, listed
 from tfnorm.training.runs import Run
 
@@ -38,9 +41,11 @@ class Result:
         *,
         groups: Mapping[str, Sequence[Run]] | None = None,
         notes: Sequence[str] = (),
+        metric: Metric = ACCURACY,
     ) -> None:
         self.runs = list(runs)
         self.path = Path(path)
+        self._metric = metric
         self.notes = list(notes)
         held_out = [bool(run.config["asked"].get("holdout")) for run in self.runs]
         if any(held_out):
@@ -57,12 +62,28 @@ class Result:
         """Word for the images that were evaluated on: "test", or "held-out" for those held out from training."""
         return "held-out" if self.runs and all(run.images == "held-out" for run in self.runs) else "test"
 
+    @cached_property
+    def metric(self) -> Metric:
+        """What the comparison is about, with as many decimals as its values need."""
+        return self._metric.fitted(value_of(run, self._metric) for run in self.runs)
+
+    @property
+    def is_study(self) -> bool:
+        """Whether the runs are those of a person's own loop, of which only what was recorded is known."""
+        return bool(self.runs) and all(hasattr(run, "recorded") for run in self.runs)
+
     def title(self, what: str) -> str:
         """Return ``what`` with network, data and number of seeds."""
-        networks = listed(list(dict.fromkeys(run.config["asked"]["arch"] for run in self.runs)))
+        seeds = counted([len(group) for group in self.groups.values()], "seed")
         data = listed(list(dict.fromkeys(run.config["data"]["name"] for run in self.runs)))
-        seeds = [len(group) for group in self.groups.values()]
-        return f"{what}: {networks} on {data}, {counted(seeds, 'seed')}"
+        if self.is_study:
+            return f"{what}: {data}, {seeds}"
+        networks = listed(list(dict.fromkeys(run.config["asked"]["arch"] for run in self.runs)))
+        return f"{what}: {networks} on {data}, {seeds}"
+
+    def histories_with(self, *columns: str) -> dict[str, list[pd.DataFrame]]:
+        """Return the histories that have some columns, by spec; a spec without any is left out."""
+        return histories_with(self.histories, *columns)
 
     @property
     def histories(self) -> Mapping[str, list[pd.DataFrame]]:
@@ -75,7 +96,9 @@ class Result:
 
         Accuracies are test accuracies in percent, mean and standard deviation (n - 1) over seeds, and for the last
         epoch the 95 % interval of the mean. The best epoch is chosen on the test set, so that it flatters; the last is
-        the honest number. Runs that diverged have no part in them, and are counted under ``diverged``.
+        the honest number. Runs that diverged have no part in them, and are counted under ``diverged``. Where the
+        comparison is about another metric, its name stands in place of "accuracy" in the names of the columns, and
+        values are in its own unit.
 
         ``balanced_accuracy`` is the mean over the classes of the share of their test images that is recognized, in
         percent, and ``learned`` whether the answers are shown to depend on the images
@@ -84,12 +107,14 @@ class Result:
         rows = {}
         for label, runs in self.groups.items():
             known = self.learned[label]
+            balanced = {"balanced_accuracy": known.balanced if known else math.nan}
             rows[label] = {
-                **summary_row(runs),
-                "balanced_accuracy": known.balanced if known else math.nan,
+                **summary_row(runs, self.metric),
+                **(balanced if self.metric.is_accuracy else {}),
                 "learned": not known.nothing if known else None,
             }
-        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("spec")
+        table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("spec")
+        return without_missing(table, self.metric) if self.is_study else table
 
     @cached_property
     def learned(self) -> Mapping[str, Learned | None]:
@@ -99,7 +124,7 @@ class Result:
     @property
     def unequal(self) -> bool:
         """Whether the classes of the test images differ so much in size that accuracies need balanced ones beside."""
-        return any(known is not None and known.unequal for known in self.learned.values())
+        return self.metric.is_accuracy and any(known is not None and known.unequal for known in self.learned.values())
 
     @cached_property
     def predictions(self) -> tuple[Predictions | None, str]:
@@ -113,13 +138,14 @@ class Result:
 
     @cached_property
     def accuracies(self) -> Mapping[str, Mapping[int, float]]:
-        """Spec to seed to test accuracy in percent after the last epoch, NaN for a run that diverged."""
-        return {label: accuracies_of(runs) for label, runs in self.groups.items()}
+        """Spec to seed to test accuracy in percent, or value of the metric; NaN for a run that diverged or failed."""
+        return {label: accuracies_of(runs, self._metric) for label, runs in self.groups.items()}
 
     @cached_property
     def one_image(self) -> float:
-        """One test image in percent, the step in which accuracies move."""
-        return 100 / self.runs[0].config["data"]["test_images"]
+        """One test image in percent, the step in which accuracies move; 0 for a metric that moves in none."""
+        images = self.runs[0].config["data"]["test_images"]
+        return 100 / images if images and self.metric.is_accuracy else 0.0
 
     @cached_property
     def differing(self) -> Sequence[Differing]:
@@ -136,26 +162,34 @@ class Result:
         """The differences of `differences`, one a pair; none between runs on different data."""
         if not self.same_data:
             return []
-        return paired_differences(self.accuracies, resolution=self.one_image, looks=self.looks)
+        down = self.metric.sign < 0
+        return paired_differences(self.accuracies, resolution=self.one_image, looks=self.looks, lower_is_better=down)
 
     @cached_property
     def differences(self) -> pd.DataFrame:
         """One row a pair of specs: the difference in points of test accuracy, paired by seed, and whether it is real.
 
+        Of another metric the differences are in its own unit.
+
         See `tfnorm.experiments.statistics.paired_differences` for the columns and the assumptions. ``sentence`` says
         it in words.
         """
-        columns = [field.name for field in dataclasses.fields(Difference)]
+        columns = [field.name for field in dataclasses.fields(Difference) if field.name != "lower_is_better"]
         table = pd.DataFrame([dataclasses.asdict(difference) for difference in self.pairs], columns=columns)
-        sentences = [words.pair_sentence(d) for d in self.pairs]
+        sentences = [words.pair_sentence(d, self.metric) for d in self.pairs]
         return table.assign(real=[d.is_real() for d in self.pairs], sentence=sentences)
 
     @cached_property
     def findings(self) -> Findings:
         """The facts that `verdict` and `answer` say."""
         guessing = [label for label, known in self.learned.items() if known is not None and known.nothing]
-        costs = [dict(zip(self.groups, self.table[key], strict=True)) for key in ("parameters", "images_per_second")]
-        return Findings(self.accuracies, self.pairs, guessing, self.one_image, *costs)
+        sizes: dict[str, Any] = {}
+        speeds: dict[str, Any] = {}
+        if not self.is_study:
+            sizes, speeds = (
+                dict(zip(self.groups, self.table[key], strict=True)) for key in ("parameters", "images_per_second")
+            )
+        return Findings(self.accuracies, self.pairs, guessing, self.one_image, sizes, speeds, self.metric)
 
     @property
     def verdict(self) -> str:
@@ -182,7 +216,7 @@ class Result:
     @property
     def remarks(self) -> list[str]:
         """Sentences that belong to every table: the notes, and what is known of specs that learned nothing."""
-        return [*self.notes, *(words.guessing_notes(self.learned) if self.same_data else ())]
+        return [*self.notes, *(words.guessing_notes(self.learned, self.metric) if self.same_data else ())]
 
     def errors(self, first: str, second: str) -> pd.DataFrame:
         """Compare the errors of two specs on the same test images, one row a seed.

@@ -13,26 +13,30 @@ from tfnorm.errors import TfnormError
 from tfnorm.experiments.comparison.result import Result
 from tfnorm.experiments.rows import OF_A_RUN, measure_cells, measures, run_measures
 from tfnorm.experiments.statistics import Difference
+from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.norms import NORMS
 from tfnorm.reporting.html import link
 from tfnorm.reporting.palette import styles
 from tfnorm.spec import parse
 from tfnorm.table import Cell, Column, Table, cells_of
-from tfnorm.text import DASH, p_text, signed, with_spread
+from tfnorm.text import DASH, p_text
 from tfnorm.training.runs import Run
 
 MOST_DOTS = 12
-# The accuracy stands beside the spec, where a phone shows it without scrolling.
-RESULT_COLUMNS = {
-    "spec": Column("spec"),
-    **measures(
-        "last_accuracy", "balanced_accuracy", "interval", "seeds", "misclassified", "test_data_loss", "parameters",
-        "seconds", "images_per_second", "best_accuracy",
-    ),
-    "norm": Column("norm"),
-    "penalized": Column("regular\u00adization", hint="The penalty on the weights, and its factor"),
-    **measures("penalty"),
-}  # fmt: skip
+
+
+def result_columns(metric: Metric = ACCURACY) -> dict[str, Column]:
+    """Return the columns of the results: the metric stands beside the spec, where a phone shows it first."""
+    return {
+        "spec": Column("spec"),
+        **measures(
+            "last_accuracy", "balanced_accuracy", "interval", "seeds", "misclassified", "test_data_loss", "parameters",
+            "seconds", "images_per_second", "best_accuracy", metric=metric,
+        ),
+        "norm": Column("norm"),
+        "penalized": Column("regular\u00adization", hint="The penalty on the weights, and its factor"),
+        **measures("penalty"),
+    }  # fmt: skip
 
 
 def norm_words(label: str) -> tuple[str, str]:
@@ -61,26 +65,40 @@ def norm_words(label: str) -> tuple[str, str]:
 
 def results(result: Result, folder: Path) -> Table:
     """Return the table of specs, each with the lines of its runs, and links that start from a folder."""
-    left_out = {"balanced_accuracy": not result.unequal, "seeds": not result.table["diverged"].any()}
-    columns = {key: column for key, column in RESULT_COLUMNS.items() if not left_out.get(key)}
+    metric = result.metric
+    left_out = dict.fromkeys(_unknown_columns(result), True)
+    left_out |= {"balanced_accuracy": not result.unequal, "seeds": not result.table["diverged"].any()}
+    columns = {key: column for key, column in result_columns(metric).items() if not left_out.get(key)}
     look, rows, details = styles(result.groups), [], []
     records: Any = result.table.to_dict("index")
     for label, row in records.items():
         runs = result.groups[label]
         norm, penalty = norm_words(runs[0].label)
         words = {"spec": Cell(label, colour=look[label].colour), "norm": Cell(norm), "penalized": Cell(penalty or DASH)}
-        rows.append({**measure_cells(columns, row), **words})
-        details.append([_run_cells(run, folder) for run in runs])
+        rows.append({**measure_cells(columns, row, metric=metric), **words})
+        details.append([_run_cells(run, folder, metric) for run in runs])
     return Table(columns, rows, details)
 
 
-def _run_cells(run: Run, folder: Path) -> dict[str, Cell]:
+def _unknown_columns(result: Result) -> set[str]:
+    """Return the columns of which a person's own loop recorded nothing; a spec of free text has no penalty in it."""
+    if not result.is_study:
+        return set()
+    made_here = {"spec", "interval", "norm", "penalized"}
+    unknown = {key for key in result_columns(result.metric) if key not in made_here and key not in result.table}
+    words = [norm_words(runs[0].label) for runs in result.groups.values()]
+    if all(norm == label for (norm, _), label in zip(words, result.groups, strict=True)):
+        unknown.add("norm")
+    return unknown if any(penalty for _, penalty in words) else unknown | {"penalized"}
+
+
+def _run_cells(run: Run, folder: Path, metric: Metric) -> dict[str, Cell]:
     """Return the line of one run by column, with a link to its folder and, if it has one, to its page on the web."""
-    row = run_measures(run)
-    del row["parameters"]
-    cells = cells_of(OF_A_RUN, row)
-    if row["best_epoch"] is not None:
-        cells["best_accuracy"] = replace(cells["best_accuracy"], note=f"epoch {row['best_epoch'] + 1}")
+    row = run_measures(run, metric)
+    row.pop("parameters", None)
+    cells = cells_of({**OF_A_RUN, **measures("last_accuracy", "best_accuracy", metric=metric)}, row)
+    if row.get("best_epoch") is not None:
+        cells[metric.best] = replace(cells[metric.best], note=f"epoch {row['best_epoch'] + 1}")
     if run.record != str(run.path):
         cells["norm"] = Cell("its record", href=link(run.record))
     return {
@@ -95,19 +113,21 @@ def dots(result: Result) -> dict[str, Any]:
 
     Of more than 12 labels these are the best in the mean.
     """
+    metric, last = result.metric, result.metric.last
     seeds = {label: list(filter(math.isfinite, values.values())) for label, values in result.accuracies.items()}
     records: Any = result.table.to_dict("index")
     look = styles(result.groups)
     if len(seeds) > MOST_DOTS:
-        ranked = sorted(seeds, key=lambda label: -math.inf if not seeds[label] else records[label]["last_accuracy"])
+        ranked = sorted(seeds, key=lambda label: metric.sign * records[label][last] if seeds[label] else -math.inf)
         seeds = {label: seeds[label] for label in ranked[: -MOST_DOTS - 1 : -1]}
     ends: list[float] = []
     for label, values in seeds.items():
-        ends += [*values, records[label]["last_accuracy_low"], records[label]["last_accuracy_high"]]
-    ends = [min(100.0, max(0.0, value)) for value in ends if math.isfinite(value)] or [0.0, 100.0]
+        ends += [*values, records[label][f"{last}_low"], records[label][f"{last}_high"]]
+    floor, ceiling = (0.0, 100.0) if metric.percent else (-math.inf, math.inf)
+    ends = [min(ceiling, max(floor, value)) for value in ends if math.isfinite(value)] or [0.0, metric.scale]
     low, high = min(ends), max(ends)
-    margin = max(0.04 * (high - low), 0.02)
-    low, high = max(0.0, low - margin), min(100.0, high + margin)
+    margin = max(0.04 * (high - low), 0.02 if metric.percent else 0.02 * abs(high) or 0.02)
+    low, high = max(floor, low - margin), min(ceiling, high + margin)
 
     def place(value: float) -> float:
         return round(100 * (min(max(value, low), high) - low) / (high - low), 2)
@@ -115,15 +135,16 @@ def dots(result: Result) -> dict[str, Any]:
     rows = []
     for label, values in seeds.items():
         row = records[label]
-        left, right = row["last_accuracy_low"], row["last_accuracy_high"]
+        left, right = row[f"{last}_low"], row[f"{last}_high"]
         rows.append(
             {
                 "label": label,
                 "colour": look[label].colour,
-                "mean": place(row["last_accuracy"]) if values else None,
+                "mean": place(row[last]) if values else None,
                 "seeds": [place(value) for value in values],
                 "interval": (place(left), round(place(right) - place(left), 2)) if math.isfinite(left) else None,
-                "text": with_spread(row["last_accuracy"], row["last_accuracy_std"]) + (" %" if values else " diverged"),
+                "text": metric.with_spread(row[last], row[f"{last}_std"])
+                + (metric.unit if values else f" {metric.lost}"),
             }
         )
     marks = [{"place": place(value), "text": f"{value:g}"} for value in _ticks(low, high)]
@@ -138,7 +159,7 @@ def _ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [round(step * i, 10) for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def matrix(labels: Sequence[str], pairs: Sequence[Difference]) -> list[dict[str, Any]]:
+def matrix(labels: Sequence[str], pairs: Sequence[Difference], metric: Metric = ACCURACY) -> list[dict[str, Any]]:
     """Return the differences, row minus column: text, interval, p, whether it is real, and how deep its shade is."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     largest = max((abs(d.mean) for d in pairs if math.isfinite(d.mean)), default=0.0) or 1.0
@@ -146,20 +167,20 @@ def matrix(labels: Sequence[str], pairs: Sequence[Difference]) -> list[dict[str,
         for row, column, sign in ((d.first, d.second, 1), (d.second, d.first, -1)):
             mean = sign * d.mean
             found[row, column] = {
-                "text": signed(mean),
-                "half": f"± {d.half_width:.2f}" if d.seeds > 1 else "one seed" if d.seeds else "no seed",
+                "text": metric.signed(mean),
+                "half": f"± {metric.number(d.half_width)}" if d.seeds > 1 else "one seed" if d.seeds else "no seed",
                 "p": f"p {p_text(d.p_adjusted)}" if math.isfinite(d.p_adjusted) else "",
-                "outcome": _outcome(d, mean),
-                "side": "above" if mean > 0 else "below",
+                "outcome": _outcome(d, metric.sign * mean, metric),
+                "side": "above" if metric.sign * mean > 0 else "below",
                 "depth": round(10 + 45 * abs(mean) / largest) if d.is_real() else 0,
             }
     return [{"label": row, "cells": [found.get((row, column)) for column in labels]} for row in labels]
 
 
-def _outcome(d: Difference, mean: float) -> str:
-    """Return what a cell of `matrix` says of a difference, seen from the side that has this mean."""
+def _outcome(d: Difference, lead: float, metric: Metric) -> str:
+    """Return what a cell of `matrix` says of a difference, seen from the side that has this lead."""
     if d.is_real():
-        return "better," if mean > 0 else "worse,"
+        return "better," if lead > 0 else "worse,"
     if d.is_significant():
-        return "some diverged,"
+        return f"some {metric.lost},"
     return "not shown," if d.seeds > 1 else ""

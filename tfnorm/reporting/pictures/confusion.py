@@ -84,6 +84,7 @@ def plot_confusion(
     class_names: Sequence[str] | None = None,
     *,
     title: str | None = None,
+    without: str = "diverged",
     ax: Axes | None = None,
     path: frame.PathLike | None = None,
 ) -> Figure:
@@ -98,6 +99,7 @@ def plot_confusion(
         logits: For each label one array a seed, (images, classes).
         class_names: The name of every class. By default its number.
         title: The title of the picture. By default it says what is drawn.
+        without: Why a label has no number with any seed, in a word or two. Defaults to "diverged".
         ax: The axes to draw the matrix of a single label in. By default a new figure has one matrix a label.
         path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
@@ -126,7 +128,7 @@ def plot_confusion(
     for place, (axes, label) in enumerate(zip(grid, shown, strict=False)):
         image = _draw_matrix(axes, data, label, worst)
         if ax is None:
-            axes.set_title(_title(data, label), loc="left", fontsize=10.5, parse_math=False)
+            axes.set_title(_title(data, label, without), loc="left", fontsize=10.5, parse_math=False)
         axes.set_ylabel("true class" if place % columns == 0 else "", fontsize=11)
         axes.set_xlabel("predicted class" if place + columns >= len(shown) else "", fontsize=11)
     for axes in grid[len(shown) :]:
@@ -151,11 +153,11 @@ def _shares(matrix: np.ndarray) -> np.ndarray:
     return shares
 
 
-def _title(data: ConfusionData, label: str) -> str:
+def _title(data: ConfusionData, label: str, without: str) -> str:
     """Return what stands over a matrix: how many images are wrong and, without numbers in cells, the commonest."""
     counts, names = data.counts[label], data.class_names
     if not data.seeds[label]:
-        return f"{frame.shortened(label)}: diverged"
+        return f"{frame.shortened(label)}: {without}"
     wrong, images = (frame.format_mean(number) for number in (counts.sum() - counts.trace(), counts.sum()))
     title = textwrap.fill(f"{frame.shortened(label)}: {wrong} of {images} wrong", TITLE_COLUMNS)
     if len(names) > NUMBERED:

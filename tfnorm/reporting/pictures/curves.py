@@ -2,13 +2,14 @@
 
 Histories are a mapping from label to one table a seed, as ``HistoryRecorder.to_frame`` returns: index epoch, counted
 from 0, columns ``data_loss``, ``val_data_loss``, ``accuracy``, ``val_accuracy``. Test curves are those of the
-validation data. ``x_data`` takes them and fails as ``plot_x`` does.
+validation data. ``x_data`` takes them and fails as ``plot_x`` does. Another ``metric`` than accuracy has its own
+columns, and its own unit in place of percent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from tfnorm.errors import RunError
 from tfnorm.files import in_plain_style
+from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.reporting.palette import styles
 from tfnorm.reporting.pictures import _frame as frame
-from tfnorm.text import signed
 
 Histories = Mapping[str, Sequence[pd.DataFrame]]
 
@@ -29,6 +30,8 @@ DECADES_FOR_LOG = 1.5
 # The share of the epochs, each curve's worst or the first ones of the gap, that may lie beyond the axis if that doubles
 # the scale.
 HIDDEN_SHARE = 1 / 3
+# Training and test loss without penalty.
+LOSSES = ("data_loss", "val_data_loss")
 # How many times larger the scale must become where whole curves of networks that learnt nothing lie below the axis.
 COLLAPSED_SCALE = 8
 
@@ -59,7 +62,7 @@ class AccuracyData:
         curves: As in `LossData`, in percent.
         seeds: How many seeds each label has.
         diverged: As in `LossData`.
-        best: Index label, columns ``epoch`` (from 1) and ``accuracy`` (percent): the highest mean test accuracy, the
+        best: Index label, columns ``epoch`` (from 1) and ``accuracy`` (percent): the best mean test accuracy, the
             earliest if several, among the epochs that most seeds reached. Chosen on the test set, it is optimistic.
         limits: Lower and upper end of the accuracy axis in percent.
     """
@@ -92,38 +95,45 @@ class GapData:
     limits: tuple[float, float]
 
 
-def loss_data(histories: Histories) -> LossData:
-    """Return the losses without penalty of every model, over its seeds."""
-    frames = _checked(histories, "data_loss")
-    curves = _curves(frames, {"train": "data_loss", "test": "val_data_loss"})
+def histories_with(histories: Histories, *columns: str) -> dict[str, list[pd.DataFrame]]:
+    """Return the tables that have some columns, by label; a label without any is left out."""
+    found = {label: [table for table in tables if set(columns) <= set(table)] for label, tables in histories.items()}
+    return {label: tables for label, tables in found.items() if tables}
+
+
+def loss_data(histories: Histories, losses: tuple[str, str] = LOSSES) -> LossData:
+    """Return the losses of every model, over its seeds: training and test, by default without penalty."""
+    frames = _checked(histories, *losses[:1] * (losses == LOSSES))
+    curves = _curves(frames, dict(zip(("train", "test"), losses, strict=True)))
     means = curves["mean"].to_numpy()
     log = len(means) > 0 and bool(means.min() > 0) and bool(np.log10(means.max() / means.min()) > DECADES_FOR_LOG)
     return LossData(curves, *_count_seeds(frames), log)
 
 
-def accuracy_data(histories: Histories) -> AccuracyData:
-    """Return the accuracies of every model, over its seeds, in percent."""
-    frames = _checked(histories, "accuracy")
-    curves = _curves(frames, {"train": "accuracy", "test": "val_accuracy"})
-    curves[["mean", "low", "high"]] *= 100
+def accuracy_data(histories: Histories, metric: Metric = ACCURACY) -> AccuracyData:
+    """Return the accuracies of every model, or the values of another metric, over its seeds, in the unit of tables."""
+    frames = _checked(histories, metric.training if metric.is_accuracy else metric.key)
+    sets = {"train": metric.training, "test": metric.key}
+    curves = _curves(frames, {name: column for name, column in sets.items() if column})
+    curves[["mean", "low", "high"]] *= metric.scale
     best = {}
     for label, curve in curves[curves["set"] == "test"].groupby("label", sort=False):
         complete = curve[curve["seeds"] == curve["seeds"].max()]
-        row = complete.loc[complete["mean"].idxmax()]
+        row = complete.loc[(metric.sign * complete["mean"]).idxmax()]
         best[label] = (int(row["epoch"]), float(row["mean"]))
     table = pd.DataFrame.from_dict(best, orient="index", columns=["epoch", "accuracy"]).rename_axis("label")
-    return AccuracyData(curves, *_count_seeds(frames), table, _accuracy_limits(curves))
+    return AccuracyData(curves, *_count_seeds(frames), table, _accuracy_limits(curves, metric))
 
 
-def gap_data(histories: Histories) -> GapData:
+def gap_data(histories: Histories, metric: Metric = ACCURACY) -> GapData:
     """Return the training minus the test accuracy of every model, over its seeds, in points.
 
     The training accuracy is that of the epoch while it runs: on augmented images, with dropout, by weights that still
     move. The gap may be negative for that.
     """
-    frames = _checked(histories, "accuracy", "val_accuracy")
+    frames = _checked(histories, metric.training, metric.key)
     gaps = {
-        (label, "gap"): [100 * (table["accuracy"] - table["val_accuracy"]).astype(float) for table in tables]
+        (label, "gap"): [metric.scale * (table[metric.training] - table[metric.key]).astype(float) for table in tables]
         for label, tables in frames.items()
     }
     last = {}
@@ -133,7 +143,7 @@ def gap_data(histories: Histories) -> GapData:
         last[label] = (ends.mean(), ends.std())
     table = pd.DataFrame.from_dict(last, orient="index", columns=["mean", "std"]).rename_axis("label")
     curves = _over_seeds(gaps).drop(columns="set")
-    return GapData(curves, table, *_count_seeds(frames), _gap_limits(curves))
+    return GapData(curves, table, *_count_seeds(frames), _gap_limits(curves, metric))
 
 
 def _checked(histories: Histories, *columns: str) -> dict[str, list[pd.DataFrame]]:
@@ -200,30 +210,37 @@ def _count_seeds(frames: Histories) -> tuple[dict[str, int], dict[str, int]]:
     )
 
 
-def _accuracy_limits(curves: pd.DataFrame) -> tuple[float, float]:
+def _accuracy_limits(curves: pd.DataFrame, metric: Metric) -> tuple[float, float]:
     """Return an axis that shows every model, but for a minority that learnt nothing if the others need an eighth."""
     if not len(curves):
-        return 0.0, 100.0
-    low, high = shown = _limits_of_all(curves)
+        return 0.0, metric.scale
+    if metric.sign < 0:  # the same, upside down
+        mirrored = curves.assign(mean=-curves["mean"], low=-curves["high"], high=-curves["low"])
+        low, high = _accuracy_limits(mirrored, replace(metric, direction="max"))
+        return -high, -low
+    low, high = shown = _limits_of_all(curves, metric)
     ranked = curves.groupby("label", sort=False)["mean"].max().sort_values(ascending=False, kind="stable")
     for count in range(len(ranked) - 1, len(ranked) // 2, -1):
-        left = _limits_of_all(curves[curves["label"].isin(ranked.index[:count])])
+        left = _limits_of_all(curves[curves["label"].isin(ranked.index[:count])], metric)
         if (high - low) > COLLAPSED_SCALE * (left[1] - left[0]) and (ranked.iloc[count:] < left[0]).all():
             return left
     return shown
 
 
-def _limits_of_all(curves: pd.DataFrame) -> tuple[float, float]:
+def _limits_of_all(curves: pd.DataFrame, metric: Metric) -> tuple[float, float]:
     """Return an axis that shows everything, or if that halves it, all but the worst third of every curve's epochs."""
     lows = curves.groupby(["label", "set"])["low"].quantile(HIDDEN_SHARE, interpolation="lower")
     low, high = float(lows.min()), float(curves["high"].max())
     if high - curves["low"].min() < 2 * (high - low):
         low = float(curves["low"].min())
+    if not metric.percent:
+        margin = 0.06 * (high - low) or 0.06 * abs(high) or 1.0
+        return low - margin, high + margin
     margin = max(0.06 * (high - low), 0.25)
     return max(low - margin, 0.0 if low > 0 else -2.0), min(high + margin, 100 + margin / 2)
 
 
-def _gap_limits(curves: pd.DataFrame) -> tuple[float, float]:
+def _gap_limits(curves: pd.DataFrame, metric: Metric) -> tuple[float, float]:
     """Return an axis that shows everything, or if that halves it, all but the first third of the epochs."""
     if not len(curves):
         return -1.0, 1.0
@@ -232,7 +249,7 @@ def _gap_limits(curves: pd.DataFrame) -> tuple[float, float]:
     whole = min(float(curves["low"].min()), 0.0), max(float(curves["high"].max()), 0.0)
     if whole[1] - whole[0] < 2 * (high - low):
         low, high = whole
-    margin = max(0.08 * (high - low), 0.1)
+    margin = max(0.08 * (high - low), 0.1) if metric.percent else 0.08 * (high - low) or 1.0
     return low - margin, high + margin
 
 
@@ -242,6 +259,7 @@ def plot_loss(
     *,
     title: str | None = None,
     images: str = "test",
+    losses: tuple[str, str] = LOSSES,
     ax: Axes | None = None,
     path: frame.PathLike | None = None,
 ) -> Figure:
@@ -253,6 +271,7 @@ def plot_loss(
         histories: One table a seed for every label.
         title: The title of the plot. By default it says what is drawn.
         images: The word for the images that were evaluated on. Defaults to "test".
+        losses: The columns of training and test loss. Defaults to those without penalty.
         ax: The axes to draw in. By default those of a new figure of 8 by 4.5 inches or more.
         path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
@@ -260,12 +279,12 @@ def plot_loss(
         RunError: If there is no history, or one has no column ``data_loss``.
         DataError: If the file type is unknown.
     """
-    data = loss_data(histories)
+    data = loss_data(histories, losses)
     names = _names(data, {})
     ax = frame.open_axes(ax, path, frame.height_with_legend(names))
     frame.set_heading(ax, title or f"Loss on training and {images} images", _explain(data, images))
     _draw_curves(ax, data.curves, list(data.seeds))
-    ax.set_ylabel("cross-entropy loss\nwithout penalty (nats)", fontsize=11)
+    ax.set_ylabel("cross-entropy loss\nwithout penalty (nats)" if losses == LOSSES else "loss", fontsize=11)
     if data.log:
         decades = np.log10(data.curves["mean"].max() / data.curves["mean"].min())
         ax.set_yscale("log")
@@ -282,6 +301,7 @@ def plot_accuracy(
     *,
     title: str | None = None,
     images: str = "test",
+    metric: Metric = ACCURACY,
     ax: Axes | None = None,
     path: frame.PathLike | None = None,
 ) -> Figure:
@@ -295,6 +315,7 @@ def plot_accuracy(
         histories: One table a seed for every label.
         title: The title of the plot. By default it says what is drawn.
         images: The word for the images that were evaluated on. Defaults to "test".
+        metric: What to draw. Defaults to the accuracy.
         ax: The axes to draw in. By default those of a new figure of 8 by 4.5 inches or more.
         path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
@@ -302,25 +323,27 @@ def plot_accuracy(
         RunError: If there is no history, or one has no column ``accuracy``.
         DataError: If the file type is unknown.
     """
-    data = accuracy_data(histories)
+    data = accuracy_data(histories, metric)
     low, high = data.limits
+    worst = high if metric.sign < 0 else low
     best = {}
-    for label, epoch, accuracy in data.best.itertuples():
-        below = ", below the axis" if accuracy < low else ""
-        best[label] = f"best {accuracy:.2f} % at epoch {epoch}{below}"
+    for label, epoch, value in data.best.itertuples():
+        below = f", {metric.below} the axis" if metric.sign * value < metric.sign * worst else ""
+        best[label] = f"best {metric.text(value)} at epoch {epoch}{below}"
     names, note = _names(data, best), _explain(data, images)
-    if len(data.curves) and (data.curves["mean"] < low).any():
-        note += f"; below {low:.0f} % cut off" if high - low > 5 else f"; below {low:.1f} % cut off"
+    if len(data.curves) and (metric.sign * data.curves["mean"] < metric.sign * worst).any():
+        digits = metric.decimals if not metric.percent else 0 if high - low > 5 else 1
+        note += f"; {metric.below} {worst:.{digits}f}{metric.unit} cut off"
     ax = frame.open_axes(ax, path, frame.height_with_legend(names))
-    frame.set_heading(ax, title or f"Accuracy on training and {images} images", note)
+    frame.set_heading(ax, title or f"{metric.name.capitalize()} on training and {images} images", note)
     _draw_curves(ax, data.curves, list(data.seeds))
     look = styles(data.seeds)
-    for label, epoch, accuracy in data.best[data.best["accuracy"] >= low].itertuples():
+    for label, epoch, value in data.best[data.best["accuracy"].between(low, high)].itertuples():
         ax.plot(
-            [epoch], [accuracy], look[label].marker, color=look[label].colour, markersize=11, markeredgecolor="black",
+            [epoch], [value], look[label].marker, color=look[label].colour, markersize=11, markeredgecolor="black",
             markeredgewidth=1.2, zorder=5, clip_on=False,
         )  # fmt: skip
-    ax.set_ylabel("accuracy (%)", fontsize=11)
+    ax.set_ylabel(metric.axis(metric.name), fontsize=11, parse_math=False)
     ax.set_ylim(low, high)
     frame.draw_legend_of(ax, names)
     return frame.finish(ax, path)
@@ -332,6 +355,7 @@ def plot_gap(
     *,
     title: str | None = None,
     images: str = "test",
+    metric: Metric = ACCURACY,
     ax: Axes | None = None,
     path: frame.PathLike | None = None,
 ) -> Figure:
@@ -344,6 +368,7 @@ def plot_gap(
         histories: One table a seed for every label.
         title: The title of the plot. By default it says what is drawn.
         images: The word for the images that were evaluated on. Defaults to "test".
+        metric: What to draw the gap of. Defaults to the accuracy.
         ax: The axes to draw in. By default those of a new figure of 8 by 4.5 inches or more.
         path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
@@ -351,10 +376,10 @@ def plot_gap(
         RunError: If there is no history, or one lacks ``accuracy`` or ``val_accuracy``.
         DataError: If the file type is unknown.
     """
-    data = gap_data(histories)
+    data = gap_data(histories, metric)
     last = {}
     for label, mean, std in data.last.dropna(subset="mean").itertuples():
-        last[label] = f"last {signed(mean)}" + ("" if pd.isna(std) else f" ± {std:.2f}")
+        last[label] = f"last {metric.signed(mean)}" + ("" if pd.isna(std) else f" ± {metric.number(std)}")
     names = _names(data, last)
     low, high = data.limits
     parts = [frame.format_seeds(list(data.seeds.values()))]
@@ -367,7 +392,8 @@ def plot_gap(
     _draw_curves(ax, data.curves.assign(set="test"), list(data.seeds), staggered=False)
     ax.axhline(0, color="#333333", linewidth=1, zorder=2)
     ax.set_ylim(low, high)
-    ax.set_ylabel(f"training minus {images} accuracy\n(percentage points)", fontsize=11)
+    unit = "\n(percentage points)" if metric.percent else ""
+    ax.set_ylabel(f"training minus {metric.title(images)}{unit}", fontsize=11, parse_math=False)
     frame.draw_legend_of(ax, names)
     return frame.finish(ax, path)
 

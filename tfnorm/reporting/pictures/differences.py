@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 
 from tfnorm.errors import RunError
 from tfnorm.files import in_plain_style
+from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.reporting.palette import styles
 from tfnorm.reporting.pictures import _frame as frame
-from tfnorm.text import p_text, signed
+from tfnorm.text import p_text
 
 # How many pairs are drawn.
 MOST_PAIRS = 66
@@ -43,6 +44,7 @@ def plot_differences(
     *,
     title: str | None = None,
     images: str = "test",
+    metric: Metric = ACCURACY,
     ax: Axes | None = None,
     path: frame.PathLike | None = None,
 ) -> Figure:
@@ -56,6 +58,7 @@ def plot_differences(
         differences: One row a pair of labels, as `tfnorm.Comparison.differences` has them; see `differences_data`.
         title: The title of the plot. By default it names what is drawn.
         images: The word for the images that were evaluated on. Defaults to "test".
+        metric: What the differences are of. Defaults to the accuracy.
         ax: The axes to draw in. By default a new figure 8 inches wide, as high as the pairs need.
         path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
@@ -70,7 +73,7 @@ def plot_differences(
     if len(data) > MOST_PAIRS:
         note += f"; the {MOST_PAIRS} of them with the smallest p"
         data = data.loc[data["p_adjusted"].sort_values(kind="stable").index[:MOST_PAIRS].sort_values()]
-    heading = title or f"Differences in {images} accuracy", note
+    heading = title or f"Differences in {metric.title(images)}", note
     if ax is None:
         ax = frame.open_axes(None, path, 1.45 + 0.3 * len(data))
         frame.set_figure_heading(ax.figure.figure, *heading)
@@ -78,7 +81,7 @@ def plot_differences(
         frame.set_heading(frame.open_axes(ax, path), *heading)
     rows, (left, right) = data.to_dict("records"), _limits(data)
     for place, row in enumerate(rows):
-        better = row["first"] if row["mean"] > 0 else row["second"]
+        better = row["first"] if metric.sign * row["mean"] > 0 else row["second"]
         colour = look[better].colour if row["real"] else frame.NOTE_COLOUR
         if np.isfinite(row["half_width"]):
             ax.hlines(place, row["low"], row["high"], color=colour, linewidth=2, zorder=3)
@@ -90,8 +93,8 @@ def plot_differences(
             markerfacecolor=colour if row["real"] else "white", markeredgewidth=1.5, zorder=4,
         )  # fmt: skip
         ax.annotate(
-            _words(row), (1, place), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=9,
-            va="center", color="black" if row["real"] else frame.NOTE_COLOUR,
+            _words(row, metric), (1, place), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+            fontsize=9, va="center", color="black" if row["real"] else frame.NOTE_COLOUR,
             weight="bold" if row["real"] else "normal",
         )  # fmt: skip
         if place and row["first"] != rows[place - 1]["first"]:
@@ -103,7 +106,8 @@ def plot_differences(
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlim(left, right)
     ax.tick_params(axis="y", length=0)
-    ax.set_xlabel(f"difference in {images} accuracy, last epoch (percentage points)", fontsize=11)
+    what = f"difference in {metric.title(images)}, {metric.moment.removeprefix('after the ')}"
+    ax.set_xlabel(f"{what} (percentage points)" if metric.percent else what, fontsize=11, parse_math=False)
     return frame.finish(ax, path)
 
 
@@ -115,13 +119,13 @@ def _explain(data: pd.DataFrame) -> str:
     return note + (f", after Holm’s correction for {len(data)} pairs" if len(data) > 1 else "")
 
 
-def _words(row: dict[str, Any]) -> str:
+def _words(row: dict[str, Any], metric: Metric) -> str:
     """Return the numbers of a row as they stand beside it."""
     if not np.isfinite(row["mean"]):
         return "no seed in common"
     if not np.isfinite(row["half_width"]):
-        return signed(row["mean"])
-    return f"{signed(row['mean'])} ± {row['half_width']:.2f}, p {p_text(row['p_adjusted'])}"
+        return metric.signed(row["mean"])
+    return f"{metric.signed(row['mean'])} ± {metric.number(row['half_width'])}, p {p_text(row['p_adjusted'])}"
 
 
 def _limits(data: pd.DataFrame) -> tuple[float, float]:

@@ -90,6 +90,7 @@ def plot_overlap(
     *,
     title: str | None = None,
     images: str = "test",
+    without: str = "diverged",
     ax: Axes | None = None,
     path: frame.PathLike | None = None,
 ) -> Figure:
@@ -105,6 +106,7 @@ def plot_overlap(
             further ones that a label has, no use is made.
         title: The title of the plot. By default it says what is drawn.
         images: The word for the images that were evaluated on. Defaults to "test".
+        without: Why a label has no number with any seed, in a word or two. Defaults to "diverged".
         ax: The axes whose place in a grid is drawn in. By default those of a new figure.
         path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
@@ -127,7 +129,7 @@ def plot_overlap(
     )
     head, bars, totals, dots = (ax.figure.add_subplot(grid[row, column]) for row, column in PLACES)
     head.set_axis_off()
-    frame.set_heading(head, title or "Images that several models get wrong", _explain(data, images))
+    frame.set_heading(head, title or "Images that several models get wrong", _explain(data, images, without))
     if data.sets.empty:
         for axes in (bars, totals, dots):
             axes.remove()
@@ -140,14 +142,14 @@ def plot_overlap(
     return frame.finish(ax, path)
 
 
-def _explain(data: OverlapData, images: str) -> str:
+def _explain(data: OverlapData, images: str, without: str) -> str:
     """Return the line under the title: what the numbers are, and what is left out."""
     parts = [f"{images} images, {frame.format_seeds([data.seeds])}"]
     rest = data.sets["images"][MOST_SETS:]
     if len(rest):
         parts.append(f"{len(rest)} smaller sets of {frame.format_mean(rest.sum())} images not drawn")
     if data.left_out:
-        parts.append(f"without {', '.join(map(frame.shortened, data.left_out))}: diverged")
+        parts.append(f"without {', '.join(map(frame.shortened, data.left_out))}: {without}")
     if data.diverged:
         parts.append(f"without {counted([data.diverged], 'seed')} that not every model finished")
     return "; ".join(parts)

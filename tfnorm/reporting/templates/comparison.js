@@ -18,11 +18,12 @@
   });
   const last = Math.max(1, ...curves.specs.flatMap((spec) => curves.runs[spec.label].flatMap((run) => run.epoch)));
   const epochs = { title: { text: "epoch" }, range: last > 1 ? [1 - 0.02 * last, last * 1.02] : [0, 2], dtick: last < 10 ? 1 : undefined };
-  const state = { measure: "accuracy", log: false };
+  const first = Object.keys(curves.axes)[0];
+  const state = { measure: first, log: first === "loss" && curves.log };
   const wanted = (name) => byId(`curves-${name}`)?.checked;
   const curvesFigure = () => {
     const { measure, log } = state;
-    const error = measure === "accuracy" && log;
+    const main = measure === curves.main, error = main && curves.percent && log;
     const change = error ? (value) => (value === null || value >= 100 ? null : Math.max(0, 100 - value)) : (value) => value;
     const data = [];
     for (const spec of curves.specs) {
@@ -32,6 +33,7 @@
         const words = name === "train" ? "training" : "test";
         if (many && wanted("seeds")) {
           for (const run of curves.runs[spec.label]) {
+            if (!run[measure][name]) continue;
             const own = { epoch: run.epoch, mean: run[measure][name], low: run[measure][name], high: run[measure][name] };
             data.push({ ...line(own, spec, `${words}, seed ${run.seed}`, change, { dash, width: 1.2 }), mode: "lines" });
           }
@@ -49,24 +51,27 @@
         });
       }
     }
-    const title = measure === "loss" ? "loss without penalty (nats)" : error ? "error (%)" : "accuracy (%)";
-    const range = measure === "accuracy" && !log ? { range: curves.range } : {};
-    byId("curves-note").textContent = measure === "accuracy" && !log && curves.range[0] > 1 ? `The axis begins at ${curves.range[0].toFixed(0)} %; a double click shows all.` : "";
+    const title = error ? "error (%)" : curves.axes[measure];
+    const range = main && !log ? { range: curves.range } : {};
+    byId("curves-note").textContent = main && curves.percent && !log && curves.range[0] > 1 ? `The axis begins at ${curves.range[0].toFixed(0)} %; a double click shows all.` : "";
     return { data, layout: { xaxis: epochs, yaxis: { title: { text: title }, type: log ? "log" : "linear", ...range }, uirevision: `${measure}${log}` } };
   };
-  plot("curves-plot", curvesFigure);
-  choice("curves-measure", (measure) => {
-    state.measure = measure;
-    state.log = byId("curves-log").checked = measure === "loss" && curves.log;
-    redraw("curves-plot");
-  });
-  for (const name of ["test", "train", "seeds"]) byId(`curves-${name}`)?.addEventListener("change", () => redraw("curves-plot"));
-  byId("curves-log").addEventListener("change", (event) => {
-    state.log = event.target.checked;
-    redraw("curves-plot");
-  });
+  if (first) {
+    byId("curves-log").checked = state.log;
+    plot("curves-plot", curvesFigure);
+    choice("curves-measure", (measure) => {
+      state.measure = measure;
+      state.log = byId("curves-log").checked = measure === "loss" && curves.log;
+      redraw("curves-plot");
+    });
+    for (const name of ["test", "train", "seeds"]) byId(`curves-${name}`)?.addEventListener("change", () => redraw("curves-plot"));
+    byId("curves-log").addEventListener("change", (event) => {
+      state.log = event.target.checked;
+      redraw("curves-plot");
+    });
+  }
 
-  plot("gap-plot", () => {
+  if (byId("gap-plot")) plot("gap-plot", () => {
     const data = [];
     for (const spec of curves.specs) {
       const gap = curves.means[spec.label].gap?.gap;
@@ -75,7 +80,7 @@
       if (many) data.push(band(gap, spec, "gap", same));
       data.push(line(gap, spec, "gap", same, {}));
     }
-    return { data, layout: { xaxis: epochs, yaxis: { title: { text: "gap (points)" }, zeroline: true, zerolinecolor: css("--soft") } } };
+    return { data, layout: { xaxis: epochs, yaxis: { title: { text: curves.gap_axis }, zeroline: true, zerolinecolor: css("--soft") } } };
   });
 
   // Confusion --------------------------------------------------------------------------------------------------------
