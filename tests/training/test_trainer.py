@@ -195,8 +195,8 @@ def test_the_last_epochs_can_go_without_augmentation(data, tmp_path):
 
 
 def test_batch_norms_can_end_with_statistics_of_images_as_they_are(data, tmp_path):
-    plain = train(norm="bn", arch="tiny", recipe="default", epochs=2, data=data, out=tmp_path / "plain")
-    again = train(norm="bn", arch="tiny", recipe=RECALIBRATED, epochs=2, data=data, out=tmp_path / "again")
+    plain = train(norm="bn", recipe="default", epochs=2, data=data, out=tmp_path / "plain")
+    again = train(norm="bn", recipe=RECALIBRATED, epochs=2, data=data, out=tmp_path / "again")
     # Nothing of the training changes, and the last epoch is evaluated with the new statistics.
     training = ["loss", "accuracy", "data_loss", "penalty"]
     assert again.history[training].equals(plain.history[training])
