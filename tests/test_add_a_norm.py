@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from networks import TINY, tiny_registered
 from typer.testing import CliRunner
 
 import tfnorm
@@ -88,11 +89,11 @@ def test_specs():
 
 @pytest.mark.parametrize("spec", ["xyz", "xyz:fixed+l1=1e-4"])
 def test_build_fit_save_and_load(spec, tmp_path):
-    model = tfnorm.build(norm=spec, seed=0)
-    network = plan("mnist_7k", parse(spec))
+    model = tfnorm.build(TINY, norm=spec, seed=0)
+    network = plan(TINY, parse(spec))
     assert sum(math.prod(weight.shape) for weight in model.trainable_weights) == network.trainable_parameters
     layer = model.get_layer("conv1_norm")
-    assert {weight.name: weight.shape for weight in layer.trainable_weights} == parse(spec).weight_shapes((26, 26, 8))
+    assert {weight.name: weight.shape for weight in layer.trainable_weights} == parse(spec).weight_shapes((28, 28, 4))
     images, labels = np.random.default_rng(0).integers(0, 256, (8, 28, 28, 1)), np.arange(8)
     before = keras.ops.convert_to_numpy(layer.gamma)
     assert np.isfinite(model.fit(images, labels, verbose=0).history["loss"]).all()
@@ -146,6 +147,8 @@ def test_analysis_of_a_model_is_that_of_its_plan():
 
 
 def test_compare(tmp_path):
-    comparison = tfnorm.compare(["xyz"], dataset="digits", epochs=1, seeds=1, out=tmp_path)
+    with tiny_registered():
+        settings = {"arch": "tiny", "dataset": "digits", "epochs": 1, "augmentation": "none"}
+        comparison = tfnorm.compare(["xyz"], seeds=1, out=tmp_path, **settings)
     (run,) = comparison.runs
     assert run.status == "finished" and list(comparison.table.index) == ["xyz"]

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -42,8 +43,20 @@ def numbers(value):
     return [value] if isinstance(value, int | float) else []
 
 
+@pytest.fixture
+def without_graphs():
+    """Run the functions of TensorFlow as they are: tracing a network costs more than all else."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.mark.parametrize("name", TINY)
-def test_benchmark_writes_finite_numbers_and_a_picture(name, script, monkeypatch, tmp_path, capsys):
+def test_benchmark_writes_finite_numbers_and_a_picture(name, script, monkeypatch, tmp_path, capsys, request):
+    if name in ("training", "scaling", "accelerate"):
+        request.getfixturevalue("without_graphs")
     module = script(name)
     if name in ("accelerate", "fold"):
         convolution = keras.layers.Conv2D(2, 3), keras.layers.BatchNormalization(), keras.layers.ReLU()
@@ -377,9 +390,17 @@ def test_seeds_of_both_libraries_are_written(script, images, monkeypatch, capsys
     says(capsys.readouterr().err, "L2", "bn+l1=1e-4")
 
 
-@pytest.mark.parametrize("library", ["tfnorm", "torch"])
-@pytest.mark.parametrize("system", ["A", *(pytest.param(name, marks=pytest.mark.matrix) for name in "BDE")])
-def test_each_library_trains_every_system(script, images, system, library):
+# tfnorm's own tests say that a run is the same again.
+TRAINED = [
+    ("tfnorm", "A", False),
+    ("torch", "A", True),
+    pytest.param("tfnorm", "A", True, marks=pytest.mark.matrix),
+    *(pytest.param(*case, True, marks=pytest.mark.matrix) for case in itertools.product(("tfnorm", "torch"), "BDE")),
+]
+
+
+@pytest.mark.parametrize(("library", "system", "again"), TRAINED)
+def test_each_library_trains_every_system(script, images, system, library, again):
     from tfnorm.datasets import load
 
     if library == "torch":
@@ -389,7 +410,9 @@ def test_each_library_trains_every_system(script, images, system, library):
     norms = ["gn:1+l2=1e-5"] if system == "D" else ["gn:size=4", "ln"] if system == "B" else []
     for norm in [seeds.SYSTEMS[system].norm, *norms]:
         first = train(system, norm, data, 0, 1)
-        assert 0 <= first <= 100 and first == train(system, norm, data, 0, 1)
+        assert 0 <= first <= 100
+        if again:
+            assert first == train(system, norm, data, 0, 1)
 
 
 def test_pytorch_gets_the_images_of_e_from_the_same_layer(script, images):

@@ -155,7 +155,8 @@ def test_every_mistake_of_a_grid_is_told(tmp_path, capsys, monkeypatch):
 
 
 def test_compare_prints_the_table_and_writes_the_pictures(tmp_path, capsys, monkeypatch):
-    arguments = ["compare", "gn:2", "none", "--seeds", "1", "--epochs", "1", "--out", str(tmp_path / "out")]
+    arguments = ["compare", "gn:2", "none", "--seeds", "1", "--epochs", "1", "--augmentation", "none"]
+    arguments += ["--out", str(tmp_path / "out")]
     code, out, _ = run(arguments, capsys, monkeypatch)
     assert code == 0
     for word in ("gn:2", "none", "6,986", "6,866", "images/s", "justifies no ranking", str(tmp_path / "out")):
@@ -190,15 +191,16 @@ def test_ctrl_c_exits_130_and_keeps_what_was_done(tmp_path, capsys, monkeypatch)
     def stop(self, run, record):
         raise KeyboardInterrupt
 
+    arguments = ["train", "bn", "--epochs", "2", "--augmentation", "none", "--out", str(tmp_path)]
     with monkeypatch.context() as patch:
         patch.setattr(LiveProgress, "epoch_ended", stop)
-        code, _, err = run(["train", "bn", "--epochs", "2", "--out", str(tmp_path)], capsys, monkeypatch)
+        code, _, err = run(arguments, capsys, monkeypatch)
     assert code == 130
     started, stopped = err.splitlines()
     assert "training starts, 2 epochs of " in started
     says(stopped, "tfnorm: stopped", "finished epochs", "same command")
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 1
-    code, out, _ = run(["train", "bn", "--epochs", "2", "--out", str(tmp_path)], capsys, monkeypatch)
+    code, out, _ = run(arguments, capsys, monkeypatch)
     assert code == 0
     says(out, "bn", "seed 0", "2 epochs")
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 2

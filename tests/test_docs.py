@@ -53,43 +53,30 @@ def test_no_block_is_of_a_kind_that_nothing_runs(page):
 # Python
 
 
-@functools.cache
-def short_comparison(specs, compare, folder):
-    """Compare specs for an epoch, once for all pages."""
-    return compare(list(specs), seeds=2, epochs=1, out=folder)
-
-
 @pytest.fixture
-def quick(monkeypatch, tmp_path_factory):
-    """Let blocks run in seconds: no XLA, no files of results, small networks, sweeps in this process."""
+def quick(monkeypatch, fake_run):
+    """Let blocks run in seconds: no XLA, no files of results, small networks, runs that were never trained."""
     import keras
 
     from tfnorm.experiments.comparison import run as comparison
     from tfnorm.experiments.engines import choose as engines
-    from tfnorm.experiments.plan import configurations
     from tfnorm.experiments.sweep.sweep import Sweep
     from tfnorm.ops import generic
-    from tfnorm.training.trainer import train
 
-    whole = comparison.compare
-
-    def compare(specs, *, seeds=3, **settings):
-        asked = {key: value for key, value in settings.items() if key not in ("jobs", "out")}
-        if set(asked) <= {"dataset", "epochs", "arch", "image_size", "batch_size", "learning_rate"}:
-            configurations(specs, seeds=seeds, **asked)
-            return short_comparison(tuple(specs), whole, tmp_path_factory.getbasetemp() / "compared")
-        return whole(specs, seeds=seeds, **settings)
-
-    def run_here(plan, *, before, **_):
-        before()
-        for run in plan.runs:
-            train(run.config, out=plan.folder / run.folder)
+    def made_up(plan, *_, before=None, **__):
+        if before is not None:
+            before()
+        labels = np.arange(100) % 10
+        for number, run in enumerate(plan.runs):
+            logits = np.random.default_rng(number).normal(size=(100, 10)) + 3 * np.eye(10)[labels]
+            fake_run(plan.folder / run.folder, run.config, (logits.argmax(1) == labels).mean(), labels, logits)
         return {}
 
     # Compiling takes longer than all the rest; tests/ops compares the two.
     monkeypatch.setitem(sys.modules, "tfnorm.ops.tensorflow.norms", generic)
-    monkeypatch.setattr(comparison, "compare", compare)
-    monkeypatch.setattr(engines, "run_local", run_here)
+    # tests/experiments trains comparisons and sweeps.
+    monkeypatch.setattr(comparison, "_train_here", made_up)
+    monkeypatch.setattr(engines, "run_local", made_up)
     # Tables, pictures and the report, which tests/experiments and tests/reporting look at.
     monkeypatch.setattr(comparison.Comparison, "save", lambda *_, **__: None)
     monkeypatch.setattr(Sweep, "save", lambda *_, **__: None)

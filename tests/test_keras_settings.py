@@ -219,7 +219,10 @@ def test_without_keras_one_sentence_says_so():
     says(said, "Keras 3.12", 'pip install "keras>=3.12"')
 
 
-@pytest.mark.parametrize("arguments", [["train", "bn"], ["compare", "bn"], ["compare", "bn", "--jobs", "2"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", "bn"], pytest.param(["compare", "bn"], marks=pytest.mark.matrix), ["compare", "bn", "--jobs", "2"]],
+)
 def test_without_a_backend_the_command_line_says_what_to_install(arguments, tmp_path):
     command = COMMAND.format([*arguments, "--out", str(tmp_path / "run")])
     said, code = last_line(f"{without('tensorflow')}\n{command}", KERAS_HOME=str(tmp_path), KERAS_BACKEND="")
@@ -250,8 +253,15 @@ OLD = {
 }
 
 
-@pytest.mark.parametrize("package", OLD)
-@pytest.mark.parametrize("use", [*USES[:1], "import sys; " + COMMAND.format(["train", "bn", "--out", "run"])])
+TRAIN = "import sys; " + COMMAND.format(["train", "bn", "--out", "run"])
+OLD_USES = [
+    ("keras", USES[0]),
+    ("tensorflow", TRAIN),
+    *(pytest.param(*case, marks=pytest.mark.matrix) for case in [("keras", TRAIN), ("tensorflow", USES[0])]),
+]
+
+
+@pytest.mark.parametrize(("package", "use"), OLD_USES, ids=lambda value: value if value in OLD else None)
 def test_a_version_that_is_too_old_is_named_before_it_is_imported(package, use, tmp_path):
     version, facts = OLD[package]
     said, code = last_line(use, **with_versions(tmp_path, **{package: version}))
@@ -277,7 +287,14 @@ def test_help_needs_nothing_installed():
     assert answer.returncode == 0 and b"compare" in answer.stdout
 
 
-@pytest.mark.parametrize("arguments", [["train", "bn"], ["sweep", "batch-size"], ["compare", "bn", "--jobs", "1"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["train", "bn"], marks=pytest.mark.matrix),
+        ["sweep", "batch-size"],
+        ["compare", "bn", "--jobs", "1"],
+    ],
+)
 def test_the_command_line_prints_the_sentence(arguments, tmp_path):
     (tmp_path / "keras.json").write_text('{"backend": "theano"}')
     environment = {**os.environ, "KERAS_HOME": str(tmp_path)}

@@ -35,46 +35,38 @@ def trained(fake_comparison, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(
-    "environment",
-    [{"PYTHONIOENCODING": "ascii"}, C_LOCALE, pytest.param({"PYTHONIOENCODING": "latin-1"}, marks=pytest.mark.matrix)],
-    ids=["ascii", "C", "latin"],
-)
-def test_tables_are_printed_in_any_encoding(environment, trained, tmp_path):
-    done = answer(["report", trained, "--out", tmp_path / "out"], **environment)
-    assert done.returncode == 0, done.stderr
-    spread = b"90.50 \xb1 0.71" if "latin-1" in environment.values() else b"90.50 +/- 0.71"
-    assert spread in done.stdout and b"bn beats ln by" in done.stdout
-    page = (tmp_path / "out" / "report.html").read_bytes()
-    assert "±".encode() in page
-
-
-def test_the_name_of_a_folder_keeps_its_bytes_in_a_locale_without_its_letters(trained, tmp_path):
-    out = tmp_path / "Ergebnisse für alle"
-    done = answer(["report", trained, "--out", os.fsencode(out).decode("utf-8")], **C_LOCALE)
-    assert done.returncode == 0, done.stderr
-    assert f"Pictures and tables: {out}".encode() in done.stdout
+NOT_INSTALLED = "module://not_installed.backend"
 
 
 @pytest.mark.parametrize(
-    "backend", ["module://not_installed.backend", pytest.param("nonsense", marks=pytest.mark.matrix)]
+    ("encoding", "backend"),
+    [
+        ("ascii", NOT_INSTALLED),
+        pytest.param("latin-1", NOT_INSTALLED, marks=pytest.mark.matrix),
+        pytest.param("ascii", "nonsense", marks=pytest.mark.matrix),
+    ],
 )
-def test_a_backend_for_pictures_that_is_not_installed_is_no_matter(backend, trained, tmp_path):
-    done = answer(["report", trained, "--out", tmp_path / "out"], MPLBACKEND=backend)
+def test_tables_are_printed_in_any_encoding_and_a_backend_for_pictures_is_no_matter(
+    encoding, backend, trained, tmp_path
+):
+    done = answer(["report", trained, "--out", tmp_path / "out"], PYTHONIOENCODING=encoding, MPLBACKEND=backend)
     assert (done.returncode, done.stderr) == (0, b"")
+    spread = b"90.50 \xb1 0.71" if encoding == "latin-1" else b"90.50 +/- 0.71"
+    assert spread in done.stdout and b"bn beats ln by" in done.stdout
+    assert "±".encode() in (tmp_path / "out" / "report.html").read_bytes()
     assert (tmp_path / "out" / "loss.png").exists()
 
 
-def test_no_home_directory(trained, tmp_path):
-    nowhere = {
-        "HOME": "/proc/none",
-        "MPLCONFIGDIR": "",
-        "XDG_CACHE_HOME": "/proc/none",
-        "XDG_CONFIG_HOME": "/proc/none",
-    }
-    done = answer(["report", trained, "--out", tmp_path / "out"], **nowhere)
-    assert done.returncode == 0 and b"Traceback" not in done.stderr
-    assert (tmp_path / "out" / "report.html").exists()
+NOWHERE = {"HOME": "/proc/none", "MPLCONFIGDIR": "", "XDG_CACHE_HOME": "/proc/none", "XDG_CONFIG_HOME": "/proc/none"}
+
+
+def test_a_locale_without_the_letters_of_a_folder_and_no_home_directory(trained, tmp_path):
+    out = tmp_path / "Ergebnisse für alle"
+    done = answer(["report", trained, "--out", os.fsencode(out).decode("utf-8")], **C_LOCALE, **NOWHERE)
+    assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr
+    assert f"Pictures and tables: {out}".encode() in done.stdout
+    assert b"90.50 +/- 0.71" in done.stdout and b"bn beats ln by" in done.stdout
+    assert "±".encode() in (out / "report.html").read_bytes()
 
 
 def test_the_cache_of_keras_is_looked_for_without_a_home_directory(monkeypatch):
@@ -83,16 +75,30 @@ def test_the_cache_of_keras_is_looked_for_without_a_home_directory(monkeypatch):
     assert not is_here("mnist")
 
 
-@pytest.mark.parametrize("columns", ["0", "3", "-5", "abc", "100000"])
-def test_a_width_that_no_text_fits_in_is_passed_over(columns):
-    assert answer(["--help"], COLUMNS=columns).stdout.decode() == answer(["--help"]).stdout.decode()
+@pytest.fixture(scope="module")
+def help_as_ever():
+    return answer(["--help"]).stdout.decode()
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", "| head -1", "2>&1 | head -1"])
+@pytest.mark.parametrize(
+    "columns", ["0", "3", "abc", *(pytest.param(width, marks=pytest.mark.matrix) for width in ("-5", "100000"))]
+)
+def test_a_width_that_no_text_fits_in_is_passed_over(columns, help_as_ever):
+    assert answer(["--help"], COLUMNS=columns).stdout.decode() == help_as_ever
+
+
+@pytest.mark.parametrize(
+    "closed",
+    [">&-", "<&- >&- 2>&-", "| head -1"]
+    + [pytest.param(closed, marks=pytest.mark.matrix) for closed in ("<&-", "2>&-", "2>&1 | head -1")],
+)
 def test_closed_streams_end_in_no_traceback(closed, tmp_path):
     script = f"'{sys.executable}' -m tfnorm list {closed}"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", script], capture_output=True, cwd=tmp_path)
     assert done.returncode in (0, 1) and done.stderr == b""
+
+
+def test_an_error_that_cannot_be_said_ends_as_one(tmp_path):
     wrong = subprocess.run(["bash", "-c", f"'{sys.executable}' -m tfnorm compare nope >&- 2>&-"], cwd=tmp_path)
     assert wrong.returncode == 2
 

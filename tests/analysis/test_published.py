@@ -50,7 +50,12 @@ PUBLISHED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+def slow(names, *chosen):
+    """Return the names, the chosen ones for the matrix: building such a network takes a second."""
+    return [pytest.param(name, marks=pytest.mark.matrix if name in chosen else []) for name in names]
+
+
+@pytest.mark.parametrize("name", slow(PUBLISHED, "InceptionV3"))
 def test_published_receptive_fields_of_keras_applications(name):
     fields = receptive_field(network(name))
     for layer, size, jump, padding in PUBLISHED[name]:
@@ -144,7 +149,7 @@ MULTIPLY_ADDS = {
 }
 
 
-@pytest.mark.parametrize("name", MULTIPLY_ADDS)
+@pytest.mark.parametrize("name", slow(MULTIPLY_ADDS, "MobileNetV2"))
 def test_published_multiply_adds(name):
     model = network(name)
     counted = multiply_adds(model)
@@ -166,7 +171,10 @@ def test_gates_are_told_apart_from_windows():
     assert row.receptive_field[0] > 224
 
 
-@pytest.mark.parametrize("name", ["ConvNeXtTiny", "EfficientNetB0", "InceptionV3", "MobileNetV2", "ResNet50"])
+LAYERS = ["ConvNeXtTiny", "EfficientNetB0", "InceptionV3", "MobileNetV2", "ResNet50"]
+
+
+@pytest.mark.parametrize("name", slow(LAYERS, "InceptionV3", "MobileNetV2"))
 def test_every_layer_of_keras_applications_is_known(name):
     model = network(name)
     table = summary(model)

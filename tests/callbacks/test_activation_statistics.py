@@ -27,14 +27,14 @@ def make_model():
 
 
 def fit(model, *callbacks, epochs=3, **options):
-    return model.fit(X, Y, epochs=epochs, batch_size=8, verbose=0, callbacks=list(callbacks), **options)
+    return model.fit(X, Y, epochs=epochs, batch_size=24, verbose=0, callbacks=list(callbacks), **options)
 
 
 def looks(watch):
     return list(dict.fromkeys(record["epochs"] for record in watch.records))
 
 
-@pytest.mark.parametrize(("every", "expected"), [(1, [0, 1, 2, 3]), (2, [0, 2, 3]), (3, [0, 3]), (9, [0, 3])])
+@pytest.mark.parametrize(("every", "expected"), [(1, [0, 1, 2, 3]), (2, [0, 2, 3]), (9, [0, 3])])
 def test_it_looks_before_training_between_epochs_and_at_the_end(every, expected):
     watch = ActivationStatistics(X, every=every)
     fit(make_model(), watch)

@@ -46,8 +46,8 @@ def statistics(layer):
 
 @pytest.mark.parametrize("kind", [OURS, STOCK])
 def test_all_images_in_one_batch_give_their_own_statistics(kind):
-    model = make_model(kind)
-    model.fit(X, Y, batch_size=8, epochs=2, verbose=0)
+    model = make_model(kind, run_eagerly=True)
+    model.fit(X, Y, batch_size=20, verbose=0)
     trained = [np.asarray(weight) for weight in model.trainable_weights]
     old = statistics(model.get_layer("first"))
     shift = recalibrate_batch_norms(model, [X])
@@ -144,9 +144,9 @@ def test_every_second_epoch_before_its_validation():
         def on_test_begin(self, logs=None):
             seen.append(np.asarray(self.model.get_layer("first").moving_mean))
 
-    model = make_model(OURS)
+    model = make_model(OURS, run_eagerly=True)
     callback = BatchNormRecalibration([(X, Y)], every=2)
-    model.fit(X, Y, batch_size=8, epochs=4, verbose=0, validation_data=(X, Y), callbacks=[callback, Spy()])
+    model.fit(X, Y, batch_size=20, epochs=4, verbose=0, validation_data=(X, Y), callbacks=[callback, Spy()])
     exact = [bool(np.allclose(mean, moments(X)[0], rtol=1e-5)) for mean in seen]
     assert exact == [False, True, False, True]
 
@@ -156,7 +156,7 @@ def test_weights_that_another_callback_puts_back_are_recalibrated_too():
         def on_train_end(self, logs=None):
             self.model.get_layer("first").moving_mean.assign(np.full(3, 9.0))
 
-    model = make_model(OURS)
+    model = make_model(OURS, run_eagerly=True)
     callback = BatchNormRecalibration([X], every=1)
     model.fit(X, Y, batch_size=8, epochs=1, verbose=0, callbacks=[Restore(), callback])
     np.testing.assert_allclose(statistics(model.get_layer("first"))[0], moments(X)[0], rtol=1e-5)
@@ -199,14 +199,14 @@ def test_an_unbiased_variance_is_that_of_all_numbers_together(size):
 
 @pytest.mark.parametrize("kind", [keras.ops.convert_to_tensor, lambda x: [x[:20], x[20:]], lambda x: [(x, Y)]])
 def test_what_the_images_may_be(kind):
-    model = make_model(OURS)
+    model = make_model(OURS, run_eagerly=True)
     model.fit(X, Y, verbose=0, callbacks=[BatchNormRecalibration(kind(X), batch_size=20)])
     np.testing.assert_allclose(model.get_layer("first").moving_mean, moments(X)[0], rtol=1e-5)
 
 
 def test_images_without_an_axis_of_channels():
     model = keras.Sequential([keras.layers.Input((4, 4, 1)), OURS(), keras.layers.Flatten(), keras.layers.Dense(2)])
-    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
     model.fit(X[..., 0], Y, verbose=0, callbacks=[BatchNormRecalibration(X[..., 0])])
     np.testing.assert_allclose(model.layers[0].moving_mean, moments(X[..., :1])[0], rtol=1e-5)
 
@@ -223,7 +223,7 @@ def two_inputs():
     first, second = keras.Input((4, 4, 3), name="a"), keras.Input((4, 4, 3), name="b")
     outputs = keras.layers.Flatten()(keras.layers.Add()([OURS(name="norm")(first), second]))
     model = keras.Model({"a": first, "b": second}, keras.layers.Dense(3)(outputs))
-    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
     return model
 
 

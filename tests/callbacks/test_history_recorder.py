@@ -69,7 +69,8 @@ def test_penalty_of_a_model_that_its_first_batch_builds(steps):
         keras.utils.set_random_seed(0)
         layers = [keras.layers.Flatten(), keras.layers.Dense(3, kernel_regularizer=L1)]
         model = keras.Sequential(inputs + layers)
-        model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile("adam", loss, run_eagerly=steps == 1)
         recorders.append(HistoryRecorder())
         fit(model, recorders[-1], batch_size=22 // steps, validation_data=VAL)
     built, unbuilt = (recorder.records for recorder in recorders)
@@ -81,7 +82,7 @@ def test_penalty_of_a_model_that_its_first_batch_builds(steps):
 
 def test_penalty_is_zero_without_a_regularizer():
     recorder = HistoryRecorder()
-    fit(make_model(None, [data_loss_metric()]), recorder, validation_data=VAL)
+    fit(make_model(None, [data_loss_metric()], run_eagerly=True), recorder, validation_data=VAL)
     assert [(record["penalty"], record["val_penalty"]) for record in recorder.records] == [(0.0, 0.0)] * 2
 
 
@@ -147,7 +148,7 @@ def test_images_per_second():
         images = record["images_per_second"]
         return None if images is None else round(images * record["train_seconds"], 6)
 
-    assert run() == run(model=make_model()) == 22
+    assert run() == 22
     assert run(images_per_epoch=44) == 44
     assert run(Evaluates()) == 22
     assert run(EvaluatesBetween()) is None
@@ -157,8 +158,8 @@ def test_images_per_second():
 
 def test_penalty_where_another_callback_has_evaluated():
     undisturbed, recorder = HistoryRecorder(), HistoryRecorder()
-    fit(make_model(L1), undisturbed)
-    fit(make_model(L1), Evaluates(), recorder)
+    fit(make_model(L1, run_eagerly=True), undisturbed)
+    fit(make_model(L1, run_eagerly=True), Evaluates(), recorder)
     for one, other in zip(undisturbed.records, recorder.records, strict=True):
         assert one["data_loss"] == pytest.approx(other["data_loss"], abs=1e-6)
 

@@ -62,7 +62,9 @@ SERVED = [
 
 
 @pytest.mark.parametrize(("kind", "settings", "shape"), SERVED)
-def test_a_layer(kind, settings, shape, seeded):
+def test_a_layer(kind, settings, shape, seeded, request):
+    if settings not in ({}, {"groups": 3}):  # one of each class is compiled
+        request.getfixturevalue("not_compiled")
     model = randomize(one_layer(kind(name="one", **settings), shape), seeded)
     fast = accelerate(model)
     assert_accelerated(fast, model)

@@ -11,7 +11,7 @@ from tiny import array, images
 from tfnorm.convert import accelerate
 
 
-def test_training_carries_on(seeded):
+def test_training_carries_on(seeded, not_compiled):
     model = compiled(network())
     model.train_on_batch(*batch(seeded))
     fast = accelerate(model)

@@ -248,7 +248,7 @@ def application(name, **kwargs):
     ("name", "folded", "kept"),
     [
         ("MobileNetV2", 52, 0),
-        ("DenseNet121", 59, 62),
+        pytest.param("DenseNet121", 59, 62, marks=pytest.mark.matrix),
         pytest.param("ResNet50", 53, 0, marks=pytest.mark.matrix),
         pytest.param("EfficientNetB0", 49, 0, marks=pytest.mark.matrix),
     ],

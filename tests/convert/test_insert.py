@@ -270,6 +270,7 @@ def test_losses_and_metrics_by_the_names_of_outputs(seeded, tmp_path):
     expected[1] = np.mean(np.abs(array(new(x)[1]) - 1))
     new.save(tmp_path / "new.keras")
     for each in (new, keras.models.load_model(tmp_path / "new.keras")):
+        each.run_eagerly = True
         logs = each.evaluate(x, y, return_dict=True, verbose=0)
         assert logs["loss"] == pytest.approx(expected[0] + 2 * expected[1] + 0.5 * expected[2], rel=1e-4)
         assert logs["b_activation_mae"] == pytest.approx(expected[1], rel=1e-4)

@@ -149,7 +149,7 @@ def test_summary():
     assert summary(Backbone())["bn"].receptive_field == (3, 3)
 
 
-def test_a_compiled_model_goes_on(seeded):
+def test_a_compiled_model_goes_on(seeded, not_compiled):
     class Task(Backbone):
         def compile(self, optimizer="auto", **settings):
             settings.setdefault("loss", "mse")

@@ -280,6 +280,7 @@ def test_applications(name, count, seeded):
         assert layer.epsilon == old.epsilon
 
 
+@pytest.mark.matrix
 def test_resnet50(seeded, tmp_path):
     model = randomize(application("ResNet50"), seeded)
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)

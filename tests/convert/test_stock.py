@@ -111,13 +111,32 @@ for name in sys.argv[2:]:
     model = keras.models.load_model(f"{folder}/{name}.keras")
     logits = keras.ops.convert_to_numpy(model(expected["x"]))
     np.testing.assert_allclose(logits, expected[name], rtol=1e-4, atol=1e-4)
-    assert model.compiled
+    assert model.compiled == name.startswith("model")
 assert not [name for name in sys.modules if name.partition(".")[0] == "tfnorm"]
+import tfnorm.layers
+assert type(keras.models.load_model(f"{folder}/own.keras")).__name__ == "ImageClassifier"
 print("read", len(sys.argv) - 2)
 """
 
 
-@pytest.mark.filterwarnings("ignore:Keras has no counterpart")
+def with_own_losses_and_optimizers():
+    """Yield models that are compiled with losses and optimizers of tfnorm, and the names of those."""
+    inputs = keras.Input((8, 8, 3))
+    wrapped = keras.optimizers.LossScaleOptimizer(Muon(0.1))
+    for number, (optimizer, loss, names) in enumerate(
+        [
+            ("sgd", SmoothedCrossentropy(0.1), "SmoothedCrossentropy"),
+            (Muon(0.1), "mse", "Muon"),
+            (wrapped, {"conv2": SmoothedCrossentropy()}, "Muon, SmoothedCrossentropy"),
+        ]
+    ):
+        outputs = GroupNormalization(4, name="conv2")(keras.layers.Conv2D(4, 3)(inputs))
+        model = keras.Model(inputs, outputs, name=f"net{number}")
+        model.compile(optimizer, loss)
+        yield model, names
+
+
+@pytest.mark.filterwarnings("ignore:Keras has no counterpart", "ignore:.*not compiled")
 def test_files_open_without_tfnorm(tmp_path, seeded, run_python):
     x = seeded.integers(0, 256, (2, 8, 8, 3)).astype("float32")
     logits = {}
@@ -125,6 +144,12 @@ def test_files_open_without_tfnorm(tmp_path, seeded, run_python):
         model = build(TINY, norm=norm, convention="torch" if number % 2 else "keras")
         to_keras(model).save(tmp_path / f"model{number}.keras")
         logits[f"model{number}"] = call(model, x)
+    inside = build(TINY, norm="gn:2")
+    inside.save(tmp_path / "own.keras")  # which needs tfnorm.layers
+    others = [model for model, _ in with_own_losses_and_optimizers()]
+    for number, model in enumerate([keras.Sequential([keras.Input((8, 8, 3)), inside]), *others]):
+        to_keras(model).save(tmp_path / f"other{number}.keras")
+        logits[f"other{number}"] = call(model, x)
     np.savez(tmp_path / "expected.npz", x=x, **logits)
     assert run_python(READ, tmp_path, *logits).splitlines()[-1] == f"read {len(logits)}"
 
@@ -363,27 +388,13 @@ def test_converted_models_train(seeded):
     assert losses[-1] < losses[0]
 
 
-def test_a_loss_or_an_optimizer_of_tfnorm_leaves_the_result_uncompiled(tmp_path, run_python):
-    inputs, x = keras.Input((8, 8, 3)), np.ones((2, 8, 8, 3), "float32")
-    wrapped = keras.optimizers.LossScaleOptimizer(Muon(0.1))
-    logits = {}
-    for optimizer, loss, names in (
-        ("sgd", SmoothedCrossentropy(0.1), "SmoothedCrossentropy"),
-        (Muon(0.1), "mse", "Muon"),
-        (wrapped, {"conv2": SmoothedCrossentropy()}, "Muon, SmoothedCrossentropy"),
-    ):
-        name = f"net{len(logits)}"
-        model = keras.Model(inputs, GroupNormalization(4, name="conv2")(keras.layers.Conv2D(4, 3)(inputs)), name=name)
-        model.compile(optimizer, loss)
+def test_a_loss_or_an_optimizer_of_tfnorm_leaves_the_result_uncompiled():
+    """As its file is then: see test_files_open_without_tfnorm."""
+    for model, names in with_own_losses_and_optimizers():
         with pytest.warns(UserWarning, match="compiled") as record:
             stock = to_keras(model)
-        says(sentences(record)[0], f"{name} ({names})", "not compiled")
+        says(sentences(record)[0], f"{model.name} ({names})", "not compiled")
         assert not stock.compiled and model.compiled
-        stock.save(tmp_path / f"{name}.keras")
-        logits[name] = call(model, x)
-    np.savez(tmp_path / "expected.npz", x=x, **logits)
-    read = READ.replace("assert model.compiled", "assert not model.compiled")
-    assert run_python(read, tmp_path, *logits).splitlines()[-1] == "read 3"
 
 
 def test_a_loss_that_cannot_be_written_to_a_file_stays():

@@ -316,6 +316,7 @@ def test_what_does_not_fit_the_images_is_refused_when_built():
     assert isinstance(augmentation("A", seed=0), Augmentation)
 
 
+@pytest.mark.matrix  # TestEveryPreset loads what it saves, in its own process
 def test_saved_models_load_in_a_fresh_process(tmp_path):
     for name in NAMES:
         inputs = keras.Input((32, 32, 3))

@@ -1,6 +1,8 @@
-"""A sweep that several files look at."""
+"""What several files look at: a network that is soon trained, and a sweep."""
 
 import pytest
+from networks import tiny_registered
+from once import filled_once
 
 # Large batches, so that an epoch is four steps, and no augmentation, whose graph takes as long again to trace.
 GRID = {
@@ -10,8 +12,20 @@ GRID = {
 
 
 @pytest.fixture(scope="module")
+def tiny():
+    """Let runs of this process ask for the architecture "tiny"."""
+    with tiny_registered():
+        yield
+
+
+@pytest.fixture(scope="session")
 def swept(tmp_path_factory):
     """Return the sweep, trained in one process."""
     from tfnorm import sweep
+    from tfnorm.experiments.sweep.grid import plan_grid
+    from tfnorm.experiments.sweep.sweep import Sweep
 
-    return sweep(GRID, out=tmp_path_factory.mktemp("one"), jobs=1)
+    def fill(folder):
+        assert sweep(GRID, out=folder, jobs=1).failures == {}
+
+    return Sweep(plan_grid(GRID), filled_once(tmp_path_factory, "swept", fill))

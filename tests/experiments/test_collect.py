@@ -27,6 +27,12 @@ def folder(fake_comparison, tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Let no pictures be written, which takes longer than all the rest."""
+    monkeypatch.setattr(Comparison, "save_pictures", lambda *_: None)
+
+
 def names(comparison):
     return {label: [run.seed for run in runs] for label, runs in comparison.groups.items()}
 
@@ -57,7 +63,7 @@ def test_runs_that_differ_are_refused_and_the_difference_is_said(folder):
         collect([folder / "b", folder / "other"])
 
 
-def test_anyway_they_stand_beside_each_other_by_what_differs(folder):
+def test_anyway_they_stand_beside_each_other_by_what_differs(folder, no_pictures):
     found = collect([folder / "a" / "bn", folder / "longer", folder / "b"], out=folder / "any", anyway=True)
     assert names(found) == {"bn (epochs 20)": [0, 1], "bn (epochs 30)": [0, 1], "ln (epochs 20)": [0, 1]}
     assert found.table.loc["bn (epochs 30)", "last_accuracy"] == pytest.approx(95.5)
@@ -128,7 +134,7 @@ def test_what_is_not_finished_is_left_out_and_named(fake_comparison, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["damaged", "gone"])
-def test_a_run_whose_configuration_is_lost_is_named(how, fake_comparison, tmp_path):
+def test_a_run_whose_configuration_is_lost_is_named(how, fake_comparison, tmp_path, no_pictures):
     fake_comparison(tmp_path, {"bn": [0.9, 0.8], "ln": [0.7]}).save()
     config = tmp_path / "bn" / "seed-0" / "config.json"
     config.write_text("{") if how == "damaged" else config.unlink()
@@ -158,7 +164,7 @@ def test_a_damaged_result_is_named_with_what_mends_it_and_the_others_stand(fake_
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema_version": 1}', '{"schema_version": 1, "runs": [3]}'])
-def test_a_damaged_list_of_runs_is_written_anew(content, fake_comparison, tmp_path):
+def test_a_damaged_list_of_runs_is_written_anew(content, fake_comparison, tmp_path, no_pictures):
     fake_comparison(tmp_path, {"bn": [0.9], "ln": [0.7]})
     (tmp_path / "comparison.json").write_text(content)
     found, _ = report(tmp_path)
@@ -271,8 +277,7 @@ def test_runs_on_held_out_and_on_test_images_are_not_all_said_to_be_held_out(fak
     assert SOME_HELD_OUT in found.notes and HELD_OUT not in found.notes
 
 
-def test_looks_are_kept_in_the_folder_and_counted(fake_comparison, tmp_path, monkeypatch):
-    monkeypatch.setattr(Comparison, "save_pictures", lambda *_: None)  # they take longer than all the rest
+def test_looks_are_kept_in_the_folder_and_counted(fake_comparison, tmp_path, no_pictures):
     accuracies = {"bn": [0.97, 0.96, 0.98, 0.97, 0.99], "ln": [0.9, 0.97, 0.96, 0.98, 0.97]}
     parts = {
         seeds: [tmp_path / spec / f"seed-{seed}" for spec in accuracies for seed in range(seeds)] for seeds in (3, 5)
@@ -298,7 +303,7 @@ def test_looks_are_kept_in_the_folder_and_counted(fake_comparison, tmp_path, mon
     assert look(5).pairs[0].look == 1
 
 
-def test_looks_that_cannot_be_read_stop_nothing(fake_comparison, tmp_path):
+def test_looks_that_cannot_be_read_stop_nothing(fake_comparison, tmp_path, no_pictures):
     fake_comparison(tmp_path, {"bn": [0.9, 0.8], "ln": [0.7, 0.8]}).save()
     content = json.loads((tmp_path / "comparison.json").read_text())
     for looks in (3, [3], [{"bn": 3}], [{"bn": {"x": 1}}], None):

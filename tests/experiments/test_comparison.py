@@ -12,6 +12,8 @@ from tfnorm.errors import RunError, TfnormError
 from tfnorm.experiments.comparison.comparison import Comparison
 from tfnorm.experiments.plan import configurations
 
+pytestmark = pytest.mark.usefixtures("tiny")
+
 
 @pytest.fixture(scope="module")
 def data():
@@ -22,9 +24,9 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def comparison(data, tmp_path_factory):
+def comparison(data, tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("compare")
-    return tfnorm.compare(["gn:2", "bn+l1=5e-4"], seeds=2, epochs=2, out=folder, data=data)
+    return tfnorm.compare(["gn:2", "bn+l1=5e-4"], arch="tiny", seeds=2, epochs=2, out=folder, data=data)
 
 
 def test_files_of_a_comparison(comparison):
@@ -51,7 +53,7 @@ def test_files_of_a_comparison(comparison):
 def test_table_is_the_mean_over_seeds_of_the_runs(comparison):
     table = comparison.table
     assert list(table.index) == ["gn:2", "bn+l1=5e-4"]
-    assert (table["parameters"] == 6986).all() and (table["seeds"] == 2).all()
+    assert (table["parameters"] == 36 + 8 + 40).all() and (table["seeds"] == 2).all()
     accuracy = [100 * run.history["val_accuracy"].to_numpy() for run in comparison.groups["gn:2"]]
     assert table.loc["gn:2", "last_accuracy"] == pytest.approx(np.mean([a[-1] for a in accuracy]))
     assert table.loc["gn:2", "last_accuracy_std"] == pytest.approx(np.std([a[-1] for a in accuracy], ddof=1))
@@ -73,7 +75,7 @@ def test_runs_of_one_seed_share_kernels_and_runs_of_two_do_not(comparison):
 
 def test_finished_runs_are_taken_up_and_new_specs_added(comparison, data):
     before = {run.path: (run.path / "model.keras").stat().st_mtime_ns for run in comparison.runs}
-    more = tfnorm.compare(["gn:2", "none"], seeds=2, epochs=2, out=comparison.path, data=data)
+    more = tfnorm.compare(["gn:2", "none"], arch="tiny", seeds=2, epochs=2, out=comparison.path, data=data)
     assert list(more.table.index) == ["gn:2", "none"]
     for path, time in before.items():
         assert (path / "model.keras").stat().st_mtime_ns == time
@@ -81,26 +83,25 @@ def test_finished_runs_are_taken_up_and_new_specs_added(comparison, data):
 
 def test_a_folder_with_runs_is_refused_without_resume(comparison, data):
     with pytest.raises(RunError) as error:
-        tfnorm.compare(["gn:2"], seeds=1, epochs=2, out=comparison.path, data=data, resume=False)
+        tfnorm.compare(["gn:2"], arch="tiny", seeds=1, epochs=2, out=comparison.path, data=data, resume=False)
     says(error, comparison.path, "Choose another", "resume")
 
 
 def test_another_configuration_in_the_folder_is_refused_before_training(comparison, data):
     with pytest.raises(RunError, match=r"epochs .*\b2\b.*\b3\b"):
-        tfnorm.compare(["none", "gn:2"], seeds=2, epochs=3, out=comparison.path, data=data)
+        tfnorm.compare(["none", "gn:2"], arch="tiny", seeds=2, epochs=3, out=comparison.path, data=data)
 
 
 def test_one_seed_has_no_deviation(data, tmp_path):
-    one = tfnorm.compare("ln:channel", seeds=[7], epochs=1, out=tmp_path, data=data)
+    one = tfnorm.compare("ln:channel", arch="tiny", seeds=[7], epochs=1, out=tmp_path, data=data)
     assert [run.seed for run in one.runs] == [7]
     assert np.isnan(one.table.loc["ln:channel", "last_accuracy_std"])
     assert "ln:channel" in repr(one) and "ln:channel" in one._repr_html_()
 
 
 def test_a_diverged_run_does_not_stop_the_comparison(data, tmp_path):
-    result = tfnorm.compare(
-        ["none", "gn:2"], seeds=1, epochs=2, learning_rate=1e38, augmentation="none", out=tmp_path, data=data
-    )
+    settings = {"arch": "tiny", "seeds": 1, "epochs": 2, "learning_rate": 1e38, "augmentation": "none"}
+    result = tfnorm.compare(["none", "gn:2"], **settings, out=tmp_path, data=data)
     assert result.table.loc["none", "diverged"] == 1
     assert (tmp_path / "accuracy.png").stat().st_size > 1000
 

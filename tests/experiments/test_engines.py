@@ -95,7 +95,6 @@ def gone(pid):
 
 
 def test_a_sweep_writes_a_table_and_a_record(swept):
-    assert swept.failures == {}
     table = swept.table
     assert table["norm"].tolist() == ["gn:2", "bn+l1=1e-4"] and (table["seeds"] == 2).all()
     last = [100 * run.history["val_accuracy"].iloc[-1] for run in swept.runs[:2]]
@@ -121,11 +120,14 @@ def test_jobs_have_no_part_in_the_result_of_a_comparison_or_a_sweep(swept, tmp_p
     pd.testing.assert_frame_equal(comparison.table.reset_index()[same.columns], same, check_exact=True)
     runs = pd.read_csv(tmp_path / "runs.csv")
     assert runs["record"].tolist() == [str(tmp_path / folder) for folder in FOLDERS[2:]]
+
+
+def test_a_comparison_with_runs_that_fail_says_which_and_why(tmp_path, monkeypatch):
+    failures = {Path(FOLDERS[2]): "It exists."}
+    monkeypatch.setattr("tfnorm.experiments.comparison.run.run_on", lambda plan, progress: failures)
     with pytest.raises(RunError) as caught:
-        shutil.rmtree(tmp_path / FOLDERS[2])
-        (tmp_path / FOLDERS[2]).write_text("in the way")
         compare("bn+l1=1e-4", seeds=2, out=tmp_path, jobs=1, **SETTINGS)
-    says(caught, FOLDERS[2], "exists")
+    says(caught, FOLDERS[2], "It exists.")
 
 
 def test_finished_runs_are_left_alone(swept):
@@ -134,12 +136,13 @@ def test_finished_runs_are_left_alone(swept):
     assert watcher.told == []
 
 
-def test_a_killed_process_is_replaced_and_a_run_that_cannot_be_written_stops_no_other(swept, nearly):
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.matrix)])
+def test_a_killed_process_is_replaced_and_a_run_that_cannot_be_written_stops_no_other(swept, nearly, times):
     (nearly / "bn_l1-1e-4/seed-1").write_text("in the way")
-    killer = Killer("gn-2", 2)
+    killer = Killer("gn-2", times)
     done = sweep(GRID, out=nearly, jobs=1, progress=killer)
-    assert killer.told.count(("sent", "gn-2", "seed-1")) == 3
-    assert killer.told.count(("interrupted", "gn-2", "seed-1")) == 2
+    assert killer.told.count(("sent", "gn-2", "seed-1")) == times + 1
+    assert killer.told.count(("interrupted", "gn-2", "seed-1")) == times
     assert list(killer.sentences) == ["gn-2"]
     says(killer.sentences["gn-2"], "SIGKILL")
     assert outcome(nearly / "gn-2/seed-1") == outcome(swept.path / "gn-2/seed-1")
@@ -152,6 +155,7 @@ def test_a_killed_process_is_replaced_and_a_run_that_cannot_be_written_stops_no_
     assert "1 failed" in repr(done)
 
 
+@pytest.mark.matrix
 def test_ctrl_c_stops_all(swept, nearly):
     stopper = Stopper()
     with pytest.raises(KeyboardInterrupt):

@@ -10,6 +10,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from tfnorm.cli.printing import print_table
 from tfnorm.experiments.collect import collect
+from tfnorm.experiments.comparison.comparison import Comparison
 from tfnorm.experiments.comparison.page import comparison_page
 from tfnorm.experiments.guessing import balanced_accuracy
 from tfnorm.experiments.plan import configurations
@@ -96,7 +97,8 @@ def test_balanced_accuracies_have_a_column_where_classes_are_unequal(predicted, 
     assert found.remarks == [] and found.table.loc["bn", "balanced_accuracy"] == 100
 
 
-def test_the_record_has_it_and_runs_without_predictions_have_none(predicted):
+def test_the_record_has_it_and_runs_without_predictions_have_none(predicted, monkeypatch):
+    monkeypatch.setattr(Comparison, "save_pictures", lambda *_: None)
     found = predicted(RARE, {"bn": RARE, "gn:2": np.zeros(400, int)})
     for run in found.groups["bn"]:
         run.folder.predictions_path.unlink()

@@ -16,7 +16,7 @@ from tfnorm.experiments.progress import SweepProgress
 from tfnorm.training.runs import outcome
 
 SETTINGS = {"epochs": 1, "batch_size": 359, "augmentation": "none"}
-GRID = {"settings": SETTINGS, "grid": {"norm": ["gn:2", "bn+l1=1e-4"], "seeds": 2}}
+GRID = {"settings": SETTINGS, "grid": {"norm": ["bn+l1=1e-4"], "seeds": 2}}  # the second half of `swept`
 MEMORY = 4 * 2**30
 
 
@@ -58,10 +58,10 @@ def test_a_lost_node_changes_no_bit(swept, cluster, tmp_path):
     killer = NodeKiller(cluster)
     again = sweep(GRID, out=tmp_path, engine="ray", address=cluster.address, progress=killer)
     assert again.failures == {}
-    for run in swept.planned:
+    for run in swept.planned[2:]:
         assert outcome(tmp_path / run.folder) == outcome(swept.path / run.folder), run.folder
-    clocks = ["seconds", "images_per_second"]
-    pd.testing.assert_frame_equal(again.table.drop(columns=clocks), swept.table.drop(columns=clocks), check_exact=True)
+    clocks, half = ["seconds", "images_per_second"], swept.table[1:].reset_index(drop=True)
+    pd.testing.assert_frame_equal(again.table.drop(columns=clocks), half.drop(columns=clocks), check_exact=True)
     ((lost, sentence),) = killer.interrupted_runs
     says(sentence, "node was lost", "goes on")
     assert lost == killer.killed and killer.tries[lost] == 2

@@ -46,20 +46,21 @@ def test_a_call_of_the_command_line_reaches_its_runs(tmp_path, monkeypatch):
     assert [run.config.call for run in seen] == [call] * 4
 
 
-def test_a_call_of_python_is_recorded_and_repeats_the_runs(tmp_path):
-    data = few_digits()
-    found = tfnorm.compare([parse("bn")], seeds=[3], epochs=1, batch_size=32, out=tmp_path / "a", data=data)
+def test_a_call_of_python_is_recorded_and_repeats_the_runs(tiny, tmp_path):
+    data, quick = few_digits(), {"arch": "tiny", "augmentation": "none", "epochs": 1}
+    found = tfnorm.compare([parse("bn")], seeds=[3], **quick, out=tmp_path / "a", data=data)
+    asked = "arch='tiny', augmentation='none', epochs=1"
     [call] = calls_of(found.runs)
-    assert call == f"tfnorm.compare(['bn'], seeds=[3], out='{tmp_path}/a', data=..., epochs=1, batch_size=32)"
+    assert call == f"tfnorm.compare(['bn'], seeds=[3], out='{tmp_path}/a', data=..., {asked})"
     assert read_json(tmp_path / "a" / "comparison.json")["calls"] == [call]
     page = (tmp_path / "a" / "report.html").read_text()
     assert "tfnorm.compare([&#39;bn&#39;], seeds=[3]" in page and "No call is on record" not in page
     one_says(page, "'few'", "given to Python")
     assert "few, given to Python" in page
-    again = tfnorm.compare("bn", seeds=[3, 4], epochs=1, batch_size=32, out=tmp_path / "a", data=data)
+    again = tfnorm.compare("bn", seeds=[3, 4], **quick, out=tmp_path / "a", data=data)
     assert len(calls_of(again.runs)) == 2, "a run keeps the call that began it"
-    one = tfnorm.train("bn", epochs=1, batch_size=32, out=tmp_path / "b", data=data)
-    assert one.config["call"] == f"tfnorm.train('bn', out='{tmp_path}/b', data=..., epochs=1, batch_size=32)"
+    one = tfnorm.train("bn", **quick, out=tmp_path / "b", data=data)
+    assert one.config["call"] == f"tfnorm.train('bn', out='{tmp_path}/b', data=..., {asked})"
 
 
 def test_what_was_called_makes_no_other_run():

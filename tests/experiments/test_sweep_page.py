@@ -155,7 +155,7 @@ def test_curves_are_those_of_each_axis_of_numbers(sweep):
 
 def test_the_grid_repeats_the_sweep(page, sweep):
     assert f"tfnorm sweep grid.toml --out &#39;{sweep.path}&#39; --threads 1" in page
-    text = html.unescape(re.findall(r"<code>(\[settings\].*?)</code>", page, re.S)[0])
+    text = html.unescape(re.findall(r"<code>((?:exclude|include|\[settings\]).*?)</code>", page, re.S)[0])
     assert text == (sweep.path / "grid.toml").read_text() == grid_text(GRID)
     assert plan_grid(tomllib.loads(text)) == sweep.planned
 

@@ -80,6 +80,11 @@ if BACKEND == "tensorflow":  # tests/test_backends.py tells what the others say 
 CASES = [*SPECS, *OTHERS]
 
 
+def mostly(cases, *others):
+    """Return parameters for ``cases``, ``others`` for the matrix: graphs treat each as they do one that stays."""
+    return [pytest.param(case, marks=pytest.mark.matrix if case in others else []) for case in cases]
+
+
 def make(case, rank=4, **arguments):
     """Return a fresh layer."""
     if case in OTHERS:
@@ -198,7 +203,10 @@ def test_save_and_load(case, seeded, tmp_path):
         np.testing.assert_array_equal(loaded(x, training=training), model(x, training=training))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    mostly(CASES, "bn unbiased", "ln axes", "gn:-1", "gn:size=2", "in without weights", "rms axes", "bands:-1"),
+)
 def test_a_training_step(case, seeded):
     inputs = keras.Input(SHAPE)
     layer = make(case)
@@ -298,7 +306,13 @@ def test_batch_of_one_in_training(case, seeded):
     assert outputs.std() > 0.1
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case not in LN_ALL])
+@pytest.mark.parametrize(
+    "case",
+    mostly(
+        [case for case in CASES if case not in LN_ALL],
+        "bn unbiased", "bn without gamma", "gn:-1", "gn penalty", "in without weights", "frn learned", "bands:-1",
+    ),
+)  # fmt: skip
 def test_unknown_height_and_width(case, seeded):
     inputs = keras.Input((None, None, 8))
     layer = make(case)

@@ -8,9 +8,11 @@ from facts import says
 
 from tfnorm import ArchSpec, NormSpec, build
 from tfnorm.errors import ArchitectureError, SpecError, TfnormError
-from tfnorm.models.architectures import ARCHITECTURES, Conv, GlobalPool
+from tfnorm.models.architectures import ARCHITECTURES, Conv, Dense, GlobalPool, Pool
 
 TINY = ArchSpec("tiny", "one block", (8, 8, 3), (Conv(4), GlobalPool(), Conv(None, 1, parts=())), dropout=0.5)
+# Learns where a bar is.
+BARS = ArchSpec("bars", "a convolution", (28, 28, 1), (Conv(8), Pool("max", 4), Dense(name="logits")))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ def test_not_compiled():
 def test_fit_improves_the_loss(dtype, digits):
     x, y = digits
     keras.utils.set_random_seed(0)
-    model = build(norm="gn", groups=2, seed=0, dropout=0.0)
+    model = build(BARS, norm="gn", groups=2, seed=0)
     model.optimizer.learning_rate = 0.01
     x = x if dtype == "uint8" else x.astype("float32")[..., None]
     history = model.fit(x, y, batch_size=32, epochs=3, verbose=0).history
@@ -340,7 +342,7 @@ def test_kinds_of_errors():
 def test_one_class_is_trained_on_labels_0_and_1(shape, dtype, digits):
     x, y = digits
     labels = (y >= 5).astype(dtype).reshape(shape)
-    model = build(norm="gn:2", num_classes=1, seed=0, dropout=0.0)
+    model = build(BARS, norm="gn:2", num_classes=1, seed=0)
     model.optimizer.learning_rate = 0.01
     history = model.fit(x, labels, batch_size=32, epochs=3, verbose=0).history
     assert history["loss"][-1] < 0.7 * history["loss"][0]

@@ -74,8 +74,9 @@ DATA = {
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_warns_once_for_each_model(method):
-    for _ in range(2):
+    for eager in (False, True):
         model = build(TINY)
+        model.run_eagerly = eager
         (sentence,) = said(lambda model=model: [METHODS[method](model, RAW / 255) for _ in range(2)])
         for word in ("between 0 and 1", "pixel_max=1", "128", "63.8"):
             assert word in sentence
@@ -97,6 +98,7 @@ def test_every_method_looks_at_all_kinds_of_data(method, kind):
 
 def test_a_generator_is_looked_at():
     model = build(TINY)
+    model.run_eagerly = True
     assert len(said(lambda: model.fit(generated(RAW / 255), steps_per_epoch=2, epochs=2, verbose=0))) == 1
 
 
@@ -179,22 +181,10 @@ def test_a_py_dataset_is_read_as_it_is():
     ended = []
     for looked in (False, True):
         data, model = Batches(RAW), build(TINY)
-        model._has_looked = looked
+        model._has_looked, model.run_eagerly = looked, True
         model.fit(data, epochs=2, verbose=0)
         ended.append(data.epochs)
     assert ended[0] == ended[1] >= 2
-
-
-def test_a_stock_model_opens_without_tfnorm(tmp_path, run_python):
-    model = build(TINY, norm="gn:2")
-    convert.to_keras(model).save(tmp_path / "model.keras")
-    outer = keras.Sequential([keras.Input((8, 8, 1)), model])
-    convert.to_keras(outer).save(tmp_path / "outer.keras")
-    program = (
-        "import keras, sys\n[keras.models.load_model(path) for path in sys.argv[1:]]\nprint('tfnorm' in sys.modules)"
-    )
-    printed = run_python(program, tmp_path / "model.keras", tmp_path / "outer.keras")
-    assert printed.endswith("False")
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -204,12 +194,6 @@ def test_nothing_is_said_where_the_class_has_no_part_in_a_stock_model(nested):
         warnings.simplefilter("always")
         convert.to_keras(keras.Sequential([keras.Input((8, 8, 1)), model]) if nested else model)
     assert [str(each.message) for each in caught if "ImageClassifier" in str(each.message)] == []
-
-
-def test_a_file_opens_once_the_layers_are_imported(tmp_path, run_python):
-    build(TINY, norm="gn:2").save(tmp_path / "model.keras")
-    program = "import keras, sys, tfnorm.layers\nprint(type(keras.models.load_model(sys.argv[1])).__name__)"
-    assert run_python(program, tmp_path / "model.keras").splitlines()[-1] == "ImageClassifier"
 
 
 def test_it_is_a_functional_model():

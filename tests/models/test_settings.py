@@ -168,6 +168,7 @@ def test_the_loss_of_a_network_in_float16_is_scaled_however_it_came_about(copy, 
 
 def test_the_state_of_a_scaled_optimizer_is_saved_and_restored(tmp_path):
     model = build(GLOBAL, precision="float16")
+    model.run_eagerly = True
     model.train_on_batch(np.full((2, 8, 6, 3), 100.0), np.zeros(2))
     loaded = saved(model, tmp_path)
     assert len(model.optimizer.variables) == len(loaded.optimizer.variables) > 8

@@ -83,7 +83,16 @@ def compiled_within(run):
     return sum(node.op == "XlaLaunch" or node.attr["_XlaMustCompile"].b for node in nodes)
 
 
-@pytest.mark.parametrize("spec", SPECS)
+# One of each way that the passes go over a tensor; the others are left to `make test-matrix`.
+WAYS = ("bn", "ln", "gn:4+ws", "frn")
+
+
+def with_rest(*specs):
+    """Return a parameter for every spec, for the matrix if it is none of these."""
+    return [pytest.param(spec, marks=[] if spec in specs else pytest.mark.matrix) for spec in SPECS]
+
+
+@pytest.mark.parametrize("spec", with_rest("none", "rms", *WAYS))
 def test_no_pass_is_launched_within(spec):
     """As passes are in the graphs of `tfnorm.train`."""
     with graphs_let_go():
@@ -91,7 +100,7 @@ def test_no_pass_is_launched_within(spec):
         assert compiled_within(whole) == 0 < compiled_within(plain)
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("spec", with_rest("none", "bn+l1=1e-3", *WAYS))
 def test_no_pass_is_called_within(spec):
     """Nor in a function that the compiled one calls."""
     step = tf.function(step_of(network(spec)))
@@ -99,12 +108,7 @@ def test_no_pass_is_called_within(spec):
     assert compiled_within(tf.function(step_of(network(spec)))) > 0
 
 
-# One of each way that the passes go over a tensor; the others are left to `make test-matrix`.
-WAYS = ("bn", "ln", "gn:4+ws", "rms", "frn")
-REST = [pytest.param(spec, marks=pytest.mark.matrix) for spec in SPECS if spec not in WAYS]
-
-
-@pytest.mark.parametrize("spec", [*WAYS, *REST])
+@pytest.mark.parametrize("spec", with_rest(*WAYS))
 def test_a_step_compiled_as_a_whole_has_the_same_numbers(spec):
     agree(trained(spec, True), trained(spec, False), 1e-4)
 
@@ -113,7 +117,7 @@ def test_frozen_statistics():
     agree(trained("bn", True, frozen=True), trained("bn", False, frozen=True), 1e-4)
 
 
-@pytest.mark.parametrize("spec", ["bn", "gn:4"])
+@pytest.mark.parametrize("spec", ["bn", pytest.param("gn:4", marks=pytest.mark.matrix)])
 def test_large_means(spec):
     """The sums of a mean of 1e4 are as exact as outside."""
     agree(trained(spec, True, mean=1e4), trained(spec, False, mean=1e4), 2e-2)

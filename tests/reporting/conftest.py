@@ -1,5 +1,6 @@
 """A browser for the tests of pages, and a page that may do nothing odd."""
 
+import contextlib
 import os
 import shutil
 
@@ -31,17 +32,18 @@ def browser():
         opened.close()
 
 
-@pytest.fixture
-def open_page(browser):
-    """Return a function that opens a file; at the end nothing may have been requested, gone wrong or popped up."""
+@contextlib.contextmanager
+def opening(browser):
+    """Give a function that opens a file; at the end nothing may have been requested, gone wrong or popped up."""
     contexts, odd = [], []
 
-    def open_file(path, *, phone=False, **options):
+    def open_file(path, *, phone=False, script="", **options):
         view = {"width": 390, "height": 844} if phone else {"width": 1280, "height": 800}
         touch = {"has_touch": True, "is_mobile": True} if phone else {}
         context = browser.new_context(viewport=view, **touch, **options)
         context.set_default_timeout(60_000)  # of a busy machine
         contexts.append(context)
+        context.add_init_script(script)
         page, address = context.new_page(), path.as_uri()
         page.on(
             "request", lambda request: request.url.startswith(("data:", "blob:", address)) or odd.append(request.url)
@@ -56,3 +58,16 @@ def open_page(browser):
     for context in contexts:
         context.close()
     assert odd == []
+
+
+@pytest.fixture
+def open_page(browser):
+    with opening(browser) as open_file:
+        yield open_file
+
+
+@pytest.fixture(scope="module")
+def open_shared_page(browser):
+    """As ``open_page``, for pages that several tests of a module share; unpacking plotly.js takes seconds."""
+    with opening(browser) as open_file:
+        yield open_file

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from facts import says
+from pages import until
 
 CALL = "tfnorm compare bn gn:2 ln+l1=1e-4 --seeds 3 --jobs 2"
 ACCURACY = {"bn": [0.9, 0.89, 0.91], "gn:2": [0.85, 0.84, 0.86], "ln+l1=1e-4": [0.8, 0.79, 0.82]}
@@ -26,9 +27,18 @@ def comparison(fake_comparison, tmp_path_factory):
     return comparison
 
 
+@pytest.fixture(scope="module")
+def shared(open_shared_page, comparison):
+    return open_shared_page(comparison.path / "report.html", permissions=["clipboard-read", "clipboard-write"])
+
+
 @pytest.fixture
-def page(open_page, comparison):
-    return open_page(comparison.path / "report.html")
+def page(shared):
+    """Return the page as it was opened: a test puts back what it changes, but for the browser of mistakes."""
+    shared.select_option("#browser-seed", "0")
+    shared.click("#browser-reset")
+    shared.evaluate("scrollTo({ top: 0, behavior: 'instant' })")
+    return shared
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +108,9 @@ def test_filters_change_what_is_shown_and_the_counts(page, wrong, comparison):
     assert shown(page)[0] == (wrong["bn"] & (run.labels == true) & (predicted == taken)).sum() > 0
     page.click("#browser-reset")
     assert shown(page) == (union, union)
-
-
-def test_another_seed_shows_its_own_mistakes(page, comparison):
     page.select_option("#browser-seed", "2")
-    wrong = [run.logits.argmax(1) != run.labels for run in comparison.runs if run.seed == 2]
-    assert shown(page)[0] == np.any(wrong, axis=0).sum()
+    other = [run.logits.argmax(1) != run.labels for run in comparison.runs if run.seed == 2]
+    assert shown(page)[0] == np.any(other, axis=0).sum()
 
 
 def test_mistakes_are_sorted_and_turned_over_page_by_page(page, wrong, comparison):
@@ -156,21 +163,21 @@ def test_legend_hides_shows_and_isolates(page):
     legend = page.locator("[data-legend=curves-plot] button")
     assert legend.all_inner_texts() == list(ACCURACY)
     legend.first.click()
-    page.wait_for_function("document.getElementById('curves-plot').data.some(t => t.visible === false)")
+    until(page, "document.getElementById('curves-plot').data.some(t => t.visible === false)")
     assert legend.first.get_attribute("aria-pressed") == "false"
     assert len(visible(page, "curves-plot")) == len(all_of_them) * 2 // 3
     legend.first.click()
     legend.last.dblclick()
     alone = "(t.visible !== false) === (t.legendgroup === 'ln+l1=1e-4')"
-    page.wait_for_function(f"document.getElementById('curves-plot').data.every(t => {alone})")
+    until(page, f"document.getElementById('curves-plot').data.every(t => {alone})")
     assert [button.get_attribute("aria-pressed") for button in legend.all()] == ["false", "false", "true"]
     legend.last.press("Shift+Enter")
-    page.wait_for_function("document.getElementById('curves-plot').data.every(t => t.visible !== false)")
+    until(page, "document.getElementById('curves-plot').data.every(t => t.visible !== false)")
     legend.first.press("Shift+Enter")
     assert [button.get_attribute("aria-pressed") for button in legend.all()] == ["true", "false", "false"]
-    page.wait_for_function(
-        f"document.getElementById('curves-plot').data.every(t => {alone.replace('ln+l1=1e-4', 'bn')})"
-    )
+    until(page, f"document.getElementById('curves-plot').data.every(t => {alone.replace('ln+l1=1e-4', 'bn')})")
+    legend.first.press("Shift+Enter")
+    until(page, "document.getElementById('curves-plot').data.every(t => t.visible !== false)")
 
 
 def test_curves_change_with_their_controls(page):
@@ -179,7 +186,7 @@ def test_curves_change_with_their_controls(page):
     assert page.evaluate(title) == "accuracy (%)"
     everything = len(visible(page, "curves-plot"))
     page.click("#curves-measure button[value=loss]")
-    page.wait_for_function(f"{title} === 'loss without penalty (nats)'")
+    until(page, f"{title} === 'loss without penalty (nats)'")
     best = {name: curve for name, curve in curves(page).items() if name.endswith(", best epoch")}
     assert len(best) == len(ACCURACY)
     filled = page.evaluate(
@@ -190,15 +197,17 @@ def test_curves_change_with_their_controls(page):
         label = name.removesuffix(", best epoch")
         assert mark["y"][0] == curves(page)[f"{label} test"]["y"][mark["x"][0] - 1]
     page.click("#curves-measure button[value=accuracy]")
-    page.wait_for_function(f"{title} === 'accuracy (%)'")
+    until(page, f"{title} === 'accuracy (%)'")
     page.uncheck("#curves-train")
-    page.wait_for_function(f"document.getElementById('curves-plot').data.length === {everything - 6}")
+    until(page, f"document.getElementById('curves-plot').data.length === {everything - 6}")
     page.check("#curves-seeds")
-    page.wait_for_function("document.getElementById('curves-plot').data.some(t => t.name.includes('seed 2'))")
+    until(page, "document.getElementById('curves-plot').data.some(t => t.name.includes('seed 2'))")
     page.check("#curves-log")
-    page.wait_for_function(
-        f"{title} === 'error (%)' && document.getElementById('curves-plot').layout.yaxis.type === 'log'"
-    )
+    until(page, f"{title} === 'error (%)' && document.getElementById('curves-plot').layout.yaxis.type === 'log'")
+    page.uncheck("#curves-log")
+    page.uncheck("#curves-seeds")
+    page.check("#curves-train")
+    until(page, f"{title} === 'accuracy (%)' && document.getElementById('curves-plot').data.length === {everything}")
 
 
 def test_every_plot_is_drawn(page):
@@ -227,25 +236,8 @@ def test_tables_are_sorted_by_numbers_and_unfolded(page):
     assert links.first.get_attribute("href") == "ln_l1-1e-4/seed-0/"
 
 
-def test_theme_follows_the_system_until_one_is_chosen_and_is_kept(open_page, comparison):
+def test_keys_reach_everything_and_the_theme_follows_the_system_until_one_is_chosen(open_page, comparison):
     page = open_page(comparison.path / "report.html", color_scheme="dark")
-    background = "getComputedStyle(document.body).backgroundColor"
-    dark = page.evaluate(background)
-    drawn(page, "curves-plot")
-    line = "document.getElementById('curves-plot').data.find(t => t.mode === 'lines+markers').line.color"
-    on_dark = page.evaluate(line)
-    page.click("#theme")
-    assert page.inner_text("#theme") == "◐ Theme: light" and page.evaluate(background) != dark
-    page.wait_for_function(f"{line} !== '{on_dark}'")
-    assert page.evaluate(line) == "#0072B2"
-    page.reload()
-    assert page.inner_text("#theme") == "◐ Theme: light" and page.evaluate(background) != dark
-    page.click("#theme")
-    page.click("#theme")
-    assert page.inner_text("#theme") == "◐ Theme: system" and page.evaluate(background) == dark
-
-
-def test_keys_reach_everything_and_are_never_caught(page):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
@@ -261,12 +253,25 @@ def test_keys_reach_everything_and_are_never_caught(page):
     assert {"unfold", "curves-test", "curves-log", "confusion-model", "bar", "browser-wrong", "browser-next"} <= set(
         seen
     )
+    background = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(background)
+    drawn(page, "curves-plot")
+    line = "document.getElementById('curves-plot').data.find(t => t.mode === 'lines+markers').line.color"
+    on_dark = page.evaluate(line)
+    page.click("#theme")
+    assert page.inner_text("#theme") == "◐ Theme: light" and page.evaluate(background) != dark
+    until(page, f"{line} !== '{on_dark}'")
+    assert page.evaluate(line) == "#0072B2"
+    page.reload()
+    assert page.inner_text("#theme") == "◐ Theme: light" and page.evaluate(background) != dark
+    page.click("#theme")
+    page.click("#theme")
+    assert page.inner_text("#theme") == "◐ Theme: system" and page.evaluate(background) == dark
 
 
-def test_the_command_can_be_copied(open_page, comparison):
-    page = open_page(comparison.path / "report.html", permissions=["clipboard-read", "clipboard-write"])
+def test_the_command_can_be_copied(page):
     page.locator("#configuration button.copy").first.click()
-    page.wait_for_function("document.querySelector('#configuration button.copy').textContent !== 'Copy'")
+    until(page, "document.querySelector('#configuration button.copy').textContent !== 'Copy'")
     assert page.evaluate("navigator.clipboard.readText()") == CALL
 
 
@@ -311,15 +316,18 @@ def test_printed_it_keeps_its_colours_and_fits_the_paper(open_page, fake_compari
     assert page.evaluate(ink) == dark
 
 
-def test_many_specs_on_a_phone(open_page, fake_comparison, tmp_path):
+def test_many_specs_and_a_dozen_classes_on_a_phone(open_page, fake_comparison, tmp_path):
     accuracy = {f"gn:{groups}+l1={i}e-5": [0.7 + 0.01 * i, 0.72 + 0.01 * i] for i in range(1, 10) for groups in (1, 4)}
-    page = open_page(fake_comparison(tmp_path, accuracy).report(), phone=True)
+    names = [*(f"{'n' * 119}{i}" for i in range(5)), *(f"class {i}" for i in range(7))]
+    page = open_page(fake_comparison(tmp_path, accuracy, class_names=names).report(), phone=True)
     assert page.locator(".dot-row .mean").count() == 12 and "12 of 18" in page.inner_text("body")
     assert page.locator(".dot-label").first.inner_text() == "gn:4+l1=9e-5"
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     page.locator("#browser-cards").scroll_into_view_if_needed()
     card = page.locator(".card").first
     assert card.locator("li").count() == 13 and card.locator("li").last.inner_text() == "and 6 more"
+    drawn(page, "confusion-plot")
+    assert page.locator("#confusion-plot .annotation").count() == 0  # no room for numbers
 
 
 def test_text_of_others_is_text(open_page, fake_comparison, tmp_path):
@@ -368,27 +376,38 @@ def test_long_and_many_class_names_on_a_phone(open_page, fake_comparison, tmp_pa
     ticks = page.locator("#confusion-plot .ytick text").all_text_contents()
     assert ticks[:2] == ["nnnnnnn…nnnnnnn0", "nnnnnnn…nnnnnnn3"] and len(ticks) <= 20
     assert page.locator("#confusion-plot .nsewdrag").first.bounding_box()["width"] > 180
-    few = open_page(fake_comparison(tmp_path / "few", {"bn": [0.5, 0.4]}, class_names=names[:12]).report(), phone=True)
-    drawn(few, "confusion-plot")
-    assert few.locator("#confusion-plot .annotation").count() == 0  # no room for numbers
 
 
-def test_names_that_differ_at_their_end_are_cut_in_the_middle(open_page, fake_comparison, tmp_path):
+def test_one_run_alone_and_names_that_differ_at_their_end_are_cut_in_the_middle(open_page, fake_comparison, tmp_path):
     names = ["a rather long name of one", "a rather long name of two", "short"]
-    page = open_page(fake_comparison(tmp_path, {"bn": [0.5]}, class_names=names).report())
+    comparison = fake_comparison(tmp_path, {"bn": [0.9]}, class_names=names, settings={"epochs": 1})
+    page = open_page(comparison.report())
+    drawn(page, "curves-plot")
+    says(page.inner_text("#answer"), "only bn")
+    assert page.locator("#differences").count() == 0 and shown(page) == (10, 10)
     drawn(page, "confusion-plot")
     ticks = page.locator("#confusion-plot .ytick text").all_text_contents()
     assert ticks == ["a rathe…e of one", "a rathe…e of two", "short"]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("minus", ["", "1"])
-def test_numbers_of_the_confusion_are_read_on_their_colours(open_page, comparison, theme, minus):
-    page = open_page(comparison.path / "report.html", color_scheme=theme)
-    drawn(page, "confusion-plot")
-    page.select_option("#confusion-other", minus)
+def test_numbers_of_the_confusion_are_read_on_their_colours(page):
     plot = "document.getElementById('confusion-plot')"
-    page.wait_for_function(f"{plot}.data[0].colorscale.length === {3 if minus else 2}")
+    ink = "getComputedStyle(document.body).color"
+    drawn(page, "confusion-plot")
+    seen = set()
+    for theme in ("dark", "light"):
+        page.emulate_media(color_scheme=theme)
+        for minus in ("1", ""):
+            page.select_option("#confusion-other", minus)
+            until(
+                page, f"{plot}.data[0].colorscale.length === {3 if minus else 2} && {plot}.layout.font.color === {ink}"
+            )
+            check_numbers(page, plot)
+            seen.add((minus, page.evaluate(ink)))
+    assert len(seen) == 4
+
+
+def check_numbers(page, plot):
     heat = page.evaluate(
         f"(({{ z, zmin, zmax, colorscale }}) => [z.map(r => [...r]), zmin, zmax, colorscale])({plot}.data[0])"
     )
@@ -408,20 +427,12 @@ def test_numbers_of_the_confusion_are_read_on_their_colours(open_page, compariso
     assert seen > 20
 
 
-def test_an_old_browser_says_why_there_are_no_plots(page):
-    page.add_init_script("delete window.DecompressionStream")
-    page.reload()
+def test_an_old_browser_says_why_there_are_no_plots(open_page, comparison):
+    page = open_page(comparison.path / "report.html", script="delete window.DecompressionStream")
     box = page.locator("#curves-plot")
     box.scroll_into_view_if_needed()
     box.get_by_text("cannot unpack the plots").wait_for()
     assert page.locator("#browser-cards .card").count() > 0
-
-
-def test_one_run_alone(open_page, fake_comparison, tmp_path):
-    page = open_page(fake_comparison(tmp_path, {"bn": [0.9]}, settings={"epochs": 1}).report())
-    drawn(page, "curves-plot")
-    says(page.inner_text("#answer"), "only bn")
-    assert page.locator("#differences").count() == 0 and shown(page) == (10, 10)
 
 
 def test_all_diverged(open_page, fake_comparison, tmp_path):

@@ -147,10 +147,13 @@ def expected(model, x):
     return keras.ops.convert_to_numpy(model(x, training=False))
 
 
-def differences(model, x, folder):
-    """Return the share of the largest output that each format, runtime and batch size differs by; x[:1] for one."""
+def differences(model, x, folder, batches=(True, False)):
+    """Return the share of the largest output that each format, runtime and batch size differs by; x[:1] for one.
+
+    ``batches`` says whether the batch is left open.
+    """
     found = {}
-    for open_batch, form in itertools.product((True, False), ("litert", "onnx", "tf_saved_model")):
+    for open_batch, form in itertools.product(batches, ("litert", "onnx", "tf_saved_model")):
         images = x if open_batch else x[:1]
         right, batch = expected(model, images), "open" if open_batch else 1
         if form == "litert":

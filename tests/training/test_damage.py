@@ -14,7 +14,7 @@ from tfnorm.training.records import mend
 from tfnorm.training.runs import Run, outcome
 from tfnorm.training.trainer import train
 
-CONFIG = {"norm": "bn", "epochs": 2, "augmentation": "none"}
+CONFIG = {"norm": "bn", "arch": "tiny", "epochs": 2, "augmentation": "none"}
 NOTHING_TO_LOSE = ("Delete its folder", "delete its folder", "Delete the folder", "delete the folder")
 
 

@@ -2,6 +2,9 @@
 
 import importlib.util
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +15,39 @@ from tfnorm.history import append_line, encode_record, read_history
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.folder import RunFolder
 from tfnorm.training.runs import Run
+from tfnorm.training.trainer import train
 
 place = importlib.util.spec_from_file_location("kill", Path(__file__).with_name("kill.py"))
 kill = importlib.util.module_from_spec(place)
 place.loader.exec_module(kill)
 
 
-@pytest.mark.parametrize(
-    ("specs", "times"),
-    [
-        (["bn+l1=5e-4"], {"seeds": 1, "epochs": 2, "moments": 2}),
-        pytest.param(["gn:2", "bn"], {"seeds": 2, "epochs": 3, "moments": 6}, marks=pytest.mark.matrix),
-    ],
-)
-def test_killed_at_random_moments_is_bit_identical(specs, times, tmp_path):
-    assert kill.compare(specs, **times, seed=1, folder=tmp_path) == []
+@pytest.mark.matrix
+def test_killed_at_random_moments_is_bit_identical(tmp_path):
+    assert kill.compare(["gn:2", "bn"], seeds=2, epochs=3, moments=6, seed=1, folder=tmp_path) == []
+
+
+KILLED = """
+import os, signal, sys
+from tfnorm.experiments.comparison.run import compare
+from tfnorm.training.progress import Progress
+
+class Kill(Progress):
+    def epoch_ended(self, run, record):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+compare("bn+l1=5e-4", seeds=1, epochs=3, augmentation="none", out=sys.argv[1], progress=Kill())
+"""
+
+
+def test_killed_after_an_epoch_it_goes_on_bit_identical(tmp_path):
+    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "killed"], capture_output=True, text=True)
+    killed, whole = (tmp_path / name / "bn_l1-5e-4" / "seed-0" for name in ("killed", "whole"))
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len(read_history(killed / "history.jsonl")) == 1
+    for place in (killed, whole):
+        train("bn+l1=5e-4", epochs=3, augmentation="none", out=place)
+    assert kill.outcomes(tmp_path / "killed") == kill.outcomes(tmp_path / "whole") != {}
 
 
 def fake(fake_run, place, epochs):

@@ -46,7 +46,7 @@ def test_other_errors_stay_what_they_are(error, few_digits, tmp_path):
 
 
 def test_a_run_goes_on_after_memory_ran_out(few_digits, tmp_path, monkeypatch):
-    data, settings = few_digits(32, 8), {"epochs": 1, "augmentation": "none", "out": tmp_path / "run"}
+    data, settings = few_digits(32, 8), {"arch": "tiny", "epochs": 1, "augmentation": "none", "out": tmp_path / "run"}
     finish = trainer._Trainer.finish
 
     def full(*_):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from networks import TINY
 
 import tfnorm
 from tfnorm.training.recipe.losses import SmoothedCrossentropy, make_loss
@@ -105,7 +106,7 @@ def test_decay_reaches_the_matrices_alone():
 
 
 def test_muon_trains_with_a_schedule_and_is_saved_and_loaded(tmp_path):
-    network = tfnorm.build("mnist_layered", norm="bn", input_shape=(16, 16, 1), compile=False)
+    network = tfnorm.build(TINY, norm="bn", input_shape=(16, 16, 1), compile=False)
     rate = keras.optimizers.schedules.CosineDecay(0.02, 100)
     network.compile(Muon(rate, exclude_layers=["logits"]), "mse")
     x, y = np.random.default_rng(3).normal(size=(16, 16, 16, 1)), np.zeros((16, 10))

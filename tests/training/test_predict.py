@@ -4,10 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from tfnorm.datasets import load
 from tfnorm.errors import TfnormError
 from tfnorm.training.predict import predict_logits
-from tfnorm.training.trainer import train
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +36,6 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(weighing, images):
             predict_logits(weighing, wrong)
 
 
-def test_the_opened_network_predicts_what_the_run_recorded(tmp_path):
-    run = train(norm="gn:2", dataset="digits", epochs=1, precision="bfloat16", out=tmp_path / "gn")
-    images = load("digits", image_size=(28, 28)).x_test
-    np.testing.assert_array_equal(predict_logits(run.load_model(), images), run.logits)
+def test_the_opened_network_predicts_what_the_run_recorded(run_in_bfloat16):
+    run, data = run_in_bfloat16
+    np.testing.assert_array_equal(predict_logits(run.load_model(), data.x_test), run.logits)

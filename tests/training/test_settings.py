@@ -1,17 +1,18 @@
 """Settings of Keras for the whole process have no part in a run, and its record names those that it had."""
 
 import json
+import shutil
 
 import keras
 import pytest
+from once import filled_once
 
 from tfnorm.errors import RunError
 from tfnorm.keras_settings import settings_now
-from tfnorm.models.architectures import ARCHITECTURES, ArchSpec, Conv, GlobalPool
 from tfnorm.training import trainer
 from tfnorm.training.folder import RunFolder
 from tfnorm.training.progress import Progress
-from tfnorm.training.runs import outcome
+from tfnorm.training.runs import Run, outcome
 from tfnorm.training.trainer import train
 
 SETTINGS = {
@@ -22,16 +23,7 @@ SETTINGS = {
     "max_epochs": 1,
     "max_steps_per_epoch": 1,
 }
-TINY = ArchSpec("tiny", "one block", (28, 28, 1), (Conv(4), GlobalPool(), Conv(None, 1, parts=(), name="logits")))
 ASKED = {"norm": "bn+l1=1e-4", "arch": "tiny", "epochs": 2, "augmentation": "flip_nudge"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tiny():
-    """Register a network whose graph is traced in a moment."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ARCHITECTURES, "_items", {**ARCHITECTURES._items, "tiny": TINY})
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +33,24 @@ def data(few_digits):
 
 @pytest.fixture(scope="module")
 def standard(data, tmp_path_factory):
-    return train(**ASKED, out=tmp_path_factory.mktemp("standard") / "run", data=data)
+    return Run(filled_once(tmp_path_factory, "standard", lambda folder: train(**ASKED, out=folder, data=data)))
+
+
+class _Stop(Progress):
+    def epoch_ended(self, run, record):
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def broken_off(data, tmp_path, tmp_path_factory):
+    """Return the folder of a run that was broken off after its first epoch."""
+
+    def fill(folder):
+        with pytest.raises(KeyboardInterrupt):
+            train(**ASKED, out=folder, data=data, progress=_Stop())
+
+    shutil.copytree(filled_once(tmp_path_factory, "broken-off", fill), tmp_path / "run")
+    return tmp_path / "run"
 
 
 @pytest.fixture
@@ -59,51 +68,47 @@ def change():
         change(name, value)
 
 
-@pytest.mark.parametrize(("name", "value"), [*SETTINGS.items(), ("floatx", "float64")])
-def test_a_setting_changes_no_bit_of_a_run(name, value, standard, data, tmp_path, change):
-    change(name, value)
+EACH_ALONE = [{name: value} for name, value in [*SETTINGS.items(), ("floatx", "float64")]]
+
+
+@pytest.mark.parametrize(
+    "settings", [SETTINGS, *(pytest.param(alone, marks=pytest.mark.matrix) for alone in EACH_ALONE)]
+)
+def test_settings_change_no_bit_of_a_run(settings, standard, data, tmp_path, change):
+    for name, value in settings.items():
+        change(name, value)
     run = train(**ASKED, out=tmp_path, data=data)
     assert outcome(run.path) == outcome(standard.path)
-    found = getattr(keras.config, name)()
-    assert getattr(found, "name", found) == value
+    for name, value in settings.items():
+        found = getattr(keras.config, name)()
+        assert getattr(found, "name", found) == value
 
 
-class _Stop(Progress):
-    def epoch_ended(self, run, record):
-        raise KeyboardInterrupt
-
-
-def test_a_run_goes_on_under_other_settings_as_it_began(standard, data, tmp_path, change):
-    with pytest.raises(KeyboardInterrupt):
-        train(**ASKED, out=tmp_path, data=data, progress=_Stop())
+def test_a_run_goes_on_under_other_settings_as_it_began(standard, data, broken_off, change):
     for name in ("floatx", "dtype_policy"):
         change(name, "float16")
-    assert outcome(train(**ASKED, out=tmp_path, data=data).path) == outcome(standard.path)
+    assert outcome(train(**ASKED, out=broken_off, data=data).path) == outcome(standard.path)
 
 
-def test_the_record_names_the_settings_and_a_run_goes_on_only_under_them(data, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        train(**ASKED, out=tmp_path, data=data, progress=_Stop())
-    record = json.loads((tmp_path / "config.json").read_text())
+def test_the_record_names_the_settings_and_a_run_goes_on_only_under_them(data, broken_off):
+    record = json.loads((broken_off / "config.json").read_text())
     assert record["keras_settings"] == {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
     record["keras_settings"]["floatx"] = "float16"
-    (tmp_path / "config.json").write_text(json.dumps(record))
+    (broken_off / "config.json").write_text(json.dumps(record))
     with pytest.raises(RunError, match="floatx.*float16.*float32"):
-        train(**ASKED, out=tmp_path, data=data)
+        train(**ASKED, out=broken_off, data=data)
     del record["keras_settings"]
-    (tmp_path / "config.json").write_text(json.dumps(record))
+    (broken_off / "config.json").write_text(json.dumps(record))
     with pytest.raises(RunError, match="'keras_settings'"):
-        train(**ASKED, out=tmp_path, data=data)
+        train(**ASKED, out=broken_off, data=data)
 
 
-def test_a_checkpoint_in_another_precision_is_refused(data, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        train(**ASKED, out=tmp_path, data=data, progress=_Stop())
-    checkpoints = RunFolder(tmp_path).checkpoints
-    done, state, _ = checkpoints.load(RunFolder(tmp_path).read_history())
+def test_a_checkpoint_in_another_precision_is_refused(data, broken_off):
+    checkpoints = RunFolder(broken_off).checkpoints
+    done, state, _ = checkpoints.load(RunFolder(broken_off).read_history())
     halved = {key: value.astype("float16") if value.dtype == "float32" else value for key, value in state.items()}
     checkpoints.forget_after(0)  # of two files for one epoch, either may be taken
     checkpoints.save(done, halved)
     checkpoints.save_best(done, {})
     with pytest.raises(RunError, match="in another precision"):
-        train(**ASKED, out=tmp_path, data=data)
+        train(**ASKED, out=broken_off, data=data)

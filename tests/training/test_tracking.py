@@ -18,7 +18,7 @@ from tfnorm.training.tracking import TRACKERS, TensorBoard, WandB, catch_up, che
 from tfnorm.training.trainer import train
 from tfnorm.training.watcher import no_better_for
 
-SETTINGS = {"norm": "bn", "augmentation": "none", "batch_size": 400, "learning_rate": 0.01}
+SETTINGS = {"norm": "bn", "arch": "tiny", "augmentation": "none", "batch_size": 400, "learning_rate": 0.01}
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 from facts import says
+from once import filled_once
 from rich.console import Console
 
 from tfnorm.callbacks.batch_norm_recalibration import recalibrate_batch_norms
@@ -57,8 +58,10 @@ class Recorder(Progress):
 
 @pytest.fixture(scope="module")
 def run(data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run") / "gn"
-    return train(norm="gn:2+l1=1e-4", epochs=2, out=folder, data=data)
+    def fill(folder):
+        train(norm="gn:2+l1=1e-4", epochs=2, out=folder, data=data)
+
+    return Run(filled_once(tmp_path_factory, "gn", fill))
 
 
 def test_a_run_writes_its_folder(run):
@@ -114,11 +117,6 @@ def test_another_title_of_the_recipe_makes_no_other_run(run, data):
     assert (run.path / "model.keras").stat().st_mtime_ns == before
 
 
-def test_norms_start_from_the_same_kernels(run, data, tmp_path):
-    other = train(norm="bn", epochs=1, out=tmp_path, data=data)
-    assert other.config["initial_kernels"] == run.config["initial_kernels"]
-
-
 class _Stop(Progress):
     def __init__(self, epoch):
         self.epoch = epoch
@@ -129,15 +127,16 @@ class _Stop(Progress):
 
 
 @pytest.mark.parametrize(
-    ("norm", "recipe"),
+    ("arch", "norm", "recipe"),
     [
-        ("bn+l1=5e-4", "default"),
-        pytest.param("gn:2", PLAIN_AT_THE_END, marks=pytest.mark.matrix),
-        pytest.param("bn", "A+", marks=pytest.mark.matrix),
+        ("tiny", "bn+l1=5e-4", "default"),
+        pytest.param("mnist_7k", "bn+l1=5e-4", "default", marks=pytest.mark.matrix),
+        pytest.param("mnist_7k", "gn:2", PLAIN_AT_THE_END, marks=pytest.mark.matrix),
+        pytest.param("mnist_7k", "bn", "A+", marks=pytest.mark.matrix),
     ],
 )
-def test_a_broken_off_run_ends_as_if_undisturbed(data, tmp_path, norm, recipe):
-    settings = {"norm": norm, "recipe": recipe, "epochs": 3, "data": data}
+def test_a_broken_off_run_ends_as_if_undisturbed(data, tmp_path, arch, norm, recipe):
+    settings = {"norm": norm, "arch": arch, "recipe": recipe, "epochs": 3, "data": data}
     whole = train(**settings, out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(**settings, out=tmp_path / "broken", progress=_Stop(1))
@@ -151,7 +150,7 @@ def test_a_broken_off_run_ends_as_if_undisturbed(data, tmp_path, norm, recipe):
 
 
 def test_a_run_broken_off_after_its_last_epoch_ends_as_if_undisturbed_and_tells_its_accuracy(data, tmp_path):
-    settings = {"norm": "bn", "recipe": RECALIBRATED, "epochs": 1, "data": data}
+    settings = {"norm": "bn", "arch": "tiny", "recipe": RECALIBRATED, "epochs": 1, "data": data}
     whole = train(**settings, out=tmp_path / "bn" / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(**settings, out=tmp_path / "bn" / "broken", progress=_Stop(0))
@@ -165,7 +164,7 @@ def test_a_run_broken_off_after_its_last_epoch_ends_as_if_undisturbed_and_tells_
 
 
 def test_a_run_goes_on_only_with_its_backend_versions_and_accelerator(data, tmp_path, monkeypatch):
-    settings = {"norm": "none", "epochs": 2, "data": data, "out": tmp_path}
+    settings = {"norm": "none", "arch": "tiny", "epochs": 2, "data": data, "out": tmp_path}
     for variable in THREADS.values():
         monkeypatch.delenv(variable, raising=False)
     with monkeypatch.context() as there:
@@ -186,8 +185,8 @@ def test_a_run_goes_on_only_with_its_backend_versions_and_accelerator(data, tmp_
 def test_the_last_epochs_can_go_without_augmentation(data, tmp_path):
     def losses(plain, augmentation="shift"):
         recipe = {**PLAIN_AT_THE_END, "plain_epochs": plain}
-        settings = {"norm": "none", "recipe": recipe, "augmentation": augmentation, "epochs": 2, "data": data}
-        return train(**settings, out=tmp_path / f"{augmentation}-{plain}").history["loss"].tolist()
+        settings = {"norm": "none", "arch": "tiny", "recipe": recipe, "augmentation": augmentation, "epochs": 2}
+        return train(**settings, data=data, out=tmp_path / f"{augmentation}-{plain}").history["loss"].tolist()
 
     augmented, last_plain, plain = losses(0), losses(1), losses(2)
     assert augmented[0] == last_plain[0] != plain[0]
@@ -213,14 +212,15 @@ def test_batch_norms_can_end_with_statistics_of_images_as_they_are(data, tmp_pat
 
 def test_norms_without_moving_statistics_have_nothing_to_recalibrate(data, tmp_path):
     logits = [
-        train(norm="gn:2", recipe=recipe, epochs=1, data=data, out=tmp_path / str(index)).logits
+        train(norm="gn:2", arch="tiny", recipe=recipe, epochs=1, data=data, out=tmp_path / str(index)).logits
         for index, recipe in enumerate(["default", RECALIBRATED])
     ]
     np.testing.assert_array_equal(*logits)
 
 
 def test_a_loss_that_is_no_number_ends_the_run_as_diverged(data, tmp_path):
-    run = train(norm="none", epochs=4, learning_rate=1e20, augmentation="none", out=tmp_path, data=data)
+    settings = {"norm": "none", "arch": "tiny", "epochs": 4, "learning_rate": 1e20, "augmentation": "none"}
+    run = train(**settings, out=tmp_path, data=data)
     assert run.status == "diverged"
     assert len(run.history) == run.result["diverged_at_epoch"] + 1 < 4
     # Four steps an epoch; the first update breaks the weights, so that the second step's loss is no number.
@@ -231,16 +231,16 @@ def test_a_loss_that_is_no_number_ends_the_run_as_diverged(data, tmp_path):
 
 
 def test_a_last_step_that_spoils_the_weights_ends_the_run_as_diverged(data, tmp_path):
-    run = train(norm="none", epochs=1, batch_size=128, learning_rate=1e25, augmentation="none", out=tmp_path, data=data)
+    settings = {"norm": "none", "arch": "tiny", "epochs": 1, "batch_size": 128, "learning_rate": 1e25}
+    run = train(**settings, augmentation="none", out=tmp_path, data=data)
     assert (run.status, run.result["diverged_at_epoch"], run.result["diverged_at_step"]) == ("diverged", 0, 1)
 
 
 def test_images_of_four_channels(tmp_path):
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (24, 28, 28, 4)).astype("uint8"), np.arange(24) % 3
-    run = train(
-        norm="bn", epochs=1, augmentation="none", out=tmp_path, data=Dataset("four", x, y, x, y, ("a", "b", "c"))
-    )
+    four = Dataset("four", x, y, x, y, ("a", "b", "c"))
+    run = train(norm="bn", arch="tiny", epochs=1, augmentation="none", out=tmp_path, data=four)
     assert run.status == "finished" and (tmp_path / "misclassified.png").exists()
 
 
@@ -248,23 +248,32 @@ def test_a_run_leaves_the_random_state_of_its_caller_alone(data, tmp_path):
     random.seed(5)
     np.random.seed(5)
     expected = random.Random(5).random(), np.random.RandomState(5).rand()
-    train(norm="none", epochs=1, out=tmp_path, data=data)
+    train(norm="none", arch="tiny", epochs=1, out=tmp_path, data=data)
     assert (random.random(), np.random.rand()) == expected
 
 
-def test_bfloat16_activations_keep_float32_weights(data, tmp_path):
-    run = train(norm="ln", epochs=1, precision="bfloat16", out=tmp_path, data=data)
+def test_bfloat16_activations_keep_float32_weights(run_in_bfloat16):
+    run, _ = run_in_bfloat16
     model = run.load_model()
     assert {weight.dtype for weight in model.weights} == {"float32"}
     assert model.get_layer("conv2").compute_dtype == "bfloat16"
     assert run.logits.dtype == np.float32
 
 
-def test_bfloat16_predictions_are_those_that_the_history_evaluated(data, tmp_path):
-    run = train(norm="bn", arch="cifar_residual", epochs=1, precision="bfloat16", out=tmp_path, data=data)
+def check_predictions_are_those_of_the_history(run):
     logits = run.logits.astype("float64")
     loss = np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(logits)), run.labels])
     assert loss == pytest.approx(run.history["val_data_loss"].iloc[-1], rel=1e-6)
+
+
+def test_bfloat16_predictions_are_those_that_the_history_evaluated(run_in_bfloat16):
+    check_predictions_are_those_of_the_history(run_in_bfloat16[0])
+
+
+@pytest.mark.matrix
+def test_bfloat16_predictions_of_a_residual_network_are_those_that_the_history_evaluated(data, tmp_path):
+    run = train(norm="bn", arch="cifar_residual", epochs=1, precision="bfloat16", out=tmp_path, data=data)
+    check_predictions_are_those_of_the_history(run)
 
 
 @pytest.mark.matrix
@@ -288,7 +297,7 @@ def test_run_repr_names_it(run):
 
 
 def test_runs_of_two_seeds_share_a_graph_and_nothing_else(data, tmp_path, monkeypatch):
-    settings = {"norm": "bn+l1=1e-4", "epochs": 2, "data": data}
+    settings = {"norm": "bn+l1=1e-4", "arch": "tiny", "epochs": 2, "data": data}
     trainer.forget_graph()
     train(**settings, seed=0, out=tmp_path / "first")
     (first,) = trainer._graphs.values()

@@ -79,7 +79,7 @@ def train(
         TfnormError: If the configuration, the data or the folder cannot be used, before anything is trained.
 
     Example:
-        >>> run = train(norm="gn:2", dataset="digits", epochs=1, out=folder)
+        >>> run = train(norm="gn:2", dataset="digits", epochs=1, augmentation="none", out=folder)
         >>> run.status
         'finished'
     """

@@ -60,9 +60,9 @@ def compare(
         TfnormError: If a spec, a setting, the data or the folder cannot be used, before anything is trained.
 
     Example:
-        >>> comparison = compare(["bn", "ln"], seeds=1, epochs=1, out=folder)
+        >>> comparison = compare(["none", "bn"], seeds=1, epochs=1, augmentation="none", out=folder)
         >>> comparison.table.index.tolist()
-        ['bn', 'ln']
+        ['none', 'bn']
     """
     plan = plan_comparison(
         specs, seeds=seeds, out=out, resume=resume, data=data, jobs=jobs, engine=engine, address=address,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 from pydantic import ValidationError
 
 from tfnorm.errors import RunError
@@ -27,45 +27,38 @@ RECORD = "sweep.json"
 def grid_text(grid: Mapping[str, Any]) -> str:
     """Return a grid given as a mapping, which `plan_grid` accepts, as the text of a TOML file.
 
-    TOML has no None. If it is among the values of an axis, each combination becomes an ``[[include]]``.
+    TOML has no None. If it is among the values of an axis, each combination becomes an entry of ``include``.
 
     Example:
-        >>> print(grid_text({"settings": {"epochs": 2}, "exclude": [{"norm": "ln", "l1": 1e-4}]}))
+        >>> print(grid_text({"settings": {"epochs": 2}, "grid": {"norm": ["bn", "ln"]}}), end="")
         [settings]
         epochs = 2
         <BLANKLINE>
-        [[exclude]]
-        norm = "ln"
-        l1 = 0.0001
-        <BLANKLINE>
+        [grid]
+        norm = [
+            "bn",
+            "ln",
+        ]
     """
-    tables = []
     axes = grid.get("grid", {})
     if any(isinstance(value, list) and None in value for value in axes.values()):
         points = {run.folder.parent: run.point for run in plan_grid(grid)}
         grid = {"settings": grid.get("settings", {}), "grid": {"seeds": axes.get("seeds", 3)}}
         grid["include"] = list(points.values())
-    for name, content in grid.items():
-        several = isinstance(content, list | tuple)
-        heading = f"[[{name}]]" if several else f"[{name}]"
-        for table in content if several else [content]:
-            lines = [f"{key} = {_toml(value)}" for key, value in table.items() if value is not None]
-            tables.append("\n".join([heading, *lines, ""]))
-    return "\n".join(tables)
+    return tomli_w.dumps(_plain(grid))
 
 
-def _toml(value: Any) -> str:
-    """Return a value as TOML writes it."""
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items() if item is not None) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
+def _plain(value: Any) -> Any:
+    """Return a value in types that TOML has, without the entries that are None."""
     if isinstance(value, Recipe):
-        return _toml(value.model_dump(mode="json"))
+        value = value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
     if isinstance(value, Path | NormSpec):
-        value = str(value)
-    # JSON's strings, numbers and truths are TOML's, but for the character that it leaves as it is.
-    return json.dumps(value.item() if hasattr(value, "item") else value).replace("\x7f", "\\u007f")
+        return str(value)
+    return value.item() if hasattr(value, "item") else value
 
 
 def is_sweep(folder: str | Path) -> bool:
