@@ -628,5 +628,5 @@ def test_an_exported_file_is_no_source(tmp_path, capsys, monkeypatch):
 @tensorflow_only
 def test_export_of_a_file_of_keras_2(tmp_path, capsys, monkeypatch):
     source = zipfile.ZipFile(FIXTURES / "keras-convolutions.zip").extract("model.h5", tmp_path)
-    code, out, err = run([source, tmp_path / "net.onnx"], capsys, monkeypatch)
+    code, out, err = run([source, tmp_path / "net.tflite"], capsys, monkeypatch)
     assert (code, err) == (0, "") and "Largest difference from Keras" in out

@@ -26,7 +26,7 @@ FACTORIES = {
     "activation_statistics": lambda folder: ActivationStatistics(X),
     "batch_norm_recalibration": lambda folder: BatchNormRecalibration(X, batch_size=8),
     "history_recorder": lambda folder: HistoryRecorder(folder / "history.jsonl"),
-    "misclassified_images": lambda folder: MisclassifiedImages(X, Y, path=folder / "wrong.png", every=1),
+    "misclassified_images": lambda folder: MisclassifiedImages(X, Y, n=4, path=folder / "wrong.png", every=1),
 }
 
 

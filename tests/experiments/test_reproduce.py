@@ -41,6 +41,7 @@ def trained(images, tmp_path_factory, fake_run):
     words = ["reproduce", "a", "--seeds", "1", "--epochs", "1", "--data-dir", images, "--out", folder, "--jobs", "1"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tfnorm.experiments.engines.choose.run_local", train_one)
+        patch.setattr("tfnorm.training.provenance.threads", lambda: 1)  # as in a process of the command
         done = CliRunner().invoke(app, list(map(str, words)))
     assert done.exit_code == 0, done.output
     return folder, done.output
