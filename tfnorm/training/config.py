@@ -176,6 +176,8 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
         ARCHITECTURES[arch]  # raises for an unknown one
         if weights is not None:
             raise TfnormError(f"`weights` belongs to a `model`. Received: weights={weights!r} with arch={arch!r}.")
+        if recipe == "own":
+            raise TfnormError(f"The recipe 'own' belongs to a `model`. Received: recipe='own' with arch={arch!r}.")
         return {**values, "recipe": recipe}
     source = source_of(given, weights=weights)
     name = short_name(source)

@@ -17,7 +17,6 @@ from tfnorm.errors import ArchitectureError, TfnormError
 from tfnorm.models.builder import build
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.heads import Head, own_loss, read_head
-from tfnorm.training.recipe.recipes import RECIPES
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +60,6 @@ class Network:
             optimizer = type(self.model.optimizer).from_config(settings)
             data_loss = keras.metrics.MeanMetricWrapper(values, name="data_loss")
             return {"optimizer": optimizer, "loss": values, "metrics": [self.head.accuracy(), data_loss]}
-        if recipe.optimizer == "own":
-            default = RECIPES["default"]
-            rate = recipe.learning_rate or default.learning_rate
-            recipe = recipe.model_copy(update={"optimizer": default.optimizer, "learning_rate": rate})
         loss, data_loss = self.head.losses(recipe.label_smoothing)
         optimizer = recipe.make_optimizer(steps, config.epochs or 1)
         return {"optimizer": optimizer, "loss": loss, "metrics": [self.head.accuracy(), data_loss]}

@@ -110,7 +110,7 @@ class Recipe(BaseModel):
         from keras.optimizers.schedules import CosineDecay, ExponentialDecay  # start-up
 
         total = steps_per_epoch * epochs
-        rate = self.learning_rate or 0.0
+        rate = self.learning_rate or RECIPES["default"].learning_rate or 0.0
         if self.schedule == "constant":
             return rate
         if self.schedule == "step":
@@ -126,7 +126,7 @@ class Recipe(BaseModel):
         from keras import optimizers  # start-up
 
         rate = self.make_schedule(steps_per_epoch, epochs)
-        if self.optimizer == "sgd":
+        if self.optimizer in ("sgd", "own"):
             return optimizers.SGD(rate, momentum=self.momentum, nesterov=self.nesterov)
         if self.optimizer == "adam":
             return optimizers.Adam(rate)
