@@ -220,3 +220,41 @@ def test_the_own_optimizer_is_used_and_its_rate_replaced(data):
 def test_the_size_of_a_model_decides_that_of_digits():
     assert input_size(config(of_head(10, None)).model) == (8, 8)
     assert input_size(config("applications:MobileNetV2").model) == (224, 224)
+
+
+def test_a_model_that_does_not_fit_starts_no_process(tmp_path):
+    with pytest.raises(TfnormError) as caught:  # digits are grey
+        compare("keep", model=f"{FILE}:sequential", seeds=1, epochs=1, jobs=1, image_size=8, out=tmp_path)
+    says(caught, "own_networks.py:sequential", "8x8x3", "8x8x1")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("kind", own_networks.NETWORKS)
+def test_every_kind_of_model_is_compared(kind, data, tmp_path):
+    model = f"{FILE}:{kind}"
+    found = compare(
+        ["keep", "bn:frozen", "gn:4"], model=model, seeds=2, epochs=1, batch_size=8, data=data, out=tmp_path
+    )
+    assert len(found.runs) == 6 and all(run.status == "finished" for run in found.runs)
+    for seed in (0, 1):
+        assert len({run.config["initial_kernels"] for run in found.runs if run.seed == seed}) == 1
+
+
+@pytest.mark.matrix
+def test_processes_import_the_file_of_a_model(tmp_path):
+    model = f"{FILE}:plain"
+    found = compare(["keep", "gn:4"], model=model, seeds=1, epochs=1, jobs=2, image_size=8, out=tmp_path)
+    assert [run.config["network"]["spec"] for run in found.runs] == ["keep", "gn:4"]
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("name", ["MobileNetV2", "ResNet50", "EfficientNetB0", "DenseNet121", "ConvNeXtTiny"])
+def test_networks_of_keras_are_trained_on_photos(name, tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (64, 64, 64, 3), np.uint8), np.arange(64) % 4
+    photos = Dataset("photos", x, y, x[:16], y[:16], tuple("abcd"))
+    specs = ["gn:8"] if name == "ConvNeXtTiny" else ["gn:8", "bn:frozen"]
+    settings = {"recipe": "finetune", "seeds": 1, "epochs": 1, "batch_size": 16}
+    found = compare(specs, model=f"applications:{name}", data=photos, out=tmp_path, **settings)
+    assert [run.status for run in found.runs] == ["finished"] * len(specs)

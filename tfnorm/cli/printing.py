@@ -149,8 +149,9 @@ def print_variants(plan: Plan) -> None:
     data = load_data(plan.runs[0].config, plan.data)
     for label, network in check_networks((run.config for run in plan.runs), data).items():
         print(f"{label}: {parameters_of(network):,} trainable parameters")
-        print_changes(network.variant)
-        print("".join(f"note: {note}\n" for note in network.variant.notes))
+        if network.variant is not None:
+            print_changes(network.variant)
+            print("".join(f"note: {note}\n" for note in network.variant.notes))
 
 
 def print_plan(plan: Plan) -> None:

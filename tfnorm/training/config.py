@@ -118,8 +118,10 @@ class TrainConfig(BaseModel):
 
     @field_serializer("model")
     def _text(self, model: Source | None) -> str | None:
-        if model is None or model.path is None or not model.text:
-            return model and (model.text or model.name)
+        if model is None:
+            return None
+        if model.path is None or not model.text:
+            return model.text or model.name
         # Another process may run in another folder.
         before, _, name = model.text.rpartition(":")
         if before.endswith(".py"):
