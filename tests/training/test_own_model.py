@@ -172,7 +172,6 @@ def test_the_last_activation_is_found_behind_what_passes_values_on():
             ("not finite", "pixels"),
         ),
     ],
-    ids=str,
 )
 def test_models_that_do_not_fit_are_refused_before_training(make, facts, data, tmp_path):
     with pytest.raises(TfnormError) as caught:
