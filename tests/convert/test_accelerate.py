@@ -195,9 +195,8 @@ APPLICATIONS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.matrix] if name != "MobileNetV2" else []) for name in APPLICATIONS]
-)
+@pytest.mark.matrix
+@pytest.mark.parametrize("name", APPLICATIONS)
 def test_applications(name, seeded):
     model = APPLICATIONS[name](weights=None, include_top=False, pooling="avg", input_shape=(48, 48, 3))
     fast = accelerate(model)

@@ -244,14 +244,10 @@ def application(name, **kwargs):
     return kind(weights=None, input_shape=(32, 32, 3), classes=10, classifier_activation=None, **kwargs)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("name", "folded", "kept"),
-    [
-        ("MobileNetV2", 52, 0),
-        pytest.param("DenseNet121", 59, 62, marks=pytest.mark.matrix),
-        pytest.param("ResNet50", 53, 0, marks=pytest.mark.matrix),
-        pytest.param("EfficientNetB0", 49, 0, marks=pytest.mark.matrix),
-    ],
+    [("MobileNetV2", 52, 0), ("DenseNet121", 59, 62), ("ResNet50", 53, 0), ("EfficientNetB0", 49, 0)],
 )
 def test_applications(name, folded, kept, seeded):
     model = application(name)

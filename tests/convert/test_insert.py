@@ -128,6 +128,7 @@ def test_weight_standardization(seeded):
     assert_same_weights(new, model)
 
 
+@pytest.mark.matrix
 def test_vgg16():
     model = keras.applications.VGG16(weights=None, input_shape=(32, 32, 3), classes=10)
     new, report = inserted(model, "gn:32")

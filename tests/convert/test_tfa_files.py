@@ -43,7 +43,8 @@ def test_truncated(file, parts, unpacked):
 
 
 @pytest.mark.parametrize(
-    ("file", "times"), [("model.keras", 80), ("model.h5", 16), pytest.param("model.h5", 80, marks=pytest.mark.matrix)]
+    ("file", "times"),
+    [("model.keras", 80), *(pytest.param("model.h5", times, marks=pytest.mark.matrix) for times in (16, 80))],
 )
 def test_damaged_bytes(file, times, unpacked):
     """Whatever is changed there is a sentence or a model, never another error, a crash or a wait."""
