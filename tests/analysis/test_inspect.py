@@ -43,7 +43,13 @@ def test_a_file_with_an_open_input(tmp_path):
     ("open_shape", "given", "axes", "fields"),
     [
         ((None, 16), "128x16", ("steps",), [(1,), (3,), (128,)]),
-        ((None, None, 3), "24x32x3", ("height", "width"), [(1, 1), (3, 3), (24, 32)]),
+        pytest.param(
+            (None, None, 3),
+            "24x32x3",
+            ("height", "width"),
+            [(1, 1), (3, 3), (24, 32)],
+            marks=pytest.mark.matrix,
+        ),
         ((None, None, None, 1), "16x24x32X1", ("depth", "height", "width"), [(1, 1, 1), (3, 3, 3), (16, 24, 32)]),
     ],
 )

@@ -55,7 +55,7 @@ def slow(names, *chosen):
     return [pytest.param(name, marks=pytest.mark.matrix if name in chosen else []) for name in names]
 
 
-@pytest.mark.parametrize("name", slow(PUBLISHED, "InceptionV3"))
+@pytest.mark.parametrize("name", slow(PUBLISHED, "InceptionV3", "ResNet50"))
 def test_published_receptive_fields_of_keras_applications(name):
     fields = receptive_field(network(name))
     for layer, size, jump, padding in PUBLISHED[name]:
@@ -149,7 +149,7 @@ MULTIPLY_ADDS = {
 }
 
 
-@pytest.mark.parametrize("name", slow(MULTIPLY_ADDS, "MobileNetV2"))
+@pytest.mark.parametrize("name", slow(MULTIPLY_ADDS, "MobileNetV2", "ResNet50"))
 def test_published_multiply_adds(name):
     model = network(name)
     counted = multiply_adds(model)
@@ -174,7 +174,7 @@ def test_gates_are_told_apart_from_windows():
 LAYERS = ["ConvNeXtTiny", "EfficientNetB0", "InceptionV3", "MobileNetV2", "ResNet50"]
 
 
-@pytest.mark.parametrize("name", slow(LAYERS, "InceptionV3", "MobileNetV2"))
+@pytest.mark.parametrize("name", slow(LAYERS, "InceptionV3", "MobileNetV2", "ResNet50"))
 def test_every_layer_of_keras_applications_is_known(name):
     model = network(name)
     table = summary(model)

@@ -359,7 +359,12 @@ def gradient_box(model, layer):
 @pytest.mark.parametrize(
     ("arch", "side", "names"),
     [
-        ("cifar_plain", 64, ["convblock3_conv1", "convblock3_conv2", "convblock3_conv3"]),
+        pytest.param(
+            "cifar_plain",
+            64,
+            ["convblock3_conv1", "convblock3_conv2", "convblock3_conv3"],
+            marks=pytest.mark.matrix,
+        ),
         pytest.param("cifar_dilated", 80, ["conv9"], marks=pytest.mark.matrix),
         pytest.param("cifar_residual", 64, ["residual2_add"], marks=pytest.mark.matrix),
     ],

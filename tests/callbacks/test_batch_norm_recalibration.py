@@ -44,7 +44,7 @@ def statistics(layer):
     return np.asarray(layer.moving_mean), np.asarray(layer.moving_variance)
 
 
-@pytest.mark.parametrize("kind", [OURS, STOCK])
+@pytest.mark.parametrize("kind", [pytest.param(OURS, marks=pytest.mark.matrix), STOCK])
 def test_all_images_in_one_batch_give_their_own_statistics(kind):
     model = make_model(kind, run_eagerly=True)
     model.fit(X, Y, batch_size=20, verbose=0)
@@ -70,7 +70,7 @@ def test_all_images_in_one_batch_give_their_own_statistics(kind):
     np.testing.assert_array_equal(before, statistics(model.get_layer("first")))
 
 
-@pytest.mark.parametrize("kind", [OURS, STOCK])
+@pytest.mark.parametrize("kind", [OURS, pytest.param(STOCK, marks=pytest.mark.matrix)])
 def test_batches_of_unequal_size_give_the_first_norm_the_exact_statistics(kind):
     model = make_model(kind)
     model.get_layer("first").moving_variance.assign(np.full(3, np.inf))
@@ -87,7 +87,9 @@ def test_batches_of_images_of_unequal_size_give_the_first_norm_the_exact_statist
     np.testing.assert_allclose(np.stack(statistics(model.layers[0])), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [OURS, STOCK, lambda: OURS(unbiased_moving_variance=True)])
+@pytest.mark.parametrize(
+    "kind", [OURS, pytest.param(STOCK, marks=pytest.mark.matrix), lambda: OURS(unbiased_moving_variance=True)]
+)
 def test_what_is_masked_does_not_count(kind):
     x = RNG.normal(3.0, 1.0, (12, 6, 4)).astype("float32")
     x[:4] += 4
@@ -197,7 +199,14 @@ def test_an_unbiased_variance_is_that_of_all_numbers_together(size):
     assert model.layers[0].unbiased_moving_variance
 
 
-@pytest.mark.parametrize("kind", [keras.ops.convert_to_tensor, lambda x: [x[:20], x[20:]], lambda x: [(x, Y)]])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(keras.ops.convert_to_tensor, marks=pytest.mark.matrix),
+        lambda x: [x[:20], x[20:]],
+        pytest.param(lambda x: [(x, Y)], marks=pytest.mark.matrix),
+    ],
+)
 def test_what_the_images_may_be(kind):
     model = make_model(OURS, run_eagerly=True)
     model.fit(X, Y, verbose=0, callbacks=[BatchNormRecalibration(kind(X), batch_size=20)])
@@ -227,7 +236,9 @@ def two_inputs():
     return model
 
 
-@pytest.mark.parametrize("kind", [lambda x: x, lambda x: [x], lambda x: [(x, Y)]])
+@pytest.mark.parametrize(
+    "kind", [lambda x: x, pytest.param(lambda x: [x], marks=pytest.mark.matrix), lambda x: [(x, Y)]]
+)
 def test_several_inputs(kind):
     model, inputs = two_inputs(), {"a": X, "b": 2 * X}
     model.fit(inputs, Y, verbose=0, callbacks=[BatchNormRecalibration(kind(inputs), batch_size=11)])

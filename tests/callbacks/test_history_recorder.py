@@ -62,7 +62,7 @@ def test_penalty_is_what_keras_added_to_the_loss():
     assert computed.records[-1]["val_penalty"] == pytest.approx(exact, rel=1e-6)
 
 
-@pytest.mark.parametrize("steps", [1, 22])
+@pytest.mark.parametrize("steps", [1, pytest.param(22, marks=pytest.mark.matrix)])
 def test_penalty_of_a_model_that_its_first_batch_builds(steps):
     recorders = []
     for inputs in ([keras.layers.Input((4, 4, 1))], []):
@@ -80,6 +80,7 @@ def test_penalty_of_a_model_that_its_first_batch_builds(steps):
         assert other["val_penalty"] == pytest.approx(one["val_penalty"], rel=1e-5)
 
 
+@pytest.mark.matrix
 def test_penalty_is_zero_without_a_regularizer():
     recorder = HistoryRecorder()
     fit(make_model(None, [data_loss_metric()], run_eagerly=True), recorder, validation_data=VAL)
@@ -212,6 +213,7 @@ class Feed:
         self.recorder.on_epoch_end(number, {"loss": 1.0 + number, "accuracy": 0.5})
 
 
+@pytest.mark.matrix
 def test_a_file_cut_at_any_byte_is_read_and_appended_to(tmp_path):
     records = write_two(tmp_path / "whole.jsonl")
     data = (tmp_path / "whole.jsonl").read_bytes()

@@ -92,15 +92,16 @@ ENDINGS = {
 }  # fmt: skip
 
 
-# Every ending is read in a functional model; what is nested is read alike, and of a subclass nothing is read.
-OTHER_KINDS = {"nested": ("dense", "layer softmax", "dropped"), "subclass": ("dense", "layer softmax", "lambda")}
+# Endings are read in a functional model; what is nested is read alike, and of a subclass nothing is read.
+KINDS = {
+    "functional": tuple(set(ENDINGS) - {"bfloat16", "norm of logits", "unknown function"}),
+    "nested": ("layer softmax",),
+    "subclass": ("lambda",),
+}
 ENDINGS_AND_KINDS = [
-    *((ending, "functional") for ending in ENDINGS),
-    *(
-        pytest.param(ending, kind, marks=[] if ending in kept else pytest.mark.matrix)
-        for kind, kept in OTHER_KINDS.items()
-        for ending in ENDINGS
-    ),
+    pytest.param(ending, kind, marks=[] if ending in kept else pytest.mark.matrix)
+    for kind, kept in KINDS.items()
+    for ending in ENDINGS
 ]
 
 
@@ -115,7 +116,7 @@ def test_confidences_are_the_probabilities_of_the_model(ending, kind):
     assert len(result) > 3 and (np.diff(result.confidence) <= 0).all()
 
 
-@pytest.mark.parametrize("name", ["mse", "custom"])
+@pytest.mark.parametrize("name", [pytest.param("mse", marks=pytest.mark.matrix), "custom"])
 def test_without_a_loss_that_tells_the_numbers_do(name):
     loss = "mse" if name == "mse" else lambda y, p: keras.ops.mean(p)
     for probabilities in (False, True):
@@ -130,16 +131,24 @@ def test_without_a_loss_that_tells_the_numbers_do(name):
 BINARY_LOGITS = keras.losses.BinaryCrossentropy(from_logits=True)
 
 
-@pytest.mark.parametrize("kind", ["functional", "subclass"])
+SIGMOIDS = [
+    ("sigmoid", "binary_crossentropy", lambda z: z),
+    ("sigmoid", keras.losses.BinaryFocalCrossentropy(), lambda z: z),
+    (None, BINARY_LOGITS, lambda z: 1 / (1 + np.exp(-z))),
+]
+# Each loss with another number of units and kind of model, the logits with both; the rest is for the matrix.
+HERE = [(0, 1, "functional"), (1, 3, "subclass"), (2, 1, "subclass"), (2, 3, "functional")]
+
+
 @pytest.mark.parametrize(
-    ("activation", "loss", "link"),
+    ("units", "activation", "loss", "link", "kind"),
     [
-        ("sigmoid", "binary_crossentropy", lambda z: z),
-        ("sigmoid", keras.losses.BinaryFocalCrossentropy(), lambda z: z),
-        (None, BINARY_LOGITS, lambda z: 1 / (1 + np.exp(-z))),
+        pytest.param(units, *SIGMOIDS[i], kind, marks=[] if (i, units, kind) in HERE else pytest.mark.matrix)
+        for units in (1, 3)
+        for i in range(len(SIGMOIDS))
+        for kind in ("functional", "subclass")
     ],
 )
-@pytest.mark.parametrize("units", [1, 3])
 def test_sigmoids(units, activation, loss, link, kind):
     model = classifier(dense(units, activation), loss=loss, kind=kind)
     result = look(model, MisclassifiedImages(X, Y if units > 1 else Y % 2, n=22))
@@ -158,7 +167,7 @@ def test_one_output_of_which_nothing_is_known_is_refused_before_training():
     assert look(model, MisclassifiedImages(X, Y % 2, from_logits=True)).count == 22
 
 
-@pytest.mark.parametrize("units", [1, 3])
+@pytest.mark.parametrize("units", [1, pytest.param(3, marks=pytest.mark.matrix)])
 def test_what_nothing_tells_of_is_said(units):
     model = classifier(dense(units, "sigmoid"), loss="mse", kind="subclass")
     labels = Y if units > 1 else Y % 2
@@ -220,7 +229,13 @@ def expected(model):
     return look(model, MisclassifiedImages(X, Y, n=5))
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(form, marks=pytest.mark.matrix if form in ("tf.data, one-hot", "tuple with weights") else [])
+        for form in FORMS
+    ],
+)
 def test_every_form_of_the_data(form, model, expected):
     data = in_form(form)
     callback = MisclassifiedImages(*data, n=5)

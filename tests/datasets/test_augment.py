@@ -33,10 +33,15 @@ def test_registry():
     assert augmentation("none", seed=0) is None
 
 
-@pytest.mark.parametrize("name", NAMES)
+def mostly(*others):
+    """Return a parameter for every preset, ``others`` for the matrix: they are made of the steps of those that stay."""
+    return [pytest.param(name, marks=pytest.mark.matrix if name in others else []) for name in NAMES]
+
+
 class TestEveryPreset:
     @pytest.mark.parametrize(("side", "channels"), [(28, 1), (32, 3)])
     @pytest.mark.parametrize("dtype", ["uint8", "float32"])
+    @pytest.mark.parametrize("name", NAMES)
     def test_shape_dtype_range_and_change(self, name, side, channels, dtype):
         x = images(64, side, channels).astype(dtype)
         y = run(augmentation(name, seed=0, mean=[100.5] * channels), x)
@@ -44,10 +49,12 @@ class TestEveryPreset:
         assert y.min() >= 0 and y.max() <= 255 and np.isfinite(y).all()
         assert np.abs(y - x).max() > 20
 
+    @pytest.mark.parametrize("name", NAMES)
     def test_identity_at_inference(self, name):
         x = images()
         assert np.array_equal(run(augmentation(name, seed=0), x, training=False), x.astype("float32"))
 
+    @pytest.mark.parametrize("name", NAMES)
     def test_draws_follow_the_seed(self, name):
         x = images()
 
@@ -59,6 +66,7 @@ class TestEveryPreset:
         assert np.array_equal(first, two_calls(1))
         assert not np.array_equal(first, two_calls(2)) and not np.array_equal(first[0], first[1])
 
+    @pytest.mark.parametrize("name", mostly("C", "flip", "flip_shift", "nudge"))
     def test_fits_in_a_model_of_unknown_batch_size(self, name):
         x, y = images(10), np.arange(10) % 3
         inputs = keras.Input((32, 32, 3), dtype="uint8")
@@ -72,6 +80,7 @@ class TestEveryPreset:
         assert any(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
         assert net.count_params() == 3 * 3 + 3
 
+    @pytest.mark.parametrize("name", mostly("B"))
     def test_random_state_is_saved_with_the_weights(self, name, tmp_path):
         x = images()
 
@@ -90,6 +99,7 @@ class TestEveryPreset:
             got = [ops.convert_to_numpy(other(x, training=True)) for _ in range(2)]
             assert np.array_equal(got, expected)
 
+    @pytest.mark.parametrize("name", NAMES)
     def test_config_round_trip(self, name):
         x = images()
         layer = augmentation(name, seed=3, mean=np.array([1.0, 2.0, 3.0]))
@@ -98,6 +108,7 @@ class TestEveryPreset:
         assert keras.saving.serialize_keras_object(copy)["config"] == config["config"]
         assert np.array_equal(run(copy, x), run(layer, x))
 
+    @pytest.mark.parametrize("name", NAMES)
     def test_pixels_keep_their_precision_under_a_mixed_policy(self, name):
         x = images()
         expected = run(augmentation(name, seed=0), x)

@@ -205,8 +205,13 @@ def test_save_and_load(case, seeded, tmp_path):
 
 @pytest.mark.parametrize(
     "case",
-    mostly(CASES, "bn unbiased", "ln axes", "gn:-1", "gn:size=2", "in without weights", "rms axes", "bands:-1"),
-)
+    mostly(
+        CASES,
+        "bn unbiased", "bn without gamma", "bn:sync", "ln axes", "ln axes from behind", "ln:channel", "gn:-1",
+        "gn penalty", "gn:size=2", "in without weights", "rms axes", "frn", "tlu axes", "bands:-1",
+        "contrib in, whole",
+    ),
+)  # fmt: skip
 def test_a_training_step(case, seeded):
     inputs = keras.Input(SHAPE)
     layer = make(case)
@@ -284,7 +289,7 @@ def test_whole_numbers_are_normalized_like_floats(case, dtype, policy, training,
         np.testing.assert_allclose(weight, same, rtol=1e-5)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", mostly(CASES, "ln axes", "ln axes from behind"))
 def test_unknown_batch_size(case, seeded):
     inputs = keras.Input(SHAPE)
     layer = make(case)
@@ -310,7 +315,8 @@ def test_batch_of_one_in_training(case, seeded):
     "case",
     mostly(
         [case for case in CASES if case not in LN_ALL],
-        "bn unbiased", "bn without gamma", "gn:-1", "gn penalty", "in without weights", "frn learned", "bands:-1",
+        "bn unbiased", "bn without gamma", "bn:sync", "gn:-1", "gn penalty", "gn:size=2", "in without weights",
+        "frn learned", "bands:-1", "contrib in",
     ),
 )  # fmt: skip
 def test_unknown_height_and_width(case, seeded):
@@ -375,7 +381,14 @@ def test_ranks(case, rank, seeded):
 MASKED = [case for case in CASES if case not in {"ws", "rms", "ln axes", "ln axes from behind", "rms axes"}]
 
 
-@pytest.mark.parametrize("case", MASKED)
+@pytest.mark.parametrize(
+    "case",
+    mostly(
+        MASKED,
+        "bn unbiased", "bn without gamma", "bn:sync", "ln:channel", "gn:-1", "gn penalty", "gn:size=2",
+        "in without weights", "frn learned", "tlu axes", "bands:-1", "contrib in, whole",
+    ),
+)  # fmt: skip
 def test_masks_are_passed_on(case, seeded):
     layer, shape = make(case, rank=3), (5, 8)
     lstm = keras.layers.LSTM(3)

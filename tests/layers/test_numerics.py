@@ -122,7 +122,21 @@ FIRST = {
 implementations = pytest.mark.parametrize(
     "implementation", IMPLEMENTATIONS, ids=lambda module: module.__name__.rpartition(".")[2]
 )
-operations = pytest.mark.parametrize("operation", OPERATIONS)
+# Layers of these take TensorFlow's implementation below, with gradients; here that is for the matrix.
+IN_LAYERS = ("group_norm 1", "group_norm 4", "layer_norm image")
+of_each_implementation = pytest.mark.parametrize(
+    ("operation", "implementation"),
+    [
+        pytest.param(
+            operation,
+            module,
+            marks=pytest.mark.matrix if module is not generic and operation in IN_LAYERS else [],
+            id=f"{operation}-{module.__name__.rpartition('.')[2]}",
+        )
+        for operation in OPERATIONS
+        for module in IMPLEMENTATIONS
+    ],
+)
 
 
 def weights_of(operation, rng):
@@ -139,8 +153,7 @@ def check(function, reference, arguments, rng, tolerance):
         np.testing.assert_allclose(gradient, expected, rtol=tolerance, atol=tolerance, err_msg=f"argument {index}")
 
 
-@implementations
-@operations
+@of_each_implementation
 def test_value_and_gradients(implementation, operation, seeded):
     x = seeded.normal(0.7, 1.5, SHAPE).astype("float32")
     case = OPERATIONS[operation]
@@ -165,8 +178,7 @@ def test_value_and_gradients_with_channels_first(implementation, operation, seed
     check(function, OPERATIONS[operation].reference, [x, *weights_of(operation, seeded)], seeded, 1e-4)
 
 
-@implementations
-@operations
+@of_each_implementation
 @pytest.mark.parametrize("mean", [1e4, -1e4])
 def test_large_mean(implementation, operation, mean, seeded):
     """E[x^2] - E[x]^2 would be off by about 10 here."""
@@ -178,8 +190,7 @@ def test_large_mean(implementation, operation, mean, seeded):
     check(lambda *arguments: case.call(implementation, *arguments), case.reference, [x, *weights], seeded, 1e-2)
 
 
-@implementations
-@operations
+@of_each_implementation
 @pytest.mark.parametrize("level", [0.0, 1e-30, 0.1, -3.0, 12345.678, 1e10])
 def test_constant_input(implementation, operation, level, seeded):
     x = np.full(SHAPE, level, "float32")
@@ -195,8 +206,7 @@ def test_constant_input(implementation, operation, level, seeded):
         np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-4)
 
 
-@implementations
-@operations
+@of_each_implementation
 @pytest.mark.parametrize("signs", ["one", "both"])
 def test_float16_near_overflow(implementation, operation, signs, seeded):
     """The largest float16 is 65504; squares and sums of such values are beyond it."""
@@ -220,8 +230,7 @@ def test_float16_near_overflow(implementation, operation, signs, seeded):
     np.testing.assert_allclose(value.astype("float64"), expected, rtol=2e-3, atol=2e-3)
 
 
-@implementations
-@operations
+@of_each_implementation
 def test_keeps_the_dtype(implementation, operation, seeded):
     x = seeded.normal(size=SHAPE)
     # JAX has no float64 unless a person switches it on.

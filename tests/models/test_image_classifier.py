@@ -57,6 +57,7 @@ METHODS = {
     "predict_on_batch": lambda model, x: model.predict_on_batch(x),
     "by name": lambda model, x: model.predict(x=x, verbose=0),
 }
+SLOW = ("fit", "train_on_batch")  # they train, and go the way of the others; a generator is given to `fit` below
 DATA = {
     "float16": lambda x: x.astype("float16"),
     "float64": lambda x: x.astype("float64"),
@@ -72,7 +73,9 @@ DATA = {
 }
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", [pytest.param(method, marks=pytest.mark.matrix if method in SLOW else []) for method in METHODS]
+)
 def test_every_method_warns_once_for_each_model(method):
     for eager in (False, True):
         model = build(TINY)
@@ -82,7 +85,13 @@ def test_every_method_warns_once_for_each_model(method):
             assert word in sentence
 
 
-@pytest.mark.parametrize("kind", DATA)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.matrix if kind in ("float16", "dataset of dictionaries") else [])
+        for kind in DATA
+    ],
+)
 def test_all_kinds_of_data_are_looked_at(kind):
     model = build(TINY)
     assert len(said(lambda: model.predict(DATA[kind](RAW / 255), verbose=0))) == 1
@@ -106,14 +115,14 @@ def test_a_generator_is_looked_at():
     ("name", "options", "x"),
     [
         ("raw", {}, RAW),
-        ("raw as float", {}, RAW.astype("float32")),
+        pytest.param("raw as float", {}, RAW.astype("float32"), marks=pytest.mark.matrix),
         ("divided and built for it", {"pixel_max": 1.0}, RAW / 255),
-        ("divided, with own statistics", {"mean": 0.5, "std": 0.3}, RAW / 255),
+        pytest.param("divided, with own statistics", {"mean": 0.5, "std": 0.3}, RAW / 255, marks=pytest.mark.matrix),
         ("standardized, with own statistics", {"mean": 0.0, "std": 1.0}, (RAW - 128) / 80),
         ("black", {}, np.zeros(RAW.shape, "float32")),
         ("white of 1", {}, np.ones(RAW.shape, "float32")),
         ("two values", {}, RAW % 2),
-        ("dark", {}, RAW * 0.1),
+        pytest.param("dark", {}, RAW * 0.1, marks=pytest.mark.matrix),
         ("dark bytes", {}, (RAW % 5).astype("uint8")),
         ("resized", {}, RAW * 1.01 - 1),
         ("bright and built for divided", {"pixel_max": 1.0}, RAW / 255 * 1.2),
@@ -128,10 +137,12 @@ def test_images_that_fit_are_taken_without_a_word(name, options, x):
     ("name", "options", "x", "words"),
     [
         ("divided", {}, RAW / 255, ["0 and 1"]),
-        ("divided by 127.5 less 1", {}, RAW / 127.5 - 1, ["-1 and 1"]),
+        pytest.param("divided by 127.5 less 1", {}, RAW / 127.5 - 1, ["-1 and 1"], marks=pytest.mark.matrix),
         ("standardized", {}, (RAW - 128) / 80, ["-1.6 and 1.5875"]),
         ("raw for divided", {"pixel_max": 1.0}, RAW, ["0 and 255", "subtracts 0.5", "pixel_max=255"]),
-        ("raw bytes for divided", {"pixel_max": 1.0}, RAW.astype("uint8"), ["0 and 255"]),
+        pytest.param(
+            "raw bytes for divided", {"pixel_max": 1.0}, RAW.astype("uint8"), ["0 and 255"], marks=pytest.mark.matrix
+        ),
         ("16 bits", {}, RAW * 257, ["65535"]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

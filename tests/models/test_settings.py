@@ -64,18 +64,41 @@ def assert_same_network(arch, norm, setting, change, train=False):
     assert {name: settings_now()[name] for name in setting} == setting
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=WORDS)
-@pytest.mark.parametrize("arch", [EVERYTHING, GLOBAL], ids=["everything", "global"])
+@pytest.mark.parametrize(
+    ("arch", "setting"),
+    [
+        pytest.param(
+            arch,
+            setting,
+            marks=pytest.mark.matrix if arch is EVERYTHING and "floatx" in setting else [],
+            id=f"{arch.name}-{word}",
+        )
+        for arch in (EVERYTHING, GLOBAL)
+        for setting, word in zip(SETTINGS, WORDS, strict=True)
+    ],
+)
 def test_own_tables_are_built_as_documented(arch, setting, change):
     assert_same_network(arch, "bn", setting, change)
 
 
-@pytest.mark.parametrize("norm", ["ln", "ln:channel", "gn:2", "gn:2+ws", "in", "rms", "frn", "none"])
+@pytest.mark.parametrize(
+    "norm",
+    [
+        *("ln", "ln:channel", "gn:2+ws", "in", "frn"),
+        *(pytest.param(norm, marks=pytest.mark.matrix) for norm in ("gn:2", "rms", "none")),
+    ],
+)
 def test_norms_are_over_the_documented_axes_with_channels_first(norm, change):
     assert_same_network(EVERYTHING, norm, SETTINGS[0], change)
 
 
-@pytest.mark.parametrize("arch", list_architectures())
+@pytest.mark.parametrize(
+    "arch",
+    [
+        pytest.param(arch, marks=[] if arch in ("mnist_7k", "cifar_residual") else pytest.mark.matrix)
+        for arch in list_architectures()
+    ],
+)
 def test_every_architecture_is_built_with_channels_first(arch, change):
     expected = build(arch, seed=0, compile=False).get_config()
     change(SETTINGS[0])
@@ -98,8 +121,15 @@ def test_settings_are_restored_after_an_error(change):
     assert settings_now() == before
 
 
-@pytest.mark.parametrize("num_classes", [10, 1])
-@pytest.mark.parametrize("floatx", ["float16", "bfloat16"])
+@pytest.mark.parametrize(
+    ("floatx", "num_classes"),
+    [
+        ("float16", 10),
+        ("bfloat16", 1),
+        pytest.param("float16", 1, marks=pytest.mark.matrix),
+        pytest.param("bfloat16", 10, marks=pytest.mark.matrix),
+    ],
+)
 def test_accuracy_and_loss_are_counted_in_float32(floatx, num_classes, change):
     change({"floatx": floatx})
     model = build(GLOBAL, dropout=0.0, num_classes=num_classes)

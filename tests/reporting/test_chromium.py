@@ -365,6 +365,7 @@ def test_text_of_others_is_text(open_page, fake_comparison, tmp_path):
     assert ODD[2] in page.locator("#configuration").inner_text()
 
 
+@pytest.mark.matrix
 def test_long_and_many_class_names_on_a_phone(open_page, fake_comparison, tmp_path):
     names = [*(f"{'n' * 119}{i}" for i in range(5)), *(f"class {i}" for i in range(45))]
     page = open_page(fake_comparison(tmp_path, {"bn": [0.5, 0.4]}, class_names=names).report(), phone=True)
@@ -435,6 +436,7 @@ def test_an_old_browser_says_why_there_are_no_plots(open_page, comparison):
     assert page.locator("#browser-cards .card").count() > 0
 
 
+@pytest.mark.matrix
 def test_all_diverged(open_page, fake_comparison, tmp_path):
     page = open_page(fake_comparison(tmp_path, {"bn": [math.nan], "ln": [math.nan]}).report())
     says(page.inner_text("#answer"), "None of them", "diverged")

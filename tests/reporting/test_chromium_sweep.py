@@ -111,6 +111,7 @@ def test_the_heat_map_shows_any_two_axes_as_heat_data_says_and_bright_is_better(
     assert (headings(), cells(page)) == first
 
 
+@pytest.mark.matrix
 def test_seeds_that_are_short_are_the_best_only_where_there_are_no_others(open_page, fake_sweep, tmp_path):
     grid = {"grid": {"norm": ["bn", "ln"], "l1": [0, 1e-4], "batch_size": [16, 64], "seeds": 3}}
 
