@@ -238,6 +238,7 @@ def test_the_advice_followed_word_for_word_trains_nothing_again(damage, trained,
     everything(copy)
 
 
+@pytest.mark.matrix
 def test_the_folder_of_a_lost_configuration_can_be_moved_and_the_run_trained_anew(trained, copy):
     copy.config_path.unlink()
     with pytest.raises(RunError, match="move the folder"):
