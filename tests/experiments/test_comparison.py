@@ -101,6 +101,7 @@ def test_one_seed_has_no_deviation(data, tmp_path):
     assert "ln:channel" in repr(one) and "ln:channel" in one._repr_html_()
 
 
+@pytest.mark.matrix
 def test_a_diverged_run_does_not_stop_the_comparison(data, tmp_path):
     settings = {"arch": "tiny", "seeds": 1, "epochs": 2, "learning_rate": 1e38, "augmentation": "none"}
     result = tfnorm.compare(["none", "gn:2"], **settings, out=tmp_path, data=data)
