@@ -30,9 +30,7 @@ def blocks(page, language):
 
 def pages_with(language):
     pages = [page for page in PAGES if blocks(page, language)]
-    slow = ("python", "tutorial.md")
-    cases = [pytest.param(page, marks=pytest.mark.matrix if (language, page.name) == slow else ()) for page in pages]
-    return pytest.mark.parametrize("page", cases, ids=[page.name for page in pages])
+    return pytest.mark.parametrize("page", pages, ids=[page.name for page in pages])
 
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])

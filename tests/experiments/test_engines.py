@@ -136,8 +136,7 @@ def test_finished_runs_are_left_alone(swept):
     assert watcher.told == []
 
 
-@pytest.mark.matrix
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.matrix)])
 def test_a_killed_process_is_replaced_and_a_run_that_cannot_be_written_stops_no_other(swept, nearly, times):
     (nearly / "bn_l1-1e-4/seed-1").write_text("in the way")
     killer = Killer("gn-2", times)
