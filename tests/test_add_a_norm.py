@@ -146,6 +146,7 @@ def test_analysis_of_a_model_is_that_of_its_plan():
     ]
 
 
+@pytest.mark.matrix
 def test_compare(tmp_path):
     with tiny_registered():
         settings = {"arch": "tiny", "dataset": "digits", "epochs": 1, "augmentation": "none"}

@@ -222,6 +222,7 @@ def test_memory_writes_rows_and_a_picture(memory, tmp_path, monkeypatch):
     assert (tmp_path / "tiny.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.matrix
 def test_memory_measures_in_a_process_of_its_own(memory):
     pytest.importorskip("torch")
     sizes = memory.fresh("torch", "mnist_7k", "bn", 16, 2, 2)
@@ -392,7 +393,7 @@ def test_seeds_of_both_libraries_are_written(script, images, monkeypatch, capsys
 
 # tfnorm's own tests say that a run is the same again.
 TRAINED = [
-    ("tfnorm", "A", False),
+    pytest.param("tfnorm", "A", False, marks=pytest.mark.matrix),
     ("torch", "A", True),
     pytest.param("tfnorm", "A", True, marks=pytest.mark.matrix),
     *(pytest.param(*case, True, marks=pytest.mark.matrix) for case in itertools.product(("tfnorm", "torch"), "BDE")),

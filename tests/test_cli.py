@@ -122,7 +122,7 @@ def test_an_unknown_dataset_gets_one_sentence(capsys, monkeypatch):
     [
         ("pytorch", ("KERAS_BACKEND", "'pytorch'", "'torch'", "tensorflow, jax, torch")),
         ("nothing", ("KERAS_BACKEND", "'nothing'", "tensorflow, jax, torch")),
-        ("numpy", ("KERAS_BACKEND", "'numpy'", "tensorflow, jax, torch")),
+        pytest.param("numpy", ("KERAS_BACKEND", "'numpy'", "tensorflow, jax, torch"), marks=pytest.mark.matrix),
     ],
 )
 def test_a_backend_that_keras_does_not_have_gets_one_sentence(backend, facts, tmp_path):
@@ -154,6 +154,7 @@ def test_every_mistake_of_a_grid_is_told(tmp_path, capsys, monkeypatch):
     says(batch_size, f"tfnorm: {grid}: [grid] `batch_size`", "at least one value")
 
 
+@pytest.mark.matrix
 def test_compare_prints_the_table_and_writes_the_pictures(tmp_path, capsys, monkeypatch):
     arguments = ["compare", "gn:2", "none", "--seeds", "1", "--epochs", "1", "--augmentation", "none"]
     arguments += ["--out", str(tmp_path / "out")]
@@ -185,6 +186,7 @@ def test_report_of_runs_that_differ_gets_one_sentence_unless_told(tmp_path, caps
     assert run([*arguments, "--anyway"], capsys, monkeypatch)[0] == 0
 
 
+@pytest.mark.matrix
 def test_ctrl_c_exits_130_and_keeps_what_was_done(tmp_path, capsys, monkeypatch):
     from tfnorm.cli.run_progress import LiveProgress
 

@@ -376,7 +376,7 @@ def test_a_module_by_its_name(flags, own_files, tmp_path, capsys, monkeypatch, f
     assert run(arguments, capsys, monkeypatch)[::2] == (0, "")
 
 
-@pytest.mark.parametrize("suffix", ["keras", "h5"])
+@pytest.mark.parametrize("suffix", [pytest.param("keras", marks=pytest.mark.matrix), "h5"])
 def test_code_in_a_file_is_run_if_allowed(suffix, own_files, tmp_path, capsys, monkeypatch):
     source = own_files / f"lambda.{suffix}"
     for command, others in (("convert", [tmp_path / "new.keras", "--fold"]), ("inspect", [])):

@@ -291,7 +291,7 @@ def test_help_needs_nothing_installed():
     "arguments",
     [
         pytest.param(["train", "bn"], marks=pytest.mark.matrix),
-        ["sweep", "batch-size"],
+        pytest.param(["sweep", "batch-size"], marks=pytest.mark.matrix),
         ["compare", "bn", "--jobs", "1"],
     ],
 )

@@ -81,7 +81,7 @@ def help_as_ever():
 
 
 @pytest.mark.parametrize(
-    "columns", ["0", "3", "abc", *(pytest.param(width, marks=pytest.mark.matrix) for width in ("-5", "100000"))]
+    "columns", ["0", "abc", *(pytest.param(width, marks=pytest.mark.matrix) for width in ("3", "-5", "100000"))]
 )
 def test_a_width_that_no_text_fits_in_is_passed_over(columns, help_as_ever):
     assert answer(["--help"], COLUMNS=columns).stdout.decode() == help_as_ever
@@ -89,8 +89,8 @@ def test_a_width_that_no_text_fits_in_is_passed_over(columns, help_as_ever):
 
 @pytest.mark.parametrize(
     "closed",
-    [">&-", "<&- >&- 2>&-", "| head -1"]
-    + [pytest.param(closed, marks=pytest.mark.matrix) for closed in ("<&-", "2>&-", "2>&1 | head -1")],
+    [">&-", "| head -1"]
+    + [pytest.param(closed, marks=pytest.mark.matrix) for closed in ("<&- >&- 2>&-", "<&-", "2>&-", "2>&1 | head -1")],
 )
 def test_closed_streams_end_in_no_traceback(closed, tmp_path):
     script = f"'{sys.executable}' -m tfnorm list {closed}"

@@ -133,7 +133,7 @@ def test_what_is_not_finished_is_left_out_and_named(fake_comparison, tmp_path):
     says(error, f"{tmp_path}/ln", "command")
 
 
-@pytest.mark.parametrize("how", ["damaged", "gone"])
+@pytest.mark.parametrize("how", ["damaged", pytest.param("gone", marks=pytest.mark.matrix)])
 def test_a_run_whose_configuration_is_lost_is_named(how, fake_comparison, tmp_path, no_pictures):
     fake_comparison(tmp_path, {"bn": [0.9, 0.8], "ln": [0.7]}).save()
     config = tmp_path / "bn" / "seed-0" / "config.json"

@@ -73,6 +73,7 @@ def test_runs_of_one_seed_share_kernels_and_runs_of_two_do_not(comparison):
     assert len(content["runs"][0]["test_accuracy_by_epoch"]) == 2
 
 
+@pytest.mark.matrix
 def test_finished_runs_are_taken_up_and_new_specs_added(comparison, data):
     before = {run.path: (run.path / "model.keras").stat().st_mtime_ns for run in comparison.runs}
     more = tfnorm.compare(["gn:2", "none"], arch="tiny", seeds=2, epochs=2, out=comparison.path, data=data)
@@ -92,6 +93,7 @@ def test_another_configuration_in_the_folder_is_refused_before_training(comparis
         tfnorm.compare(["none", "gn:2"], arch="tiny", seeds=2, epochs=3, out=comparison.path, data=data)
 
 
+@pytest.mark.matrix
 def test_one_seed_has_no_deviation(data, tmp_path):
     one = tfnorm.compare("ln:channel", arch="tiny", seeds=[7], epochs=1, out=tmp_path, data=data)
     assert [run.seed for run in one.runs] == [7]
@@ -99,6 +101,7 @@ def test_one_seed_has_no_deviation(data, tmp_path):
     assert "ln:channel" in repr(one) and "ln:channel" in one._repr_html_()
 
 
+@pytest.mark.matrix
 def test_a_diverged_run_does_not_stop_the_comparison(data, tmp_path):
     settings = {"arch": "tiny", "seeds": 1, "epochs": 2, "learning_rate": 1e38, "augmentation": "none"}
     result = tfnorm.compare(["none", "gn:2"], **settings, out=tmp_path, data=data)

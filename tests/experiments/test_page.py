@@ -220,6 +220,7 @@ def test_nine_runs_of_ten_thousand_images_stay_under_12_mb(fake_comparison, tmp_
     assert re.search(r"Pictures of the [\d,]+ ", page)
 
 
+@pytest.mark.matrix
 def test_two_hundred_runs_fit_into_two_gigabytes(fake_comparison, tmp_path, measure_python):
     accuracy = {format(parse(f"gn:{2 ** (i % 3)}+l1={i + 1}e-5")): [0.9] * 5 for i in range(40)}
     fake_comparison(tmp_path, accuracy, images=1000)

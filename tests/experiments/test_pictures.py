@@ -45,7 +45,7 @@ def files(folder):
     return {path.name for path in folder.iterdir() if path.is_file()}
 
 
-@pytest.mark.parametrize("format", ["png", "svg"])
+@pytest.mark.parametrize("format", ["png", pytest.param("svg", marks=pytest.mark.matrix)])
 def test_every_picture_is_written_in_the_format(format, fake, tmp_path, monkeypatch):
     monkeypatch.setattr("tfnorm.experiments.comparison.comparison.images_of", lambda run: (IMAGES, ""))
     runs = [fake("bn", 0, [1, 2]), fake("bn", 1, [1]), fake("gn:2", 0, [3]), fake("gn:2", 1, [1, 3])]
@@ -70,7 +70,7 @@ def test_misclassified_images_that_are_gone_stay_as_they_were_drawn(fake, tmp_pa
     assert (tmp_path / "misclassified-bn.png").read_bytes() == b"as it was written"
 
 
-@pytest.mark.parametrize("format", ["png", "svg"])
+@pytest.mark.parametrize("format", [pytest.param("png", marks=pytest.mark.matrix), "svg"])
 def test_misclassified_images_are_those_of_the_first_seed_that_has_any(format, fake, tmp_path, monkeypatch):
     monkeypatch.setattr("tfnorm.experiments.comparison.comparison.images_of", lambda run: (IMAGES, ""))
     runs = [fake("bn", 0, None), fake("bn", 1, [1]), fake("bn", 2, [1, 2]), fake("in", 0, None)]

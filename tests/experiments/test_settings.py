@@ -46,6 +46,7 @@ def test_a_call_of_the_command_line_reaches_its_runs(tmp_path, monkeypatch):
     assert [run.config.call for run in seen] == [call] * 4
 
 
+@pytest.mark.matrix
 def test_a_call_of_python_is_recorded_and_repeats_the_runs(tiny, tmp_path):
     data, quick = few_digits(), {"arch": "tiny", "augmentation": "none", "epochs": 1}
     found = tfnorm.compare([parse("bn")], seeds=[3], **quick, out=tmp_path / "a", data=data)

@@ -211,7 +211,10 @@ def test_a_folder_whose_configuration_is_gone_is_not_trained_over(kept, fake):
         assert f"move the folder {fake.path} elsewhere" in str(error.value)
 
 
-@pytest.mark.parametrize("damage", ["result.json damaged", "result.json a folder", "predictions.npz damaged"])
+@pytest.mark.parametrize(
+    "damage",
+    ["result.json damaged", pytest.param("result.json a folder", marks=pytest.mark.matrix), "predictions.npz damaged"],
+)
 def test_the_advice_followed_word_for_word_trains_nothing_again(damage, trained, copy):
     name, how = damage.split(" ", 1)
     before, path = outcome(copy.path), copy.path / name
@@ -238,6 +241,7 @@ def test_the_advice_followed_word_for_word_trains_nothing_again(damage, trained,
     everything(copy)
 
 
+@pytest.mark.matrix
 def test_the_folder_of_a_lost_configuration_can_be_moved_and_the_run_trained_anew(trained, copy):
     copy.config_path.unlink()
     with pytest.raises(RunError, match="move the folder"):

@@ -84,6 +84,7 @@ def test_settings_change_no_bit_of_a_run(settings, standard, data, tmp_path, cha
         assert getattr(found, "name", found) == value
 
 
+@pytest.mark.matrix
 def test_a_run_goes_on_under_other_settings_as_it_began(standard, data, broken_off, change):
     for name in ("floatx", "dtype_policy"):
         change(name, "float16")

@@ -85,6 +85,7 @@ def test_weights_and_biases_has_the_history(tracked):
     assert tracked.record == run_row(tracked)["record"] == str(tracked.path)
 
 
+@pytest.mark.matrix
 def test_a_finished_run_is_shown_to_a_tracker_that_has_not_followed_it(tmp_path):
     run = train(**SETTINGS, epochs=1, out=tmp_path)
     train(**SETTINGS, epochs=1, out=tmp_path, trackers="tensorboard")
@@ -106,6 +107,7 @@ def test_weights_and_biases_without_a_key_says_what_to_do(tmp_path, monkeypatch,
     says(said, "`wandb login`", "WANDB_MODE=offline", "`wandb sync`")
 
 
+@pytest.mark.matrix
 def test_a_run_that_goes_on_has_all_epochs_at_weights_and_biases(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     train(**SETTINGS, epochs=2, out=tmp_path, trackers="wandb")

@@ -129,7 +129,7 @@ class _Stop(Progress):
 @pytest.mark.parametrize(
     ("arch", "norm", "recipe"),
     [
-        ("tiny", "bn+l1=5e-4", "default"),
+        pytest.param("tiny", "bn+l1=5e-4", "default", marks=pytest.mark.matrix),
         pytest.param("mnist_7k", "bn+l1=5e-4", "default", marks=pytest.mark.matrix),
         pytest.param("mnist_7k", "gn:2", PLAIN_AT_THE_END, marks=pytest.mark.matrix),
         pytest.param("mnist_7k", "bn", "A+", marks=pytest.mark.matrix),
@@ -194,6 +194,7 @@ def test_the_last_epochs_can_go_without_augmentation(data, tmp_path):
     np.testing.assert_allclose(plain, losses(0, "none"), rtol=1e-5)
 
 
+@pytest.mark.matrix
 def test_batch_norms_can_end_with_statistics_of_images_as_they_are(data, tmp_path):
     plain = train(norm="bn", recipe="default", epochs=2, data=data, out=tmp_path / "plain")
     again = train(norm="bn", recipe=RECALIBRATED, epochs=2, data=data, out=tmp_path / "again")
@@ -210,6 +211,7 @@ def test_batch_norms_can_end_with_statistics_of_images_as_they_are(data, tmp_pat
     assert expected != pytest.approx(plain.history["val_loss"][1], rel=1e-2)
 
 
+@pytest.mark.matrix
 def test_norms_without_moving_statistics_have_nothing_to_recalibrate(data, tmp_path):
     logits = [
         train(norm="gn:2", arch="tiny", recipe=recipe, epochs=1, data=data, out=tmp_path / str(index)).logits
@@ -296,6 +298,7 @@ def test_run_repr_names_it(run):
     assert repr(Run(run.path)) == f"Run({str(run.path)!r}, gn:2+l1=1e-4, seed 0, finished)"
 
 
+@pytest.mark.matrix
 def test_runs_of_two_seeds_share_a_graph_and_nothing_else(data, tmp_path, monkeypatch):
     settings = {"norm": "bn+l1=1e-4", "arch": "tiny", "epochs": 2, "data": data}
     trainer.forget_graph()
