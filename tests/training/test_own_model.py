@@ -15,8 +15,8 @@ from tfnorm import compare, train
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.errors import TfnormError
 from tfnorm.training.config import TrainConfig, checked, default_name
-from tfnorm.training.heads import Head, own_loss, read_head
-from tfnorm.training.network import check_networks, input_size, make_network
+from tfnorm.training.network.heads import Head, own_loss, read_head
+from tfnorm.training.network.network import check_networks, input_size, make_network
 from tfnorm.training.progress import Progress
 
 FILE = Path(own_networks.__file__)

@@ -144,7 +144,7 @@ def print_variants(plan: Plan) -> None:
         return
     start_quietly()
     from tfnorm.training.data import load_data  # start-up
-    from tfnorm.training.network import check_networks, parameters_of  # start-up
+    from tfnorm.training.network.network import check_networks, parameters_of  # start-up
 
     data = load_data(plan.runs[0].config, plan.data)
     for label, network in check_networks((run.config for run in plan.runs), data).items():

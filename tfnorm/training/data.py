@@ -40,7 +40,7 @@ def _network_size(config: TrainConfig) -> tuple[int, int] | None:
     planned = config.plan()
     if planned is not None:
         return planned.arch.input_shape[:2]
-    from tfnorm.training.network import input_size  # start-up
+    from tfnorm.training.network.network import input_size  # start-up
 
     return input_size(config.model)
 

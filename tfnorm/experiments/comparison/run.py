@@ -89,14 +89,14 @@ def run_comparison(plan: Plan, *, progress: Progress | None = None) -> Compariso
 def _check_models(plan: Plan) -> None:
     """Raise a TfnormError if a model of one's own does not fit a spec or the data, before a process trains it."""
     from tfnorm.training.data import load_data  # start-up
-    from tfnorm.training.network import check_networks  # start-up
+    from tfnorm.training.network.network import check_networks  # start-up
 
     check_networks((run.config for run in plan.todo), load_data(plan.runs[0].config))
 
 
 def _train_here(plan: Plan, progress: Progress) -> None:
     """Train runs one after another in this process."""
-    from tfnorm.training.network import check_networks  # start-up
+    from tfnorm.training.network.network import check_networks  # start-up
     from tfnorm.training.trainer import forget_graph, load_data, train_on  # start-up
 
     data = load_data(plan.runs[0].config, plan.data)

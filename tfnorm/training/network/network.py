@@ -16,7 +16,7 @@ from tfnorm.datasets import Dataset
 from tfnorm.errors import ArchitectureError, TfnormError
 from tfnorm.models.builder import build
 from tfnorm.training.config import TrainConfig
-from tfnorm.training.heads import Head, own_loss, read_head
+from tfnorm.training.network.heads import Head, own_loss, read_head
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,1 @@
+"""The network of a run, and what its outputs mean."""
