@@ -66,7 +66,7 @@ def test_an_unknown_norm_gets_one_sentence(capsys, monkeypatch):
     # A snapshot of the whole line.
     assert err == (
         "tfnorm: Unknown norm 'nope' at character 1 of 'nope'. Did you mean 'none'? "
-        "Use one of: none, bn, ln, gn, in, rms, frn.\n"
+        "Use one of: none, bn, ln, gn, in, rms, frn, keep.\n"
     )
 
 

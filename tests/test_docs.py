@@ -194,6 +194,8 @@ def test_commands_of_a_page_are_understood(page, tmp_path, monkeypatch, tfnorm_c
         for file in files_of(words[1:]):
             Path(file).parent.mkdir(parents=True, exist_ok=True)
             Path(file).touch()
+        for file, function in re.findall(r"(\S+\.py):(\w+)", " ".join(words)):
+            Path(file).write_text(f"def {function}():\n    pass\n")
         tfnorm_command(words[1:])
 
 
