@@ -34,7 +34,12 @@ def test_five_mistakes_and_one_more_get_a_sentence_each(tmp_path):
     with pytest.raises(TfnormError) as caught:
         load_grid(path)
     expected = [
-        ("[settings]", "'epoch'", "'epochs'", "arch, dataset, data_dir, image_size, epochs, batch_size, recipe"),
+        (
+            "[settings]",
+            "'epoch'",
+            "'epochs'",
+            "arch, model, weights, dataset, data_dir, image_size, epochs, batch_size, recipe",
+        ),
         ("[grid]", "`seeds`", "list of seeds", "0"),
         ("[grid]", "`norm`", "'zn'", "'ln'", "none, bn, ln, gn, in, rms, frn"),
         ("[grid]", "`l1`", "at least 0", "-1"),
@@ -79,7 +84,7 @@ def test_five_mistakes_and_one_more_get_a_sentence_each(tmp_path):
                     "[grid]",
                     "'batch'",
                     "'batch_size'",
-                    "norm, l1, l2, batch_size, learning_rate, arch, dropout, epochs, augmentation, precision, seeds",
+                    "norm, l1, l2, batch_size, learning_rate, arch, model, dropout, epochs, augmentation, precision, seeds",
                 )
             ],
         ),
