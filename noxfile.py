@@ -126,8 +126,8 @@ def install_by_the_cell(session: nox.Session, row: dict, place: Path) -> None:
     session.run("python", "-m", "pip", *install.replace("REPOSITORY", ROOT.as_uri()).split())
     after = packages(session)
     changed = [f"{name} {before[name]} became {after.get(name)}" for name in before if after.get(name) != before[name]]
-    # filelock is in Colab, but as a part of packages that this environment is without.
-    if changed or set(after) - set(before) - {"filelock"} != {"tfnorm"}:
+    # filelock is in Colab, but as a part of packages that this environment is without. tomli-w needs no other package.
+    if changed or set(after) - set(before) - {"filelock", "tomli_w"} != {"tfnorm"}:
         more = ", ".join(sorted(set(after) - set(before)))
         session.error(f"Installing tfnorm must change nothing else. Changed: {changed}. New: {more}.")
     with session.chdir(place):
