@@ -84,7 +84,8 @@ def test_five_mistakes_and_one_more_get_a_sentence_each(tmp_path):
                     "[grid]",
                     "'batch'",
                     "'batch_size'",
-                    "norm, l1, l2, batch_size, learning_rate, arch, model, dropout, epochs, augmentation, precision, seeds",
+                    "norm, l1, l2, batch_size, learning_rate, arch, model, dropout, epochs, augmentation",
+                    "seeds",
                 )
             ],
         ),
