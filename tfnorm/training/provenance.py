@@ -106,6 +106,8 @@ def describe_layer(layer: Any) -> dict[str, Any]:
     for word in ("axis", "groups", "group_size", "epsilon", "momentum", "synchronized", "rate"):
         if isinstance(getattr(layer, word, None), (int, float, list, tuple)):
             description[word] = getattr(layer, word)
+    if getattr(layer, "frozen", False) is True:
+        description["frozen"] = True
     return description
 
 
