@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfnorm.errors import ArchitectureError, nearest
 from tfnorm.keras_settings import standard_settings
+from tfnorm.models.functions import parameters_of
 from tfnorm.models.imports import what_it_says
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def make_kerashub(
     classes = {} if num_classes is None else {"num_classes": num_classes}
     try:
         if kind is not None:
-            known = _parameters_of(kind)
+            known = parameters_of(kind)
             model = kind(**{key: value for key, value in {**shape, **classes}.items() if key in known})
         else:
             model = keras_hub.models.Backbone.from_preset(name, load_weights=weights != "fresh", **shape)
@@ -194,12 +195,6 @@ def make_kerashub(
     if num_classes is not None:
         outputs = keras.layers.Dense(num_classes, dtype="float32", name="logits")(outputs)
     return keras.Model(inputs, outputs, name=model.name)
-
-
-def _parameters_of(kind: Callable[..., Any]) -> set[str]:
-    import inspect  # start-up
-
-    return set(inspect.signature(kind.__init__ if isinstance(kind, type) else kind).parameters)
 
 
 def _hub_pixels(hub: Any, preset: str, images: Any) -> Any:

@@ -77,6 +77,31 @@ class Source:
     _maker: Callable[..., Any] = field(default=lambda **sizes: None, repr=False, compare=False)
 
     @property
+    def short_name(self) -> str:
+        """What tells it apart, without the folder of its file.
+
+        Example:
+            >>> source_of("applications:ResNet50").short_name
+            'applications:ResNet50'
+        """
+        file, rest = self._parts()
+        return rest if file is None else f"{file.name}{rest}"
+
+    @property
+    def portable_text(self) -> str:
+        """Its text with the whole path of its file, for a process that runs in another folder."""
+        file, rest = self._parts()
+        return rest if file is None else f"{self.path or file}{rest}"
+
+    def _parts(self) -> tuple[Path | None, str]:
+        """Return the file in its text, None if there is none, and the rest."""
+        text = self.text or self.name
+        before, _, name = text.rpartition(":")
+        if before.endswith(".py"):
+            return Path(before), f":{name}"
+        return (Path(text), "") if text.endswith(".keras") else (None, text)
+
+    @property
     def takes_norm(self) -> bool:
         """Whether it is a function with a parameter ``norm``, which gets a factory. Imports the file of the function.
 

@@ -118,15 +118,7 @@ class TrainConfig(BaseModel):
 
     @field_serializer("model")
     def _text(self, model: Source | None) -> str | None:
-        if model is None:
-            return None
-        if model.path is None or not model.text:
-            return model.text or model.name
-        # Another process may run in another folder.
-        before, _, name = model.text.rpartition(":")
-        if before.endswith(".py"):
-            return f"{model.path}:{name}"
-        return str(model.path) if model.text.endswith(".keras") else model.text
+        return None if model is None else model.portable_text
 
     @model_validator(mode="after")
     def _data_there(self) -> TrainConfig:
@@ -182,7 +174,7 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
             raise TfnormError(f"The recipe 'own' belongs to a `model`. Received: recipe='own' with arch={arch!r}.")
         return {**values, "recipe": recipe}
     source = source_of(given, weights=weights)
-    name = short_name(source)
+    name = source.short_name
     for key, allowed in (("arch", (default, name)), ("dropout", (None,)), ("precision", ("float32", None))):
         if values.get(key, allowed[0]) not in allowed:
             raise TfnormError(
@@ -195,20 +187,6 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
             "or restore the old one."
         )
     return {**values, "model": source, "arch": name, "model_hash": source.fingerprint or None, "recipe": recipe}
-
-
-def short_name(source: Source) -> str:
-    """Return the name of a model without the folder of its file.
-
-    Example:
-        >>> short_name(source_of("applications:ResNet50"))
-        'applications:ResNet50'
-    """
-    text = source.text or source.name
-    before, _, name = text.rpartition(":")
-    if before.endswith(".py"):
-        return f"{Path(before).name}:{name}"
-    return Path(text).name if text.endswith(".keras") else text
 
 
 # Settings of a recipe that the setting of the same name replaces.
