@@ -46,7 +46,7 @@ def main() -> None:
                 "(--batch-size), or free some memory."
             )
             raise SystemExit(2) from None
-        except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
+        except BrokenPipeError:  # the program that reads the output, such as `head`, has ended
             raise SystemExit(1) from None
         except OSError as error:
             say(f"tfnorm: {disk_sentence(error)}")

@@ -144,11 +144,12 @@ def print_variants(plan: Plan) -> None:
         return
     start_quietly()
     from tfnorm.training.data import load_data  # start-up
-    from tfnorm.training.network.network import check_networks, parameters_of  # start-up
+    from tfnorm.training.network.network import check_networks  # start-up
+    from tfnorm.training.provenance import count_trainable  # start-up
 
     data = load_data(plan.runs[0].config, plan.data)
     for label, network in check_networks((run.config for run in plan.runs), data).items():
-        print(f"{label}: {parameters_of(network):,} trainable parameters")
+        print(f"{label}: {count_trainable(network.model):,} trainable parameters")
         if network.variant is not None:
             print_changes(network.variant)
             print("".join(f"note: {note}\n" for note in network.variant.notes))

@@ -39,7 +39,7 @@ def describe(network: keras.Model, data: Dataset, config: TrainConfig) -> dict[s
     backend = keras.backend.backend()
     return {
         **({"call": config.call} if config.call else {}),
-        "trainable_parameters": int(sum(math.prod(weight.shape) for weight in weights)),
+        "trainable_parameters": count_trainable(network),
         "layers": [describe_layer(layer) for layer in network.layers],
         "regularized": {w.path: type(w.regularizer).__name__ for w in weights if w.regularizer is not None},
         "initial_kernels": fingerprint([value for w, value in zip(weights, values, strict=True) if w.name == "kernel"]),
@@ -62,6 +62,11 @@ def describe(network: keras.Model, data: Dataset, config: TrainConfig) -> dict[s
         "keras_settings": {name: value for name, value in settings_now().items() if value is not None},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def count_trainable(network: keras.Model) -> int:
+    """Return the number of trainable parameters."""
+    return int(sum(math.prod(weight.shape) for weight in network.trainable_variables))
 
 
 def _version(package: str) -> str | None:

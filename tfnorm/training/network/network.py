@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -27,22 +26,19 @@ class Network:
         model: From raw pixels (batch, height, width, channels) to its outputs.
         head: What the outputs mean.
         variant: What the spec changed; None for an architecture of tfnorm.
+        compiled: Whether the model came with an optimizer and a loss of its own.
     """
 
     model: keras.Model
     head: Head
     variant: Variant | None = None
+    compiled: bool = False
 
     def record(self) -> dict[str, Any]:
         """Return what the spec changed, for ``config.json``; nothing for an architecture of tfnorm."""
         if self.variant is None:
             return {}
         return {"network": {**self.variant.record(), "output": self.head.activation, "compiled": self.compiled}}
-
-    @property
-    def compiled(self) -> bool:
-        """Whether the model came with an optimizer and a loss of its own."""
-        return self.variant is not None and self.model.compiled and self.model.optimizer is not None
 
     def training(self, config: TrainConfig, steps: int) -> dict[str, Any]:
         """Return the arguments of `compile` for a model that passes on the outputs of this one.
@@ -87,7 +83,9 @@ def make_network(config: TrainConfig, data: Dataset) -> Network:
         config.model, config.norm, seed=config.seed, regularize=config.regularize, num_classes=data.num_classes,
         input_shape=data.input_shape,
     )  # fmt: skip
-    return Network(variant.model, read_head(variant.model, data.num_classes, config.arch), variant)
+    model = variant.model
+    compiled = model.compiled and model.optimizer is not None
+    return Network(model, read_head(model, data.num_classes, config.arch), variant, compiled)
 
 
 def check_networks(configs: Iterable[TrainConfig], data: Dataset) -> dict[str, Network]:
@@ -140,8 +138,3 @@ def input_size(model: Any) -> tuple[int, int] | None:
         return None  # it needs to know the images, or training says what is wrong
     shape = made.input_shape if made.built and isinstance(made.input_shape, tuple) else ()
     return (shape[1], shape[2]) if len(shape) == 4 and shape[1] and shape[2] else None
-
-
-def parameters_of(network: Network) -> int:
-    """Return the number of trainable parameters."""
-    return sum(math.prod(weight.shape) for weight in network.model.trainable_variables)
