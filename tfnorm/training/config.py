@@ -87,6 +87,11 @@ class TrainConfig(BaseModel):
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="Type of the activations: float32 or bfloat16. Weights and loss stay float32."
     )
+    zero_gamma: bool = Field(
+        default=False,
+        description="Start each residual unit as its shortcut: the gamma of its last norm is 0 at first (arXiv "
+        "1706.02677).",
+    )
     holdout: float = Field(
         default=0.0,
         ge=0,
@@ -138,7 +143,7 @@ class TrainConfig(BaseModel):
         """
         # Some are recorded only where they are set: the names of default folders depend on this text. The name of the
         # model is that of `arch`, because the place of a file does not make another network of it.
-        optional = {key for key in ("skip_damaged", "weights", "model_hash") if not getattr(self, key)}
+        optional = {key for key in ("skip_damaged", "weights", "model_hash", "zero_gamma") if not getattr(self, key)}
         return self.resolved().model_dump(mode="json", exclude={"data_dir", "call", "model"} | optional)
 
     @property
@@ -154,7 +159,11 @@ class TrainConfig(BaseModel):
         """
         spec = parse(self.norm)
         check_backend(spec, chosen_backend)
-        return None if self.model is not None else plan(self.arch, spec, dropout=self.resolved().dropout)
+        return (
+            None
+            if self.model is not None
+            else plan(self.arch, spec, dropout=self.resolved().dropout, zero_gamma=self.zero_gamma)
+        )
 
 
 def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,7 +184,7 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
         return {**values, "recipe": recipe}
     source = source_of(given, weights=weights)
     name = source.short_name
-    for key, allowed in (("arch", (default, name)), ("dropout", (None,)), ("precision", ("float32", None))):
+    for key, allowed in (_OF_ARCHITECTURES | {"arch": (default, name)}).items():
         if values.get(key, allowed[0]) not in allowed:
             raise TfnormError(
                 f"`{key}` is a setting of tfnorm's own architectures. Received: {key}={values[key]!r} with the model "
@@ -189,6 +198,12 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "model": source, "arch": name, "model_hash": source.fingerprint or None, "recipe": recipe}
 
 
+# Settings that a model of one's own does not have, with the values that say nothing.
+_OF_ARCHITECTURES: dict[str, tuple[Any, ...]] = {
+    "dropout": (None,),
+    "precision": ("float32", None),
+    "zero_gamma": (False,),
+}
 # Settings of a recipe that the setting of the same name replaces.
 REPLACED = ("epochs", "batch_size", "augmentation", "learning_rate")
 
@@ -210,6 +225,7 @@ class Settings(TypedDict, total=False):
     dropout: float | None
     regularize: Literal["all", "kernels"]
     precision: Literal["float32", "bfloat16"]
+    zero_gamma: bool
     holdout: float
     patience: int | None
     skip_damaged: bool
