@@ -368,7 +368,7 @@ def png16(kind, channels):
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    values = np.arange(3 * 4 * channels, dtype=">u2").reshape(3, 4, channels) * 100
+    values = (np.arange(3 * 4 * channels).reshape(3, 4, channels) * 100).astype(">u2")
     rows = b"".join(b"\0" + row.tobytes() for row in values)
     header = struct.pack(">IIBBBBB", 4, 3, 16, kind, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")

@@ -10,6 +10,7 @@ from facts import says
 from networks import SMALL
 
 from tfnorm import build
+from tfnorm.analysis.plans import plan_layers
 from tfnorm.errors import ArchitectureError
 from tfnorm.models.architectures import ARCHITECTURES, Conv, GlobalPool, Pool, Residual
 from tfnorm.models.planner import plan
@@ -263,10 +264,14 @@ def test_resnet20_is_twenty_layers_deep():
 
 
 # The networks for photographs: counts and sizes of arXiv 1512.03385, table 1, with 1,000 classes.
-@pytest.mark.parametrize(("arch", "count", "depth"), [("resnet18", 11_689_512, 18), ("resnet50", 25_557_032, 50)])
-def test_published_networks_of_imagenet(arch, count, depth):
+# Multiply-adds, in billions, are those of torchvision's documentation.
+@pytest.mark.parametrize(
+    ("arch", "count", "depth", "work"), [("resnet18", 11_689_512, 18, 1.814), ("resnet50", 25_557_032, 50, 4.089)]
+)
+def test_published_networks_of_imagenet(arch, count, depth, work):
     network = plan(arch, parse("bn"), num_classes=1000)
     assert network.trainable_parameters == count
+    assert round(sum(row.multiply_adds for row in plan_layers(network)) / 1e9, 3) == work
     shortcuts = [layer.name for layer in network.layers if layer.name.endswith("_shortcut")]
     convolutions = [layer for layer in network.layers if layer.kind == "conv" and layer.name not in shortcuts]
     assert len(convolutions) + 1 == depth and not any(layer.options["bias"] for layer in convolutions)
