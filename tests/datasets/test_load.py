@@ -177,7 +177,7 @@ def test_a_known_name_is_taken_over_a_folder_and_that_is_said(tmp_path, monkeypa
         data = load("digits", data_dir=tmp_path if how == "data_dir" else None)
     other = tmp_path / "digits" if how == "data_dir" else "./digits"
     assert f"write {other}." in str(caught[0].message) and data.name == "digits" and len(data.x_test) == 450
-    with pytest.raises(DataError, match="train/ is missing"):
+    with pytest.raises(DataError, match="one folder of pictures a class"):
         load("./digits")
 
 

@@ -330,7 +330,8 @@ CHECKED = {
     "pack": ("'pack'", "folder"),
     "old.h5": ("'old.h5'", "weights", "model.save('model.keras')"),
     "applications:ResNet5": ("'ResNet5'", "'ResNet50'", "VGG16"),
-    "resnet50": ("'resnet50'", "applications:ResNet50"),
+    "resnet101": ("'resnet101'", "applications:ResNet101"),
+    "resnet50": ("'resnet50'", "arch", "applications:ResNet50"),
     "resnet20": ("'resnet20'", "arch"),
 }
 

@@ -9,6 +9,8 @@ from tfnorm.models.architectures import ARCHITECTURES, ArchSpec, Conv, GlobalPoo
 TINY = ArchSpec(
     "tiny", "one block", (28, 28, 1), (Conv(4), GlobalPool(), Conv(None, 1, parts=(), name="logits")), dropout=0.1
 )
+# Those for photographs are slow to build, and resnet18 has every kind of layer that they have.
+SMALL = [name for name in ARCHITECTURES if name not in ("resnet18", "resnet50")]
 
 
 @contextlib.contextmanager

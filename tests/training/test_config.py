@@ -24,7 +24,7 @@ def test_the_typed_dictionaries_and_the_configuration_agree_in_names_and_types()
     assert sorted(hints) == sorted(SETTINGS)
     assert set(hints) - set(typing.get_type_hints(Settings)) == {"norm", "seed"}
     # What is converted when it comes in: names of recipes, paths as text, specs.
-    more = {"recipe": {str}, "dataset": {Path}, "data_dir": {str}, "norm": {tfnorm.NormSpec}}
+    more = {"recipe": {str}, "dataset": {Path}, "data_dir": {str}, "groups": {str}, "norm": {tfnorm.NormSpec}}
     for name in SETTINGS:
         assert parts(hints[name]) == parts(TrainConfig.model_fields[name].annotation) | more.get(name, set()), name
 
@@ -53,9 +53,11 @@ def test_the_command_line_has_an_option_for_every_setting(command, apart):
 def test_every_setting_of_the_command_line_reaches_the_plan(tmp_path, monkeypatch):
     given = {
         "arch": "cifar_plain", "model": "net.py:make", "weights": "fresh", "dataset": "digits", "data_dir": tmp_path,
-        "image_size": 32, "epochs": 3,
+        "image_size": 32, "resize": 36, "fit": "crop", "test_share": 0.25, "groups": tmp_path, "follow_links": True,
+        "epochs": 3,
         "batch_size": 8, "recipe": "B", "augmentation": "none", "learning_rate": 0.5, "dropout": 0.25,
-        "regularize": "kernels", "precision": "bfloat16", "holdout": 0.5, "patience": 2, "skip_damaged": True,
+        "regularize": "kernels", "precision": "bfloat16", "zero_gamma": True, "holdout": 0.5,
+        "patience": 2, "skip_damaged": True,
     }  # fmt: skip
     assert set(given) == set(typing.get_type_hints(Settings))
     seen = {}

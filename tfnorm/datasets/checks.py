@@ -123,20 +123,23 @@ def make_dataset(
     return Dataset(name, x["train"], y["train"], x["test"], y["test"], tuple(names))
 
 
-def remarks(data: Dataset, name_of: Callable[[str, int], str]) -> list[str]:
-    """Return a sentence for each kind of probable mistake: images of one colour, repeated images, different ranges.
+def remarks(data: Dataset, name_of: Callable[[str, int], str]) -> tuple[list[str], list[str]]:
+    """Return a sentence for each kind of probable mistake, and the names of test images that are training images too.
 
-    ``name_of`` returns the name of an image, given "train" or "test" and its index.
+    The mistakes are images of one colour, repeated images and different ranges. ``name_of`` returns the name of an
+    image, given "train" or "test" and its index.
 
     Example:
         >>> x, y = np.zeros((2, 4, 4, 1), "uint8"), np.array([0, 1])
-        >>> remarks(Dataset("black", x, y, x, y, ("0", "1")), lambda part, index: f"x_{part}[{index}]")[0]
+        >>> found, _ = remarks(Dataset("black", x, y, x, y, ("0", "1")), lambda part, index: f"x_{part}[{index}]")
+        >>> found[0]
         'Images of one colour, with nothing to learn from: 4 of 4, such as x_train[0].'
     """
     seen: dict[bytes, tuple[str, int, int]] = {}
     constant: list[str] = []
     twins: list[tuple[str, str]] = []
-    leaked = contradictory = 0
+    leaked: list[str] = []
+    contradictory = 0
     for part, images, labels in (("train", data.x_train, data.y_train), ("test", data.x_test, data.y_test)):
         for index, image in enumerate(images):
             pixels = image.reshape(-1, image.shape[-1])
@@ -146,7 +149,8 @@ def remarks(data: Dataset, name_of: Callable[[str, int], str]) -> list[str]:
             earlier, place, label = seen.setdefault(digest, (part, index, labels[index]))
             if (earlier, place) != (part, index):
                 twins.append((name_of(earlier, place), name_of(part, index)))
-                leaked += (earlier, part) == ("train", "test")
+                if (earlier, part) == ("train", "test"):
+                    leaked.append(name_of(part, index))
                 contradictory += labels[index] != label
     total = len(data.x_train) + len(data.x_test)
     found = []
@@ -159,7 +163,12 @@ def remarks(data: Dataset, name_of: Callable[[str, int], str]) -> list[str]:
         found.append(
             f"Images that are the same as an earlier one: {len(twins):,} of {total:,}, such as {second}, which is the "
             f"same as {first}."
-            + (f" Test images that are training images too: {leaked:,}. They raise the accuracy." if leaked else "")
+            + (
+                f" Test images that are training images too: {len(leaked):,} ({', '.join(leaked[:3])}"
+                f"{' and more' if leaked[3:] else ''}). They raise the accuracy."
+                if leaked
+                else ""
+            )
             + (f" In another class than the earlier one: {contradictory:,}." if contradictory else "")
         )
     highest = data.x_train.max(), data.x_test.max()
@@ -168,4 +177,4 @@ def remarks(data: Dataset, name_of: Callable[[str, int], str]) -> list[str]:
             f"The highest value of the training images is {highest[0]}, and that of the test images {highest[1]}. "
             "Probably only one of them was divided by 255. Save both in 0..255."
         )
-    return found
+    return found, leaked

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfnorm.datasets.reading import Reading, readable
+from tfnorm.datasets.splits import split_off
 from tfnorm.errors import DataError, whole_number
 
 
@@ -31,21 +32,6 @@ def check_image_size(size: Any) -> tuple[int, int]:
         ) from None
 
 
-def stratified_split(labels: np.ndarray, held: float | int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of the images to keep and of those to hold out: a share or a number. It is always the same.
-
-    Each class gives the same share. It raises a ValueError if a part would have fewer images than there are classes.
-
-    Example:
-        >>> kept, held = stratified_split(np.array([0, 0, 0, 1, 1, 1]), 2)
-        >>> len(kept), len(held)
-        (4, 2)
-    """
-    from sklearn.model_selection import train_test_split  # start-up
-
-    return train_test_split(np.arange(len(labels)), test_size=held, stratify=labels, random_state=0)
-
-
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Images and labels of one classification task, split into training and test.
@@ -60,6 +46,7 @@ class Dataset:
         y_test: Test labels, as ``y_train``.
         class_names: One name a class, in the order of the labels.
         reading: What is known of the file or folder that was read, or None.
+        groups: The group of each training image, such as a patient, or None. `hold_out` divides no group.
 
     Example:
         >>> import numpy as np
@@ -76,6 +63,7 @@ class Dataset:
     y_test: np.ndarray
     class_names: tuple[str, ...]
     reading: Reading | None = None
+    groups: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Replace the arrays by read-only views of themselves, and names of classes by plain text."""
@@ -105,8 +93,8 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """Shape of one image: (height, width, channels)."""
-        height, width, channels = self.x_train.shape[1:]
+        """Shape of one image as a network takes it: (height, width, channels) of test images."""
+        height, width, channels = self.x_test.shape[1:]
         return height, width, channels
 
     @cached_property
@@ -156,9 +144,18 @@ class Dataset:
             This data set itself, nothing copied, if its images have that size already.
         """
         size = check_image_size(size)
-        if self.input_shape[:2] == size:
+        if self.x_train.shape[1:3] == self.x_test.shape[1:3] == size:
             return self
         return replace(self, x_train=resize_images(self.x_train, size), x_test=resize_images(self.x_test, size))
+
+    def crop_test(self, size: tuple[int, int]) -> Dataset:
+        """Return the data set with test images cut to (height, width), as much on all sides; networks take that size.
+
+        Training images keep theirs, for an augmentation that crops them.
+        """
+        if self.input_shape[:2] == size:
+            return self
+        return replace(self, x_test=_middle(self.x_test, size))
 
     def hold_out(self, share: float) -> Dataset:
         """Return the training set alone, split in two: the second part takes the place of the test set.
@@ -181,17 +178,16 @@ class Dataset:
             raise DataError(f"The share to hold out must be above 0 and below 1. Received: {share!r}. Use 0.1.")
         x, y = self.x_train, self.y_train
         try:
-            kept, held = map(np.sort, stratified_split(y, share))
-            lacking = set(y.tolist()) - (set(y[kept].tolist()) & set(y[held].tolist()))
-            if lacking:
-                raise ValueError(f"{self.class_names[min(lacking)]!r} has only {sum(y == min(lacking))}.")
+            kept, held = split_off(y, float(share), self.class_names, self.groups)
         except ValueError as error:
             raise DataError(
                 f"The training set of {self.name!r} cannot be split. Received: {share!r} of {len(y)} images to hold "
                 f"out. Each part needs an image of each of {self.num_classes} classes. {error}"
             ) from None
         name = f"{self.name}, {100 * share:g} % held out"
-        return replace(self, name=name, x_train=x[kept], y_train=y[kept], x_test=x[held], y_test=y[held])
+        groups = None if self.groups is None else tuple(self.groups[row] for row in kept)
+        x_test = _middle(x[held], self.input_shape[:2])
+        return replace(self, name=name, x_train=x[kept], y_train=y[kept], x_test=x_test, y_test=y[held], groups=groups)
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the data set, ready for JSON."""
@@ -205,8 +201,15 @@ class Dataset:
             "mean": self.mean.tolist(),
             "std": self.std.tolist(),
             "fingerprint": self.fingerprint,
+            **({"train_size": list(size)} if (size := self.x_train.shape[1:3]) != self.input_shape[:2] else {}),
             **({"reading": self.reading.describe()} if self.reading else {}),
         }
+
+
+def _middle(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the middle of images, (height, width) pixels of them."""
+    top, left = ((side - new) // 2 for side, new in zip(images.shape[1:3], size, strict=True))
+    return np.ascontiguousarray(images[:, top : top + size[0], left : left + size[1]])
 
 
 def resize_images(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -50,8 +50,9 @@ def load_npz(path: pathlib.Path, name: str) -> Dataset:
             "Save numpy.array([...names...])."
         )
     dataset = make_dataset(name, where, (x_train, y_train), (x_test, y_test), None if names is None else names.tolist())
-    notes += remarks(dataset, lambda part, index: f"x_{part}[{index}]")
-    return replace(dataset, reading=Reading(readable(path.resolve()), notes=tuple(notes)))
+    found, twins = remarks(dataset, lambda part, index: f"x_{part}[{index}]")
+    reading = Reading(readable(path.resolve()), notes=(*notes, *found), on_both_sides=tuple(twins))
+    return replace(dataset, reading=reading)
 
 
 def shape_of_npz(path: pathlib.Path) -> tuple[int, int, int, int] | None:

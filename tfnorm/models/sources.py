@@ -229,8 +229,8 @@ class Source:
 
 
 def is_application(text: str) -> bool:
-    """Return whether a text is the name of a network of `keras.applications` without its prefix."""
-    return text.lower() in {name.lower() for name in APPLICATIONS}
+    """Return whether a text, no architecture, is the name of a network of `keras.applications` without its prefix."""
+    return text not in ARCHITECTURES and text.lower() in {name.lower() for name in APPLICATIONS}
 
 
 def source_of(
@@ -296,9 +296,10 @@ def source_of(
 
 
 def _unknown_model(text: str) -> str:
-    if text in ARCHITECTURES:
-        return f"{text!r} is an architecture of tfnorm. Give it as `arch`, --arch on the command line."
     guess = nearest_application(text)
+    if text in ARCHITECTURES:
+        other = f" For that of Keras, give 'applications:{guess}'." if (guess or "").lower() == text else ""
+        return f"{text!r} is an architecture of tfnorm. Give it as `arch`, --arch on the command line.{other}"
     hint = f" Did you mean 'applications:{guess}'?" if guess else ""
     return f"Unknown model {text!r}.{hint} Give {FORMS}."
 

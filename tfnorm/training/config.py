@@ -24,8 +24,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticUndefined
 
-from tfnorm.datasets import Dataset
-from tfnorm.datasets.sources import find_source
+from tfnorm.datasets import AUGMENTATIONS, Dataset
+from tfnorm.datasets.sources import check_folder_settings, check_resize, find_source
 from tfnorm.errors import TfnormError, unknown
 from tfnorm.keras_settings import chosen_backend
 from tfnorm.models.architectures import ARCHITECTURES
@@ -59,13 +59,37 @@ class TrainConfig(BaseModel):
         default=None,
         description="Initial weights of the model: imagenet for applications:NAME, fresh for a .keras file.",
     )
-    dataset: str = Field(default="digits", description="Data set, .npz file or folder of train/CLASS and test/CLASS.")
+    dataset: str = Field(
+        default="digits",
+        description="Data set, .npz file, or folder of pictures in train/CLASS and test/CLASS or in CLASS alone.",
+    )
     data_dir: Path | None = Field(default=None, description="Folder searched first for the data, such as mnist.npz.")
     image_size: int | None = Field(
         default=None,
         ge=1,
         description="Resize images to this side, in pixels. By default only digits are, to the network's input.",
     )
+    resize: int | None = Field(
+        default=None,
+        ge=1,
+        description="Side of the training images before crop_flip cuts them to `image_size`. By default the same.",
+    )
+    fit: Literal["resize", "crop", "pad"] = Field(
+        default="resize",
+        description="How pictures of a folder get the size: resize stretches, crop cuts off, pad adds black.",
+    )
+    test_share: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Share of each class to test on, of a folder without test/. By default 0.2 if there is no train/ "
+        "either.",
+    )
+    groups: Path | None = Field(
+        default=None,
+        description="CSV file with the columns file and group: pictures of one patient, video or place stay together.",
+    )
+    follow_links: bool = Field(default=False, description="Follow symbolic links out of a folder of pictures.")
     epochs: int | None = Field(default=None, ge=1, description="Passes over the training set. By default the recipe's.")
     batch_size: int | None = Field(default=None, ge=1, description="Images per step. By default the recipe's.")
     seed: int = Field(
@@ -86,6 +110,11 @@ class TrainConfig(BaseModel):
     )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="Type of the activations: float32 or bfloat16. Weights and loss stay float32."
+    )
+    zero_gamma: bool = Field(
+        default=False,
+        description="Start each residual unit as its shortcut: the gamma of its last norm is 0 at first (arXiv "
+        "1706.02677).",
     )
     holdout: float = Field(
         default=0.0,
@@ -122,7 +151,18 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _data_there(self) -> TrainConfig:
-        find_source(self.dataset, self.data_dir)
+        place = find_source(self.dataset, self.data_dir)
+        check_resize(self.resize, None if self.image_size is None else (self.image_size, self.image_size))
+        check_folder_settings(
+            place, fit=self.fit, test_share=self.test_share, groups=self.groups, follow_links=self.follow_links
+        )
+        name = self.augmentation or self.recipe.augmentation
+        if self.resize is not None and not AUGMENTATIONS[name].crops:
+            crops = " or ".join(name for name, preset in AUGMENTATIONS.items() if preset.crops)
+            raise TfnormError(
+                f"`resize` is the side of images that an augmentation cuts. Received: resize={self.resize} with the "
+                f"augmentation {name!r}, which cuts none. Use {crops}, or leave it out."
+            )
         return self
 
     def resolved(self) -> TrainConfig:
@@ -136,9 +176,8 @@ class TrainConfig(BaseModel):
 
         Two runs that differ only in `SPELLING` are the same if their data are, see `RunFolder.check`.
         """
-        # Some are recorded only where they are set: the names of default folders depend on this text. The name of the
-        # model is that of `arch`, because the place of a file does not make another network of it.
-        optional = {key for key in ("skip_damaged", "weights", "model_hash") if not getattr(self, key)}
+        # The name of the model is that of `arch`, because the place of a file does not make another network of it.
+        optional = {key for key in _OPTIONAL if getattr(self, key) in (None, False, "resize")}
         return self.resolved().model_dump(mode="json", exclude={"data_dir", "call", "model"} | optional)
 
     @property
@@ -154,7 +193,11 @@ class TrainConfig(BaseModel):
         """
         spec = parse(self.norm)
         check_backend(spec, chosen_backend)
-        return None if self.model is not None else plan(self.arch, spec, dropout=self.resolved().dropout)
+        return (
+            None
+            if self.model is not None
+            else plan(self.arch, spec, dropout=self.resolved().dropout, zero_gamma=self.zero_gamma)
+        )
 
 
 def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,7 +218,7 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
         return {**values, "recipe": recipe}
     source = source_of(given, weights=weights)
     name = source.short_name
-    for key, allowed in (("arch", (default, name)), ("dropout", (None,)), ("precision", ("float32", None))):
+    for key, allowed in (_OF_ARCHITECTURES | {"arch": (default, name)}).items():
         if values.get(key, allowed[0]) not in allowed:
             raise TfnormError(
                 f"`{key}` is a setting of tfnorm's own architectures. Received: {key}={values[key]!r} with the model "
@@ -189,6 +232,16 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "model": source, "arch": name, "model_hash": source.fingerprint or None, "recipe": recipe}
 
 
+# Settings that are recorded only where they are set, because the names of default folders depend on the record.
+_OPTIONAL = (
+    "skip_damaged", "weights", "model_hash", "zero_gamma", "resize", "fit", "test_share", "groups", "follow_links",
+)  # fmt: skip
+# Settings that a model of one's own does not have, with the values that say nothing.
+_OF_ARCHITECTURES: dict[str, tuple[Any, ...]] = {
+    "dropout": (None,),
+    "precision": ("float32", None),
+    "zero_gamma": (False,),
+}
 # Settings of a recipe that the setting of the same name replaces.
 REPLACED = ("epochs", "batch_size", "augmentation", "learning_rate")
 
@@ -202,6 +255,11 @@ class Settings(TypedDict, total=False):
     dataset: str | Path
     data_dir: str | Path | None
     image_size: int | None
+    resize: int | None
+    fit: Literal["resize", "crop", "pad"]
+    test_share: float | None
+    groups: str | Path | None
+    follow_links: bool
     epochs: int | None
     batch_size: int | None
     recipe: str | Recipe
@@ -210,6 +268,7 @@ class Settings(TypedDict, total=False):
     dropout: float | None
     regularize: Literal["all", "kernels"]
     precision: Literal["float32", "bfloat16"]
+    zero_gamma: bool
     holdout: float
     patience: int | None
     skip_damaged: bool

@@ -26,8 +26,10 @@ from tfnorm.history import read_history
 from tfnorm.training.checkpoint import Checkpoints
 from tfnorm.training.records import CONFIG_NAME, Needed, mend, read_json
 
+# Settings that say how data are read: arguments of `tfnorm.datasets.load`.
+READING = ("resize", "fit", "test_share", "groups", "follow_links", "skip_damaged")
 # Settings that only decide which data a run has: what the data are called, then how they are read.
-SPELLING = ("dataset", "image_size", "skip_damaged")
+SPELLING = ("dataset", "image_size", *READING)
 ASKED: Needed = {"asked": {"norm": str, "seed": int, "recipe": {}}}
 # What tells whether a run is the one that is asked for.
 IDENTITY: Needed = {"asked": {"recipe": {}}, "data": {"fingerprint": str, "class_names": [str]}}

@@ -204,9 +204,13 @@ class _Trainer:
         """Return the network behind its augmentation, compiled to be trained."""
         config = self.config
         switch = config.recipe.plain_epochs > 0
-        augment = augmentation(config.augmentation, seed=config.seed, mean=self.data.mean, switch=switch)
-        # The size of the images, which a network of any size does not say.
-        image = keras.Input(self.data.input_shape, name="raw_image")
+        shape = self.data.input_shape
+        augment = augmentation(
+            config.augmentation, seed=config.seed, mean=self.data.mean, switch=switch, size=shape[:2]
+        )
+        # The size of the images, which a network of any size does not say; open where training images are larger.
+        cut = self.data.x_train.shape[1:] != shape
+        image = keras.Input((None, None, shape[2]) if cut else shape, name="raw_image")
         outputs = self.network(augment(image) if augment is not None else image)
         trained = Trained(image, outputs, name="training")
         trained.compile(

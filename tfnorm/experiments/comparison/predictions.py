@@ -12,6 +12,7 @@ from tfnorm.datasets import DataWarning
 from tfnorm.datasets.sources import is_here, load
 from tfnorm.errors import RunError, TfnormError
 from tfnorm.text import listed
+from tfnorm.training.folder import READING
 from tfnorm.training.runs import Run
 
 
@@ -86,7 +87,10 @@ def images_of(run: Run) -> tuple[np.ndarray | None, str]:
     asked, data = run.config["asked"], run.config["data"]
     if "dataset" not in asked:
         return None, "the study of your own loop keeps predictions and no images."
-    folder, size, skip = data.get("data_dir"), tuple(data["input_shape"][:2]), asked.get("skip_damaged", False)
+    folder, size = data.get("data_dir"), tuple(data["input_shape"][:2])
+    how = {key: asked[key] for key in READING if key in asked}
+    if groups := data.get("reading", {}).get("division", {}).get("groups"):
+        how["groups"] = groups  # its path from everywhere
     why = []
     # The name may be a path seen from another folder than this one.
     for source in filter(None, dict.fromkeys([asked["dataset"], data.get("reading", {}).get("path")])):
@@ -96,7 +100,7 @@ def images_of(run: Run) -> tuple[np.ndarray | None, str]:
                 continue
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DataWarning)
-                found = load(source, data_dir=folder, image_size=size, skip_damaged=skip)
+                found = load(source, data_dir=folder, image_size=size, **how)
             found = found.hold_out(asked["holdout"]) if asked.get("holdout") else found
         except (TfnormError, OSError) as error:
             why.append(str(error))

@@ -28,7 +28,10 @@ def worker_bytes(configs: Iterable[TrainConfig]) -> float:
     with D the pixels of all images, a byte each, B the batch size, and A the number of activations of the network for
     one image, four bytes each. Data that cannot be read count as none.
     """
-    needs = {(c.dataset, c.data_dir, c.image_size, c.arch, c.batch_size): c for c in map(TrainConfig.resolved, configs)}
+    needs = {
+        (c.dataset, c.data_dir, c.image_size, c.resize, c.arch, c.batch_size): c
+        for c in map(TrainConfig.resolved, configs)
+    }
     return BYTES_OF_A_PROCESS + max(map(_bytes_of_run, needs.values()), default=0.0)
 
 
@@ -50,5 +53,5 @@ def _bytes_of_run(config: TrainConfig) -> float:
     numbers = ACTIVATIONS_OF_A_MODEL
     if network is not None:
         numbers = sum(math.prod(layer.shape) for layer in network.layers)
-    pixels = images * math.prod(shape)
+    pixels = images * math.prod(shape if config.resize is None else (config.resize, config.resize, shape[2]))
     return COPIES_OF_THE_IMAGES * pixels + COPIES_OF_ACTIVATIONS * 4.0 * (config.batch_size or 1) * numbers

@@ -14,6 +14,7 @@ from tfnorm.experiments.statistics import Look
 from tfnorm.experiments.sweep.best import Best, best_of_each
 from tfnorm.experiments.sweep.combination import Combination, combinations_of
 from tfnorm.experiments.sweep.grid import axes_of, axis_values
+from tfnorm.training.data import reading_settings
 from tfnorm.training.runs import Run, check_same_data, evaluated_on
 
 
@@ -48,7 +49,8 @@ class SweepResult:
         alike: dict[object, list[Run]] = {}
         for planned, combination in groups:
             config = planned.config
-            kind = config.image_size, config.dataset == "digits" and config.arch
+            arch = config.dataset == "digits" and config.arch
+            kind = config.image_size, arch, *reading_settings(config).values()
             alike.setdefault(kind, []).extend(combination.runs)
         for runs in alike.values():
             check_same_data(runs)

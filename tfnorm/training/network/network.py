@@ -76,7 +76,7 @@ def make_network(config: TrainConfig, data: Dataset) -> Network:
             config.arch, norm=config.norm, dropout=config.dropout, regularize=config.regularize,
             input_shape=data.input_shape, num_classes=data.num_classes, mean=data.mean, std=data.std, seed=config.seed,
             convention=config.recipe.convention, kernel_initializer=config.recipe.kernel_initializer,
-            precision=config.precision, compile=False,
+            precision=config.precision, zero_gamma=config.zero_gamma, compile=False,
         )  # fmt: skip
         return Network(model, Head(data.num_classes, "linear"))
     variant = make_variant(
