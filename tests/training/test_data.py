@@ -3,12 +3,23 @@
 import numpy as np
 import pytest
 from facts import says
+from PIL import Image
 
 from tfnorm.datasets import Dataset
 from tfnorm.errors import DataError, TfnormError
 from tfnorm.training.config import TrainConfig, plan_run
 from tfnorm.training.data import load_data, place_of
 from tfnorm.training.folder import READING
+from tfnorm.training.progress import Progress
+from tfnorm.training.runs import outcome
+from tfnorm.training.trainer import train
+
+
+class StopAfterTheFirst(Progress):
+    """Is Ctrl-C after the first epoch."""
+
+    def epoch_ended(self, run, record):
+        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(
@@ -113,3 +124,20 @@ def test_a_folder_of_photographs_is_cut_divided_and_found_again(tmp_path, tiny):
     images, why = images_of(run)
     assert why == "" and images.shape == (8, 28, 28, 3)
     assert run.status == "finished" and len(run.history) == 2
+
+
+def test_streamed_pictures_train_to_the_same_bits(tmp_path):
+    pictures, rng = tmp_path / "pictures", np.random.default_rng(0)
+    for label in "ab":
+        (pictures / label).mkdir(parents=True)
+        for number in range(30):
+            pixels = rng.integers(0, 256, (28, 28)).astype("uint8")
+            Image.fromarray(pixels).save(pictures / label / f"{number}.png")
+    settings = {
+        "norm": "bn", "arch": "tiny", "dataset": str(pictures), "epochs": 2, "batch_size": 16, "augmentation": "nudge",
+    }  # fmt: skip
+    whole = train(**settings, out=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(**settings, memory=1, out=tmp_path / "streamed", progress=StopAfterTheFirst())
+    resumed = train(**settings, memory="1kB", cache=tmp_path / "cache", out=tmp_path / "streamed")
+    assert outcome(resumed.path) == outcome(whole.path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -87,7 +86,7 @@ def make_dataset(
     x, y = {}, {}
     for part, (images, labels) in {"train": train, "test": test}.items():
         check_image_array(where, f"x_{part}", images.shape, images.dtype)
-        x[part] = images.reshape(*images.shape[:3], -1)
+        x[part] = images.reshape(*images.shape[:3], -1) if isinstance(images, np.ndarray) else images
         y[part] = _read_labels(where, f"y_{part}", np.asarray(labels))
         if len(x[part]) != len(y[part]):
             raise DataError(
@@ -140,12 +139,10 @@ def remarks(data: Dataset, name_of: Callable[[str, int], str]) -> tuple[list[str
     twins: list[tuple[str, str]] = []
     leaked: list[str] = []
     contradictory = 0
-    for part, images, labels in (("train", data.x_train, data.y_train), ("test", data.x_test, data.y_test)):
-        for index, image in enumerate(images):
-            pixels = image.reshape(-1, image.shape[-1])
-            if (pixels == pixels[0]).all():
-                constant.append(name_of(part, index))
-            digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+    for part, labels in (("train", data.y_train), ("test", data.y_test)):
+        found = data.scan.seen[part]
+        constant += [name_of(part, index) for index in found.constant]
+        for index, digest in enumerate(found.digests):
             earlier, place, label = seen.setdefault(digest, (part, index, labels[index]))
             if (earlier, place) != (part, index):
                 twins.append((name_of(earlier, place), name_of(part, index)))
@@ -153,14 +150,14 @@ def remarks(data: Dataset, name_of: Callable[[str, int], str]) -> tuple[list[str
                     leaked.append(name_of(part, index))
                 contradictory += labels[index] != label
     total = len(data.x_train) + len(data.x_test)
-    found = []
+    said = []
     if constant:
-        found.append(
+        said.append(
             f"Images of one colour, with nothing to learn from: {len(constant):,} of {total:,}, such as {constant[0]}."
         )
     if twins:
         first, second = twins[0]
-        found.append(
+        said.append(
             f"Images that are the same as an earlier one: {len(twins):,} of {total:,}, such as {second}, which is the "
             f"same as {first}."
             + (
@@ -171,10 +168,10 @@ def remarks(data: Dataset, name_of: Callable[[str, int], str]) -> tuple[list[str
             )
             + (f" In another class than the earlier one: {contradictory:,}." if contradictory else "")
         )
-    highest = data.x_train.max(), data.x_test.max()
+    highest = data.scan.seen["train"].highest, data.scan.seen["test"].highest
     if min(highest) <= 1 < max(highest):
-        found.append(
+        said.append(
             f"The highest value of the training images is {highest[0]}, and that of the test images {highest[1]}. "
             "Probably only one of them was divided by 255. Save both in 0..255."
         )
-    return found, leaked
+    return said, leaked

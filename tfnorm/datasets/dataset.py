@@ -1,8 +1,8 @@
-"""A data set in memory: uint8 images, integer labels and their statistics."""
+"""A data set: uint8 images, in memory or streamed, integer labels and their statistics."""
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tfnorm.datasets.images import Images, Scan, StreamedImages, parts, select
 from tfnorm.datasets.reading import Reading, readable
 from tfnorm.datasets.splits import split_off
 from tfnorm.errors import DataError, whole_number
@@ -40,13 +41,14 @@ class Dataset:
 
     Args:
         name: The name of the data set in tables and records.
-        x_train: Training images (images, height, width, channels), uint8, 0..255.
+        x_train: Training images (images, height, width, channels), uint8, 0..255: an array, or `StreamedImages`.
         y_train: Training labels (images,), int64, 0..num_classes-1.
         x_test: Test images, as ``x_train``.
         y_test: Test labels, as ``y_train``.
         class_names: One name a class, in the order of the labels.
         reading: What is known of the file or folder that was read, or None.
         groups: The group of each training image, such as a patient, or None. `hold_out` divides no group.
+        known_scan: What a pass over these images has found already.
 
     Example:
         >>> import numpy as np
@@ -57,18 +59,21 @@ class Dataset:
     """
 
     name: str
-    x_train: np.ndarray
+    x_train: Images
     y_train: np.ndarray
-    x_test: np.ndarray
+    x_test: Images
     y_test: np.ndarray
     class_names: tuple[str, ...]
     reading: Reading | None = None
     groups: tuple[str, ...] | None = None
+    known_scan: Scan | None = None
 
     def __post_init__(self) -> None:
         """Replace the arrays by read-only views of themselves, and names of classes by plain text."""
         object.__setattr__(self, "class_names", tuple(readable(name) for name in self.class_names))
         for field in ("x_train", "y_train", "x_test", "y_test"):
+            if isinstance(getattr(self, field), StreamedImages):
+                continue
             view = getattr(self, field).view()
             view.flags.writeable = False
             object.__setattr__(self, field, view)
@@ -98,14 +103,19 @@ class Dataset:
         return height, width, channels
 
     @cached_property
+    def scan(self) -> Scan:
+        """What one pass over all images finds: their fingerprint, how often each value occurs, a hash of each."""
+        if self.known_scan is not None:
+            return self.known_scan
+        scan = Scan()
+        for part, x, y in (("train", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):
+            scan.add(part, x.shape, parts(x), y)
+        return scan
+
+    @cached_property
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
         # A histogram of the 256 values per channel is exact: no sum is rounded and no variance cancels.
-        channels = self.x_train.shape[-1]
-        counts = np.zeros((channels, 256), np.int64)
-        for start in range(0, len(self.x_train), 32):  # a few at a time, since a count takes eight bytes a pixel
-            for channel in range(channels):
-                pixels = self.x_train[start : start + 32, ..., channel]
-                counts[channel] += np.bincount(pixels.ravel(), minlength=256)
+        counts = self.scan.seen["train"].counts
         values = np.arange(256, dtype=np.float64)
         total = counts.sum(axis=1)
         mean = counts @ values / total
@@ -124,15 +134,10 @@ class Dataset:
         """Standard deviation (biased) of the training pixels per channel, in pixel units; 1 where it would be 0."""
         return self._moments[1]
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) of the four arrays with their shapes and dtypes."""
-        digest = hashlib.sha256()
-        for field in ("x_train", "y_train", "x_test", "y_test"):
-            array = getattr(self, field)
-            digest.update(f"{field} {array.dtype.str} {array.shape}\n".encode())
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
+        return self.scan.fingerprint
 
     def resize(self, size: tuple[int, int] | int) -> Dataset:
         """Return the data set with images of another size (bilinear, with Pillow's antialiasing).
@@ -146,7 +151,12 @@ class Dataset:
         size = check_image_size(size)
         if self.x_train.shape[1:3] == self.x_test.shape[1:3] == size:
             return self
-        return replace(self, x_train=resize_images(self.x_train, size), x_test=resize_images(self.x_test, size))
+        return self._with_images(
+            x_train=_each(self.x_train, resize_images, size), x_test=_each(self.x_test, resize_images, size)
+        )
+
+    def _with_images(self, **changes: Any) -> Dataset:
+        return replace(self, known_scan=None, **changes)
 
     def crop_test(self, size: tuple[int, int]) -> Dataset:
         """Return the data set with test images cut to (height, width), as much on all sides; networks take that size.
@@ -155,7 +165,7 @@ class Dataset:
         """
         if self.input_shape[:2] == size:
             return self
-        return replace(self, x_test=_middle(self.x_test, size))
+        return self._with_images(x_test=_each(self.x_test, _middle, size))
 
     def hold_out(self, share: float) -> Dataset:
         """Return the training set alone, split in two: the second part takes the place of the test set.
@@ -186,8 +196,10 @@ class Dataset:
             ) from None
         name = f"{self.name}, {100 * share:g} % held out"
         groups = None if self.groups is None else tuple(self.groups[row] for row in kept)
-        x_test = _middle(x[held], self.input_shape[:2])
-        return replace(self, name=name, x_train=x[kept], y_train=y[kept], x_test=x_test, y_test=y[held], groups=groups)
+        return self._with_images(
+            name=name, x_train=select(x, kept), y_train=y[kept], y_test=y[held], groups=groups,
+            x_test=_each(select(x, held), _middle, self.input_shape[:2]),
+        )  # fmt: skip
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the data set, ready for JSON."""
@@ -204,6 +216,15 @@ class Dataset:
             **({"train_size": list(size)} if (size := self.x_train.shape[1:3]) != self.input_shape[:2] else {}),
             **({"reading": self.reading.describe()} if self.reading else {}),
         }
+
+
+def _each(images: Images, function: Callable[..., np.ndarray], size: tuple[int, int]) -> Images:
+    """Return images of another (height, width), each what ``function(images, size)`` makes of it."""
+    if images.shape[1:3] == size:
+        return images
+    if isinstance(images, StreamedImages):
+        return images.map(lambda batch: function(batch, size), size)
+    return function(images, size)
 
 
 def _middle(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -64,6 +64,10 @@ class StreamedImages:
         """Return some of the images, not read yet."""
         return StreamedImages(self._read, self._rows[rows], self.shape[1:])
 
+    def map(self, function: Callable[[np.ndarray], np.ndarray], size: tuple[int, int]) -> StreamedImages:
+        """Return what a function makes of a batch of images, of another (height, width), not computed yet."""
+        return StreamedImages(lambda row: function(self._read(row)[None])[0], self._rows, (*size, self.shape[-1]))
+
 
 #: Images (images, height, width, channels), uint8, in memory or not.
 Images: TypeAlias = np.ndarray | StreamedImages
@@ -123,26 +127,44 @@ class Seen:
         """The highest value."""
         return int(np.flatnonzero(self.counts.any(axis=0)).max(initial=0))
 
-
-def look_at(images: Images, seen_by: Callable[[np.ndarray], object] | None = None) -> Seen:
-    """Go through images once.
-
-    Args:
-        images: Of any number; a few are in memory at a time.
-        seen_by: Called with each few images in their order, such as the ``update`` of a hash.
-    """
-    seen = Seen(np.zeros((images.shape[-1], 256), np.int64))
-    for batch in parts(images):
-        if seen_by is not None:
-            seen_by(np.ascontiguousarray(batch))
-        for channel, counts in enumerate(seen.counts):
-            counts += np.bincount(batch[..., channel].ravel(), minlength=256)
-        for image in batch:
+    def add(self, images: np.ndarray) -> None:
+        """Take a few more images into account."""
+        for channel, counts in enumerate(self.counts):
+            counts += np.bincount(images[..., channel].ravel(), minlength=256)
+        for image in images:
             pixels = image.reshape(-1, image.shape[-1])
             if (pixels == pixels[0]).all():
-                seen.constant.append(len(seen.digests))
-            seen.digests.append(digest_of(image))
-    return seen
+                self.constant.append(len(self.digests))
+            self.digests.append(digest_of(image))
+
+
+class Scan:
+    """One pass over the images and labels of a data set, which need not be in memory at the same time.
+
+    Give it all training images, then all test images, each part in the order of `add`.
+
+    Attributes:
+        seen: What was found of "train" and "test".
+    """
+
+    def __init__(self) -> None:
+        self.seen: dict[str, Seen] = {}
+        self._digest = hashlib.sha256()
+
+    def add(self, part: str, shape: tuple[int, ...], batches: Iterable[np.ndarray], labels: np.ndarray) -> None:
+        """Go through the uint8 images of "train" or "test", given a few at a time, and their labels."""
+        seen = self.seen[part] = Seen(np.zeros((shape[-1], 256), np.int64))
+        self._digest.update(f"x_{part} {np.dtype(np.uint8).str} {shape}\n".encode())
+        for images in batches:
+            seen.add(images)
+            self._digest.update(np.ascontiguousarray(images).data)
+        self._digest.update(f"y_{part} {labels.dtype.str} {labels.shape}\n".encode())
+        self._digest.update(np.ascontiguousarray(labels).data)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hexadecimal) of all arrays with their shapes and dtypes."""
+        return self._digest.hexdigest()
 
 
 def digest_of(image: np.ndarray) -> bytes:

@@ -12,7 +12,8 @@ from typing import Any
 from tfnorm.datasets.dataset import Dataset, check_image_size
 from tfnorm.datasets.folder.loading import load_folder, shape_of_folder
 from tfnorm.datasets.folder.pictures import FITS
-from tfnorm.datasets.memory import available_memory, size_text
+from tfnorm.datasets.images import StreamedImages
+from tfnorm.datasets.memory import available_memory, bytes_of, size_text
 from tfnorm.datasets.named import DATASETS, is_cached, load_known, with_class_names
 from tfnorm.datasets.npz import load_npz, shape_of_npz
 from tfnorm.datasets.reading import DataWarning, Reading, readable, tally
@@ -31,6 +32,8 @@ def load(
     groups: str | os.PathLike[str] | None = None,
     follow_links: bool = False,
     skip_damaged: bool = False,
+    memory: int | str | None = None,
+    cache: str | os.PathLike[str] | None = None,
 ) -> Dataset:
     """Load a data set.
 
@@ -61,9 +64,12 @@ def load(
         follow_links: If `True`, symbolic links out of a folder are followed. Defaults to `False`.
         skip_damaged: If `True`, pictures of a folder that are damaged are left out and counted. Defaults to `False`:
             an error names all of them.
+        memory: Bytes that the decoded pictures of a folder may take, such as "500MB". If they need more, they are
+            decoded whenever they are needed. Defaults to a quarter of the memory that is free.
+        cache: A folder for files of decoded pictures, up to 20 GiB, so that no process decodes a picture again.
 
     Returns:
-        The data set, its images uint8 (images, height, width, channels).
+        The data set, its images uint8 (images, height, width, channels), arrays or `StreamedImages`.
 
     Raises:
         DataError: If the data is missing, malformed, too large for the memory or cannot be downloaded.
@@ -87,6 +93,8 @@ def load(
                 dataset = load_folder(
                     place, name, decoded, fit=fit, test_share=test_share, follow_links=follow_links,
                     groups=None if groups is None else pathlib.Path(groups).expanduser(), skip_damaged=skip_damaged,
+                    memory=None if memory is None else bytes_of(memory),
+                    cache=None if cache is None else pathlib.Path(cache).expanduser(),
                 )  # fmt: skip
             else:
                 dataset = load_npz(place, name)
@@ -110,6 +118,8 @@ def load(
             f"{height}x{width} pixels with {counted([channels], 'channel')}, in {dataset.num_classes} classes, from "
             f"{reading.path}."
         )
+        if isinstance(dataset.x_train, StreamedImages):
+            summary += " They are read when they are needed, because they need more memory than they may take."
         if "test_share" in reading.division:
             summary += f" The test images were chosen by test_share={reading.division['test_share']:g} of each class."
         reading = replace(reading, summary=summary)

@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_core import PydanticUndefined
 
 from tfnorm.datasets import AUGMENTATIONS, Dataset
+from tfnorm.datasets.memory import bytes_of
 from tfnorm.datasets.sources import check_folder_settings, check_resize, find_source
 from tfnorm.errors import TfnormError, unknown
 from tfnorm.keras_settings import chosen_backend
@@ -89,6 +90,14 @@ class TrainConfig(BaseModel):
         default=None,
         description="CSV file with the columns file and group: pictures of one patient, video or place stay together.",
     )
+    memory: str | None = Field(
+        default=None,
+        description="Memory for decoded pictures, such as 500MB. Above it they are decoded when they are needed. By "
+        "default a quarter of what is free.",
+    )
+    cache: Path | None = Field(
+        default=None, description="Folder for decoded pictures, at most 20 GiB, so that each is decoded only once."
+    )
     follow_links: bool = Field(default=False, description="Follow symbolic links out of a folder of pictures.")
     epochs: int | None = Field(default=None, ge=1, description="Passes over the training set. By default the recipe's.")
     batch_size: int | None = Field(default=None, ge=1, description="Images per step. By default the recipe's.")
@@ -140,6 +149,11 @@ class TrainConfig(BaseModel):
     )
     _augmentation = field_validator("augmentation")(known_augmentation)
 
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _memory(cls, value: Any) -> str | None:
+        return None if value is None else str(bytes_of(value))
+
     @model_validator(mode="before")
     @classmethod
     def _with_source(cls, values: Any) -> Any:
@@ -178,7 +192,9 @@ class TrainConfig(BaseModel):
         """
         # The name of the model is that of `arch`, because the place of a file does not make another network of it.
         optional = {key for key in _OPTIONAL if getattr(self, key) in (None, False, "resize")}
-        return self.resolved().model_dump(mode="json", exclude={"data_dir", "call", "model"} | optional)
+        return self.resolved().model_dump(
+            mode="json", exclude={"data_dir", "call", "model", "memory", "cache"} | optional
+        )
 
     @property
     def kind(self) -> str:
@@ -259,6 +275,8 @@ class Settings(TypedDict, total=False):
     fit: Literal["resize", "crop", "pad"]
     test_share: float | None
     groups: str | Path | None
+    memory: int | str | None
+    cache: str | Path | None
     follow_links: bool
     epochs: int | None
     batch_size: int | None

@@ -46,7 +46,14 @@ def load_data(config: TrainConfig, data: Dataset | None = None) -> Dataset:
         size: int | tuple[int, int] | None = config.image_size
         if size is None and config.dataset == "digits":
             size = _network_size(config)
-        data = load(config.dataset, data_dir=config.data_dir, image_size=size, **reading_settings(config))
+        data = load(
+            config.dataset,
+            data_dir=config.data_dir,
+            image_size=size,
+            memory=config.memory,
+            cache=config.cache,
+            **reading_settings(config),
+        )
     return data.hold_out(config.holdout) if config.holdout else data
 
 

@@ -158,7 +158,7 @@ class _Trainer:
         self.progress.skipped(self.folder.path, done)
         self.progress.started(self.folder.path, config.epochs, len(batches))
         images = min(len(batches) * config.batch_size, len(data.x_train))
-        tested = evaluation_batch(len(data.x_test), data.x_test[0, ..., 0].size)
+        tested = evaluation_batch(len(data.x_test), math.prod(data.input_shape[:2]))
         recorder = HistoryRecorder(self.folder.history_path, initial_epoch=done, images_per_epoch=images)
         trackers = [TRACKERS[name](self.folder.path, description, earlier) for name in self.trackers]
         watcher = Watcher(config, self.folder, batches, recorder, self.progress, trackers)

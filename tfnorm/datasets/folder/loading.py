@@ -1,32 +1,35 @@
-"""Read a folder of pictures into memory."""
+"""Read a folder of pictures, into memory or when they are asked for."""
 
 from __future__ import annotations
 
-import os
+import math
 import pathlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from itertools import islice
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from tfnorm.datasets.checks import make_dataset, remarks
 from tfnorm.datasets.dataset import Dataset
+from tfnorm.datasets.decoded import DecodedFile, Writer, decoded_file
 from tfnorm.datasets.folder.groups import with_groups
 from tfnorm.datasets.folder.listing import LINKS_OUT, Listing, common_groups, list_folder
-from tfnorm.datasets.folder.pictures import Header, Unreadable, decode, is_picture, quietly, read_header
-from tfnorm.datasets.memory import check_memory
+from tfnorm.datasets.folder.pictures import (
+    Decoded,
+    Header,
+    Unreadable,
+    decode,
+    is_picture,
+    quietly,
+    read_header,
+)  # fmt: skip
+from tfnorm.datasets.images import Images, Scan, StreamedImages, in_threads
+from tfnorm.datasets.memory import memory_for_images
 from tfnorm.datasets.reading import Reading, readable, tally
 from tfnorm.errors import DataError
 from tfnorm.text import counted
-
-# So many pictures wait for a thread at the same time.
-_AT_ONCE = 1024
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def load_folder(
@@ -39,6 +42,8 @@ def load_folder(
     groups: pathlib.Path | None = None,
     follow_links: bool = False,
     skip_damaged: bool = False,
+    memory: int | None = None,
+    cache: pathlib.Path | None = None,
 ) -> Dataset:
     """Return the data set ``name`` in a folder with ``train/CLASS/*`` and ``test/CLASS/*``, or with ``CLASS/*`` alone.
 
@@ -46,8 +51,11 @@ def load_folder(
     reads by itself is read. If a picture has several frames, the first is read. Transparent pictures are laid on white.
     A photograph that a camera marked as lying on its side is turned upright. Of more than 8 bits a channel, the upper 8
     are read. The images have one channel if every picture is stored as grey values or grey colours of a palette, and
-    three otherwise. Each picture is decoded straight into its place in one uint8 array, in several threads. Without
-    ``image_size``, all pictures must have one size.
+    three otherwise. Without ``image_size``, all pictures must have one size.
+
+    Each picture is decoded once, in several threads. If all of them fit into ``memory`` bytes, a quarter of what is
+    free by default, they are kept in two arrays. Otherwise they are decoded again whenever they are asked for, or read
+    from a file of decoded pictures in the folder ``cache``, if there is one.
     """
     listing = list_folder(path, test_share=test_share, follow_links=follow_links)
     with quietly():
@@ -62,29 +70,26 @@ def load_folder(
             divided = divided.divided(test_share)
             size = image_size or common_size(divided, headers)
             channels = 1 if all(headers[name].grey for name in divided.names) else 3
-            check_memory(str(path), len(divided), (*size, channels), resizable=True)
-            images, laid, broken = _decode_all(divided, size, channels, fit)
-            if not broken:
+            seen = _read_all(divided, size, channels, fit, headers, memory=memory_for_images(memory), cache=cache)
+            if not seen.broken:
                 break
-            problems |= broken
+            problems |= seen.broken
             if not skip_damaged:
                 raise _unreadable(listing, problems)
-            del images
     rows = {part: divided.part(part) for part in ("train", "test")}
-    train, test = ((images[part], divided.labels[rows[part]]) for part in rows)
-    dataset = make_dataset(name, str(path), train, test, divided.classes)
+    train, test = ((seen.images[part], divided.labels[rows[part]]) for part in rows)
+    dataset = replace(make_dataset(name, str(path), train, test, divided.classes), known_scan=seen.scan)
     shown = [headers[name] for name in divided.names]
     skipped = [name for name in listing.names if name in problems]
     found, twins = remarks(dataset, lambda part, index: readable(divided.file(rows[part][index])))
-    deep = [pixels for header, pixels in zip(shown, _in_order(divided, images), strict=True) if header.deep]
     reading = Reading(
         path=readable(path.resolve()),
         formats=dict(Counter(header.format for header in shown)),
         left_out=dict(listing.left_out),
         skipped=tuple(map(readable, skipped)),
         notes=(
-            *_notes(listing, skipped, laid, sum(header.several for header in shown)),
-            *_note_on_depth(deep),
+            *_notes(listing, skipped, seen.laid, sum(header.several for header in shown)),
+            *_note_on_depth(sum(header.deep for header in shown), seen.highest_of_deep),
             *common_groups(divided),
             *found,
         ),
@@ -123,19 +128,6 @@ def shape_of_folder(path: pathlib.Path) -> tuple[int, int, int, int] | None:
             return (len(listing), *read_header(listing.file(0)).size, 3)
     except Unreadable:
         return None
-
-
-def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yield what a function returns for each item, in their order; Pillow lets several threads decode at a time."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    waiting = iter(items)
-    with ThreadPoolExecutor(cores) as threads:
-        try:
-            while chunk := list(islice(waiting, _AT_ONCE)):
-                yield from threads.map(function, chunk)
-        except BaseException:
-            threads.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def read_headers(listing: Listing) -> tuple[dict[str, Header], dict[str, Unreadable]]:
@@ -185,36 +177,94 @@ def _verify(listing: Listing) -> dict[str, Unreadable]:
     return {name: problem for name, problem in found if problem is not None}
 
 
-def _decode_all(
-    listing: Listing, size: tuple[int, int], channels: int, fit: str
-) -> tuple[dict[str, np.ndarray], int, dict[str, Unreadable]]:
-    """Return the images of each part, how many were laid on white, and why others cannot be decoded."""
-    images = {part: np.empty((len(listing.part(part)), *size, channels), np.uint8) for part in ("train", "test")}
-    places = {row: (part, place) for part in images for place, row in enumerate(listing.part(part).tolist())}
+@dataclass
+class _Seen:
+    """What the pass over all pictures found: the images of each part, and why some cannot be decoded."""
 
-    def read(row: int) -> bool | Unreadable:
-        part, place = places[row]
+    images: dict[str, Images] = field(default_factory=dict)
+    scan: Scan = field(default_factory=Scan)
+    laid: int = 0
+    highest_of_deep: int = 0
+    broken: dict[str, Unreadable] = field(default_factory=dict)
+
+
+def _read_all(
+    listing: Listing, size: tuple[int, int], channels: int, fit: str, headers: Mapping[str, Header], *,
+    memory: int, cache: pathlib.Path | None,
+) -> _Seen:  # fmt: skip
+    """Decode each picture once, and keep the images or where they are."""
+    rows = {part: listing.part(part) for part in ("train", "test")}
+    order = np.concatenate(list(rows.values()))
+    shape = (size[0], size[1], channels)
+    whole = (len(order), *shape)
+    key = f"{listing.fingerprint} {[listing.file(row).stat().st_mtime_ns for row in order]} {fit}"
+    seen = _Seen()
+    with nullcontext() if cache is None else decoded_file(cache, key, whole) as file:
+        read = _reader(listing, order, size, channels, fit, file if isinstance(file, DecodedFile) else None)
+        start = 0
+        for part, chosen in rows.items():
+            places = np.arange(start, start + len(chosen))
+            start += len(chosen)
+            kept = np.empty((len(chosen), *shape), np.uint8) if math.prod(whole) <= memory else None
+
+            def through(places: np.ndarray = places, kept: np.ndarray | None = kept) -> Iterator[np.ndarray]:
+                """Yield the images of a part, each as a batch."""
+                for index, found in enumerate(in_threads(read, places.tolist())):
+                    name = listing.names[order[places[index]]]
+                    if isinstance(found, Unreadable):
+                        seen.broken[name] = found
+                        continue
+                    seen.laid += found.laid
+                    if headers[name].deep:
+                        seen.highest_of_deep = max(seen.highest_of_deep, int(found.pixels.max()))
+                    if kept is not None:
+                        kept[index] = found.pixels
+                    if isinstance(file, Writer):
+                        file.add(found.pixels, found.laid)
+                    yield found.pixels[None]
+
+            seen.scan.add(part, (len(chosen), *shape), through(), listing.labels[chosen])
+            seen.images[part] = places if kept is None else kept
+        if isinstance(file, Writer) and not seen.broken:
+            read = _reader(listing, order, size, channels, fit, file.keep(whole))
+    pixels = _pixels(listing, order, read)
+    for part, images in seen.images.items():
+        if images.ndim == 1:
+            seen.images[part] = StreamedImages(pixels, images, shape)
+    return seen
+
+
+def _reader(
+    listing: Listing, order: np.ndarray, size: tuple[int, int], channels: int, fit: str, file: DecodedFile | None
+) -> Callable[[int], Decoded | Unreadable]:
+    """Return a function that reads the picture of a place, from the file of decoded ones if there is one."""
+
+    def read(place: int) -> Decoded | Unreadable:
+        if file is not None and (kept := file[place]) is not None:
+            return Decoded(*kept)
         try:
-            found = decode(listing.file(row), size, channels, fit)
+            return decode(listing.file(order[place]), size, channels, fit)
         except Unreadable as problem:
             return problem
-        images[part][place] = found.pixels
-        return found.laid
 
-    laid, broken = 0, {}
-    for name, found in zip(listing.names, in_threads(read, range(len(listing))), strict=True):
+    return read
+
+
+def _pixels(
+    listing: Listing, order: np.ndarray, read: Callable[[int], Decoded | Unreadable]
+) -> Callable[[int], np.ndarray]:
+    """Return a function that returns the image of a place, or raises a DataError if it cannot be read any more."""
+
+    def pixels(place: int) -> np.ndarray:
+        found = read(place)
         if isinstance(found, Unreadable):
-            broken[name] = found
-        else:
-            laid += found
-    return images, laid, broken
+            raise DataError(
+                f"{listing.file(order[place])} could be read at first, and cannot be read any more: {found}. Put it "
+                "back, and repeat the command: it goes on after the last whole epoch."
+            )
+        return found.pixels
 
-
-def _in_order(listing: Listing, images: Mapping[str, np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield the image of each picture in the order of a listing."""
-    parts = {part: iter(images[part]) for part in images}
-    for side in listing.in_test if listing.in_test is not None else ():
-        yield next(parts["test" if side else "train"])
+    return pixels
 
 
 def _check_depth(listing: Listing, problems: Mapping[str, Unreadable]) -> None:
@@ -280,12 +330,11 @@ def _notes(listing: Listing, skipped: Sequence[str], laid: int, several: int) ->
     return notes
 
 
-def _note_on_depth(deep: Collection[np.ndarray]) -> list[str]:
-    """Return a sentence about pictures of more than 8 bits a channel, given as they were read."""
+def _note_on_depth(deep: int, highest: int) -> list[str]:
+    """Return a sentence about pictures of more than 8 bits a channel, and the highest value that was read of them."""
     if not deep:
         return []
     return [
-        f"With more than 8 bits a channel, of which the upper 8 were read: {counted([len(deep)], 'picture')}. Their "
-        f"highest value became {max(int(pixels.max()) for pixels in deep)} of 255. If they are too dark, stretch their "
-        "values yourself."
+        f"With more than 8 bits a channel, of which the upper 8 were read: {counted([deep], 'picture')}. Their "
+        f"highest value became {highest} of 255. If they are too dark, stretch their values yourself."
     ]

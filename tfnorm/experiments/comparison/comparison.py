@@ -7,11 +7,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from tfnorm import reporting
+from tfnorm.datasets.images import Images
 from tfnorm.errors import RunError
 from tfnorm.experiments.comparison import page
 from tfnorm.experiments.comparison.predictions import Predictions, images_of
@@ -198,7 +198,7 @@ class Comparison(Result):
         for name, plot in plots.items():
             with results_come_first(f"the picture {name}.{format}"):
                 plot(self.path / f"{name}.{format}")
-        images: dict[str, np.ndarray | None] = {}
+        images: dict[str, Images | None] = {}
         for label, runs in self.groups.items():
             run = next((run for run in runs if (run.path / PICTURE).exists()), None)
             if run is None:

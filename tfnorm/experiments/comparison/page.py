@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfnorm._version import __version__
+from tfnorm.datasets.images import Images, select
 from tfnorm.experiments.comparison.configuration import configuration
 from tfnorm.experiments.comparison.predictions import Predictions, images_of, without_words
 from tfnorm.experiments.comparison.result import Result
@@ -75,7 +76,9 @@ def comparison_page(result: Result, folder: Path) -> str:
     text = page(no_images=no_images)
     if images is None or not len(wrong):
         return text
-    sheets = picture_sheets(images[wrong], budget=picture_budget(len(text.encode("utf-8", "backslashreplace"))))
+    sheets = picture_sheets(
+        select(images, np.asarray(wrong)), budget=picture_budget(len(text.encode("utf-8", "backslashreplace")))
+    )
     if not sheets["count"]:
         return page(no_images="with any the page would be larger than 12 MB.")
     mistakes["mistakes"]["sheets"] = sheets
@@ -148,7 +151,7 @@ def mistakes_context(
 
 
 def layers_context(
-    groups: Mapping[str, Sequence[Run]], images: np.ndarray | None, data: Mapping[str, Any], no_images: str
+    groups: Mapping[str, Sequence[Run]], images: Images | None, data: Mapping[str, Any], no_images: str
 ) -> dict[str, Any]:
     """Return what the layers of the first run of each label hold and pass on, and notes on what is missing.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfnorm.datasets import DataWarning
+from tfnorm.datasets.images import Images
 from tfnorm.datasets.sources import is_here, load
 from tfnorm.errors import RunError, TfnormError
 from tfnorm.text import listed
@@ -79,7 +80,7 @@ def without_words(without: Mapping[str, Sequence[str]]) -> str:
     return " ".join(f"Without {listed(names)}: {reason}." for reason, names in without.items())
 
 
-def images_of(run: Run) -> tuple[np.ndarray | None, str]:
+def images_of(run: Run) -> tuple[Images | None, str]:
     """Return the images that a run was tested on, uint8 (images, height, width, channels), and "".
 
     Where they are not on this machine, return None and a sentence that says why. Nothing is downloaded.
