@@ -110,6 +110,8 @@ def load(
             f"{height}x{width} pixels with {counted([channels], 'channel')}, in {dataset.num_classes} classes, from "
             f"{reading.path}."
         )
+        if resize is not None:
+            summary += f" Training images have {resize}x{resize} pixels before an augmentation cuts them."
         if "test_share" in reading.division:
             summary += f" The test images were chosen by test_share={reading.division['test_share']:g} of each class."
         reading = replace(reading, summary=summary)
