@@ -351,6 +351,7 @@ def test_resize_is_the_size_of_training_images_alone(photos):
     np.testing.assert_array_equal(data.x_train, plain.x_train)
     np.testing.assert_array_equal(data.x_test, plain.x_test[:, 2:6, 2:6])
     assert data.describe()["train_size"] == [8, 8] and "train_size" not in plain.describe()
+    says(data.reading.summary, "4x4 pixels", "Training images have 8x8 pixels")
     held = data.hold_out(0.25)
     assert held.x_train.shape[1:3] == (8, 8) and held.x_test.shape[1:3] == (4, 4)
     digits = load("digits", image_size=8, resize=12)

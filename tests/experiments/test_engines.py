@@ -14,19 +14,27 @@ import numpy as np
 import pandas as pd
 import pytest
 from facts import one_says, says
+from PIL import Image
 from rich.console import Console
 
-from tfnorm.cli.sweep_progress import SweepDisplay, SweepProgress
+from tfnorm.cli.sweep_progress import SweepDisplay
+from tfnorm.datasets.folder import loading
+from tfnorm.datasets.folder.pictures import decode
 from tfnorm.errors import RunError, TfnormError
 from tfnorm.experiments.comparison.run import compare
+from tfnorm.experiments.engines.attempts import Attempts
 from tfnorm.experiments.engines.estimate import estimate_seconds, measure, planned_rows
 from tfnorm.experiments.engines.local import default_jobs, run_local
 from tfnorm.experiments.engines.processes import thread_settings, worker_log
-from tfnorm.experiments.plan import Plan
+from tfnorm.experiments.engines.worker import with_decoded
+from tfnorm.experiments.plan import Plan, PlannedRun
+from tfnorm.experiments.progress import SweepProgress
 from tfnorm.experiments.sweep.grid import plan_grid
 from tfnorm.experiments.sweep.run import sweep
 from tfnorm.experiments.sweep.sweep import Sweep
 from tfnorm.history import read_history
+from tfnorm.training.config import TrainConfig
+from tfnorm.training.data import load_data
 from tfnorm.training.runs import Run, outcome
 
 # As the fixture `swept` has them.
@@ -349,3 +357,20 @@ def test_two_commands_in_one_folder_share_the_log_and_only_one_deletes_it(tmp_pa
     with worker_log(tmp_path) as log:
         log.write(b"an error")
     assert (tmp_path / "workers.log").read_bytes() == b"an error"
+
+
+@pytest.mark.filterwarnings("ignore::tfnorm.datasets.DataWarning")
+def test_all_processes_of_a_machine_decode_a_picture_once(tmp_path, monkeypatch):
+    pictures, rng = tmp_path / "pictures", np.random.default_rng(0)
+    for label in "ab":
+        (pictures / label).mkdir(parents=True)
+        for number in range(10):
+            Image.fromarray(rng.integers(0, 256, (8, 8)).astype("uint8")).save(pictures / label / f"{number}.png")
+    config, decoded = TrainConfig(norm="bn", dataset=str(pictures)), []
+    monkeypatch.setattr(loading, "decode", lambda *how: decoded.append(how) or decode(*how))
+    task = Attempts(Plan(tmp_path / "out", [PlannedRun(Path("run"), config, {})]), SweepProgress()).next_task
+    for memory in (None, "1kB"):  # as if each were another process
+        asked = with_decoded(config, task(PlannedRun(Path("run"), config, {}))["decoded"])
+        data = load_data(asked.model_copy(update={"memory": memory}))
+        assert data.x_train[:].shape == (16, 8, 8, 1)
+    assert len(decoded) == 20

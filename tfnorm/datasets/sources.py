@@ -120,6 +120,8 @@ def load(
         )
         if isinstance(dataset.x_train, StreamedImages):
             summary += " They are read when they are needed, because they need more memory than they may take."
+        if resize is not None:
+            summary += f" Training images have {resize}x{resize} pixels before an augmentation cuts them."
         if "test_share" in reading.division:
             summary += f" The test images were chosen by test_share={reading.division['test_share']:g} of each class."
         reading = replace(reading, summary=summary)

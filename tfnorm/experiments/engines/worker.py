@@ -12,6 +12,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -70,6 +71,13 @@ class Reporter(Progress):
         self.send("epoch_ended", dict(record))
 
 
+def with_decoded(config: TrainConfig, folder: str | None) -> TrainConfig:
+    """Return a configuration whose decoded pictures are kept in a folder of this machine, unless it has its own."""
+    if config.cache is not None or folder is None:
+        return config
+    return config.model_copy(update={"cache": Path(folder) / socket.gethostname()})
+
+
 class Worker:
     """Does tasks, and keeps the data of the last one."""
 
@@ -81,7 +89,7 @@ class Worker:
     def do(self, task: Mapping[str, Any]) -> None:
         """Do one task. Whatever goes wrong is reported, and the next task can be done."""
         try:
-            config = checked(TrainConfig, task["config"])
+            config = with_decoded(checked(TrainConfig, task["config"]), task.get("decoded"))
             self.free_graphs(config)
             if task["kind"] == "measure":
                 self.reporter.send("measured", *self.measure(config))
