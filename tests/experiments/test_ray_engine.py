@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import ray
 from facts import says
+from networks import SOON_OVER
 from ray.cluster_utils import Cluster
 
 from tfnorm import sweep
@@ -15,8 +16,7 @@ from tfnorm.experiments.comparison.run import compare
 from tfnorm.experiments.progress import SweepProgress
 from tfnorm.training.runs import outcome
 
-SETTINGS = {"epochs": 1, "batch_size": 359, "augmentation": "none"}
-GRID = {"settings": SETTINGS, "grid": {"norm": ["bn+l1=1e-4"], "seeds": 2}}  # the second half of `swept`
+GRID = {"settings": SOON_OVER, "grid": {"norm": ["bn+l1=1e-4"], "seeds": 2}}  # the second half of `swept`
 MEMORY = 4 * 2**30
 
 
