@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfnorm.analysis import summary
 from tfnorm.convert.variants.variant import Variant, make_variant
 from tfnorm.datasets import Dataset
 from tfnorm.errors import ArchitectureError, TfnormError
@@ -131,10 +132,31 @@ def input_size(model: Any) -> tuple[int, int] | None:
     Args:
         model: A `tfnorm.models.sources.Source`.
     """
+    made = _made(model)
+    shape = made.input_shape if made is not None and made.built and isinstance(made.input_shape, tuple) else ()
+    return (shape[1], shape[2]) if len(shape) == 4 and shape[1] and shape[2] else None
+
+
+@functools.lru_cache(maxsize=8)
+def activation_bytes(model: Any, input_shape: tuple[int, int, int]) -> int | None:
+    """Return the bytes of the activations that training keeps for an image, or None if they are not known.
+
+    Args:
+        model: A `tfnorm.models.sources.Source`.
+        input_shape: (height, width, channels) of the images, for a model that takes any size.
+    """
+    size = input_size(model)
+    made = _made(model, (*(size or input_shape[:2]), input_shape[2]))
+    try:
+        return None if made is None else summary(made, input_shape=None if size else input_shape).activation_bytes
+    except TfnormError:
+        return None
+
+
+def _made(model: Any, input_shape: tuple[int, ...] | None = None) -> keras.Model | None:
+    """Return a model of one's own, or None if it cannot be made; training says what is wrong."""
     norm = None if model.has_own_norm else lambda name=None, axis=-1: keras.layers.Identity(name=name)
     try:
-        made = model.make(seed=0, norm=norm)
+        return model.make(seed=0, norm=norm, input_shape=input_shape)
     except ArchitectureError:
-        return None  # it needs to know the images, or training says what is wrong
-    shape = made.input_shape if made.built and isinstance(made.input_shape, tuple) else ()
-    return (shape[1], shape[2]) if len(shape) == 4 and shape[1] and shape[2] else None
+        return None  # it needs to know the images
