@@ -34,7 +34,8 @@ def check_image_size(size: Any) -> tuple[int, int]:
 def stratified_split(labels: np.ndarray, held: float | int) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices of the images to keep and of those to hold out: a share or a number. It is always the same.
 
-    Each class gives the same share. It raises a ValueError if a part would have fewer images than there are classes.
+    Each class gives the same share; of several labels an image, the images are drawn by chance alone. It raises a
+    ValueError if a part would have fewer images than there are classes.
 
     Example:
         >>> kept, held = stratified_split(np.array([0, 0, 0, 1, 1, 1]), 2)
@@ -43,7 +44,57 @@ def stratified_split(labels: np.ndarray, held: float | int) -> tuple[np.ndarray,
     """
     from sklearn.model_selection import train_test_split  # start-up
 
-    return train_test_split(np.arange(len(labels)), test_size=held, stratify=labels, random_state=0)
+    classes = labels if labels.ndim == 1 else None
+    return train_test_split(np.arange(len(labels)), test_size=held, stratify=classes, random_state=0)
+
+
+def read_rows(
+    where: str, y_train: np.ndarray, y_test: np.ndarray, multi_label: bool | None = None
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Return training and test labels, rows of 0 and 1 as int64, and whether images may have several.
+
+    Rows that all have a single 1 are one-hot, and become class numbers, unless ``multi_label`` is set. Labels that are
+    no such rows come back as they are.
+
+    Args:
+        where: What messages call the data.
+        y_train: Training labels.
+        y_test: Test labels.
+        multi_label: Whether images may have several labels; None if the rows are to say it.
+
+    Raises:
+        DataError: If rows hold other numbers, or have several 1 where ``multi_label`` is `False`.
+
+    Example:
+        >>> rows = np.array([[0, 1], [1, 0]])
+        >>> read_rows("data", rows, rows)[0].tolist(), read_rows("data", rows, rows, True)[0].tolist()
+        ([1, 0], [[0, 1], [1, 0]])
+    """
+    parts = {"y_train": y_train, "y_test": y_test}
+    if not any(rows.ndim == 2 and rows.shape[1] > 1 for rows in parts.values()):
+        if multi_label:
+            raise DataError(
+                f"{where}: several labels are rows of 0 and 1, (images, classes). Received: y_train of shape "
+                f"{y_train.shape}. Leave `multi_label` out for images with one class each."
+            )
+        return y_train, y_test, False
+    if y_train.ndim != 2 or y_train.shape[1:] != y_test.shape[1:]:
+        raise DataError(
+            f"{where}: y_train and y_test must have the same columns, one for each class. Received: shapes "
+            f"{y_train.shape} and {y_test.shape}."
+        )
+    for name, rows in parts.items():
+        if rows.dtype.kind not in "buif" or not np.isin(rows, (0, 1)).all():
+            raise DataError(
+                f"{where}: {name} of shape {rows.shape} must hold 0 and 1, a column for each class. Received: "
+                f"{rows.dtype} with other values. For one class each, pass class numbers of shape (images,)."
+            )
+    one_hot = all((rows.sum(axis=1) == 1).all() for rows in parts.values())
+    if multi_label is False and not one_hot:
+        raise DataError(f"{where}: labels have a row without a single 1, and multi_label says that there is none.")
+    if one_hot and not multi_label:
+        return y_train.argmax(axis=1), y_test.argmax(axis=1), False
+    return y_train.astype(np.int64), y_test.astype(np.int64), True
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +106,17 @@ class Dataset:
     Args:
         name: The name of the data set in tables and records.
         x_train: Training images (images, height, width, channels), uint8, 0..255.
-        y_train: Training labels (images,), int64, 0..num_classes-1.
+        y_train: Training labels: class numbers (images,), int64, 0..num_classes-1; or 0 and 1 for each class, (images,
+            classes). Rows of the latter that all have a single 1 become class numbers, unless ``multi_label`` says
+            otherwise.
         x_test: Test images, as ``x_train``.
         y_test: Test labels, as ``y_train``.
         class_names: One name a class, in the order of the labels.
         reading: What is known of the file or folder that was read, or None.
+        multi_label: Whether an image may have several labels, or none. By default the labels say it.
+
+    Raises:
+        DataError: If labels of two dimensions are no such rows.
 
     Example:
         >>> import numpy as np
@@ -76,10 +133,19 @@ class Dataset:
     y_test: np.ndarray
     class_names: tuple[str, ...]
     reading: Reading | None = None
+    multi_label: bool | None = None
 
     def __post_init__(self) -> None:
         """Replace the arrays by read-only views of themselves, and names of classes by plain text."""
         object.__setattr__(self, "class_names", tuple(readable(name) for name in self.class_names))
+        y_train, y_test, several = read_rows(f"data {self.name!r}", self.y_train, self.y_test, self.multi_label)
+        if several and y_train.shape[1] != self.num_classes:
+            raise DataError(
+                f"data {self.name!r}: labels must have a column for each of {self.num_classes} classes. Received: "
+                f"{y_train.shape[1]} columns."
+            )
+        for field, value in (("y_train", y_train), ("y_test", y_test), ("multi_label", several)):
+            object.__setattr__(self, field, value)
         for field in ("x_train", "y_train", "x_test", "y_test"):
             view = getattr(self, field).view()
             view.flags.writeable = False
@@ -163,7 +229,8 @@ class Dataset:
     def hold_out(self, share: float) -> Dataset:
         """Return the training set alone, split in two: the second part takes the place of the test set.
 
-        Each class gives the same share, and the choice depends on nothing but the data and ``share``.
+        Each class gives the same share, unless images have several labels, and the choice depends on nothing but the
+        data and ``share``.
 
         Args:
             share: The share of the training images to hold out, above 0 and below 1.
@@ -182,9 +249,10 @@ class Dataset:
         x, y = self.x_train, self.y_train
         try:
             kept, held = map(np.sort, stratified_split(y, share))
-            lacking = set(y.tolist()) - (set(y[kept].tolist()) & set(y[held].tolist()))
-            if lacking:
-                raise ValueError(f"{self.class_names[min(lacking)]!r} has only {sum(y == min(lacking))}.")
+            of_class = y.astype(bool) if self.multi_label else y[:, None] == np.arange(self.num_classes)
+            lacking = np.flatnonzero(of_class.any(axis=0) & ~(of_class[kept].any(axis=0) & of_class[held].any(axis=0)))
+            if len(lacking):
+                raise ValueError(f"{self.class_names[lacking[0]]!r} has only {of_class[:, lacking[0]].sum()}.")
         except ValueError as error:
             raise DataError(
                 f"The training set of {self.name!r} cannot be split. Received: {share!r} of {len(y)} images to hold "
@@ -205,6 +273,7 @@ class Dataset:
             "mean": self.mean.tolist(),
             "std": self.std.tolist(),
             "fingerprint": self.fingerprint,
+            **({"multi_label": True} if self.multi_label else {}),
             **({"reading": self.reading.describe()} if self.reading else {}),
         }
 
