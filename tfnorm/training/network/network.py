@@ -102,19 +102,23 @@ def check_networks(configs: Iterable[TrainConfig], data: Dataset) -> dict[str, N
     """Return the network of each spec, made with the first seed, if all of them can be trained on the data.
 
     Args:
-        configs: Settings of runs of one model, resolved. Architectures of tfnorm are not made.
+        configs: Settings of runs of one model, resolved. Architectures of tfnorm are not made, only their metric is
+            looked at.
         data: What they are trained on.
 
     Raises:
-        TfnormError: With a sentence for each network that cannot be made, that does not fit the data, or whose outputs
-            are no numbers.
+        TfnormError: With a sentence for each network that cannot be made, that does not fit the data or the metric, or
+            whose outputs are no numbers.
     """
     found: dict[str, Network] = {}
     problems: list[str] = []
     for config in configs:
-        if config.model is None or config.norm in found:
+        if config.norm in found:
             continue
         try:
+            if config.model is None:
+                choose_metric(config, Head(data.num_classes, "linear", data.multi_label), data)
+                continue
             found[config.norm] = network = make_network(config, data)
             _check_outputs(network, config, data)
             network.training(config, 1)
