@@ -49,9 +49,9 @@ class Tables:
             **measures(*OF_ALL, images=self.sweep.images, metric=self.metric),
         }
         known = {key for each in combinations for key in each.known}
-        columns = {
-            key: column for key, column in columns.items() if key in known or key not in ("gap", "misclassified")
-        }
+        left_out = {"gap", "misclassified"} - known
+        left_out |= {"test_data_loss"} if self.metric.key == "val_data_loss" else set()
+        columns = {key: column for key, column in columns.items() if key not in left_out}
         rows, seeds, data = [], [], []
         for each in combinations:
             rows.append(self._cells(columns, each))

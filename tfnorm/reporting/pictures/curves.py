@@ -112,7 +112,8 @@ def loss_data(histories: Histories, losses: tuple[str, str] = LOSSES) -> LossDat
 
 def accuracy_data(histories: Histories, metric: Metric = ACCURACY) -> AccuracyData:
     """Return the accuracies of every model, or the values of another metric, over its seeds, in the unit of tables."""
-    frames = _checked(histories, metric.training if metric.is_accuracy else metric.key)
+    evaluated = not metric.is_accuracy or histories_with(histories, metric.key).keys() == histories.keys()
+    frames = _checked(histories, metric.key if evaluated and histories else metric.training)
     sets = {"train": metric.training, "test": metric.key}
     curves = _curves(frames, {name: column for name, column in sets.items() if column})
     curves[["mean", "low", "high"]] *= metric.scale
