@@ -97,6 +97,45 @@ def test_the_loss_is_the_binary_cross_entropy_of_the_outputs(make, labels):
     np.testing.assert_allclose(logits[:, -1], expected[:, -1], rtol=1e-3, atol=1e-5)
 
 
+def test_a_comparison_of_several_labels_has_no_right_or_wrong_images(tmp_path):
+    data = dataset(SEVERAL)
+    found = compare(["keep", "gn:2"], **settings(net(4, "sigmoid")), seeds=1, data=data, out=tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    says(page, "test mean average precision", "several labels each, or none")
+    assert "Misclassified images" not in page and "test accuracy" not in page and "browser-cards" not in page
+    names = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert names == {
+        "report.html", "table.csv", "runs.csv", "comparison.json", "loss.png", "metric.png", "differences.png"
+    }  # fmt: skip
+    assert found.table["last_mean_average_precision"].between(0, 1).all()
+    assert found.table["misclassified"].isna().all() and found.table["learned"].isna().all()
+    for call in (lambda: found.errors("keep", "gn:2"), found.plot_confusion, found.plot_overlap, found.plot_gap):
+        with pytest.raises(TfnormError):
+            call()
+    again = compare(["keep", "gn:2"], **settings(net(4, "sigmoid")), seeds=1, data=data, out=tmp_path)
+    assert again.table.equals(found.table)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize(
+    ("labels", "make"),
+    [
+        (np.eye(4)[CLASSES], net(4, "softmax", loss="categorical_crossentropy", metrics=["accuracy"])),
+        (np.eye(4)[CLASSES], net()),
+        (CLASSES % 2, net(1)),
+        (CLASSES % 2, net(1, "sigmoid", loss="binary_crossentropy", metrics=["accuracy"])),
+    ],
+)
+def test_one_hot_labels_and_one_output_are_compared_by_accuracy(labels, make, tmp_path):
+    data = dataset(labels, "abcd" if labels.ndim == 2 else "ab")
+    found = compare(["keep", "gn:2"], **settings(make), seeds=1, data=data, out=tmp_path)
+    for run in found.runs:
+        right = run.logits.argmax(axis=1) == data.y_test
+        assert run.history["val_accuracy"].iloc[-1] == pytest.approx(right.mean())
+        assert run.result["misclassified"] == (~right).sum()
+    says((tmp_path / "report.html").read_text(), "test accuracy", "Misclassified images")
+
+
 def test_architectures_of_ours_take_several_labels(tmp_path):
     run = train("gn:2", arch="mnist_7k", epochs=1, batch_size=8, data=dataset(SEVERAL).resize(28), out=tmp_path)
     assert run.metric.name == "mean average precision" and np.isfinite(run.history["val_data_loss"]).all()
