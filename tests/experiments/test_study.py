@@ -543,3 +543,13 @@ def test_a_spec_without_predictions_is_not_said_to_have_diverged(tmp_path):
     with pytest.raises(RunError) as refused:
         comparison.errors("bn", "ln")
     says(refused, "ln", "seed 0", "predictions")
+
+
+def test_a_history_of_the_validation_accuracy_alone_is_drawn(tmp_path):
+    study = Study(tmp_path / "study")
+    for spec in ("bn", "ln"):
+        study.record(spec, 0, 0.75, {"val_accuracy": [0.5, 0.75]})
+        study.record(spec, 1, 0.75, {"val_accuracy": [0.5, 0.75], "accuracy": [0.75, 1.0]})
+    comparison, page = report(study.path)
+    assert (study.path / "accuracy.png").exists() and "curves-plot" in page.read_text()
+    assert comparison.table["best_accuracy"].to_dict() == {"bn": 75.0, "ln": 75.0}

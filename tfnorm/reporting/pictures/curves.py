@@ -112,8 +112,11 @@ def loss_data(histories: Histories, losses: tuple[str, str] = LOSSES) -> LossDat
 
 def accuracy_data(histories: Histories, metric: Metric = ACCURACY) -> AccuracyData:
     """Return the accuracies of every model, or the values of another metric, over its seeds, in the unit of tables."""
-    evaluated = not metric.is_accuracy or histories_with(histories, metric.key).keys() == histories.keys()
-    frames = _checked(histories, metric.key if evaluated and histories else metric.training)
+    frames = _checked(histories)
+    if not metric.is_accuracy:
+        _checked(frames, metric.key)
+    elif not all({metric.training, metric.key} & set(table) for tables in frames.values() for table in tables):
+        _checked(frames, metric.training)
     sets = {"train": metric.training, "test": metric.key}
     curves = _curves(frames, {name: column for name, column in sets.items() if column})
     curves[["mean", "low", "high"]] *= metric.scale
@@ -321,7 +324,7 @@ def plot_accuracy(
         path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
     Raises:
-        RunError: If there is no history, or one has no column ``accuracy``.
+        RunError: If there is no history, or one has neither a column ``accuracy`` nor ``val_accuracy``.
         DataError: If the file type is unknown.
     """
     data = accuracy_data(histories, metric)

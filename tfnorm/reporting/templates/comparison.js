@@ -57,10 +57,10 @@
     return { data, layout: { xaxis: epochs, yaxis: { title: { text: title }, type: log ? "log" : "linear", ...range }, uirevision: `${measure}${log}` } };
   };
   const label = () => {
-    for (const name of ["test", "train"]) {
+    for (const [name, style] of [["test", "solid"], ["train", "dashed"]]) {
       const words = curves.names[state.measure][name], box = byId(`curves-${name}`).parentElement;
       box.hidden = !words;
-      box.querySelector("span").textContent = words || "";
+      box.querySelector("span").textContent = `${words} (${style})`;
     }
   };
   if (first) {
