@@ -9,7 +9,7 @@ import pytest
 from facts import says
 from keras import layers
 
-from tfnorm import compare, train
+from tfnorm import compare, sweep, train
 from tfnorm.datasets import load
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.errors import TfnormError
@@ -158,6 +158,7 @@ OWN = {
     ),
     "one-hot": ({"loss": "categorical_crossentropy"}, CLASSES, keras.metrics.TopKCategoricalAccuracy(2, "top")),
     "one-hot error": ({"loss": "categorical_crossentropy"}, CLASSES, keras.metrics.MeanSquaredError("top")),
+    "one output": ({"loss": "binary_crossentropy"}, CLASSES % 2, keras.metrics.Precision(name="top")),
     "several": ({"loss": "binary_crossentropy"}, SEVERAL, keras.metrics.Precision(name="top")),
 }
 
@@ -165,13 +166,17 @@ OWN = {
 @pytest.mark.parametrize("case", OWN)
 def test_a_metric_that_the_model_is_compiled_with(case, tmp_path):
     compiled, labels, measure = OWN[case]
-    make = net(4, "sigmoid" if case == "several" else "softmax", metrics=[measure], **compiled)
-    run = train("keep", **settings(make, metric="top"), data=dataset(labels), out=tmp_path)
+    single = case == "one output"
+    activation = "softmax" if case in ("sparse", "one-hot", "one-hot error") else "sigmoid"
+    make = net(1 if single else 4, activation, metrics=[measure], **compiled)
+    run = train("keep", **settings(make, metric="top"), data=dataset(labels, "ab" if single else "abcd"), out=tmp_path)
     assert run.metric.direction == ("min" if "error" in case else "max")
     assert run.metric.percent == (case in ("sparse", "one-hot"))
-    shares = 1 / (1 + np.exp(-run.logits)) if case == "several" else np.exp(run.logits)
+    shares = 1 / (1 + np.exp(-run.logits[:, single:])) if activation == "sigmoid" else np.exp(run.logits)
     again = type(measure).from_config(measure.get_config())
-    again.update_state(np.eye(4)[labels[:12]] if "one-hot" in case else labels[:12], shares.astype("float32"))
+    again.update_state(
+        np.eye(4)[labels[:12]] if "one-hot" in case else labels[:12].reshape(12, -1), shares.astype("float32")
+    )
     assert run.history["val_top"].iloc[-1] == pytest.approx(float(again.result()), rel=1e-5)
     assert Run(run.path).metric == run.metric and "top" in run.history
 
@@ -192,6 +197,7 @@ BINARY = keras.losses.BinaryCrossentropy(from_logits=True)
         (SEVERAL, net(loss=CATEGORICAL), None, ("one class each", "BinaryCrossentropy(from_logits=True)")),
         (SEVERAL, net(4, "sigmoid", loss=BINARY), None, ("probabilities", "logits")),
         (CLASSES, net(4, "sigmoid"), None, ("sigmoid", "one each", "softmax")),
+        (CLASSES % 2, net(1, loss=CATEGORICAL), None, ("one output", "BinaryCrossentropy(from_logits=True)")),
         (CLASSES, net(), "top_4_accuracy", ("top_4_accuracy", "100 %", "4 classes")),
         (CLASSES, net(), "my_score", ("my_score", "compiled", "own")),
         (CLASSES, net(loss="mse", metrics=["mae"]), "my_score", ("my_score", "mae", "balanced_accuracy")),
@@ -201,9 +207,23 @@ BINARY = keras.losses.BinaryCrossentropy(from_logits=True)
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_in_a_sentence_before_training(labels, make, metric, facts, tmp_path):
     with pytest.raises(TfnormError) as refused:
-        compare(["keep"], **settings(make, metric=metric), seeds=1, data=dataset(labels), out=tmp_path)
+        names = "ab" if labels.max() == 1 and labels.ndim == 1 else "abcd"
+        compare(["keep"], **settings(make, metric=metric), seeds=1, data=dataset(labels, names), out=tmp_path)
     says(refused, *facts)
     assert "\n" not in str(refused.value) and not list(tmp_path.rglob("config.json"))
+
+
+def test_processes_are_not_begun_for_a_metric_that_does_not_fit(tmp_path):
+    name = "mean_average_precision"
+    grid = {"settings": {"metric": name, "epochs": 1}, "grid": {"norm": ["bn"], "seeds": 1}}
+    for begin in (
+        lambda: sweep(grid, out=tmp_path, jobs=1),
+        lambda: compare(["bn"], metric=name, seeds=1, epochs=1, out=tmp_path, jobs=1),
+    ):
+        with pytest.raises(TfnormError) as refused:
+            begin()
+        says(refused, name, "several labels", "one class each")
+        assert not list(tmp_path.rglob("config.json"))
 
 
 def test_a_direction_that_is_said_is_taken(tmp_path):

@@ -43,16 +43,20 @@ class Head:
         """Whether the outputs are logits."""
         return self.activation == "linear"
 
+    @property
+    def binary(self) -> bool:
+        """Whether each output is a yes or no by itself."""
+        return self.multi_label or self.outputs == 1
+
     def losses(self, label_smoothing: float = 0.0) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
         """Return the cross-entropy of outputs with the labels, and the metric ``data_loss`` of the same values.
 
         The labels are class numbers, or of several labels 0 and 1 for each class. Of those it is the mean over the
         classes.
         """
-        binary = self.outputs == 1 or self.multi_label
-        if self.logits and not binary:
+        if self.logits and not self.binary:
             return make_loss(label_smoothing)
-        if binary:
+        if self.binary:
             loss = keras.losses.BinaryCrossentropy(from_logits=self.logits, label_smoothing=label_smoothing)
         elif label_smoothing:
             loss = SmoothedCrossentropy(label_smoothing, from_logits=False)
@@ -70,8 +74,8 @@ class Head:
 
     def targets(self, y_true: Any, y_pred: Any) -> Any:
         """Return labels as a number for each output, in the type of the outputs."""
-        if self.multi_label or self.outputs == 1:
-            return ops.cast(y_true, y_pred.dtype)
+        if self.binary:
+            return ops.cast(ops.reshape(y_true, ops.shape(y_pred)), y_pred.dtype)
         return ops.one_hot(ops.reshape(y_true, (-1,)), self.outputs, dtype=y_pred.dtype)
 
     def to_logits(self, outputs: np.ndarray) -> np.ndarray:
@@ -194,11 +198,16 @@ def own_loss(model: keras.Model, head: Head, name: str) -> Any:
             "choose another recipe."
         )
     sparse = takes_class_numbers(loss)
-    if head.multi_label and (sparse or called.lower().replace("_", "").startswith("categorical")):
-        raise ArchitectureError(
-            f"The loss {called} of {name} is for images with one class each, and these have several labels each, or "
-            f"none. Compile it with BinaryCrossentropy(from_logits={head.logits}), or choose another recipe."
+    if head.binary and (sparse or called.lower().replace("_", "").startswith("categorical")):
+        why = (
+            "is for images with one class each, and these have several labels each, or none"
+            if head.multi_label
+            else "needs an output for each class, and the model has one output"
         )
-    if head.outputs == 1 or sparse:
+        raise ArchitectureError(
+            f"The loss {called} of {name} {why}. Compile it with BinaryCrossentropy(from_logits={head.logits}), "
+            "or choose another recipe."
+        )
+    if sparse:
         return values
     return lambda y_true, y_pred: values(head.targets(y_true, y_pred), y_pred)

@@ -73,10 +73,10 @@ def _of_model(
 ) -> tuple[Metric, keras.metrics.Metric]:
     """Return the metric of a name that a model is compiled with."""
     measures: dict[str, keras.metrics.Metric] = {}
-    one_hot = False
+    wrapped = False
     if own is not None:
-        one_hot = not head.multi_label and head.outputs > 1 and not takes_class_numbers(keras.losses.get(own.loss))
-        labels = (None, head.outputs) if one_hot or head.multi_label else (None, 1)
+        wrapped = not takes_class_numbers(keras.losses.get(own.loss))
+        labels = (None, head.outputs) if wrapped else (None, 1)
         measures = {each.name: each for each in _keras.compiled_metrics(own, labels, own.outputs[0])}
     if name not in measures:
         told = f"{config.arch} is compiled with: {', '.join(measures) or 'none'}."
@@ -91,11 +91,11 @@ def _of_model(
             f"'{name}:min'."
         )
     metric = own_metric(name, direction, percent=isinstance(measure, _SHARES))
-    return metric, OfTargets(measure, head) if one_hot else measure
+    return metric, OfTargets(measure, head) if wrapped else measure
 
 
 class OfTargets(keras.metrics.Metric):
-    """A metric that takes one-hot targets, given class numbers."""
+    """A metric that takes a target for each output, given labels."""
 
     def __init__(self, metric: keras.metrics.Metric, head: Head) -> None:
         super().__init__(name=metric.name)
