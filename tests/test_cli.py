@@ -31,6 +31,8 @@ LIGHT = [
     (["compare", "nope"], 2),
     (["compare", "--no-such-flag"], 2),
     (["compare", "--dataset", "nope"], 2),
+    (["compare", "bn", "--metric", "acuracy"], 2),
+    (["train", "bn", "--metric", "f1:min"], 2),
     (["list"], 0),
     (["inspect", "mnist_7k"], 0),
     (["inspect", "nowhere.py:make"], 2),

@@ -56,8 +56,8 @@ def test_every_setting_of_the_command_line_reaches_the_plan(tmp_path, monkeypatc
         "image_size": 32, "resize": 36, "fit": "crop", "test_share": 0.25, "groups": tmp_path, "follow_links": True,
         "epochs": 3,
         "batch_size": 8, "recipe": "B", "augmentation": "none", "learning_rate": 0.5, "dropout": 0.25,
-        "regularize": "kernels", "precision": "bfloat16", "zero_gamma": True, "holdout": 0.5,
-        "patience": 2, "skip_damaged": True,
+        "regularize": "kernels", "precision": "bfloat16", "zero_gamma": True, "holdout": 0.5, "metric": "f1",
+        "patience": 2, "skip_damaged": True, "memory": "3000", "cache": tmp_path,
     }  # fmt: skip
     assert set(given) == set(typing.get_type_hints(Settings))
     seen = {}

@@ -33,6 +33,55 @@ def check_image_size(size: Any) -> tuple[int, int]:
         ) from None
 
 
+def read_rows(
+    where: str, y_train: np.ndarray, y_test: np.ndarray, multi_label: bool | None = None
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Return training and test labels, rows of 0 and 1 as int64, and whether images may have several.
+
+    Rows that all have a single 1 are one-hot, and become class numbers, unless ``multi_label`` is set. Labels that are
+    no such rows come back as they are.
+
+    Args:
+        where: What messages call the data.
+        y_train: Training labels.
+        y_test: Test labels.
+        multi_label: Whether images may have several labels; None if the rows are to say it.
+
+    Raises:
+        DataError: If rows hold other numbers, or have several 1 where ``multi_label`` is `False`.
+
+    Example:
+        >>> rows = np.array([[0, 1], [1, 0]])
+        >>> read_rows("data", rows, rows)[0].tolist(), read_rows("data", rows, rows, True)[0].tolist()
+        ([1, 0], [[0, 1], [1, 0]])
+    """
+    parts = {"y_train": y_train, "y_test": y_test}
+    if not any(rows.ndim == 2 and rows.shape[1] > 1 for rows in parts.values()):
+        if multi_label:
+            raise DataError(
+                f"{where}: several labels are rows of 0 and 1, (images, classes). Received: y_train of shape "
+                f"{y_train.shape}. Leave `multi_label` out for images with one class each."
+            )
+        return y_train, y_test, False
+    if y_train.ndim != 2 or y_train.shape[1:] != y_test.shape[1:]:
+        raise DataError(
+            f"{where}: y_train and y_test must have the same columns, one for each class. Received: shapes "
+            f"{y_train.shape} and {y_test.shape}."
+        )
+    for name, rows in parts.items():
+        if rows.dtype.kind not in "buif" or not np.isin(rows, (0, 1)).all():
+            raise DataError(
+                f"{where}: {name} of shape {rows.shape} must hold 0 and 1, a column for each class. Received: "
+                f"{rows.dtype} with other values. For one class each, pass class numbers of shape (images,)."
+            )
+    one_hot = all((rows.sum(axis=1) == 1).all() for rows in parts.values())
+    if multi_label is False and not one_hot:
+        raise DataError(f"{where}: labels have a row without a single 1, and multi_label says that there is none.")
+    if one_hot and not multi_label:
+        return y_train.argmax(axis=1), y_test.argmax(axis=1), False
+    return y_train.astype(np.int64), y_test.astype(np.int64), True
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Images and labels of one classification task, split into training and test.
@@ -42,13 +91,19 @@ class Dataset:
     Args:
         name: The name of the data set in tables and records.
         x_train: Training images (images, height, width, channels), uint8, 0..255: an array, or `StreamedImages`.
-        y_train: Training labels (images,), int64, 0..num_classes-1.
+        y_train: Training labels: class numbers (images,), int64, 0..num_classes-1; or 0 and 1 for each class, (images,
+            classes). Rows of the latter that all have a single 1 become class numbers, unless ``multi_label`` says
+            otherwise.
         x_test: Test images, as ``x_train``.
         y_test: Test labels, as ``y_train``.
         class_names: One name a class, in the order of the labels.
         reading: What is known of the file or folder that was read, or None.
         groups: The group of each training image, such as a patient, or None. `hold_out` divides no group.
+        multi_label: Whether an image may have several labels, or none. By default the labels say it.
         known_scan: What a pass over these images has found already.
+
+    Raises:
+        DataError: If labels of two dimensions are no such rows.
 
     Example:
         >>> import numpy as np
@@ -66,11 +121,20 @@ class Dataset:
     class_names: tuple[str, ...]
     reading: Reading | None = None
     groups: tuple[str, ...] | None = None
+    multi_label: bool | None = None
     known_scan: Scan | None = None
 
     def __post_init__(self) -> None:
         """Replace the arrays by read-only views of themselves, and names of classes by plain text."""
         object.__setattr__(self, "class_names", tuple(readable(name) for name in self.class_names))
+        y_train, y_test, several = read_rows(f"data {self.name!r}", self.y_train, self.y_test, self.multi_label)
+        if several and y_train.shape[1] != self.num_classes:
+            raise DataError(
+                f"data {self.name!r}: labels must have a column for each of {self.num_classes} classes. Received: "
+                f"{y_train.shape[1]} columns."
+            )
+        for field, value in (("y_train", y_train), ("y_test", y_test), ("multi_label", several)):
+            object.__setattr__(self, field, value)
         for field in ("x_train", "y_train", "x_test", "y_test"):
             if isinstance(getattr(self, field), StreamedImages):
                 continue
@@ -170,7 +234,8 @@ class Dataset:
     def hold_out(self, share: float) -> Dataset:
         """Return the training set alone, split in two: the second part takes the place of the test set.
 
-        Each class gives the same share, and the choice depends on nothing but the data and ``share``.
+        Each class gives the same share, unless images have several labels, and the choice depends on nothing but the
+        data and ``share``.
 
         Args:
             share: The share of the training images to hold out, above 0 and below 1.
@@ -214,6 +279,7 @@ class Dataset:
             "std": self.std.tolist(),
             "fingerprint": self.fingerprint,
             **({"train_size": list(size)} if (size := self.x_train.shape[1:3]) != self.input_shape[:2] else {}),
+            **({"multi_label": True} if self.multi_label else {}),
             **({"reading": self.reading.describe()} if self.reading else {}),
         }
 

@@ -13,7 +13,8 @@ from tfnorm.text import listed
 def stratified_split(labels: np.ndarray, held: float | int) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices of the images to keep and of those to hold out: a share or a number. It is always the same.
 
-    Each class gives the same share. It raises a ValueError if a part would have fewer images than there are classes.
+    Each class gives the same share; of several labels an image, the images are drawn by chance alone. It raises a
+    ValueError if a part would have fewer images than there are classes.
 
     Example:
         >>> kept, held = stratified_split(np.array([0, 0, 0, 1, 1, 1]), 2)
@@ -22,7 +23,8 @@ def stratified_split(labels: np.ndarray, held: float | int) -> tuple[np.ndarray,
     """
     from sklearn.model_selection import train_test_split  # start-up
 
-    return train_test_split(np.arange(len(labels)), test_size=held, stratify=labels, random_state=0)
+    classes = labels if labels.ndim == 1 else None
+    return train_test_split(np.arange(len(labels)), test_size=held, stratify=classes, random_state=0)
 
 
 def split_off(
@@ -31,7 +33,7 @@ def split_off(
     """Return the indices of the images to keep and of those to hold out, in order, with each class in both parts.
 
     Args:
-        labels: The label of each image.
+        labels: The label of each image, or 0 and 1 for each class, (images, classes).
         share: The share of each class to hold out, above 0 and below 1. With groups it is met as nearly as they allow.
         class_names: The names of the classes, for messages.
         groups: The group of each image; a group is never divided.
@@ -44,7 +46,8 @@ def split_off(
         >>> len(kept), len(held)
         (3, 3)
     """
-    counts = np.bincount(labels, minlength=len(class_names))
+    of_class = labels.astype(bool) if labels.ndim == 2 else labels[:, None] == np.arange(len(class_names))
+    counts = of_class.sum(axis=0)
     if single := [class_names[label] for label in np.flatnonzero(counts == 1)]:
         few = listed([repr(name) for name in single[:3]])
         raise ValueError(
@@ -56,10 +59,10 @@ def split_off(
     else:
         number = math.ceil(share * len(labels))
         classes = np.count_nonzero(counts)
-        held = np.full(len(labels), number > len(labels) - classes)
-        if classes <= number <= len(labels) - classes:
+        held = np.full(len(labels), labels.ndim == 1 and number > len(labels) - classes)
+        if labels.ndim == 2 or classes <= number <= len(labels) - classes:
             held[stratified_split(labels, share)[1]] = True
-    taken = np.bincount(labels[held], minlength=len(class_names))
+    taken = of_class[held].sum(axis=0)
     lacking = np.flatnonzero((counts > 0) & ((taken == 0) | (taken == counts)))
     if len(lacking):
         label, least = min(lacking, key=lambda label: counts[label]), 100 / counts[counts > 0].min()

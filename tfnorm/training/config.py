@@ -29,6 +29,7 @@ from tfnorm.datasets.memory import bytes_of
 from tfnorm.datasets.sources import check_folder_settings, check_resize, find_source
 from tfnorm.errors import TfnormError, unknown
 from tfnorm.keras_settings import chosen_backend
+from tfnorm.metrics.known import DEFAULTS, check_name
 from tfnorm.models.architectures import ARCHITECTURES
 from tfnorm.models.planner import NetworkPlan, plan
 from tfnorm.models.sources import Source, source_of
@@ -131,8 +132,14 @@ class TrainConfig(BaseModel):
         lt=1,
         description="Share of the training images to evaluate on, so that you can choose without using the test set.",
     )
+    metric: str | None = Field(
+        default=None,
+        description="What the verdict is about: accuracy, balanced_accuracy, top_5_accuracy, f1, auc, data_loss, loss, "
+        "mean_average_precision (of several labels), or a metric that your model is compiled with. By default "
+        "accuracy, or of several labels mean_average_precision.",
+    )
     patience: int | None = Field(
-        default=None, ge=1, description="Stop after this many epochs without a better test accuracy. By default never."
+        default=None, ge=1, description="Stop after this many epochs without a better metric. By default never."
     )
     skip_damaged: bool = Field(
         default=False, description="Leave out damaged pictures of a folder, and name them in the run's record."
@@ -158,6 +165,12 @@ class TrainConfig(BaseModel):
     @classmethod
     def _with_source(cls, values: Any) -> Any:
         return values if not isinstance(values, Mapping) else with_source(values)
+
+    @model_validator(mode="after")
+    def _metric_known(self) -> TrainConfig:
+        if self.metric is not None:
+            object.__setattr__(self, "metric", check_name(self.metric, own=self.model is not None))
+        return self
 
     @field_serializer("model")
     def _text(self, model: Source | None) -> str | None:
@@ -192,9 +205,10 @@ class TrainConfig(BaseModel):
         """
         # The name of the model is that of `arch`, because the place of a file does not make another network of it.
         optional = {key for key in _OPTIONAL if getattr(self, key) in (None, False, "resize")}
-        return self.resolved().model_dump(
-            mode="json", exclude={"data_dir", "call", "model", "memory", "cache"} | optional
-        )
+        if self.metric in DEFAULTS.values():  # which follow from the data
+            optional.add("metric")
+        unseen = {"data_dir", "call", "model", "memory", "cache"} | optional
+        return self.resolved().model_dump(mode="json", exclude=unseen)
 
     @property
     def kind(self) -> str:
@@ -250,7 +264,8 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
 
 # Settings that are recorded only where they are set, because the names of default folders depend on the record.
 _OPTIONAL = (
-    "skip_damaged", "weights", "model_hash", "zero_gamma", "resize", "fit", "test_share", "groups", "follow_links",
+    "skip_damaged", "weights", "model_hash", "metric", "zero_gamma", "resize", "fit", "test_share", "groups",
+    "follow_links",
 )  # fmt: skip
 # Settings that a model of one's own does not have, with the values that say nothing.
 _OF_ARCHITECTURES: dict[str, tuple[Any, ...]] = {
@@ -288,6 +303,7 @@ class Settings(TypedDict, total=False):
     precision: Literal["float32", "bfloat16"]
     zero_gamma: bool
     holdout: float
+    metric: str | None
     patience: int | None
     skip_damaged: bool
 

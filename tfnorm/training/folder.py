@@ -6,7 +6,7 @@
     history.jsonl     one line per epoch
     checkpoint/       the state after the last epochs: weights, optimizer, random seeds; the weights of the best epochs
     model.keras       the trained network, without augmentation
-    best.keras        the network after the epoch of the highest test accuracy
+    best.keras        the network after the epoch of the highest test accuracy, or the best value of another metric
     predictions.npz   logits of the test set
     misclassified.png
     result.json       written last: a run that has it is finished
@@ -50,7 +50,7 @@ CONFIG: Needed = {
 }  # fmt: skip
 RESULT: Needed = {"status": str, "epochs": int, "best_epoch": (int, type(None)), "misclassified": (int, type(None))}
 # What the line of an epoch must have.
-MEASURES = ("data_loss", "accuracy", "val_data_loss", "val_accuracy", "penalty", "seconds", "images_per_second")
+MEASURES = ("data_loss", "val_data_loss", "penalty", "seconds", "images_per_second")
 
 
 def check_place(folder: str | Path) -> None:
@@ -179,11 +179,11 @@ class RunFolder:
             reason = f"{error.strerror or error}. {mend(self.history_path, error)}"
             raise RunError(f"The file {self.history_path} cannot be read: {reason}") from None
 
-    def read_measures(self) -> list[dict[str, Any]]:
-        """Return the records of the epochs, or raise a `RunError` if one lacks a number of `MEASURES`."""
+    def read_measures(self, *others: str) -> list[dict[str, Any]]:
+        """Return the records of the epochs, or raise a `RunError` if one lacks a number of `MEASURES` or ``others``."""
         records = self.read_history()
         for number, record in enumerate(records, start=1):
-            for key in MEASURES:
+            for key in (*MEASURES, *others):
                 if not isinstance(record.get(key), int | float):
                     raise RunError(
                         f"Line {number} of {self.history_path} is damaged: {key!r} is {record.get(key)!r:.40}. Restore "

@@ -16,6 +16,11 @@ from tfnorm.text import listed
 from tfnorm.training.folder import READING
 from tfnorm.training.runs import Run
 
+SEVERAL_LABELS = (
+    "These images have several labels each, or none, so that none is right or wrong as a whole: there are no "
+    "confusions of classes, no misclassified images and no test of common mistakes."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
@@ -49,6 +54,8 @@ def predictions_of(groups: Mapping[str, Sequence[Run]]) -> tuple[Predictions | N
     kept: dict[str, list[Run]] = {}
     without: dict[str, list[str]] = {}
     data = ""
+    if any(run.multi_label for runs in groups.values() for run in runs):
+        return None, SEVERAL_LABELS
     for spec, runs in groups.items():
         for run in runs:
             reason = "" if run.status == "finished" else run.status

@@ -11,19 +11,19 @@ from typing import Any
 
 import pandas as pd
 
-from tfnorm.errors import TfnormError, unknown
+from tfnorm.errors import RunError, TfnormError, unknown
 from tfnorm.experiments import verdict as words
-from tfnorm.experiments.comparison.predictions import Predictions, predictions_of
+from tfnorm.experiments.comparison.predictions import SEVERAL_LABELS, Predictions, predictions_of
 from tfnorm.experiments.findings import Findings
 from tfnorm.experiments.guessing import Learned, learned
 from tfnorm.experiments.looks import earlier_looks
 from tfnorm.experiments.rows import accuracies_of, summary_row, value_of, without_missing
 from tfnorm.experiments.settings import FINGERPRINT, Differing, differing_settings, distinguishing, name_of
 from tfnorm.experiments.statistics import Difference, Look, mcnemar, paired_differences
-from tfnorm.metrics.metric import ACCURACY, Metric
+from tfnorm.metrics.metric import Metric
 from tfnorm.reporting.pictures.curves import histories_with
 from tfnorm.text import counted, listed
-from tfnorm.training.runs import Run
+from tfnorm.training.runs import Run, shared_metric
 
 
 def network_notes(run: Run) -> Sequence[str]:
@@ -41,11 +41,11 @@ class Result:
         *,
         groups: Mapping[str, Sequence[Run]] | None = None,
         notes: Sequence[str] = (),
-        metric: Metric = ACCURACY,
+        metric: Metric | None = None,
     ) -> None:
         self.runs = list(runs)
         self.path = Path(path)
-        self._metric = metric
+        self._metric = metric or shared_metric(self.runs)
         self.notes = list(notes)
         held_out = [bool(run.config["asked"].get("holdout")) for run in self.runs]
         if any(held_out):
@@ -96,9 +96,9 @@ class Result:
 
         Accuracies are test accuracies in percent, mean and standard deviation (n - 1) over seeds, and for the last
         epoch the 95 % interval of the mean. The best epoch is chosen on the test set, so that it flatters; the last is
-        the honest number. Runs that diverged have no part in them, and are counted under ``diverged``. Where the
-        comparison is about another metric, its name stands in place of "accuracy" in the names of the columns, and
-        values are in its own unit.
+        the honest number. Runs that diverged have no part in them, and are counted under ``diverged``, or those of a
+        study that failed under ``failed``. Where the comparison is about another metric, its name stands in place of
+        "accuracy" in the names of the columns, and values are in its own unit.
 
         ``balanced_accuracy`` is the mean over the classes of the share of their test images that is recognized, in
         percent, and ``learned`` whether the answers are shown to depend on the images
@@ -145,7 +145,7 @@ class Result:
     def one_image(self) -> float:
         """One test image in percent, the step in which accuracies move; 0 for a metric that moves in none."""
         images = self.runs[0].config["data"]["test_images"]
-        return 100 / images if images and self.metric.is_accuracy else 0.0
+        return 100 / images if images and self.metric.counts_images else 0.0
 
     @cached_property
     def differing(self) -> Sequence[Differing]:
@@ -176,6 +176,7 @@ class Result:
         """
         columns = [field.name for field in dataclasses.fields(Difference) if field.name != "lower_is_better"]
         table = pd.DataFrame([dataclasses.asdict(difference) for difference in self.pairs], columns=columns)
+        table = table.rename(columns={"diverged": self.metric.lost})
         sentences = [words.pair_sentence(d, self.metric) for d in self.pairs]
         return table.assign(real=[d.is_real() for d in self.pairs], sentence=sentences)
 
@@ -229,8 +230,10 @@ class Result:
             which one of the two diverged.
 
         Raises:
-            TfnormError: If a spec is not part of the comparison.
+            TfnormError: If a spec is not part of the comparison, or images have several labels.
         """
+        if any(run.multi_label for run in self.runs):
+            raise RunError(SEVERAL_LABELS)
         for label in (first, second):
             if label not in self.groups:
                 raise TfnormError(unknown("spec of this comparison", label, self.groups))

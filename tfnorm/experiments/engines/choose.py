@@ -22,6 +22,15 @@ def run_on(
     return run_ray(plan, progress=progress, before=before)
 
 
+def check_models(plan: Plan) -> None:
+    """Raise a TfnormError if a model of one's own or a metric does not fit the data, before a process trains it."""
+    from tfnorm.training.data import load_data  # start-up
+    from tfnorm.training.network.network import check_networks  # start-up
+
+    if todo := plan.todo:
+        check_networks((run.config for run in todo), load_data(todo[0].config))
+
+
 def check_failures(failures: Mapping[Path, str]) -> None:
     """Raise a FailedRunsError with a line for each run that failed, if any did."""
     if failures:

@@ -134,8 +134,7 @@ class Worker:
         from tfnorm.training.trainer import train_on  # start-up
 
         run = train_on(self.data(config), config, Path(folder), progress=self.reporter, trackers=trackers)
-        accuracy = run.history["val_accuracy"].iloc[-1]
-        self.reporter.send("finished", {**run.result, "val_accuracy": accuracy})
+        self.reporter.send("finished", {**run.result, run.metric.key: run.history[run.metric.key].iloc[-1]})
 
     def measure(self, config: TrainConfig) -> tuple[float, float]:
         """Return what a run of ``config`` costs, in seconds: to get ready, and an epoch.
@@ -149,7 +148,7 @@ class Worker:
         tests = min(len(data.x_test), MEASURED_TESTS)
         part = Dataset(
             data.name, data.x_train[:images], data.y_train[:images], data.x_test[:tests], data.y_test[:tests],
-            data.class_names,
+            data.class_names, multi_label=data.multi_label,
         )  # fmt: skip
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:

@@ -14,9 +14,11 @@ from tfnorm.analysis import summary
 from tfnorm.convert.variants.variant import Variant, make_variant
 from tfnorm.datasets import Dataset
 from tfnorm.errors import ArchitectureError, TfnormError
+from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.models.builder import build
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.network.heads import Head, own_loss, read_head
+from tfnorm.training.network.metrics import choose_metric
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +30,16 @@ class Network:
         head: What the outputs mean.
         variant: What the spec changed; None for an architecture of tfnorm.
         compiled: Whether the model came with an optimizer and a loss of its own.
+        metric: What the run is about.
+        measure: How Keras measures it, if it is a metric of the model's own.
     """
 
     model: keras.Model
     head: Head
     variant: Variant | None = None
     compiled: bool = False
+    metric: Metric = ACCURACY
+    measure: keras.metrics.Metric | None = None
 
     def record(self) -> dict[str, Any]:
         """Return what the spec changed, for ``config.json``; nothing for an architecture of tfnorm."""
@@ -49,6 +55,7 @@ class Network:
             steps: Steps of an epoch.
         """
         recipe, name = config.recipe, config.arch
+        metrics = [*self.head.accuracy(), *filter(None, [self.measure])]
         if recipe.optimizer == "own" and self.compiled:
             values = own_loss(self.model, self.head, name)
             settings = self.model.optimizer.get_config()
@@ -56,10 +63,10 @@ class Network:
                 settings["learning_rate"] = recipe.learning_rate
             optimizer = type(self.model.optimizer).from_config(settings)
             data_loss = keras.metrics.MeanMetricWrapper(values, name="data_loss")
-            return {"optimizer": optimizer, "loss": values, "metrics": [self.head.accuracy(), data_loss]}
+            return {"optimizer": optimizer, "loss": values, "metrics": [*metrics, data_loss]}
         loss, data_loss = self.head.losses(recipe.label_smoothing)
         optimizer = recipe.make_optimizer(steps, config.epochs or 1)
-        return {"optimizer": optimizer, "loss": loss, "metrics": [self.head.accuracy(), data_loss]}
+        return {"optimizer": optimizer, "loss": loss, "metrics": [*metrics, data_loss]}
 
 
 def make_network(config: TrainConfig, data: Dataset) -> Network:
@@ -79,33 +86,40 @@ def make_network(config: TrainConfig, data: Dataset) -> Network:
             convention=config.recipe.convention, kernel_initializer=config.recipe.kernel_initializer,
             precision=config.precision, zero_gamma=config.zero_gamma, compile=False,
         )  # fmt: skip
-        return Network(model, Head(data.num_classes, "linear"))
+        head = Head(data.num_classes, "linear", data.multi_label)
+        return Network(model, head, metric=choose_metric(config, head, data)[0])
     variant = make_variant(
         config.model, config.norm, seed=config.seed, regularize=config.regularize, num_classes=data.num_classes,
         input_shape=data.input_shape,
     )  # fmt: skip
     model = variant.model
     compiled = model.compiled and model.optimizer is not None
-    return Network(model, read_head(model, data.num_classes, config.arch), variant, compiled)
+    head = read_head(model, data.num_classes, config.arch, data.multi_label)
+    own = model if compiled and config.recipe.optimizer == "own" else None
+    return Network(model, head, variant, compiled, *choose_metric(config, head, data, own))
 
 
 def check_networks(configs: Iterable[TrainConfig], data: Dataset) -> dict[str, Network]:
     """Return the network of each spec, made with the first seed, if all of them can be trained on the data.
 
     Args:
-        configs: Settings of runs of one model, resolved. Architectures of tfnorm are not made.
+        configs: Settings of runs of one model, resolved. Architectures of tfnorm are not made, only their metric is
+            looked at.
         data: What they are trained on.
 
     Raises:
-        TfnormError: With a sentence for each network that cannot be made, that does not fit the data, or whose outputs
-            are no numbers.
+        TfnormError: With a sentence for each network that cannot be made, that does not fit the data or the metric, or
+            whose outputs are no numbers.
     """
     found: dict[str, Network] = {}
     problems: list[str] = []
     for config in configs:
-        if config.model is None or config.norm in found:
+        if config.norm in found:
             continue
         try:
+            if config.model is None:
+                choose_metric(config, Head(data.num_classes, "linear", data.multi_label), data)
+                continue
             found[config.norm] = network = make_network(config, data)
             _check_outputs(network, config, data)
             network.training(config, 1)
