@@ -55,6 +55,7 @@ def test_every_setting_of_the_command_line_reaches_the_plan(tmp_path, monkeypatc
         "arch": "cifar_plain", "model": "net.py:make", "weights": "fresh", "dataset": "digits", "data_dir": tmp_path,
         "image_size": 32, "epochs": 3,
         "batch_size": 8, "recipe": "B", "augmentation": "none", "learning_rate": 0.5, "dropout": 0.25,
+        "freeze_until": "conv2d", "freeze_epochs": 2,
         "regularize": "kernels", "precision": "bfloat16", "holdout": 0.5, "patience": 2, "skip_damaged": True,
     }  # fmt: skip
     assert set(given) == set(typing.get_type_hints(Settings))

@@ -78,6 +78,13 @@ class TrainConfig(BaseModel):
     )
     augmentation: str | None = Field(default=None, description="Augmentation. By default the recipe's.")
     learning_rate: float | None = Field(default=None, gt=0, description="Peak learning rate. By default the recipe's.")
+    freeze_until: str | None = Field(
+        default=None,
+        description="Layer of the model up to which nothing is trained, itself included, in the order of the graph.",
+    )
+    freeze_epochs: int | None = Field(
+        default=None, ge=1, description="Freeze those layers in the first epochs only, so many. By default in all."
+    )
     dropout: float | None = Field(
         default=None, ge=0, lt=1, description="Dropout rate. By default the recipe's, or else the architecture's."
     )
@@ -125,6 +132,23 @@ class TrainConfig(BaseModel):
         find_source(self.dataset, self.data_dir)
         return self
 
+    @model_validator(mode="after")
+    def _freezes(self) -> TrainConfig:
+        if self.freeze_epochs is None:
+            return self
+        if self.freeze_until is None:
+            raise TfnormError(
+                f"`freeze_epochs` needs a layer to freeze up to. Received: freeze_epochs={self.freeze_epochs} without "
+                "`freeze_until`."
+            )
+        epochs = self.epochs or self.recipe.epochs
+        if self.freeze_epochs >= epochs:
+            raise TfnormError(
+                f"`freeze_epochs` must be less than the number of epochs. Received: freeze_epochs={self.freeze_epochs} "
+                f"with epochs={epochs}. Leave it out to freeze the layers in all."
+            )
+        return self
+
     def resolved(self) -> TrainConfig:
         """Return the configuration with the recipe's defaults and replacements filled in."""
         given = {key: getattr(self, key) or getattr(self.recipe, key) for key in REPLACED}
@@ -138,7 +162,7 @@ class TrainConfig(BaseModel):
         """
         # Some are recorded only where they are set: the names of default folders depend on this text. The name of the
         # model is that of `arch`, because the place of a file does not make another network of it.
-        optional = {key for key in ("skip_damaged", "weights", "model_hash") if not getattr(self, key)}
+        optional = {key for key in OPTIONAL if not getattr(self, key)}
         return self.resolved().model_dump(mode="json", exclude={"data_dir", "call", "model"} | optional)
 
     @property
@@ -168,8 +192,9 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
     recipe = values.get("recipe") or ("default" if given is None else "own")
     if given is None:
         ARCHITECTURES[arch]  # raises for an unknown one
-        if weights is not None:
-            raise TfnormError(f"`weights` belongs to a `model`. Received: weights={weights!r} with arch={arch!r}.")
+        for key in OF_A_MODEL:
+            if values.get(key) is not None:
+                raise TfnormError(f"`{key}` belongs to a `model`. Received: {key}={values[key]!r} with arch={arch!r}.")
         if recipe == "own":
             raise TfnormError(f"The recipe 'own' belongs to a `model`. Received: recipe='own' with arch={arch!r}.")
         return {**values, "recipe": recipe}
@@ -189,6 +214,10 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "model": source, "arch": name, "model_hash": source.fingerprint or None, "recipe": recipe}
 
 
+# Settings that need a model of one's own.
+OF_A_MODEL = ("weights", "freeze_until")
+# Settings that are recorded only where they are set.
+OPTIONAL = ("skip_damaged", "weights", "model_hash", "freeze_until", "freeze_epochs")
 # Settings of a recipe that the setting of the same name replaces.
 REPLACED = ("epochs", "batch_size", "augmentation", "learning_rate")
 
@@ -207,6 +236,8 @@ class Settings(TypedDict, total=False):
     recipe: str | Recipe
     augmentation: str | None
     learning_rate: float | None
+    freeze_until: str | None
+    freeze_epochs: int | None
     dropout: float | None
     regularize: Literal["all", "kernels"]
     precision: Literal["float32", "bfloat16"]

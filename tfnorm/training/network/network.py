@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -15,6 +15,7 @@ from tfnorm.datasets import Dataset
 from tfnorm.errors import ArchitectureError, TfnormError
 from tfnorm.models.builder import build
 from tfnorm.training.config import TrainConfig
+from tfnorm.training.network.freeze import Frozen, freeze_until
 from tfnorm.training.network.heads import Head, own_loss, read_head
 
 
@@ -27,25 +28,31 @@ class Network:
         head: What the outputs mean.
         variant: What the spec changed; None for an architecture of tfnorm.
         compiled: Whether the model came with an optimizer and a loss of its own.
+        frozen: Which layers are not trained; None if none was named.
     """
 
     model: keras.Model
     head: Head
     variant: Variant | None = None
     compiled: bool = False
+    frozen: Frozen | None = None
 
     def record(self) -> dict[str, Any]:
         """Return what the spec changed, for ``config.json``; nothing for an architecture of tfnorm."""
         if self.variant is None:
             return {}
-        return {"network": {**self.variant.record(), "output": self.head.activation, "compiled": self.compiled}}
+        frozen = {} if self.frozen is None else {"frozen": self.frozen.record()}
+        return {
+            "network": {**self.variant.record(), "output": self.head.activation, "compiled": self.compiled, **frozen}
+        }
 
-    def training(self, config: TrainConfig, steps: int) -> dict[str, Any]:
+    def training(self, config: TrainConfig, steps: int, epochs: int = 1) -> dict[str, Any]:
         """Return the arguments of `compile` for a model that passes on the outputs of this one.
 
         Args:
             config: The settings of the run, resolved.
             steps: Steps of an epoch.
+            epochs: Epochs of the schedule.
         """
         recipe, name = config.recipe, config.arch
         if recipe.optimizer == "own" and self.compiled:
@@ -57,7 +64,7 @@ class Network:
             data_loss = keras.metrics.MeanMetricWrapper(values, name="data_loss")
             return {"optimizer": optimizer, "loss": values, "metrics": [self.head.accuracy(), data_loss]}
         loss, data_loss = self.head.losses(recipe.label_smoothing)
-        optimizer = recipe.make_optimizer(steps, config.epochs or 1)
+        optimizer = recipe.make_optimizer(steps, epochs)
         return {"optimizer": optimizer, "loss": loss, "metrics": [self.head.accuracy(), data_loss]}
 
 
@@ -85,7 +92,12 @@ def make_network(config: TrainConfig, data: Dataset) -> Network:
     )  # fmt: skip
     model = variant.model
     compiled = model.compiled and model.optimizer is not None
-    return Network(model, read_head(model, data.num_classes, config.arch), variant, compiled)
+    frozen = None
+    if config.freeze_until is not None:
+        name = f"{config.arch} under {config.norm!r}"
+        frozen = freeze_until(model, config.freeze_until, name, epochs=config.freeze_epochs)
+        variant = replace(variant, notes=(*variant.notes, str(frozen)))
+    return Network(model, read_head(model, data.num_classes, config.arch), variant, compiled, frozen)
 
 
 def check_networks(configs: Iterable[TrainConfig], data: Dataset) -> dict[str, Network]:
