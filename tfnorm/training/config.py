@@ -110,6 +110,8 @@ class TrainConfig(BaseModel):
     call: str | None = Field(default=None, description="The command or the Python call that trains the run.")
     # Not a setting either: the hash of the model's file.
     model_hash: str | None = Field(default=None, description="Hash of the file that makes the model.")
+    # Nor this: it is only recorded.
+    rates: dict[str, Any] | None = Field(default=None, description="How a comparison came to its learning rates.")
 
     _norm = field_validator("norm", mode="before")(lambda value: format(parse(value)))
     _dataset = field_validator("dataset", mode="before")(lambda value: str(value) if isinstance(value, Path) else value)
@@ -163,7 +165,7 @@ class TrainConfig(BaseModel):
         # Some are recorded only where they are set: the names of default folders depend on this text. The name of the
         # model is that of `arch`, because the place of a file does not make another network of it.
         optional = {key for key in OPTIONAL if not getattr(self, key)}
-        return self.resolved().model_dump(mode="json", exclude={"data_dir", "call", "model"} | optional)
+        return self.resolved().model_dump(mode="json", exclude={"data_dir", "call", "model", "rates"} | optional)
 
     @property
     def kind(self) -> str:
@@ -214,6 +216,8 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "model": source, "arch": name, "model_hash": source.fingerprint or None, "recipe": recipe}
 
 
+# What is in the configuration and no setting.
+ONLY_RECORDED = ("call", "model_hash", "rates")
 # Settings that need a model of one's own.
 OF_A_MODEL = ("weights", "freeze_until")
 # Settings that are recorded only where they are set.
@@ -223,7 +227,10 @@ REPLACED = ("epochs", "batch_size", "augmentation", "learning_rate")
 
 
 class Settings(TypedDict, total=False):
-    """The settings that all runs of a comparison share, for editors and type checkers; `TrainConfig` explains them."""
+    """The settings that all runs of a comparison share, for editors and type checkers; `TrainConfig` explains them.
+
+    The learning rate is not among them, because each spec may have its own.
+    """
 
     arch: str
     model: Any
@@ -235,7 +242,6 @@ class Settings(TypedDict, total=False):
     batch_size: int | None
     recipe: str | Recipe
     augmentation: str | None
-    learning_rate: float | None
     freeze_until: str | None
     freeze_epochs: int | None
     dropout: float | None
@@ -251,6 +257,7 @@ class RunSettings(Settings, total=False):
 
     norm: str | NormSpec
     seed: int
+    learning_rate: float | None
 
 
 def with_settings(function: Function) -> Function:
@@ -315,7 +322,7 @@ def _sentence(kind: type[BaseModel], mistake: Any) -> str:
         return str(cause)
     where = ".".join(str(part) for part in mistake["loc"]) or "config"
     if mistake["type"] == "extra_forbidden":
-        return unknown("setting", where, [name for name in kind.model_fields if name not in ("call", "model_hash")])
+        return unknown("setting", where, [name for name in kind.model_fields if name not in ONLY_RECORDED])
     message = mistake["msg"].removeprefix("Value error, ")
     return f"`{where}`: {message[0].lower()}{message[1:]}. Received: {mistake['input']!r}."
 
@@ -363,8 +370,10 @@ def plan_run(
     return RunPlan(config, out, data, trackers)
 
 
-def default_name(config: TrainConfig) -> str:
+def default_name(config: TrainConfig, **more: Any) -> str:
     """Return the name of the folder for runs like ``config``: network, data, and a mark of settings not the default.
+
+    ``more`` are settings beside those of ``config``.
 
     Example:
         >>> default_name(TrainConfig(norm="bn")), default_name(TrainConfig(norm="bn", epochs=5))
@@ -377,9 +386,9 @@ def default_name(config: TrainConfig) -> str:
     data = path if path.name not in ("", "..") else path.resolve()
     asked = {**config.asked(), "seed": usual.seed}
     name = f"{slug(config.arch)}-{slug(data.stem)}"
-    if asked == usual.asked():
+    if asked == usual.asked() and not more:
         return name
     changed = config.resolved().recipe.model_dump(mode="json", exclude_defaults=True, exclude={"title"})
     asked.pop("model_hash", None)  # so that the folder of a model whose file has changed since is found, and refused
-    mark = json.dumps({**asked, "dataset": data.name, "norm": None, "recipe": changed}, sort_keys=True)
+    mark = json.dumps({**asked, "dataset": data.name, "norm": None, "recipe": changed, **more}, sort_keys=True)
     return f"{name}-{zlib.crc32(mark.encode()):08x}"
