@@ -166,6 +166,7 @@ def test_frozen_norms_train_with_the_statistics_that_they_were_given(spec, saved
         assert [weight.name for weight in norm.weights] == ["gamma", "beta", "moving_mean", "moving_variance"]
         same = [weight.numpy().tobytes() == bits for weight, bits in zip(norm.weights, weights, strict=True)]
         trained = spec == "bn:frozen"
+        says([str(change) for change in variant.changes][0], "frozen statistics" + ", gamma and beta" * (not trained))
         assert same == [not trained, not trained, True, True]
 
 
@@ -204,6 +205,9 @@ def test_statistics_that_nothing_has_set_are_told():
     assert variant.notes[0] == UNTRAINED
     assert UNTRAINED not in make_variant(own_networks.plain, "bn", seed=0).notes
     assert UNTRAINED in make_variant(own_networks.sequential, "bn:frozen", seed=0).notes
+    for network in (own_networks.sequential, own_networks.with_norm):
+        for change in make_variant(network, "bn:frozen", seed=0).changes:
+            says(str(change), "frozen statistics", "moving statistics are 0 and 1")
 
 
 def test_norms_inherit_what_the_old_ones_had(tmp_path):

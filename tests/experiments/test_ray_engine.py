@@ -6,6 +6,7 @@ import signal
 from contextlib import nullcontext
 from pathlib import Path
 
+import own_networks
 import pandas as pd
 import pytest
 import ray
@@ -18,6 +19,7 @@ from tfnorm.errors import LockedError, TfnormError
 from tfnorm.experiments.comparison.run import compare
 from tfnorm.experiments.engines.ray_cluster import _wait_for_lock
 from tfnorm.experiments.progress import SweepProgress
+from tfnorm.models.sources import source_of
 from tfnorm.training.runs import outcome
 
 GRID = {"settings": SOON_OVER, "grid": {"norm": ["bn+l1=1e-4"], "seeds": 2}}  # the second half of `swept`
@@ -121,3 +123,18 @@ def test_engines_are_checked(tmp_path, monkeypatch):
         compare("bn", out=tmp_path / "out", engine="ray")
     says(caught, "ray", "pip install 'tfnorm[ray]'", "'local'")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.matrix
+def test_nodes_import_the_file_of_a_model(cluster, tmp_path):
+    model, rates = f"{own_networks.__file__}:plain", {"keep": 0.05, "gn:4": 0.02}
+    found = compare(
+        list(rates), model=model, image_size=8, learning_rate=rates, seeds=1, out=tmp_path, engine="ray",
+        address=cluster.address, epochs=1, batch_size=359,
+    )  # fmt: skip
+    for run in found.runs:
+        asked = run.config["asked"]
+        assert asked["arch"] == "own_networks.py:plain" and asked["learning_rate"] == rates[run.label]
+        assert run.config["network"]["spec"] == run.label
+    [mark] = {run.config["asked"]["model_hash"] for run in found.runs}
+    assert mark == source_of(model).fingerprint and not found.differing

@@ -23,7 +23,8 @@ from tfnorm.cli.options import (
 from tfnorm.cli.printing import kept_on_ctrl_c, print_page, print_plan, print_table, print_variants
 from tfnorm.cli.run_progress import LiveProgress
 from tfnorm.cli.sweep_progress import SweepDisplay
-from tfnorm.experiments.plan import plan_comparison
+from tfnorm.experiments.plan import Plan, plan_comparison
+from tfnorm.experiments.rates import rates_of_words
 from tfnorm.files import PAGE
 from tfnorm.ops import start_quietly
 from tfnorm.training.config import RunSettings, Settings, plan_run
@@ -46,6 +47,14 @@ def compare(
     tensorboard: TensorBoardFlag = False,
     wandb: WandBFlag = False,
     dry_run: DryRun = False,
+    learning_rate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RATE | SPEC=RATE | RATE,RATE,...",
+            help="Peak learning rate of all specs, or of one, repeated for others; or several, of which one is chosen "
+            "for each spec on held-out training images. [default: the recipe's]",
+        ),
+    ] = None,
     **settings: Unpack[Settings],
 ) -> None:
     """Train one network with each normalization, and say how they differ.
@@ -60,29 +69,39 @@ def compare(
 
     `tfnorm compare keep gn:8 ln --model my_net.py:make_model --dataset photos`
 
+    `tfnorm compare bn gn:4 --learning-rate 0.03,0.1,0.3`
+
+    `tfnorm compare bn gn:4 --learning-rate bn=0.1 --learning-rate gn:4=0.05`
+
     `tfnorm compare bn gn:size=4 --arch cifar_plain --dataset cifar10 --data-dir ~/data --recipe B`
     """
     plan = plan_comparison(
         specs or None, seeds=seeds, out=out, resume=resume, jobs=jobs, engine=engine, address=address,
-        trackers=trackers_of(tensorboard, wandb), format=format, call=typed_command(context), **settings,
+        trackers=trackers_of(tensorboard, wandb), format=format, call=typed_command(context),
+        learning_rate=rates_of_words(learning_rate or ()), **settings,
     )  # fmt: skip
     if dry_run:
         print_variants(plan)
         print_plan(plan)
         return
     start_quietly()
-    from tfnorm.experiments.comparison.run import run_comparison  # start-up
+    from tfnorm.experiments.comparison.run import run_comparison, search_rates  # start-up
 
-    console = Console(stderr=True)
-    display = (
-        LiveProgress(console, plan.epochs, plan.images, plan.metric)
-        if plan.here
-        else SweepDisplay(console, plan.folder, plan.images, plan.metric)
-    )
-    with kept_on_ctrl_c(), display as progress:
+    if plan.search is not None:
+        with kept_on_ctrl_c(), _display(plan.search) as progress:
+            plan = search_rates(plan, progress=progress)
+    with kept_on_ctrl_c(), _display(plan) as progress:
         comparison = run_comparison(plan, progress=progress)
     print_table(comparison)
     print_page(comparison.path / PAGE)
+
+
+def _display(plan: Plan) -> LiveProgress | SweepDisplay:
+    """Return what shows how far the runs of a comparison are."""
+    console = Console(stderr=True)
+    if plan.here:
+        return LiveProgress(console, plan.epochs, plan.images, plan.metric)
+    return SweepDisplay(console, plan.folder, plan.images, plan.metric)
 
 
 @app.command()

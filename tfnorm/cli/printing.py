@@ -13,10 +13,10 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from tfnorm.experiments.engines.local import default_jobs
-from tfnorm.experiments.plan import Plan
+from tfnorm.experiments.plan import Plan, PlannedRun
 from tfnorm.ops import start_quietly
 from tfnorm.table import Cell, Column, Table, cells_of, table_of
-from tfnorm.text import counted
+from tfnorm.text import counted, listed
 
 # How many characters of a name stand in a line at least, before columns are left out for it.
 LEAST_NAME = 20
@@ -161,16 +161,26 @@ def print_plan(plan: Plan) -> None:
 
     threads = plan.threads or 1
     jobs = plan.jobs or default_jobs(threads, plan.runs)
-    rows = planned_rows(plan.runs, plan.folder)
+    searched = plan.search.runs if plan.search is not None else ()
+    rows = planned_rows([*searched, *plan.runs], plan.folder)
     columns = {
-        "run": Column("run"), "parameters": Column("trainable parameters", ",.0f"), "epochs": Column("epochs", ".0f"),
-        "state": Column("state"),
+        "run": Column("run"), "parameters": Column("trainable parameters", ",.0f"), "rate": Column("learning rate"),
+        "epochs": Column("epochs", ".0f"), "state": Column("state"),
     }  # fmt: skip
     records = []
     for row in rows:
         state = "finished" if row.finished else f"{row.done} epochs done" if row.done else "waiting"
-        records.append({"run": row.run.folder, "parameters": row.parameters, "epochs": row.epochs, "state": state})
+        records.append(
+            {
+                "run": row.run.folder, "parameters": row.parameters, "rate": _rate_of(row.run, plan),
+                "epochs": row.epochs, "state": state,
+            }
+        )  # fmt: skip
     console = _print_fitted(f"{len(rows)} runs in {plan.folder}", table_of(columns, records))
+    if not all(row.finished for row in rows[: len(searched)]):
+        rates = listed([f"{rate:g}" for rate in dict.fromkeys(run.config.learning_rate for run in searched)])
+        chosen = f"The learning rate of each spec is chosen from {rates} on held-out training images first."
+        console.print(chosen, soft_wrap=True)
     left = sum(not row.finished for row in rows)
     if not left:
         console.print("Nothing is left to train.")
@@ -186,6 +196,14 @@ def print_plan(plan: Plan) -> None:
         f"measured steps{without}.",
         soft_wrap=True,
     )
+
+
+def _rate_of(run: PlannedRun, plan: Plan) -> str:
+    """Return the learning rate of a planned run, as far as it is known."""
+    config = run.config
+    if plan.search is not None and config.rates is None and "learning_rate" not in run.point:
+        return "chosen first"
+    return "the model's" if config.learning_rate is None else f"{config.learning_rate:g}"
 
 
 def _duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ from tfnorm.convert.clone import Chain, clone_with, output_names, remake
 from tfnorm.convert.graph import Graph, Network, Where
 from tfnorm.convert.kinds import ALL_CONVOLUTIONS, axis_of_channels, can_standardize, is_idle, is_linear, norm_kinds
 from tfnorm.convert.neighbours import units_after
-from tfnorm.convert.norms import NO_STATISTICS, Place, find_places, make_norm
+from tfnorm.convert.norms import Place, find_places, make_norm, of_statistics
 from tfnorm.convert.report import Report, grouped
 from tfnorm.errors import SpecError, TfnormError
 from tfnorm.norms import NORMS
@@ -102,9 +102,9 @@ def insert_norms(
         inserted = made[key][1].layers
         classes = " + ".join(type(layer).__name__ for layer in inserted)
         output = renamed.get(place.layer.name) == inserted[-1].name
-        fresh = NO_STATISTICS if spec.info.moving and batch is None else ""
+        statistics = of_statistics(inserted[1], fresh=bool(spec.info.moving) and batch is None)
         called = f"the output {place.layer.name!r} is called {inserted[-1].name!r} now" if output else ""
-        note = ", ".join(filter(None, (place.note, fresh, called)))
+        note = ", ".join(filter(None, (place.note, statistics, called)))
         changes.append(network.change(place.layer, classes, groups=place.groups, note=note))
     changes += [network.change(layer, "TLU") for layer in network.layers if id(layer) in units]
     norms = [(made[key][1].layers[1], place.axis) for key, place in places.items()]

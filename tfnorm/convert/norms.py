@@ -20,8 +20,6 @@ from tfnorm.spec import NormSpec, divisors
 
 # Settings that a spec decides, or that belong to one kind of norm.
 _OF_THE_SPEC = {"axis", "groups", "group_size", "synchronized", "frozen", "rms_scaling", *RENORM_SETTINGS}
-# Of a batch norm that neither another one nor a batch gave its own.
-NO_STATISTICS = "its moving statistics are 0 and 1"
 # Weights that keep their meaning from one norm to another.
 _ROLES = ("gamma", "beta", "moving_mean", "moving_variance", "learned")
 
@@ -163,6 +161,17 @@ def _settings_for(old: Any, kind: type) -> dict[str, Any]:
     penalties = [settings.pop(key, None) for key in ("gamma_regularizer", "scale_regularizer")]
     name = "scale_regularizer" if issubclass(kind, ours.RMSNormalization) else "gamma_regularizer"
     return settings | {name: next((penalty for penalty in penalties if penalty is not None), None)}
+
+
+def of_statistics(norm: Any, *, fresh: bool) -> str:
+    """Return a note about the moving statistics of a norm that was put into a model, or "".
+
+    ``fresh`` says that neither another norm nor a batch gave it its own.
+    """
+    frozen = ""
+    if getattr(norm, "frozen", False) is True:
+        frozen = "frozen statistics" if norm.trainable else "frozen statistics, gamma and beta"
+    return ", ".join(filter(None, (frozen, "its moving statistics are 0 and 1" if fresh else "")))
 
 
 def weight_of(layer: Any, role: str) -> Any:

@@ -12,7 +12,7 @@ from tfnorm.convert.clone import Chain, clone_with, remake
 from tfnorm.convert.graph import Network, Where
 from tfnorm.convert.kinds import BATCH_NORMS, norm_kinds
 from tfnorm.convert.neighbours import channels_first, convolutions_before, removal, units_after
-from tfnorm.convert.norms import NO_STATISTICS, Place, axes_of, carry_weights, could_be_either, find_places, successor
+from tfnorm.convert.norms import Place, axes_of, carry_weights, could_be_either, find_places, of_statistics, successor
 from tfnorm.convert.report import Report, grouped
 from tfnorm.errors import TfnormError
 from tfnorm.layers import WeightStandardizedConv2D
@@ -107,8 +107,8 @@ def replace_norms(
     for key, place in places.items():
         old, new = place.layer, norms.get(key)
         lost = [] if new is None else _carried(network, place, new)
-        fresh = NO_STATISTICS if spec.info.moving and batch is None and not isinstance(old, BATCH_NORMS) else ""
-        note = ", ".join(filter(None, (place.note, *lost, fresh)))
+        fresh = bool(spec.info.moving) and batch is None and not isinstance(old, BATCH_NORMS)
+        note = ", ".join(filter(None, (place.note, *lost, of_statistics(new, fresh=fresh))))
         kind = "nothing" if new is None else type(new).__name__
         changes.append(network.change(old, kind, groups=place.groups, note=note))
     for others, kind in ((convolutions, "WeightStandardizedConv2D"), (units, "TLU")):

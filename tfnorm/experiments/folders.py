@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tfnorm.errors import RunError
 from tfnorm.experiments.looks import RECORD
+from tfnorm.experiments.rates import FOLDER as RATES
+from tfnorm.experiments.rates import RECORD as RATES_RECORD
 from tfnorm.text import listed
 from tfnorm.training.folder import RunFolder
 from tfnorm.training.records import CONFIG_NAME, read_json
@@ -82,6 +84,9 @@ def _run_folders(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
             names.clear()
             continue
         seen.add(here.resolve())
+        if here != folder and here.name == RATES and RATES_RECORD in files:
+            names.clear()  # these runs chose the learning rates of a comparison, and are no part of it
+            continue
         names.sort(key=_natural)
         try:
             # Other programs write files of this name too.

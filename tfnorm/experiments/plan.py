@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
 from tfnorm.datasets import Dataset
 from tfnorm.errors import RunError, TfnormError, unknown, whole_number
 from tfnorm.experiments.progress import SweepProgress
+from tfnorm.experiments.rates import FOLDER, HELD_OUT, Rates, RateSetting, chosen_rates, free_seed, read_rates
 from tfnorm.files import check_format
 from tfnorm.spec import NormSpec, format, parse
 from tfnorm.training.config import RUNS, Settings, TrainConfig, checked, default_name
@@ -56,6 +57,7 @@ class Plan:
     data: Dataset | None = None  # if they are in memory already; only for runs in this process
     trackers: Sequence[str] = ()  # names of those that follow each run
     format: str = "png"  # of the pictures: "png", "svg" or "pdf"
+    search: Plan | None = None  # runs on held-out images, trained first, that the learning rates are chosen by
 
     def __post_init__(self) -> None:
         check_format(self.format)
@@ -145,6 +147,7 @@ def plan_comparison(
     address: str | None = None,
     trackers: str | Sequence[str] = (),
     format: str = "png",
+    learning_rate: RateSetting = None,
     call: str | None = None,
     **settings: Unpack[Settings],
 ) -> Plan:
@@ -159,16 +162,26 @@ def plan_comparison(
         specs = [specs] if isinstance(specs, str | NormSpec) else list(specs)
     call = call or python_call(
         "tfnorm.compare", specs, seeds=seeds, out=out, data=data, jobs=jobs,
-        engine=None if engine == "local" else engine, address=address, trackers=trackers or None, **settings,
+        engine=None if engine == "local" else engine, address=address, trackers=trackers or None,
+        learning_rate=learning_rate, **settings,
     )  # fmt: skip
-    configs = [each.model_copy(update={"call": call}) for each in configurations(specs, seeds=seeds, **settings)]
+    rates = read_rates(learning_rate)
+    asked = configurations(specs, seeds=seeds, learning_rate=learning_rate, **settings)
+    configs = [each.model_copy(update={"call": call}) for each in asked]
     runs = [PlannedRun(Path(slug(each.norm)) / f"seed-{each.seed}", each, {"norm": each.norm}) for each in configs]
-    folder = Path(out) if out is not None else RUNS / default_name(configs[0])
+    if out is not None:
+        folder = Path(out)
+    else:  # one for each set of rates, whatever the order of specs
+        first = configs[0] if not rates.mark else configurations(configs[0].norm, seeds=1, **settings)[0]
+        folder = RUNS / default_name(first, **rates.mark)
     here = jobs is None and engine == "local"
-    plan = Plan(
-        folder, runs, here=here, jobs=jobs, threads=threads_of_process() if here else 1, engine=engine,
-        address=address, data=data, trackers=trackers, format=format,
-    )  # fmt: skip
+    options: dict[str, Any] = {
+        "here": here, "jobs": jobs, "threads": threads_of_process() if here else 1, "engine": engine,
+        "address": address, "data": data, "format": format,
+    }  # fmt: skip
+    search = Plan(folder, _search(configs, rates), **options) if rates.tried else None
+    runs = with_chosen_rates(runs, search)
+    plan = Plan(folder, runs, trackers=trackers, search=search, **options)
     if not resume and any(RunFolder(folder / run.folder).config_path.exists() for run in runs):
         raise RunError(f"The folder {folder} holds runs already. Choose another one, or resume.")
     return plan
@@ -178,11 +191,13 @@ def configurations(
     specs: Iterable[str | NormSpec] | str | None = None,
     *,
     seeds: int | Sequence[int] = 3,
+    learning_rate: RateSetting = None,
     **settings: Unpack[Settings],
 ) -> list[TrainConfig]:
     """Return the configuration of each run of a comparison, all of them checked, without importing Keras.
 
-    They come spec by spec, and within each seed by seed. The arguments are those of `tfnorm.compare`.
+    They come spec by spec, and within each seed by seed. The arguments are those of `tfnorm.compare`. Where a
+    learning rate is to be chosen from several, they have the first one.
 
     Example:
         >>> [(c.norm, c.seed) for c in configurations(["bn", "ln"], seeds=2)]
@@ -218,8 +233,47 @@ def configurations(
         raise TfnormError(f"`seeds` must be at least 1, or a list of seeds. Received: seeds={seeds!r}.")
     if not chosen or len(set(chosen)) < len(chosen):
         raise TfnormError(f"`seeds` must be different numbers, at least one. Received: seeds={chosen}.")
+    rates = read_rates(learning_rate)
+    rates.check(labels)
     return [
-        checked(TrainConfig, {**settings, "norm": label, "seed": seed}).resolved()
+        checked(
+            TrainConfig,
+            {**settings, "norm": label, "seed": seed, "learning_rate": rates.of(label), "rates": rates.record},
+        ).resolved()
         for label in labels
         for seed in chosen
     ]
+
+
+def with_chosen_rates(runs: Sequence[PlannedRun], search: Plan | None) -> list[PlannedRun]:
+    """Return the runs of a comparison with the rates that its search has chosen so far, and how, for the record."""
+    if search is None:
+        return list(runs)
+    places: dict[str, dict[float, Path]] = {}
+    for each in search.runs:
+        places.setdefault(each.config.norm, {})[each.point["learning_rate"]] = search.folder / each.folder
+    chosen = chosen_rates(places)
+    found = []
+    for run in runs:
+        rate, record = chosen.get(run.config.norm, (run.config.learning_rate, run.config.rates))
+        update = {"learning_rate": rate, "rates": record}
+        found.append(replace(run, config=run.config.model_copy(update=update).resolved()))
+    return found
+
+
+def _search(configs: Sequence[TrainConfig], rates: Rates) -> list[PlannedRun]:
+    """Return the runs that the rates of a comparison are chosen by: each spec with each rate, with another seed."""
+    if any(config.holdout for config in configs):
+        raise TfnormError(
+            "With `holdout`, the comparison is evaluated on held-out training images, which learning rates must not be "
+            "chosen on, too. Leave `holdout` out, or give each spec one rate."
+        )
+    seed = free_seed(config.seed for config in configs)
+    runs = []
+    for config in {config.norm: config for config in configs}.values():
+        for rate in rates.tried:
+            asked = {"seed": seed, "holdout": HELD_OUT, "learning_rate": rate}
+            place = Path(FOLDER) / f"{slug(config.norm)}_learning_rate-{slug(f'{rate:g}')}" / f"seed-{seed}"
+            point = {"norm": config.norm, "learning_rate": rate}
+            runs.append(PlannedRun(place, config.model_copy(update=asked).resolved(), point))
+    return runs

@@ -10,6 +10,7 @@ from typing import Any
 from tfnorm.datasets import list_datasets
 from tfnorm.text import listed, they_are
 from tfnorm.training.folder import SPELLING, flat_settings
+from tfnorm.training.recipe.recipes import RECIPES
 from tfnorm.training.runs import Run
 
 FINGERPRINT = "fingerprint of the data"
@@ -81,16 +82,57 @@ def settings_of(run: Run, others: Sequence[Run] = ()) -> dict[str, Any]:
 
 
 def differing_settings(runs: Sequence[Run]) -> list[Differing]:
-    """Return the settings, norm and seed aside, and the data in which runs differ."""
+    """Return the settings, norm and seed aside, and the data in which runs differ.
+
+    Learning rates that were given or chosen for each spec are no difference.
+    """
     each = [(run, settings_of(run, runs)) for run in runs]
     found = []
-    for key in dict.fromkeys(key for _, settings in each for key in settings):
+    apart = ("learning_rate",) if rates_are_of_specs(runs) else ()
+    for key in dict.fromkeys(key for _, settings in each for key in settings if key not in apart):
         values: dict[str, tuple[Any, list[Run]]] = {}
         for run, settings in each:
             values.setdefault(repr(settings.get(key)), (settings.get(key), []))[1].append(run)
         if len(values) > 1:
             found.append(Differing(key, list(values.values())))
     return found
+
+
+def rates_are_of_specs(runs: Sequence[Run]) -> bool:
+    """Return whether each spec has one learning rate, and all came to theirs in the same way, each for itself."""
+    ways = {repr([run.config.get("rates", {}).get(key) for key in ("how", "tried", "seed")]) for run in runs}
+    pairs = {(run.label, run.config["asked"].get("learning_rate")) for run in runs}
+    return len(ways) == 1 and "rates" in runs[0].config and len(pairs) == len({label for label, _ in pairs})
+
+
+def rates_in_words(groups: Mapping[str, Sequence[Run]]) -> str:
+    """Return how specs came to their learning rates, in a sentence or two; groups are runs by label."""
+    runs = [run for members in groups.values() for run in members]
+    rates = {label: _rate(members[0]) for label, members in groups.items()}
+    each = ", ".join(f"{label} {rate}" for label, rate in rates.items())
+    if not rates_are_of_specs(runs):
+        if len(set(map(_rate, runs))) > 1:
+            return f"The learning rates differ: {each}."
+        return f"All specs had the same learning rate, {_rate(runs[0])}. It may suit some of them better than others."
+    record = runs[0].config["rates"]
+    if record["how"] == "given":
+        return f"Each spec had a learning rate that was given for it: {each}."
+    tried = sorted(record["tried"])
+    sentence = (
+        f"The learning rate of each spec was chosen from {listed([f'{rate:g}' for rate in tried])} by the accuracy on "
+        f"{record['images']:,} training images that were held out, with the seed {record['seed']}: {each}."
+    )
+    for end, word, more in ((tried[0], "lowest", "lower"), (tried[-1], "highest", "higher")):
+        if labels := [label for label, rate in rates.items() if rate == f"{end:g}"]:
+            sentence += f" That of {listed(labels)} is the {word} that was tried; a {more} one may be better."
+    return sentence
+
+
+def _rate(run: Run) -> str:
+    rate = run.config["asked"].get("learning_rate")
+    if rate is None and run.config.get("network", {}).get("compiled"):
+        return "that of the model's optimizer"
+    return f"{rate or RECIPES['default'].learning_rate:g}"
 
 
 def in_common(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

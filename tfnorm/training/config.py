@@ -112,6 +112,13 @@ class TrainConfig(BaseModel):
     )
     augmentation: str | None = Field(default=None, description="Augmentation. By default the recipe's.")
     learning_rate: float | None = Field(default=None, gt=0, description="Peak learning rate. By default the recipe's.")
+    freeze_until: str | None = Field(
+        default=None,
+        description="Layer of the model up to which nothing is trained, itself included, in the order of the graph.",
+    )
+    freeze_epochs: int | None = Field(
+        default=None, ge=1, description="Freeze those layers in the first epochs only, so many. By default in all."
+    )
     dropout: float | None = Field(
         default=None, ge=0, lt=1, description="Dropout rate. By default the recipe's, or else the architecture's."
     )
@@ -148,6 +155,8 @@ class TrainConfig(BaseModel):
     call: str | None = Field(default=None, description="The command or the Python call that trains the run.")
     # Not a setting either: the hash of the model's file.
     model_hash: str | None = Field(default=None, description="Hash of the file that makes the model.")
+    # Nor this: it is only recorded.
+    rates: dict[str, Any] | None = Field(default=None, description="How a comparison came to its learning rates.")
 
     _norm = field_validator("norm", mode="before")(lambda value: format(parse(value)))
     _dataset = field_validator("dataset", mode="before")(lambda value: str(value) if isinstance(value, Path) else value)
@@ -192,6 +201,23 @@ class TrainConfig(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _freezes(self) -> TrainConfig:
+        if self.freeze_epochs is None:
+            return self
+        if self.freeze_until is None:
+            raise TfnormError(
+                f"`freeze_epochs` needs a layer to freeze up to. Received: freeze_epochs={self.freeze_epochs} without "
+                "`freeze_until`."
+            )
+        epochs = self.epochs or self.recipe.epochs
+        if self.freeze_epochs >= epochs:
+            raise TfnormError(
+                f"`freeze_epochs` must be less than the number of epochs. Received: freeze_epochs={self.freeze_epochs} "
+                f"with epochs={epochs}. Leave it out to freeze the layers in all."
+            )
+        return self
+
     def resolved(self) -> TrainConfig:
         """Return the configuration with the recipe's defaults and replacements filled in."""
         given = {key: getattr(self, key) or getattr(self.recipe, key) for key in REPLACED}
@@ -204,10 +230,10 @@ class TrainConfig(BaseModel):
         Two runs that differ only in `SPELLING` are the same if their data are, see `RunFolder.check`.
         """
         # The name of the model is that of `arch`, because the place of a file does not make another network of it.
-        optional = {key for key in _OPTIONAL if getattr(self, key) in (None, False, "resize")}
+        optional = {key for key in OPTIONAL if getattr(self, key) in (None, False, "resize")}
         if self.metric in DEFAULTS.values():  # which follow from the data
             optional.add("metric")
-        unseen = {"data_dir", "call", "model", "memory", "cache"} | optional
+        unseen = {"data_dir", "call", "model", "memory", "cache", "rates"} | optional
         return self.resolved().model_dump(mode="json", exclude=unseen)
 
     @property
@@ -241,8 +267,9 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
     recipe = values.get("recipe") or ("default" if given is None else "own")
     if given is None:
         ARCHITECTURES[arch]  # raises for an unknown one
-        if weights is not None:
-            raise TfnormError(f"`weights` belongs to a `model`. Received: weights={weights!r} with arch={arch!r}.")
+        for key in OF_A_MODEL:
+            if values.get(key) is not None:
+                raise TfnormError(f"`{key}` belongs to a `model`. Received: {key}={values[key]!r} with arch={arch!r}.")
         if recipe == "own":
             raise TfnormError(f"The recipe 'own' belongs to a `model`. Received: recipe='own' with arch={arch!r}.")
         return {**values, "recipe": recipe}
@@ -262,10 +289,14 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "model": source, "arch": name, "model_hash": source.fingerprint or None, "recipe": recipe}
 
 
+# What is in the configuration and no setting.
+ONLY_RECORDED = ("call", "model_hash", "rates")
+# Settings that need a model of one's own.
+OF_A_MODEL = ("weights", "freeze_until")
 # Settings that are recorded only where they are set, because the names of default folders depend on the record.
-_OPTIONAL = (
-    "skip_damaged", "weights", "model_hash", "metric", "zero_gamma", "resize", "fit", "test_share", "groups",
-    "follow_links",
+OPTIONAL = (
+    "skip_damaged", "weights", "model_hash", "freeze_until", "freeze_epochs", "metric", "zero_gamma", "resize", "fit",
+    "test_share", "groups", "follow_links",
 )  # fmt: skip
 # Settings that a model of one's own does not have, with the values that say nothing.
 _OF_ARCHITECTURES: dict[str, tuple[Any, ...]] = {
@@ -278,7 +309,10 @@ REPLACED = ("epochs", "batch_size", "augmentation", "learning_rate")
 
 
 class Settings(TypedDict, total=False):
-    """The settings that all runs of a comparison share, for editors and type checkers; `TrainConfig` explains them."""
+    """The settings that all runs of a comparison share, for editors and type checkers; `TrainConfig` explains them.
+
+    The learning rate is not among them, because each spec may have its own.
+    """
 
     arch: str
     model: Any
@@ -297,7 +331,8 @@ class Settings(TypedDict, total=False):
     batch_size: int | None
     recipe: str | Recipe
     augmentation: str | None
-    learning_rate: float | None
+    freeze_until: str | None
+    freeze_epochs: int | None
     dropout: float | None
     regularize: Literal["all", "kernels"]
     precision: Literal["float32", "bfloat16"]
@@ -313,6 +348,7 @@ class RunSettings(Settings, total=False):
 
     norm: str | NormSpec
     seed: int
+    learning_rate: float | None
 
 
 def with_settings(function: Function) -> Function:
@@ -377,7 +413,7 @@ def _sentence(kind: type[BaseModel], mistake: Any) -> str:
         return str(cause)
     where = ".".join(str(part) for part in mistake["loc"]) or "config"
     if mistake["type"] == "extra_forbidden":
-        return unknown("setting", where, [name for name in kind.model_fields if name not in ("call", "model_hash")])
+        return unknown("setting", where, [name for name in kind.model_fields if name not in ONLY_RECORDED])
     message = mistake["msg"].removeprefix("Value error, ")
     return f"`{where}`: {message[0].lower()}{message[1:]}. Received: {mistake['input']!r}."
 
@@ -425,8 +461,10 @@ def plan_run(
     return RunPlan(config, out, data, trackers)
 
 
-def default_name(config: TrainConfig) -> str:
+def default_name(config: TrainConfig, **more: Any) -> str:
     """Return the name of the folder for runs like ``config``: network, data, and a mark of settings not the default.
+
+    ``more`` are settings beside those of ``config``.
 
     Example:
         >>> default_name(TrainConfig(norm="bn")), default_name(TrainConfig(norm="bn", epochs=5))
@@ -439,9 +477,9 @@ def default_name(config: TrainConfig) -> str:
     data = path if path.name not in ("", "..") else path.resolve()
     asked = {**config.asked(), "seed": usual.seed}
     name = f"{slug(config.arch)}-{slug(data.stem)}"
-    if asked == usual.asked():
+    if asked == usual.asked() and not more:
         return name
     changed = config.resolved().recipe.model_dump(mode="json", exclude_defaults=True, exclude={"title"})
     asked.pop("model_hash", None)  # so that the folder of a model whose file has changed since is found, and refused
-    mark = json.dumps({**asked, "dataset": data.name, "norm": None, "recipe": changed}, sort_keys=True)
+    mark = json.dumps({**asked, "dataset": data.name, "norm": None, "recipe": changed, **more}, sort_keys=True)
     return f"{name}-{zlib.crc32(mark.encode()):08x}"

@@ -38,7 +38,7 @@ def describe(network: keras.Model, data: Dataset, config: TrainConfig) -> dict[s
     values = [keras.ops.convert_to_numpy(weight) for weight in weights]
     backend = keras.backend.backend()
     return {
-        **({"call": config.call} if config.call else {}),
+        **{key: value for key in ("call", "rates") if (value := getattr(config, key))},
         "trainable_parameters": count_trainable(network),
         "layers": [describe_layer(layer) for layer in network.layers],
         "regularized": {w.path: type(w.regularizer).__name__ for w in weights if w.regularizer is not None},

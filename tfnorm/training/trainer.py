@@ -144,7 +144,7 @@ class _Trainer:
         self.network, self.head, self.metric = network.model, network.head, network.metric
         whole_batches = config.recipe.drop_remainder and len(data.x_train) >= config.batch_size
         batches = Batches(data.x_train, data.y_train, config.batch_size, seed=config.seed, drop_remainder=whole_batches)
-        trained = self.with_augmentation(network, len(batches))
+        trained = self.with_augmentation(network)
         description = {
             "asked": asked, **describe(self.network, data, config), **network.record(),
             "metric": metric_record(self.metric),
@@ -154,7 +154,7 @@ class _Trainer:
         else:  # then the saved model can be evaluated; this optimizer has no state to save
             loss, _ = self.head.losses()
             self.network.compile("sgd", loss=loss, metrics=self.head.accuracy())
-        earlier = self.resume(trained)
+        earlier, state = self.earlier()
         done = self.done = len(earlier)
         if done:  # a run that goes on keeps the record of its start
             check_same_place(self.folder.path, self.folder.read_config(CONFIG), description)
@@ -167,23 +167,35 @@ class _Trainer:
         recorder = HistoryRecorder(self.folder.history_path, initial_epoch=done, images_per_epoch=images)
         trackers = [TRACKERS[name](self.folder.path, description, earlier) for name in self.trackers]
         watcher = Watcher(config, self.folder, batches, recorder, self.progress, trackers, self.metric)
-        callbacks = [recorder, watcher]
+        callbacks: list[keras.callbacks.Callback] = [recorder, watcher]
         if is_score(name := self.metric.key.removeprefix("val_")):
             callbacks.insert(0, Score(name, self.logits, data.y_test))
+        last = None
         if config.recipe.recalibrate and batch_norms(self.network):
-            callbacks.append(
-                LastEpochRecalibration(data.x_train, batch_size=EVALUATION_BATCH, every=config.epochs, seed=config.seed)
+            last = LastEpochRecalibration(
+                data.x_train, batch_size=EVALUATION_BATCH, every=config.epochs, seed=config.seed
             )
-        at_work = self.with_graph(trained, asked)
-        at_work.fit(
-            batches.stream(),
-            epochs=done if no_better_for(config.patience, earlier, self.metric) else config.epochs,
-            initial_epoch=done,
-            validation_data=Batches(data.x_test, data.y_test, tested).stream(),
-            callbacks=callbacks,
-            shuffle=False,
-            verbose=0,
-        )
+        over = no_better_for(config.patience, earlier, self.metric, config.freeze_epochs)
+        at_work, begin, ends = trained, 0, ends_of_stages(config)
+        for end in ends:
+            if end >= done:
+                self.prepare(trained, network, len(batches), end - begin, last=end == ends[-1])
+                if state:
+                    self.restore(trained, state)
+                    state = {}
+                at_work = self.with_graph(trained, asked)
+                at_work.fit(
+                    batches.stream(),
+                    epochs=done if over else end,
+                    initial_epoch=max(begin, done),
+                    validation_data=Batches(data.x_test, data.y_test, tested).stream(),
+                    callbacks=[*callbacks, *([last] if last is not None and end == ends[-1] else [])],
+                    shuffle=False,
+                    verbose=0,
+                )
+                if over or at_work.stop_training:
+                    break
+            begin = end
         if at_work is not trained:
             assign(trained.state, arrays_of(at_work.state))
         return self.finish(trained, at_work, watcher)
@@ -207,8 +219,8 @@ class _Trainer:
             del _graphs[oldest], sizes[oldest]
         return at_work
 
-    def with_augmentation(self, network: Network, steps: int) -> Trained:
-        """Return the network behind its augmentation, compiled to be trained."""
+    def with_augmentation(self, network: Network) -> Trained:
+        """Return the network behind its augmentation."""
         config = self.config
         switch = config.recipe.plain_epochs > 0
         shape = self.data.input_shape
@@ -219,22 +231,32 @@ class _Trainer:
         cut = self.data.x_train.shape[1:] != shape
         image = keras.Input((None, None, shape[2]) if cut else shape, name="raw_image")
         outputs = self.network(augment(image) if augment is not None else image)
-        trained = Trained(image, outputs, name="training")
+        return Trained(image, outputs, name="training")
+
+    def prepare(self, trained: Trained, network: Network, steps: int, epochs: int, *, last: bool) -> None:
+        """Freeze or thaw layers for a stage of so many epochs, and compile for it, with a schedule of its own.
+
+        An optimizer that has seen some layers alone has no momentum for the others, and Adam would begin with steps of
+        three times their size.
+        """
+        if network.frozen is not None and self.config.freeze_epochs is not None:
+            network.frozen.thaw() if last else network.frozen.freeze()
         trained.compile(
-            **network.training(config, steps),
+            **network.training(self.config, steps, epochs),
             # Keras spends a millisecond or more between two steps, as long as a small network needs for one.
             steps_per_execution=min(STEPS_AT_ONCE, steps) if keras.backend.backend() == "tensorflow" else 1,
         )
         trained.optimizer.build(trained.trainable_variables)
-        return trained
 
-    def resume(self, trained: Trained) -> list[dict[str, Any]]:
-        """Restore the newest checkpoint and return the records of the epochs that were done."""
+    def earlier(self) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+        """Return the records of the epochs that were done, and the state after them, of the newest checkpoint."""
         records = self.folder.read_history()
         done, state, self.best = self.folder.checkpoints.load(records, self.metric) or (0, {}, None)
         self.folder.checkpoints.forget_after(done)
-        if not done:
-            return []
+        return records[:done], state
+
+    def restore(self, trained: Trained, state: Mapping[str, np.ndarray]) -> None:
+        """Give a model the state of a checkpoint."""
         present = [(value.shape, value.dtype) for value in arrays_of(trained.state).values()]
         if [(value.shape, value.dtype) for value in state.values()] != present:
             raise RunError(
@@ -242,7 +264,6 @@ class _Trainer:
                 "another precision. Choose another output folder."
             )
         assign(trained.state, state)
-        return records[:done]
 
     def logits(self, model: keras.Model) -> np.ndarray:
         """Return the logits of the test images."""
@@ -293,6 +314,18 @@ class _Trainer:
         write_json(folder.result_path, result)
         self.progress.finished(folder.path, {**result, self.metric.key: value})
         return Run(folder.path)
+
+
+def ends_of_stages(config: TrainConfig) -> list[int]:
+    """Return the epochs after which something else is trained, or the run ends.
+
+    Example:
+        >>> config = TrainConfig(norm="bn", epochs=5)
+        >>> ends_of_stages(config), ends_of_stages(config.model_copy(update={"freeze_epochs": 2}))
+        ([5], [2, 5])
+    """
+    epochs, frozen = config.epochs or 0, config.freeze_epochs or 0
+    return [frozen, epochs] if 0 < frozen < epochs else [epochs]
 
 
 @contextmanager

@@ -82,7 +82,7 @@ class Watcher(keras.callbacks.Callback):
             if best_epoch(self.recorder.records, self.metric) == epoch:
                 self.folder.checkpoints.save_best(epoch + 1, arrays_of(self.model.variables))
             self.folder.checkpoints.save(epoch + 1, arrays_of(self.model.state))
-            if no_better_for(self.config.patience, self.recorder.records, self.metric):
+            if no_better_for(self.config.patience, self.recorder.records, self.metric, self.config.freeze_epochs):
                 self.model.stop_training = True
         for tracker in self.trackers:
             tracker.log(self.recorder.records[-1])
@@ -114,15 +114,24 @@ class LastEpochRecalibration(BatchNormRecalibration):
         """Leave the model as it is, because it was evaluated so."""
 
 
-def no_better_for(patience: int | None, records: Sequence[Mapping[str, Any]], metric: Metric = ACCURACY) -> bool:
+def no_better_for(
+    patience: int | None,
+    records: Sequence[Mapping[str, Any]],
+    metric: Metric = ACCURACY,
+    frozen: int | None = None,
+) -> bool:
     """Return whether the best epoch is at least ``patience`` epochs ago; `False` if that is None.
 
+    The first ``frozen`` epochs, in which layers are frozen, don't count.
+
     Example:
-        >>> no_better_for(1, [{"epoch": 0, "val_accuracy": 0.5}, {"epoch": 1, "val_accuracy": 0.5}])
-        True
+        >>> records = [{"epoch": 0, "val_accuracy": 0.5}, {"epoch": 1, "val_accuracy": 0.5}]
+        >>> no_better_for(1, records), no_better_for(1, records, frozen=2)
+        (True, False)
     """
-    best = best_epoch(records, metric) or 0
-    return patience is not None and bool(records) and records[-1]["epoch"] - best >= patience
+    if patience is None or not records:
+        return False
+    return records[-1]["epoch"] - max(best_epoch(records, metric) or 0, (frozen or 0) - 1) >= patience
 
 
 def arrays_of(variables) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ import keras
 from tfnorm.convert.clone import clone_with, copy_value, remake
 from tfnorm.convert.graph import Network, check_graph
 from tfnorm.convert.neighbours import convolutions_before, units_after
-from tfnorm.convert.norms import NO_STATISTICS, fit, make_norm
+from tfnorm.convert.norms import fit, make_norm, of_statistics
 from tfnorm.convert.report import Change, Report
 from tfnorm.errors import ArchitectureError, TfnormError
 from tfnorm.layers import WeightStandardizedConv2D
@@ -139,7 +139,7 @@ def _norm_at(found: _Fitted, name: str | None) -> tuple[Any, Change]:
         return layer, Change(layer.name, "norm(...)", "" if spec is None else "Identity", note=found.note)
     layer = make_norm(spec, name, found.shape, found.axis)
     groups = spec.groups_of(channels) if channels is not None and spec.info.groups else None
-    note = ", ".join(filter(None, (found.note, NO_STATISTICS if spec.info.moving else "")))
+    note = ", ".join(filter(None, (found.note, of_statistics(layer, fresh=bool(spec.info.moving)))))
     return layer, Change(layer.name, "norm(...)", type(layer).__name__, groups, note)
 
 

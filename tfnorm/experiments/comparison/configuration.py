@@ -33,6 +33,8 @@ def configuration(groups: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
         "calls": calls,
         "note": settings.note_on_calls(all_runs) if calls else "",
         "settings": "" if recorded else _json(settings.shared_settings([run.config for run in all_runs])),
+        "rates": settings.rates_in_words(groups),
+        "searched": _searched(first),
         "labels": list(groups),
         "shared": shared,
         "differing": differing,
@@ -41,6 +43,26 @@ def configuration(groups: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
             for label, run in first.items()
         ],
     }
+
+
+def _searched(first: Mapping[str, Run]) -> dict[str, Any] | None:
+    """Return what each spec reached with each learning rate that was tried, or None where none were."""
+    records = {label: run.config.get("rates", {}) for label, run in first.items()}
+    tried = list(dict.fromkeys(rate for record in records.values() for rate in record.get("tried", ())))
+    rows = []
+    for label, record in records.items() if tried else ():
+        reached = dict(zip(record.get("tried", ()), record.get("reached", ()), strict=True))
+        chosen = first[label].config["asked"]["learning_rate"]
+        cells = [{"text": _reached(reached, rate), "odd": rate == chosen and rate in reached} for rate in tried]
+        rows.append({"label": label, "cells": cells})
+    return {"tried": [f"{rate:g}" for rate in tried], "rows": rows} if tried else None
+
+
+def _reached(reached: Mapping[float, float | None], rate: float) -> str:
+    if rate not in reached:
+        return DASH
+    value = reached[rate]
+    return "diverged" if value is None else f"{value:.2f} %"
 
 
 def _json(content: Mapping[str, Any]) -> str:

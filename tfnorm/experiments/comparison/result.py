@@ -18,7 +18,14 @@ from tfnorm.experiments.findings import Findings
 from tfnorm.experiments.guessing import Learned, learned
 from tfnorm.experiments.looks import earlier_looks
 from tfnorm.experiments.rows import accuracies_of, summary_row, value_of, without_missing
-from tfnorm.experiments.settings import FINGERPRINT, Differing, differing_settings, distinguishing, name_of
+from tfnorm.experiments.settings import (
+    FINGERPRINT,
+    Differing,
+    differing_settings,
+    distinguishing,
+    name_of,
+    rates_in_words,
+)
 from tfnorm.experiments.statistics import Difference, Look, mcnemar, paired_differences
 from tfnorm.metrics.metric import Metric
 from tfnorm.reporting.pictures.curves import histories_with
@@ -56,6 +63,8 @@ class Result:
         self.groups: dict[str, list[Run]] = {label: list(members) for label, members in (groups or {}).items()}
         for run in self.runs if groups is None else ():
             self.groups.setdefault(run.label, []).append(run)
+        if any("rates" in run.config for run in self.runs):
+            self.notes.append(rates_in_words(self.groups))
 
     @property
     def images(self) -> str:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
 from tfnorm.datasets import Dataset
 from tfnorm.experiments.comparison.comparison import Comparison
 from tfnorm.experiments.engines.choose import check_failures, check_models, run_on
-from tfnorm.experiments.plan import Plan, plan_comparison
+from tfnorm.experiments.plan import Plan, plan_comparison, with_chosen_rates
 from tfnorm.experiments.progress import SweepProgress
+from tfnorm.experiments.rates import FOLDER, RECORD, RateSetting
 from tfnorm.spec import NormSpec
 from tfnorm.training.config import Settings, with_settings
 from tfnorm.training.progress import Progress
+from tfnorm.training.records import write_json
 from tfnorm.training.runs import Run, check_same_data
 
 
@@ -31,6 +34,7 @@ def compare(
     trackers: str | Sequence[str] = (),
     progress: Progress | None = None,
     format: str = "png",
+    learning_rate: RateSetting = None,
     **settings: Unpack[Settings],
 ) -> Comparison:
     """Train one network with each normalization and each seed, and write tables and pictures.
@@ -51,6 +55,9 @@ def compare(
         trackers: "tensorboard", "wandb" or both, which follow each run.
         progress: Receives progress events; with ``jobs`` a `tfnorm.experiments.progress.SweepProgress`.
         format: Format of the pictures: "png", "svg" or "pdf".
+        learning_rate: Peak learning rate of all specs, or of each: ``{"bn": 0.1, "gn:8": 0.05}``, where "others" stands
+            for all that are not named. Or several, ``[0.01, 0.03, 0.1]``: of them one is chosen for each spec before
+            the comparison, on a fifth of the training images and with a seed of its own. Default: the recipe's.
         **settings: Settings that all runs share, see `tfnorm.training.config.TrainConfig`.
 
     Returns:
@@ -66,24 +73,50 @@ def compare(
     """
     plan = plan_comparison(
         specs, seeds=seeds, out=out, resume=resume, data=data, jobs=jobs, engine=engine, address=address,
-        trackers=trackers, format=format, **settings,
+        trackers=trackers, format=format, learning_rate=learning_rate, **settings,
     )  # fmt: skip
     return run_comparison(plan, progress=progress)
 
 
 def run_comparison(plan: Plan, *, progress: Progress | None = None) -> Comparison:
     """Train the runs of a plan that are not finished, and write tables and pictures; see `compare`."""
-    if plan.here:
-        _train_here(plan, progress or Progress())
-    else:
-        if plan.runs[0].config.model is not None or plan.metric is not None:
-            check_models(plan)
-        check_failures(run_on(plan, progress=progress if isinstance(progress, SweepProgress) else None))
+    if plan.search is not None:
+        plan = search_rates(plan, progress=progress)
+    _train(plan, progress)
     runs = [Run(plan.folder / run.folder) for run in plan.runs]
     check_same_data(runs)
     comparison = Comparison(runs, plan.folder)
     comparison.save(format=plan.format)
     return comparison
+
+
+def search_rates(plan: Plan, *, progress: Progress | None = None) -> Plan:
+    """Train what the learning rates of a plan are chosen by, if it is not finished, and return the plan with them."""
+    search = plan.search
+    if search is None:
+        return plan
+    if plan.here and plan.data is None:  # so that both read them once
+        from tfnorm.training.data import load_data  # start-up
+
+        plan = replace(plan, data=load_data(plan.runs[0].config))
+        search = replace(search, data=plan.data)
+    record = {key: search.runs[0].config.model_dump()[key] for key in ("seed", "holdout")}
+    write_json(plan.folder / FOLDER / RECORD, record)
+    _train(search, progress)
+    chosen = replace(plan, runs=with_chosen_rates(plan.runs, search), search=None)
+    rates = {run.config.norm: {"chosen": run.config.learning_rate, **(run.config.rates or {})} for run in chosen.runs}
+    write_json(plan.folder / FOLDER / RECORD, {**record, "rates": rates})
+    return chosen
+
+
+def _train(plan: Plan, progress: Progress | None) -> None:
+    """Train the runs of a plan that are not finished."""
+    if plan.here:
+        _train_here(plan, progress or Progress())
+        return
+    if plan.runs[0].config.model is not None or plan.metric is not None:
+        check_models(plan)
+    check_failures(run_on(plan, progress=progress if isinstance(progress, SweepProgress) else None))
 
 
 def _train_here(plan: Plan, progress: Progress) -> None:

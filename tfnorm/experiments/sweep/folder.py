@@ -116,7 +116,9 @@ def _settings(grid: Path) -> dict[str, Any]:
         settings: dict[str, Any] = tomllib.loads(grid.read_text(encoding="utf-8-sig")).get("settings", {})
     except (OSError, tomllib.TOMLDecodeError):
         return {}
-    return {key: value for key, value in settings.items() if key != "data_dir"}
+    rate_of_each = isinstance(settings.get("learning_rate"), Mapping)  # the record of a run has its own
+    left_out = ("data_dir", *(["learning_rate"] if rate_of_each else []))
+    return {key: value for key, value in settings.items() if key not in left_out}
 
 
 def _planned(folder: Path, axes: Sequence[str], run: Mapping[str, Any], shared: Mapping[str, Any]) -> PlannedRun:

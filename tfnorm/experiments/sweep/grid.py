@@ -4,7 +4,7 @@
 
     [settings]                  # what all runs share: arguments of TrainConfig
     dataset = "digits"
-    epochs = 5
+    epochs = 5                  # learning_rate may be one for each spec: { bn = 0.1, "gn:8" = 0.05, others = 0.02 }
 
     [grid]                      # every combination is a run; a single value need not be a list
     norm = ["bn", "gn:2", "ln"]
@@ -33,8 +33,9 @@ from typing import Any
 
 from tfnorm.errors import TfnormError, unknown
 from tfnorm.experiments.plan import PlannedRun
+from tfnorm.experiments.rates import read_rates
 from tfnorm.spec import format, parse, with_penalties
-from tfnorm.training.config import Settings, TrainConfig, checked
+from tfnorm.training.config import OF_A_MODEL, RunSettings, TrainConfig, checked
 from tfnorm.training.runs import slug
 
 AXES = (
@@ -42,11 +43,12 @@ AXES = (
     "precision",
 )  # fmt: skip
 PENALTIES = ("l1", "l2")
+NEED_A_MODEL = (*OF_A_MODEL, "freeze_epochs")
 MOST_RUNS = 100_000
 
 _TABLES = ("settings", "grid", "include", "exclude")
 _RANGE = ("from", "to", "step", "factor")
-_SHARED = [key for key in TrainConfig.model_fields if key in Settings.__annotations__]
+_SHARED = [key for key in TrainConfig.model_fields if key in set(RunSettings.__annotations__) - {"norm", "seed"}]
 
 
 def range_values(table: Mapping[str, Any]) -> list[int | float]:
@@ -185,6 +187,10 @@ def _good(where: str, key: str, value: Any, problems: list[str], **others: Any) 
                 raise TfnormError(f"must be a finite number of at least 0. Received: {value!r}.")
         elif key == "norm":
             parse(value)
+        elif key == "learning_rate" and isinstance(value, Mapping):
+            read_rates(value)
+        elif key in NEED_A_MODEL or (key == "recipe" and value == "own"):
+            pass  # each combination is checked with its model
         else:
             checked(TrainConfig, {"norm": "none", **others, key: value})
     except TfnormError as error:
@@ -273,11 +279,18 @@ def _configs(
     """Yield configuration and values of each combination that can be built, each configuration once."""
     seen: set[str] = set()
     reported: set[str] = set()
+    specs: set[str] = set()
+    rate = settings.get("learning_rate")
+    rates = read_rates(rate) if isinstance(rate, Mapping) else None
     for where, point in sources:
         try:
             penalties = {key: point[key] for key in PENALTIES if key in point}
             spec = format(with_penalties(parse(point.get("norm", "none")), **penalties))
             values = {**settings, **{key: value for key, value in point.items() if key not in ("norm", *PENALTIES)}}
+            if rates is not None:
+                plain = format(parse(point.get("norm", "none")))
+                specs.update((spec, plain))
+                values |= {"learning_rate": rates.own.get(spec, rates.of(plain)), "rates": rates.record}
             config = checked(TrainConfig, {**values, "norm": spec}).resolved()
             config.plan()
         except TfnormError as error:
@@ -292,6 +305,11 @@ def _configs(
             # As the configuration has them, so that 16 and 16.0 are one value with one folder.
             has = {key: getattr(config, "arch" if key == "model" else key) for key in AXES if key not in PENALTIES}
             yield config, {key: point[key] if key in PENALTIES else has[key] for key in AXES if key in point}
+    if rates is not None and not problems:
+        try:
+            rates.check(sorted(specs))
+        except TfnormError as error:
+            problems.append(f"[settings] {error}")
 
 
 def _runs(configs: list[tuple[TrainConfig, dict[str, Any]]], seeds: list[int]) -> Iterator[PlannedRun]:

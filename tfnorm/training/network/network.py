@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -17,6 +17,7 @@ from tfnorm.errors import ArchitectureError, TfnormError
 from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.models.builder import build
 from tfnorm.training.config import TrainConfig
+from tfnorm.training.network.freeze import Frozen, freeze_until
 from tfnorm.training.network.heads import Head, own_loss, read_head
 from tfnorm.training.network.metrics import choose_metric
 
@@ -32,6 +33,7 @@ class Network:
         compiled: Whether the model came with an optimizer and a loss of its own.
         metric: What the run is about.
         measure: How Keras measures it, if it is a metric of the model's own.
+        frozen: Which layers are not trained; None if none was named.
     """
 
     model: keras.Model
@@ -40,19 +42,24 @@ class Network:
     compiled: bool = False
     metric: Metric = ACCURACY
     measure: keras.metrics.Metric | None = None
+    frozen: Frozen | None = None
 
     def record(self) -> dict[str, Any]:
         """Return what the spec changed, for ``config.json``; nothing for an architecture of tfnorm."""
         if self.variant is None:
             return {}
-        return {"network": {**self.variant.record(), "output": self.head.activation, "compiled": self.compiled}}
+        frozen = {} if self.frozen is None else {"frozen": self.frozen.record()}
+        return {
+            "network": {**self.variant.record(), "output": self.head.activation, "compiled": self.compiled, **frozen}
+        }
 
-    def training(self, config: TrainConfig, steps: int) -> dict[str, Any]:
+    def training(self, config: TrainConfig, steps: int, epochs: int = 1) -> dict[str, Any]:
         """Return the arguments of `compile` for a model that passes on the outputs of this one.
 
         Args:
             config: The settings of the run, resolved.
             steps: Steps of an epoch.
+            epochs: Epochs of the schedule.
         """
         recipe, name = config.recipe, config.arch
         metrics = [*self.head.accuracy(), *filter(None, [self.measure])]
@@ -65,7 +72,7 @@ class Network:
             data_loss = keras.metrics.MeanMetricWrapper(values, name="data_loss")
             return {"optimizer": optimizer, "loss": values, "metrics": [*metrics, data_loss]}
         loss, data_loss = self.head.losses(recipe.label_smoothing)
-        optimizer = recipe.make_optimizer(steps, config.epochs or 1)
+        optimizer = recipe.make_optimizer(steps, epochs)
         return {"optimizer": optimizer, "loss": loss, "metrics": [*metrics, data_loss]}
 
 
@@ -95,8 +102,14 @@ def make_network(config: TrainConfig, data: Dataset) -> Network:
     model = variant.model
     compiled = model.compiled and model.optimizer is not None
     head = read_head(model, data.num_classes, config.arch, data.multi_label)
+    frozen = None
+    if config.freeze_until is not None:
+        name = f"{config.arch} under {config.norm!r}"
+        frozen = freeze_until(model, config.freeze_until, name, epochs=config.freeze_epochs)
+        variant = replace(variant, notes=(*variant.notes, str(frozen)))
     own = model if compiled and config.recipe.optimizer == "own" else None
-    return Network(model, head, variant, compiled, *choose_metric(config, head, data, own))
+    metric, measure = choose_metric(config, head, data, own)
+    return Network(model, head, variant, compiled, metric, measure, frozen)
 
 
 def check_networks(configs: Iterable[TrainConfig], data: Dataset) -> dict[str, Network]:
