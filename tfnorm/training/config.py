@@ -59,6 +59,12 @@ class TrainConfig(BaseModel):
         default=None,
         description="Initial weights of the model: imagenet for applications:NAME, fresh for a .keras file.",
     )
+    imports: tuple[str, ...] | None = Field(
+        default=None, description="Modules or Python files that define layers of your own in a .keras file."
+    )
+    allow_lambda: bool = Field(
+        default=False, description="Run the code of Lambda layers in a .keras file. Only if you trust it."
+    )
     dataset: str = Field(default="digits", description="Data set, .npz file or folder of train/CLASS and test/CLASS.")
     data_dir: Path | None = Field(default=None, description="Folder searched first for the data, such as mnist.npz.")
     image_size: int | None = Field(
@@ -139,7 +145,8 @@ class TrainConfig(BaseModel):
         # Some are recorded only where they are set: the names of default folders depend on this text. The name of the
         # model is that of `arch`, because the place of a file does not make another network of it.
         optional = {key for key in ("skip_damaged", "weights", "model_hash") if not getattr(self, key)}
-        return self.resolved().model_dump(mode="json", exclude={"data_dir", "call", "model"} | optional)
+        place = {"data_dir", "call", "model", "imports", "allow_lambda"}
+        return self.resolved().model_dump(mode="json", exclude=place | optional)
 
     @property
     def kind(self) -> str:
@@ -164,16 +171,17 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
         TfnormError: If there is no such model or architecture, or if settings of architectures are given for a model.
     """
     default, given = TrainConfig.model_fields["arch"].default, values.get("model")
-    arch, weights = values.get("arch", default), values.get("weights")
+    arch = values.get("arch", default)
     recipe = values.get("recipe") or ("default" if given is None else "own")
     if given is None:
         ARCHITECTURES[arch]  # raises for an unknown one
-        if weights is not None:
-            raise TfnormError(f"`weights` belongs to a `model`. Received: weights={weights!r} with arch={arch!r}.")
+        for key in OF_MODEL:
+            if values.get(key):
+                raise TfnormError(f"`{key}` belongs to a `model`. Received: {key}={values[key]!r} with arch={arch!r}.")
         if recipe == "own":
             raise TfnormError(f"The recipe 'own' belongs to a `model`. Received: recipe='own' with arch={arch!r}.")
         return {**values, "recipe": recipe}
-    source = source_of(given, weights=weights)
+    source = source_of(given, **{key: values[key] for key in OF_MODEL if values.get(key) is not None})
     name = source.short_name
     for key, allowed in (("arch", (default, name)), ("dropout", (None,)), ("precision", ("float32", None))):
         if values.get(key, allowed[0]) not in allowed:
@@ -183,10 +191,15 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
             )
     if values.get("model_hash") not in (None, source.fingerprint):
         raise TfnormError(
-            f"The file of the model {name!r} has changed since this command began. Start it again with the new file, "
-            "or restore the old one."
+            f"The files of the model {name!r} have changed since this command began. Start it again with the new ones, "
+            "or restore the old ones."
         )
-    return {**values, "model": source, "arch": name, "model_hash": source.fingerprint or None, "recipe": recipe}
+    made = {"model": source, "arch": name, "model_hash": source.fingerprint or None, "imports": source.imports or None}
+    return {**values, **made, "recipe": recipe}
+
+
+# What is about the place that a model comes from.
+OF_MODEL = ("weights", "imports", "allow_lambda")
 
 
 # Settings of a recipe that the setting of the same name replaces.
@@ -199,6 +212,8 @@ class Settings(TypedDict, total=False):
     arch: str
     model: Any
     weights: str | None
+    imports: str | Sequence[str] | None
+    allow_lambda: bool
     dataset: str | Path
     data_dir: str | Path | None
     image_size: int | None

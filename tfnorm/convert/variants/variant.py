@@ -18,6 +18,7 @@ from tfnorm.convert.report import Change, Report, grouped
 from tfnorm.convert.variants.factory import check_model, made_with_norms
 from tfnorm.convert.variants.penalties import penalized
 from tfnorm.errors import ArchitectureError, unknown
+from tfnorm.models.saved import own_objects
 from tfnorm.models.sources import Source, source_of
 from tfnorm.spec import NormSpec, check_backend, parse
 
@@ -122,7 +123,7 @@ def make_variant(
     else:
         made = source.make(seed=seed, num_classes=num_classes, input_shape=input_shape)
         check_model(source, made)
-        with _noting(notes):
+        with own_objects(source.imports), _noting(notes):
             model, report = _changed(source, made, alone, calibrate)
     if alone.weight_standardization and not any("WeightStandardized" in change.after for change in report.changes):
         raise ArchitectureError(
@@ -130,7 +131,7 @@ def make_variant(
             "Leave '+ws' out."
         )
     if spec.regularized:
-        with _noting(notes):
+        with own_objects(source.imports), _noting(notes):
             model, more = penalized(model, spec, regularize)
         notes += more
     _check_class(source, made, model)

@@ -34,7 +34,7 @@ from typing import Any
 from tfnorm.errors import TfnormError, unknown
 from tfnorm.experiments.plan import PlannedRun
 from tfnorm.spec import format, parse, with_penalties
-from tfnorm.training.config import Settings, TrainConfig, checked
+from tfnorm.training.config import OF_MODEL, Settings, TrainConfig, checked
 from tfnorm.training.runs import slug
 
 AXES = (
@@ -43,6 +43,8 @@ AXES = (
 )  # fmt: skip
 PENALTIES = ("l1", "l2")
 MOST_RUNS = 100_000
+# The setting that another one is checked with: where its data are, or the model that it is for.
+OWNERS = {"dataset": "data_dir", "recipe": "model", **dict.fromkeys(OF_MODEL, "model")}
 
 _TABLES = ("settings", "grid", "include", "exclude")
 _RANGE = ("from", "to", "step", "factor")
@@ -129,8 +131,8 @@ def plan_grid(content: Mapping[str, Any], *, where: str = "grid") -> list[Planne
         ['bn/batch_size-32/seed-0', 'bn/batch_size-64/seed-0']
     """
     problems: list[str] = [unknown("table", key, _TABLES) for key in content if key not in _TABLES]
-    settings = _settings(_table("settings", content, problems), problems)
     grid = dict(_table("grid", content, problems))
+    settings = _settings(_table("settings", content, problems), grid, problems)
     seeds = _seeds(grid.pop("seeds", 3), problems)
     included, excluded = (_points(word, content, problems) for word in ("include", "exclude"))
     axes = _axes(grid, settings, problems)
@@ -162,17 +164,20 @@ def _table(word: str, content: Mapping[str, Any], problems: list[str]) -> Mappin
     return {}
 
 
-def _settings(table: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
-    """Return the settings that are good by themselves."""
+def _settings(table: Mapping[str, Any], grid: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """Return the settings that are good by themselves, or beside the one that they belong to."""
     settings: dict[str, Any] = {}
-    for key, value in sorted(table.items(), key=lambda item: item[0] == "dataset"):  # data_dir before what is in it
+    models = grid.get("model")
+    beside = {"model": models[0] if isinstance(models, list | tuple) and models else models, **table}
+    for key, value in sorted(table.items(), key=lambda item: item[0] in OWNERS):
         if key not in _SHARED:
             problems.append(f"[settings] {unknown('setting', key, _SHARED)}")
             continue
-        if key == "dataset" and "data_dir" in table and "data_dir" not in settings:
-            continue  # where to look for it is wrong already
-        place = {"data_dir": settings["data_dir"]} if key == "dataset" and "data_dir" in settings else {}
-        if _good("[settings]", key, value, problems, **place):
+        owner = OWNERS.get(key)
+        if owner in table and owner not in settings:
+            continue  # what it belongs to is wrong already
+        others = {owner: beside[owner]} if owner and beside.get(owner) is not None else {}
+        if _good("[settings]", key, value, problems, **others):
             settings[key] = value
     return settings
 
