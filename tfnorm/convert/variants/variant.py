@@ -24,6 +24,8 @@ from tfnorm.spec import NormSpec, check_backend, parse
 
 #: The note of a variant whose frozen batch norms have the moving statistics 0 and 1 of new layers.
 UNTRAINED = "untrained statistics"
+#: The end of the note of a variant with norms that a spec could not change.
+STAYING = "norms stay as they were"
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +137,12 @@ def make_variant(
             model, more = penalized(model, spec, regularize)
         notes += more
     _check_class(source, made, model)
+    if staying := [note for note in notes if note.endswith(STAYING)]:
+        warnings.warn(
+            f"Under '{spec}', {staying[0]} in {source.name}: {grouped(report.kept)} The result is about a mixture. To "
+            "change all, make the model in a function with a parameter `norm`.",
+            stacklevel=2,
+        )
     if has_untrained_statistics(model):
         notes.insert(0, UNTRAINED)
         warnings.warn(
@@ -180,7 +188,10 @@ def _changed(source: Source, model: keras.Model, spec: NormSpec, calibrate: Any)
     norms = list(norms_of(network := Network(model)))
     if spec.kind == "none":
         calibrate = None
-    if any(not reason for _, reason in norms):
+    staying = sum(bool(reason) for _, reason in norms)
+    if staying < len(norms):
+        if staying:
+            warnings.warn(f"{staying} of {len(norms)} {STAYING}", stacklevel=2)
         return replace_norms(model, spec, calibrate=calibrate, return_report=True)
     if norms:
         why = grouped([network.change(layer, note=reason) for layer, reason in norms])
