@@ -306,6 +306,29 @@ class OwnNorm(layers.BatchNormalization):
     pass
 
 
+class Block(layers.Layer):
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.norms = [layers.BatchNormalization(), layers.BatchNormalization()]
+
+    def call(self, inputs):
+        return self.norms[1](self.norms[0](inputs))
+
+
+def blocks_beside_a_norm():
+    inputs = keras.Input(own_networks.SHAPE)
+    x = Block(name="block")(layers.BatchNormalization()(layers.Conv2D(8, 3)(inputs)))
+    return keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+
+
+def test_a_spec_that_cannot_change_all_norms_says_so():
+    with pytest.warns(UserWarning) as caught:
+        variant = make_variant(blocks_beside_a_norm, "gn:4", seed=0)
+    one_says(map(str, (each.message for each in caught)), "'gn:4'", "2 of 3 norms stay", "'block'", "1 more", "`norm`")
+    assert variant.notes[0].startswith("2 of 3 norms stay") and len(variant.changes) == 1
+    assert not make_variant(blocks_beside_a_norm, "keep", seed=0).notes
+
+
 def norm_of_its_own():
     return functional(
         own_networks.SHAPE, lambda x: layers.Dense(2)(layers.Flatten()(OwnNorm()(layers.Conv2D(2, 3)(x))))

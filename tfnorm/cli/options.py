@@ -47,6 +47,8 @@ def settings_as_options(command: Function) -> Function:
 
 def _option(name: str) -> Any:
     """Return the type of a setting on the command line, with its help."""
+    if name == "imports":
+        return Imports
     kind: Any = TrainConfig.model_fields[name].annotation
     if kind is bool:
         return Annotated[bool, typer.Option(f"--{name.replace('_', '-')}", help=description_of(name))]

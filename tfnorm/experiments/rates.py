@@ -143,7 +143,8 @@ def free_seed(seeds: Iterable[int]) -> int:
 def chosen_rates(places: Mapping[str, Mapping[float, Path]]) -> dict[str, tuple[float, dict[str, Any]]]:
     """Return the best rate of each spec whose runs are finished, and how it was chosen, for the record.
 
-    The best has the highest accuracy, or the best value of the metric, on the held-out images after the last epoch; of equal ones, the smallest loss.
+    The best has the highest accuracy, or the best value of the metric, on the held-out images after the last epoch; of
+    equal ones, the smallest loss.
 
     Args:
         places: Spec to rate to the folder of its run.

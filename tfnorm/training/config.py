@@ -61,6 +61,12 @@ class TrainConfig(BaseModel):
         default=None,
         description="Initial weights of the model: imagenet for applications:NAME, fresh for a .keras file.",
     )
+    imports: tuple[str, ...] | None = Field(
+        default=None, description="Modules or Python files that define layers of your own in a .keras file."
+    )
+    allow_lambda: bool = Field(
+        default=False, description="Run the code of Lambda layers in a .keras file. Only if you trust it."
+    )
     dataset: str = Field(
         default="digits",
         description="Data set, .npz file, or folder of pictures in train/CLASS and test/CLASS or in CLASS alone.",
@@ -233,7 +239,7 @@ class TrainConfig(BaseModel):
         optional = {key for key in OPTIONAL if getattr(self, key) in (None, False, "resize")}
         if self.metric in DEFAULTS.values():  # which follow from the data
             optional.add("metric")
-        unseen = {"data_dir", "call", "model", "memory", "cache", "rates"} | optional
+        unseen = {"data_dir", "call", "model", "imports", "allow_lambda", "memory", "cache", "rates"} | optional
         return self.resolved().model_dump(mode="json", exclude=unseen)
 
     @property
@@ -263,17 +269,17 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
         TfnormError: If there is no such model or architecture, or if settings of architectures are given for a model.
     """
     default, given = TrainConfig.model_fields["arch"].default, values.get("model")
-    arch, weights = values.get("arch", default), values.get("weights")
+    arch = values.get("arch", default)
     recipe = values.get("recipe") or ("default" if given is None else "own")
     if given is None:
         ARCHITECTURES[arch]  # raises for an unknown one
         for key in OF_A_MODEL:
-            if values.get(key) is not None:
+            if values.get(key):
                 raise TfnormError(f"`{key}` belongs to a `model`. Received: {key}={values[key]!r} with arch={arch!r}.")
         if recipe == "own":
             raise TfnormError(f"The recipe 'own' belongs to a `model`. Received: recipe='own' with arch={arch!r}.")
         return {**values, "recipe": recipe}
-    source = source_of(given, weights=weights)
+    source = source_of(given, **{key: values[key] for key in OF_MODEL if values.get(key) is not None})
     name = source.short_name
     for key, allowed in (_OF_ARCHITECTURES | {"arch": (default, name)}).items():
         if values.get(key, allowed[0]) not in allowed:
@@ -283,16 +289,18 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
             )
     if values.get("model_hash") not in (None, source.fingerprint):
         raise TfnormError(
-            f"The file of the model {name!r} has changed since this command began. Start it again with the new file, "
-            "or restore the old one."
+            f"The files of the model {name!r} have changed since this command began. Start it again with the new ones, "
+            "or restore the old ones."
         )
-    return {**values, "model": source, "arch": name, "model_hash": source.fingerprint or None, "recipe": recipe}
+    made = {"model": source, "arch": name, "model_hash": source.fingerprint or None, "imports": source.imports or None}
+    return {**values, **made, "recipe": recipe}
 
 
 # What is in the configuration and no setting.
 ONLY_RECORDED = ("call", "model_hash", "rates")
-# Settings that need a model of one's own.
-OF_A_MODEL = ("weights", "freeze_until")
+# Settings that say how a model of one's own is opened, and all that need one.
+OF_MODEL = ("weights", "imports", "allow_lambda")
+OF_A_MODEL = (*OF_MODEL, "freeze_until")
 # Settings that are recorded only where they are set, because the names of default folders depend on the record.
 OPTIONAL = (
     "skip_damaged", "weights", "model_hash", "freeze_until", "freeze_epochs", "metric", "zero_gamma", "resize", "fit",
@@ -317,6 +325,8 @@ class Settings(TypedDict, total=False):
     arch: str
     model: Any
     weights: str | None
+    imports: str | Sequence[str] | None
+    allow_lambda: bool
     dataset: str | Path
     data_dir: str | Path | None
     image_size: int | None

@@ -105,8 +105,8 @@ class RunFolder:
         there, now = flat_settings(config["asked"]), flat_settings(asked)
         if there.get("arch") == now.get("arch") and there.pop("model_hash", None) != now.pop("model_hash", None):
             raise RunError(
-                f"The file of the model {now['arch']} has changed since the run in {self.path} began. Restore the file "
-                "as it was, or choose another output folder."
+                f"The files of the model {now['arch']} have changed since the run in {self.path} began. Restore them "
+                "as they were, or choose another output folder."
             )
         fingerprint = config["data"]["fingerprint"]
         if data is not None:

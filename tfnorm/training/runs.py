@@ -16,6 +16,7 @@ import numpy as np
 from tfnorm.errors import RunError
 from tfnorm.metrics.known import recorded_metric
 from tfnorm.metrics.metric import ACCURACY, Metric
+from tfnorm.models.saved import open_model, own_objects
 from tfnorm.training.folder import CONFIG, RESULT, RunFolder
 from tfnorm.training.records import mend, read_json
 
@@ -140,25 +141,24 @@ class Run:
             url = ""
         return url or str(self.path)
 
-    def load_model(self, *, best: bool = False) -> Any:
+    def load_model(self, *, best: bool = False, imports: Sequence[str] = (), allow_lambda: bool = False) -> Any:
         """Return the trained `keras.Model`.
 
         Args:
             best: If `True`, the model after the epoch of the best metric, by default the highest test accuracy. If
                 `False`, after the last epoch.
+            imports: Modules and Python files that define layers of your own.
+            allow_lambda: Whether to run the code of Lambda layers.
 
         Raises:
-            RunError: If the file does not exist. A run that diverged in its first epoch has no best model.
+            RunError: If the file does not exist or cannot be opened. A run that diverged in its first epoch has no best
+                model.
         """
         path = self.path / ("best.keras" if best else "model.keras")
         if not path.exists():
             raise RunError(f"There is no {path.name} in {self.path}, whose run is {self.status}.")
-        import keras  # start-up
-
-        import tfnorm.layers  # start-up
-        import tfnorm.regularizers  # noqa: F401 - registers the classes in the file  # start-up
-
-        return keras.models.load_model(path)
+        with own_objects(imports):
+            return open_model(path, imports=imports, allow_lambda=allow_lambda, error=RunError)
 
 
 def outcome(path: str | Path) -> dict[str, str]:

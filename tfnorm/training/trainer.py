@@ -33,7 +33,7 @@ from tfnorm.training.config import RunPlan, RunSettings, TrainConfig, plan_run, 
 from tfnorm.training.data import load_data
 from tfnorm.training.folder import CONFIG, RunFolder
 from tfnorm.training.lock import run_lock
-from tfnorm.training.network.network import Network, make_network
+from tfnorm.training.network.network import Network, check_networks, make_network
 from tfnorm.training.predict import EVALUATION_BATCH, evaluation_batch, predict_logits
 from tfnorm.training.progress import Progress
 from tfnorm.training.provenance import check_same_place, describe, python_call
@@ -94,6 +94,8 @@ def train_planned(plan: RunPlan, *, progress: Progress | None = None) -> Run:
     """Train a planned run, or go on with it; see `train`."""
     data = load_data(plan.config, plan.data)
     (progress or Progress()).read(data.sentences)
+    if not RunFolder(plan.folder).finished:
+        check_networks([plan.config], data)
     return train_on(data, plan.config, plan.folder, progress=progress, trackers=plan.trackers)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from tfnorm._version import __version__
 from tfnorm.datasets.images import Images, select
+from tfnorm.errors import RunError
 from tfnorm.experiments.comparison.configuration import configuration
 from tfnorm.experiments.comparison.predictions import Predictions, images_of, without_words
 from tfnorm.experiments.comparison.result import Result
@@ -29,8 +29,6 @@ from tfnorm.training.runs import Run
 # Each takes a second or two to load and look at.
 MOST_MODELS = 12
 IMAGES_LOOKED_AT = 256
-# What Keras raises for a file that is cut off or damaged, depending on where.
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
 def comparison_page(result: Result, folder: Path) -> str:
@@ -168,7 +166,7 @@ def layers_context(
 
         try:
             model = runs[0].load_model()
-        except UNREADABLE:
+        except RunError:
             missing.setdefault("model.keras cannot be read", []).append(label)
             continue
         norms: list[Any] = []

@@ -60,6 +60,8 @@ class Result:
         untrained = list(dict.fromkeys(run.label for run in self.runs if words.UNTRAINED in network_notes(run)))
         if untrained:
             self.notes.append(words.untrained_statistics(untrained))
+        staying = {run.label: note for run in self.runs for note in network_notes(run) if note.endswith(words.STAYING)}
+        self.notes += [words.norms_that_stay(label, note) for label, note in staying.items()]
         self.groups: dict[str, list[Run]] = {label: list(members) for label, members in (groups or {}).items()}
         for run in self.runs if groups is None else ():
             self.groups.setdefault(run.label, []).append(run)

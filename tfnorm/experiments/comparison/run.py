@@ -9,7 +9,7 @@ from typing import Unpack
 
 from tfnorm.datasets import Dataset
 from tfnorm.experiments.comparison.comparison import Comparison
-from tfnorm.experiments.engines.choose import check_failures, check_models, run_on
+from tfnorm.experiments.engines.choose import check_failures, run_on
 from tfnorm.experiments.plan import Plan, plan_comparison, with_chosen_rates
 from tfnorm.experiments.progress import SweepProgress
 from tfnorm.experiments.rates import FOLDER, RECORD, RateSetting
@@ -114,8 +114,6 @@ def _train(plan: Plan, progress: Progress | None) -> None:
     if plan.here:
         _train_here(plan, progress or Progress())
         return
-    if plan.runs[0].config.model is not None or plan.metric is not None:
-        check_models(plan)
     check_failures(run_on(plan, progress=progress if isinstance(progress, SweepProgress) else None))
 
 

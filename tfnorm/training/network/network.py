@@ -16,6 +16,8 @@ from tfnorm.datasets import Dataset
 from tfnorm.errors import ArchitectureError, TfnormError
 from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.models.builder import build
+from tfnorm.models.imports import own_error
+from tfnorm.models.saved import own_objects
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.network.freeze import Frozen, freeze_until
 from tfnorm.training.network.heads import Head, own_loss, read_head
@@ -68,7 +70,8 @@ class Network:
             settings = self.model.optimizer.get_config()
             if recipe.learning_rate is not None:
                 settings["learning_rate"] = recipe.learning_rate
-            optimizer = type(self.model.optimizer).from_config(settings)
+            with own_objects(config.model.imports):
+                optimizer = type(self.model.optimizer).from_config(settings)
             data_loss = keras.metrics.MeanMetricWrapper(values, name="data_loss")
             return {"optimizer": optimizer, "loss": values, "metrics": [*metrics, data_loss]}
         loss, data_loss = self.head.losses(recipe.label_smoothing)
@@ -101,6 +104,11 @@ def make_network(config: TrainConfig, data: Dataset) -> Network:
     )  # fmt: skip
     model = variant.model
     compiled = model.compiled and model.optimizer is not None
+    if config.recipe.optimizer == "own" and not compiled and config.model.was_compiled:
+        raise ArchitectureError(
+            f"{config.arch} is compiled with a loss, a metric or an optimizer that is not known here. Name the file "
+            "that defines it with --import (`imports` in Python), or choose a recipe, such as default."
+        )
     head = read_head(model, data.num_classes, config.arch, data.multi_label)
     frozen = None
     if config.freeze_until is not None:
@@ -135,7 +143,6 @@ def check_networks(configs: Iterable[TrainConfig], data: Dataset) -> dict[str, N
                 continue
             found[config.norm] = network = make_network(config, data)
             _check_outputs(network, config, data)
-            network.training(config, 1)
         except TfnormError as error:
             problems.append(str(error))
     if problems:
@@ -150,6 +157,11 @@ def _check_outputs(network: Network, config: TrainConfig, data: Dataset) -> None
             f"The outputs of {config.arch} under {config.norm!r} are not finite for the first test images, before any "
             "training. Check its initial weights, and how it scales pixels from 0 to 255."
         )
+    loss = network.training(config, 1)["loss"]
+    try:
+        loss(data.y_test[:2, None], keras.ops.convert_to_tensor(outputs))
+    except Exception as raised:
+        raise own_error(f"The loss of {config.arch}", raised, ArchitectureError) from None
 
 
 @functools.lru_cache(maxsize=8)
