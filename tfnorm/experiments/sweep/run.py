@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfnorm.experiments.engines.choose import check_models, run_on
+from tfnorm.experiments.engines.choose import run_on
 from tfnorm.experiments.progress import SweepProgress
 from tfnorm.experiments.sweep.folder import GRID, write_record
 from tfnorm.experiments.sweep.plan import SweepPlan, plan_sweep
@@ -66,8 +66,6 @@ def run_sweep(plan: SweepPlan, progress: SweepProgress | None = None) -> Sweep:
         write_text(plan.folder / GRID, plan.grid)
         write_record(plan.folder, plan.runs, threads, plan.folder, {})
 
-    if plan.metric is not None:
-        check_models(plan)
     failures = run_on(plan, progress=progress, before=begin)
     done = Sweep(plan.runs, plan.folder, threads=threads, failures=failures)
     done.save(format=plan.format)
