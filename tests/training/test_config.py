@@ -43,20 +43,24 @@ def test_signatures_and_help_show_every_setting_with_its_default(function, apart
     assert not apart & set(parameters)
 
 
+def option(name):
+    return "--import" if name == "imports" else f"--{name.replace('_', '-')}"
+
+
 @pytest.mark.parametrize(("command", "apart"), [("compare", {"norm", "seed"}), ("train", {"norm"})])
 def test_the_command_line_has_an_option_for_every_setting(command, apart):
     text = CliRunner().invoke(app, [command, "--help"], terminal_width=400, env={"COLUMNS": "400"}).output
     lines = {line.split()[1]: line for line in text.splitlines() if line.startswith("│ --")}
     for name in set(SETTINGS) - apart:
-        assert description_of(name).replace("`", "") in lines[f"--{name.replace('_', '-')}"], name
+        assert description_of(name).replace("`", "") in lines[option(name)], name
     assert not {f"--{name}" for name in apart} & set(lines)
 
 
 def test_every_setting_of_the_command_line_reaches_the_plan(tmp_path, monkeypatch):
     given = {
-        "arch": "cifar_plain", "model": "net.py:make", "weights": "fresh", "dataset": "digits", "data_dir": tmp_path,
-        "image_size": 32, "epochs": 3,
-        "batch_size": 8, "recipe": "B", "augmentation": "none", "learning_rate": 0.5, "dropout": 0.25,
+        "arch": "cifar_plain", "model": "net.py:make", "weights": "fresh", "imports": ["own.py"], "allow_lambda": True,
+        "dataset": "digits", "data_dir": tmp_path, "image_size": 32, "epochs": 3, "batch_size": 8,
+        "recipe": "B", "augmentation": "none", "learning_rate": 0.5, "dropout": 0.25,
         "regularize": "kernels", "precision": "bfloat16", "holdout": 0.5, "patience": 2, "skip_damaged": True,
     }  # fmt: skip
     assert set(given) == set(typing.get_type_hints(Settings))
@@ -67,7 +71,8 @@ def test_every_setting_of_the_command_line_reaches_the_plan(tmp_path, monkeypatc
         raise SystemExit(7)
 
     monkeypatch.setattr("tfnorm.cli.experiments.plan_comparison", stop)
-    words = [[f"--{key.replace('_', '-')}", *([] if value is True else [str(value)])] for key, value in given.items()]
+    shown = {key: value[0] if key == "imports" else value for key, value in given.items()}
+    words = [[option(key), *([] if value is True else [str(value)])] for key, value in shown.items()]
     assert CliRunner().invoke(app, ["compare", "bn", *sum(words, [])]).exit_code == 7
     assert {key: seen[key] for key in given} == given
 
