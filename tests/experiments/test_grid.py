@@ -38,7 +38,7 @@ def test_five_mistakes_and_one_more_get_a_sentence_each(tmp_path):
             "[settings]",
             "'epoch'",
             "'epochs'",
-            "arch, model, weights, dataset, data_dir, image_size, resize, fit",
+            "arch, model, weights, imports, allow_lambda, dataset, data_dir, image_size, resize, fit",
         ),
         ("[grid]", "`seeds`", "list of seeds", "0"),
         ("[grid]", "`norm`", "'zn'", "'ln'", "none, bn, ln, gn, in, rms, frn"),

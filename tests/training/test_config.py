@@ -56,18 +56,23 @@ def test_signatures_and_help_show_every_setting_with_its_default(function, apart
     assert apart & set(parameters) == apart & OTHER_FORM
 
 
+def option(name):
+    return "--import" if name == "imports" else f"--{name.replace('_', '-')}"
+
+
 @pytest.mark.parametrize(("command", "apart"), [("compare", {"norm", "seed"} | OTHER_FORM), ("train", {"norm"})])
 def test_the_command_line_has_an_option_for_every_setting(command, apart):
     text = CliRunner().invoke(app, [command, "--help"], terminal_width=400, env={"COLUMNS": "400"}).output
     lines = {line.split()[1]: line for line in text.splitlines() if line.startswith("│ --")}
     for name in set(SETTINGS) - apart:
-        assert description_of(name).replace("`", "") in lines[f"--{name.replace('_', '-')}"], name
+        assert description_of(name).replace("`", "") in lines[option(name)], name
     assert {f"--{name}" for name in apart - OTHER_FORM}.isdisjoint(lines)
 
 
 def test_every_setting_of_the_command_line_reaches_the_plan(tmp_path, monkeypatch):
     given = {
-        "arch": "cifar_plain", "model": "net.py:make", "weights": "fresh", "dataset": "digits", "data_dir": tmp_path,
+        "arch": "cifar_plain", "model": "net.py:make", "weights": "fresh", "imports": ["own.py"], "allow_lambda": True,
+        "dataset": "digits", "data_dir": tmp_path,
         "image_size": 32, "resize": 36, "fit": "crop", "test_share": 0.25, "groups": tmp_path, "follow_links": True,
         "epochs": 3,
         "batch_size": 8, "recipe": "B", "augmentation": "none", "dropout": 0.25,
@@ -83,8 +88,8 @@ def test_every_setting_of_the_command_line_reaches_the_plan(tmp_path, monkeypatc
         raise SystemExit(7)
 
     monkeypatch.setattr("tfnorm.cli.experiments.plan_comparison", stop)
-    given["learning_rate"] = 0.5
-    words = [[f"--{key.replace('_', '-')}", *([] if value is True else [str(value)])] for key, value in given.items()]
+    shown = {key: value[0] if key == "imports" else value for key, value in given.items()}
+    words = [[option(key), *([] if value is True else [str(value)])] for key, value in shown.items()]
     assert CliRunner().invoke(app, ["compare", "bn", *sum(words, [])]).exit_code == 7
     assert {key: seen[key] for key in given} == given
 

@@ -23,11 +23,9 @@ Jobs = Annotated[
 ]
 Imports = Annotated[
     list[str] | None,
-    typer.Option("--import", help="Module or .py file that defines layers in the file; may be repeated."),
+    typer.Option("--import", help=f"{description_of('imports')} May be repeated."),
 ]
-AllowLambda = Annotated[
-    bool, typer.Option("--allow-lambda", help="Run the code of Lambda layers in the file. Only if you trust it.")
-]
+AllowLambda = Annotated[bool, typer.Option("--allow-lambda", help=description_of("allow_lambda"))]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and an estimate of time, and stop.")]
 
 

@@ -62,10 +62,10 @@ class TrainConfig(BaseModel):
         description="Initial weights of the model: imagenet for applications:NAME, fresh for a .keras file.",
     )
     imports: tuple[str, ...] | None = Field(
-        default=None, description="Modules or Python files that define layers of your own in a .keras file."
+        default=None, description="Modules or Python files that define layers of your own in a saved model."
     )
     allow_lambda: bool = Field(
-        default=False, description="Run the code of Lambda layers in a .keras file. Only if you trust it."
+        default=False, description="Run the code of Lambda layers in a saved model. Only if you trust it."
     )
     dataset: str = Field(
         default="digits",
