@@ -43,7 +43,6 @@ AXES = (
     "precision",
 )  # fmt: skip
 PENALTIES = ("l1", "l2")
-NEED_A_MODEL = (*OF_A_MODEL, "freeze_epochs")
 MOST_RUNS = 100_000
 # The setting that another one is checked with: where its data are, or the model that it is for.
 OWNERS = {"dataset": "data_dir", "recipe": "model", **dict.fromkeys(OF_A_MODEL, "model")}
@@ -194,8 +193,8 @@ def _good(where: str, key: str, value: Any, problems: list[str], **others: Any) 
             parse(value)
         elif key == "learning_rate" and isinstance(value, Mapping):
             read_rates(value)
-        elif not others and (key in NEED_A_MODEL or (key == "recipe" and value == "own")):
-            pass  # each combination is checked with its model
+        elif key == "freeze_epochs":
+            pass  # each combination is checked with its layer
         else:
             checked(TrainConfig, {"norm": "none", **others, key: value})
     except TfnormError as error:
