@@ -117,7 +117,7 @@ def test_settings_that_do_not_fit_are_refused(settings, facts):
 def test_an_unknown_layer_is_told_before_training(data, tmp_path):
     with pytest.raises(TfnormError) as caught:
         compare(["keep", "gn:4"], model=MODEL, freeze_until="conv2d_9", data=data, out=tmp_path)
-    says(caught, "own_networks.py:plain under 'gn:4'", "no layer 'conv2d_9'", "Did you mean 'conv2d'?")
+    says(caught, "own_networks.py:plain under 'gn:4'", "no layer 'conv2d_9'", "Did you mean 'conv2d_1'?")
     assert not list(tmp_path.glob("**/config.json"))
 
 
