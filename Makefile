@@ -2,11 +2,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-WORKERS := --numprocesses auto --maxprocesses 4 --dist worksteal
+# One more than cores, because some tests wait for others' processes.
+WORKERS := --numprocesses $(shell nproc 2>/dev/null | awk '{ print ($$1 < 4 ? $$1 : 3) + 1 }' || echo 4) --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .PHONY: compare test test-tfa test-backends test-matrix test-versions test-colab notebooks lint dist bench docs clean
 .DELETE_ON_ERROR:
+
+# The tests start hundreds of processes that import tfnorm, and need not compile it each time.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The stamps make a second call install nothing.
 RUN := $(VENV)/.run

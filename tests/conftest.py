@@ -162,6 +162,8 @@ def fake_run():
     """
     import numpy as np
 
+    from tfnorm.metrics.known import known_metric, metric_record
+
     def write(place, config, reached, labels, logits, data=None, **record):
         place.mkdir(parents=True)
         classes = [str(number) for number in range(logits.shape[1])]
@@ -180,6 +182,9 @@ def fake_run():
             "machine": {"platform": "Linux", "processor": "a processor", "cores": 2, "threads": 1},
             "keras_settings": {}, "started": "2025-01-01T00:00:00Z", **record,
         }  # fmt: skip
+        metric = known_metric(config.metric or "accuracy")[0]
+        if config.metric:  # as in folders of earlier versions otherwise
+            record["metric"] = metric_record(metric)
         (place / "config.json").write_text(json.dumps(record))
         if reached is None:
             return
@@ -195,10 +200,11 @@ def fake_run():
             "loss": 0.2, "data_loss": 0.1, "accuracy": reached + 0.005, "val_loss": 1 - reached, "lr": 0.1,
             "val_data_loss": 1 - reached, "penalty": 0.1, "seconds": 1.5, "images_per_second": 900.0,
         }  # fmt: skip
-        lines = [
-            json.dumps({"schema_version": 1, "epoch": i, **rest, "val_accuracy": reached * (i + 1) / config.epochs})
-            for i in range(config.epochs)
-        ]
+        lines = []
+        for i in range(config.epochs):
+            rise = reached * (i + 1) / config.epochs
+            measures = {"val_accuracy": rise, metric.key: rise, **rest}
+            lines.append(json.dumps({"schema_version": 1, "epoch": i, **measures}))
         (place / "history.jsonl").write_text("\n".join(lines) + "\n")
 
     return write

@@ -127,6 +127,7 @@ def on(backend, program, *words):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     environment = {**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "KERAS_TORCH_DEVICE": "cpu"}
+    environment |= {"OMP_NUM_THREADS": "1"}  # threads that wait for each other take a core each
     done = subprocess.run([sys.executable, "-c", program, *words], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

@@ -31,6 +31,8 @@ LIGHT = [
     (["compare", "nope"], 2),
     (["compare", "--no-such-flag"], 2),
     (["compare", "--dataset", "nope"], 2),
+    (["compare", "bn", "--metric", "acuracy"], 2),
+    (["train", "bn", "--metric", "f1:min"], 2),
     (["list"], 0),
     (["inspect", "mnist_7k"], 0),
     (["inspect", "nowhere.py:make"], 2),
@@ -281,7 +283,7 @@ def test_inspect_shows_where_norms_are_and_what_a_spec_does_to_them(tmp_path, ca
 
 OTHERS = [
     (["nowhere.py:make"], ("'nowhere.py'", "no file")),
-    (["resnet50"], ("'resnet50'", "applications:ResNet50")),
+    (["resnet101"], ("'resnet101'", "applications:ResNet101")),
     (["applications:ResNet5"], ("'ResNet5'", "'ResNet50'")),
     (["mnist_7k", "--weights", "imagenet"], ("--weights", "mnist_7k")),
     (["applications:VGG16", "--import", "json"], ("--import", "applications:VGG16")),

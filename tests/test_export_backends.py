@@ -59,7 +59,7 @@ SAYS = {
 def test_what_is_written_and_what_is_refused(backend, tmp_path):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed.")
-    environment = {**os.environ, "KERAS_BACKEND": backend}
+    environment = {**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", f"import tfnorm.errors\n{CODE}", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr

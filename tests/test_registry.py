@@ -71,5 +71,7 @@ def test_public_lists_are_the_registries():
         "mnist_layered",
         "cifar_residual",
         "resnet20",
+        "resnet18",
+        "resnet50",
     }
     assert {"digits", "mnist", "fashion_mnist", "cifar10", "cifar100"} <= set(tfnorm.list_datasets())

@@ -142,6 +142,21 @@ def builds_a_model() -> bool:
     return not names.isdisjoint(("_symbolic_build", "_maybe_symbolic_build"))
 
 
+def compiled_metrics(model: Any, labels: tuple[int | None, ...], outputs: Any) -> list[Any]:
+    """Return the metrics that a model is compiled with, as Keras makes them for labels of such a shape."""
+    metrics = model._compile_metrics
+    if metrics is None:
+        return []
+    if not metrics.built:
+        metrics.build(keras.KerasTensor(labels), outputs)
+    return metrics.metrics
+
+
+def direction_of(metric: Any) -> str | None:
+    """Return "max" or "min" for what is better of a metric, None if Keras does not know it."""
+    return {"up": "max", "down": "min"}.get(getattr(metric, "_direction", None))
+
+
 def _depth_to_space(x: Any, block_size: int) -> Any:
     height, width, channels = _known_sides(x)
     blocks = (-1, height, width, block_size, block_size, channels // block_size**2)

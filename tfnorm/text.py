@@ -44,9 +44,9 @@ def number(value: float, pattern: str = ".2f") -> str:
     return format(value, pattern) if math.isfinite(value) else DASH
 
 
-def cut(low: float, high: float) -> tuple[float, float]:
-    """Return the ends of an interval of accuracies in percent, cut at 0 and 100; NaN where there is none."""
-    return (max(low, 0.0), min(high, 100.0)) if math.isfinite(low) else (math.nan, math.nan)
+def cut(low: float, high: float, least: float = 0.0, most: float = 100.0) -> tuple[float, float]:
+    """Return the ends of an interval cut at what there can be, by default percent; NaN where there is none."""
+    return (max(low, least), min(high, most)) if math.isfinite(low) else (math.nan, math.nan)
 
 
 def format_value(value: Any) -> str:

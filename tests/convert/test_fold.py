@@ -6,12 +6,12 @@ import pytest
 from facts import says
 from folding import assert_same_outputs, batch, bn, chain, fold, needs_channels_first, randomize
 from keras import layers
+from networks import SMALL
 from tiny import array
 
 from tfnorm import build
 from tfnorm import layers as ours
 from tfnorm.convert import fold_batch_norm
-from tfnorm.models.architectures import ARCHITECTURES
 
 # Every layer that takes a norm over.
 
@@ -271,7 +271,7 @@ COUNTS = {
 }
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("arch", SMALL)
 def test_networks_of_tfnorm(arch, seeded):
     _, taken, reasons = fold(build(arch, norm="bn", compile=False, seed=1), seeded)
     # Some more go through a maximum where no scale is negative.

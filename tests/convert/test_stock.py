@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from backends import BATCH_NORMS
 from facts import says
+from networks import SMALL
 from tiny import all_layers
 
 from tfnorm import build
@@ -23,7 +24,7 @@ from tfnorm.layers import (
     RMSNormalization,
     WeightStandardizedConv2D,
 )
-from tfnorm.models.architectures import ARCHITECTURES, ArchSpec, Conv, GlobalPool
+from tfnorm.models.architectures import ArchSpec, Conv, GlobalPool
 from tfnorm.norms import NORMS
 from tfnorm.regularizers import L2Norm
 from tfnorm.spec import parse
@@ -66,7 +67,7 @@ NETWORKS = [
         norm,
         marks=[] if (arch == "mnist_7k" and norm != "gn:size=2") or norm == "gn:2+ws" else pytest.mark.matrix,
     )
-    for arch in ARCHITECTURES
+    for arch in SMALL
     for norm in SPECS
 ]
 

@@ -10,7 +10,7 @@ import own_networks
 import pytest
 from facts import one_says, says
 from keras import layers
-from tiny import all_layers, functional
+from tiny import all_layers, array, functional
 
 from tfnorm import layers as ours
 from tfnorm.convert import make_variant
@@ -60,7 +60,7 @@ def test_other_specs_too(name, spec):
     assert other_weights(variant.model) == other_weights(
         make_variant(own_networks.NETWORKS[name], "keep", seed=3).model
     )
-    assert np.all(np.isfinite(variant.model(np.ones((2, *own_networks.SHAPE), "float32"))))
+    assert np.all(np.isfinite(array(variant.model(np.ones((2, *own_networks.SHAPE), "float32")))))
 
 
 @pytest.mark.parametrize("name", own_networks.NETWORKS)
@@ -306,6 +306,29 @@ class OwnNorm(layers.BatchNormalization):
     pass
 
 
+class Block(layers.Layer):
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.norms = [layers.BatchNormalization(), layers.BatchNormalization()]
+
+    def call(self, inputs):
+        return self.norms[1](self.norms[0](inputs))
+
+
+def blocks_beside_a_norm():
+    inputs = keras.Input(own_networks.SHAPE)
+    x = Block(name="block")(layers.BatchNormalization()(layers.Conv2D(8, 3)(inputs)))
+    return keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+
+
+def test_a_spec_that_cannot_change_all_norms_says_so():
+    with pytest.warns(UserWarning) as caught:
+        variant = make_variant(blocks_beside_a_norm, "gn:4", seed=0)
+    one_says(map(str, (each.message for each in caught)), "'gn:4'", "2 of 3 norms stay", "'block'", "1 more", "`norm`")
+    assert variant.notes[0].startswith("2 of 3 norms stay") and len(variant.changes) == 1
+    assert not make_variant(blocks_beside_a_norm, "keep", seed=0).notes
+
+
 def norm_of_its_own():
     return functional(
         own_networks.SHAPE, lambda x: layers.Dense(2)(layers.Flatten()(OwnNorm()(layers.Conv2D(2, 3)(x))))
@@ -367,7 +390,7 @@ def test_an_application_under_specs():
         variant = make_variant("applications:MobileNetV2", spec, seed=0, **sizes)
         assert len(variant.changes) == 52
         assert other_weights(variant.model) == other_weights(kept)
-        assert np.all(np.isfinite(variant.model(x)))
+        assert np.all(np.isfinite(array(variant.model(x))))
 
 
 @pytest.mark.matrix

@@ -9,6 +9,7 @@ from augmented import blob, disc_angles, images, run
 from backends import BACKEND
 from facts import says
 from keras import ops
+from PIL import Image
 
 from tfnorm.datasets.augment.create import AUGMENTATIONS, augmentation
 from tfnorm.datasets.augment.geometry import transform_images
@@ -18,6 +19,7 @@ from tfnorm.datasets.augment.layers import (
     RandomAffine,
     RandomFlip,
     RandomGray,
+    RandomResizedCrop,
     RandomShift,
 )
 from tfnorm.datasets.augment.rand_augment import RandAugment
@@ -27,7 +29,7 @@ NAMES = [name for name in AUGMENTATIONS if name != "none"]
 
 
 def test_registry():
-    names = ["none", "shift", "nudge", "A", "B", "C", "D", "E", "flip_shift", "flip", "flip_nudge"]
+    names = ["none", "shift", "nudge", "A", "B", "C", "D", "E", "flip_shift", "flip", "flip_nudge", "crop_flip"]
     assert list(AUGMENTATIONS) == names
     assert all(text and "\n" not in text for text in map(str, AUGMENTATIONS.values()))
     assert augmentation("none", seed=0) is None
@@ -288,6 +290,87 @@ def test_gray_leaves_one_channel_alone():
     assert np.array_equal(run(RandomGray(probability=1, seed=0), x), x.astype("float32"))
 
 
+# Crops
+
+
+def rectangles(n, shape, **settings):
+    """Return top, left, height and width that were drawn for n images (height, width), as integers."""
+    layer = RandomResizedCrop(seed=0, **settings)
+    return np.stack([ops.convert_to_numpy(each) for each in layer._rectangles(n, *shape)]).astype(int)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (40, 96)])
+def test_crops_have_the_areas_the_ratios_and_the_places_that_are_allowed(shape):
+    height, width = shape
+    top, left, tall, wide = rectangles(4000, shape)
+    assert min(top.min(), left.min()) == 0 and (top + tall).max() == height and (left + wide).max() == width
+    area, ratio = tall * wide / (height * width), wide / tall
+    assert 0.07 < area.min() < 0.1 and 0.9 < area.max() / (1 if height == width else 40 * 54 / (40 * 96)) <= 1
+    # The sides are whole pixels.
+    assert 0.65 < ratio.min() < 0.78 and 1.28 < ratio.max() < 1.5
+    if height == width:
+        # Half of the areas below the middle, but for those that did not fit and were drawn again.
+        assert 0.48 < (area < 0.54).mean() < 0.62 and abs(np.log(ratio).mean()) < 0.01
+    free = (height - tall) > 8
+    assert (top / np.maximum(height - tall, 1))[free].mean() == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    # Neither the whole area nor anything near it has an allowed ratio: the largest that has, in the middle.
+    [((10, 100), (0, 43, 10, 13)), ((100, 10), (43, 0, 13, 10)), ((50, 60), (0, 0, 50, 60))],
+)
+def test_where_no_draw_fits_the_largest_allowed_part_of_the_middle_is_taken(shape, expected):
+    found = rectangles(50, shape, area=(0.999, 1.0), ratio=(3 / 4, 4 / 3))
+    assert {tuple(each) for each in found.T} >= {expected}
+    assert shape == (50, 60) or {tuple(each) for each in found.T} == {expected}
+
+
+@pytest.mark.parametrize(("side", "size"), [(40, None), (72, (33, 47))])
+def test_crops_are_resized_as_pillow_does_it(side, size):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (12, side, side, 1)).astype("float32")
+    y = run(RandomResizedCrop(size=size, seed=3), x)
+    layer = RandomResizedCrop(size=size, seed=3)
+    top, left, tall, wide = (ops.convert_to_numpy(each) for each in layer._rectangles(12, side, side))
+    new = size or (side, side)
+    assert y.shape == (12, *new, 1)
+    for index in range(12):
+        box = left[index], top[index], left[index] + wide[index], top[index] + tall[index]
+        part = Image.fromarray(x[index, ..., 0]).crop(tuple(map(int, box)))
+        expected = part.resize(new[::-1], Image.Resampling.BILINEAR)
+        np.testing.assert_allclose(y[index, ..., 0], np.asarray(expected), atol=0.02)
+
+
+def test_a_crop_of_larger_images_takes_their_middle_at_inference():
+    x = images(6, 24)
+    layer = augmentation("crop_flip", seed=0, size=(16, 20))
+    assert run(layer, x).shape == (6, 16, 20, 3)
+    np.testing.assert_array_equal(run(layer, x, training=False), x[:, 4:20, 2:22].astype("float32"))
+    inside = keras.Input((None, None, 3))
+    assert layer(inside).shape == (None, 16, 20, 3)
+    switched = augmentation("crop_flip", seed=0, size=(16, 20), switch=True)
+    assert not np.array_equal(run(switched, x), x[:, 4:20, 2:22])
+    switched.turn(False)
+    np.testing.assert_array_equal(run(switched, x), x[:, 4:20, 2:22].astype("float32"))
+
+
+def test_arguments_of_crops():
+    says(message(RandomResizedCrop, area=(0, 1), seed=0), "`area`", "(0.0, 1.0)")
+    says(message(RandomResizedCrop, ratio=(2, 1), seed=0), "`ratio`", "(2.0, 1.0)")
+    says(message(RandomResizedCrop, size=(0, 4), seed=0), "`size`", "at least 1")
+    says(message(augmentation("crop_flip", seed=0, size=(48, 48)), images()), "32x32", "(48, 48)", "resize")
+    assert [name for name, preset in AUGMENTATIONS.items() if preset.crops] == ["crop_flip"]
+
+
+@pytest.mark.parametrize("shape", [(17, 40, 1), (96, 80, 3), (33, 25, 4)])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_preset_runs_on_any_size(name, shape):
+    x = np.random.default_rng(0).integers(0, 256, (5, *shape)).astype("uint8")
+    y = run(augmentation(name, seed=0), x)
+    assert y.shape == x.shape and 0 <= y.min() and y.max() <= 255
+
+
 # Errors
 
 
@@ -298,12 +381,16 @@ def message(function, *args, **kwargs):
 
 
 def test_bad_arguments():
-    says(message(augmentation, "Z", seed=0), "'Z'", "none, shift, nudge, A, B, C, D, E, flip_shift, flip, flip_nudge")
+    says(
+        message(augmentation, "Z", seed=0),
+        "'Z'",
+        "none, shift, nudge, A, B, C, D, E, flip_shift, flip, flip_nudge, crop_flip",
+    )
     says(
         message(augmentation, "flipshift", seed=0),
         "'flipshift'",
         "'flip_shift'",
-        "none, shift, nudge, A, B, C, D, E, flip_shift, flip, flip_nudge",
+        "none, shift, nudge, A, B, C, D, E, flip_shift, flip, flip_nudge, crop_flip",
     )
     for seed in (-1, 1.5, None, True):
         says(message(augmentation, "A", seed=seed), "at least 0", f"seed={seed!r}")

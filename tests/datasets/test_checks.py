@@ -91,7 +91,7 @@ CASES = {
     ),
     "one-hot": (
         {"y_train": np.eye(2)[[0, 1, 0, 1]]},
-        ("y_train", "(4, 2)", "y_train.argmax(axis=1)"),
+        ("y_train and y_test", "(4, 2)", "(2,)", "same columns"),
     ),
     "label ndim": (
         {"y_train": np.zeros((4, 1, 1), int)},

@@ -10,8 +10,7 @@ from facts import says
 from PIL import Image
 
 from tfnorm.datasets import DataWarning, load
-from tfnorm.datasets.folder import MOST_NAMED
-from tfnorm.datasets.pictures import coded_bits
+from tfnorm.datasets.folder.pictures import coded_bits
 from tfnorm.errors import DataError
 
 # Pictures of one colour are all that most of these tests need.
@@ -100,16 +99,25 @@ def test_black_and_white_is_grey(folder):
     assert data.input_shape == (3, 4, 1) and data.x_train[1].max() == 255
 
 
-def test_hidden_and_other_files_are_passed_over_and_links_followed(folder, tmp_path):
+def test_hidden_and_other_files_and_empty_folders_are_passed_over(folder):
     (folder / "train" / ".git").mkdir()
     (folder / "train" / "README.txt").write_text("x")
-    (folder / "train" / "cat" / ".hidden.png").write_text("x")
-    (folder / "train" / "cat" / "notes.txt").write_text("x")
-    elsewhere = picture(tmp_path / "elsewhere" / "a.png", 77)
-    (folder / "train" / "cat" / "2.png").symlink_to(elsewhere)
-    (folder / "train" / "emu").symlink_to(elsewhere.parent)
+    (folder / "train" / "emu" / "inner").mkdir(parents=True)
+    (folder / "train" / "emu" / "Thumbs.db").write_text("x")
+    for name in (".hidden.png", "notes.txt", "Thumbs.db", "desktop.ini"):
+        (folder / "train" / "cat" / name).write_text("x")
+    (folder / "train" / "cat" / "nothing").mkdir()
     data = load(folder)
-    assert data.x_train[:, 0, 0, 0].tolist() == [10, 77, 20, 77] and data.class_names == ("cat", "dog", "emu")
+    assert data.x_train[:, 0, 0, 0].tolist() == [10, 20] and data.class_names == ("cat", "dog")
+    assert data.reading.left_out == {"hidden": 4, ".txt": 1, "empty folders": 3}
+
+
+def test_pictures_in_sub_folders_belong_to_the_class(folder):
+    picture(folder / "train" / "cat" / "more" / "deep" / "1.png", 30)
+    picture(folder / "test" / "dog" / "again" / "3.png", 40)
+    data = load(folder)
+    assert data.x_train[:, 0, 0, 0].tolist() == [10, 30, 20] and data.y_train.tolist() == [0, 0, 1]
+    assert data.x_test[:, 0, 0, 0].tolist() == [10, 20, 40] and data.reading.left_out == {}
 
 
 def test_image_size_resizes_mixed_sizes(folder):
@@ -202,16 +210,14 @@ def test_what_is_left_out_is_counted_and_said(folder):
     for name in ("1.heic", "2.HEIC", "notes.txt", "README", ".hidden.png"):
         (cat / name).write_text("x")
     (cat / "gone.png").symlink_to(folder / "nowhere.png")
-    picture(cat / "more" / "1.png")
-    picture(cat / "more" / "deep" / "2.png")
-    picture(folder / "test" / "dog" / "again" / "3.jpg")
     picture(folder / "train" / "loose.png")
+    picture(folder / "loose.png")
     picture(folder / "val" / "cat" / "1.png")
     with pytest.warns(DataWarning, match="^Left out: ") as caught:
         data = load(folder)
     expected = {
-        "in sub-folders of classes": 3, ".heic": 2, ".txt": 1, "without extension": 1, "hidden": 1, "broken links": 1,
-        "in train/ itself": 1, "in val/": 1,
+        ".heic": 2, ".txt": 1, "without extension": 1, "hidden": 1, "broken links": 1, "in train/ itself": 1,
+        "in the folder itself": 1, "in val/": 1,
     }  # fmt: skip
     assert data.reading.left_out == expected and len(data.x_train) == 2
     said = next(str(each.message) for each in caught if "Left out" in str(each.message))
@@ -310,12 +316,18 @@ def test_all_damaged_pictures_of_both_parts_are_named_at_once(noise):
     assert "4 of 8 pictures" in text and all(str(path) in text for path in bad)
 
 
-def test_many_damaged_pictures_are_counted(noise):
-    for number in range(MOST_NAMED + 3):
-        (noise / "train" / "a" / f"{number + 100}.png").write_bytes(b"x")
+def test_many_damaged_pictures_are_all_named(noise):
+    bad = [noise / "train" / "a" / f"{number + 100}.png" for number in range(45)]
+    for path in bad:
+        path.write_bytes(b"x")
     text = message(noise)
-    assert f"{MOST_NAMED + 3} of {MOST_NAMED + 7} pictures" in text and "and 3 more" in text
-    assert text.count("it is damaged") == MOST_NAMED
+    assert "45 of 49 pictures" in text and all(f"{path}: it is damaged" in text for path in bad)
+
+
+def test_what_is_behind_a_sound_header_is_named_with_the_rest(noise):
+    damage(noisy(noise / "train" / "a" / "1.png", 9), "foreign")
+    damage(noisy(noise / "train" / "b" / "1.png", 8, size=(9, 9)), "cut")
+    says(message(noise), "2 of 6 pictures", noise / "train/a/1.png", noise / "train/b/1.png")
 
 
 @pytest.mark.parametrize("how", ["cut", "empty", "foreign"])
@@ -350,19 +362,13 @@ def test_a_too_large_picture_is_called_so(noise, monkeypatch):
     assert not [each for each in caught if issubclass(each.category, Image.DecompressionBombWarning)]
 
 
-def test_sixteen_bits(folder):
-    bad = folder / "train" / "cat" / "2.png"
-    Image.fromarray(np.full((3, 4), 40000, np.uint16)).save(bad)
-    says(message(folder), bad, "8 bits", "'I;16'", "0..255")
-
-
 def png16(kind, channels):
     """Return a PNG of 16 bits a channel; ``kind`` is its colour type."""
 
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    values = np.arange(3 * 4 * channels, dtype=">u2").reshape(3, 4, channels) * 100
+    values = (np.arange(3 * 4 * channels).reshape(3, 4, channels) * 100).astype(">u2")
     rows = b"".join(b"\0" + row.tobytes() for row in values)
     header = struct.pack(">IIBBBBB", 4, 3, 16, kind, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
@@ -395,11 +401,12 @@ DEEP = {
     "LA.png": lambda: png16(4, 2),
     "RGBA.png": lambda: png16(6, 4),
     "together.tif": lambda: tiff16(False),
-    "apart.tif": lambda: tiff16(True),
     "binary.ppm": lambda: b"P6 4 3 65535\n" + bytes(72),
-    "grey.pgm": lambda: b"P5 4 3 4095\n" + bytes(24),
     "plain.ppm": lambda: b"P3 4 3 1023\n" + b"1000 " * 36,
     "12.jp2": lambda: jpeg2000(12),
+}
+NO_SCALE = {
+    "apart.tif": lambda: tiff16(True),
     "float.tif": lambda: _float_tiff(),
 }
 
@@ -411,12 +418,67 @@ def _float_tiff():
 
 
 @pytest.mark.parametrize("skip_damaged", [False, True])
-@pytest.mark.parametrize("name", DEEP)
-def test_more_than_eight_bits_a_channel_are_never_cut(folder, name, skip_damaged):
+@pytest.mark.parametrize("name", NO_SCALE)
+def test_values_of_no_known_scale_are_refused(folder, name, skip_damaged):
     bad = folder / "test" / "cat" / name
-    bad.write_bytes(DEEP[name]())
+    bad.write_bytes(NO_SCALE[name]())
     text = message(folder, skip_damaged=skip_damaged)
-    says(text, bad, "8 bits", "0..255")
+    says(text, bad, "8 or 16 bits", "0..255")
+    (folder / "train" / "dog" / name).write_bytes(NO_SCALE[name]())
+    says(message(folder), "1 other picture")
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_of_more_than_eight_bits_in_colour_the_upper_eight_are_read_and_that_is_said(folder, name):
+    (folder / "train" / "cat" / "2.x").with_suffix(os.path.splitext(name)[1]).write_bytes(DEEP[name]())
+    with pytest.warns(DataWarning, match="upper 8 were read: 1 picture.*highest value became"):
+        data = load(folder)
+    assert len(data.x_train) == 3
+    if name == "RGB.png":  # 0, 100, 200, ... of 65535
+        assert data.x_train[1, 0].ravel().tolist() == [value >> 8 for value in range(0, 1200, 100)]
+
+
+GREY = np.array([[0, 255, 256, 40_000], [65_535, 1, 511, 512], [30_000, 50_000, 20_000, 10_000]], np.uint16)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "jp2", "pgm", "plain.pgm"])
+def test_of_sixteen_grey_bits_the_upper_eight_are_read(folder, suffix):
+    file = folder / "train" / "cat" / f"2.{suffix}"
+    if suffix == "pgm":
+        file.write_bytes(b"P5 4 3 65535\n" + GREY.astype(">u2").tobytes())
+    elif suffix == "plain.pgm":
+        file.write_text("P2 4 3 65535\n" + " ".join(map(str, GREY.ravel())))
+    else:
+        Image.fromarray(GREY).save(file, **({"irreversible": False} if suffix == "jp2" else {}))
+    with pytest.warns(DataWarning, match="1 picture. Their highest value became 255 of 255"):
+        data = load(folder)
+    assert data.input_shape == (3, 4, 1)
+    np.testing.assert_array_equal(data.x_train[1, ..., 0], GREY >> 8)
+
+
+def test_sixteen_bits_are_read_whatever_else_is_special_about_them(folder):
+    cat = folder / "train" / "cat"
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    Image.fromarray(GREY).save(cat / "2.png", exif=exif)
+    Image.fromarray(GREY).save(cat / "3.png", transparency=40_000)
+    Image.fromarray(GREY).save(cat / "4.tif", tiffinfo={262: 0})  # white is 0
+    assert Image.open(cat / "4.tif").tag_v2[262] == 0
+    data = load(folder)
+    high = GREY >> 8
+    np.testing.assert_array_equal(data.x_train[1, ..., 0], high[::-1, ::-1])
+    np.testing.assert_array_equal(data.x_train[2, ..., 0], np.where(GREY == 40_000, 255, high))
+    np.testing.assert_array_equal(data.x_train[3, ..., 0], 255 - high)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "png", "jpg", "webp"])
+def test_the_common_size_is_that_of_upright_pictures(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for place in ("train/a", "train/b", "test/a", "test/b"):
+        (tmp_path / place).mkdir(parents=True)
+        Image.new("RGB", (8, 4)).save(tmp_path / place / f"1.{suffix}", exif=exif)
+    assert load(tmp_path).input_shape == (8, 4, 3)
 
 
 @pytest.mark.parametrize(("flags", "bits"), [(0x0C, 8), (0x4C, 10), (0x6C, 10)])
@@ -440,12 +502,6 @@ def test_sixteen_bit_bmp_has_five_bits_a_channel(folder):
     assert load(folder).x_train[1].min() == 255
 
 
-def test_other_pictures_with_many_bits_are_counted(folder):
-    for name in ("RGB.png", "LA.png", "apart.tif"):
-        (folder / "train" / "cat" / name).write_bytes(DEEP[name]())
-    assert "2 other pictures" in message(folder)
-
-
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_missing_part(folder, part):
     (folder / part).rename(folder / "other")
@@ -460,19 +516,11 @@ def test_no_classes(folder):
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
-def test_empty_class(folder, part):
+def test_a_class_without_a_picture_that_is_read(folder, part):
     dog = folder / part / "dog"
     (dog / "1.png").rename(dog / "1.heic")
     (dog / "2.heic").write_text("x")
-    text = message(folder)
-    assert str(dog) in text and "2 .heic" in text
-    (dog / "1.heic").unlink()
-    (dog / "2.heic").unlink()
-    picture(dog / "more" / "1.png")
-    assert "Move these up" in message(folder) and "1 in sub-folders" in message(folder)
-    (dog / "more" / "1.png").unlink()
-    text = message(folder)
-    assert str(dog) in text and "Received: none" in text and "remove the class" in text
+    says(message(folder), dog, "2 .heic", "Add pictures", "remove the class")
 
 
 def test_test_class_without_training_images(folder):
@@ -498,13 +546,6 @@ def test_a_part_of_another_name_is_recognized(folder, renamed, other, facts):
     says(message(folder), *facts)
 
 
-def test_classes_without_parts_are_recognized(tmp_path):
-    for label in ("cat", "dog"):
-        picture(tmp_path / "pets" / label / "1.png")
-    text = message(tmp_path / "pets")
-    assert all(fact in text for fact in ("cat/, dog/", "classes", "train/cat/", "test/cat/"))
-
-
 def test_a_folder_around_the_parts_is_recognized(folder):
     assert str(folder) in message(folder.parent)
 
@@ -512,4 +553,4 @@ def test_a_folder_around_the_parts_is_recognized(folder):
 def test_a_training_set_alone_is_told_how_to_get_a_test_set(folder):
     (folder / "test").rename(folder.parent / "elsewhere")
     text = message(folder)
-    says(text, "test/", "each class", "train/CLASS/")
+    says(text, "test/", "each class", "train/CLASS/", "--test-share 0.2")

@@ -1,14 +1,10 @@
 """What several files look at: a network that is soon trained, and a sweep."""
 
 import pytest
-from networks import tiny_registered
+from networks import SOON_OVER, tiny_registered
 from once import filled_once
 
-# Large batches, so that an epoch is four steps, and no augmentation, whose graph takes as long again to trace.
-GRID = {
-    "settings": {"epochs": 1, "batch_size": 359, "augmentation": "none"},
-    "grid": {"norm": ["gn:2", "bn+l1=1e-4"], "seeds": 2},
-}
+GRID = {"settings": SOON_OVER, "grid": {"norm": ["gn:2", "bn+l1=1e-4"], "seeds": 2}}
 
 
 @pytest.fixture(scope="module")

@@ -14,24 +14,33 @@ import numpy as np
 import pandas as pd
 import pytest
 from facts import one_says, says
+from networks import SOON_OVER
+from PIL import Image
 from rich.console import Console
 
-from tfnorm.cli.sweep_progress import SweepDisplay, SweepProgress
+from tfnorm.cli.sweep_progress import SweepDisplay
+from tfnorm.datasets.folder import loading
+from tfnorm.datasets.folder.pictures import decode
 from tfnorm.errors import RunError, TfnormError
 from tfnorm.experiments.comparison.run import compare
+from tfnorm.experiments.engines.attempts import Attempts
 from tfnorm.experiments.engines.estimate import estimate_seconds, measure, planned_rows
 from tfnorm.experiments.engines.local import default_jobs, run_local
 from tfnorm.experiments.engines.processes import thread_settings, worker_log
-from tfnorm.experiments.plan import Plan
+from tfnorm.experiments.engines.worker import with_decoded
+from tfnorm.experiments.plan import Plan, PlannedRun
+from tfnorm.experiments.progress import SweepProgress
+from tfnorm.experiments.sweep.folder import grid_text
 from tfnorm.experiments.sweep.grid import plan_grid
 from tfnorm.experiments.sweep.run import sweep
 from tfnorm.experiments.sweep.sweep import Sweep
 from tfnorm.history import read_history
+from tfnorm.training.config import TrainConfig
+from tfnorm.training.data import load_data
 from tfnorm.training.runs import Run, outcome
 
-# As the fixture `swept` has them.
-SETTINGS = {"epochs": 1, "batch_size": 359, "augmentation": "none"}
-GRID = {"settings": SETTINGS, "grid": {"norm": ["gn:2", "bn+l1=1e-4"], "seeds": 2}}
+# As the fixture `swept` has it.
+GRID = {"settings": SOON_OVER, "grid": {"norm": ["gn:2", "bn+l1=1e-4"], "seeds": 2}}
 FOLDERS = ["gn-2/seed-0", "gn-2/seed-1", "bn_l1-1e-4/seed-0", "bn_l1-1e-4/seed-1"]
 
 
@@ -112,7 +121,7 @@ def test_a_sweep_writes_a_table_and_a_record(swept):
 
 def test_jobs_have_no_part_in_the_result_of_a_comparison_or_a_sweep(swept, tmp_path):
     # Two processes for one spec: neither has a graph from another seed, nor from another spec.
-    comparison = compare("bn+l1=1e-4", seeds=2, out=tmp_path, jobs=2, **SETTINGS)
+    comparison = compare("bn+l1=1e-4", seeds=2, out=tmp_path, jobs=2, **SOON_OVER)
     for folder in FOLDERS[2:]:
         assert outcome(tmp_path / folder) == outcome(swept.path / folder), folder
     same = swept.table[1:].drop(columns=["norm", "folder", "seconds", "images_per_second"]).reset_index(drop=True)
@@ -126,7 +135,7 @@ def test_a_comparison_with_runs_that_fail_says_which_and_why(tmp_path, monkeypat
     failures = {Path(FOLDERS[2]): "It exists."}
     monkeypatch.setattr("tfnorm.experiments.comparison.run.run_on", lambda plan, progress: failures)
     with pytest.raises(RunError) as caught:
-        compare("bn+l1=1e-4", seeds=2, out=tmp_path, jobs=1, **SETTINGS)
+        compare("bn+l1=1e-4", seeds=2, out=tmp_path, jobs=1, **SOON_OVER)
     says(caught, FOLDERS[2], "It exists.")
 
 
@@ -176,9 +185,7 @@ def test_a_process_killed_thrice_is_given_up(swept, nearly):
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_processes_end_with_their_parent_and_ctrl_c_says_what_is_kept(tmp_path):
     grid, out = tmp_path / "grid.toml", tmp_path / "out"
-    grid.write_text(
-        "[settings]\nepochs = 500\nbatch_size = 359\naugmentation = 'none'\n[grid]\nnorm = 'none'\nseeds = 1\n"
-    )
+    grid.write_text(grid_text({"settings": {**SOON_OVER, "epochs": 500}, "grid": {"norm": ["none"], "seeds": 1}}))
     lock, history = out / "none" / "seed-0" / ".holder.json", out / "none" / "seed-0" / "history.jsonl"
     call = [sys.executable, "-m", "tfnorm", "sweep", str(grid), "--out", str(out), "--jobs", "1"]
 
@@ -194,31 +201,30 @@ def test_processes_end_with_their_parent_and_ctrl_c_says_what_is_kept(tmp_path):
             if history.exists() and len(read_history(history)) >= epochs:
                 break
             time.sleep(0.1)
-        return process, json.loads(lock.read_text())["pid"], len(read_history(history))
+        return process, json.loads(lock.read_text())["pid"]
 
-    process, worker, epochs = start(1)
+    process, worker = start(1)
     process.kill()
     process.communicate()
     assert gone(worker)
-    process, worker, more = start(epochs + 1)
+    epochs = len(read_history(history))
+    process, worker = start(epochs + 1)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")
     says(err.splitlines()[-1], "tfnorm: stopped", "finished epochs", "same command")
     assert "none/seed-0: training starts" in err
-    assert gone(worker) and more > epochs
+    assert gone(worker)
 
 
-def test_a_plan_shows_what_is_finished_and_imports_no_keras(swept, tmp_path, run_python):
-    rows = planned_rows(swept.planned, swept.path)
+def test_a_plan_shows_what_is_finished_and_imports_no_keras(fake_sweep, tmp_path, run_python):
+    finished = fake_sweep(tmp_path / "finished", {**GRID, "settings": {"epochs": 1}}, lambda config: 0.5)
+    rows = planned_rows(finished.planned, finished.path)
     assert [(row.parameters, row.epochs, row.done, row.finished) for row in rows] == [(6986, 1, 1, True)] * 4
-    rows = planned_rows(swept.planned, tmp_path)
+    rows = planned_rows(finished.planned, tmp_path)
     assert [(row.parameters, row.epochs, row.done, row.finished) for row in rows] == [(6986, 1, 0, False)] * 4
-    grid = tmp_path / "grid.toml"
-    grid.write_text(
-        "[settings]\nepochs = 1\nbatch_size = 359\naugmentation = 'none'\n"
-        "[grid]\nnorm = ['gn:2', 'bn+l1=1e-4']\nseeds = 2\n"
-    )
+    assert [row.parameters for row in planned_rows(plan_grid(GRID), tmp_path)] == [None] * 4  # not made yet
+    grid = finished.path / "grid.toml"
     code = (
         "import sys; from tfnorm.cli import main\n"
         "sys.argv = ['tfnorm', 'sweep', sys.argv[1], '--out', sys.argv[2], '--dry-run']\n"
@@ -226,7 +232,7 @@ def test_a_plan_shows_what_is_finished_and_imports_no_keras(swept, tmp_path, run
         "except SystemExit as stop: print('exit', stop.code)\n"
         "print(sorted({'keras', 'tensorflow', 'pandas'} & set(sys.modules)))"
     )
-    lines = run_python(code, grid, swept.path).splitlines()
+    lines = run_python(code, grid, finished.path).splitlines()
     says(lines[-3], "Nothing")
     assert lines[-2:] == ["exit 0", "[]"]
     assert sum("finished" in line and "6,986" in line for line in lines) == 4
@@ -272,7 +278,7 @@ def test_mistakes_are_told_before_anything_starts(swept, tmp_path):
         with pytest.raises(TfnormError) as caught:
             sweep(GRID, **{"out": tmp_path / "out", **arguments})
         says(caught, *facts)
-    other = {**GRID, "settings": {**SETTINGS, "epochs": 2}}
+    other = {**GRID, "settings": {**SOON_OVER, "epochs": 2}}
     with pytest.raises(RunError, match=r"epochs .*\b1\b.*\b2\b") as caught:
         sweep(other, out=swept.path)
     assert len(str(caught.value).splitlines()) == 4
@@ -349,3 +355,20 @@ def test_two_commands_in_one_folder_share_the_log_and_only_one_deletes_it(tmp_pa
     with worker_log(tmp_path) as log:
         log.write(b"an error")
     assert (tmp_path / "workers.log").read_bytes() == b"an error"
+
+
+@pytest.mark.filterwarnings("ignore::tfnorm.datasets.DataWarning")
+def test_all_processes_of_a_machine_decode_a_picture_once(tmp_path, monkeypatch):
+    pictures, rng = tmp_path / "pictures", np.random.default_rng(0)
+    for label in "ab":
+        (pictures / label).mkdir(parents=True)
+        for number in range(10):
+            Image.fromarray(rng.integers(0, 256, (8, 8)).astype("uint8")).save(pictures / label / f"{number}.png")
+    config, decoded = TrainConfig(norm="bn", dataset=str(pictures)), []
+    monkeypatch.setattr(loading, "decode", lambda *how: decoded.append(how) or decode(*how))
+    task = Attempts(Plan(tmp_path / "out", [PlannedRun(Path("run"), config, {})]), SweepProgress()).next_task
+    for memory in (None, "1kB"):  # as if each were another process
+        asked = with_decoded(config, task(PlannedRun(Path("run"), config, {}))["decoded"])
+        data = load_data(asked.model_copy(update={"memory": memory}))
+        assert data.x_train[:].shape == (16, 8, 8, 1)
+    assert len(decoded) == 20

@@ -38,7 +38,7 @@ def test_five_mistakes_and_one_more_get_a_sentence_each(tmp_path):
             "[settings]",
             "'epoch'",
             "'epochs'",
-            "arch, model, weights, dataset, data_dir, image_size, epochs, batch_size, recipe",
+            "arch, model, weights, imports, allow_lambda, dataset, data_dir, image_size, resize, fit",
         ),
         ("[grid]", "`seeds`", "list of seeds", "0"),
         ("[grid]", "`norm`", "'zn'", "'ln'", "none, bn, ln, gn, in, rms, frn"),
@@ -126,6 +126,18 @@ def test_five_mistakes_and_one_more_get_a_sentence_each(tmp_path):
             {"grid": {"norm": "bn", "seeds": MOST_RUNS + 1}},
             [("[grid]", f"{MOST_RUNS + 1:,} runs", f"{MOST_RUNS:,}")],
         ),
+        (
+            {"settings": {"weights": "fresh"}, "grid": {"norm": "bn"}},
+            [("[settings]", "`weights`", "`model`", "weights='fresh'")],
+        ),
+        (
+            {"settings": {"model": "applications:VGG", "weights": "fresh", "recipe": "own"}, "grid": {"norm": "bn"}},
+            [("[settings]", "`model`", "'VGG'", "'VGG19'")],
+        ),
+        (
+            {"settings": {"imports": 3, "weights": "x"}, "grid": {"norm": "bn", "model": ["applications:VGG16"]}},
+            [("[settings]", "`imports`", "imports=3", "text"), ("[settings]", "`weights`", "'x'", "'imagenet'")],
+        ),
     ],
 )
 def test_every_mistake_has_its_sentence(content, expected):
@@ -202,6 +214,18 @@ def test_every_run_has_a_folder_and_a_configuration_of_its_own():
     assert len({run.config.model_dump_json() for run in runs}) == len(runs)
     assert [run.config.seed for run in runs[:2]] == [0, 1]
     assert {run.config.batch_size for run in runs if run.config.norm == "ln"} == {8}
+
+
+def test_settings_of_a_model_are_checked_with_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("net.keras", "own_layers.py"):
+        (tmp_path / name).touch()
+    settings = {"weights": "fresh", "recipe": "own", "imports": "own_layers.py", "allow_lambda": True}
+    for where in ({"settings": {**settings, "model": "net.keras"}}, {"settings": settings}):
+        axis = {} if "model" in where["settings"] else {"model": ["net.keras"]}
+        (run,) = plan_grid({**where, "grid": {"norm": "bn", "seeds": 1, **axis}})
+        assert (run.config.weights, run.config.recipe.name) == ("fresh", "own")
+        assert run.config.imports == (str(tmp_path / "own_layers.py"),) and run.config.allow_lambda
 
 
 def test_the_same_run_said_twice_is_one_run():

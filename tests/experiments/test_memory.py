@@ -1,7 +1,9 @@
 """How much memory a process is thought to need, and how many therefore run."""
 
+import keras
 import numpy as np
 import pytest
+from networks import SOON_OVER
 from PIL import Image
 
 from tfnorm.datasets.sources import load, stored_shape
@@ -50,6 +52,20 @@ def test_grey_images_have_one_channel(tmp_path):
     images = np.zeros((3, 9, 7), "uint8")
     np.savez(tmp_path / "a.npz", x_train=images, y_train=[0, 1, 0], x_test=images, y_test=[0, 1, 0])
     assert stored_shape(tmp_path / "a.npz") == (6, 9, 7, 1)
+
+
+def test_activations_of_a_model_of_ones_own_are_counted(places):
+    tiny = more_than_a_process(**SOON_OVER)
+    assert tiny < 2e6  # two bytes a pixel of 1797 images of 64, and 3 x 359 times some 220 activations
+    small = more_than_a_process(model=open_size, dataset=str(places / "folder"), image_size=32, batch_size=16)
+    large = more_than_a_process(model=open_size, dataset=str(places / "folder"), image_size=64, batch_size=16)
+    assert large == pytest.approx(4 * small, rel=0.05) and large > 3 * 16 * 4 * 64 * 64 * 8
+
+
+def open_size():
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3, padding="same")(inputs))
+    return keras.Model(inputs, keras.layers.Dense(2)(x))
 
 
 def test_memory_grows_with_data_images_and_batch(places):

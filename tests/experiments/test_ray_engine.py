@@ -1,6 +1,9 @@
 """Sweeps on a real Ray cluster of two nodes on this machine: the same bits, also when a node is lost."""
 
 import importlib.util
+import os
+import signal
+from contextlib import nullcontext
 from pathlib import Path
 
 import own_networks
@@ -8,17 +11,18 @@ import pandas as pd
 import pytest
 import ray
 from facts import says
+from networks import SOON_OVER
 from ray.cluster_utils import Cluster
 
 from tfnorm import sweep
-from tfnorm.errors import TfnormError
+from tfnorm.errors import LockedError, TfnormError
 from tfnorm.experiments.comparison.run import compare
+from tfnorm.experiments.engines.ray_cluster import _wait_for_lock
 from tfnorm.experiments.progress import SweepProgress
 from tfnorm.models.sources import source_of
 from tfnorm.training.runs import outcome
 
-SETTINGS = {"epochs": 1, "batch_size": 359, "augmentation": "none"}
-GRID = {"settings": SETTINGS, "grid": {"norm": ["bn+l1=1e-4"], "seeds": 2}}  # the second half of `swept`
+GRID = {"settings": SOON_OVER, "grid": {"norm": ["bn+l1=1e-4"], "seeds": 2}}  # the second half of `swept`
 MEMORY = 4 * 2**30
 
 
@@ -51,6 +55,7 @@ class NodeKiller(SweepProgress):
             raylets = {node.all_processes["raylet"][0].process.pid: node for node in self.cluster.workers}
             self.cluster.workers.remove(raylets[parent])
             self.cluster.remove_node(raylets[parent], allow_graceful=False)
+            os.kill(self.pids[run], signal.SIGKILL)  # it would train on, alone, on a machine that still runs
 
     def interrupted(self, run, sentence):
         self.interrupted_runs.append((run, sentence))
@@ -67,6 +72,21 @@ def test_a_lost_node_changes_no_bit(swept, cluster, tmp_path):
     ((lost, sentence),) = killer.interrupted_runs
     says(sentence, "node was lost", "goes on")
     assert lost == killer.killed and killer.tries[lost] == 2
+
+
+def test_a_run_waits_for_a_process_that_does_not_know_yet_that_its_node_was_lost(tmp_path, monkeypatch):
+    tries = []
+
+    def locked_twice(folder):
+        tries.append(folder)
+        if len(tries) < 3:
+            raise LockedError("Another process trains it.")
+        return nullcontext()
+
+    monkeypatch.setattr("tfnorm.experiments.engines.ray_cluster.run_lock", locked_twice)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    _wait_for_lock(tmp_path)
+    assert tries == [tmp_path] * 3
 
 
 def test_what_the_cluster_cannot_do_is_told_before_anything_starts(cluster, tmp_path):

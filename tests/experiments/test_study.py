@@ -447,7 +447,7 @@ def test_the_best_epoch_is_the_lowest_where_lower_is_better(tmp_path):
 def test_failed_runs_are_counted_and_no_spec_with_one_is_recommended(tmp_path):
     values = {"bn": [0.9, 0.91, None], "gn:8": [0.8, 0.815, 0.808]}
     comparison = filled(tmp_path, values, metric="val_iou").comparison()
-    assert comparison.table["diverged"].to_dict() == {"bn": 1, "gn:8": 0}
+    assert comparison.table["failed"].to_dict() == {"bn": 1, "gn:8": 0}
     says(comparison.verdict, "bn failed in 1 of 3 seeds")
     assert "diverge" not in comparison.verdict + comparison.answer.sentence + comparison.answer.reason
     assert comparison.answer.picks == ("gn:8",)
@@ -470,6 +470,9 @@ def test_a_report_of_another_metric_has_no_word_of_accuracy_and_no_unit(tmp_path
     levels = re.sub(r"\b(95|5|[\d.]+) % (interval|of comparisons)|(at|of) [\d.]+ %", "", text)
     for word in ("accuracy", "%", "points", "diverged", "nats"):
         assert word not in levels, word
+    for words in ("test images", "(solid) training", "training (dashed)", "Training minus"):
+        assert words not in text, words
+    says(text, "val_iou (solid)", "iou (dashed)")
     one_says(page.read_text(), "val_iou", "as it was recorded")
     says(text, "val_iou, higher is better", "no <memory> left", "bn with seed 2", '{"rate": 0.1}', "iou minus val_iou")
     names = {path.name for path in study.path.iterdir() if path.is_file() and path.name != ".lock"}
@@ -540,3 +543,13 @@ def test_a_spec_without_predictions_is_not_said_to_have_diverged(tmp_path):
     with pytest.raises(RunError) as refused:
         comparison.errors("bn", "ln")
     says(refused, "ln", "seed 0", "predictions")
+
+
+def test_a_history_of_the_validation_accuracy_alone_is_drawn(tmp_path):
+    study = Study(tmp_path / "study")
+    for spec in ("bn", "ln"):
+        study.record(spec, 0, 0.75, {"val_accuracy": [0.5, 0.75]})
+        study.record(spec, 1, 0.75, {"val_accuracy": [0.5, 0.75], "accuracy": [0.75, 1.0]})
+    comparison, page = report(study.path)
+    assert (study.path / "accuracy.png").exists() and "curves-plot" in page.read_text()
+    assert comparison.table["best_accuracy"].to_dict() == {"bn": 75.0, "ln": 75.0}

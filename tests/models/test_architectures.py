@@ -6,8 +6,12 @@ import keras
 import numpy as np
 import pytest
 from backends import BACKEND
+from facts import says
+from networks import SMALL
 
 from tfnorm import build
+from tfnorm.analysis.plans import plan_layers
+from tfnorm.errors import ArchitectureError
 from tfnorm.models.architectures import ARCHITECTURES, Conv, GlobalPool, Pool, Residual
 from tfnorm.models.planner import plan
 from tfnorm.norms import NORMS
@@ -47,7 +51,7 @@ def test_every_norm_is_here():
     ("arch", "norm"),
     [
         pytest.param(arch, norm, marks=[] if arch == "cifar_residual" or norm == "gn:2+ws" else pytest.mark.matrix)
-        for arch in ARCHITECTURES
+        for arch in SMALL
         for norm in SPECS
     ],
 )
@@ -69,11 +73,11 @@ def test_plan_and_model_agree(arch, norm, built):
 
 SOME = ("mnist_7k", "cifar_plain", "cifar_residual")
 some_architectures = pytest.mark.parametrize(
-    "arch", [pytest.param(arch, marks=[] if arch in SOME else pytest.mark.matrix) for arch in ARCHITECTURES]
+    "arch", [pytest.param(arch, marks=[] if arch in SOME else pytest.mark.matrix) for arch in SMALL]
 )
 
 
-@every_architecture
+@pytest.mark.parametrize("arch", SMALL)
 def test_logits_are_finite_and_differ_between_images(arch, built, seeded):
     model = built(arch, "bn")
     logits = keras.ops.convert_to_numpy(model(seeded.integers(0, 256, (3, *model.input_shape[1:])).astype("float32")))
@@ -89,7 +93,7 @@ def test_logits_are_finite_and_differ_between_images(arch, built, seeded):
             pytest.param(
                 arch, "gn:2", "bfloat16", marks=[] if arch in ("mnist_7k", "cifar_residual") else pytest.mark.matrix
             )
-            for arch in ARCHITECTURES
+            for arch in SMALL
         ],
         ("mnist_7k", "bn", "bfloat16"),
         ("mnist_7k", "frn", "bfloat16"),
@@ -257,3 +261,116 @@ def test_resnet20_is_twenty_layers_deep():
     assert len(residuals) == 9
     assert 1 + sum(len(block.main) for block in residuals) + 1 == 20
     assert all(block.shortcut == () for block in residuals)
+
+
+# The networks for photographs: counts and sizes of arXiv 1512.03385, table 1, with 1,000 classes.
+# Multiply-adds, in billions, are those of torchvision's documentation.
+@pytest.mark.parametrize(
+    ("arch", "count", "depth", "work"), [("resnet18", 11_689_512, 18, 1.814), ("resnet50", 25_557_032, 50, 4.089)]
+)
+def test_published_networks_of_imagenet(arch, count, depth, work):
+    network = plan(arch, parse("bn"), num_classes=1000)
+    assert network.trainable_parameters == count
+    assert round(sum(row.multiply_adds for row in plan_layers(network)) / 1e9, 3) == work
+    shortcuts = [layer.name for layer in network.layers if layer.name.endswith("_shortcut")]
+    convolutions = [layer for layer in network.layers if layer.kind == "conv" and layer.name not in shortcuts]
+    assert len(convolutions) + 1 == depth and not any(layer.options["bias"] for layer in convolutions)
+    shapes = {layer.name: layer.shape for layer in network.layers}
+    assert shapes["conv1"] == (112, 112, 64) and shapes["max_pool1"] == (56, 56, 64)
+    wide = 1 if arch == "resnet18" else 4
+    ends = {shape for name, shape in shapes.items() if name.endswith("_add")}
+    assert ends == {(56, 56, 64 * wide), (28, 28, 128 * wide), (14, 14, 256 * wide), (7, 7, 512 * wide)}
+    assert len(shortcuts) == (3 if arch == "resnet18" else 4)
+
+
+def reference_of_imagenet(side, units, bottleneck):
+    """Return a ResNet of Keras's own layers, as torchvision has it but for the padding, in the order of its table."""
+    x = image = keras.Input((side, side, 3))
+    x = keras.layers.Normalization(mean=[127.5] * 3, variance=[63.75**2] * 3)(x)
+    made = []
+
+    def conv(x, filters, kernel, stride=1):
+        for layer in (
+            keras.layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=False),
+            keras.layers.BatchNormalization(),
+        ):
+            made.append(layer)
+            x = layer(x)
+        return x
+
+    x = keras.layers.ReLU()(conv(x, 64, 7, 2))
+    x = keras.layers.MaxPooling2D(3, 2, "same")(x)
+    for stage, count in enumerate(units):
+        for unit in range(count):
+            stride = 2 if stage and not unit else 1
+            filters = 64 * 2**stage
+            if bottleneck:
+                main = keras.layers.ReLU()(conv(x, filters, 1))
+                main = conv(keras.layers.ReLU()(conv(main, filters, 3, stride)), 4 * filters, 1)
+            else:
+                main = conv(keras.layers.ReLU()(conv(x, filters, 3, stride)), filters, 3)
+            x = conv(x, main.shape[-1], 1, stride) if x.shape != main.shape else x
+            x = keras.layers.ReLU()(x + main)
+    made.append(keras.layers.Dense(7))
+    return keras.Model(image, made[-1](keras.layers.GlobalAveragePooling2D()(x))), made
+
+
+@pytest.mark.parametrize(
+    ("arch", "units", "bottleneck"),
+    [
+        ("resnet18", (2, 2, 2, 2), False),
+        pytest.param("resnet50", (3, 4, 6, 3), True, marks=pytest.mark.matrix),
+    ],
+)
+def test_networks_of_imagenet_compute_what_keras_s_own_layers_do(arch, units, bottleneck, seeded):
+    settings = {"input_shape": (32, 32, 3), "num_classes": 7, "mean": 127.5, "std": 63.75, "seed": 0, "compile": False}
+    model = build(arch, norm="bn", **settings)
+    reference, made = reference_of_imagenet(32, units, bottleneck)
+    planned = [layer.name for layer in plan(arch, parse("bn"), input_shape=(32, 32, 3)).layers]
+    weighted = [model.get_layer(name) for name in planned if model.get_layer(name).weights]
+    weighted = [layer for layer in weighted if layer.name != "pixels"]
+    for ours, theirs in zip(weighted, made, strict=True):
+        values = [
+            seeded.uniform(0.5, 1.5, weight.shape) if len(weight.shape) == 1 else weight for weight in ours.weights
+        ]
+        theirs.set_weights(values)
+        ours.set_weights(values)
+    x = seeded.integers(0, 256, (3, 32, 32, 3)).astype("float32")
+    expected = keras.ops.convert_to_numpy(reference(x))
+    np.testing.assert_allclose(model(x), expected, rtol=2e-4, atol=2e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("norm", [spec for spec in SPECS if spec not in ("bn", "gn:1", "gn:size=2", "bn:frozen=all")])
+def test_every_norm_of_a_network_of_imagenet(norm):
+    shape = (32, 32, 3)
+    assert plan("resnet50", parse(norm), input_shape=shape).layers[-1].shape == (10,)
+    network = plan("resnet18", parse(norm), input_shape=shape)
+    if norm == "gn:2+ws":
+        model = build("resnet18", norm=norm, input_shape=shape, compile=False)
+        assert network.trainable_parameters == trainable(model) and model.output_shape == (None, 10)
+
+
+@pytest.mark.parametrize("norm", ["bn", "rms", "ln"])
+def test_zero_gamma_starts_each_residual_unit_as_its_shortcut(norm, seeded):
+    x = seeded.integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    settings = {"input_shape": (32, 32, 3), "seed": 0, "compile": False}
+    model = build("resnet20", norm=norm, zero_gamma=True, **settings)
+    plain = build("resnet20", norm=norm, **settings)
+    gains = {layer.name: layer.get_weights()[0] for layer in model.layers if layer.name.endswith("_norm")}
+    zero = {name for name, gain in gains.items() if not gain.any()}
+    assert zero == {f"conv{2 * unit + 1}_norm" for unit in range(1, 10)}
+    assert all((gain == 1).all() for name, gain in gains.items() if name not in zero)
+    for ours, theirs in zip(model.layers, plain.layers, strict=True):
+        if ours.name not in zero:
+            assert all(np.array_equal(a, b) for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True))
+    inside = keras.Model(model.input, [model.get_layer(name).output for name in ("conv1_relu", "residual3_relu")])
+    before, after = inside(x)
+    np.testing.assert_array_equal(before, after)
+
+
+def test_zero_gamma_where_no_residual_unit_ends_in_a_norm():
+    for make in (plan, build):
+        with pytest.raises(ArchitectureError) as caught:
+            make("cifar_residual", parse("bn"), zero_gamma=True) if make is plan else make("mnist_7k", zero_gamma=True)
+        says(caught, "zero_gamma=True", "resnet18")
+    assert plan("resnet18", parse("none"), zero_gamma=True) == plan("resnet18", parse("none"))

@@ -106,7 +106,7 @@ def test_groups_said_to_be_valid_are(groups):
     assert plan("mnist_7k", parse(f"gn:size={groups}")).trainable_parameters == 6_986
 
 
-NAMES = "mnist_7k, cifar_plain, cifar_dilated, mnist_layered, cifar_residual, resnet20"
+NAMES = "mnist_7k, cifar_plain, cifar_dilated, mnist_layered, cifar_residual, resnet20, resnet18, resnet50"
 
 
 def test_unknown_architecture():
@@ -286,10 +286,8 @@ def test_a_misspelt_part_inside_a_residual_unit():
     ("make", "facts"),
     [
         (lambda: Pool("median", 2), ("'median'", "max, avg")),
-        (
-            lambda: Pool("max", 0),
-            ("`size`", "positive whole number", "Pool(kind='max', size=0, name=None)"),
-        ),
+        (lambda: Pool("max", 0), ("`size`", "positive whole number", "Pool(kind='max', size=0, ")),
+        (lambda: Pool("max", 3, stride=0), ("`stride`", "positive whole number", "stride=0")),
         (lambda: Conv(0), ("`filters`", "positive whole number", "Conv(filters=0, ")),
         (lambda: Conv(8, 2.5), ("`kernel`", "positive whole number", "Conv(filters=8, kernel=2.5, ")),
         (lambda: Conv(8, stride=-1), ("`stride`", "positive whole number", "Conv(filters=8, ")),

@@ -3,8 +3,9 @@
 import keras
 import numpy as np
 import pytest
+from networks import SMALL
 
-from tfnorm import ArchSpec, build, convert, list_architectures
+from tfnorm import ArchSpec, build, convert
 from tfnorm.keras_settings import settings_now
 from tfnorm.models.architectures import Conv, Dense, GlobalPool, Pool, Residual
 
@@ -94,10 +95,7 @@ def test_norms_are_over_the_documented_axes_with_channels_first(norm, change):
 
 @pytest.mark.parametrize(
     "arch",
-    [
-        pytest.param(arch, marks=[] if arch in ("mnist_7k", "cifar_residual") else pytest.mark.matrix)
-        for arch in list_architectures()
-    ],
+    [pytest.param(arch, marks=[] if arch in ("mnist_7k", "cifar_residual") else pytest.mark.matrix) for arch in SMALL],
 )
 def test_every_architecture_is_built_with_channels_first(arch, change):
     expected = build(arch, seed=0, compile=False).get_config()
@@ -108,7 +106,7 @@ def test_every_architecture_is_built_with_channels_first(arch, change):
 @pytest.mark.matrix
 @pytest.mark.parametrize("setting", SETTINGS, ids=WORDS)
 @pytest.mark.parametrize("norm", ["bn", "ln", "gn:2+ws", "in", "rms", "frn", "none"])
-@pytest.mark.parametrize("arch", list_architectures())
+@pytest.mark.parametrize("arch", SMALL)
 def test_every_network_is_built_as_documented(arch, norm, setting, change):
     assert_same_network(arch, norm, setting, change, train=True)
 

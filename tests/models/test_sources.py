@@ -257,59 +257,6 @@ def test_pretrained_weights_get_a_new_head(monkeypatch):
     assert seen[1]["classifier_activation"] is None and "classes" not in seen[1]
 
 
-@pytest.fixture
-def kerashub(monkeypatch):
-    """Put a package in place of KerasHub that has what tfnorm calls, as version 0.32 has it."""
-    hub = types.ModuleType("keras_hub")
-    hub.__spec__ = types.SimpleNamespace(name="keras_hub")
-    hub.models, hub.layers, seen = types.SimpleNamespace(), types.SimpleNamespace(), []
-
-    class Backbone(keras.Model):
-        def __init__(self, image_shape=(None, None, 3)):
-            inputs = keras.Input(image_shape)
-            super().__init__(inputs, layers.BatchNormalization()(layers.Conv2D(4, 3)(inputs)))
-
-        @classmethod
-        def from_preset(cls, preset, load_weights=True, **options):
-            seen.append((preset, load_weights, options))
-            if preset != "resnet_18_imagenet":
-                raise ValueError(f"Unknown preset identifier. A preset must be a one of: {preset}")
-            return cls(**options)
-
-    class ImageConverter:
-        scale, offset = [0.5, 0.25, 0.125], [1.0, 2.0, 3.0]
-        from_preset = classmethod(lambda cls, preset: cls())
-
-    class Task(keras.Model):
-        def __init__(self, num_classes=2):
-            inputs = keras.Input((8, 8, 3))
-            super().__init__(inputs, layers.Dense(num_classes)(layers.Flatten()(inputs)))
-
-    hub.models.Backbone, hub.models.Classifier, hub.layers.ImageConverter = Backbone, Task, ImageConverter
-    monkeypatch.setitem(sys.modules, "keras_hub", hub)
-    return seen
-
-
-def test_a_backbone_of_kerashub_gets_pixels_pooling_and_a_head(kerashub):
-    model = source_of("kerashub:resnet_18_imagenet", weights="fresh").make(
-        seed=0, num_classes=5, input_shape=(16, 16, 3)
-    )
-    assert kerashub == [("resnet_18_imagenet", False, {"image_shape": (16, 16, 3)})]
-    assert model.output_shape == (None, 5) and model.input_shape == (None, 16, 16, 3)
-    pixels = np.full((1, 16, 16, 3), 8, "float32")
-    np.testing.assert_allclose(model.get_layer("rescaled")(pixels)[0, 0, 0], [5, 4, 4])
-
-
-def test_a_task_of_kerashub_is_the_model(kerashub):
-    assert source_of("kerashub:Classifier").make(seed=0, num_classes=5).output_shape == (None, 5)
-
-
-def test_an_unknown_preset_of_kerashub_is_told(kerashub):
-    with pytest.raises(ArchitectureError) as caught:
-        source_of("kerashub:resnet_x").make(seed=0)
-    says(caught, "'resnet_x'", "preset")
-
-
 def test_kerashub_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_hub", None)
     with pytest.raises(ArchitectureError) as caught:
@@ -330,7 +277,8 @@ CHECKED = {
     "pack": ("'pack'", "folder"),
     "old.h5": ("'old.h5'", "weights", "model.save('model.keras')"),
     "applications:ResNet5": ("'ResNet5'", "'ResNet50'", "VGG16"),
-    "resnet50": ("'resnet50'", "applications:ResNet50"),
+    "resnet101": ("'resnet101'", "applications:ResNet101"),
+    "resnet50": ("'resnet50'", "arch", "applications:ResNet50"),
     "resnet20": ("'resnet20'", "arch"),
 }
 

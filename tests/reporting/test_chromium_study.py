@@ -34,14 +34,17 @@ def test_curves_of_a_metric_and_of_the_loss(study_page):
     )
     assert page.locator("#curves-measure button").all_inner_texts() == ["val_iou", "loss"]
     found = names(page, "curves-plot")
-    assert {"bn test", "ln test", "bn training", "ln training"} <= set(found)
+    assert {"bn val_iou", "ln val_iou", "bn iou", "ln iou"} <= set(found)
+    boxes = page.locator("#curves label.check")
+    assert boxes.all_inner_texts()[:2] == ["val_iou (solid)", "iou (dashed)"]
     assert not [name for name in found if name.startswith("gn:8")]
     axis = "document.getElementById('curves-plot').layout.yaxis.title.text"
     assert page.evaluate(axis) == "val_iou"
     page.check("#curves-seeds")
-    page.wait_for_function("document.getElementById('curves-plot').data.some(t => t.name === 'ln test, seed 1')")
+    page.wait_for_function("document.getElementById('curves-plot').data.some(t => t.name === 'ln val_iou, seed 1')")
     page.click("#curves-measure button[value=loss]")
     page.wait_for_function(f"{axis} === 'loss'")
+    assert boxes.all_inner_texts()[:2] == ["val_loss (solid)", "loss (dashed)"]
     page.check("#curves-log")
     page.wait_for_function("document.getElementById('curves-plot').layout.yaxis.type === 'log'")
     assert set(names(page, "gap-plot")) >= {"bn gap", "ln gap"}
@@ -62,6 +65,9 @@ def test_a_page_has_the_plots_that_there_are_numbers_for(history, plots, study_p
     page = study_page({"bn": [history], "ln": [history]}, metric="val_loss", direction="min")
     there = [plot for plot in ("curves-plot", "gap-plot") if page.locator(f"#{plot}").count()]
     assert there == plots
+    if there:  # no box for curves that there are none of
+        shown = page.locator("#curves label.check:visible").all_inner_texts()
+        assert ("loss (dashed)" in shown) == ("loss" in history) and "val_loss (solid)" in shown
     for plot in plots:
         assert names(page, plot)
     assert page.locator("#confusion-plot").count() == 1

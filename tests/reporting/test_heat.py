@@ -6,7 +6,7 @@ from facts import says
 
 from tfnorm.errors import RunError
 from tfnorm.reporting import heat_data, plot_heat
-from tfnorm.reporting.pictures.heat import VALUES, spread
+from tfnorm.reporting.pictures.heat import spread, values_of
 
 # Two norms, L1, and batch size: (spec, batch size, accuracy, seeds that diverged, status).
 ROWS = [
@@ -117,4 +117,4 @@ def test_mistakes_have_their_sentence(table):
     with pytest.raises(RunError) as caught:
         heat_data(table[table["norm"] == "bn"], "groups", "norm")
     says(caught, "'groups' and 'norm'")
-    assert "seconds" in VALUES
+    assert "seconds" in values_of()

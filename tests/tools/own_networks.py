@@ -97,3 +97,11 @@ def custom_layer():
 NETWORKS = {
     each.__name__: each for each in (plain, with_norm, sequential, nested, shared, residual, OwnClass, custom_layer)
 }
+
+
+def one_block():
+    """Return a network of the digits whose graph is traced in a moment, for tests of what is not about the network."""
+    inputs = keras.Input((8, 8, 1))
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(4, 3, strides=2)(layers.Rescaling(1 / 255)(inputs))))
+    x = layers.Dropout(0.1)(layers.Flatten()(x))
+    return keras.Model(inputs, layers.Dense(10)(x))

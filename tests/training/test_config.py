@@ -2,6 +2,7 @@
 
 import inspect
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,10 @@ def test_the_typed_dictionaries_and_the_configuration_agree_in_names_and_types()
     assert sorted(hints) == sorted(SETTINGS)
     assert set(hints) - set(typing.get_type_hints(Settings)) == {"norm", "seed"} | OTHER_FORM
     # What is converted when it comes in: names of recipes, paths as text, specs.
-    more = {"recipe": {str}, "dataset": {Path}, "data_dir": {str}, "norm": {tfnorm.NormSpec}}
-    for name in SETTINGS:
+    more = {"recipe": {str}, "dataset": {Path}, "data_dir": {str}, "groups": {str}, "norm": {tfnorm.NormSpec}}
+    more |= {"memory": {int}, "cache": {str}}
+    assert parts(hints.pop("imports")) == {str, Sequence[str], type(None)}  # of which it becomes a tuple
+    for name in hints:
         assert parts(hints[name]) == parts(TrainConfig.model_fields[name].annotation) | more.get(name, set()), name
 
 
@@ -53,22 +56,29 @@ def test_signatures_and_help_show_every_setting_with_its_default(function, apart
     assert apart & set(parameters) == apart & OTHER_FORM
 
 
+def option(name):
+    return "--import" if name == "imports" else f"--{name.replace('_', '-')}"
+
+
 @pytest.mark.parametrize(("command", "apart"), [("compare", {"norm", "seed"} | OTHER_FORM), ("train", {"norm"})])
 def test_the_command_line_has_an_option_for_every_setting(command, apart):
     text = CliRunner().invoke(app, [command, "--help"], terminal_width=400, env={"COLUMNS": "400"}).output
     lines = {line.split()[1]: line for line in text.splitlines() if line.startswith("│ --")}
     for name in set(SETTINGS) - apart:
-        assert description_of(name).replace("`", "") in lines[f"--{name.replace('_', '-')}"], name
+        assert description_of(name).replace("`", "") in lines[option(name)], name
     assert {f"--{name}" for name in apart - OTHER_FORM}.isdisjoint(lines)
 
 
 def test_every_setting_of_the_command_line_reaches_the_plan(tmp_path, monkeypatch):
     given = {
-        "arch": "cifar_plain", "model": "net.py:make", "weights": "fresh", "dataset": "digits", "data_dir": tmp_path,
-        "image_size": 32, "epochs": 3,
+        "arch": "cifar_plain", "model": "net.py:make", "weights": "fresh", "imports": ["own.py"], "allow_lambda": True,
+        "dataset": "digits", "data_dir": tmp_path,
+        "image_size": 32, "resize": 36, "fit": "crop", "test_share": 0.25, "groups": tmp_path, "follow_links": True,
+        "epochs": 3,
         "batch_size": 8, "recipe": "B", "augmentation": "none", "dropout": 0.25,
         "freeze_until": "conv2d", "freeze_epochs": 2,
-        "regularize": "kernels", "precision": "bfloat16", "holdout": 0.5, "patience": 2, "skip_damaged": True,
+        "regularize": "kernels", "precision": "bfloat16", "zero_gamma": True, "holdout": 0.5, "metric": "f1",
+        "patience": 2, "skip_damaged": True, "memory": "3000", "cache": tmp_path,
     }  # fmt: skip
     assert set(given) == set(typing.get_type_hints(Settings))
     seen = {}
@@ -78,8 +88,8 @@ def test_every_setting_of_the_command_line_reaches_the_plan(tmp_path, monkeypatc
         raise SystemExit(7)
 
     monkeypatch.setattr("tfnorm.cli.experiments.plan_comparison", stop)
-    given["learning_rate"] = 0.5
-    words = [[f"--{key.replace('_', '-')}", *([] if value is True else [str(value)])] for key, value in given.items()]
+    shown = {key: value[0] if key == "imports" else value for key, value in given.items()}
+    words = [[option(key), *([] if value is True else [str(value)])] for key, value in shown.items()]
     assert CliRunner().invoke(app, ["compare", "bn", *sum(words, [])]).exit_code == 7
     assert {key: seen[key] for key in given} == given
 

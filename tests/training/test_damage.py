@@ -128,7 +128,7 @@ def test_a_configuration_of_other_types_is_refused_or_told_apart(place, value, f
         assert str(fake.path) in refused or len(place) == 2
 
 
-@pytest.mark.parametrize("key", MEASURES)
+@pytest.mark.parametrize("key", [*MEASURES, "accuracy", "val_accuracy"])
 def test_an_epoch_without_a_measure_is_named(key, fake):
     first, *rest = fake.history_path.read_text().splitlines()
     for content in (without(first, key), changed(first, "much", key)):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from networks import SOON_OVER
 
 from tfnorm.errors import RunError
 from tfnorm.history import append_line, encode_record, read_history
@@ -28,7 +29,7 @@ def test_killed_at_random_moments_is_bit_identical(tmp_path):
 
 
 KILLED = """
-import os, signal, sys
+import json, os, signal, sys
 from tfnorm.experiments.comparison.run import compare
 from tfnorm.training.progress import Progress
 
@@ -36,17 +37,19 @@ class Kill(Progress):
     def epoch_ended(self, run, record):
         os.kill(os.getpid(), signal.SIGKILL)
 
-compare("bn+l1=5e-4", seeds=1, epochs=3, augmentation="none", out=sys.argv[1], progress=Kill())
+compare("bn+l1=5e-4", seeds=1, out=sys.argv[1], progress=Kill(), **json.loads(sys.argv[2]))
 """
 
 
 def test_killed_after_an_epoch_it_goes_on_bit_identical(tmp_path):
-    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "killed"], capture_output=True, text=True)
+    settings = {**SOON_OVER, "epochs": 3}
+    command = [sys.executable, "-c", KILLED, tmp_path / "killed", json.dumps(settings)]
+    done = subprocess.run(command, capture_output=True, text=True)
     killed, whole = (tmp_path / name / "bn_l1-5e-4" / "seed-0" for name in ("killed", "whole"))
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert len(read_history(killed / "history.jsonl")) == 1
     for place in (killed, whole):
-        train("bn+l1=5e-4", epochs=3, augmentation="none", out=place)
+        train("bn+l1=5e-4", out=place, **settings)
     assert kill.outcomes(tmp_path / "killed") == kill.outcomes(tmp_path / "whole") != {}
 
 

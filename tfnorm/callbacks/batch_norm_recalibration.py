@@ -13,6 +13,7 @@ import numpy as np
 from tfnorm._keras import renorms
 from tfnorm.callbacks._batches import check_batch, check_iterable, is_array, portable, split
 from tfnorm.callbacks.base import Callback
+from tfnorm.datasets.images import StreamedImages
 from tfnorm.errors import DataError, TfnormError, whole_number
 from tfnorm.layers import BatchNormalization
 from tfnorm.layers.normalization.batch_normalization import takes_batch_statistics
@@ -59,7 +60,7 @@ class BatchNormRecalibration(Callback):
 
     def __init__(
         self,
-        x: np.ndarray | Iterable[Any],
+        x: np.ndarray | StreamedImages | Iterable[Any],
         *,
         batches: int = 200,
         batch_size: int = 64,
@@ -74,7 +75,7 @@ class BatchNormRecalibration(Callback):
         self._whole = isinstance(x, Mapping) or is_array(x)
         if not self._whole:
             check_iterable(x)
-        x = keras.tree.map_structure(to_array, x) if self._whole else x
+        x = keras.tree.map_structure(to_array, x) if self._whole and not isinstance(x, StreamedImages) else x
         self.x, self.batches, self.batch_size, self.every, self.seed = x, batches, batch_size, every, seed
         self.shift: dict[str, float] = {}
         self._epoch = 0

@@ -100,8 +100,8 @@ def _display(plan: Plan) -> LiveProgress | SweepDisplay:
     """Return what shows how far the runs of a comparison are."""
     console = Console(stderr=True)
     if plan.here:
-        return LiveProgress(console, plan.epochs, plan.images)
-    return SweepDisplay(console, plan.folder, plan.images)
+        return LiveProgress(console, plan.epochs, plan.images, plan.metric)
+    return SweepDisplay(console, plan.folder, plan.images, plan.metric)
 
 
 @app.command()
@@ -126,11 +126,14 @@ def train(
     start_quietly()
     from tfnorm.training.trainer import train_planned  # start-up
 
-    with kept_on_ctrl_c(), LiveProgress(Console(stderr=True), plan.config.epochs or 0) as progress:
+    with (
+        kept_on_ctrl_c(),
+        LiveProgress(Console(stderr=True), plan.config.epochs or 0, metric=plan.config.metric) as progress,
+    ):
         result = train_planned(plan, progress=progress)
-    last, images = result.history.iloc[-1], result.images
+    last, images, metric = result.history.iloc[-1], result.images, result.metric
+    loss = f", {images} data loss {last['val_data_loss']:.4f}" if metric.key != "val_data_loss" else ""
     typer.echo(
         f"{result.label}, seed {result.seed}: {result.status} after {len(result.history)} epochs, "
-        f"{images} accuracy {100 * last['val_accuracy']:.2f} %, {images} data loss {last['val_data_loss']:.4f}\n"
-        f"{result.path}"
+        f"{metric.title(images)} {metric.text(metric.scale * last[metric.key])}{loss}\n{result.path}"
     )

@@ -13,7 +13,7 @@ import numpy as np
 from tfnorm import convert
 from tfnorm.convert.runtimes.formats import ENDINGS_TEXT, check_export, export_format
 from tfnorm.datasets import DATASETS, load
-from tfnorm.datasets.folder import load_pictures
+from tfnorm.datasets.folder.loading import load_pictures
 from tfnorm.errors import DataError, TfnormError
 from tfnorm.files import whole_file
 from tfnorm.models.imports import check_imports

@@ -68,7 +68,7 @@ def sweep(
         return
     from tfnorm.experiments.sweep.run import run_sweep  # start-up
 
-    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), plan.folder, plan.images) as progress:
+    with kept_on_ctrl_c(), SweepDisplay(Console(stderr=True), plan.folder, plan.images, plan.metric) as progress:
         result = run_sweep(plan, progress)
     print_sweep(result)
     print_page(result.path / PAGE)

@@ -23,11 +23,9 @@ Jobs = Annotated[
 ]
 Imports = Annotated[
     list[str] | None,
-    typer.Option("--import", help="Module or .py file that defines layers in the file; may be repeated."),
+    typer.Option("--import", help=f"{description_of('imports')} May be repeated."),
 ]
-AllowLambda = Annotated[
-    bool, typer.Option("--allow-lambda", help="Run the code of Lambda layers in the file. Only if you trust it.")
-]
+AllowLambda = Annotated[bool, typer.Option("--allow-lambda", help=description_of("allow_lambda"))]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and an estimate of time, and stop.")]
 
 
@@ -47,6 +45,8 @@ def settings_as_options(command: Function) -> Function:
 
 def _option(name: str) -> Any:
     """Return the type of a setting on the command line, with its help."""
+    if name == "imports":
+        return Imports
     kind: Any = TrainConfig.model_fields[name].annotation
     if kind is bool:
         return Annotated[bool, typer.Option(f"--{name.replace('_', '-')}", help=description_of(name))]

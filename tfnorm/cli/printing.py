@@ -219,9 +219,10 @@ def print_sweep(result: Any, folder: Path | None = None) -> None:
     """Print the table of a sweep, and where its files are: in ``folder``, by default its own."""
     from tfnorm.experiments.rows import measure_cells, measures  # start-up
 
+    metric = result.metric
     keys = ("parameters", "seeds", "last_accuracy", "interval", "test_data_loss", "penalty", "misclassified", "seconds")
-    columns = {**{axis: Column(axis) for axis in result.axes}, **measures(*keys, images=result.images)}
-    rows = [measure_cells(columns, row) for row in result.table.to_dict("records")]
+    columns = {**{axis: Column(axis) for axis in result.axes}, **measures(*keys, images=result.images, metric=metric)}
+    rows = [measure_cells(columns, row, metric=metric) for row in result.table.to_dict("records")]
     console = _print_fitted(
         f"{result.images.capitalize()} results: {len(result.runs)} of {len(result.planned)} runs in {result.path}",
         Table(columns, rows),

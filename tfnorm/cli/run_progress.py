@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from tfnorm.metrics.known import metric_shown
 from tfnorm.training.progress import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -24,8 +25,8 @@ SECONDS_WITHOUT_A_LINE = 60.0
 class Lines:
     """Lines about runs, for a log file or a pipe, where nothing can be drawn over."""
 
-    def __init__(self, console: Console, images: str = "test", epochs: int = 0) -> None:
-        self.console, self.images = console, images
+    def __init__(self, console: Console, images: str = "test", epochs: int = 0, metric: str | None = None) -> None:
+        self.console, self.images, self.metric = console, images, metric
         # A notebook's terminal cannot move the cursor up, and a dumb one cannot move it at all.
         moves = console.is_terminal and not console.is_dumb_terminal and "JPY_PARENT_PID" not in os.environ
         self.needed = not moves
@@ -58,11 +59,16 @@ class Lines:
 
     def write_epoch(self, name: str, epochs: int, record: Mapping[str, Any], counts: str = "") -> None:
         """Write the history record of an epoch that ended, if a line is due."""
-        loss, accuracy = record.get("loss", math.nan), 100 * record.get("val_accuracy", math.nan)
+        loss = record.get("loss", math.nan)
         self.write_if_due(
-            f"{name}: epoch {record['epoch'] + 1} of {epochs}, loss {loss:.4f}, {self.images} accuracy "
-            f"{accuracy:.2f} %{counts}{self.time_left()}"
+            f"{name}: epoch {record['epoch'] + 1} of {epochs}, loss {loss:.4f}, {self.reached(record)}{counts}"
+            f"{self.time_left()}"
         )
+
+    def reached(self, record: Mapping[str, Any]) -> str:
+        """Return the metric in the record of an epoch or of a run, in words."""
+        metric = metric_shown(self.metric, record)
+        return f"{metric.title(self.images)} {metric.text(metric.scale * record.get(metric.key, math.nan))}"
 
     def time_left(self) -> str:
         """Return how long the epochs that are left take, or "" if it is not known."""
@@ -107,10 +113,11 @@ class LiveProgress(Display, Progress):
         console: Where to draw.
         epochs: The number of epochs of all runs together.
         images: The word for the images that runs are evaluated on, see `tfnorm.training.runs.evaluated_on`.
+        metric: The setting of that name.
     """
 
-    def __init__(self, console: Console, epochs: int, images: str = "test") -> None:
-        self._lines = Lines(console, images, epochs)
+    def __init__(self, console: Console, epochs: int, images: str = "test", metric: str | None = None) -> None:
+        self._lines = Lines(console, images, epochs, metric)
         self._drawn = self._bars = Bars(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"), console=console, disable=self._lines.needed, transient=True,
@@ -140,9 +147,8 @@ class LiveProgress(Display, Progress):
         """Show the history record of an epoch."""
         self._lines.done += 1
         self._lines.left -= 1
-        accuracy = 100 * record.get("val_accuracy", math.nan)
         self._bars.advance(self._all)
-        self._bars.update(self._all, note=f"{self._lines.images} accuracy {accuracy:.2f} %")
+        self._bars.update(self._all, note=self._lines.reached(record))
         self._lines.write_epoch(_name(run), self._epochs, record)
 
     def finished(self, run: Path, result: Mapping[str, Any]) -> None:
@@ -152,8 +158,7 @@ class LiveProgress(Display, Progress):
         self._bars.advance(self._all, saved)
         if self._lines.needed:
             ended = f"{_name(run)}: {result['status']} after {result['epochs']} epochs"
-            accuracy = f"{self._lines.images} accuracy {100 * result['val_accuracy']:.2f} %"
-            self._lines.write(f"{ended}, {accuracy}{self._lines.time_left()}")
+            self._lines.write(f"{ended}, {self._lines.reached(result)}{self._lines.time_left()}")
 
 
 def _name(run: Path) -> str:

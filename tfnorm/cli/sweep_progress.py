@@ -17,6 +17,7 @@ from rich.text import Text
 
 from tfnorm.cli.run_progress import Display, Lines
 from tfnorm.experiments.progress import SweepProgress
+from tfnorm.metrics.known import metric_shown
 
 
 @dataclass
@@ -27,7 +28,7 @@ class _Running:
     steps: int = 0
     epoch: int = 0
     step: int = 0
-    accuracy: float = math.nan
+    record: Mapping[str, Any] = field(default_factory=dict)  # of its last epoch
     since: float = field(default_factory=time.monotonic)
 
 
@@ -40,32 +41,38 @@ class SweepDisplay(Display, SweepProgress):
         console: Where to draw.
         root: The folder of the sweep. The names of runs are relative to it.
         images: The word for the images that runs are evaluated on, see `tfnorm.training.runs.evaluated_on`.
+        metric: The setting of that name.
     """
 
-    def __init__(self, console: Console, root: Path, images: str = "test") -> None:
+    def __init__(self, console: Console, root: Path, images: str = "test", metric: str | None = None) -> None:
         self.console, self.root = console, root
-        self._lines = Lines(console, images)
+        self._lines = Lines(console, images, metric=metric)
         self.running: dict[Path, _Running] = {}
         self.waiting = self.finished_runs = self.failed_runs = 0
-        self.best: tuple[float, str] | None = None
+        self.best: tuple[str, str] | None = None  # what it reached, and its name
+        self._most = -math.inf
         self._read = set()
         self._drawn = Live(get_renderable=self.render, console=console, transient=True)
 
     def render(self) -> Group:
         """Return the counts and the table as they are now."""
-        best = f"; best so far {self.best[1]}: {self.best[0]:.2f} %" if self.best else ""
+        metric = metric_shown(
+            self._lines.metric, next((each.record for each in self.running.values() if each.record), {})
+        )
+        best = f"; best so far {self.best[1]}: {self.best[0]}" if self.best else ""
         counts = f"{self._counts()}, {self.failed_runs} failed{best}{self._lines.time_left()}"
         table = Table()
-        for heading in ("run", "epoch", "", f"{self._lines.images} accuracy %", "seconds"):
-            right = "%" in heading or heading == "seconds"
+        reached = metric.heading(self._lines.images)
+        for heading in ("run", "epoch", "", reached, "seconds"):
+            right = heading in (reached, "seconds")
             # Names are folded: the ends of two names could be all that differs.
             table.add_column(heading, justify="right" if right else "left", overflow="fold")
         for path, run in list(self.running.items()):
             epoch = f"{min(run.epoch + 1, run.epochs)} of {run.epochs}" if run.epochs else "starting"
-            accuracy = "" if math.isnan(run.accuracy) else f"{run.accuracy:.2f}"
+            value = metric.number(metric.scale * run.record[metric.key]) if metric.key in run.record else ""
             done, width = run.epoch + run.step / max(run.steps, 1), 24 if self.console.width >= 100 else 6
             bar = ProgressBar(total=run.epochs or 1, completed=done, width=width)
-            table.add_row(self._name(path), epoch, bar, accuracy, f"{time.monotonic() - run.since:.0f}")
+            table.add_row(self._name(path), epoch, bar, value, f"{time.monotonic() - run.since:.0f}")
         return Group(Text(counts, no_wrap=True, overflow="ellipsis"), table)
 
     def _counts(self) -> str:
@@ -76,7 +83,7 @@ class SweepDisplay(Display, SweepProgress):
 
     def planned(self, waiting: int, finished: int, epochs: int) -> None:
         """Show how many runs wait, how many are finished already, and the time that the others take."""
-        self.waiting, self.finished_runs, self.best = waiting, finished, None
+        self.waiting, self.finished_runs, self.best, self._most = waiting, finished, None, -math.inf
         self._lines.begin(epochs)
         if finished:
             self._lines.write(f"{finished} of {waiting + finished} runs are finished already")
@@ -105,7 +112,7 @@ class SweepDisplay(Display, SweepProgress):
     def epoch_ended(self, run: Path, record: Mapping[str, Any]) -> None:
         """Show the history record of an epoch."""
         now = self.running[run]
-        now.epoch, now.step, now.accuracy = record["epoch"] + 1, 0, 100 * record.get("val_accuracy", math.nan)
+        now.epoch, now.step, now.record = record["epoch"] + 1, 0, record
         self._lines.left -= 1
         self._lines.done += 1
         self._lines.write_epoch(self._name(run), now.epochs, record, f"; {self._counts()}")
@@ -114,14 +121,15 @@ class SweepDisplay(Display, SweepProgress):
         """Show the result."""
         self._end(run)
         self.finished_runs += 1
-        accuracy = 100 * result["val_accuracy"]
-        if accuracy > (self.best[0] if self.best else -1):
-            self.best = accuracy, self._name(run)
+        metric = metric_shown(self._lines.metric, result)
+        merit = metric.sign * result.get(metric.key, math.nan)
+        if merit > self._most:
+            self._most, self.best = merit, (metric.text(metric.scale * result[metric.key]), self._name(run))
         if self._lines.needed:
             total = self.waiting + len(self.running) + self.finished_runs + self.failed_runs
             ended = result["status"]
             if ended == "finished":
-                ended = f"{self._lines.images} accuracy {accuracy:.2f} %"
+                ended = self._lines.reached(result)
             self._lines.write(f"{self.finished_runs} of {total} finished: {self._name(run)}, {ended}")
 
     def interrupted(self, run: Path, sentence: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfnorm._keras import builds_a_model, keras
+from tfnorm.datasets.images import Images
 from tfnorm.errors import DataError, whole_number
 
 
@@ -46,7 +47,7 @@ class Batches(keras.utils.PyDataset):
     Train without ``steps_per_epoch``: an epoch is all the data. Give ``evaluate`` an object of its own.
 
     Args:
-        x: Images (images, height, width, channels), uint8; nothing is copied but the batch.
+        x: Images (images, height, width, channels), uint8, an array or streamed; nothing is copied but the batch.
         y: Labels (images,).
         batch_size: Images a batch, 1 or more.
         seed: Seed of the order, 0 or more; None keeps the images in order.
@@ -65,7 +66,7 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        x: np.ndarray,
+        x: Images,
         y: np.ndarray,
         batch_size: int,
         *,

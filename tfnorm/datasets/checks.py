@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from tfnorm.datasets.dataset import Dataset
+from tfnorm.datasets.dataset import Dataset, read_rows
 from tfnorm.errors import DataError
 
 
@@ -52,10 +51,9 @@ def _read_labels(where: str, name: str, labels: np.ndarray) -> np.ndarray:
         labels = labels[:, 0]
     must = f"{where}: {name} must"
     if labels.ndim != 1:
-        one_hot = f", which looks one-hot. Pass {name}.argmax(axis=1)."
         raise DataError(
-            f"{must} have shape (images,). Received: shape {labels.shape}"
-            + (one_hot if labels.ndim == 2 else ". Give one label an image.")
+            f"{must} have shape (images,), or (images, classes) with 0 and 1. Received: shape {labels.shape}. Give one "
+            "label an image, or a column for each class."
         )
     if labels.dtype.kind not in "uif":
         raise DataError(
@@ -79,16 +77,19 @@ def make_dataset(
     train: tuple[np.ndarray, np.ndarray],
     test: tuple[np.ndarray, np.ndarray],
     class_names: Iterable[Any] | None = None,
+    multi_label: bool | None = None,
 ) -> Dataset:
     """Return the Dataset of uint8 images and raw labels, or raise a DataError if they do not fit each other.
 
-    ``where`` is the file, folder or name, for the messages. By default the classes are called by their numbers.
+    ``where`` is the file, folder or name, for the messages. By default the classes are called by their numbers, and
+    labels of two dimensions say themselves whether an image may have several; see `Dataset`.
     """
     x, y = {}, {}
-    for part, (images, labels) in {"train": train, "test": test}.items():
+    *labels_of_both, several = read_rows(where, np.asarray(train[1]), np.asarray(test[1]), multi_label)
+    for part, images, labels in zip(("train", "test"), (train[0], test[0]), labels_of_both, strict=True):
         check_image_array(where, f"x_{part}", images.shape, images.dtype)
-        x[part] = images.reshape(*images.shape[:3], -1)
-        y[part] = _read_labels(where, f"y_{part}", np.asarray(labels))
+        x[part] = images.reshape(*images.shape[:3], -1) if isinstance(images, np.ndarray) else images
+        y[part] = labels if several else _read_labels(where, f"y_{part}", labels)
         if len(x[part]) != len(y[part]):
             raise DataError(
                 f"{where}: x_{part} and y_{part} must have the same length. "
@@ -99,73 +100,81 @@ def make_dataset(
             f"{where}: training and test images must have one shape (height, width, channels). "
             f"Received: {x['train'].shape[1:]} and {x['test'].shape[1:]}. Resize or convert one of them."
         )
-    present = np.unique(y["train"]).tolist()
-    names = range(present[-1] + 1) if class_names is None else tuple(class_names)
+    present = (np.flatnonzero(y["train"].any(axis=0)) if several else np.unique(y["train"])).tolist()
+    last = y["train"].shape[1] - 1 if several else present[-1]
+    names = range(last + 1) if class_names is None else tuple(class_names)
     count = len(names)
-    if present[-1] >= count:
+    if last >= count:
         raise DataError(
-            f"{where}: class_names must name every class. Received: {count} names and the label {present[-1]}. "
+            f"{where}: class_names must name every class. Received: {count} names and the label {last}. "
             "Add the missing names."
         )
     if len(present) != count:
         missing = next(label for label, found in enumerate([*present, -1]) if label != found)
         raise DataError(
             f"{where}: every class 0..{count - 1} must have a training image. Received none of class {missing}. "
-            "Number the classes 0..K-1 without gaps."
+            + ("Leave its column out." if several else "Number the classes 0..K-1 without gaps.")
         )
     if count < 2:
         raise DataError(f"{where}: there must be at least two classes. Received: {count}. Add images of another class.")
-    if y["test"].max() >= count:
+    if not several and y["test"].max() >= count:
         raise DataError(
             f"{where}: test labels must be among the {count} training classes, 0..{count - 1}. "
             f"Received: {y['test'].max()} in y_test. Remove those images or add the class to the training set."
         )
-    return Dataset(name, x["train"], y["train"], x["test"], y["test"], tuple(names))
+    return Dataset(name, x["train"], y["train"], x["test"], y["test"], tuple(names), multi_label=several)
 
 
-def remarks(data: Dataset, name_of: Callable[[str, int], str]) -> list[str]:
-    """Return a sentence for each kind of probable mistake: images of one colour, repeated images, different ranges.
+def remarks(data: Dataset, name_of: Callable[[str, int], str]) -> tuple[list[str], list[str]]:
+    """Return a sentence for each kind of probable mistake, and the names of test images that are training images too.
 
-    ``name_of`` returns the name of an image, given "train" or "test" and its index.
+    The mistakes are images of one colour, repeated images and different ranges. ``name_of`` returns the name of an
+    image, given "train" or "test" and its index.
 
     Example:
         >>> x, y = np.zeros((2, 4, 4, 1), "uint8"), np.array([0, 1])
-        >>> remarks(Dataset("black", x, y, x, y, ("0", "1")), lambda part, index: f"x_{part}[{index}]")[0]
+        >>> found, _ = remarks(Dataset("black", x, y, x, y, ("0", "1")), lambda part, index: f"x_{part}[{index}]")
+        >>> found[0]
         'Images of one colour, with nothing to learn from: 4 of 4, such as x_train[0].'
     """
     seen: dict[bytes, tuple[str, int, int]] = {}
     constant: list[str] = []
     twins: list[tuple[str, str]] = []
-    leaked = contradictory = 0
-    for part, images, labels in (("train", data.x_train, data.y_train), ("test", data.x_test, data.y_test)):
-        for index, image in enumerate(images):
-            pixels = image.reshape(-1, image.shape[-1])
-            if (pixels == pixels[0]).all():
-                constant.append(name_of(part, index))
-            digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+    leaked: list[str] = []
+    contradictory = 0
+    for part, labels in (("train", data.y_train), ("test", data.y_test)):
+        found = data.scan.seen[part]
+        constant += [name_of(part, index) for index in found.constant]
+        for index, digest in enumerate(found.digests):
             earlier, place, label = seen.setdefault(digest, (part, index, labels[index]))
             if (earlier, place) != (part, index):
                 twins.append((name_of(earlier, place), name_of(part, index)))
-                leaked += (earlier, part) == ("train", "test")
-                contradictory += labels[index] != label
+                if (earlier, part) == ("train", "test"):
+                    leaked.append(name_of(part, index))
+                contradictory += not np.array_equal(labels[index], label)
     total = len(data.x_train) + len(data.x_test)
-    found = []
+    said = []
     if constant:
-        found.append(
+        said.append(
             f"Images of one colour, with nothing to learn from: {len(constant):,} of {total:,}, such as {constant[0]}."
         )
     if twins:
         first, second = twins[0]
-        found.append(
+        said.append(
             f"Images that are the same as an earlier one: {len(twins):,} of {total:,}, such as {second}, which is the "
             f"same as {first}."
-            + (f" Test images that are training images too: {leaked:,}. They raise the accuracy." if leaked else "")
+            + (
+                f" Test images that are training images too: {len(leaked):,} ({', '.join(leaked[:3])}"
+                f"{' and more' if leaked[3:] else ''}). They raise the accuracy."
+                if leaked
+                else ""
+            )
             + (f" In another class than the earlier one: {contradictory:,}." if contradictory else "")
         )
-    highest = data.x_train.max(), data.x_test.max()
+    highest = data.scan.seen["train"].highest, data.scan.seen["test"].highest
     if min(highest) <= 1 < max(highest):
-        found.append(
+        said.append(
             f"The highest value of the training images is {highest[0]}, and that of the test images {highest[1]}. "
             "Probably only one of them was divided by 255. Save both in 0..255."
         )
-    return found
+    return said, leaked

@@ -1,8 +1,8 @@
-"""A data set in memory: uint8 images, integer labels and their statistics."""
+"""A data set: uint8 images, in memory or streamed, integer labels and their statistics."""
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from tfnorm.datasets.images import Images, Scan, StreamedImages, parts, select
 from tfnorm.datasets.reading import Reading, readable
+from tfnorm.datasets.splits import split_off
 from tfnorm.errors import DataError, whole_number
 
 
@@ -31,19 +33,53 @@ def check_image_size(size: Any) -> tuple[int, int]:
         ) from None
 
 
-def stratified_split(labels: np.ndarray, held: float | int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of the images to keep and of those to hold out: a share or a number. It is always the same.
+def read_rows(
+    where: str, y_train: np.ndarray, y_test: np.ndarray, multi_label: bool | None = None
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Return training and test labels, rows of 0 and 1 as int64, and whether images may have several.
 
-    Each class gives the same share. It raises a ValueError if a part would have fewer images than there are classes.
+    Rows that all have a single 1 are one-hot, and become class numbers, unless ``multi_label`` is set. Labels that are
+    no such rows come back as they are.
+
+    Args:
+        where: What messages call the data.
+        y_train: Training labels.
+        y_test: Test labels.
+        multi_label: Whether images may have several labels; None if the rows are to say it.
+
+    Raises:
+        DataError: If rows hold other numbers, or have several 1 where ``multi_label`` is `False`.
 
     Example:
-        >>> kept, held = stratified_split(np.array([0, 0, 0, 1, 1, 1]), 2)
-        >>> len(kept), len(held)
-        (4, 2)
+        >>> rows = np.array([[0, 1], [1, 0]])
+        >>> read_rows("data", rows, rows)[0].tolist(), read_rows("data", rows, rows, True)[0].tolist()
+        ([1, 0], [[0, 1], [1, 0]])
     """
-    from sklearn.model_selection import train_test_split  # start-up
-
-    return train_test_split(np.arange(len(labels)), test_size=held, stratify=labels, random_state=0)
+    parts = {"y_train": y_train, "y_test": y_test}
+    if not any(rows.ndim == 2 and rows.shape[1] > 1 for rows in parts.values()):
+        if multi_label:
+            raise DataError(
+                f"{where}: several labels are rows of 0 and 1, (images, classes). Received: y_train of shape "
+                f"{y_train.shape}. Leave `multi_label` out for images with one class each."
+            )
+        return y_train, y_test, False
+    if y_train.ndim != 2 or y_train.shape[1:] != y_test.shape[1:]:
+        raise DataError(
+            f"{where}: y_train and y_test must have the same columns, one for each class. Received: shapes "
+            f"{y_train.shape} and {y_test.shape}."
+        )
+    for name, rows in parts.items():
+        if rows.dtype.kind not in "buif" or not np.isin(rows, (0, 1)).all():
+            raise DataError(
+                f"{where}: {name} of shape {rows.shape} must hold 0 and 1, a column for each class. Received: "
+                f"{rows.dtype} with other values. For one class each, pass class numbers of shape (images,)."
+            )
+    one_hot = all((rows.sum(axis=1) == 1).all() for rows in parts.values())
+    if multi_label is False and not one_hot:
+        raise DataError(f"{where}: labels have a row without a single 1, and multi_label says that there is none.")
+    if one_hot and not multi_label:
+        return y_train.argmax(axis=1), y_test.argmax(axis=1), False
+    return y_train.astype(np.int64), y_test.astype(np.int64), True
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +90,20 @@ class Dataset:
 
     Args:
         name: The name of the data set in tables and records.
-        x_train: Training images (images, height, width, channels), uint8, 0..255.
-        y_train: Training labels (images,), int64, 0..num_classes-1.
+        x_train: Training images (images, height, width, channels), uint8, 0..255: an array, or `StreamedImages`.
+        y_train: Training labels: class numbers (images,), int64, 0..num_classes-1; or 0 and 1 for each class, (images,
+            classes). Rows of the latter that all have a single 1 become class numbers, unless ``multi_label`` says
+            otherwise.
         x_test: Test images, as ``x_train``.
         y_test: Test labels, as ``y_train``.
         class_names: One name a class, in the order of the labels.
         reading: What is known of the file or folder that was read, or None.
+        groups: The group of each training image, such as a patient, or None. `hold_out` divides no group.
+        multi_label: Whether an image may have several labels, or none. By default the labels say it.
+        known_scan: What a pass over these images has found already.
+
+    Raises:
+        DataError: If labels of two dimensions are no such rows.
 
     Example:
         >>> import numpy as np
@@ -70,17 +114,30 @@ class Dataset:
     """
 
     name: str
-    x_train: np.ndarray
+    x_train: Images
     y_train: np.ndarray
-    x_test: np.ndarray
+    x_test: Images
     y_test: np.ndarray
     class_names: tuple[str, ...]
     reading: Reading | None = None
+    groups: tuple[str, ...] | None = None
+    multi_label: bool | None = None
+    known_scan: Scan | None = None
 
     def __post_init__(self) -> None:
         """Replace the arrays by read-only views of themselves, and names of classes by plain text."""
         object.__setattr__(self, "class_names", tuple(readable(name) for name in self.class_names))
+        y_train, y_test, several = read_rows(f"data {self.name!r}", self.y_train, self.y_test, self.multi_label)
+        if several and y_train.shape[1] != self.num_classes:
+            raise DataError(
+                f"data {self.name!r}: labels must have a column for each of {self.num_classes} classes. Received: "
+                f"{y_train.shape[1]} columns."
+            )
+        for field, value in (("y_train", y_train), ("y_test", y_test), ("multi_label", several)):
+            object.__setattr__(self, field, value)
         for field in ("x_train", "y_train", "x_test", "y_test"):
+            if isinstance(getattr(self, field), StreamedImages):
+                continue
             view = getattr(self, field).view()
             view.flags.writeable = False
             object.__setattr__(self, field, view)
@@ -105,19 +162,24 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """Shape of one image: (height, width, channels)."""
-        height, width, channels = self.x_train.shape[1:]
+        """Shape of one image as a network takes it: (height, width, channels) of test images."""
+        height, width, channels = self.x_test.shape[1:]
         return height, width, channels
+
+    @cached_property
+    def scan(self) -> Scan:
+        """What one pass over all images finds: their fingerprint, how often each value occurs, a hash of each."""
+        if self.known_scan is not None:
+            return self.known_scan
+        scan = Scan()
+        for part, x, y in (("train", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):
+            scan.add(part, x.shape, parts(x), y)
+        return scan
 
     @cached_property
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
         # A histogram of the 256 values per channel is exact: no sum is rounded and no variance cancels.
-        channels = self.x_train.shape[-1]
-        counts = np.zeros((channels, 256), np.int64)
-        for start in range(0, len(self.x_train), 32):  # a few at a time, since a count takes eight bytes a pixel
-            for channel in range(channels):
-                pixels = self.x_train[start : start + 32, ..., channel]
-                counts[channel] += np.bincount(pixels.ravel(), minlength=256)
+        counts = self.scan.seen["train"].counts
         values = np.arange(256, dtype=np.float64)
         total = counts.sum(axis=1)
         mean = counts @ values / total
@@ -136,15 +198,10 @@ class Dataset:
         """Standard deviation (biased) of the training pixels per channel, in pixel units; 1 where it would be 0."""
         return self._moments[1]
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) of the four arrays with their shapes and dtypes."""
-        digest = hashlib.sha256()
-        for field in ("x_train", "y_train", "x_test", "y_test"):
-            array = getattr(self, field)
-            digest.update(f"{field} {array.dtype.str} {array.shape}\n".encode())
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
+        return self.scan.fingerprint
 
     def resize(self, size: tuple[int, int] | int) -> Dataset:
         """Return the data set with images of another size (bilinear, with Pillow's antialiasing).
@@ -156,14 +213,29 @@ class Dataset:
             This data set itself, nothing copied, if its images have that size already.
         """
         size = check_image_size(size)
+        if self.x_train.shape[1:3] == self.x_test.shape[1:3] == size:
+            return self
+        return self._with_images(
+            x_train=_each(self.x_train, resize_images, size), x_test=_each(self.x_test, resize_images, size)
+        )
+
+    def _with_images(self, **changes: Any) -> Dataset:
+        return replace(self, known_scan=None, **changes)
+
+    def crop_test(self, size: tuple[int, int]) -> Dataset:
+        """Return the data set with test images cut to (height, width), as much on all sides; networks take that size.
+
+        Training images keep theirs, for an augmentation that crops them.
+        """
         if self.input_shape[:2] == size:
             return self
-        return replace(self, x_train=resize_images(self.x_train, size), x_test=resize_images(self.x_test, size))
+        return self._with_images(x_test=_each(self.x_test, _middle, size))
 
     def hold_out(self, share: float) -> Dataset:
         """Return the training set alone, split in two: the second part takes the place of the test set.
 
-        Each class gives the same share, and the choice depends on nothing but the data and ``share``.
+        Each class gives the same share, unless images have several labels, and the choice depends on nothing but the
+        data and ``share``.
 
         Args:
             share: The share of the training images to hold out, above 0 and below 1.
@@ -181,17 +253,18 @@ class Dataset:
             raise DataError(f"The share to hold out must be above 0 and below 1. Received: {share!r}. Use 0.1.")
         x, y = self.x_train, self.y_train
         try:
-            kept, held = map(np.sort, stratified_split(y, share))
-            lacking = set(y.tolist()) - (set(y[kept].tolist()) & set(y[held].tolist()))
-            if lacking:
-                raise ValueError(f"{self.class_names[min(lacking)]!r} has only {sum(y == min(lacking))}.")
+            kept, held = split_off(y, float(share), self.class_names, self.groups)
         except ValueError as error:
             raise DataError(
                 f"The training set of {self.name!r} cannot be split. Received: {share!r} of {len(y)} images to hold "
                 f"out. Each part needs an image of each of {self.num_classes} classes. {error}"
             ) from None
         name = f"{self.name}, {100 * share:g} % held out"
-        return replace(self, name=name, x_train=x[kept], y_train=y[kept], x_test=x[held], y_test=y[held])
+        groups = None if self.groups is None else tuple(self.groups[row] for row in kept)
+        return self._with_images(
+            name=name, x_train=select(x, kept), y_train=y[kept], y_test=y[held], groups=groups,
+            x_test=_each(select(x, held), _middle, self.input_shape[:2]),
+        )  # fmt: skip
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the data set, ready for JSON."""
@@ -205,8 +278,25 @@ class Dataset:
             "mean": self.mean.tolist(),
             "std": self.std.tolist(),
             "fingerprint": self.fingerprint,
+            **({"train_size": list(size)} if (size := self.x_train.shape[1:3]) != self.input_shape[:2] else {}),
+            **({"multi_label": True} if self.multi_label else {}),
             **({"reading": self.reading.describe()} if self.reading else {}),
         }
+
+
+def _each(images: Images, function: Callable[..., np.ndarray], size: tuple[int, int]) -> Images:
+    """Return images of another (height, width), each what ``function(images, size)`` makes of it."""
+    if images.shape[1:3] == size:
+        return images
+    if isinstance(images, StreamedImages):
+        return images.map(lambda batch: function(batch, size), size)
+    return function(images, size)
+
+
+def _middle(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the middle of images, (height, width) pixels of them."""
+    top, left = ((side - new) // 2 for side, new in zip(images.shape[1:3], size, strict=True))
+    return np.ascontiguousarray(images[:, top : top + size[0], left : left + size[1]])
 
 
 def resize_images(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import sys
 from pathlib import Path
+from typing import Any
 
 from tfnorm.errors import DataError
 
@@ -67,20 +70,41 @@ def size_text(count: float) -> str:
     return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.1f} MiB"
 
 
-def check_memory(where: str, images: int, shape: tuple[int, ...], *, resizable: bool = False) -> None:
-    """Raise a DataError if so many images of a shape do not fit into memory.
+def memory_for_images(given: int | None) -> int:
+    """Return how many bytes decoded pictures may take: those that are given, or a quarter of what is free."""
+    if given is not None:
+        return given
+    free = available_memory()
+    return sys.maxsize if free is None else free // 4
 
-    If they are ``resizable`` while they are read, it suggests a size.
+
+def bytes_of(text: Any) -> int:
+    """Return a number of bytes, which a person may write with a unit, such as "500MB" or "2 GiB".
+
+    Raises:
+        DataError: If it is not a positive number of bytes.
+
+    Example:
+        >>> bytes_of("500MB"), bytes_of("1.5 GiB"), bytes_of(4096)
+        (500000000, 1610612736, 4096)
     """
+    found = re.fullmatch(r"([\d.]+)\s*([kmgt]?)(i?)b?", str(text).strip().lower())
+    try:
+        number, prefix, binary = found.groups() if found else ("", "", "")
+        count = int(float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix or " "))
+    except (ValueError, OverflowError):
+        count = 0
+    if count <= 0 or isinstance(text, bool):
+        raise DataError(f"The memory must be a number of bytes, such as 500MB or 2GB. Received: {text!r}.")
+    return count
+
+
+def check_memory(where: str, images: int, shape: tuple[int, ...]) -> None:
+    """Raise a DataError if so many images of a shape do not fit into memory."""
     needed, free = images * math.prod(shape), available_memory()
     if free is None or needed <= free:
         return
-    mend = "Use fewer or smaller images, or free some memory."
-    if resizable:
-        side = math.isqrt(int(0.8 * free / (images * shape[-1])))
-        such = f", such as {side}" if 8 <= side < min(shape[:2]) else ""
-        mend = f"Give a smaller image_size (--image-size){such}, use fewer images, or free some memory."
     raise DataError(
         f"{where}: {images:,} images of {'x'.join(map(str, shape))} need {size_text(needed)} of memory, and "
-        f"{size_text(free)} are free. {mend}"
+        f"{size_text(free)} are free. Use fewer or smaller images, or free some memory."
     )

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from tfnorm.datasets.checks import make_dataset
-from tfnorm.datasets.dataset import Dataset, stratified_split
+from tfnorm.datasets.dataset import Dataset
+from tfnorm.datasets.splits import stratified_split
 from tfnorm.errors import DataError, first_line
 from tfnorm.registry import Registry
 

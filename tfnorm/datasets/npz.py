@@ -27,7 +27,9 @@ def load_npz(path: pathlib.Path, name: str) -> Dataset:
     """Return the data set ``name`` in an .npz archive with the arrays x_train, y_train, x_test, y_test.
 
     Images are (images, height, width) or (images, height, width, channels), best uint8; an optional array of strings
-    ``class_names``, of text or of bytes in UTF-8, names the classes. Pickled objects are never loaded.
+    ``class_names``, of text or of bytes in UTF-8, names the classes. Labels are class numbers, or 0 and 1 in a column
+    for each class. If each row of these has a single 1, images have one class each, unless there is an array
+    ``multi_label`` that is True. Pickled objects are never loaded.
     """
     where = str(path)
     with _reading(path), zipfile.ZipFile(path) as archive:
@@ -38,20 +40,31 @@ def load_npz(path: pathlib.Path, name: str) -> Dataset:
                 f"missing: {', '.join(missing)}. Save it with numpy.savez(path, x_train=..., y_train=..., "
                 "x_test=..., y_test=...)."
             )
-        stored = {key: StoredArray(where, archive, key) for key in (*ARRAYS, "class_names") if key in found}
+        stored = {
+            key: StoredArray(where, archive, key) for key in (*ARRAYS, "class_names", "multi_label") if key in found
+        }
         images = sum(stored[key].shape[0] for key in ("x_train", "x_test") if stored[key].shape)
         check_memory(where, images, stored["x_train"].shape[1:])
         (x_train, x_test), notes = _read_pixels(where, [stored["x_train"], stored["x_test"]])
         y_train, y_test = stored["y_train"].read(), stored["y_test"].read()
         names = stored["class_names"].read() if "class_names" in stored else None
+        several = stored["multi_label"].read() if "multi_label" in stored else None
     if names is not None and (names.ndim != 1 or names.dtype.kind not in "US"):
         raise DataError(
             f"{where}: class_names must be a list of strings. Received: dtype {names.dtype}, shape {names.shape}. "
             "Save numpy.array([...names...])."
         )
-    dataset = make_dataset(name, where, (x_train, y_train), (x_test, y_test), None if names is None else names.tolist())
-    notes += remarks(dataset, lambda part, index: f"x_{part}[{index}]")
-    return replace(dataset, reading=Reading(readable(path.resolve()), notes=tuple(notes)))
+    if several is not None and (several.ndim or several.dtype.kind != "b"):
+        raise DataError(
+            f"{where}: multi_label must be True or False. Received: dtype {several.dtype}, shape {several.shape}."
+        )
+    dataset = make_dataset(
+        name, where, (x_train, y_train), (x_test, y_test), None if names is None else names.tolist(),
+        None if several is None else bool(several),
+    )  # fmt: skip
+    found, twins = remarks(dataset, lambda part, index: f"x_{part}[{index}]")
+    reading = Reading(readable(path.resolve()), notes=(*notes, *found), on_both_sides=tuple(twins))
+    return replace(dataset, reading=reading)
 
 
 def shape_of_npz(path: pathlib.Path) -> tuple[int, int, int, int] | None:

@@ -22,6 +22,8 @@ class Reading:
         left_out: How many files were not read, by their extension or by where they are.
         skipped: Names of damaged pictures that were left out because that was asked for.
         notes: Sentences about what may be a mistake.
+        division: How the pictures of a folder were divided into those to train and to test on, and by which groups.
+        on_both_sides: Names of test images that are training images too; the record has the first 100.
     """
 
     path: str = ""
@@ -30,10 +32,16 @@ class Reading:
     left_out: Mapping[str, int] = field(default_factory=dict)
     skipped: Sequence[str] = ()
     notes: Sequence[str] = ()
+    division: Mapping[str, Any] = field(default_factory=dict)
+    on_both_sides: Sequence[str] = ()
 
     def describe(self) -> dict[str, Any]:
         """Return it ready for JSON."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        found = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        for key in ("division", "on_both_sides"):
+            if not found[key]:
+                del found[key]
+        return found | ({"on_both_sides": found["on_both_sides"][:100]} if self.on_both_sides else {})
 
 
 def readable(name: Any) -> str:

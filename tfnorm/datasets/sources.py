@@ -6,10 +6,14 @@ import os
 import pathlib
 import warnings
 from dataclasses import replace
+from numbers import Real
+from typing import Any
 
 from tfnorm.datasets.dataset import Dataset, check_image_size
-from tfnorm.datasets.folder import load_folder, shape_of_folder
-from tfnorm.datasets.memory import available_memory, size_text
+from tfnorm.datasets.folder.loading import load_folder, shape_of_folder
+from tfnorm.datasets.folder.pictures import FITS
+from tfnorm.datasets.images import StreamedImages
+from tfnorm.datasets.memory import available_memory, bytes_of, size_text
 from tfnorm.datasets.named import DATASETS, is_cached, load_known, with_class_names
 from tfnorm.datasets.npz import load_npz, shape_of_npz
 from tfnorm.datasets.reading import DataWarning, Reading, readable, tally
@@ -22,7 +26,14 @@ def load(
     *,
     data_dir: str | os.PathLike[str] | None = None,
     image_size: tuple[int, int] | int | None = None,
+    resize: int | None = None,
+    fit: str = "resize",
+    test_share: float | None = None,
+    groups: str | os.PathLike[str] | None = None,
+    follow_links: bool = False,
     skip_damaged: bool = False,
+    memory: int | str | None = None,
+    cache: str | os.PathLike[str] | None = None,
 ) -> Dataset:
     """Load a data set.
 
@@ -38,15 +49,27 @@ def load(
 
     Args:
         name_or_path: A name of ``list_datasets()``, a file ending in .npz with the arrays x_train, y_train, x_test,
-            y_test and optionally class_names, or a folder of pictures in ``train/CLASS/`` and ``test/CLASS/``. A
-            relative path is looked for in the working directory, then in ``data_dir``.
+            y_test and optionally class_names, or a folder of pictures in ``train/CLASS/`` and ``test/CLASS/``, or in
+            ``CLASS/`` alone. A relative path is looked for in the working directory, then in ``data_dir``.
         data_dir: Folder that holds the data sets.
         image_size: (height, width) in pixels to resize to, or one integer for a square. By default the size is kept.
+        resize: Side to which training images are resized in place of ``image_size``, for an augmentation that crops
+            them; test images are cut off equally on all sides after it. Defaults to ``image_size``.
+        fit: How pictures of a folder get their size: "resize" stretches them, "crop" cuts off what is over, "pad" adds
+            black. Defaults to "resize".
+        test_share: Share of each class to test on, of a folder without ``test/``. Defaults to 0.2 if there is no
+            ``train/`` either.
+        groups: A CSV file with the columns file and group. Pictures of one group are all for training or all for
+            testing, also after `Dataset.hold_out`.
+        follow_links: If `True`, symbolic links out of a folder are followed. Defaults to `False`.
         skip_damaged: If `True`, pictures of a folder that are damaged are left out and counted. Defaults to `False`:
             an error names all of them.
+        memory: Bytes that the decoded pictures of a folder may take, such as "500MB". If they need more, they are
+            decoded whenever they are needed. Defaults to a quarter of the memory that is free.
+        cache: A folder for files of decoded pictures, up to 20 GiB, so that no process decodes a picture again.
 
     Returns:
-        The data set, its images uint8 (images, height, width, channels).
+        The data set, its images uint8 (images, height, width, channels), arrays or `StreamedImages`.
 
     Raises:
         DataError: If the data is missing, malformed, too large for the memory or cannot be downloaded.
@@ -56,7 +79,10 @@ def load(
         Dataset('digits', train=1347, test=450, input_shape=(8, 8, 1), num_classes=10)
     """
     size = None if image_size is None else check_image_size(image_size)
+    check_resize(resize, size)
+    decoded = size if resize is None else (resize, resize)
     place = find_source(name_or_path, data_dir)
+    check_folder_settings(place, fit=fit, test_share=test_share, groups=groups, follow_links=follow_links)
     try:
         if place is None:
             dataset = load_known(str(name_or_path), data_dir)
@@ -64,11 +90,17 @@ def load(
             known = isinstance(name_or_path, str) and name_or_path in DATASETS
             name = str(name_or_path) if known else readable(place.resolve().name if place.is_dir() else place.stem)
             if place.is_dir():
-                dataset = load_folder(place, name, size, skip_damaged=skip_damaged)
+                dataset = load_folder(
+                    place, name, decoded, fit=fit, test_share=test_share, follow_links=follow_links,
+                    groups=None if groups is None else pathlib.Path(groups).expanduser(), skip_damaged=skip_damaged,
+                    memory=None if memory is None else bytes_of(memory),
+                    cache=None if cache is None else pathlib.Path(cache).expanduser(),
+                )  # fmt: skip
             else:
                 dataset = load_npz(place, name)
                 dataset = with_class_names(dataset) if known else dataset
-        dataset = dataset if size is None else dataset.resize(size)
+        dataset = dataset if decoded is None else dataset.resize(decoded)
+        dataset = dataset if size is None else dataset.crop_test(size)
     except MemoryError as error:
         free = available_memory()
         room = "" if free is None else f" {size_text(free)} are free now."
@@ -86,6 +118,12 @@ def load(
             f"{height}x{width} pixels with {counted([channels], 'channel')}, in {dataset.num_classes} classes, from "
             f"{reading.path}."
         )
+        if isinstance(dataset.x_train, StreamedImages):
+            summary += " They are read when they are needed, because they need more memory than they may take."
+        if resize is not None:
+            summary += f" Training images have {resize}x{resize} pixels before an augmentation cuts them."
+        if "test_share" in reading.division:
+            summary += f" The test images were chosen by test_share={reading.division['test_share']:g} of each class."
         reading = replace(reading, summary=summary)
     elif passed_over.is_dir():
         other = passed_over if passed_over.is_absolute() else f"./{passed_over}"
@@ -97,6 +135,37 @@ def load(
     for note in reading.notes if reading else ():
         warnings.warn(note, DataWarning, stacklevel=2)
     return replace(dataset, reading=reading)
+
+
+def check_resize(resize: int | None, size: tuple[int, int] | None) -> None:
+    """Raise a DataError unless images of ``resize`` pixels a side can be cut to ``size``."""
+    if resize is not None and (size is None or min(check_image_size(resize)) < max(size)):
+        given = None if size is None else size[0] if size[0] == size[1] else size
+        raise DataError(
+            "`resize` is the side of training images before they are cut to `image_size`, which must be given and not "
+            f"be larger. Received: resize={resize}, image_size={given}. For 64 pixels, give 72 and 64."
+        )
+
+
+def check_folder_settings(place: pathlib.Path | None, **settings: Any) -> None:
+    """Raise a DataError if settings are not those of folders, or if they belong to none.
+
+    ``place`` is what `find_source` returned, and the settings are fit, test_share, groups and follow_links of `load`.
+    """
+    fit, share, groups = settings["fit"], settings["test_share"], settings["groups"]
+    if fit not in FITS:
+        raise DataError(unknown("fit", fit, FITS))
+    if share is not None and (isinstance(share, bool) or not isinstance(share, Real) or not 0 < share < 1):
+        raise DataError(f"`test_share` must be above 0 and below 1. Received: test_share={share!r}. Use 0.2.")
+    if groups is not None and not pathlib.Path(groups).expanduser().is_file():
+        raise DataError(f"`groups` must be a CSV file. There is no {groups}. Correct the path.")
+    given = {key: value for key, value in settings.items() if value not in (None, False, "resize")}
+    if given and (place is None or not place.is_dir()):
+        key, value = next(iter(given.items()))
+        raise DataError(
+            f"`{key}` is for a folder of pictures. Received: {key}={value!s} with "
+            f"{'a known data set' if place is None else place}. Leave it out."
+        )
 
 
 def find_source(

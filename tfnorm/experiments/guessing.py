@@ -70,10 +70,13 @@ def balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> tuple[float,
 
 
 def learned(runs: Sequence[Run]) -> Learned | None:
-    """Return what the predictions of runs of one spec say, None where none that did not diverge has any."""
+    """Return what the predictions of runs of one spec say, None where none that did not diverge has any.
+
+    Of images with several labels each nothing is said.
+    """
     found = []
     for run in runs:
-        if run.status != "finished":
+        if run.status != "finished" or run.multi_label:
             continue
         try:
             labels, logits = run.labels, run.logits

@@ -93,6 +93,11 @@ class Plan:
         """Word for the images that are evaluated on: "test", or "held-out" for those held out from training."""
         return evaluated_on(self.runs[0].config.holdout)
 
+    @property
+    def metric(self) -> str | None:
+        """What the runs are about, if it is said."""
+        return self.runs[0].config.metric
+
     def check(self, fingerprint: Fingerprint | None = None, classes: Sequence[str] | None = None) -> None:
         """Raise a RunError with a sentence for each folder whose run cannot be taken up.
 

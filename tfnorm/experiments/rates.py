@@ -12,7 +12,6 @@ from typing import Any
 
 from tfnorm.errors import RunError, TfnormError, nearest
 from tfnorm.experiments.rows import value_of
-from tfnorm.metrics.metric import ACCURACY
 from tfnorm.spec import format, parse
 from tfnorm.text import listed
 from tfnorm.training.folder import RunFolder
@@ -144,7 +143,8 @@ def free_seed(seeds: Iterable[int]) -> int:
 def chosen_rates(places: Mapping[str, Mapping[float, Path]]) -> dict[str, tuple[float, dict[str, Any]]]:
     """Return the best rate of each spec whose runs are finished, and how it was chosen, for the record.
 
-    The best has the highest accuracy on the held-out images after the last epoch; of equal ones, the smallest loss.
+    The best has the highest accuracy, or the best value of the metric, on the held-out images after the last epoch; of
+    equal ones, the smallest loss.
 
     Args:
         places: Spec to rate to the folder of its run.
@@ -158,14 +158,15 @@ def chosen_rates(places: Mapping[str, Mapping[float, Path]]) -> dict[str, tuple[
         if not all(RunFolder(folder).finished for folder in folders.values()):
             continue
         runs = {rate: Run(folder) for rate, folder in folders.items()}
-        reached = {rate: value_of(run) for rate, run in runs.items()}
+        reached = {rate: value_of(run, run.metric) for rate, run in runs.items()}
         ended = [rate for rate in runs if math.isfinite(reached[rate])]
         if not ended:
             lost.append(spec)
             continue
         losses = {rate: float(runs[rate].history["val_data_loss"].iloc[-1]) for rate in ended}
-        best = max(ended, key=lambda rate: (ACCURACY.sign * reached[rate], -losses[rate]))
         first = next(iter(runs.values()))
+        sign = first.metric.sign
+        best = max(ended, key=lambda rate: (sign * reached[rate], -losses[rate]))
         found[spec] = (
             best,
             {

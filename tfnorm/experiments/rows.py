@@ -70,7 +70,7 @@ def run_row(run: Run, metric: Metric = ACCURACY) -> dict[str, Any]:
         row[metric.last] = value_of(run, metric)
     if metric.key in history:
         best, epoch = best_of(run, metric)
-        row |= {metric.best: best, "best_epoch": run.result.get("best_epoch", epoch) if metric.is_accuracy else epoch}
+        row |= {metric.best: best, "best_epoch": run.result.get("best_epoch", epoch) if metric == run.metric else epoch}
     if "val_data_loss" in history:
         row["test_data_loss"] = history["val_data_loss"].iloc[-1]
     if run.result["misclassified"] is not None or "penalty" in history:
@@ -127,7 +127,7 @@ def summary_row(runs: Sequence[Run], metric: Metric = ACCURACY) -> dict[str, Any
         "misclassified": pd.Series([run.result["misclassified"] for run in ended], dtype="float64").mean(),
         "seconds": pd.Series([_of(run.history, "seconds", lambda h: h["seconds"].sum()) for run in runs]).mean(),
         "images_per_second": pd.Series([_of(run.history, "images_per_second", _speed) for run in runs]).median(),
-        "diverged": sum(run.status != "finished" for run in runs),
+        metric.lost: sum(run.status != "finished" for run in runs),
     }
 
 
@@ -166,11 +166,13 @@ def measures(*keys: str, images: str = "test", metric: Metric = ACCURACY) -> dic
         elif key == "interval" and not metric.is_accuracy:
             column = replace(column, hint="Of the mean; sorted by its lower end")
         elif key == "gap" and not metric.is_accuracy:
-            column = replace(column, title="gap", hint=f"Training minus {metric.title(images)}", format=metric.pattern)
+            column = replace(column, title="gap", hint=metric.gap(images), format=metric.pattern)
         if key == metric.last:
             column = replace(column, hint=f"{metric.moment[0].upper()}{metric.moment[1:]}: mean ± deviation")
         if key == metric.best and not metric.is_accuracy:
             column = replace(column, title=f"best epoch{metric.unit}")
+            if not metric.of_images:
+                column = replace(column, hint="The best of all epochs, so that it flatters")
         found[key] = column
     return found
 
@@ -183,13 +185,13 @@ def measure_cells(
     ``planned`` is how many seeds there are to be; default as many as there are.
     """
     cells, seeds = cells_of(columns, row), int(row["seeds"])
-    counts = {metric.lost: row["diverged"], "missing": (planned or seeds) - seeds}
+    counts = {metric.lost: row[metric.lost], "missing": (planned or seeds) - seeds}
     cells["seeds"] = Cell(str(seeds), seeds, ", ".join(f"{count} {word}" for word, count in counts.items() if count))
     ends = float(row[f"{metric.last}_low"]), float(row[f"{metric.last}_high"])
     low, high = metric.cut(*ends)
-    cells["interval"] = Cell("one seed" if seeds - row["diverged"] == 1 else DASH, low)
+    cells["interval"] = Cell("one seed" if seeds - row[metric.lost] == 1 else DASH, low)
     if math.isfinite(low):
-        cut_off = "" if ends == (low, high) else "cut at 0 or 100"
+        cut_off = "" if ends == (low, high) else f"cut at {metric.ends[0]:g} or {metric.ends[1]:g}"
         to = DASH if low >= 0 else " to "
         cells["interval"] = Cell(f"{metric.number(low)}{to}{metric.number(high)}", low, cut_off)
     return cells

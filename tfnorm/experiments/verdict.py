@@ -14,6 +14,7 @@ from tfnorm.text import is_or_are, listed, p_text, they_are
 DIFFERENT_DATA = "The runs are on different data, so that no difference between them is told."
 # The note of `tfnorm.convert.variants.variant` on frozen batch norms of a model that was never trained.
 UNTRAINED = "untrained statistics"
+STAYING = "norms stay as they were"
 HELD_OUT = "What is called test here are training images that were held out; the test set was left alone."
 SOME_HELD_OUT = "What is called test here are for some of the runs training images that were held out."
 
@@ -110,6 +111,11 @@ def untrained_statistics(labels: Sequence[str]) -> str:
         f"{listed(labels)} {have} {UNTRAINED}: the frozen batch norms are those of a model that was never trained, "
         "with mean 0 and variance 1."
     )
+
+
+def norms_that_stay(label: str, note: str) -> str:
+    """Return a sentence about a spec that could not change all norms of a model; the note counts them."""
+    return f"{label} is a mixture: {note}, because they are inside layers that tfnorm cannot change."
 
 
 def verdict(found: Findings) -> str:

@@ -29,6 +29,7 @@ class Metric:
         moment: At which moment of a run it is taken, in words.
         lost: What became of a run without a value, in a word: "diverged" or "failed".
         decimals: How many decimals are written; see `fitted`.
+        bounds: The least and the largest value there can be, of plain numbers; shares lie between 0 and 1.
 
     Example:
         >>> ACCURACY.title(), ACCURACY.text(93.214), ACCURACY.difference(0.5)
@@ -46,11 +47,17 @@ class Metric:
     moment: str = "after the last epoch"
     lost: str = "diverged"
     decimals: int = 2
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
     @property
     def is_accuracy(self) -> bool:
         """Whether it is the accuracy of the test images."""
         return self.key == "val_accuracy" and self.percent
+
+    @property
+    def counts_images(self) -> bool:
+        """Whether it is a share of the test images, which moves in steps of one image."""
+        return self.percent and (self.is_accuracy or self.key.startswith("val_top_"))
 
     @property
     def scale(self) -> float:
@@ -73,14 +80,24 @@ class Metric:
         return "accuracy" if self.is_accuracy else "metric"
 
     @property
+    def column(self) -> str:
+        """What it is called in the names of columns: "accuracy", or its name."""
+        return self.key.removeprefix("val_") if self.of_images else self.name
+
+    @property
     def last(self) -> str:
         """The column of tables for its value, such as "last_accuracy"."""
-        return f"last_{self.name}"
+        return f"last_{self.column}"
 
     @property
     def best(self) -> str:
         """The column of tables for its value after the best epoch."""
-        return f"best_{self.name}"
+        return f"best_{self.column}"
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the largest value there can be, in the unit of tables."""
+        return (0.0, 100.0) if self.percent else self.bounds
 
     @property
     def pattern(self) -> str:
@@ -140,6 +157,14 @@ class Metric:
         """Return the heading of a column of it, with the unit."""
         return f"{self.title(images)}{self.unit}"
 
+    def gap(self, images: str = "test") -> str:
+        """Return what the difference between training and test is: "training minus test accuracy"."""
+        return f"training minus {self.title(images)}" if self.of_images else f"{self.training} minus {self.key}"
+
+    def curves(self, images: str = "test") -> tuple[str, str]:
+        """Return what the curves of training and test are called: their keys, or the images that they are of."""
+        return ("training", images) if self.of_images else (self.training, self.key)
+
     def axis(self, name: str) -> str:
         """Return the title of an axis."""
         return f"{name} (%)" if self.percent else name
@@ -165,8 +190,8 @@ class Metric:
         return self.number(mean) + (f" ± {self.number(std)}" if math.isfinite(std) else "")
 
     def cut(self, low: float, high: float) -> tuple[float, float]:
-        """Return the ends of an interval, those of shares cut at 0 and 100; NaN where there is none."""
-        return cut(low, high) if self.percent else (low, high)
+        """Return the ends of an interval, cut at what there can be; NaN where there is none."""
+        return cut(low, high, *self.ends)
 
     def best_of(self, values: Iterable[float]) -> float:
         """Return the best of values, at least one."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfnorm.datasets.images import Images
 from tfnorm.errors import DataError
 from tfnorm.files import DOTS_PER_INCH, check_picture_path, in_plain_style, save_figure
 from tfnorm.mistakes.find import Misclassified
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @in_plain_style
 def draw_misclassified(
-    images: np.ndarray,
+    images: Images,
     misclassified: Misclassified,
     *,
     title: str | None = None,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tfnorm.datasets.images import Images, StreamedImages
 from tfnorm.datasets.reading import readable
 from tfnorm.errors import DataError
 from tfnorm.ops.arrays import to_array
@@ -82,9 +83,9 @@ def check_names(class_names: Sequence[str] | None, classes: int) -> tuple[str, .
     return tuple(readable(name) for name in class_names)
 
 
-def check_images(images: np.ndarray, count: int) -> np.ndarray:
-    """Return images as an array, if it has a shape that can be drawn and is of ``count`` of them."""
-    images = to_array(images)
+def check_images(images: Images, count: int) -> Images:
+    """Return images as an array, unless they are streamed, if their shape can be drawn and they are ``count``."""
+    images = images if isinstance(images, StreamedImages) else to_array(images)
     if images.ndim not in (3, 4):
         raise DataError(
             "`images` must have the shape (images, height, width) or (images, height, width, channels). "

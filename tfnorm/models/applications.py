@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from tfnorm.errors import ArchitectureError, nearest
 from tfnorm.keras_settings import standard_settings
-from tfnorm.models.functions import parameters_of
 from tfnorm.models.imports import what_it_says
 
 if TYPE_CHECKING:
@@ -144,8 +143,12 @@ def _prepared(pixels: str, images: Any) -> Any:
     return images
 
 
-def check_kerashub(weights: str | None) -> None:
-    """Raise an `ArchitectureError` if KerasHub is not installed, without importing it."""
+def check_kerashub(preset: str, weights: str | None) -> tuple[Path, ...]:
+    """Return the files of a preset in a folder, none for one that KerasHub downloads. Imports neither.
+
+    Raises:
+        ArchitectureError: If KerasHub is not installed, or if there is no preset in the folder.
+    """
     if importlib.util.find_spec("keras_hub") is None:
         raise ArchitectureError("KerasHub is not installed, and kerashub:... needs it. Run: pip install keras-hub")
     if weights not in (None, "fresh"):
@@ -153,48 +156,58 @@ def check_kerashub(weights: str | None) -> None:
             "The weights of a model of KerasHub are its own, or 'fresh'. "
             f"Received: weights={weights!r}. Leave them out, or give 'fresh'."
         )
+    folder = Path(preset)
+    if "://" in preset or ("/" not in preset and not folder.is_dir()):
+        return ()
+    if not (folder / "config.json").is_file():
+        raise ArchitectureError(
+            f"There is no preset of KerasHub in {preset!r}. Give a folder that save_to_preset has written, or the name "
+            "of a preset."
+        )
+    return tuple(path.resolve() for path in sorted(folder.rglob("*")) if path.is_file())
 
 
 def make_kerashub(
-    name: str, weights: str | None, input_shape: Sequence[int] | None, num_classes: int | None
+    preset: str, weights: str | None, input_shape: Sequence[int] | None, num_classes: int | None
 ) -> keras.Model:
-    """Return a model of KerasHub, from the name of a preset or a class, from pixels 0..255 to logits.
+    """Return a preset of KerasHub, from pixels 0..255 to logits; the scale that its weights are for is a part of it.
 
-    A preset gives a backbone, with the scale of the pixels that its weights are for. A backbone, which has no classes,
-    gets average pooling and a dense layer.
+    An image classifier with as many classes keeps its head. Of any other preset the backbone is taken, and gets average
+    pooling and a dense layer.
     """
     import keras  # start-up
     import keras_hub  # type: ignore[import-not-found]  # start-up
 
-    kind = getattr(keras_hub.models, name, None)
-    shape = {} if input_shape is None else {"image_shape": tuple(input_shape)}
-    classes = {} if num_classes is None else {"num_classes": num_classes}
+    given: dict[str, Any] = {"load_weights": weights != "fresh"}
+    if input_shape is not None:
+        given["image_shape"] = tuple(input_shape)
     try:
-        if kind is not None:
-            known = parameters_of(kind)
-            model = kind(**{key: value for key, value in {**shape, **classes}.items() if key in known})
-        else:
-            model = keras_hub.models.Backbone.from_preset(name, load_weights=weights != "fresh", **shape)
+        task = keras_hub.models.ImageClassifier.from_preset(preset, **given)
+    except Exception:  # it has no head
+        task = None
+    try:
+        backbone = keras_hub.models.Backbone.from_preset(preset, **given) if task is None else task.backbone
     except Exception as raised:
         raise ArchitectureError(
-            f"KerasHub cannot make {name!r}: {what_it_says(raised)}. Give the name of a preset, or a function of your "
-            "own that makes the model."
+            f"KerasHub cannot make {preset!r}: {what_it_says(raised)}. Give the name of a preset, or a function of "
+            "your own that makes the model."
         ) from None
-    if not isinstance(model, keras_hub.models.Backbone):
-        return model
     inputs = keras.Input((None, None, 3) if input_shape is None else tuple(input_shape), name="image")
-    features = model(_hub_pixels(keras_hub, name, inputs) if kind is None else inputs)
+    pixels = _hub_pixels(keras_hub, preset, inputs)
+    if task is not None and num_classes in (None, task.num_classes):
+        return keras.Model(inputs, task(pixels), name=task.name)
+    features = backbone(pixels)
     pools = {3: keras.layers.GlobalAveragePooling1D, 4: keras.layers.GlobalAveragePooling2D}
     rank = len(getattr(features, "shape", ()))
     if rank not in pools:
         raise ArchitectureError(
-            f"The backbone {name!r} of KerasHub gives {type(features).__name__}, and not one feature map to pool. "
+            f"The backbone {preset!r} of KerasHub gives {type(features).__name__}, and not one feature map to pool. "
             "Give a function of your own that makes the model."
         )
     outputs = pools[rank](name="pooled")(features)
     if num_classes is not None:
         outputs = keras.layers.Dense(num_classes, dtype="float32", name="logits")(outputs)
-    return keras.Model(inputs, outputs, name=model.name)
+    return keras.Model(inputs, outputs, name=backbone.name)
 
 
 def _hub_pixels(hub: Any, preset: str, images: Any) -> Any:
@@ -203,6 +216,13 @@ def _hub_pixels(hub: Any, preset: str, images: Any) -> Any:
 
     try:
         converter = hub.layers.ImageConverter.from_preset(preset)
+    except FileNotFoundError:
+        warnings.warn(
+            f"The preset {preset!r} of KerasHub does not say which scale of pixels it takes. It gets pixels from 0 to "
+            "255.",
+            stacklevel=2,
+        )
+        return images
     except Exception as raised:
         raise ArchitectureError(
             f"KerasHub does not say which scale of pixels {preset!r} takes: {what_it_says(raised)}. Give a function "

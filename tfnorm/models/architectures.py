@@ -1,6 +1,6 @@
 """Networks as data: each is a table of blocks, which the builder reads. Imports no Keras.
 
-The five small networks and ResNet-20 are registered in `ARCHITECTURES`; an `ArchSpec` of your own goes to
+Five small networks and three ResNets are registered in `ARCHITECTURES`; an `ArchSpec` of your own goes to
 `tfnorm.build(arch=...)` as it is, or into the registry with ``ARCHITECTURES.add(name, spec)``.
 """
 
@@ -55,16 +55,26 @@ class Conv:
 
 @dataclass(frozen=True)
 class Pool:
-    """Max or average pooling over ``size`` x ``size`` pixels, step ``size``, without padding."""
+    """Max or average pooling over ``size`` x ``size`` pixels.
+
+    Args:
+        kind: "max" or "avg".
+        size: Side of the square, in pixels.
+        name: The layer's name; None to be numbered.
+        stride: Step in pixels; None for ``size``, without padding. With a stride, the padding is "same".
+    """
 
     kind: Literal["max", "avg"]
     size: int
     name: str | None = None
+    stride: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in ("max", "avg"):
             raise ArchitectureError(unknown("kind of pooling", self.kind, ("max", "avg")))
         _check_positive(self, "size")
+        if self.stride is not None:
+            _check_positive(self, "stride")
 
 
 @dataclass(frozen=True)
@@ -170,6 +180,32 @@ def _resnet(depth: int) -> tuple[Block, ...]:
     return (*blocks, GlobalPool(), Dense(name="logits"))
 
 
+def _resnet_of_imagenet(units: tuple[int, int, int, int], bottleneck: bool) -> tuple[Block, ...]:
+    """Return a ResNet of arXiv 1512.03385, table 1, with option B shortcuts: a 1x1 convolution where the shape changes.
+
+    A bottleneck has its stride in the 3x3 convolution, as in torchvision ("v1.5"); the paper has it in the first 1x1.
+    """
+    normed, last = ("norm", "act"), ("norm",)
+    blocks: list[Block] = [Conv(64, 7, stride=2, parts=normed), Pool("max", 3, stride=2)]
+    channels = 64
+    for stage, count in enumerate(units):
+        filters = 64 * 2**stage
+        out = 4 * filters if bottleneck else filters
+        for unit in range(count):
+            stride = 2 if stage and not unit else 1
+            main: tuple[Conv, ...] = (Conv(filters, stride=stride, parts=normed), Conv(out, parts=last))
+            if bottleneck:
+                main = (
+                    Conv(filters, 1, parts=normed),
+                    Conv(filters, stride=stride, parts=normed),
+                    Conv(out, 1, parts=last),
+                )
+            shortcut = () if stride == 1 and out == channels else (Conv(out, 1, stride=stride, parts=last),)
+            blocks.append(Residual(main, shortcut, after=("act",)))
+            channels = out
+    return (*blocks, GlobalPool(), Dense(name="logits"))
+
+
 def _named_convolutions(stage: int, filters: int, count: int) -> tuple[Conv, ...]:
     return tuple(Conv(filters, name=f"convblock{stage}_conv{i}") for i in range(1, count + 1))
 
@@ -178,13 +214,14 @@ ARCHITECTURES: Registry[ArchSpec] = Registry("architecture", ArchitectureError)
 
 
 def _add(name: str, title: str, input_shape: tuple[int, int, int], *blocks: Block, **settings: Any) -> None:
-    """Register a network for images of MNIST, of one channel, or of CIFAR-10, of three."""
-    pixels = _MNIST if input_shape[2] == 1 else _CIFAR10
+    """Register a network for images of MNIST, of one channel, of CIFAR-10, of 32 pixels, or of ImageNet."""
+    pixels = _MNIST if input_shape[2] == 1 else _CIFAR10 if input_shape[0] == 32 else _IMAGENET
     ARCHITECTURES.add(name, ArchSpec(name, title, input_shape, blocks, **pixels, **settings))
 
 
 _MNIST = {"mean": (0.1307,), "std": (0.3081,)}
 _CIFAR10 = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)}
+_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _ACT_FIRST = ("act", "norm", "dropout")
 _ACT = ("act",)
 _LOGITS = Conv(None, 1, parts=(), name="logits")
@@ -235,4 +272,13 @@ _add(
     conv_bias=True, dropout=0.02,
 )
 _add("resnet20", "the 20-layer residual network for CIFAR-10, 270,000 parameters", (32, 32, 3), *_resnet(20))
+_add(
+    "resnet18", "the 18-layer residual network for photographs of 224 pixels, 11 million parameters", (224, 224, 3),
+    *_resnet_of_imagenet((2, 2, 2, 2), bottleneck=False),
+)
+_add(
+    "resnet50", "the 50-layer residual network for photographs of 224 pixels (v1.5), 24 million parameters",
+    (224, 224, 3),
+    *_resnet_of_imagenet((3, 4, 6, 3), bottleneck=True),
+)
 # fmt: on

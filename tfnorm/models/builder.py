@@ -41,6 +41,7 @@ def build(
     momentum: float | None = None,
     kernel_initializer: str | None = None,
     precision: str | None = None,
+    zero_gamma: bool = False,
 ) -> keras.Model:
     """Build a convolutional network with one normalization and one regularization.
 
@@ -78,6 +79,8 @@ def build(
             Defaults to the precision of Keras's global policy; a policy of float64 makes all of the network float64.
             With "float16", `compile` scales the loss (`keras.optimizers.LossScaleOptimizer`), whichever optimizer it
             gets. If you make the network a part of a model of your own, wrap the optimizer of that model yourself.
+        zero_gamma: If `True`, the gamma of the last norm of each residual unit starts with 0, so that the unit starts
+            as its shortcut (arXiv 1706.02677, section 5.1). Defaults to `False`.
 
     Returns:
         A functional `keras.Model` from raw pixels (batch, height, width, channels) to logits (batch, num_classes). The
@@ -95,7 +98,7 @@ def build(
     spec = with_penalties(parse(norm, groups=groups, group_size=group_size), l1=l1, l2=l2, l2norm=l2norm)
     if regularize not in ("all", "kernels"):
         raise ArchitectureError(unknown("value of `regularize`", regularize, ("all", "kernels")))
-    network = plan(arch, spec, input_shape=input_shape, num_classes=num_classes, dropout=dropout)
+    network = plan(arch, spec, input_shape=input_shape, num_classes=num_classes, dropout=dropout, zero_gamma=zero_gamma)
     initializer = CONVENTIONS[convention].kernel_initializer
     settings = LayerSettings(
         spec=spec,
@@ -150,7 +153,12 @@ def _assemble(network: NetworkPlan, settings: LayerSettings, policy, name: str) 
         if layer.kind == "input":
             tensors[layer.name] = keras.Input(layer.shape, name=layer.name, dtype=policy.variable_dtype)
         else:
-            tensors[layer.name] = make_layer(layer, settings)(inputs if len(inputs) > 1 else inputs[0])
+            made = make_layer(layer, settings)
+            tensors[layer.name] = made(inputs if len(inputs) > 1 else inputs[0])
+            if layer.options.get("zero_gamma"):  # assigned, because Keras's RMS normalization takes no initializer
+                gains = [weight for weight in made.weights if weight.name in ("gamma", "scale")]
+                for gain in gains:
+                    gain.assign(keras.ops.zeros_like(gain))
     return ImageClassifier(tensors["image"], tensors[network.layers[-1].name], name=name)
 
 

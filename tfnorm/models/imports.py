@@ -10,7 +10,8 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Sequence
-from importlib.machinery import PathFinder
+from contextlib import suppress
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -20,22 +21,37 @@ from tfnorm.errors import DataError, TfnormError
 _HASH = "__tfnorm_hash__"
 
 
-def check_imports(names: Sequence[str]) -> None:
-    """Raise a `TfnormError` if a file to import is not there, without importing any."""
+def check_imports(names: Sequence[str]) -> tuple[Path, ...]:
+    """Return the Python files that will be imported, without importing any.
+
+    Args:
+        names: Modules, or paths of Python files.
+
+    Raises:
+        DataError: If one is not there.
+    """
+    files = []
     for name in names:
-        if is_file_name(name) and not Path(name).is_file():
-            raise DataError(f"There is no file {name!r} for --import. Give a Python file, or the name of a module.")
+        if is_file_name(name):
+            if not Path(name).is_file():
+                raise DataError(f"There is no file {name!r} for --import. Give a Python file, or the name of a module.")
+            files.append(Path(name).resolve())
+            continue
+        found = _find_module(name)
+        if found is None and name not in sys.modules:
+            raise DataError(
+                f"There is no module {name!r} for --import. Give the name of an installed one, or of a Python file."
+            )
+        files += [path for path in (_python_file(found),) if path is not None]
+    return tuple(files)
 
 
 def import_named(name: str) -> ModuleType:
     """Return a module or file that --import names, imported."""
+    check_imports([name])
     try:
         return import_file(name) if is_file_name(name) else import_module(name)
     except (Exception, SystemExit) as raised:
-        if is_missing(name, raised):
-            raise DataError(
-                f"There is no module {name!r} for --import. Give the name of an installed one, or of a Python file."
-            ) from None
         raise own_error(f"--import {name}", raised, DataError) from None
 
 
@@ -99,24 +115,34 @@ def _search_first(folder: Path) -> None:
 
 def find_module_file(name: str) -> Path | None:
     """Return the Python file of a module, without importing it or a package around it; None if none is found."""
-    folders: list[str] | None = [str(Path.cwd()), *sys.path]
-    found = None
-    for part in name.split("."):
-        found = PathFinder.find_spec(part, folders)
-        if found is None:
-            return None
-        locations = found.submodule_search_locations
-        folders = None if locations is None else list(locations)
-        if folders is None and part != name.rpartition(".")[2]:
-            return None
+    return _python_file(_find_module(name))
+
+
+def _python_file(found: ModuleSpec | None) -> Path | None:
     origin = None if found is None else found.origin
     return Path(origin) if origin and origin.endswith(".py") and Path(origin).is_file() else None
 
 
-def file_hash(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of the bytes of a file, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _find_module(name: str) -> ModuleSpec | None:
+    """Return where a module is, without importing it or a package around it; None if it is not found."""
+    first, *others = name.split(".")
+    found = PathFinder.find_spec(first, [str(Path.cwd()), *sys.path])
+    if found is None:
+        with suppress(ValueError):  # of a module that was made without a place
+            found = importlib.util.find_spec(first)  # as an editable installation places it
+    for part in others:
+        folders = None if found is None else found.submodule_search_locations
+        found = None if folders is None else PathFinder.find_spec(part, list(folders))
+    return found
+
+
+def file_hash(*paths: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of the bytes of a file, or of several together, in hexadecimal digits; "" of none."""
+    hashes = []
+    for path in paths:
+        with open(path, "rb") as file:
+            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return hashlib.sha256("".join(hashes).encode()).hexdigest() if hashes[1:] else "".join(hashes)
 
 
 def own_error(what: str, raised: BaseException, error: type[TfnormError]) -> TfnormError:

@@ -103,6 +103,12 @@ def _dense(layer: LayerPlan, settings: LayerSettings):
     )
 
 
+def _pool(layer: LayerPlan, settings: LayerSettings):
+    kind = layers.MaxPooling2D if layer.kind == "max_pool" else layers.AveragePooling2D
+    window = layer.options
+    return kind(window["size"], strides=window["stride"], padding=window["padding"], name=layer.name)
+
+
 def _pad_channels(layer: LayerPlan, settings: LayerSettings):
     # ZeroPadding2D pads the last two axes of "channels first" images: here width, by 0, and channels.
     channels = (layer.options["before"], layer.options["after"])
@@ -119,8 +125,8 @@ MAKERS: dict[str, Callable[[LayerPlan, LayerSettings], Any]] = {
     "dropout": lambda layer, s: Dropout(layer.options["rate"], seed=s.seed_of(layer.name), name=layer.name),
     "relu": lambda layer, s: ReLU(name=layer.name),
     "tlu": lambda layer, s: TLU(tau_regularizer=s.penalty(), name=layer.name),
-    "max_pool": lambda layer, s: layers.MaxPooling2D(layer.options["size"], name=layer.name),
-    "avg_pool": lambda layer, s: layers.AveragePooling2D(layer.options["size"], name=layer.name),
+    "max_pool": _pool,
+    "avg_pool": _pool,
     "global_pool": lambda layer, s: layers.GlobalAveragePooling2D(keepdims=True, name=layer.name),
     "flatten": lambda layer, s: layers.Flatten(name=layer.name),
     "add": lambda layer, s: layers.Add(name=layer.name),

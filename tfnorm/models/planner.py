@@ -73,8 +73,11 @@ class _TooSmallError(Exception):
 class _Planner:
     """Walks over the blocks of an architecture and collects layers. Each method returns the name of the last one."""
 
-    def __init__(self, arch: ArchSpec, spec: NormSpec, num_classes: int, dropout: float) -> None:
+    def __init__(
+        self, arch: ArchSpec, spec: NormSpec, num_classes: int, dropout: float, zero_gamma: bool = False
+    ) -> None:
         self.arch, self.spec, self.num_classes, self.dropout = arch, spec, num_classes, dropout
+        self.zero_gamma = zero_gamma
         self.layers: dict[str, LayerPlan] = {}
         self.counts: dict[str, int] = {}
 
@@ -124,10 +127,14 @@ class _Planner:
             return self.residual(block, source)
         if isinstance(block, Pool):
             name = self.numbered(f"{block.kind}_pool", block.name)
-            if min(shape[:2]) < block.size:
-                raise _TooSmallError(name, block.size, shape)
-            pooled = (shape[0] // block.size, shape[1] // block.size, shape[2])
-            return self.add(name, f"{block.kind}_pool", (source,), pooled, options={"size": block.size})
+            window: dict[str, Any] = {"size": block.size, "stride": block.stride or block.size, "padding": "same"}
+            if block.stride is None:
+                window["padding"] = "valid"
+                if min(shape[:2]) < block.size:
+                    raise _TooSmallError(name, block.size, shape)
+            trim = block.size - 1 if block.stride is None else 0
+            sides = tuple(-(-(side - trim) // window["stride"]) for side in shape[:2])
+            return self.add(name, f"{block.kind}_pool", (source,), (*sides, shape[2]), options=window)
         if isinstance(block, GlobalPool):
             return self.add(self.numbered("global_pool", block.name), "global_pool", (source,), (1, 1, shape[2]))
         if isinstance(block, Drop):
@@ -166,6 +173,8 @@ class _Planner:
     def residual(self, block: Residual, source: str) -> str:
         name = self.numbered("residual", block.name)
         main = self.chain(block.main, source)
+        if self.zero_gamma and self.layers[main].kind == "norm":
+            self.layers[main].options["zero_gamma"] = True
         shortcut = source
         for index, conv in enumerate(block.shortcut):
             suffix = f"_shortcut{index + 1}" if len(block.shortcut) > 1 else "_shortcut"
@@ -236,6 +245,7 @@ def plan(
     input_shape: Sequence[int] | None = None,
     num_classes: int = 10,
     dropout: float | None = None,
+    zero_gamma: bool = False,
 ) -> NetworkPlan:
     """Work out the layers of a network.
 
@@ -245,6 +255,7 @@ def plan(
         input_shape: (height, width, channels). Defaults to the architecture's.
         num_classes: Number of logits. Defaults to 10.
         dropout: Dropout rate from 0 to below 1. Defaults to the architecture's.
+        zero_gamma: Whether the gamma of the last norm of each residual unit starts with 0.
 
     Raises:
         ArchitectureError: If the input is too small, naming the layer where it runs out.
@@ -268,7 +279,7 @@ def plan(
     if not isinstance(rate, Real) or not 0 <= rate < 1:
         raise ArchitectureError(f"`dropout` must be a rate from 0 to below 1. Received: {rate!r}.")
     try:
-        network = _Planner(arch, spec, num_classes, float(rate)).run(shape)
+        network = _Planner(arch, spec, num_classes, float(rate), zero_gamma).run(shape)
     except _TooSmallError as error:
         layer, needed, (height, width, _) = error.args
         side = _smallest_side(arch, shape[2], num_classes)
@@ -285,6 +296,12 @@ def plan(
         raise SpecError(f"{error} Valid {what} for every layer of {arch.name}: {fitting}.") from None
     if dropout and not any(layer.kind == "dropout" for layer in network.layers):
         raise ArchitectureError(f"{arch.name} has no dropout, so that `dropout` must be 0. Received: {dropout!r}.")
+    norms = [layer for layer in network.layers if layer.kind == "norm"]
+    if zero_gamma and norms and not any("zero_gamma" in layer.options for layer in norms):
+        raise ArchitectureError(
+            f"{arch.name} has no residual unit whose last layer is a norm. Received: zero_gamma=True. Leave it out, or "
+            "use a network that has, such as resnet18."
+        )
     return network
 
 

@@ -113,10 +113,11 @@ def _why_not_opened(path: str, raised: Exception, imports: Sequence[str]) -> str
     if unknown and imports:
         cause, remedy = unknown[0], f"Register it in {' or '.join(imports)} under the name that it was saved with."
     elif unknown:
-        cause, remedy = unknown[0], "Name the module or the Python file that defines it with --import."
+        cause = unknown[0]
+        remedy = "Name the module or the Python file that defines it with --import, or `imports` in Python."
     elif UNSAFE in text:
         cause = "it holds a Lambda layer with Python code"
-        remedy = "If you trust the file, run that code with --allow-lambda."
+        remedy = "If you trust the file, run that code with --allow-lambda, or `allow_lambda=True` in Python."
     elif "calling Lambda.call()" in text:
         first: BaseException = raised
         while earlier := first.__cause__ or first.__context__:  # which Keras hides
@@ -130,6 +131,12 @@ def _why_not_opened(path: str, raised: Exception, imports: Sequence[str]) -> str
     else:
         remedy = f"Give a model saved by Keras. One of Keras 2 or tensorflow-addons may open with `{opening}`."
     return f"The file {path!r} is no Keras model that can be opened ({cause}). {remedy}"
+
+
+def was_compiled(path: str | os.PathLike[str]) -> bool:
+    """Return whether the model in a .keras file has an optimizer and a loss."""
+    with zipfile.ZipFile(path) as archive:
+        return bool(json.loads(archive.read("config.json")).get("compile_config"))
 
 
 def keras_version(path: str | os.PathLike[str]) -> str:

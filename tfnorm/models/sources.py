@@ -37,10 +37,11 @@ from tfnorm.models.imports import (
     find_module_file,
     import_file,
     import_module,
+    is_file_name,
     is_missing,
     own_error,
 )
-from tfnorm.models.saved import open_model, own_objects
+from tfnorm.models.saved import open_model, own_objects, was_compiled
 
 if TYPE_CHECKING:
     import keras
@@ -62,8 +63,8 @@ class Source:
         why_no_text: Why there is none, as a sentence; "" if there is one.
         fingerprint: The hash of the file that makes it, or is it; "" for networks that are part of a library.
         weights: The initial weights that were asked for, or None.
-        path: The file that is read to make the model, or None. It must not change until then.
-        imports: Modules and Python files that a saved model needs.
+        files: The files that are read to make the model. They must not change until then.
+        imports: Modules and Python files with layers of your own that a saved model needs, files with their whole path.
     """
 
     name: str
@@ -71,7 +72,7 @@ class Source:
     why_no_text: str = ""
     fingerprint: str = ""
     weights: str | None = None
-    path: Path | None = None
+    files: tuple[Path, ...] = ()
     imports: tuple[str, ...] = ()
     _function: Callable[[], Callable[..., Any]] | None = field(default=None, repr=False, compare=False)
     _maker: Callable[..., Any] = field(default=lambda **sizes: None, repr=False, compare=False)
@@ -84,22 +85,29 @@ class Source:
             >>> source_of("applications:ResNet50").short_name
             'applications:ResNet50'
         """
-        file, rest = self._parts()
-        return rest if file is None else f"{file.name}{rest}"
+        before, path, after = self._parts()
+        return before + ("" if path is None else path.name) + after
 
     @property
     def portable_text(self) -> str:
         """Its text with the whole path of its file, for a process that runs in another folder."""
-        file, rest = self._parts()
-        return rest if file is None else f"{self.path or file}{rest}"
+        before, path, after = self._parts()
+        return before + ("" if path is None else str(path.resolve())) + after
 
-    def _parts(self) -> tuple[Path | None, str]:
-        """Return the file in its text, None if there is none, and the rest."""
+    def _parts(self) -> tuple[str, Path | None, str]:
+        """Return the file or folder in its text, None if there is none, and what is before and after."""
         text = self.text or self.name
         before, _, name = text.rpartition(":")
         if before.endswith(".py"):
-            return Path(before), f":{name}"
-        return (Path(text), "") if text.endswith(".keras") else (None, text)
+            return "", Path(before), f":{name}"
+        if text.endswith(".keras"):
+            return "", Path(text), ""
+        return ("kerashub:", Path(name), "") if before == "kerashub" and self.files else (text, None, "")
+
+    @property
+    def was_compiled(self) -> bool:
+        """Whether it is a saved model with an optimizer and a loss, known here or not."""
+        return (self.text or "").endswith(".keras") and was_compiled(self.files[0])
 
     @property
     def takes_norm(self) -> bool:
@@ -140,10 +148,11 @@ class Source:
 
         from tfnorm._keras import names_from_the_start  # start-up
 
-        if self.path is not None and self.fingerprint != file_hash(self.path):
+        if self.files and self.fingerprint != file_hash(*self.files):
+            one = "The file" if len(self.files) == 1 else "One of the files"
             raise ArchitectureError(
-                f"The file {str(self.path)!r} has changed since {self.name} was checked. Start again with the new "
-                "file, or restore the old one."
+                f"{one} {', '.join(map(str, self.files))} has changed since {self.name} was checked. Start again with "
+                "the new file, or restore the old one."
             )
         shape = None if input_shape is None else tuple(input_shape)
         function = None if self._function is None else self._function()  # an import may draw random numbers
@@ -229,27 +238,28 @@ class Source:
 
 
 def is_application(text: str) -> bool:
-    """Return whether a text is the name of a network of `keras.applications` without its prefix."""
-    return text.lower() in {name.lower() for name in APPLICATIONS}
+    """Return whether a text, no architecture, is the name of a network of `keras.applications` without its prefix."""
+    return text not in ARCHITECTURES and text.lower() in {name.lower() for name in APPLICATIONS}
 
 
 def source_of(
-    model: Any, *, weights: str | None = None, imports: Sequence[str] = (), allow_lambda: bool = False
+    model: Any, *, weights: str | None = None, imports: str | Sequence[str] | None = None, allow_lambda: bool = False
 ) -> Source:
     """Return what makes a network, checked as far as it can be without Keras and without running anyone's code.
 
     Args:
         model: A function that returns a Keras model, or a text: ``FILE.py:FUNCTION``, ``package.module:FUNCTION``, the
             name of a .keras file, ``applications:NAME`` for a network of `keras.applications`, or
-            ``kerashub:PRESET_OR_CLASS``. A `Source` is returned as it is. A function may take ``norm``, ``input_shape``
+            ``kerashub:PRESET``. A `Source` is returned as it is. A function may take ``norm``, ``input_shape``
             and ``num_classes``, by name, any of them or none; a class of models counts as a function.
         weights: Initial weights: "imagenet" or a file of weights for ``applications:``; "fresh" for a .keras file or
             KerasHub, whose own weights are the start by default. Functions take none.
-        imports: Modules and Python files with layers of your own that are in a .keras file.
+        imports: Modules and Python files that define layers of your own in a .keras file. They are imported when the
+            file is opened.
         allow_lambda: Whether to run the code of Lambda layers in a .keras file.
 
     Raises:
-        ArchitectureError: If there is no such file, function or network, or if the weights do not belong to it.
+        TfnormError: If there is no such file, function or network, or if something that is given does not belong to it.
 
     Example:
         >>> source_of("applications:MobileNetV2").make(seed=0, num_classes=5, input_shape=(32, 32, 3)).output_shape
@@ -263,19 +273,29 @@ def source_of(
         return model
     if isinstance(model, os.PathLike):
         model = os.fspath(model)
+    imports = [imports] if isinstance(imports, str) else imports or []
+    if not isinstance(imports, list | tuple) or not all(isinstance(name, str) for name in imports):
+        raise ArchitectureError(f"`imports` must be modules or Python files, as text. Received: imports={imports!r}.")
+    text = model.strip() if isinstance(model, str) else ""
+    if text.endswith(".keras"):
+        return _of_saved_model(text, weights, imports, allow_lambda)
+    for key, given in (("imports", imports), ("allow_lambda", allow_lambda)):
+        if given:
+            raise ArchitectureError(
+                f"`{key}` belongs to a .keras file. Received: {key}={given!r} with the model {model!r}. Leave it out."
+            )
     if not isinstance(model, str):
         return _of_callable(model, weights)
-    text = model.strip()
     prefix, colon, name = text.partition(":")
     if colon and prefix == "applications":
         check_application(name, weights)
         maker = functools.partial(make_application, name, weights)
-        return Source(text, text, weights=weights, _maker=maker)
+        files = (Path(weights).resolve(),) if weights not in (None, "fresh", "imagenet") else ()
+        return Source(text, text, "", file_hash(*files), weights, files, _maker=maker)
     if colon and prefix == "kerashub":
-        check_kerashub(weights)
-        return Source(text, text, weights=weights, _maker=functools.partial(make_kerashub, name, weights))
-    if text.endswith(".keras"):
-        return _of_saved_model(text, weights, tuple(imports), allow_lambda)
+        files = check_kerashub(name, weights)
+        maker = functools.partial(make_kerashub, name, weights)
+        return Source(text, text, "", file_hash(*files), weights, files, _maker=maker)
     before, colon, name = text.rpartition(":")
     if colon and before.endswith(".py"):
         return _of_file(text, Path(before), name, weights)
@@ -296,9 +316,10 @@ def source_of(
 
 
 def _unknown_model(text: str) -> str:
-    if text in ARCHITECTURES:
-        return f"{text!r} is an architecture of tfnorm. Give it as `arch`, --arch on the command line."
     guess = nearest_application(text)
+    if text in ARCHITECTURES:
+        other = f" For that of Keras, give 'applications:{guess}'." if (guess or "").lower() == text else ""
+        return f"{text!r} is an architecture of tfnorm. Give it as `arch`, --arch on the command line.{other}"
     hint = f" Did you mean 'applications:{guess}'?" if guess else ""
     return f"Unknown model {text!r}.{hint} Give {FORMS}."
 
@@ -306,21 +327,22 @@ def _unknown_model(text: str) -> str:
 # Text
 
 
-def _of_saved_model(text: str, weights: str | None, imports: tuple[str, ...], allow_lambda: bool) -> Source:
+def _of_saved_model(text: str, weights: str | None, imports: Sequence[str], allow_lambda: bool) -> Source:
     path = _existing(text, "Give the name of a saved model")
     if weights not in (None, "fresh"):
         raise ArchitectureError(
             f"The file {text!r} has weights of its own, which are the start. Received: weights={weights!r}. "
             "Leave them out, or give 'fresh' for new ones."
         )
-    check_imports(imports)
+    files = (path, *check_imports(imports))
+    whole = tuple(str(Path(name).resolve()) if is_file_name(name) else name for name in imports)
 
     def make(input_shape: Any, num_classes: Any) -> Any:
-        with own_objects(imports):
+        with own_objects(whole):
             model = open_model(path, imports=imports, allow_lambda=allow_lambda, error=ArchitectureError)
             return _fresh(model) if weights == "fresh" else model
 
-    return Source(text, text, "", file_hash(path), weights, path, imports, _maker=make)
+    return Source(text, text, "", file_hash(*files), weights, files, whole, _maker=make)
 
 
 def _fresh(model: Any) -> Any:
@@ -347,7 +369,7 @@ def _of_file(text: str, given: Path, name: str, weights: str | None) -> Source:
     def function() -> Callable[..., Any]:
         return _found(text, str(given), name, lambda: import_file(path))
 
-    return Source(text, text, "", file_hash(path), path=path, _function=function)
+    return Source(text, text, "", file_hash(path), files=(path,), _function=function)
 
 
 def _of_module(text: str, module: str, name: str, weights: str | None) -> Source:
@@ -362,7 +384,8 @@ def _of_module(text: str, module: str, name: str, weights: str | None) -> Source
     def function() -> Callable[..., Any]:
         return _found(text, module, name, lambda: import_module(module))
 
-    return Source(text, text, "", "" if path is None else file_hash(path), path=path, _function=function)
+    files = () if path is None else (path,)
+    return Source(text, text, "", file_hash(*files), files=files, _function=function)
 
 
 def _existing(text: str, how: str) -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from tfnorm.datasets.dataset import resize_images
+from tfnorm.datasets.images import Images
 from tfnorm.mistakes import predictions
 
 PAGE_BYTES = 12_000_000
@@ -82,14 +83,14 @@ def picture_budget(rest: int) -> int:
     return max(0, min(PICTURE_BYTES, PAGE_BYTES - 10_000 - rest))  # so much is around the pictures
 
 
-def picture_sheets(images: np.ndarray, *, budget: int = PICTURE_BYTES) -> dict[str, Any]:
+def picture_sheets(images: Images, *, budget: int = PICTURE_BYTES) -> dict[str, Any]:
     """Return as many of the images as fit, from the first on, side by side in larger pictures, row by row.
 
     Grey images of up to 32 pixels are kept exactly, as PNG; others are WebP, coarser where that lets all of them in.
     Sides above 96 pixels are reduced to 96.
 
     Args:
-        images: uint8 (images, height, width, channels).
+        images: uint8 (images, height, width, channels), an array or streamed.
         budget: The most bytes of base64 text.
 
     Returns:
@@ -97,15 +98,14 @@ def picture_sheets(images: np.ndarray, *, budget: int = PICTURE_BYTES) -> dict[s
         and width of one in pixels; ``cell``, those of its place in a sheet; ``columns`` and ``perSheet``, how many
         stand in a row and in a sheet.
     """
-    images = _reduced(images)
-    height, width, channels = images.shape[1:]
+    height, width, channels = _reduced(images[:1]).shape[1:]
     exact = channels == 1 and max(height, width) <= 32
     block = 1 if exact else BLOCK
     cell = (-(-height // block) * block, -(-width // block) * block)
     for options in (PNG,) if exact else WEBP:
         best: list[str] = []
         for start in range(0, len(images), A_SHEET):
-            text = _encoded(_sheet(images[start : start + A_SHEET], cell), **options)
+            text = _encoded(_sheet(_reduced(images[start : start + A_SHEET]), cell), **options)
             if sum(map(len, best)) + len(text) > budget:
                 break
             best.append(text)

@@ -23,6 +23,7 @@ SYMBOLS = {
 # Of 1,000 classes a matrix has a million cells.
 MOST_CLASSES = 200
 MOST_SETS = 24
+LOSS_CURVES = ("training", "test")
 
 
 def looks(labels: Iterable[str]) -> list[dict[str, str]]:
@@ -61,8 +62,17 @@ def curves_page(
         for (label, name), curve in table.groupby(["label", "set"], sort=False):
             columns = {key: rounded(curve[key]) for key in ("mean", "low", "high")}
             means[label].setdefault(measure, {})[name] = {"epoch": curve["epoch"].tolist(), **columns}
+    called = {"loss": LOSS_CURVES if losses == LOSSES else losses, metric.slot: metric.curves()}
+    names = {
+        measure: {
+            set_: name for set_, name in zip(("train", "test"), words, strict=True) if (table["set"] == set_).any()
+        }
+        for measure, words in called.items()
+        if (table := parts.get(measure)) is not None
+    }
     return {
         "specs": looks(histories),
+        "names": names,
         "means": means,
         "runs": {
             label: [_run_curves(seed, table, metric, losses) for seed, table in zip(seeds[label], tables, strict=True)]

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from tfnorm.files import write_whole
+from tfnorm.metrics.metric import ACCURACY, Metric
 
 KEPT_CHECKPOINTS = 2
 
 
-# Number of epochs done, the state, and the weights after the best of these epochs if an accuracy is a number.
+# Number of epochs done, the state, and the weights after the best of these epochs if a value is a number.
 Checkpoint = tuple[int, dict[str, np.ndarray], dict[str, np.ndarray] | None]
 
 
@@ -44,15 +45,15 @@ class Checkpoints:
         """
         self._save("best", epochs, weights)
 
-    def load(self, records: Sequence[Mapping[str, Any]]) -> Checkpoint | None:
-        """Return the newest checkpoint that a run can go on from, or None if there is none.
+    def load(self, records: Sequence[Mapping[str, Any]], metric: Metric = ACCURACY) -> Checkpoint | None:
+        """Return the newest checkpoint that a run about a metric can go on from, or None if there is none.
 
         A checkpoint is passed over if it or its best weights are damaged, or if the history lacks one of its epochs.
         """
         recorded = next((i for i, record in enumerate(records) if record["epoch"] != i), len(records))
         for epochs, state in self._undamaged("epoch"):
             if epochs <= recorded:
-                best = best_epoch(records[:epochs])
+                best = best_epoch(records[:epochs], metric)
                 weights = None if best is None else self.load_best(best + 1)
                 if best is None or weights is not None:
                     return epochs, state, weights
@@ -90,15 +91,15 @@ class Checkpoints:
         return sorted(self.path.glob(f"{kind}-{'[0-9]' * 5}-*.npz"))
 
 
-def best_epoch(records: Sequence[Mapping[str, Any]]) -> int | None:
-    """Return the first epoch of the highest test accuracy, or None if no accuracy is a number.
+def best_epoch(records: Sequence[Mapping[str, Any]], metric: Metric = ACCURACY) -> int | None:
+    """Return the first epoch of the best test accuracy, or other metric, or None if no value is a number.
 
     Example:
         >>> best_epoch([{"epoch": 0, "val_accuracy": 0.5}, {"epoch": 1, "val_accuracy": 0.5}])
         0
     """
-    numbers = [record for record in records if math.isfinite(record.get("val_accuracy", math.nan))]
-    return max(numbers, key=lambda record: record["val_accuracy"])["epoch"] if numbers else None
+    numbers = [record for record in records if math.isfinite(record.get(metric.key, math.nan))]
+    return max(numbers, key=lambda record: metric.sign * record[metric.key])["epoch"] if numbers else None
 
 
 def _epochs_of(path: Path) -> int:

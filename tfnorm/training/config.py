@@ -24,10 +24,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticUndefined
 
-from tfnorm.datasets import Dataset
-from tfnorm.datasets.sources import find_source
+from tfnorm.datasets import AUGMENTATIONS, Dataset
+from tfnorm.datasets.memory import bytes_of
+from tfnorm.datasets.sources import check_folder_settings, check_resize, find_source
 from tfnorm.errors import TfnormError, unknown
 from tfnorm.keras_settings import chosen_backend
+from tfnorm.metrics.known import DEFAULTS, check_name
 from tfnorm.models.architectures import ARCHITECTURES
 from tfnorm.models.planner import NetworkPlan, plan
 from tfnorm.models.sources import Source, source_of
@@ -59,13 +61,51 @@ class TrainConfig(BaseModel):
         default=None,
         description="Initial weights of the model: imagenet for applications:NAME, fresh for a .keras file.",
     )
-    dataset: str = Field(default="digits", description="Data set, .npz file or folder of train/CLASS and test/CLASS.")
+    imports: tuple[str, ...] | None = Field(
+        default=None, description="Modules or Python files that define layers of your own in a saved model."
+    )
+    allow_lambda: bool = Field(
+        default=False, description="Run the code of Lambda layers in a saved model. Only if you trust it."
+    )
+    dataset: str = Field(
+        default="digits",
+        description="Data set, .npz file, or folder of pictures in train/CLASS and test/CLASS or in CLASS alone.",
+    )
     data_dir: Path | None = Field(default=None, description="Folder searched first for the data, such as mnist.npz.")
     image_size: int | None = Field(
         default=None,
         ge=1,
         description="Resize images to this side, in pixels. By default only digits are, to the network's input.",
     )
+    resize: int | None = Field(
+        default=None,
+        ge=1,
+        description="Side of the training images before crop_flip cuts them to `image_size`. By default the same.",
+    )
+    fit: Literal["resize", "crop", "pad"] = Field(
+        default="resize",
+        description="How pictures of a folder get the size: resize stretches, crop cuts off, pad adds black.",
+    )
+    test_share: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Share of each class to test on, of a folder without test/. By default 0.2 if there is no train/ "
+        "either.",
+    )
+    groups: Path | None = Field(
+        default=None,
+        description="CSV file with the columns file and group: pictures of one patient, video or place stay together.",
+    )
+    memory: str | None = Field(
+        default=None,
+        description="Memory for decoded pictures, such as 500MB. Above it they are decoded when they are needed. By "
+        "default a quarter of what is free.",
+    )
+    cache: Path | None = Field(
+        default=None, description="Folder for decoded pictures, at most 20 GiB, so that each is decoded only once."
+    )
+    follow_links: bool = Field(default=False, description="Follow symbolic links out of a folder of pictures.")
     epochs: int | None = Field(default=None, ge=1, description="Passes over the training set. By default the recipe's.")
     batch_size: int | None = Field(default=None, ge=1, description="Images per step. By default the recipe's.")
     seed: int = Field(
@@ -94,14 +134,25 @@ class TrainConfig(BaseModel):
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="Type of the activations: float32 or bfloat16. Weights and loss stay float32."
     )
+    zero_gamma: bool = Field(
+        default=False,
+        description="Start each residual unit as its shortcut: the gamma of its last norm is 0 at first (arXiv "
+        "1706.02677).",
+    )
     holdout: float = Field(
         default=0.0,
         ge=0,
         lt=1,
         description="Share of the training images to evaluate on, so that you can choose without using the test set.",
     )
+    metric: str | None = Field(
+        default=None,
+        description="What the verdict is about: accuracy, balanced_accuracy, top_5_accuracy, f1, auc, data_loss, loss, "
+        "mean_average_precision (of several labels), or a metric that your model is compiled with. By default "
+        "accuracy, or of several labels mean_average_precision.",
+    )
     patience: int | None = Field(
-        default=None, ge=1, description="Stop after this many epochs without a better test accuracy. By default never."
+        default=None, ge=1, description="Stop after this many epochs without a better metric. By default never."
     )
     skip_damaged: bool = Field(
         default=False, description="Leave out damaged pictures of a folder, and name them in the run's record."
@@ -120,10 +171,21 @@ class TrainConfig(BaseModel):
     )
     _augmentation = field_validator("augmentation")(known_augmentation)
 
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _memory(cls, value: Any) -> str | None:
+        return None if value is None else str(bytes_of(value))
+
     @model_validator(mode="before")
     @classmethod
     def _with_source(cls, values: Any) -> Any:
         return values if not isinstance(values, Mapping) else with_source(values)
+
+    @model_validator(mode="after")
+    def _metric_known(self) -> TrainConfig:
+        if self.metric is not None:
+            object.__setattr__(self, "metric", check_name(self.metric, own=self.model is not None))
+        return self
 
     @field_serializer("model")
     def _text(self, model: Source | None) -> str | None:
@@ -131,7 +193,18 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _data_there(self) -> TrainConfig:
-        find_source(self.dataset, self.data_dir)
+        place = find_source(self.dataset, self.data_dir)
+        check_resize(self.resize, None if self.image_size is None else (self.image_size, self.image_size))
+        check_folder_settings(
+            place, fit=self.fit, test_share=self.test_share, groups=self.groups, follow_links=self.follow_links
+        )
+        name = self.augmentation or self.recipe.augmentation
+        if self.resize is not None and not AUGMENTATIONS[name].crops:
+            crops = " or ".join(name for name, preset in AUGMENTATIONS.items() if preset.crops)
+            raise TfnormError(
+                f"`resize` is the side of images that an augmentation cuts. Received: resize={self.resize} with the "
+                f"augmentation {name!r}, which cuts none. Use {crops}, or leave it out."
+            )
         return self
 
     @model_validator(mode="after")
@@ -162,10 +235,12 @@ class TrainConfig(BaseModel):
 
         Two runs that differ only in `SPELLING` are the same if their data are, see `RunFolder.check`.
         """
-        # Some are recorded only where they are set: the names of default folders depend on this text. The name of the
-        # model is that of `arch`, because the place of a file does not make another network of it.
-        optional = {key for key in OPTIONAL if not getattr(self, key)}
-        return self.resolved().model_dump(mode="json", exclude={"data_dir", "call", "model", "rates"} | optional)
+        # The name of the model is that of `arch`, because the place of a file does not make another network of it.
+        optional = {key for key in OPTIONAL if getattr(self, key) in (None, False, "resize")}
+        if self.metric in DEFAULTS.values():  # which follow from the data
+            optional.add("metric")
+        unseen = {"data_dir", "call", "model", "imports", "allow_lambda", "memory", "cache", "rates"} | optional
+        return self.resolved().model_dump(mode="json", exclude=unseen)
 
     @property
     def kind(self) -> str:
@@ -180,7 +255,11 @@ class TrainConfig(BaseModel):
         """
         spec = parse(self.norm)
         check_backend(spec, chosen_backend)
-        return None if self.model is not None else plan(self.arch, spec, dropout=self.resolved().dropout)
+        return (
+            None
+            if self.model is not None
+            else plan(self.arch, spec, dropout=self.resolved().dropout, zero_gamma=self.zero_gamma)
+        )
 
 
 def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,19 +269,19 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
         TfnormError: If there is no such model or architecture, or if settings of architectures are given for a model.
     """
     default, given = TrainConfig.model_fields["arch"].default, values.get("model")
-    arch, weights = values.get("arch", default), values.get("weights")
+    arch = values.get("arch", default)
     recipe = values.get("recipe") or ("default" if given is None else "own")
     if given is None:
         ARCHITECTURES[arch]  # raises for an unknown one
         for key in OF_A_MODEL:
-            if values.get(key) is not None:
+            if values.get(key):
                 raise TfnormError(f"`{key}` belongs to a `model`. Received: {key}={values[key]!r} with arch={arch!r}.")
         if recipe == "own":
             raise TfnormError(f"The recipe 'own' belongs to a `model`. Received: recipe='own' with arch={arch!r}.")
         return {**values, "recipe": recipe}
-    source = source_of(given, weights=weights)
+    source = source_of(given, **{key: values[key] for key in OF_MODEL if values.get(key) is not None})
     name = source.short_name
-    for key, allowed in (("arch", (default, name)), ("dropout", (None,)), ("precision", ("float32", None))):
+    for key, allowed in (_OF_ARCHITECTURES | {"arch": (default, name)}).items():
         if values.get(key, allowed[0]) not in allowed:
             raise TfnormError(
                 f"`{key}` is a setting of tfnorm's own architectures. Received: {key}={values[key]!r} with the model "
@@ -210,18 +289,29 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
             )
     if values.get("model_hash") not in (None, source.fingerprint):
         raise TfnormError(
-            f"The file of the model {name!r} has changed since this command began. Start it again with the new file, "
-            "or restore the old one."
+            f"The files of the model {name!r} have changed since this command began. Start it again with the new ones, "
+            "or restore the old ones."
         )
-    return {**values, "model": source, "arch": name, "model_hash": source.fingerprint or None, "recipe": recipe}
+    made = {"model": source, "arch": name, "model_hash": source.fingerprint or None, "imports": source.imports or None}
+    return {**values, **made, "recipe": recipe}
 
 
 # What is in the configuration and no setting.
 ONLY_RECORDED = ("call", "model_hash", "rates")
-# Settings that need a model of one's own.
-OF_A_MODEL = ("weights", "freeze_until")
-# Settings that are recorded only where they are set.
-OPTIONAL = ("skip_damaged", "weights", "model_hash", "freeze_until", "freeze_epochs")
+# Settings that say how a model of one's own is opened, and all that need one.
+OF_MODEL = ("weights", "imports", "allow_lambda")
+OF_A_MODEL = (*OF_MODEL, "freeze_until")
+# Settings that are recorded only where they are set, because the names of default folders depend on the record.
+OPTIONAL = (
+    "skip_damaged", "weights", "model_hash", "freeze_until", "freeze_epochs", "metric", "zero_gamma", "resize", "fit",
+    "test_share", "groups", "follow_links",
+)  # fmt: skip
+# Settings that a model of one's own does not have, with the values that say nothing.
+_OF_ARCHITECTURES: dict[str, tuple[Any, ...]] = {
+    "dropout": (None,),
+    "precision": ("float32", None),
+    "zero_gamma": (False,),
+}
 # Settings of a recipe that the setting of the same name replaces.
 REPLACED = ("epochs", "batch_size", "augmentation", "learning_rate")
 
@@ -235,9 +325,18 @@ class Settings(TypedDict, total=False):
     arch: str
     model: Any
     weights: str | None
+    imports: str | Sequence[str] | None
+    allow_lambda: bool
     dataset: str | Path
     data_dir: str | Path | None
     image_size: int | None
+    resize: int | None
+    fit: Literal["resize", "crop", "pad"]
+    test_share: float | None
+    groups: str | Path | None
+    memory: int | str | None
+    cache: str | Path | None
+    follow_links: bool
     epochs: int | None
     batch_size: int | None
     recipe: str | Recipe
@@ -247,7 +346,9 @@ class Settings(TypedDict, total=False):
     dropout: float | None
     regularize: Literal["all", "kernels"]
     precision: Literal["float32", "bfloat16"]
+    zero_gamma: bool
     holdout: float
+    metric: str | None
     patience: int | None
     skip_damaged: bool
 

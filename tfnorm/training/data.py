@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from tfnorm.datasets import Dataset, load
+from tfnorm.datasets import AUGMENTATIONS, Dataset, load
 from tfnorm.datasets.checks import check_image_array
 from tfnorm.datasets.sources import is_here
 from tfnorm.errors import DataError, TfnormError
 from tfnorm.training.config import TrainConfig
+from tfnorm.training.folder import READING
 
 
 def place_of(config: TrainConfig) -> tuple[object, ...]:
     """Return a key that is the same for configurations for which `load_data` returns the same data."""
     arch = config.dataset == "digits" and config.arch
-    return config.dataset, config.data_dir, config.image_size, arch, config.holdout, config.skip_damaged
+    return (
+        config.dataset, config.data_dir, config.image_size, arch, config.holdout, *reading_settings(config).values()
+    )  # fmt: skip
+
+
+def reading_settings(config: TrainConfig) -> dict[str, Any]:
+    """Return the settings that say how data are read, as arguments of `load`."""
+    return {name: getattr(config, name) for name in READING}
 
 
 def load_data(config: TrainConfig, data: Dataset | None = None) -> Dataset:
@@ -26,12 +35,25 @@ def load_data(config: TrainConfig, data: Dataset | None = None) -> Dataset:
         DataError: If the data cannot be read, or if those that are given are not uint8 with channels last.
     """
     if data is not None:
-        _check_given(data)
+        _check_given(data, config)
+        for name, value in reading_settings(config).items():
+            if value not in (None, False, "resize"):
+                raise DataError(
+                    f"`{name}` says how data are read, and these are in memory. Received: {name}={value!s} with data "
+                    f"{data.name!r}. Give it to tfnorm.datasets.load."
+                )
     else:
         size: int | tuple[int, int] | None = config.image_size
         if size is None and config.dataset == "digits":
             size = _network_size(config)
-        data = load(config.dataset, data_dir=config.data_dir, image_size=size, skip_damaged=config.skip_damaged)
+        data = load(
+            config.dataset,
+            data_dir=config.data_dir,
+            image_size=size,
+            memory=config.memory,
+            cache=config.cache,
+            **reading_settings(config),
+        )
     return data.hold_out(config.holdout) if config.holdout else data
 
 
@@ -45,7 +67,7 @@ def _network_size(config: TrainConfig) -> tuple[int, int] | None:
     return input_size(config.model)
 
 
-def _check_given(data: Dataset) -> None:
+def _check_given(data: Dataset, config: TrainConfig) -> None:
     """Raise a DataError if a network cannot be trained on the images of a `Dataset` that was made by hand."""
     for name in ("x_train", "x_test"):
         images = getattr(data, name)
@@ -56,6 +78,13 @@ def _check_given(data: Dataset) -> None:
                 f"{images.dtype} of shape {images.shape}. Save the arrays with numpy.savez and load that file with "
                 "tfnorm.datasets.load, which converts them."
             )
+    sizes = [getattr(data, name).shape[1:] for name in ("x_train", "x_test")]
+    if sizes[0] != sizes[1] and not AUGMENTATIONS[config.resolved().augmentation or "none"].crops:
+        raise DataError(
+            f"data {data.name!r}: training and test images must have one shape, unless an augmentation cuts the "
+            f"training images. Received: {sizes[0]} and {sizes[1]} with the augmentation {config.augmentation!r}. Use "
+            "crop_flip, or images of one shape."
+        )
 
 
 def fingerprints() -> Callable[[TrainConfig], str | None]:

@@ -6,7 +6,7 @@
     history.jsonl     one line per epoch
     checkpoint/       the state after the last epochs: weights, optimizer, random seeds; the weights of the best epochs
     model.keras       the trained network, without augmentation
-    best.keras        the network after the epoch of the highest test accuracy
+    best.keras        the network after the epoch of the highest test accuracy, or the best value of another metric
     predictions.npz   logits of the test set
     misclassified.png
     result.json       written last: a run that has it is finished
@@ -26,8 +26,10 @@ from tfnorm.history import read_history
 from tfnorm.training.checkpoint import Checkpoints
 from tfnorm.training.records import CONFIG_NAME, Needed, mend, read_json
 
+# Settings that say how data are read: arguments of `tfnorm.datasets.load`.
+READING = ("resize", "fit", "test_share", "groups", "follow_links", "skip_damaged")
 # Settings that only decide which data a run has: what the data are called, then how they are read.
-SPELLING = ("dataset", "image_size", "skip_damaged")
+SPELLING = ("dataset", "image_size", *READING)
 ASKED: Needed = {"asked": {"norm": str, "seed": int, "recipe": {}}}
 # What tells whether a run is the one that is asked for.
 IDENTITY: Needed = {"asked": {"recipe": {}}, "data": {"fingerprint": str, "class_names": [str]}}
@@ -48,7 +50,7 @@ CONFIG: Needed = {
 }  # fmt: skip
 RESULT: Needed = {"status": str, "epochs": int, "best_epoch": (int, type(None)), "misclassified": (int, type(None))}
 # What the line of an epoch must have.
-MEASURES = ("data_loss", "accuracy", "val_data_loss", "val_accuracy", "penalty", "seconds", "images_per_second")
+MEASURES = ("data_loss", "val_data_loss", "penalty", "seconds", "images_per_second")
 
 
 def check_place(folder: str | Path) -> None:
@@ -103,8 +105,8 @@ class RunFolder:
         there, now = flat_settings(config["asked"]), flat_settings(asked)
         if there.get("arch") == now.get("arch") and there.pop("model_hash", None) != now.pop("model_hash", None):
             raise RunError(
-                f"The file of the model {now['arch']} has changed since the run in {self.path} began. Restore the file "
-                "as it was, or choose another output folder."
+                f"The files of the model {now['arch']} have changed since the run in {self.path} began. Restore them "
+                "as they were, or choose another output folder."
             )
         fingerprint = config["data"]["fingerprint"]
         if data is not None:
@@ -177,11 +179,11 @@ class RunFolder:
             reason = f"{error.strerror or error}. {mend(self.history_path, error)}"
             raise RunError(f"The file {self.history_path} cannot be read: {reason}") from None
 
-    def read_measures(self) -> list[dict[str, Any]]:
-        """Return the records of the epochs, or raise a `RunError` if one lacks a number of `MEASURES`."""
+    def read_measures(self, *others: str) -> list[dict[str, Any]]:
+        """Return the records of the epochs, or raise a `RunError` if one lacks a number of `MEASURES` or ``others``."""
         records = self.read_history()
         for number, record in enumerate(records, start=1):
-            for key in MEASURES:
+            for key in (*MEASURES, *others):
                 if not isinstance(record.get(key), int | float):
                     raise RunError(
                         f"Line {number} of {self.history_path} is damaged: {key!r} is {record.get(key)!r:.40}. Restore "

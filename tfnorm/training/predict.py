@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfnorm.datasets.images import Images, StreamedImages
 from tfnorm.errors import TfnormError
 from tfnorm.ops.arrays import to_array
 
@@ -28,7 +30,7 @@ def evaluation_batch(images: int, pixels: int = 0) -> int:
     return -(-images // -(-images // most))
 
 
-def predict_logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
+def predict_logits(model: keras.Model, images: Images) -> np.ndarray:
     """Return the logits of a network for images.
 
     They are computed by a compiled graph. Operations outside a graph round differently in 16 bits.
@@ -47,11 +49,11 @@ def predict_logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
         >>> predict_logits(tfnorm.build(norm="gn:2"), np.zeros((3, 28, 28, 1), "uint8")).shape
         (3, 10)
     """
-    images = to_array(images)
+    images = images if isinstance(images, StreamedImages) else to_array(images)
     if images.ndim != 4 or not len(images):
         raise TfnormError(
             f"`images` must be one image or more, (images, height, width, channels). Received: shape {images.shape}."
         )
-    size = evaluation_batch(len(images), images[0, ..., 0].size)
+    size = evaluation_batch(len(images), math.prod(images.shape[1:3]))
     logits = [model.predict_on_batch(images[i : i + size]) for i in range(0, len(images), size)]
     return np.concatenate(logits).astype("float32")

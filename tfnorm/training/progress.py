@@ -26,4 +26,4 @@ class Progress:
         """Receive the history record of an epoch."""
 
     def finished(self, run: Path, result: Mapping[str, Any]) -> None:
-        """Receive the result, with the accuracy of the last epoch as ``val_accuracy``."""
+        """Receive the result, with the metric after the last epoch, such as ``val_accuracy``."""

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfnorm.errors import RunError
+from tfnorm.metrics.known import recorded_metric
+from tfnorm.metrics.metric import ACCURACY, Metric
+from tfnorm.models.saved import open_model, own_objects
 from tfnorm.training.folder import CONFIG, RESULT, RunFolder
 from tfnorm.training.records import mend, read_json
 
@@ -35,6 +38,8 @@ class Run:
         if not self.folder.finished:
             raise RunError(f"The run in {self.path} is not finished. The command that began it goes on with it.")
         self.config = self.folder.read_config(CONFIG)
+        if "metric" in self.config:  # not in folders of earlier versions, which are about accuracy
+            self.folder.read_config({"metric": {"name": str, "direction": str}})
         self.result = read_json(self.folder.result_path, RESULT)
 
     def __repr__(self) -> str:
@@ -56,6 +61,16 @@ class Run:
         return evaluated_on(self.config["asked"]["holdout"])
 
     @property
+    def multi_label(self) -> bool:
+        """Whether the images have several labels each, or none, in place of one class."""
+        return bool(self.config["data"].get("multi_label"))
+
+    @property
+    def metric(self) -> Metric:
+        """What the run is about."""
+        return recorded_metric(self.config.get("metric"))
+
+    @property
     def status(self) -> str:
         """The word "finished", or "diverged" where the loss, or an output at the end, stopped being a number."""
         return self.result["status"]
@@ -69,7 +84,8 @@ class Run:
         """
         import pandas as pd  # start-up
 
-        records, epochs = self.folder.read_measures(), self.result["epochs"]
+        needed = {self.metric.key, *(() if self.multi_label else ("accuracy", "val_accuracy"))}
+        records, epochs = self.folder.read_measures(*sorted(needed)), self.result["epochs"]
         if len(records) != epochs:
             raise RunError(
                 f"The history of the {self.status} run in {self.path} has {len(records)} of its {epochs} epochs. "
@@ -90,7 +106,10 @@ class Run:
 
     @property
     def labels(self) -> np.ndarray:
-        """True classes of the test set, of shape (images,). Raises the same errors as `logits`."""
+        """True classes of the test set, (images,), or 0 and 1 of several labels, (images, classes).
+
+        Raises the same errors as `logits`.
+        """
         return self._predictions[1]
 
     @property
@@ -99,7 +118,8 @@ class Run:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 logits, labels = arrays["logits"], arrays["y_true"]
-            if logits.ndim == 2 and labels.shape == logits.shape[:1] and np.issubdtype(labels.dtype, np.integer):
+            expected = logits.shape if self.multi_label else logits.shape[:1]
+            if logits.ndim == 2 and labels.shape == expected and np.issubdtype(labels.dtype, np.integer):
                 return logits, labels
             reason = f"its logits are {logits.shape} and its classes {labels.shape} {labels.dtype}"
         except PermissionError as error:
@@ -121,24 +141,24 @@ class Run:
             url = ""
         return url or str(self.path)
 
-    def load_model(self, *, best: bool = False) -> Any:
+    def load_model(self, *, best: bool = False, imports: Sequence[str] = (), allow_lambda: bool = False) -> Any:
         """Return the trained `keras.Model`.
 
         Args:
-            best: If `True`, the model after the epoch of the highest test accuracy. If `False`, after the last epoch.
+            best: If `True`, the model after the epoch of the best metric, by default the highest test accuracy. If
+                `False`, after the last epoch.
+            imports: Modules and Python files that define layers of your own.
+            allow_lambda: Whether to run the code of Lambda layers.
 
         Raises:
-            RunError: If the file does not exist. A run that diverged in its first epoch has no best model.
+            RunError: If the file does not exist or cannot be opened. A run that diverged in its first epoch has no best
+                model.
         """
         path = self.path / ("best.keras" if best else "model.keras")
         if not path.exists():
             raise RunError(f"There is no {path.name} in {self.path}, whose run is {self.status}.")
-        import keras  # start-up
-
-        import tfnorm.layers  # start-up
-        import tfnorm.regularizers  # noqa: F401 - registers the classes in the file  # start-up
-
-        return keras.models.load_model(path)
+        with own_objects(imports):
+            return open_model(path, imports=imports, allow_lambda=allow_lambda, error=RunError)
 
 
 def outcome(path: str | Path) -> dict[str, str]:
@@ -146,7 +166,7 @@ def outcome(path: str | Path) -> dict[str, str]:
     run = Run(path)
     records = run.folder.read_history()
     history = [{key: value for key, value in record.items() if key not in CLOCKS} for record in records]
-    _, state, weights = run.folder.checkpoints.load(records) or (0, {}, None)
+    _, state, weights = run.folder.checkpoints.load(records, run.metric) or (0, {}, None)
     # Arrays are hashed in their order without their names, because Keras goes on counting in the names of variables.
     return {
         "history": json.dumps(history, sort_keys=True),
@@ -165,6 +185,17 @@ def check_same_data(runs: Sequence[Run]) -> None:
                 f"The runs in {runs[0].path} and {run.path} were trained on different data. "
                 "Move one of them elsewhere to train it again."
             )
+
+
+def shared_metric(runs: Sequence[Run]) -> Metric:
+    """Return the metric that all runs are about, or raise a RunError if they are about several."""
+    for run in runs[1:]:
+        if run.metric != runs[0].metric:
+            raise RunError(
+                f"Runs are compared by one metric. Received: {runs[0].metric.column} in {runs[0].path}, and "
+                f"{run.metric.column} in {run.path}. Give runs with the same metric."
+            )
+    return runs[0].metric if runs else ACCURACY
 
 
 def slug(text: str) -> str:

@@ -23,6 +23,8 @@ from tfnorm.datasets.memory import available_memory, size_text
 from tfnorm.errors import RunError, TfnormError, first_line, is_memory_error
 from tfnorm.files import results_come_first, whole_file, write_whole
 from tfnorm.keras_settings import BACKENDS, standard_settings, unknown_backend
+from tfnorm.metrics.known import metric_record
+from tfnorm.metrics.scores import is_score
 from tfnorm.mistakes import draw_misclassified, find_misclassified
 from tfnorm.ops import graphs_let_go, use_deterministic_operations, without_retracing_warnings
 from tfnorm.spec import NormSpec
@@ -31,14 +33,14 @@ from tfnorm.training.config import RunPlan, RunSettings, TrainConfig, plan_run, 
 from tfnorm.training.data import load_data
 from tfnorm.training.folder import CONFIG, RunFolder
 from tfnorm.training.lock import run_lock
-from tfnorm.training.network.network import Network, make_network
+from tfnorm.training.network.network import Network, check_networks, make_network
 from tfnorm.training.predict import EVALUATION_BATCH, evaluation_batch, predict_logits
 from tfnorm.training.progress import Progress
 from tfnorm.training.provenance import check_same_place, describe, python_call
 from tfnorm.training.records import write_json
 from tfnorm.training.runs import Run, evaluated_on
 from tfnorm.training.tracking import TRACKERS, catch_up
-from tfnorm.training.watcher import LastEpochRecalibration, Trained, Watcher, arrays_of, assign, no_better_for
+from tfnorm.training.watcher import LastEpochRecalibration, Score, Trained, Watcher, arrays_of, assign, no_better_for
 
 STEPS_AT_ONCE = 8
 
@@ -92,6 +94,8 @@ def train_planned(plan: RunPlan, *, progress: Progress | None = None) -> Run:
     """Train a planned run, or go on with it; see `train`."""
     data = load_data(plan.config, plan.data)
     (progress or Progress()).read(data.sentences)
+    if not RunFolder(plan.folder).finished:
+        check_networks([plan.config], data)
     return train_on(data, plan.config, plan.folder, progress=progress, trackers=plan.trackers)
 
 
@@ -139,16 +143,19 @@ class _Trainer:
         keras.utils.set_random_seed(config.seed)
         use_deterministic_operations()
         network = make_network(config, data)
-        self.network, self.head = network.model, network.head
+        self.network, self.head, self.metric = network.model, network.head, network.metric
         whole_batches = config.recipe.drop_remainder and len(data.x_train) >= config.batch_size
         batches = Batches(data.x_train, data.y_train, config.batch_size, seed=config.seed, drop_remainder=whole_batches)
         trained = self.with_augmentation(network)
-        description = {"asked": asked, **describe(self.network, data, config), **network.record()}
+        description = {
+            "asked": asked, **describe(self.network, data, config), **network.record(),
+            "metric": metric_record(self.metric),
+        }  # fmt: skip
         if network.compiled:  # a file without the state of its optimizer opens with a warning
             self.network.optimizer.build(self.network.trainable_variables)
         else:  # then the saved model can be evaluated; this optimizer has no state to save
             loss, _ = self.head.losses()
-            self.network.compile("sgd", loss=loss, metrics=[self.head.accuracy()])
+            self.network.compile("sgd", loss=loss, metrics=self.head.accuracy())
         earlier, state = self.earlier()
         done = self.done = len(earlier)
         if done:  # a run that goes on keeps the record of its start
@@ -158,16 +165,19 @@ class _Trainer:
         self.progress.skipped(self.folder.path, done)
         self.progress.started(self.folder.path, config.epochs, len(batches))
         images = min(len(batches) * config.batch_size, len(data.x_train))
-        tested = evaluation_batch(len(data.x_test), data.x_test[0, ..., 0].size)
+        tested = evaluation_batch(len(data.x_test), math.prod(data.input_shape[:2]))
         recorder = HistoryRecorder(self.folder.history_path, initial_epoch=done, images_per_epoch=images)
         trackers = [TRACKERS[name](self.folder.path, description, earlier) for name in self.trackers]
-        watcher = Watcher(config, self.folder, batches, recorder, self.progress, trackers)
+        watcher = Watcher(config, self.folder, batches, recorder, self.progress, trackers, self.metric)
+        callbacks: list[keras.callbacks.Callback] = [recorder, watcher]
+        if is_score(name := self.metric.key.removeprefix("val_")):
+            callbacks.insert(0, Score(name, self.logits, data.y_test))
         last = None
         if config.recipe.recalibrate and batch_norms(self.network):
             last = LastEpochRecalibration(
                 data.x_train, batch_size=EVALUATION_BATCH, every=config.epochs, seed=config.seed
             )
-        over = no_better_for(config.patience, earlier, config.freeze_epochs)
+        over = no_better_for(config.patience, earlier, self.metric, config.freeze_epochs)
         at_work, begin, ends = trained, 0, ends_of_stages(config)
         for end in ends:
             if end >= done:
@@ -181,7 +191,7 @@ class _Trainer:
                     epochs=done if over else end,
                     initial_epoch=max(begin, done),
                     validation_data=Batches(data.x_test, data.y_test, tested).stream(),
-                    callbacks=[recorder, watcher, *([last] if last is not None and end == ends[-1] else [])],
+                    callbacks=[*callbacks, *([last] if last is not None and end == ends[-1] else [])],
                     shuffle=False,
                     verbose=0,
                 )
@@ -215,9 +225,13 @@ class _Trainer:
         """Return the network behind its augmentation."""
         config = self.config
         switch = config.recipe.plain_epochs > 0
-        augment = augmentation(config.augmentation, seed=config.seed, mean=self.data.mean, switch=switch)
-        # The size of the images, which a network of any size does not say.
-        image = keras.Input(self.data.input_shape, name="raw_image")
+        shape = self.data.input_shape
+        augment = augmentation(
+            config.augmentation, seed=config.seed, mean=self.data.mean, switch=switch, size=shape[:2]
+        )
+        # The size of the images, which a network of any size does not say; open where training images are larger.
+        cut = self.data.x_train.shape[1:] != shape
+        image = keras.Input((None, None, shape[2]) if cut else shape, name="raw_image")
         outputs = self.network(augment(image) if augment is not None else image)
         return Trained(image, outputs, name="training")
 
@@ -239,7 +253,7 @@ class _Trainer:
     def earlier(self) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
         """Return the records of the epochs that were done, and the state after them, of the newest checkpoint."""
         records = self.folder.read_history()
-        done, state, self.best = self.folder.checkpoints.load(records) or (0, {}, None)
+        done, state, self.best = self.folder.checkpoints.load(records, self.metric) or (0, {}, None)
         self.folder.checkpoints.forget_after(done)
         return records[:done], state
 
@@ -253,6 +267,10 @@ class _Trainer:
             )
         assign(trained.state, state)
 
+    def logits(self, model: keras.Model) -> np.ndarray:
+        """Return the logits of the test images."""
+        return self.head.to_logits(predict_logits(model, self.data.x_test))
+
     def save_network(self, name: str) -> None:
         with whole_file(self.folder.path / f"{name}.keras") as temporary:
             self.network.save(temporary)
@@ -265,14 +283,14 @@ class _Trainer:
         folder, data = self.folder, self.data
         self.save_network("model")
         records = watcher.recorder.records
-        best = best_epoch(records)
+        best = best_epoch(records, self.metric)
         weights = self.best if best is None or best < self.done else folder.checkpoints.load_best(best + 1)
         if weights is not None:
             last = arrays_of(trained.variables)
             assign(trained.variables, weights)
             self.save_network("best")
             assign(trained.variables, last)
-        logits = self.head.to_logits(predict_logits(at_work, data.x_test))
+        logits = self.logits(at_work)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, logits=logits, y_true=data.y_test)
         write_whole(folder.predictions_path, buffer.getvalue())
@@ -281,20 +299,22 @@ class _Trainer:
         if epoch is None and not finite:  # the last step made the weights useless
             epoch, step = len(records) - 1, -1 - int(trained.first_bad_step)
         wrong = None
-        if finite:
+        if finite and not data.multi_label:
             found = find_misclassified(data.y_test, logits, class_names=data.class_names, from_logits=True)
             wrong = found.total
             title = found.title(self.config.norm, evaluated_on(self.config.holdout))
             with results_come_first("the picture misclassified.png"):
                 draw_misclassified(data.x_test, found, title=title, path=folder.path / "misclassified.png")
+        value = records[-1].get(self.metric.key, math.nan)
         result = {
             "status": "finished" if epoch is None else "diverged", "epochs": len(records), "best_epoch": best,
             "diverged_at_epoch": epoch, "diverged_at_step": step, "misclassified": wrong,
+            "metric": {**metric_record(self.metric), "value": value if math.isfinite(value) else None},
         }  # fmt: skip
         for tracker in watcher.trackers:
             tracker.finish(result)
         write_json(folder.result_path, result)
-        self.progress.finished(folder.path, {**result, "val_accuracy": records[-1]["val_accuracy"]})
+        self.progress.finished(folder.path, {**result, self.metric.key: value})
         return Run(folder.path)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,6 +12,8 @@ import numpy as np
 from tfnorm.callbacks import BatchNormRecalibration, HistoryRecorder
 from tfnorm.datasets import Batches
 from tfnorm.datasets.augment.layers import Augmentation
+from tfnorm.metrics.metric import ACCURACY, Metric
+from tfnorm.metrics.scores import score
 from tfnorm.training.checkpoint import best_epoch
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.folder import RunFolder
@@ -51,9 +53,10 @@ class Watcher(keras.callbacks.Callback):
 
     def __init__(
         self, config: TrainConfig, folder: RunFolder, batches: Batches, recorder: HistoryRecorder, progress: Progress,
-        trackers: Sequence[Tracker],
+        trackers: Sequence[Tracker], metric: Metric,
     ) -> None:  # fmt: skip
         super().__init__()
+        self.metric = metric
         self.config, self.folder, self.batches, self.recorder = config, folder, batches, recorder
         self.progress, self.trackers = progress, trackers
         self.epoch = 0
@@ -79,14 +82,32 @@ class Watcher(keras.callbacks.Callback):
             self.diverged_at = epoch, int(self.model.first_bad_step)
             self.model.stop_training = True
         else:
-            if best_epoch(self.recorder.records) == epoch:
+            if best_epoch(self.recorder.records, self.metric) == epoch:
                 self.folder.checkpoints.save_best(epoch + 1, arrays_of(self.model.variables))
             self.folder.checkpoints.save(epoch + 1, arrays_of(self.model.state))
-            if no_better_for(self.config.patience, self.recorder.records, self.config.freeze_epochs):
+            if no_better_for(self.config.patience, self.recorder.records, self.metric, self.config.freeze_epochs):
                 self.model.stop_training = True
         for tracker in self.trackers:
             tracker.log(self.recorder.records[-1])
         self.progress.epoch_ended(self.folder.path, self.recorder.records[-1])
+
+
+class Score(keras.callbacks.Callback):
+    """Adds a metric of all test images together to the measures of each epoch, for the callbacks after it.
+
+    Args:
+        name: A metric of `tfnorm.metrics.scores.score`.
+        logits: A function of a model that returns its logits of the test images.
+        labels: Their labels.
+    """
+
+    def __init__(self, name: str, logits: Callable[[keras.Model], np.ndarray], labels: np.ndarray) -> None:
+        super().__init__()
+        self.name, self.logits, self.labels = name, logits, labels
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Predict all test images."""
+        logs[f"val_{self.name}"] = score(self.name, self.labels, self.logits(self.model))
 
 
 class LastEpochRecalibration(BatchNormRecalibration):
@@ -96,7 +117,12 @@ class LastEpochRecalibration(BatchNormRecalibration):
         """Leave the model as it is, because it was evaluated so."""
 
 
-def no_better_for(patience: int | None, records: Sequence[Mapping[str, Any]], frozen: int | None = None) -> bool:
+def no_better_for(
+    patience: int | None,
+    records: Sequence[Mapping[str, Any]],
+    metric: Metric = ACCURACY,
+    frozen: int | None = None,
+) -> bool:
     """Return whether the best epoch is at least ``patience`` epochs ago; `False` if that is None.
 
     The first ``frozen`` epochs, in which layers are frozen, don't count.
@@ -108,7 +134,7 @@ def no_better_for(patience: int | None, records: Sequence[Mapping[str, Any]], fr
     """
     if patience is None or not records:
         return False
-    return records[-1]["epoch"] - max(best_epoch(records) or 0, (frozen or 0) - 1) >= patience
+    return records[-1]["epoch"] - max(best_epoch(records, metric) or 0, (frozen or 0) - 1) >= patience
 
 
 def arrays_of(variables) -> dict[str, np.ndarray]:

@@ -18,11 +18,14 @@ from tfnorm.convert.report import Change, Report, grouped
 from tfnorm.convert.variants.factory import check_model, made_with_norms
 from tfnorm.convert.variants.penalties import penalized
 from tfnorm.errors import ArchitectureError, unknown
+from tfnorm.models.saved import own_objects
 from tfnorm.models.sources import Source, source_of
 from tfnorm.spec import NormSpec, check_backend, parse
 
 #: The note of a variant whose frozen batch norms have the moving statistics 0 and 1 of new layers.
 UNTRAINED = "untrained statistics"
+#: The end of the note of a variant with norms that a spec could not change.
+STAYING = "norms stay as they were"
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +125,7 @@ def make_variant(
     else:
         made = source.make(seed=seed, num_classes=num_classes, input_shape=input_shape)
         check_model(source, made)
-        with _noting(notes):
+        with own_objects(source.imports), _noting(notes):
             model, report = _changed(source, made, alone, calibrate)
     if alone.weight_standardization and not any("WeightStandardized" in change.after for change in report.changes):
         raise ArchitectureError(
@@ -130,10 +133,16 @@ def make_variant(
             "Leave '+ws' out."
         )
     if spec.regularized:
-        with _noting(notes):
+        with own_objects(source.imports), _noting(notes):
             model, more = penalized(model, spec, regularize)
         notes += more
     _check_class(source, made, model)
+    if staying := [note for note in notes if note.endswith(STAYING)]:
+        warnings.warn(
+            f"Under '{spec}', {staying[0]} in {source.name}: {grouped(report.kept)} The result is about a mixture. To "
+            "change all, make the model in a function with a parameter `norm`.",
+            stacklevel=2,
+        )
     if has_untrained_statistics(model):
         notes.insert(0, UNTRAINED)
         warnings.warn(
@@ -179,7 +188,10 @@ def _changed(source: Source, model: keras.Model, spec: NormSpec, calibrate: Any)
     norms = list(norms_of(network := Network(model)))
     if spec.kind == "none":
         calibrate = None
-    if any(not reason for _, reason in norms):
+    staying = sum(bool(reason) for _, reason in norms)
+    if staying < len(norms):
+        if staying:
+            warnings.warn(f"{staying} of {len(norms)} {STAYING}", stacklevel=2)
         return replace_norms(model, spec, calibrate=calibrate, return_report=True)
     if norms:
         why = grouped([network.change(layer, note=reason) for layer, reason in norms])

@@ -15,8 +15,8 @@ from tfnorm.registry import Registry
 if TYPE_CHECKING:
     import keras
 
-# Stands for the mean of the data in the table below.
-_MEAN = "mean"
+# Stand for the mean of the data, and for the size that networks take, in the table below.
+_MEAN, _SIZE = "mean", "size"
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class Preset:
     def __str__(self) -> str:
         """Return the description."""
         return self.description
+
+    @property
+    def crops(self) -> bool:
+        """Whether it cuts images, so that they may be larger than what a network takes."""
+        return any(_SIZE in arguments.values() for arguments in self.layers.values())
 
 
 _REFLECT = {"fill_mode": "reflect"}
@@ -74,18 +79,27 @@ AUGMENTATIONS = Registry("augmentation", DataError, {
         "flip p 0.5; shift by up to 1/16 of the side in whole pixels, mirrored: for small networks that underfit",
         {"RandomFlip": {"probability": 0.5}, "RandomShift": {"translation": 0.0625, **_REFLECT}},
     ),
+    "crop_flip": Preset(
+        "a random part of 8 % to 100 % of the area, resized; flip p 0.5: the custom for 96 to 224 pixels",
+        {"RandomResizedCrop": {"size": _SIZE}, "RandomFlip": {"probability": 0.5}},
+    ),
 })
 # fmt: on
 
 
 def augmentation(
-    name: str, *, seed: int, mean: float | Sequence[float] | np.ndarray | None = None, switch: bool = False
+    name: str,
+    *,
+    seed: int,
+    mean: float | Sequence[float] | np.ndarray | None = None,
+    switch: bool = False,
+    size: tuple[int, int] | None = None,
 ) -> keras.layers.Layer | None:
     """Return the layer that augments training images, to stand at the head of the training model.
 
-    It takes raw pixels 0..255 (batch, height, width, channels), any dtype, and returns float32 of the same shape. It
-    does nothing when called with ``training=False``. Its random state is saved with the model's weights, so that a
-    resumed run draws what the uninterrupted one would have drawn.
+    It takes raw pixels 0..255 (batch, height, width, channels), any dtype, and returns float32 of the same shape, but
+    for ``size``. When called with ``training=False``, it does nothing else than to cut images to it. Its random state
+    is saved with the model's weights, so that a resumed run draws what the uninterrupted one would have drawn.
 
     Args:
         name: A name of ``AUGMENTATIONS``.
@@ -93,6 +107,8 @@ def augmentation(
         mean: Mean of the data in pixel units, one value or one a channel: fills cutouts, and the border that
             ``flip_shift`` moves in. Defaults to 127.5, mid-grey.
         switch: Whether ``turn(False)`` of the layer stops it, also while a model trains.
+        size: (height, width) that ``crop_flip`` cuts larger images to, at inference from their middle. Defaults to the
+            size of the images.
 
     Returns:
         The layer, or None for ``"none"``.
@@ -111,7 +127,10 @@ def augmentation(
     for index, (kind, arguments) in enumerate(preset.layers.items()):
         # Seeds of neighbouring runs and layers must not give related streams.
         state = int(np.random.SeedSequence([int(seed), index]).generate_state(1)[0] >> 1)
-        filled = {key: fill if value is _MEAN else value for key, value in arguments.items()}
+        stands = {_MEAN: fill, _SIZE: size}
+        filled = {
+            key: stands.get(value, value) if isinstance(value, str) else value for key, value in arguments.items()
+        }
         layers.append(getattr(augment_layers, kind)(seed=state, **filled))
     return augment_layers.Augmentation(layers, switch=switch, name=f"augmentation_{name}")
 

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from tfnorm.datasets.augment.base import RandomImageLayer, SomeImagesLayer, change_where, check_fill_value, within
-from tfnorm.errors import DataError, unknown
+from tfnorm.errors import DataError, unknown, whole_number
 
 
 @keras.saving.register_keras_serializable("tfnorm")
@@ -229,6 +229,122 @@ class RandomShift(RandomImageLayer):
             place = ops.where(place < 0, -place - 1, place)
             place = ops.where(place >= side, 2 * side - 1 - place, place)
         return ops.clip(place, 0, side - 1), inside
+
+
+@keras.saving.register_keras_serializable("tfnorm")
+class RandomResizedCrop(RandomImageLayer):
+    """A rectangle of each image, of a random area, shape and place, becomes the whole image.
+
+    The area is uniform in ``area`` times that of the image, and the logarithm of width / height uniform between those
+    of ``ratio``. Of ten draws, the first that fits into the image is taken; if none does, the largest rectangle in the
+    middle whose ratio is allowed. Sides and places are whole pixels. The rectangle is resampled once: bilinear, with
+    antialiasing where it shrinks, as Pillow does it. At inference, the middle of the image is taken as it is.
+
+    Args:
+        size: (height, width) of the result; None for the size of the images.
+        area: The smallest and the largest area, as fractions of the image's.
+        ratio: The smallest and the largest width / height.
+
+    References:
+        Szegedy et al., Going deeper with convolutions, arXiv 1409.4842, section 6.
+    """
+
+    settings = ("size", "area", "ratio")
+    _DRAWS = 10
+
+    def __init__(
+        self,
+        *,
+        size: Sequence[int] | None = None,
+        area: Sequence[float] = (0.08, 1.0),
+        ratio: Sequence[float] = (3 / 4, 4 / 3),
+        seed: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(seed=seed, **kwargs)
+        self.size = None if size is None else [whole_number("size", side, error=DataError) for side in size]
+        self.area, self.ratio = list(map(float, area)), list(map(float, ratio))
+        for name, (low, high), most in (("area", self.area, 1.0), ("ratio", self.ratio, np.inf)):
+            if not 0 < low <= high <= most:
+                raise DataError(f"`{name}` must be a smaller and a larger number above 0. Received: {(low, high)}.")
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Check that the images are not smaller than the result."""
+        if any(side is not None and side < new for side, new in zip(input_shape[1:3], self.size or (), strict=False)):
+            raise DataError(
+                f"Images must not be smaller than what is cut from them. Received: images of "
+                f"{input_shape[1]}x{input_shape[2]} and size={tuple(self.size or ())}. Use a larger `resize`."
+            )
+        self.built = True
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the input's shape with the height and the width of the result."""
+        return input_shape if self.size is None else (input_shape[0], *self.size, input_shape[3])
+
+    def call(self, images: Any, training: bool | None = None) -> Any:
+        """Return a random part of each image if ``training``, else the middle."""
+        images = super().call(images, training)
+        if training or self.size is None:
+            return images
+        top, left = ((side - new) // 2 for side, new in zip(ops.shape(images)[1:3], self.size, strict=True))
+        return images[:, top : top + self.size[0], left : left + self.size[1]]
+
+    def augment(self, images: Any) -> Any:
+        """Return the images, each a part of its own."""
+        batch, height, width, _ = ops.shape(images)
+        new_height, new_width = self.size or (height, width)
+        top, left, tall, wide = self._rectangles(batch, height, width)
+        rows = _resampling(top, tall, height, new_height)
+        columns = _resampling(left, wide, width, new_width)
+        resized = ops.einsum("bxw,bywc->byxc", columns, ops.einsum("byh,bhwc->bywc", rows, images))
+        return ops.clip(resized, 0.0, 255.0)  # weights sum to 1 but for their rounding
+
+    def _rectangles(self, batch: Any, height: Any, width: Any) -> tuple[Any, Any, Any, Any]:
+        """Return top, left, height and width of a rectangle in each image, whole pixels as float32 (batch,)."""
+        draws = self.uniform(4, batch, self._DRAWS)
+        sides = ops.cast(height, "float32"), ops.cast(width, "float32")
+        low, high = np.log(self.ratio)
+        area = (self.area[0] + draws[0] * (self.area[1] - self.area[0])) * sides[0] * sides[1]
+        ratio = ops.exp(low + draws[1] * (high - low))
+        tall, wide = ops.round(ops.sqrt(area / ratio)), ops.round(ops.sqrt(area * ratio))
+        tall, wide = ops.maximum(tall, 1.0), ops.maximum(wide, 1.0)
+        fits = ops.logical_and(tall <= sides[0], wide <= sides[1])
+        first = ops.argmax(ops.cast(fits, "int32"), axis=1)[:, None]
+
+        def chosen(values: Any) -> Any:
+            return ops.take_along_axis(values, first, axis=1)[:, 0]
+
+        # Where none fits: the whole image, but for what its ratio is out of the limits.
+        shape = sides[1] / sides[0]
+        middle = (
+            ops.where(shape < self.ratio[0], ops.round(sides[1] / self.ratio[0]), sides[0]),
+            ops.where(shape > self.ratio[1], ops.round(sides[0] * self.ratio[1]), sides[1]),
+        )
+        any_fits = ops.any(fits, axis=1)
+        tall, wide = (
+            ops.where(any_fits, chosen(drawn), other) for drawn, other in zip((tall, wide), middle, strict=True)
+        )
+        top, left = (
+            ops.where(any_fits, ops.floor(chosen(draw) * (side - length + 1)), ops.floor((side - length) / 2))
+            for draw, side, length in zip((draws[2], draws[3]), sides, (tall, wide), strict=True)
+        )
+        return top, left, tall, wide
+
+
+def _resampling(start: Any, length: Any, side: Any, new: Any) -> Any:
+    """Return how much each pixel counts for each of the result along one axis: (batch, new, side), rows of sum 1.
+
+    The triangle filter of Pillow: as wide as the pixels of the result, where these are larger than the old ones, and
+    only over the pixels from ``start`` on, ``length`` of them.
+    """
+    scale = length / ops.cast(new, "float32")
+    support = ops.maximum(scale, 1.0)
+    centers = start[:, None] + (ops.cast(ops.arange(new), "float32") + 0.5) * scale[:, None]
+    pixels = ops.cast(ops.arange(side), "float32")
+    weights = 1 - ops.abs(pixels + 0.5 - centers[:, :, None]) / support[:, None, None]
+    inside = ops.logical_and(pixels >= start[:, None], pixels < (start + length)[:, None])
+    weights = ops.where(inside[:, None, :], ops.maximum(weights, 0.0), 0.0)
+    return weights / ops.sum(weights, axis=2, keepdims=True)
 
 
 def _check_fill_mode(mode: str, modes: Sequence[str]) -> str:

@@ -17,11 +17,19 @@ from tfnorm.datasets.augment.base import (
     to_gray,
     within,
 )
-from tfnorm.datasets.augment.geometry import RandomAffine, RandomFlip, RandomShift
+from tfnorm.datasets.augment.geometry import (
+    RandomAffine,
+    RandomFlip,
+    RandomResizedCrop,
+    RandomShift,
+)
 from tfnorm.datasets.augment.rand_augment import RandAugment
 from tfnorm.errors import DataError, whole_number
 
-__all__ = ["Augmentation", "Cutout", "RandAugment", "RandomAffine", "RandomFlip", "RandomGray", "RandomShift"]
+__all__ = [
+    "Augmentation", "Cutout", "RandAugment", "RandomAffine", "RandomFlip", "RandomGray", "RandomResizedCrop",
+    "RandomShift",
+]  # fmt: skip
 
 
 @keras.saving.register_keras_serializable("tfnorm")
@@ -121,15 +129,26 @@ class Augmentation(ImageLayer):
             )
         for layer in self.layers:
             layer.build(input_shape)
+            input_shape = layer.compute_output_shape(input_shape)
         self.built = True
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the shape of what the last layer returns."""
+        for layer in self.layers:
+            input_shape = layer.compute_output_shape(input_shape)
+        return input_shape
 
     def call(self, images: Any, training: bool | None = None) -> Any:
         """Return the images as float32, augmented if ``training``."""
         plain = images = ops.cast(images, "float32")
         for layer in self.layers:
             images = layer(images, training=training)
+        if self.on is None:
+            return images
+        for layer in self.layers:  # those that cut take the middle
+            plain = layer(plain, training=False)
         # Both are computed: a branch must not change the random state where JAX compiles.
-        return images if self.on is None else ops.where(self.on > 0.5, images, plain)
+        return ops.where(self.on > 0.5, images, plain)
 
     def turn(self, on: bool) -> None:
         """Turn a layer with a ``switch`` on or off.

@@ -7,11 +7,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from tfnorm import reporting
+from tfnorm.datasets.images import Images
 from tfnorm.errors import RunError
 from tfnorm.experiments.comparison import page
 from tfnorm.experiments.comparison.predictions import Predictions, images_of
@@ -21,6 +21,7 @@ from tfnorm.experiments.rows import run_row, value_of
 from tfnorm.experiments.settings import calls_of, in_common, shared_settings
 from tfnorm.experiments.verdict import DIFFERENT_DATA
 from tfnorm.files import PAGE, check_format, results_come_first, write_text, write_whole
+from tfnorm.reporting.pictures.curves import LOSSES
 from tfnorm.training.records import write_json
 from tfnorm.training.runs import Run, slug
 
@@ -38,7 +39,8 @@ class Comparison(Result):
         path: The folder that tables and pictures are written to.
         groups: Label to the runs that differ in the seed alone; default by norm spec.
         notes: Sentences that its page shows on top, such as which runs were left out.
-        metric: What the verdict is about, see `tfnorm.metrics.metric.metric_of`; default the test accuracy.
+        metric: What the verdict is about, see `tfnorm.metrics.metric.metric_of`. Default: what the runs are about,
+            which must be the same for all.
 
     Attributes:
         groups: The runs of each spec, in the order given.
@@ -117,14 +119,14 @@ class Comparison(Result):
     def plot_accuracy(self, path: str | Path | None = None) -> Figure:
         """Draw training and test accuracy, or the metric, all specs together, the best epoch marked."""
         metric = self.metric
-        found = self.histories_with(metric.key) if self.is_study else self.histories
+        found = self.histories_with(metric.key)
         title = self.title(f"{metric.name[0].upper()}{metric.name[1:]}" if metric.of_images else metric.name)
         return reporting.plot_accuracy(found, title=title, images=self.images, path=path, metric=metric)
 
     def plot_gap(self, path: str | Path | None = None) -> Figure:
         """Draw training minus test accuracy over the epochs, all specs together."""
         title, metric = self.title("Generalization gap"), self.metric
-        found = self.histories_with(metric.key, metric.training) if self.is_study else self.histories
+        found = self.histories_with(metric.key, metric.training)
         return reporting.plot_gap(found, title=title, images=self.images, path=path, metric=metric)
 
     def plot_differences(self, path: str | Path | None = None) -> Figure:
@@ -169,10 +171,10 @@ class Comparison(Result):
         return "no predictions" if self.is_study else "diverged"
 
     def _can_draw(self, curves: str) -> bool:
-        """Return whether a study's histories have what a picture of curves needs."""
-        metric = self.metric
+        """Return whether the histories have what a picture of curves needs."""
+        metric, losses = self.metric, ("loss", "val_loss") if self.is_study else LOSSES
         if curves == "loss":
-            return metric.key not in ("loss", "val_loss") and bool(self.histories_with("loss"))
+            return metric.key not in losses and bool(self.histories_with(losses[0]))
         if curves == "gap":
             return bool(metric.training) and bool(self.histories_with(metric.key, metric.training))
         return bool(self.histories_with(metric.key))
@@ -191,14 +193,13 @@ class Comparison(Result):
         that fails is a warning, and the others are written.
         """
         plots = {"loss": self.plot_loss, self.metric.slot: self.plot_accuracy, "gap": self.plot_gap}
-        if self.is_study:
-            plots = {name: plot for name, plot in plots.items() if self._can_draw(name)}
+        plots = {name: plot for name, plot in plots.items() if self._can_draw(name)}
         plots |= {"differences": self.plot_differences} if self.pairs else {}
         plots |= {"confusion": self.plot_confusion, "overlap": self.plot_overlap} if self.predictions[0] else {}
         for name, plot in plots.items():
             with results_come_first(f"the picture {name}.{format}"):
                 plot(self.path / f"{name}.{format}")
-        images: dict[str, np.ndarray | None] = {}
+        images: dict[str, Images | None] = {}
         for label, runs in self.groups.items():
             run = next((run for run in runs if (run.path / PICTURE).exists()), None)
             if run is None:

@@ -84,6 +84,7 @@ def _facts(run: Run, runs: Sequence[Run]) -> dict[str, str]:
         **{key: value for key, value in asked.items() if not key.startswith("recipe ")},
         **{key: value for key, value in asked.items() if key.startswith("recipe ")},
         **({"dataset": f"{given}, given to Python"} if (given := settings.given_data(config)) else {}),
+        "metric": run.metric.column,
         "training images": f"{data['train_images']:,}",
         "test images": f"{data['test_images']:,}",
         "image": " × ".join(map(str, data["input_shape"])),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from tfnorm._version import __version__
+from tfnorm.datasets.images import Images, select
+from tfnorm.errors import RunError
 from tfnorm.experiments.comparison.configuration import configuration
 from tfnorm.experiments.comparison.predictions import Predictions, images_of, without_words
 from tfnorm.experiments.comparison.result import Result
@@ -28,8 +29,6 @@ from tfnorm.training.runs import Run
 # Each takes a second or two to load and look at.
 MOST_MODELS = 12
 IMAGES_LOOKED_AT = 256
-# What Keras raises for a file that is cut off or damaged, depending on where.
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
 def comparison_page(result: Result, folder: Path) -> str:
@@ -75,7 +74,9 @@ def comparison_page(result: Result, folder: Path) -> str:
     text = page(no_images=no_images)
     if images is None or not len(wrong):
         return text
-    sheets = picture_sheets(images[wrong], budget=picture_budget(len(text.encode("utf-8", "backslashreplace"))))
+    sheets = picture_sheets(
+        select(images, np.asarray(wrong)), budget=picture_budget(len(text.encode("utf-8", "backslashreplace")))
+    )
     if not sheets["count"]:
         return page(no_images="with any the page would be larger than 12 MB.")
     mistakes["mistakes"]["sheets"] = sheets
@@ -148,7 +149,7 @@ def mistakes_context(
 
 
 def layers_context(
-    groups: Mapping[str, Sequence[Run]], images: np.ndarray | None, data: Mapping[str, Any], no_images: str
+    groups: Mapping[str, Sequence[Run]], images: Images | None, data: Mapping[str, Any], no_images: str
 ) -> dict[str, Any]:
     """Return what the layers of the first run of each label hold and pass on, and notes on what is missing.
 
@@ -165,7 +166,7 @@ def layers_context(
 
         try:
             model = runs[0].load_model()
-        except UNREADABLE:
+        except RunError:
             missing.setdefault("model.keras cannot be read", []).append(label)
             continue
         norms: list[Any] = []

@@ -9,10 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfnorm.datasets import DataWarning
+from tfnorm.datasets.images import Images
 from tfnorm.datasets.sources import is_here, load
 from tfnorm.errors import RunError, TfnormError
 from tfnorm.text import listed
+from tfnorm.training.folder import READING
 from tfnorm.training.runs import Run
+
+SEVERAL_LABELS = (
+    "These images have several labels each, or none, so that none is right or wrong as a whole: there are no "
+    "confusions of classes, no misclassified images and no test of common mistakes."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +54,8 @@ def predictions_of(groups: Mapping[str, Sequence[Run]]) -> tuple[Predictions | N
     kept: dict[str, list[Run]] = {}
     without: dict[str, list[str]] = {}
     data = ""
+    if any(run.multi_label for runs in groups.values() for run in runs):
+        return None, SEVERAL_LABELS
     for spec, runs in groups.items():
         for run in runs:
             reason = "" if run.status == "finished" else run.status
@@ -78,7 +87,7 @@ def without_words(without: Mapping[str, Sequence[str]]) -> str:
     return " ".join(f"Without {listed(names)}: {reason}." for reason, names in without.items())
 
 
-def images_of(run: Run) -> tuple[np.ndarray | None, str]:
+def images_of(run: Run) -> tuple[Images | None, str]:
     """Return the images that a run was tested on, uint8 (images, height, width, channels), and "".
 
     Where they are not on this machine, return None and a sentence that says why. Nothing is downloaded.
@@ -86,7 +95,10 @@ def images_of(run: Run) -> tuple[np.ndarray | None, str]:
     asked, data = run.config["asked"], run.config["data"]
     if "dataset" not in asked:
         return None, "the study of your own loop keeps predictions and no images."
-    folder, size, skip = data.get("data_dir"), tuple(data["input_shape"][:2]), asked.get("skip_damaged", False)
+    folder, size = data.get("data_dir"), tuple(data["input_shape"][:2])
+    how = {key: asked[key] for key in READING if key in asked}
+    if groups := data.get("reading", {}).get("division", {}).get("groups"):
+        how["groups"] = groups  # its path from everywhere
     why = []
     # The name may be a path seen from another folder than this one.
     for source in filter(None, dict.fromkeys([asked["dataset"], data.get("reading", {}).get("path")])):
@@ -96,7 +108,7 @@ def images_of(run: Run) -> tuple[np.ndarray | None, str]:
                 continue
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DataWarning)
-                found = load(source, data_dir=folder, image_size=size, skip_damaged=skip)
+                found = load(source, data_dir=folder, image_size=size, **how)
             found = found.hold_out(asked["holdout"]) if asked.get("holdout") else found
         except (TfnormError, OSError) as error:
             why.append(str(error))

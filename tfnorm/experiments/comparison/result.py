@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from tfnorm.errors import TfnormError, unknown
+from tfnorm.errors import RunError, TfnormError, unknown
 from tfnorm.experiments import verdict as words
-from tfnorm.experiments.comparison.predictions import Predictions, predictions_of
+from tfnorm.experiments.comparison.predictions import SEVERAL_LABELS, Predictions, predictions_of
 from tfnorm.experiments.findings import Findings
 from tfnorm.experiments.guessing import Learned, learned
 from tfnorm.experiments.looks import earlier_looks
@@ -27,10 +27,10 @@ from tfnorm.experiments.settings import (
     rates_in_words,
 )
 from tfnorm.experiments.statistics import Difference, Look, mcnemar, paired_differences
-from tfnorm.metrics.metric import ACCURACY, Metric
+from tfnorm.metrics.metric import Metric
 from tfnorm.reporting.pictures.curves import histories_with
 from tfnorm.text import counted, listed
-from tfnorm.training.runs import Run
+from tfnorm.training.runs import Run, shared_metric
 
 
 def network_notes(run: Run) -> Sequence[str]:
@@ -48,11 +48,11 @@ class Result:
         *,
         groups: Mapping[str, Sequence[Run]] | None = None,
         notes: Sequence[str] = (),
-        metric: Metric = ACCURACY,
+        metric: Metric | None = None,
     ) -> None:
         self.runs = list(runs)
         self.path = Path(path)
-        self._metric = metric
+        self._metric = metric or shared_metric(self.runs)
         self.notes = list(notes)
         held_out = [bool(run.config["asked"].get("holdout")) for run in self.runs]
         if any(held_out):
@@ -60,6 +60,8 @@ class Result:
         untrained = list(dict.fromkeys(run.label for run in self.runs if words.UNTRAINED in network_notes(run)))
         if untrained:
             self.notes.append(words.untrained_statistics(untrained))
+        staying = {run.label: note for run in self.runs for note in network_notes(run) if note.endswith(words.STAYING)}
+        self.notes += [words.norms_that_stay(label, note) for label, note in staying.items()]
         self.groups: dict[str, list[Run]] = {label: list(members) for label, members in (groups or {}).items()}
         for run in self.runs if groups is None else ():
             self.groups.setdefault(run.label, []).append(run)
@@ -105,9 +107,9 @@ class Result:
 
         Accuracies are test accuracies in percent, mean and standard deviation (n - 1) over seeds, and for the last
         epoch the 95 % interval of the mean. The best epoch is chosen on the test set, so that it flatters; the last is
-        the honest number. Runs that diverged have no part in them, and are counted under ``diverged``. Where the
-        comparison is about another metric, its name stands in place of "accuracy" in the names of the columns, and
-        values are in its own unit.
+        the honest number. Runs that diverged have no part in them, and are counted under ``diverged``, or those of a
+        study that failed under ``failed``. Where the comparison is about another metric, its name stands in place of
+        "accuracy" in the names of the columns, and values are in its own unit.
 
         ``balanced_accuracy`` is the mean over the classes of the share of their test images that is recognized, in
         percent, and ``learned`` whether the answers are shown to depend on the images
@@ -154,7 +156,7 @@ class Result:
     def one_image(self) -> float:
         """One test image in percent, the step in which accuracies move; 0 for a metric that moves in none."""
         images = self.runs[0].config["data"]["test_images"]
-        return 100 / images if images and self.metric.is_accuracy else 0.0
+        return 100 / images if images and self.metric.counts_images else 0.0
 
     @cached_property
     def differing(self) -> Sequence[Differing]:
@@ -185,6 +187,7 @@ class Result:
         """
         columns = [field.name for field in dataclasses.fields(Difference) if field.name != "lower_is_better"]
         table = pd.DataFrame([dataclasses.asdict(difference) for difference in self.pairs], columns=columns)
+        table = table.rename(columns={"diverged": self.metric.lost})
         sentences = [words.pair_sentence(d, self.metric) for d in self.pairs]
         return table.assign(real=[d.is_real() for d in self.pairs], sentence=sentences)
 
@@ -238,8 +241,10 @@ class Result:
             which one of the two diverged.
 
         Raises:
-            TfnormError: If a spec is not part of the comparison.
+            TfnormError: If a spec is not part of the comparison, or images have several labels.
         """
+        if any(run.multi_label for run in self.runs):
+            raise RunError(SEVERAL_LABELS)
         for label in (first, second):
             if label not in self.groups:
                 raise TfnormError(unknown("spec of this comparison", label, self.groups))

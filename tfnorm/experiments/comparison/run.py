@@ -114,17 +114,7 @@ def _train(plan: Plan, progress: Progress | None) -> None:
     if plan.here:
         _train_here(plan, progress or Progress())
         return
-    if plan.todo and plan.runs[0].config.model is not None:
-        _check_models(plan)
     check_failures(run_on(plan, progress=progress if isinstance(progress, SweepProgress) else None))
-
-
-def _check_models(plan: Plan) -> None:
-    """Raise a TfnormError if a model of one's own does not fit a spec or the data, before a process trains it."""
-    from tfnorm.training.data import load_data  # start-up
-    from tfnorm.training.network.network import check_networks  # start-up
-
-    check_networks((run.config for run in plan.todo), load_data(plan.runs[0].config))
 
 
 def _train_here(plan: Plan, progress: Progress) -> None:

@@ -66,9 +66,12 @@ def norm_words(label: str) -> tuple[str, str]:
 def results(result: Result, folder: Path) -> Table:
     """Return the table of specs, each with the lines of its runs, and links that start from a folder."""
     metric = result.metric
-    left_out = dict.fromkeys(_unknown_columns(result), True)
-    left_out |= {"balanced_accuracy": not result.unequal, "seeds": not result.table["diverged"].any()}
-    columns = {key: column for key, column in result_columns(metric).items() if not left_out.get(key)}
+    left_out = _unknown_columns(result)
+    left_out |= {"balanced_accuracy"} if not result.unequal else set()
+    left_out |= {"seeds"} if not result.table[metric.lost].any() else set()
+    left_out |= {"misclassified"} if all(run.multi_label for run in result.runs) else set()
+    left_out |= {"test_data_loss"} if metric.key == "val_data_loss" else set()
+    columns = {key: column for key, column in result_columns(metric).items() if key not in left_out}
     look, rows, details = styles(result.groups), [], []
     records: Any = result.table.to_dict("index")
     for label, row in records.items():
@@ -123,7 +126,7 @@ def dots(result: Result) -> dict[str, Any]:
     ends: list[float] = []
     for label, values in seeds.items():
         ends += [*values, records[label][f"{last}_low"], records[label][f"{last}_high"]]
-    floor, ceiling = (0.0, 100.0) if metric.percent else (-math.inf, math.inf)
+    floor, ceiling = metric.ends
     ends = [min(ceiling, max(floor, value)) for value in ends if math.isfinite(value)] or [0.0, metric.scale]
     low, high = min(ends), max(ends)
     margin = max(0.04 * (high - low), 0.02 if metric.percent else 0.02 * abs(high) or 0.02)

@@ -11,6 +11,8 @@ from tfnorm.experiments.plan import Plan, PlannedRun
 from tfnorm.experiments.progress import SweepProgress
 
 MOST_TRIES = 3
+# Where processes keep decoded pictures while a plan is carried out, so that each machine decodes them once.
+DECODED = ".decoded"
 
 
 class Attempts:
@@ -22,6 +24,7 @@ class Attempts:
 
     def __init__(self, plan: Plan, progress: SweepProgress) -> None:
         self.out, self.trackers, self.progress = plan.folder, list(plan.trackers), progress
+        self.decoded = plan.folder / DECODED
         self.counts: Counter[Path] = Counter()
         self.failures: dict[Path, str] = {}
 
@@ -29,7 +32,8 @@ class Attempts:
         """Count one more try of a run, and return the task for a worker."""
         self.counts[run.folder] += 1
         config, folder = run.config.model_dump(mode="json"), str(self.out / run.folder)
-        return {"kind": "train", "config": config, "folder": folder, "trackers": self.trackers}
+        task = {"kind": "train", "config": config, "folder": folder, "trackers": self.trackers}
+        return {**task, "decoded": str(self.decoded.resolve())}
 
     def receive(self, run: PlannedRun, event: Mapping[str, Any]) -> bool:
         """Pass an event of a run on, and return whether the run ended with it."""

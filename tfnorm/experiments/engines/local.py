@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -53,5 +54,8 @@ def run_local(
         before()
     if todo:
         threads = plan.threads or 1
-        WorkerPool(todo, min(plan.jobs or default_jobs(threads, todo), len(todo)), threads, attempts).train()
+        try:
+            WorkerPool(todo, min(plan.jobs or default_jobs(threads, todo), len(todo)), threads, attempts).train()
+        finally:
+            shutil.rmtree(attempts.decoded, ignore_errors=True)
     return attempts.failures

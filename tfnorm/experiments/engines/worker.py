@@ -12,6 +12,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -70,6 +71,13 @@ class Reporter(Progress):
         self.send("epoch_ended", dict(record))
 
 
+def with_decoded(config: TrainConfig, folder: str | None) -> TrainConfig:
+    """Return a configuration whose decoded pictures are kept in a folder of this machine, unless it has its own."""
+    if config.cache is not None or folder is None:
+        return config
+    return config.model_copy(update={"cache": Path(folder) / socket.gethostname()})
+
+
 class Worker:
     """Does tasks, and keeps the data of the last one."""
 
@@ -81,7 +89,7 @@ class Worker:
     def do(self, task: Mapping[str, Any]) -> None:
         """Do one task. Whatever goes wrong is reported, and the next task can be done."""
         try:
-            config = checked(TrainConfig, task["config"])
+            config = with_decoded(checked(TrainConfig, task["config"]), task.get("decoded"))
             self.free_graphs(config)
             if task["kind"] == "measure":
                 self.reporter.send("measured", *self.measure(config))
@@ -126,8 +134,7 @@ class Worker:
         from tfnorm.training.trainer import train_on  # start-up
 
         run = train_on(self.data(config), config, Path(folder), progress=self.reporter, trackers=trackers)
-        accuracy = run.history["val_accuracy"].iloc[-1]
-        self.reporter.send("finished", {**run.result, "val_accuracy": accuracy})
+        self.reporter.send("finished", {**run.result, run.metric.key: run.history[run.metric.key].iloc[-1]})
 
     def measure(self, config: TrainConfig) -> tuple[float, float]:
         """Return what a run of ``config`` costs, in seconds: to get ready, and an epoch.
@@ -141,7 +148,7 @@ class Worker:
         tests = min(len(data.x_test), MEASURED_TESTS)
         part = Dataset(
             data.name, data.x_train[:images], data.y_train[:images], data.x_test[:tests], data.y_test[:tests],
-            data.class_names,
+            data.class_names, multi_label=data.multi_label,
         )  # fmt: skip
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:

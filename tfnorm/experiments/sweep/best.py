@@ -10,6 +10,7 @@ from tfnorm.experiments.findings import Findings
 from tfnorm.experiments.statistics import Difference, Look, paired_differences
 from tfnorm.experiments.sweep.combination import Combination
 from tfnorm.experiments.verdict import about_looks, guessing_notes, headline, verdict
+from tfnorm.metrics.metric import ACCURACY, Metric
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,14 @@ class Best:
     among: Mapping[str, int]  # norm to the number of combinations that its best was chosen from
     pairs: Sequence[Difference]  # between the chosen ones, under the names of the norms, corrected over all pairs
     resolution: float = 0.0  # one test image in percent
+    metric: Metric = ACCURACY  # what the runs are about
 
     @cached_property
     def findings(self) -> Findings:
         """What their accuracies show, under the names of the norms."""
         accuracies = {each.norm: each.accuracies for each in self.chosen}
         guessing = [each.norm for each in self.chosen if each.guesses]
-        return Findings(accuracies, self.pairs, guessing, self.resolution)
+        return Findings(accuracies, self.pairs, guessing, self.resolution, metric=self.metric)
 
     @property
     def headline(self) -> str:
@@ -41,12 +43,12 @@ class Best:
     @property
     def notes(self) -> list[str]:
         """Sentences about what learned nothing, and about what looks cost."""
-        notes = guessing_notes({each.norm: each.learned for each in self.chosen})
+        notes = guessing_notes({each.norm: each.learned for each in self.chosen}, self.metric)
         return [*notes, *filter(None, [about_looks(self.pairs)])]
 
 
 def best_of_each(combinations: Sequence[Combination], *, resolution: float = 0.0, looks: Sequence[Look] = ()) -> Best:
-    """Choose the best combination of each norm by mean accuracy, and compare them with each other.
+    """Choose the best combination of each norm by mean accuracy, or another metric, and compare them with each other.
 
     A combination with a seed that diverged or is not trained yet is chosen only if the norm has no other: the mean of
     fewer seeds is more often a lucky one. The same holds for one that is not shown to have learned anything. The choice
@@ -54,18 +56,19 @@ def best_of_each(combinations: Sequence[Combination], *, resolution: float = 0.0
     accuracies by the labels of combinations.
     """
     chosen, among = [], {}
+    metric = combinations[0].metric if combinations else ACCURACY
     for norm in dict.fromkeys(combination.norm for combination in combinations):
         ended = [c for c in combinations if c.norm == norm and c.finite]
         pool = [c for c in ended if c.complete] or ended
         if pool:
-            ranked = sorted(pool, key=lambda c: -c.mean)
+            ranked = sorted(pool, key=lambda c: -metric.sign * c.mean)
             chosen.append(next((c for c in ranked if not c.guesses), ranked[0]))
             among[norm] = len(pool)
-    chosen.sort(key=lambda c: (c.guesses, -c.mean))
+    chosen.sort(key=lambda c: (c.guesses, -metric.sign * c.mean))
     values = {c.norm: c.accuracies for c in chosen}
     before = [{c.norm: look[c.label] for c in chosen if c.label in look} for look in looks]
-    pairs = paired_differences(values, resolution=resolution, looks=before)
-    return Best(chosen, among, pairs, resolution)
+    pairs = paired_differences(values, resolution=resolution, looks=before, lower_is_better=metric.sign < 0)
+    return Best(chosen, among, pairs, resolution, metric)
 
 
 def warning(best: Best, *, images: str, holdout: bool) -> str:
@@ -73,9 +76,10 @@ def warning(best: Best, *, images: str, holdout: bool) -> str:
     total = sum(best.among.values())
     if total == len(best.among):
         return ""
+    values = "accuracies" if best.metric.is_accuracy else "values"
     text = (
-        f"Choosing flatters: these accuracies are the highest of {total} combinations, on the {images} they were "
-        "chosen by, and the differences look surer than they are."
+        f"Choosing flatters: these {values} are the {best.metric.highest} of {total} combinations, on the {images} "
+        "they were chosen by, and the differences look surer than they are."
     )
     if holdout:
         return (

@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 from tfnorm.experiments.sweep.combination import SHORT, Combination
 from tfnorm.reporting.palette import colour
 from tfnorm.reporting.pictures.axis import NAMES, RATIO_FOR_LOG
-from tfnorm.reporting.pictures.heat import STATES, VALUES, ordered
+from tfnorm.reporting.pictures.heat import STATES, ordered, values_of
 from tfnorm.spec import parse
 from tfnorm.text import format_value
 
@@ -46,7 +46,7 @@ def curves(
             norm = each.norm.replace(f":{x}", "") if axis == "groups" else each.norm
             at = [values[key].index(each.values[key]) for key in others]
             line = {"norm": norm, "colour": colours.get(norm, colour(norm)), "at": at, "points": []}
-            point = [ticks.index(x), each.measures["last_accuracy"], *each.interval]
+            point = [ticks.index(x), each.measures[each.metric.last], *each.interval]
             lines.setdefault((norm, *at), line)["points"].append(point)
         # No logarithm reaches zero, and on a linear axis all but the last numbers would fall together.
         log = ticks[0] > 0 and ticks[-1] / ticks[0] >= RATIO_FOR_LOG
@@ -68,6 +68,9 @@ def heat(combinations: Sequence[Combination], axes: Sequence[str], images: str) 
     keys = [key for key in axes if len({each.values[key] for each in combinations}) > 1]
     if len(keys) < 2:
         return None
+    metric = combinations[0].metric
+    known = {key for each in combinations for key in each.known}
+    measures = {key: each for key, each in values_of(metric).items() if key in (metric.last, *known)}
     values = {key: ordered([e.values[key] for e in combinations if e.values[key] is not None]) for key in keys}
     first = ("l1", "l2") if {"l1", "l2"} <= set(keys) else ("batch_size", "norm")
     x, y = first if set(first) <= set(keys) else (keys[1], keys[0])
@@ -77,15 +80,15 @@ def heat(combinations: Sequence[Combination], axes: Sequence[str], images: str) 
         "y": y,
         "measures": [
             {"key": key, "name": name.replace("test", images), "more": more, "digits": digits}
-            for key, (name, more, digits) in VALUES.items()
+            for key, (name, more, digits) in measures.items()
         ],
         "states": {state: text.replace("\n", " ") for state, text in STATES.items()},
         "scale": [to_hex(colormaps["cividis"](i / (STOPS - 1))) for i in range(STOPS)],
         "rows": [
             {
                 "at": [None if each.values[k] is None else values[k].index(each.values[k]) for k in keys],
-                "measures": [each.measures.get(k) for k in VALUES],
-                "std": each.measures.get("last_accuracy_std"),
+                "measures": [each.measures.get(k) for k in measures],
+                "std": each.measures.get(f"{metric.last}_std"),
                 "seeds": len(each.runs),
                 "planned": each.planned,
                 "diverged": each.measures.get("diverged", 0),

@@ -45,6 +45,8 @@ AXES = (
 PENALTIES = ("l1", "l2")
 NEED_A_MODEL = (*OF_A_MODEL, "freeze_epochs")
 MOST_RUNS = 100_000
+# The setting that another one is checked with: where its data are, or the model that it is for.
+OWNERS = {"dataset": "data_dir", "recipe": "model", **dict.fromkeys(OF_A_MODEL, "model")}
 
 _TABLES = ("settings", "grid", "include", "exclude")
 _RANGE = ("from", "to", "step", "factor")
@@ -131,8 +133,8 @@ def plan_grid(content: Mapping[str, Any], *, where: str = "grid") -> list[Planne
         ['bn/batch_size-32/seed-0', 'bn/batch_size-64/seed-0']
     """
     problems: list[str] = [unknown("table", key, _TABLES) for key in content if key not in _TABLES]
-    settings = _settings(_table("settings", content, problems), problems)
     grid = dict(_table("grid", content, problems))
+    settings = _settings(_table("settings", content, problems), grid, problems)
     seeds = _seeds(grid.pop("seeds", 3), problems)
     included, excluded = (_points(word, content, problems) for word in ("include", "exclude"))
     axes = _axes(grid, settings, problems)
@@ -164,17 +166,20 @@ def _table(word: str, content: Mapping[str, Any], problems: list[str]) -> Mappin
     return {}
 
 
-def _settings(table: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
-    """Return the settings that are good by themselves."""
+def _settings(table: Mapping[str, Any], grid: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """Return the settings that are good by themselves, or beside the one that they belong to."""
     settings: dict[str, Any] = {}
-    for key, value in sorted(table.items(), key=lambda item: item[0] == "dataset"):  # data_dir before what is in it
+    models = grid.get("model")
+    beside = {"model": models[0] if isinstance(models, list | tuple) and models else models, **table}
+    for key, value in sorted(table.items(), key=lambda item: item[0] in OWNERS):
         if key not in _SHARED:
             problems.append(f"[settings] {unknown('setting', key, _SHARED)}")
             continue
-        if key == "dataset" and "data_dir" in table and "data_dir" not in settings:
-            continue  # where to look for it is wrong already
-        place = {"data_dir": settings["data_dir"]} if key == "dataset" and "data_dir" in settings else {}
-        if _good("[settings]", key, value, problems, **place):
+        owner = OWNERS.get(key)
+        if owner in table and owner not in settings:
+            continue  # what it belongs to is wrong already
+        others = {owner: beside[owner]} if owner and beside.get(owner) is not None else {}
+        if _good("[settings]", key, value, problems, **others):
             settings[key] = value
     return settings
 
@@ -189,7 +194,7 @@ def _good(where: str, key: str, value: Any, problems: list[str], **others: Any) 
             parse(value)
         elif key == "learning_rate" and isinstance(value, Mapping):
             read_rates(value)
-        elif key in NEED_A_MODEL or (key == "recipe" and value == "own"):
+        elif not others and (key in NEED_A_MODEL or (key == "recipe" and value == "own")):
             pass  # each combination is checked with its model
         else:
             checked(TrainConfig, {"norm": "none", **others, key: value})

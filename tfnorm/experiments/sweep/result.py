@@ -14,6 +14,8 @@ from tfnorm.experiments.statistics import Look
 from tfnorm.experiments.sweep.best import Best, best_of_each
 from tfnorm.experiments.sweep.combination import Combination, combinations_of
 from tfnorm.experiments.sweep.grid import axes_of, axis_values
+from tfnorm.metrics.metric import ACCURACY, Metric
+from tfnorm.training.data import reading_settings
 from tfnorm.training.runs import Run, check_same_data, evaluated_on
 
 
@@ -48,7 +50,8 @@ class SweepResult:
         alike: dict[object, list[Run]] = {}
         for planned, combination in groups:
             config = planned.config
-            kind = config.image_size, config.dataset == "digits" and config.arch
+            arch = config.dataset == "digits" and config.arch
+            kind = config.image_size, arch, *reading_settings(config).values()
             alike.setdefault(kind, []).extend(combination.runs)
         for runs in alike.values():
             check_same_data(runs)
@@ -62,6 +65,11 @@ class SweepResult:
             RunError: If runs were trained on different data.
         """
         return [combination for _, combination in self._groups]
+
+    @property
+    def metric(self) -> Metric:
+        """What the runs are about, with as many decimals as its values need."""
+        return self.combinations[0].metric if self.combinations else ACCURACY
 
     @property
     def runs(self) -> list[Run]:
@@ -87,5 +95,6 @@ class SweepResult:
     @cached_property
     def best(self) -> Best:
         """The best combination of each norm, and what is known of the differences between them."""
-        image = 100 / self.runs[0].config["data"]["test_images"] if self.runs else 0.0
+        images = self.runs[0].config["data"]["test_images"] if self.runs else 0
+        image = 100 / images if images and self.metric.counts_images else 0.0
         return best_of_each(self.combinations, resolution=image, looks=self.looks)

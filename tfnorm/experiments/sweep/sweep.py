@@ -73,7 +73,7 @@ class Sweep(SweepResult):
         self._remember_look(folder)
         write_text(folder / "table.csv", self.table.to_csv(index=False))
         rows = [
-            {**axis_values(planned, self.axes), **run_row(run)}
+            {**axis_values(planned, self.axes), **run_row(run, self.metric)}
             for planned, combination in self._groups
             for run in combination.runs
         ]
@@ -106,14 +106,14 @@ class Sweep(SweepResult):
         return [axis for axis in (*PLOTTED, "groups") if len(values[axis]) > 1]
 
     def plot(self, axis: str, path: str | Path | None = None) -> Figure:
-        """Draw the test accuracy after the last epoch against an axis, one curve for each of everything else.
+        """Draw the metric after the last epoch against an axis, one curve for each of everything else.
 
         Args:
             axis: One of `plotted_axes`.
             path: Where to write the picture, or None.
         """
         others = [key for key in self.axes if key not in ("norm", axis, *PENALTIES)]
-        return plot_axis(self.table, axis, others, images=self.images, path=path)
+        return plot_axis(self.table, axis, others, images=self.images, metric=self.metric, path=path)
 
     @property
     def heat_axes(self) -> list[tuple[str, str]]:
@@ -123,20 +123,20 @@ class Sweep(SweepResult):
         factors = [PENALTIES] if set(PENALTIES) <= set(axes) else []
         return factors + [(axis, "norm") for axis in axes if "norm" in axes and axis != "norm"]
 
-    def plot_heat(self, x: str, y: str, path: str | Path | None = None, *, value: str = "last_accuracy") -> Figure:
+    def plot_heat(self, x: str, y: str, path: str | Path | None = None, *, value: str | None = None) -> Figure:
         """Draw a heat map of two axes; see `tfnorm.reporting.pictures.heat.plot_heat`.
 
         Args:
             x: The horizontal axis: one of `axes`, "l1", "l2" or "groups".
             y: The vertical axis.
             path: Where to write the picture, or None.
-            value: What is drawn.
+            value: What is drawn. Defaults to the metric.
         """
         rows = [
             {**each.values, **each.measures, "norm": each.spec, "status": each.status, "planned": each.planned}
             for each in self.combinations
         ]
-        return plot_heat(pd.DataFrame(rows), x, y, value, images=self.images, path=path)
+        return plot_heat(pd.DataFrame(rows), x, y, value, images=self.images, metric=self.metric, path=path)
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the page of the sweep, one file that opens without a network, and return where it is.

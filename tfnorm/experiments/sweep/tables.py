@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tfnorm.experiments.rows import MEASURES, OF_A_RUN, measure_cells, measures, run_measures
@@ -12,16 +13,17 @@ from tfnorm.experiments.statistics import Difference
 from tfnorm.experiments.sweep.best import Best
 from tfnorm.experiments.sweep.combination import SHORT, Combination
 from tfnorm.experiments.sweep.result import SweepResult
+from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.reporting.html import link
 from tfnorm.table import Cell, Column, Table, cells_of
-from tfnorm.text import DASH, format_value, p_text, signed
+from tfnorm.text import DASH, format_value, p_text
 from tfnorm.training.runs import Run
 
 OF_ALL = ("best_accuracy", "gap", "test_data_loss", "misclassified", "parameters", "seconds", "seeds")
 PAIR_COLUMNS = {
     "first": Column("first"),
     "second": Column("second"),
-    "mean": Column("first minus second, points", "", "Mean over the seeds that both have, with its 95 % interval"),
+    "mean": Column("first minus second", "", "Mean over the seeds that both have, with its 95 % interval"),
     "p": Column("p", "", "Student's paired test, corrected over all pairs (Holm)"),
     "outcome": Column("what it says"),
 }
@@ -31,7 +33,7 @@ class Tables:
     """Makes the tables of a page, given the colour of each norm and the folder where links start."""
 
     def __init__(self, sweep: SweepResult, axes: Sequence[str], colours: Mapping[str, str], folder: Path) -> None:
-        self.sweep, self.colours, self.folder = sweep, colours, folder
+        self.sweep, self.colours, self.folder, self.metric = sweep, colours, folder, sweep.metric
         self.axes: dict[str, Column] = {}
         for axis in axes:
             numbers = all(isinstance(each.values[axis], int | float | None) for each in sweep.combinations)
@@ -42,10 +44,14 @@ class Tables:
         # The accuracy is beside the norm, where a phone shows it without scrolling.
         columns = {
             "norm": self.axes["norm"],
-            **measures("last_accuracy", images=self.sweep.images),
+            **measures("last_accuracy", images=self.sweep.images, metric=self.metric),
             **self.axes,
-            **measures(*OF_ALL, images=self.sweep.images),
+            **measures(*OF_ALL, images=self.sweep.images, metric=self.metric),
         }
+        known = {key for each in combinations for key in each.known}
+        left_out = {"gap", "misclassified"} - known
+        left_out |= {"test_data_loss"} if self.metric.key == "val_data_loss" else set()
+        columns = {key: column for key, column in columns.items() if key not in left_out}
         rows, seeds, data = [], [], []
         for each in combinations:
             rows.append(self._cells(columns, each))
@@ -56,12 +62,14 @@ class Tables:
 
     def of_best(self, best: Best) -> Table:
         """Return the table of the best combination of each norm."""
-        unequal = any(each.learned is not None and each.learned.unequal for each in best.chosen)
+        unequal = self.metric.is_accuracy and any(
+            each.learned is not None and each.learned.unequal for each in best.chosen
+        )
         columns = {
             "norm": self.axes["norm"],
-            **measures("last_accuracy", *["balanced_accuracy"] * unequal, images=self.sweep.images),
+            **measures("last_accuracy", *["balanced_accuracy"] * unequal, images=self.sweep.images, metric=self.metric),
             **self.axes,
-            **measures("interval", "seeds"),
+            **measures("interval", "seeds", metric=self.metric),
             "among": Column("best of", "", "How many combinations of this norm it was chosen from"),
         }
         rows = []
@@ -79,7 +87,7 @@ class Tables:
 
     def _cells(self, columns: Mapping[str, Column], each: Combination) -> dict[str, Cell]:
         """Return the cells of a combination, the norm with a link to its folder."""
-        cells = measure_cells(columns, each.measures, each.planned)
+        cells = measure_cells(columns, each.measures, each.planned, self.metric)
         for axis, value in each.values.items():
             number = float(value) if isinstance(value, int | float) else None
             cells[axis] = Cell(DASH if value is None else format_value(value), number)
@@ -90,8 +98,9 @@ class Tables:
         """Return the row of one run, whose first cell links to its record."""
         tracked = run.record.startswith(("https://", "http://"))
         address = link(run.record) if tracked else self._link(run.path)
+        of_a_run = {**columns, **{key: OF_A_RUN[key] for key in columns if key in ("misclassified", "seconds")}}
         return {
-            **cells_of({key: OF_A_RUN[key] for key in columns if key in OF_A_RUN}, run_measures(run)),
+            **cells_of(of_a_run, run_measures(run, self.metric)),
             "norm": Cell(f"seed {run.seed}", run.seed, note="tracked" if tracked else "", href=address),
             "seeds": Cell(run.status),
         }
@@ -100,21 +109,22 @@ class Tables:
         return link(os.path.relpath(path, self.folder))
 
 
-def pair_table(pairs: Sequence[Difference]) -> Table:
+def pair_table(pairs: Sequence[Difference], metric: Metric = ACCURACY) -> Table:
     """Return the table of the differences between the best of each norm."""
     rows = []
     for pair in pairs:
         several = math.isfinite(pair.p_adjusted)
         outcome = "no difference shown" if several else "cannot be told"
-        width = f"± {pair.half_width:.2f}" if several else "one seed" if math.isfinite(pair.mean) else ""
+        width = f"± {metric.number(pair.half_width)}" if several else "one seed" if math.isfinite(pair.mean) else ""
         p = p_text(pair.p_adjusted).removeprefix("= ") if several else DASH
         rows.append(
             {
                 "first": Cell(pair.first),
                 "second": Cell(pair.second),
-                "mean": Cell(signed(pair.mean), pair.mean, width),
+                "mean": Cell(metric.signed(pair.mean), pair.mean, width),
                 "p": Cell(p, pair.p_adjusted),
                 "outcome": Cell(f"{pair.better} is better" if pair.is_real() else outcome),
             }
         )
-    return Table(PAIR_COLUMNS, rows)
+    mean = replace(PAIR_COLUMNS["mean"], title="first minus second" + ", points" * metric.percent)
+    return Table({**PAIR_COLUMNS, "mean": mean}, rows)

@@ -14,6 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from tfnorm.errors import RunError, unknown
 from tfnorm.files import in_plain_style
+from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.reporting.palette import styles
 from tfnorm.reporting.pictures import _frame as frame
 from tfnorm.spec import parse
@@ -53,8 +54,8 @@ class AxisData:
     limits: tuple[float, float]
 
 
-def axis_data(table: pd.DataFrame, x: str, others: Sequence[str] = ()) -> AxisData:
-    """Return the accuracy after the last epoch against an axis of a sweep, given the arguments of `plot_axis`."""
+def axis_data(table: pd.DataFrame, x: str, others: Sequence[str] = (), metric: Metric = ACCURACY) -> AxisData:
+    """Return the metric after the last epoch against an axis of a sweep, given the arguments of `plot_axis`."""
     for column in (x, *others):
         if column not in table.columns and (column, x) != ("groups", "groups"):
             raise RunError(unknown("column", column, ["groups", *map(str, table.columns)]))
@@ -71,22 +72,23 @@ def axis_data(table: pd.DataFrame, x: str, others: Sequence[str] = ()) -> AxisDa
             raise RunError(f"An axis needs numbers. Received: the column {x!r}, which holds {value!r}.")
         diverged = int(row.get("diverged", 0))
         lost += diverged
-        mean, low, high = (row[f"last_accuracy{end}"] for end in ("", "_low", "_high"))
+        mean, low, high = (row[f"{metric.last}{end}"] for end in ("", "_low", "_high"))
         if not pd.isna(mean):
             label = " ".join([label, *(f"{key}={row[key]}" for key in others)])
             seeds = row["seeds"] - diverged
             rows.append({"label": label, "x": value, "mean": mean, "low": low, "high": high, "seeds": seeds})
     if not rows:
-        raise RunError(f"There is nothing to draw against {x!r}: no row has both a value of it and an accuracy.")
+        raise RunError(f"There is nothing to draw against {x!r}: no row has both a value of it and {metric.value}.")
     order = list(dict.fromkeys(row["label"] for row in rows))
     points = pd.DataFrame(sorted(rows, key=lambda row: (order.index(row["label"]), row["x"])))
     smallest, largest = float(points["x"].min()), float(points["x"].max())
     log = smallest > 0 and largest / smallest >= RATIO_FOR_LOG
     low, high = float(points["mean"].min()), float(points["mean"].max())
     # An interval from two seeds may be wider than all that is worth seeing.
-    margin = max(3 * (high - low), 1.0)
-    low = max(low - margin, min(float(points["low"].min()), low - 0.2 * margin), 0.0)
-    high = min(high + margin, max(float(points["high"].max()), high + 0.2 * margin), 100.0 + 0.02 * (100.0 - low))
+    margin = max(3 * (high - low), 1.0 if metric.percent else 0.02 * abs(high) or 0.02)
+    least, most = metric.ends
+    low = max(low - margin, min(float(points["low"].min()), low - 0.2 * margin), least)
+    high = min(high + margin, max(float(points["high"].max()), high + 0.2 * margin), most + 0.02 * (most - low))
     return AxisData(points, lost, x, log, (low, high))
 
 
@@ -98,6 +100,7 @@ def plot_axis(
     *,
     title: str | None = None,
     images: str = "test",
+    metric: Metric = ACCURACY,
     ax: Axes | None = None,
     path: frame.PathLike | None = None,
 ) -> Figure:
@@ -107,11 +110,12 @@ def plot_axis(
 
     Args:
         table: The columns of `tfnorm.Sweep.table`: norm, the axis, last_accuracy, last_accuracy_low,
-            last_accuracy_high, seeds and, where some may have diverged, diverged.
+            last_accuracy_high (of another metric with its name), seeds and, where some may have diverged, diverged.
         x: The column of numbers to draw against, or "groups", which is read from specs such as gn:4.
         others: Further columns that tell curves apart. Defaults to none.
         title: The title of the plot. By default it says what is drawn.
         images: The word for the images that were evaluated on. Defaults to "test".
+        metric: What the runs are about. Defaults to the accuracy.
         ax: The axes to draw in. By default those of a new figure.
         path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
@@ -119,8 +123,8 @@ def plot_axis(
         RunError: If there is nothing to draw, or no such column.
         DataError: If the file type is unknown.
     """
-    data = axis_data(table, x, others)
-    points = data.points
+    data = axis_data(table, x, others, metric)
+    points, what = data.points, metric.title(images)
     look, name = styles(points["label"]), NAMES.get(x, x)
     note = frame.format_seeds(list(points["seeds"]))
     note += "; bands: 95 % interval of the mean" if points["seeds"].max() > 1 else ", no ranking justified"
@@ -128,7 +132,7 @@ def plot_axis(
         note += f"; without {counted([data.diverged], 'run')} that diverged"
     called = {label: label for label in look}
     ax = frame.open_axes(ax, path, frame.height_with_legend(called))
-    frame.set_heading(ax, title or f"{images.capitalize()} accuracy against {name}", note)
+    frame.set_heading(ax, title or f"{what[0].upper()}{what[1:]} against {name}", note)
     frame.set_frame(ax)
     for label, curve in points.groupby("label", sort=False):
         style = look[str(label)]
@@ -141,7 +145,7 @@ def plot_axis(
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.set_xlabel(name, fontsize=11)
-    ax.set_ylabel(f"{images} accuracy, last epoch (%)", fontsize=11)
+    ax.set_ylabel(metric.axis(f"{what}, last epoch"), fontsize=11, parse_math=False)
     ax.set_ylim(*data.limits)
     frame.draw_legend_of(ax, called)
     return frame.finish(ax, path)

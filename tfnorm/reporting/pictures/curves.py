@@ -112,7 +112,11 @@ def loss_data(histories: Histories, losses: tuple[str, str] = LOSSES) -> LossDat
 
 def accuracy_data(histories: Histories, metric: Metric = ACCURACY) -> AccuracyData:
     """Return the accuracies of every model, or the values of another metric, over its seeds, in the unit of tables."""
-    frames = _checked(histories, metric.training if metric.is_accuracy else metric.key)
+    frames = _checked(histories)
+    if not metric.is_accuracy:
+        _checked(frames, metric.key)
+    elif not all({metric.training, metric.key} & set(table) for tables in frames.values() for table in tables):
+        _checked(frames, metric.training)
     sets = {"train": metric.training, "test": metric.key}
     curves = _curves(frames, {name: column for name, column in sets.items() if column})
     curves[["mean", "low", "high"]] *= metric.scale
@@ -280,9 +284,9 @@ def plot_loss(
         DataError: If the file type is unknown.
     """
     data = loss_data(histories, losses)
-    names = _names(data, {})
+    names, names_of_curves = _names(data, {}), ("training", images) if losses == LOSSES else losses
     ax = frame.open_axes(ax, path, frame.height_with_legend(names))
-    frame.set_heading(ax, title or f"Loss on training and {images} images", _explain(data, images))
+    frame.set_heading(ax, title or f"Loss on training and {images} images", _explain(data, names_of_curves))
     _draw_curves(ax, data.curves, list(data.seeds))
     ax.set_ylabel("cross-entropy loss\nwithout penalty (nats)" if losses == LOSSES else "loss", fontsize=11)
     if data.log:
@@ -320,7 +324,7 @@ def plot_accuracy(
         path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
     Raises:
-        RunError: If there is no history, or one has no column ``accuracy``.
+        RunError: If there is no history, or one has neither a column ``accuracy`` nor ``val_accuracy``.
         DataError: If the file type is unknown.
     """
     data = accuracy_data(histories, metric)
@@ -330,12 +334,12 @@ def plot_accuracy(
     for label, epoch, value in data.best.itertuples():
         below = f", {metric.below} the axis" if metric.sign * value < metric.sign * worst else ""
         best[label] = f"best {metric.text(value)} at epoch {epoch}{below}"
-    names, note = _names(data, best), _explain(data, images)
+    names, note = _names(data, best), _explain(data, metric.curves(images))
     if len(data.curves) and (metric.sign * data.curves["mean"] < metric.sign * worst).any():
         digits = metric.decimals if not metric.percent else 0 if high - low > 5 else 1
         note += f"; {metric.below} {worst:.{digits}f}{metric.unit} cut off"
     ax = frame.open_axes(ax, path, frame.height_with_legend(names))
-    frame.set_heading(ax, title or f"{metric.name.capitalize()} on training and {images} images", note)
+    frame.set_heading(ax, title or f"{metric.name[0].upper()}{metric.name[1:]} on training and {images} images", note)
     _draw_curves(ax, data.curves, list(data.seeds))
     look = styles(data.seeds)
     for label, epoch, value in data.best[data.best["accuracy"].between(low, high)].itertuples():
@@ -393,7 +397,7 @@ def plot_gap(
     ax.axhline(0, color="#333333", linewidth=1, zorder=2)
     ax.set_ylim(low, high)
     unit = "\n(percentage points)" if metric.percent else ""
-    ax.set_ylabel(f"training minus {metric.title(images)}{unit}", fontsize=11, parse_math=False)
+    ax.set_ylabel(f"{metric.gap(images)}{unit}", fontsize=11, parse_math=False)
     frame.draw_legend_of(ax, names)
     return frame.finish(ax, path)
 
@@ -408,11 +412,12 @@ def _names(data: LossData | AccuracyData | GapData, said: Mapping[str, str]) -> 
     return names
 
 
-def _explain(data: LossData | AccuracyData, images: str) -> str:
-    """Return the line under the title: what the lines and bands are."""
+def _explain(data: LossData | AccuracyData, called: tuple[str, str]) -> str:
+    """Return the line under the title: what the lines and bands are, given what training and test are called."""
+    training, images = called
     sets = set(data.curves["set"])
     test, train = ("filled", "hollow") if data.curves["epoch"].nunique() == 1 else ("solid", "dashed")
-    parts = [text for name, text in (("test", f"{test}: {images}"), ("train", f"{train}: training")) if name in sets]
+    parts = [text for name, text in (("test", f"{test}: {images}"), ("train", f"{train}: {training}")) if name in sets]
     if max(data.seeds.values()) > 1:
         parts.append(frame.format_seeds(list(data.seeds.values())))
         if "test" in sets:

@@ -15,19 +15,12 @@ from matplotlib.patches import Rectangle
 
 from tfnorm.errors import RunError, unknown
 from tfnorm.files import in_plain_style
+from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.reporting.pictures import _frame as frame
 from tfnorm.reporting.pictures.axis import NAMES
 from tfnorm.spec import FACTORS, format, parse
 from tfnorm.text import format_value
 
-# What can be drawn: its name, whether more is better, and its digits after the point.
-VALUES = {
-    "last_accuracy": ("test accuracy, last epoch (%)", True, 2),
-    "test_data_loss": ("test loss without penalty (nats)", False, 4),
-    "misclassified": ("misclassified test images", False, 1),
-    "gap": ("training minus test accuracy (points)", False, 2),
-    "seconds": ("seconds a run", False, 1),
-}
 WIDE = 8  # columns, of which more need smaller text
 FROM_SPEC = ("norm", "groups", *FACTORS)
 # Text in a cell without a value, the worst state last.
@@ -47,7 +40,7 @@ class HeatData:
         y: The vertical axis.
         xs: Its values, from left to right: numbers rising, norms in the order of the table.
         ys: Those of the vertical one, from top to bottom.
-        value: What is drawn, a key of `VALUES`.
+        value: What is drawn, a key of `values_of`.
         limits: Ends of the colour scale. Values beyond, such as those of a network that learnt nothing, have the colour
             of the nearer end.
     """
@@ -59,6 +52,18 @@ class HeatData:
     ys: list[Any]
     value: str
     limits: tuple[float, float]
+
+
+def values_of(metric: Metric = ACCURACY) -> dict[str, tuple[str, bool, int]]:
+    """Return what can be drawn, by column: its name, whether more is better, and its digits after the point."""
+    points = " (points)" if metric.percent else ""
+    return {
+        metric.last: (metric.axis(f"{metric.title()}, last epoch"), metric.sign > 0, metric.decimals),
+        "test_data_loss": ("test loss without penalty (nats)", False, 4),
+        "misclassified": ("misclassified test images", False, 1),
+        "gap": (f"{metric.gap()}{points}", False, metric.decimals),
+        "seconds": ("seconds a run", False, 1),
+    }
 
 
 def spread(table: pd.DataFrame) -> pd.DataFrame:
@@ -79,16 +84,18 @@ def spread(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def heat_data(table: pd.DataFrame, x: str, y: str, value: str = "last_accuracy") -> HeatData:
+def heat_data(table: pd.DataFrame, x: str, y: str, value: str | None = None, metric: Metric = ACCURACY) -> HeatData:
     """Return what the best combination at each pair of values of two axes reached, given the arguments of `plot_heat`.
 
     Where there are further axes, a cell holds several combinations. It shows the best of those of which every seed
     ended with a number, or, without any, of all; more combinations flatter it more.
     """
-    if value in VALUES and not set(VALUES) & set(table.columns):
+    value, values = value or metric.last, values_of(metric)
+    if value in values and not set(values) & set(table.columns):
         raise RunError("There is nothing to draw: no run has ended yet.")
-    if value not in VALUES or value not in table.columns:
-        raise RunError(unknown("value", value, [name for name in VALUES if name in table.columns]))
+    if value not in values or value not in table.columns:
+        raise RunError(unknown("value", value, [name for name in values if name in table.columns]))
+    more, std = values[value][1], f"{metric.last}_std" if value == metric.last else ""
     rows = spread(table)
     for axis in (x, y):
         if axis not in rows.columns:
@@ -104,8 +111,10 @@ def heat_data(table: pd.DataFrame, x: str, y: str, value: str = "last_accuracy")
     places = [rows[x], rows[y]]
     rows = rows.assign(diverged=rows.get("diverged", 0), seeds=planned, missing=planned - seeds)
     groups = dict(iter(rows.groupby(places, sort=False)))
-    cells = pd.DataFrame([{"x": a, "y": b, **_cell(groups.get((a, b), rows.iloc[:0]), value)} for b in ys for a in xs])
-    return HeatData(cells, x, y, xs, ys, value, _limits(cells["value"].dropna(), more_is_better=VALUES[value][1]))
+    cells = pd.DataFrame(
+        [{"x": a, "y": b, **_cell(groups.get((a, b), rows.iloc[:0]), value, std, more)} for b in ys for a in xs]
+    )
+    return HeatData(cells, x, y, xs, ys, value, _limits(cells["value"].dropna(), more_is_better=more))
 
 
 def ordered(values: Sequence[Any]) -> list[Any]:
@@ -114,7 +123,7 @@ def ordered(values: Sequence[Any]) -> list[Any]:
     return sorted(found) if all(isinstance(number, int | float) for number in found) else found
 
 
-def _cell(group: pd.DataFrame, value: str) -> dict[str, Any]:
+def _cell(group: pd.DataFrame, value: str, spread: str, more_is_better: bool) -> dict[str, Any]:
     """Return the row of `HeatData.cells` for the combinations at one pair of values, perhaps none."""
     ended = group[group[value].notna()]
     whole = ended[(ended["diverged"] == 0) & (ended["missing"] == 0)]
@@ -126,8 +135,8 @@ def _cell(group: pd.DataFrame, value: str) -> dict[str, Any]:
         best, std = {value: none, "diverged": 0, "missing": 0, "seeds": 0}, none
     else:
         state = "finished"
-        best = pool.loc[pool[value].idxmax() if VALUES[value][1] else pool[value].idxmin()]
-        std = best.get("last_accuracy_std", none) if value == "last_accuracy" else none
+        best = pool.loc[pool[value].idxmax() if more_is_better else pool[value].idxmin()]
+        std = best.get(spread, none)
     counts = {key: best[key] for key in ("diverged", "missing", "seeds")}
     return {"value": best[value], "std": std, "combinations": len(pool), **counts, "state": state}
 
@@ -147,10 +156,11 @@ def plot_heat(
     table: pd.DataFrame,
     x: str,
     y: str,
-    value: str = "last_accuracy",
+    value: str | None = None,
     *,
     title: str | None = None,
     images: str = "test",
+    metric: Metric = ACCURACY,
     ax: Axes | None = None,
     path: frame.PathLike | None = None,
 ) -> Figure:
@@ -166,9 +176,10 @@ def plot_heat(
         x: The horizontal axis: a column, or what is read from the specs: "norm" (without penalties), "groups", "l1",
             "l2" or "l2norm".
         y: The vertical axis, as ``x``.
-        value: What the cells show, a key of `VALUES` and a column of the table. Defaults to "last_accuracy".
+        value: What the cells show, a key of `values_of` and a column of the table. Defaults to the metric.
         title: The title of the plot. By default it says what is drawn.
         images: The word for the images that were evaluated on. Defaults to "test".
+        metric: What the runs are about. Defaults to the accuracy.
         ax: The axes to draw in. By default those of a new figure.
         path: The file to write the picture to (.png, .svg or .pdf). By default none is written.
 
@@ -176,8 +187,8 @@ def plot_heat(
         RunError: If there is nothing to draw, no such column, or one axis twice.
         DataError: If the file type is unknown.
     """
-    data = heat_data(table, x, y, value)
-    name, more_is_better, digits = VALUES[value]
+    data = heat_data(table, x, y, value, metric)
+    name, more_is_better, digits = values_of(metric)[data.value]
     ax = frame.open_axes(ax, path, max(2.6, 1.7 + 0.55 * len(data.ys)))
     scale = colormaps["cividis" if more_is_better else "cividis_r"]
     low, high = data.limits

@@ -30,7 +30,7 @@
       const means = curves.means[spec.label][measure] || {};
       for (const [name, shown, dash] of [["train", wanted("train"), "dash"], ["test", wanted("test"), "solid"]]) {
         if (!shown || !means[name]) continue;
-        const words = name === "train" ? "training" : "test";
+        const words = curves.names[measure][name];
         if (many && wanted("seeds")) {
           for (const run of curves.runs[spec.label]) {
             if (!run[measure][name]) continue;
@@ -56,12 +56,20 @@
     byId("curves-note").textContent = main && curves.percent && !log && curves.range[0] > 1 ? `The axis begins at ${curves.range[0].toFixed(0)} %; a double click shows all.` : "";
     return { data, layout: { xaxis: epochs, yaxis: { title: { text: title }, type: log ? "log" : "linear", ...range }, uirevision: `${measure}${log}` } };
   };
+  const label = () => {
+    for (const [name, style] of [["test", "solid"], ["train", "dashed"]]) {
+      const words = curves.names[state.measure][name], box = byId(`curves-${name}`).parentElement;
+      box.hidden = !words;
+      box.querySelector("span").textContent = `${words} (${style})`;
+    }
+  };
   if (first) {
     byId("curves-log").checked = state.log;
     plot("curves-plot", curvesFigure);
     choice("curves-measure", (measure) => {
       state.measure = measure;
       state.log = byId("curves-log").checked = measure === "loss" && curves.log;
+      label();
       redraw("curves-plot");
     });
     for (const name of ["test", "train", "seeds"]) byId(`curves-${name}`)?.addEventListener("change", () => redraw("curves-plot"));

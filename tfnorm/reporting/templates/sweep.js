@@ -45,7 +45,8 @@
   const startCurves = () => {
     const axes = read("curve-data");
     let axis = axes[0], fixed = [];
-    const highest = (curve) => Math.max(...curve.points.map((point) => point[1]));
+    const { unit, decimals, sign, most } = byId("curve").dataset, percent = unit !== "";
+    const highest = (curve) => Math.max(...curve.points.map((point) => sign * point[1]));
     // Of each norm the curve that reaches the most, among those at the chosen values.
     const shown = () => {
       const best = new Map();
@@ -65,7 +66,7 @@
           line: { color: curve.colour, width: 2.5, dash: DASHES[number % DASHES.length] },
           customdata: curve.points.map(([i, mean, low, high]) => [
             curve.norm, [`${axis.name} ${axis.ticks[i][1]}`, setting(curve)].filter(Boolean).join(", "),
-            `${mean.toFixed(2)} %, ${low === null ? "one seed" : `95 % interval ${low.toFixed(2)} to ${high.toFixed(2)}`}`,
+            `${mean.toFixed(decimals)}${unit}, ${low === null ? "one seed" : `95 % interval ${low.toFixed(decimals)} to ${high.toFixed(decimals)}`}`,
           ]),
           hovertemplate: "%{customdata[0]}<br>%{customdata[1]}<br>%{customdata[2]}<extra></extra>",
         });
@@ -75,10 +76,11 @@
         if (band) data.push({ ...edge, y: curve.points.map((point) => point[2]) }, { ...edge, y: curve.points.map((point) => point[3]), fill: "tonexty", fillcolor: `rgba(${r},${g},${b},0.18)` });
       }
       // An interval from two seeds may be wider than all that is worth seeing.
-      const low = Math.min(...means), high = Math.max(...means), margin = Math.max(0.8 * (high - low), 0.3);
+      const low = Math.min(...means), high = Math.max(...means), margin = Math.max(0.8 * (high - low), percent ? 0.3 : 0.01 * Math.abs(high) || 0.01);
+      const top = most === "" ? Infinity : Number(most);
       const x = axis.type === "category" ? { type: "category", categoryarray: axis.ticks.map((tick) => tick[1]) } : { type: axis.type, tickvals: axis.ticks.map((tick) => tick[0]), ticktext: axis.ticks.map((tick) => tick[1]) };
       byId("curve-note").textContent = axis.others.length ? lines.map((curve) => `${curve.norm} at ${setting(curve)}`).join("; ") + "." : "";
-      return { data, layout: { xaxis: { ...x, title: { text: axis.name } }, yaxis: { title: { text: byId("curve").dataset.name }, range: [low - margin, Math.min(high + margin, 100 + 0.05 * margin)] } } };
+      return { data, layout: { xaxis: { ...x, title: { text: axis.name } }, yaxis: { title: { text: byId("curve").dataset.name }, range: [low - margin, Math.min(high + margin, top + 0.05 * margin)] } } };
     };
     const redraw = () => report.redraw("curve");
     const controls = () => {

@@ -31,21 +31,32 @@ class Head:
     Args:
         outputs: Numbers for each image: one for each class, or 1 for class 1 against class 0.
         activation: The last activation: "linear" for logits, "softmax" or "sigmoid" for probabilities.
+        multi_label: Whether an image may have several labels, or none: then each output is a class by itself.
     """
 
     outputs: int
     activation: str
+    multi_label: bool = False
 
     @property
     def logits(self) -> bool:
         """Whether the outputs are logits."""
         return self.activation == "linear"
 
+    @property
+    def binary(self) -> bool:
+        """Whether each output is a yes or no by itself."""
+        return self.multi_label or self.outputs == 1
+
     def losses(self, label_smoothing: float = 0.0) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
-        """Return the cross-entropy of outputs with class numbers, and the metric ``data_loss`` of the same values."""
-        if self.logits and self.outputs > 1:
+        """Return the cross-entropy of outputs with the labels, and the metric ``data_loss`` of the same values.
+
+        The labels are class numbers, or of several labels 0 and 1 for each class. Of those it is the mean over the
+        classes.
+        """
+        if self.logits and not self.binary:
             return make_loss(label_smoothing)
-        if self.outputs == 1:
+        if self.binary:
             loss = keras.losses.BinaryCrossentropy(from_logits=self.logits, label_smoothing=label_smoothing)
         elif label_smoothing:
             loss = SmoothedCrossentropy(label_smoothing, from_logits=False)
@@ -53,31 +64,43 @@ class Head:
             loss = keras.losses.SparseCategoricalCrossentropy()
         return loss, keras.metrics.MeanMetricWrapper(loss.call, name="data_loss")
 
-    def accuracy(self) -> keras.metrics.Metric:
-        """Return the metric "accuracy". It is float32, because float16 ends at 65504 images."""
+    def accuracy(self) -> list[keras.metrics.Metric]:
+        """Return the metric "accuracy", if there is one. It is float32, because float16 ends at 65504 images."""
+        if self.multi_label:
+            return []
         if self.outputs == 1:
-            return keras.metrics.BinaryAccuracy("accuracy", dtype="float32", threshold=0.0 if self.logits else 0.5)
-        return keras.metrics.SparseCategoricalAccuracy("accuracy", dtype="float32")
+            return [keras.metrics.BinaryAccuracy("accuracy", dtype="float32", threshold=0.0 if self.logits else 0.5)]
+        return [keras.metrics.SparseCategoricalAccuracy("accuracy", dtype="float32")]
+
+    def targets(self, y_true: Any, y_pred: Any) -> Any:
+        """Return labels as a number for each output, in the type of the outputs."""
+        if self.binary:
+            return ops.cast(ops.reshape(y_true, ops.shape(y_pred)), y_pred.dtype)
+        return ops.one_hot(ops.reshape(y_true, (-1,)), self.outputs, dtype=y_pred.dtype)
 
     def to_logits(self, outputs: np.ndarray) -> np.ndarray:
-        """Return logits, float32 of shape (images, classes), whose softmax are the probabilities of ``outputs``."""
+        """Return logits, float32 of shape (images, classes), whose softmax are the probabilities of ``outputs``.
+
+        Of several labels their sigmoid are.
+        """
         values = np.asarray(outputs, "float64").reshape(len(outputs), -1)
         if not self.logits:
             tiny = np.finfo("float32").tiny
-            others = np.log(np.maximum(1 - values, tiny)) if self.outputs == 1 else 0.0
+            others = np.log(np.maximum(1 - values, tiny)) if self.activation == "sigmoid" else 0.0
             values = np.log(np.maximum(values, tiny)) - others
         if self.outputs == 1:
             values = np.concatenate([np.zeros_like(values), values], axis=1)
         return values.astype("float32")
 
 
-def read_head(model: keras.Model, num_classes: int, name: str) -> Head:
+def read_head(model: keras.Model, num_classes: int, name: str, multi_label: bool = False) -> Head:
     """Return what the output of a model means.
 
     Args:
         model: A functional or sequential model.
         num_classes: Of the images that it is trained on.
         name: What messages call it.
+        multi_label: Whether an image may have several labels, or none.
 
     Raises:
         ArchitectureError: If the output does not fit so many classes.
@@ -92,14 +115,19 @@ def read_head(model: keras.Model, num_classes: int, name: str) -> Head:
             "End with global pooling or Flatten, and a dense layer."
         )
     activation = _last_activation(model)
-    if outputs != num_classes and not (outputs == 1 and num_classes == 2):
+    if outputs != num_classes and not (outputs == 1 and num_classes == 2 and not multi_label):
         raise ArchitectureError(
             f"{name} has {outputs} outputs, and the images have {num_classes} classes. Give its last layer "
             f"{num_classes} units, or take `num_classes` as a parameter of the function."
         )
     if outputs == 1 and activation == "softmax":
         raise ArchitectureError(f"{name} ends in the softmax of one value, which is always 1. Use sigmoid.")
-    if outputs > 1 and activation == "sigmoid":
+    if multi_label and activation == "softmax":
+        raise ArchitectureError(
+            f"{name} ends in softmax, which is for images with one class each. These images have several labels each, "
+            "or none. End with a sigmoid for each class, or without an activation."
+        )
+    if outputs > 1 and activation == "sigmoid" and not multi_label:
         raise ArchitectureError(
             f"{name} ends in a sigmoid for each of {outputs} classes, which is for images with several labels. These "
             "images have one each. End with softmax, or without an activation."
@@ -107,9 +135,9 @@ def read_head(model: keras.Model, num_classes: int, name: str) -> Head:
     if activation not in ("linear", *_PROBABILITIES):
         raise ArchitectureError(
             f"{name} ends in the activation {activation!r}, which gives neither logits nor probabilities. End with "
-            "softmax, or without an activation."
+            f"{'sigmoid' if multi_label else 'softmax'}, or without an activation."
         )
-    return Head(int(outputs), activation)
+    return Head(int(outputs), activation, multi_label)
 
 
 def _last_activation(model: keras.Model) -> str:
@@ -135,12 +163,18 @@ def _last_activation(model: keras.Model) -> str:
         tensor = sources[0]
 
 
+def takes_class_numbers(loss: Any) -> bool:
+    """Return whether a loss takes class numbers in place of a target for each output."""
+    called = getattr(loss, "__name__", type(loss).__name__)
+    return called.lower().startswith("sparse") or isinstance(loss, SmoothedCrossentropy)
+
+
 def own_loss(model: keras.Model, head: Head, name: str) -> Any:
-    """Return the loss that a model was compiled with: a function of class numbers and outputs, one value an image.
+    """Return the loss that a model was compiled with: a function of labels and outputs, one value an image.
 
     Raises:
         ArchitectureError: If it takes logits where the model gives probabilities, or the other way round, or if it is
-            no mean over the images.
+            no mean over the images. Of images with several labels also, if it is for one class each.
     """
     loss = keras.losses.get(model.loss)
     if not callable(loss):
@@ -163,10 +197,17 @@ def own_loss(model: keras.Model, head: Head, name: str) -> Any:
             f"{name} gives {gives}, and its loss {called} takes {takes}. Compile it with from_logits={head.logits}, or "
             "choose another recipe."
         )
-    if head.outputs == 1 or called.lower().startswith("sparse") or isinstance(loss, SmoothedCrossentropy):
+    sparse = takes_class_numbers(loss)
+    if head.binary and (sparse or called.lower().replace("_", "").startswith("categorical")):
+        why = (
+            "is for images with one class each, and these have several labels each, or none"
+            if head.multi_label
+            else "needs an output for each class, and the model has one output"
+        )
+        raise ArchitectureError(
+            f"The loss {called} of {name} {why}. Compile it with BinaryCrossentropy(from_logits={head.logits}), "
+            "or choose another recipe."
+        )
+    if sparse:
         return values
-
-    def with_targets(y_true: Any, y_pred: Any) -> Any:
-        return values(ops.one_hot(ops.reshape(y_true, (-1,)), head.outputs, dtype=y_pred.dtype), y_pred)
-
-    return with_targets
+    return lambda y_true, y_pred: values(head.targets(y_true, y_pred), y_pred)

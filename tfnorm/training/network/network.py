@@ -10,13 +10,18 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfnorm.analysis import summary
 from tfnorm.convert.variants.variant import Variant, make_variant
 from tfnorm.datasets import Dataset
 from tfnorm.errors import ArchitectureError, TfnormError
+from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.models.builder import build
+from tfnorm.models.imports import own_error
+from tfnorm.models.saved import own_objects
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.network.freeze import Frozen, freeze_until
 from tfnorm.training.network.heads import Head, own_loss, read_head
+from tfnorm.training.network.metrics import choose_metric
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +33,8 @@ class Network:
         head: What the outputs mean.
         variant: What the spec changed; None for an architecture of tfnorm.
         compiled: Whether the model came with an optimizer and a loss of its own.
+        metric: What the run is about.
+        measure: How Keras measures it, if it is a metric of the model's own.
         frozen: Which layers are not trained; None if none was named.
     """
 
@@ -35,6 +42,8 @@ class Network:
     head: Head
     variant: Variant | None = None
     compiled: bool = False
+    metric: Metric = ACCURACY
+    measure: keras.metrics.Metric | None = None
     frozen: Frozen | None = None
 
     def record(self) -> dict[str, Any]:
@@ -55,17 +64,19 @@ class Network:
             epochs: Epochs of the schedule.
         """
         recipe, name = config.recipe, config.arch
+        metrics = [*self.head.accuracy(), *filter(None, [self.measure])]
         if recipe.optimizer == "own" and self.compiled:
             values = own_loss(self.model, self.head, name)
             settings = self.model.optimizer.get_config()
             if recipe.learning_rate is not None:
                 settings["learning_rate"] = recipe.learning_rate
-            optimizer = type(self.model.optimizer).from_config(settings)
+            with own_objects(config.model.imports):
+                optimizer = type(self.model.optimizer).from_config(settings)
             data_loss = keras.metrics.MeanMetricWrapper(values, name="data_loss")
-            return {"optimizer": optimizer, "loss": values, "metrics": [self.head.accuracy(), data_loss]}
+            return {"optimizer": optimizer, "loss": values, "metrics": [*metrics, data_loss]}
         loss, data_loss = self.head.losses(recipe.label_smoothing)
         optimizer = recipe.make_optimizer(steps, epochs)
-        return {"optimizer": optimizer, "loss": loss, "metrics": [self.head.accuracy(), data_loss]}
+        return {"optimizer": optimizer, "loss": loss, "metrics": [*metrics, data_loss]}
 
 
 def make_network(config: TrainConfig, data: Dataset) -> Network:
@@ -83,43 +94,55 @@ def make_network(config: TrainConfig, data: Dataset) -> Network:
             config.arch, norm=config.norm, dropout=config.dropout, regularize=config.regularize,
             input_shape=data.input_shape, num_classes=data.num_classes, mean=data.mean, std=data.std, seed=config.seed,
             convention=config.recipe.convention, kernel_initializer=config.recipe.kernel_initializer,
-            precision=config.precision, compile=False,
+            precision=config.precision, zero_gamma=config.zero_gamma, compile=False,
         )  # fmt: skip
-        return Network(model, Head(data.num_classes, "linear"))
+        head = Head(data.num_classes, "linear", data.multi_label)
+        return Network(model, head, metric=choose_metric(config, head, data)[0])
     variant = make_variant(
         config.model, config.norm, seed=config.seed, regularize=config.regularize, num_classes=data.num_classes,
         input_shape=data.input_shape,
     )  # fmt: skip
     model = variant.model
     compiled = model.compiled and model.optimizer is not None
+    if config.recipe.optimizer == "own" and not compiled and config.model.was_compiled:
+        raise ArchitectureError(
+            f"{config.arch} is compiled with a loss, a metric or an optimizer that is not known here. Name the file "
+            "that defines it with --import (`imports` in Python), or choose a recipe, such as default."
+        )
+    head = read_head(model, data.num_classes, config.arch, data.multi_label)
     frozen = None
     if config.freeze_until is not None:
         name = f"{config.arch} under {config.norm!r}"
         frozen = freeze_until(model, config.freeze_until, name, epochs=config.freeze_epochs)
         variant = replace(variant, notes=(*variant.notes, str(frozen)))
-    return Network(model, read_head(model, data.num_classes, config.arch), variant, compiled, frozen)
+    own = model if compiled and config.recipe.optimizer == "own" else None
+    metric, measure = choose_metric(config, head, data, own)
+    return Network(model, head, variant, compiled, metric, measure, frozen)
 
 
 def check_networks(configs: Iterable[TrainConfig], data: Dataset) -> dict[str, Network]:
     """Return the network of each spec, made with the first seed, if all of them can be trained on the data.
 
     Args:
-        configs: Settings of runs of one model, resolved. Architectures of tfnorm are not made.
+        configs: Settings of runs of one model, resolved. Architectures of tfnorm are not made, only their metric is
+            looked at.
         data: What they are trained on.
 
     Raises:
-        TfnormError: With a sentence for each network that cannot be made, that does not fit the data, or whose outputs
-            are no numbers.
+        TfnormError: With a sentence for each network that cannot be made, that does not fit the data or the metric, or
+            whose outputs are no numbers.
     """
     found: dict[str, Network] = {}
     problems: list[str] = []
     for config in configs:
-        if config.model is None or config.norm in found:
+        if config.norm in found:
             continue
         try:
+            if config.model is None:
+                choose_metric(config, Head(data.num_classes, "linear", data.multi_label), data)
+                continue
             found[config.norm] = network = make_network(config, data)
             _check_outputs(network, config, data)
-            network.training(config, 1)
         except TfnormError as error:
             problems.append(str(error))
     if problems:
@@ -134,6 +157,11 @@ def _check_outputs(network: Network, config: TrainConfig, data: Dataset) -> None
             f"The outputs of {config.arch} under {config.norm!r} are not finite for the first test images, before any "
             "training. Check its initial weights, and how it scales pixels from 0 to 255."
         )
+    loss = network.training(config, 1)["loss"]
+    try:
+        loss(data.y_test[:2, None], keras.ops.convert_to_tensor(outputs))
+    except Exception as raised:
+        raise own_error(f"The loss of {config.arch}", raised, ArchitectureError) from None
 
 
 @functools.lru_cache(maxsize=8)
@@ -143,10 +171,31 @@ def input_size(model: Any) -> tuple[int, int] | None:
     Args:
         model: A `tfnorm.models.sources.Source`.
     """
+    made = _made(model)
+    shape = made.input_shape if made is not None and made.built and isinstance(made.input_shape, tuple) else ()
+    return (shape[1], shape[2]) if len(shape) == 4 and shape[1] and shape[2] else None
+
+
+@functools.lru_cache(maxsize=8)
+def activation_bytes(model: Any, input_shape: tuple[int, int, int]) -> int | None:
+    """Return the bytes of the activations that training keeps for an image, or None if they are not known.
+
+    Args:
+        model: A `tfnorm.models.sources.Source`.
+        input_shape: (height, width, channels) of the images, for a model that takes any size.
+    """
+    size = input_size(model)
+    made = _made(model, (*(size or input_shape[:2]), input_shape[2]))
+    try:
+        return None if made is None else summary(made, input_shape=None if size else input_shape).activation_bytes
+    except TfnormError:
+        return None
+
+
+def _made(model: Any, input_shape: tuple[int, ...] | None = None) -> keras.Model | None:
+    """Return a model of one's own, or None if it cannot be made; training says what is wrong."""
     norm = None if model.has_own_norm else lambda name=None, axis=-1: keras.layers.Identity(name=name)
     try:
-        made = model.make(seed=0, norm=norm)
+        return model.make(seed=0, norm=norm, input_shape=input_shape)
     except ArchitectureError:
-        return None  # it needs to know the images, or training says what is wrong
-    shape = made.input_shape if made.built and isinstance(made.input_shape, tuple) else ()
-    return (shape[1], shape[2]) if len(shape) == 4 and shape[1] and shape[2] else None
+        return None  # it needs to know the images

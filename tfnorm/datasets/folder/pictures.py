@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 # Pillow opens these, but cannot read them by itself: it starts other programs, or looks for plugins that draw them.
 _NOT_READ = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
 _ORIENTATION = 0x0112  # of EXIF; 5 to 8 are those turned by a quarter
-_BITS_PER_SAMPLE = 258  # of TIFF
+# Tags of TIFF.
+_WIDTH, _HEIGHT, _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANES = 256, 257, 258, 262, 284
+# Formats whose grey values of more than 8 bits Pillow gives whole, and the modes it has for them.
+_WHOLE = {"PNG": ("I", "I;16"), "PPM": ("I",), "TIFF": ("I;16", "I;16B"), "JPEG2000": ("I;16",)}
+FITS = ("resize", "crop", "pad")
 # What Pillow calls values of 16 bits that it cuts to 8; "BGR;16", without a byte order, has 5 or 6 bits a colour.
 _DEEP_RAW = re.compile(r";16[BLN]$")
 _HEADER_BYTES = 1 << 20
@@ -26,16 +30,28 @@ _HEADER_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture's header says: upright (height, width), whether it is grey, its format, and if it has frames."""
+    """What a picture's header says.
+
+    Upright (height, width), whether it is grey, its format, if it has frames, and if it has more than 8 bits a channel.
+    """
 
     size: tuple[int, int]
     grey: bool
     format: str
     several: bool
+    deep: bool
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A picture (height, width, channels), uint8, and whether it was transparent and laid on white."""
+
+    pixels: np.ndarray
+    laid: bool
 
 
 class Unreadable(Exception):
-    """Why a picture cannot be read, whether it may be skipped for that, and whether it has too many bits."""
+    """Why a picture cannot be read, whether it may be skipped for that, and whether it has bits that cannot be read."""
 
     def __init__(self, reason: str, *, skippable: bool = True, deep: bool = False) -> None:
         super().__init__(reason)
@@ -59,15 +75,21 @@ def is_picture(entry: pathlib.Path) -> bool:
 
 
 @contextmanager
+def quietly() -> Iterator[None]:
+    """Let Pillow warn of nothing. It is not for threads: enter it before they start."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
+@contextmanager
 def _opened(file: pathlib.Path) -> Iterator[Image.Image]:
-    """Open a picture. Whatever goes wrong is raised as `Unreadable`, and what Pillow warns of is not said."""
+    """Open a picture. Whatever goes wrong is raised as `Unreadable`."""
     from PIL import Image  # start-up
 
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            with Image.open(file, formats=_formats()) as image:
-                yield image
+        with Image.open(file, formats=_formats()) as image:
+            yield image
     except (Unreadable, MemoryError):
         raise
     except PermissionError:
@@ -89,19 +111,30 @@ def read_header(file: pathlib.Path) -> Header:
     """Return what the header of a picture says, or raise `Unreadable`."""
     with _opened(file) as image:
         wide = image.mode in ("I", "F") or image.mode.startswith("I;")
-        if wide or _is_deep(image, file):
-            mode = f"mode {image.mode!r}"
-            more = f"more, which Pillow would cut off ({image.format}, {mode})"
-            raise Unreadable(mode if wide else more, skippable=False, deep=True)
+        known = image.mode in _WHOLE.get(image.format or "", ()) if wide else not _has_planes(image)
+        if not known:
+            kind = "numbers that no scale is known of" if wide else "planes apart, which Pillow misreads"
+            raise Unreadable(f"{kind} ({image.format}, mode {image.mode!r})", skippable=False, deep=True)
+        deep = wide or _is_deep(image, file)  # before EXIF is asked for, which loads a PNG and forgets how it is stored
         size = (image.height, image.width)
+        if image.format == "TIFF":  # which newer versions of Pillow have turned already
+            size = (image.tag_v2.get(_HEIGHT, size[0]), image.tag_v2.get(_WIDTH, size[1]))
         upright = size[::-1] if image.getexif().get(_ORIENTATION, 1) > 4 else size
         several = image.format != "MPO" and getattr(image, "is_animated", False)
-        return Header(upright, _is_grey(image), image.format or "?", several)
+        return Header(upright, _is_grey(image), image.format or "?", several, deep)
+
+
+def _has_planes(image: Image.Image) -> bool:
+    """Return whether the channels of a TIFF with more than 8 bits each are stored apart."""
+    if image.format != "TIFF":
+        return False
+    bits, planes = image.tag_v2.get(_BITS_PER_SAMPLE, 8), image.tag_v2.get(_PLANES, 1)
+    return bool(np.max(bits) > 8 and planes != 1 and len(image.getbands()) > 1)
 
 
 def _is_deep(image: Image.Image, file: pathlib.Path) -> bool:
-    """Return whether a picture in colour has more than 8 bits a channel, which Pillow cuts to 8."""
-    if image.format == "TIFF":  # its planes may be stored apart, which Pillow misreads
+    """Return whether a picture in colour has more than 8 bits a channel, of which Pillow reads the upper 8."""
+    if image.format == "TIFF":
         return bool(np.max(image.tag_v2.get(_BITS_PER_SAMPLE, 8)) > 8)
     if image.format in ("JPEG2000", "AVIF"):
         with file.open("rb") as opened:
@@ -127,20 +160,56 @@ def _is_grey(image: Image.Image) -> bool:
     if image.mode == "P":
         palette = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
         return bool((palette == palette[:, :1]).all())
-    return image.mode in ("1", "L", "LA", "La")
+    return image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
 
 
-def decode(file: pathlib.Path, size: tuple[int, int], channels: int) -> tuple[np.ndarray, bool]:
-    """Return a picture (height, width, channels), and whether it was transparent and laid on white.
+def decode(file: pathlib.Path, size: tuple[int, int], channels: int, fit: str = "resize") -> Decoded:
+    """Return a picture in a size and a number of channels; the same file always gives the same bits.
 
-    It raises `Unreadable` if the picture cannot be read.
+    Args:
+        file: The picture.
+        size: (height, width) in pixels.
+        channels: 1 or 3.
+        fit: How it gets that size: "resize" stretches it, "crop" scales it to cover the size and cuts off what is over
+            on both sides, and "pad" scales it to lie inside and adds black on both sides.
+
+    Raises:
+        Unreadable: If it cannot be read.
     """
     from PIL import Image, ImageOps  # start-up
 
-    with _opened(file) as image:
+    bilinear = Image.Resampling.BILINEAR
+    with _opened(file) as opened:
+        image: Image.Image = opened
+        if image.mode.startswith("I"):
+            image = _upper_bits(image)
         ImageOps.exif_transpose(image, in_place=True)
         clear = image.convert("RGBA") if image.has_transparency_data else None
         laid = clear is not None and clear.getextrema()[3][0] < 255
         picture = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear) if laid else image
-        picture = picture.convert("L" if channels == 1 else "RGB").resize(size[::-1], Image.Resampling.BILINEAR)
-        return np.asarray(picture).reshape(*size, channels), laid
+        picture = picture.convert("L" if channels == 1 else "RGB")
+        if fit == "crop":
+            picture = ImageOps.fit(picture, size[::-1], bilinear)
+        elif fit == "pad":
+            picture = ImageOps.pad(picture, size[::-1], bilinear)
+        else:
+            picture = picture.resize(size[::-1], bilinear)
+        return Decoded(np.asarray(picture).reshape(*size, channels), bool(laid))
+
+
+def _upper_bits(image: Image.Image) -> Image.Image:
+    """Return the upper 8 bits of a grey picture of more, as Pillow reads those in colour."""
+    from PIL import Image  # start-up
+
+    tags = getattr(image, "tag_v2", {})
+    bits = int(np.max(tags.get(_BITS_PER_SAMPLE, 16)))
+    values = np.asarray(image).astype(np.uint32)
+    upper = (values >> (bits - 8)).astype(np.uint8)
+    if tags.get(_PHOTOMETRIC) == 0:  # white is 0, which Pillow heeds for 8 bits alone
+        upper = 255 - upper
+    made = Image.fromarray(upper)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):  # the one value that is transparent
+        made.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
+    made.getexif().update(image.getexif())
+    return made
