@@ -130,7 +130,7 @@ def test_nodes_import_the_file_of_a_model(cluster, tmp_path):
     model, rates = f"{own_networks.__file__}:plain", {"keep": 0.05, "gn:4": 0.02}
     found = compare(
         list(rates), model=model, image_size=8, learning_rate=rates, seeds=1, out=tmp_path, engine="ray",
-        address=cluster.address, epochs=1, batch_size=359,
+        address=cluster.address, epochs=1, batch_size=16,
     )  # fmt: skip
     for run in found.runs:
         asked = run.config["asked"]

@@ -9,7 +9,7 @@ import pytest
 from facts import says
 from keras import layers
 
-from tfnorm import train
+from tfnorm import compare, train
 from tfnorm._keras import names_from_the_start
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.errors import TfnormError
@@ -114,6 +114,13 @@ def test_settings_that_do_not_fit_are_refused(settings, facts):
     says(caught, *facts)
 
 
+def test_an_unknown_layer_is_told_before_training(data, tmp_path):
+    with pytest.raises(TfnormError) as caught:
+        compare(["keep", "gn:4"], model=MODEL, freeze_until="conv2d_9", data=data, out=tmp_path)
+    says(caught, "own_networks.py:plain under 'gn:4'", "no layer 'conv2d_9'", "Did you mean 'conv2d_1'?")
+    assert not list(tmp_path.glob("**/config.json"))
+
+
 class StopAfter(Progress):
     """Breaks a run off after an epoch."""
 
@@ -133,6 +140,7 @@ def test_a_run_goes_on_to_the_bit_across_the_unfreezing(data, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             train("keep", **settings, out=tmp_path / "broken", progress=StopAfter(epoch))
     assert outcome(train("keep", **settings, out=tmp_path / "broken").path) == outcome(whole.path)
+    says(whole.config["network"]["notes"][-1], "frozen in the first 2 epochs", "conv2d_1", "3 layers")
     frozen = whole.config["network"]["frozen"]
     assert frozen["until"] == "conv2d_1" and frozen["epochs"] == 2 and frozen["layers"] == 3
     assert whole.config["trainable_parameters"] == sum(map(np.size, whole.load_model().trainable_variables))

@@ -203,7 +203,7 @@ def _rate_of(run: PlannedRun, plan: Plan) -> str:
     config = run.config
     if plan.search is not None and config.rates is None and "learning_rate" not in run.point:
         return "chosen first"
-    return "the model's" if config.learning_rate is None else f"{config.learning_rate:g}"
+    return f"recipe {config.recipe.name}" if config.learning_rate is None else f"{config.learning_rate:g}"
 
 
 def _duration(seconds: float) -> str:

@@ -65,6 +65,9 @@ class Watcher(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Choose the order of images of this epoch, and switch the augmentation on or off."""
         self.epoch = self.batches.epoch = epoch
+        # What draws from a generator of the process, as Keras's dropout does on PyTorch, draws the same in this epoch
+        # when a run goes on with it: such generators are in no checkpoint.
+        keras.utils.set_random_seed((self.config.seed + 1_000_003 * (epoch + 1)) % 2**31)
         for layer in self.model.layers:
             if isinstance(layer, Augmentation) and layer.on is not None:
                 layer.turn(epoch < self.config.epochs - self.config.recipe.plain_epochs)
