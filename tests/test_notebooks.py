@@ -14,6 +14,7 @@ NAMES = [
     "03_batch_size",
     "04_convert_and_inspect",
     "05_from_tensorflow_addons",
+    "06_your_network",
 ]
 # Home folders, temporary ones and installed packages, as they would stand in a message or a traceback.
 MACHINE = re.compile(r"/(home|root|tmp|work|mnt|Users|content|usr|opt|var)/|site-packages|[A-Z]:\\\\|\.venv")

@@ -129,6 +129,8 @@ def _why_not_opened(path: str, raised: Exception, imports: Sequence[str]) -> str
     elif version:
         remedy = f"It was saved by Keras {version}, whose files `{opening}` opens."
     else:
+        if path.endswith(".keras") and not zipfile.is_zipfile(path):
+            cause = "it is no zip archive, as .keras files are"
         remedy = f"Give a model saved by Keras. One of Keras 2 or tensorflow-addons may open with `{opening}`."
     return f"The file {path!r} is no Keras model that can be opened ({cause}). {remedy}"
 

@@ -205,6 +205,13 @@ def _changed(source: Source, model: keras.Model, spec: NormSpec, calibrate: Any)
         raise ArchitectureError(
             f"'{spec}' standardizes the convolutions before norms, and {source.name} has no norm. Write 'none'."
         )
+    places = list(places_after(network))
+    if all(reason for _, reason in places):
+        why = grouped(network.change(layer, note=reason) for layer, reason in places)
+        raise ArchitectureError(
+            f"'{spec}' finds no convolution in {source.name} to put a norm after.{' ' * bool(why)}{why} Make the model "
+            "in a function with a parameter `norm`, and put norm(name=...) where it belongs."
+        )
     return insert_norms(model, spec, calibrate=calibrate, return_report=True)
 
 

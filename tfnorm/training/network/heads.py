@@ -103,8 +103,10 @@ def read_head(model: keras.Model, num_classes: int, name: str, multi_label: bool
         multi_label: Whether an image may have several labels, or none.
 
     Raises:
-        ArchitectureError: If the output does not fit so many classes.
+        ArchitectureError: If the output does not fit so many classes, or if there are several inputs.
     """
+    if len(model.inputs) != 1:
+        raise ArchitectureError(f"{name} must take images alone, one input. Received: {len(model.inputs)} inputs.")
     if len(model.outputs) != 1:
         raise ArchitectureError(f"{name} must have one output. Received: {len(model.outputs)} outputs.")
     shape = model.outputs[0].shape
