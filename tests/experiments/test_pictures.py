@@ -11,6 +11,7 @@ from tfnorm import sweep
 from tfnorm.errors import DataError, RunError
 from tfnorm.experiments.comparison.comparison import Comparison
 from tfnorm.experiments.comparison.run import compare
+from tfnorm.metrics.metric import ACCURACY
 
 LABELS = np.arange(30) % 3
 IMAGES = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 1)).astype(np.uint8)
@@ -35,7 +36,7 @@ def fake(tmp_path):
             logits=np.eye(3)[shown] * (np.nan if wrong is None else 1), path=folder,
             history=pd.DataFrame({name: [accuracy] for name in names}),
             config={"asked": {"arch": "mnist_7k", "norm": label, "recipe": {}}, "data": data},
-            folder=SimpleNamespace(predictions_path=folder / "predictions.npz"),
+            metric=ACCURACY, multi_label=False, folder=SimpleNamespace(predictions_path=folder / "predictions.npz"),
         )  # fmt: skip
 
     return make

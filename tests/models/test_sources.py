@@ -155,7 +155,8 @@ def test_a_function_goes_on_as_it_was_read_though_its_file_changes(folder):
     assert source.make(seed=0).built
 
 
-def test_a_changed_file_is_refused_and_read_anew_by_a_new_source(folder):
+def test_a_changed_file_is_refused_and_read_anew_by_a_new_source(folder, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)  # it would be that of the old file, within a second
     source = source_of("net.py:make")
     source.make(seed=0)
     (folder / "net.py").write_text(NET.replace("Conv2D(4, 3)", "Conv2D(7, 3)"))

@@ -31,7 +31,7 @@ class StreamedImages:
 
     Example:
         >>> stream = StreamedImages(lambda row: np.full((2, 2, 1), row, "uint8"), np.arange(5), (2, 2, 1))
-        >>> stream.shape, stream[[4, 1]][:, 0, 0, 0].tolist(), stream[3].max()
+        >>> stream.shape, stream[[4, 1]][:, 0, 0, 0].tolist(), int(stream[3].max())
         ((5, 2, 2, 1), [4, 1], 3)
     """
 

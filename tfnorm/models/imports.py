@@ -11,9 +11,10 @@ import sysconfig
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from tfnorm.errors import DataError, TfnormError
 
@@ -80,7 +81,8 @@ def import_file(name: str | os.PathLike[str]) -> ModuleType:
         if module is not None and _file_of(module) == path and getattr(module, _HASH, now) == now:
             return module  # running it twice would register its classes twice
     known = sys.modules.get(key)
-    place = importlib.util.spec_from_file_location(key if known is None else _other_key(path), path)
+    name = key if known is None else _other_key(path)
+    place = importlib.util.spec_from_file_location(name, path, loader=_Uncached(name, str(path)))
     if place is None or place.loader is None:
         raise ImportError("this is no Python file")
     module = importlib.util.module_from_spec(place)
@@ -96,6 +98,15 @@ def import_file(name: str | os.PathLike[str]) -> ModuleType:
             sys.modules[place.name] = earlier
         raise
     return module
+
+
+class _Uncached(SourceFileLoader):
+    """Compiles a file anew each time: Python takes bytecode of a file that changed within a second for that of now."""
+
+    def get_code(self, fullname: str) -> Any:
+        """Return the code of the file as it is."""
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
 
 
 def _other_key(path: Path) -> str:

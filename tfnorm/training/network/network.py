@@ -159,7 +159,9 @@ def _check_outputs(network: Network, config: TrainConfig, data: Dataset) -> None
         )
     loss = network.training(config, 1)["loss"]
     try:
-        loss(data.y_test[:2, None], keras.ops.convert_to_tensor(outputs))
+        # As Keras passes labels on: class numbers in a column of their own.
+        labels = data.y_test[:2] if data.multi_label else data.y_test[:2, None]
+        loss(labels, keras.ops.convert_to_tensor(outputs))
     except Exception as raised:
         raise own_error(f"The loss of {config.arch}", raised, ArchitectureError) from None
 
