@@ -137,7 +137,7 @@ def test_one_hot_labels_and_one_output_are_compared_by_accuracy(labels, make, tm
 
 
 def test_architectures_of_ours_take_several_labels(tmp_path):
-    run = train("gn:2", arch="mnist_7k", epochs=1, batch_size=8, data=dataset(SEVERAL).resize(28), out=tmp_path)
+    run = train("gn:2", arch="tiny", epochs=1, batch_size=8, data=dataset(SEVERAL).resize(28), out=tmp_path)
     assert run.metric.name == "mean average precision" and np.isfinite(run.history["val_data_loss"]).all()
     model = run.load_model()
     expected = keras.losses.BinaryCrossentropy(from_logits=True)(SEVERAL[:12], run.logits)
