@@ -161,16 +161,24 @@ def test_a_choice_is_told_with_what_each_rate_reached(reported):
     record = {"how": "chosen", "tried": [0.2, 0.05], "reached": [None, 88.5], "images": 287, "seed": 1000}
     found = collect(reported("chosen", {"others": 0.05, "bn": 0.05}, **record))
     words = rates_in_words(found.groups)
-    says(words, "from 0.05 and 0.2", "287 training images", "held out", "seed 1000", "bn 0.05, ln 0.05")
+    says(
+        words,
+        "by the accuracy",
+        "from 0.05 and 0.2",
+        "287 training images",
+        "held out",
+        "seed 1000",
+        "bn 0.05, ln 0.05",
+    )
     says(words, "bn and ln is the lowest that was tried", "a lower one")
     searched = configuration(found.groups)["searched"]
     assert searched["tried"] == ["0.2", "0.05"]
     assert searched["rows"][0] == {
         "label": "bn",
-        "cells": [{"text": "diverged", "odd": False}, {"text": "88.50 %", "odd": True}],
+        "cells": [{"text": "diverged", "odd": False}, {"text": "88.50", "odd": True}],
     }
     found.save()
-    says((found.path / "report.html").read_text(), "held-out accuracy", "88.50 %", words)
+    says((found.path / "report.html").read_text(), "held-out accuracy %", "88.50", words)
 
 
 # The choice

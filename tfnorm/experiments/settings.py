@@ -119,8 +119,9 @@ def rates_in_words(groups: Mapping[str, Sequence[Run]]) -> str:
         return f"Each spec had a learning rate that was given for it: {each}."
     tried = sorted(record["tried"])
     sentence = (
-        f"The learning rate of each spec was chosen from {listed([f'{rate:g}' for rate in tried])} by the accuracy on "
-        f"{record['images']:,} training images that were held out, with the seed {record['seed']}: {each}."
+        f"The learning rate of each spec was chosen from {listed([f'{rate:g}' for rate in tried])} by the "
+        f"{runs[0].metric.name} on {record['images']:,} training images that were held out, with the seed "
+        f"{record['seed']}: {each}."
     )
     for end, word, more in ((tried[0], "lowest", "lower"), (tried[-1], "highest", "higher")):
         if labels := [label for label, rate in rates.items() if rate == f"{end:g}"]:

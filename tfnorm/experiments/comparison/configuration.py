@@ -9,6 +9,7 @@ from typing import Any
 from tfnorm.convert.report import Change
 from tfnorm.experiments import settings
 from tfnorm.experiments.settings import CLASSES, FINGERPRINT
+from tfnorm.metrics.metric import Metric
 from tfnorm.text import DASH
 from tfnorm.training.runs import Run
 
@@ -48,21 +49,23 @@ def configuration(groups: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
 def _searched(first: Mapping[str, Run]) -> dict[str, Any] | None:
     """Return what each spec reached with each learning rate that was tried, or None where none were."""
     records = {label: run.config.get("rates", {}) for label, run in first.items()}
+    metric = next(iter(first.values())).metric
     tried = list(dict.fromkeys(rate for record in records.values() for rate in record.get("tried", ())))
     rows = []
     for label, record in records.items() if tried else ():
         reached = dict(zip(record.get("tried", ()), record.get("reached", ()), strict=True))
         chosen = first[label].config["asked"]["learning_rate"]
-        cells = [{"text": _reached(reached, rate), "odd": rate == chosen and rate in reached} for rate in tried]
+        cells = [{"text": _reached(reached, rate, metric), "odd": rate == chosen and rate in reached} for rate in tried]
         rows.append({"label": label, "cells": cells})
-    return {"tried": [f"{rate:g}" for rate in tried], "rows": rows} if tried else None
+    found = {"heading": metric.heading("held-out"), "tried": [f"{rate:g}" for rate in tried], "rows": rows}
+    return found if tried else None
 
 
-def _reached(reached: Mapping[float, float | None], rate: float) -> str:
+def _reached(reached: Mapping[float, float | None], rate: float, metric: Metric) -> str:
     if rate not in reached:
         return DASH
     value = reached[rate]
-    return "diverged" if value is None else f"{value:.2f} %"
+    return metric.lost if value is None else metric.number(value)
 
 
 def _json(content: Mapping[str, Any]) -> str:

@@ -95,12 +95,7 @@ def search_rates(plan: Plan, *, progress: Progress | None = None) -> Plan:
     search = plan.search
     if search is None:
         return plan
-    if plan.here and plan.data is None:  # so that both read them once
-        from tfnorm.training.data import load_data  # start-up
-
-        plan = replace(plan, data=load_data(plan.runs[0].config))
-        search = replace(search, data=plan.data)
-    record = {key: search.runs[0].config.model_dump()[key] for key in ("seed", "holdout")}
+    record = {"seed": search.runs[0].config.seed, "holdout": search.runs[0].config.holdout}
     write_json(plan.folder / FOLDER / RECORD, record)
     _train(search, progress)
     chosen = replace(plan, runs=with_chosen_rates(plan.runs, search), search=None)
