@@ -18,6 +18,11 @@ SPEED_TOLERANCE = 0.05
 MEANINGFUL = 0.5
 
 
+def usual_margin(metric: Metric, resolution: float) -> float:
+    """Return which differences matter if nobody says so: half a point, or one test image; 0 for what is no share."""
+    return max(MEANINGFUL, resolution) if metric.percent else 0.0
+
+
 @dataclass(frozen=True)
 class Findings:
     """The facts that `tfnorm.experiments.verdict` puts into words, each worked out once."""
@@ -101,7 +106,7 @@ class Findings:
     @cached_property
     def margin(self) -> float:
         """How much one gives away for size and speed, at most: of another metric than a share, nothing is known."""
-        return max(MEANINGFUL, self.resolution) if self.metric.percent else 0.0
+        return usual_margin(self.metric, self.resolution)
 
     @cached_property
     def below(self) -> dict[str, float]:
