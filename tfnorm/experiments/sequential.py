@@ -120,7 +120,7 @@ class Pair:
         needed: The number of seeds that would probably decide the pair, if mean and spread stay as they are; `None`
             where it is decided, or would take more than 1,000.
         lost: Those of the two that ended without a value with some seed.
-        settled: Whether one of the two is out, so that more seeds of the pair are of no use.
+        settled: Whether it stays undecided because one of the two is out.
         lower_is_better: Whether the smaller of two values is the better one.
     """
 
@@ -224,47 +224,64 @@ def decide(
     part = shares(enrolled(families, specs))
     lost = [spec for spec in specs if not all(map(math.isfinite, values[spec].values()))]
     step = resolution or _smallest_gap(values)
-    pairs = []
+    pairs, spreads = [], []
     for place, first in enumerate(specs):
         for second in specs[place + 1 :]:
-            seeds = sorted(values[first].keys() & values[second].keys())
-            changes = np.array([values[first][seed] - values[second][seed] for seed in seeds], float)
+            one, other, share = values[first], values[second], part[frozenset((first, second))]
+            changes = np.array([one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())], float)
+            seeds, mean, low, high, at_most, deviation = _known(changes[np.isfinite(changes)], share, step)
             gone = tuple(spec for spec in (first, second) if spec in lost)
-            empty = Pair(first, second, 0, math.nan, -math.inf, math.inf, math.inf, margin, None, gone)
-            pair = replace(empty, lower_is_better=lower_is_better)
-            pairs.append(_told(pair, changes[np.isfinite(changes)], part[frozenset((first, second))], step))
+            pair = Pair(first, second, seeds, mean, low, high, at_most, margin, None, gone, False, lower_is_better)
+            pairs.append(pair)
+            spreads.append((deviation, share))
     beaten = sorted((pair for pair in pairs if pair.outcome == "better"), key=lambda pair: abs(pair.mean))
     out = {pair.worse: pair.better for pair in beaten} | dict.fromkeys(lost, "")
-    return Decisions([replace(p, settled=True) if {p.first, p.second} & out.keys() else p for p in pairs], out)
+    for place, pair in enumerate(pairs):
+        if pair.outcome == "undecided" and {pair.first, pair.second} & out.keys():
+            pairs[place] = replace(pair, settled=True)
+        elif pair.outcome == "undecided":
+            pairs[place] = replace(pair, needed=_needed(pair, *spreads[place]))
+    return Decisions(pairs, out)
 
 
-def _told(pair: Pair, changes: NDArray[np.float64], share: float, step: float) -> Pair:
-    """Return a pair with what its differences tell, with one error over all looks, and each a multiple of a step."""
-    count = len(changes)
+def _known(changes: NDArray[np.float64], share: float, step: float) -> tuple[int, float, float, float, float, float]:
+    """Return what differences tell: their number, mean, `low`, `high` and `at_most` of `Pair`, and their deviation.
+
+    Args:
+        changes: In the order of the seeds.
+        share: Of the error, over all looks.
+        step: What values are multiples of.
+    """
+    count, infinite = len(changes), math.inf
+    mean = float(changes.mean()) if count else math.nan
     if count < FIRST_LOOK:
-        return replace(pair, seeds=count, mean=float(changes.mean()) if count else math.nan, needed=FIRST_LOOK)
+        return count, mean, -infinite, infinite, infinite, math.nan
     seeds = np.arange(1, count + 1)
-    centre = changes.mean()  # subtracted, so that squares do not cancel
-    sums = np.cumsum(changes - centre)
-    squares = np.cumsum((changes - centre) ** 2) - sums**2 / seeds
-    means, variances = centre + sums / seeds, np.maximum(squares, 0)[1:] / seeds[:-1] + step**2 / 6
-    means, errors = means[FIRST_LOOK - 1 :], np.sqrt(variances[FIRST_LOOK - 2 :] / seeds[FIRST_LOOK - 1 :])
-    last = max(FURTHEST, count)
+    # The mean is subtracted so that squares do not cancel.
+    sums = np.cumsum(changes - mean)
+    squares = np.cumsum((changes - mean) ** 2) - sums**2 / seeds
+    means = (mean + sums / seeds)[FIRST_LOOK - 1 :]
+    variances = (np.maximum(squares, 0)[1:] / seeds[:-1] + step**2 / 6)[FIRST_LOOK - 2 :]
+    errors = np.sqrt(variances / seeds[FIRST_LOOK - 1 :])
     ends = []
     for tail in (share / 2, share):
-        away = critical_values(tail, last)[: len(means)] * errors
-        low, high = float(np.max(means - away)), float(np.min(means + away))
+        away = critical_values(tail, max(FURTHEST, count))[: len(means)] * errors
+        low, high = float((means - away).max()), float((means + away).min())
         # Some look was one of the 5 %, or the values are not what is assumed: only the last counts.
-        if not low <= means[-1] <= high:
-            low, high = float(means[-1] - away[-1]), float(means[-1] + away[-1])
+        if not low <= mean <= high:
+            low, high = float(mean - away[-1]), float(mean + away[-1])
         ends.append((low, high))
     (low, high), (least, most) = ends
-    told = replace(pair, seeds=count, mean=float(means[-1]), low=low, high=high, at_most=max(most, -least))
-    if told.outcome != "undecided":
-        return told
-    two_sided, one_sided = (critical_values(tail, last)[count + 1 - FIRST_LOOK :] for tail in (share / 2, share))
-    deviation = math.sqrt(variances[-1])
-    return replace(told, needed=seeds_to_decide(told.mean, deviation, count, two_sided, one_sided, pair.margin))
+    return count, mean, low, high, max(most, -least), math.sqrt(variances[-1])
+
+
+def _needed(pair: Pair, deviation: float, share: float) -> int | None:
+    """Return `Pair.needed` of an undecided pair, given the deviation of its differences and its share of the error."""
+    if pair.seeds < FIRST_LOOK:
+        return FIRST_LOOK
+    after = pair.seeds + 1 - FIRST_LOOK
+    two_sided, one_sided = (critical_values(of, max(FURTHEST, pair.seeds))[after:] for of in (share / 2, share))
+    return seeds_to_decide(pair.mean, deviation, pair.seeds, two_sided, one_sided, pair.margin)
 
 
 def _smallest_gap(values: Look) -> float:
