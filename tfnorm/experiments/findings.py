@@ -110,13 +110,17 @@ class Findings:
 
     @cached_property
     def below(self) -> dict[str, float]:
-        """How much worse each kept spec is than the best at most, by the 95 % interval of that pair, if any."""
+        """How much worse each kept spec is than the best at most, by the 95 % interval of that pair, if any.
+
+        Of specs that are shown to be equivalent it is no more than the largest difference that is not excluded.
+        """
         best = self.top[0]
         found = {best: 0.0}
         for d in self.among(self.kept):
             if best in (d.first, d.second) and d.seeds > 1:
                 other, lead = (d.second, d.mean) if d.first == best else (d.first, -d.mean)
-                found[other] = max(0.0, self.metric.sign * lead + d.half_width)
+                most = max(0.0, self.metric.sign * lead + d.half_width)
+                found[other] = min(most, d.at_most) if d.is_equivalent() else most
         return found
 
     @cached_property

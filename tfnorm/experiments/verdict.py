@@ -192,7 +192,8 @@ def _compared(found: Findings) -> list[str]:
                 sentences.append(f"{listed([top[0], *same])} are equivalent: {_apart(equivalent, metric)}.")
             if open_ties := [spec for spec in ties if spec not in same]:
                 best = f"{top[0]}, the best in the mean, and {listed(open_ties)}"
-                sentences.append(f"No difference shown between {best}.")
+                left = [d for d in found.among([top[0], *open_ties]) if top[0] in (d.first, d.second)]
+                sentences.append(f"No difference shown between {best}{_forecast(left)}.")
     if untested:
         sentences.append(f"Too few common seeds to compare {listed(untested)}.")
     return sentences + _left_alone(alone)
@@ -400,7 +401,9 @@ def _worse(found: Findings) -> list[str]:
 def _cannot_tell(found: Findings, out: Sequence[str]) -> Answer:
     """Answer where others may be too far below the best in the mean for size and speed to decide."""
     best, kept, metric = found.top[0], found.kept, found.metric
-    reason = f"Train more seeds. {_best_in_mean(found)}"
+    leads = [d for d in found.among(kept) if best in (d.first, d.second) and d.seeds > 1]
+    nearest = min(leads, key=lambda d: abs(d.mean), default=None)
+    reason = f"Train more seeds{_forecast([nearest]) if nearest else ''}. {_best_in_mean(found)}"
     if found.parameters:
         cheapest = min(kept, key=lambda spec: (found.parameters[spec], -found.speeds[spec]))
         reason += (
@@ -409,10 +412,8 @@ def _cannot_tell(found: Findings, out: Sequence[str]) -> Answer:
         )
     reason += "."
     which = f"which to use of {listed(kept, 'or')}" if found.dropped else "which to use"
-    leads = [d for d in found.among(kept) if best in (d.first, d.second) and d.seeds > 1]
-    if not leads:
+    if nearest is None:
         return _answer(f"Too few common seeds to tell {which}.", reason, *out)
-    nearest = min(leads, key=lambda d: abs(d.mean))
     lead = f"{nearest.better} leads {nearest.worse} by {metric.difference(abs(nearest.mean))}, and"
     if metric.number(abs(nearest.mean)) == metric.number(0.0):
         lead = f"{nearest.first} and {nearest.second} are equal in the mean"
