@@ -10,5 +10,10 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 
 def with_text(name: str, text: str, page: Path = README) -> str:
     """Return the whole page with ``text`` between the marks ``name: begin`` and ``name: end``."""
+    return between(name, text, page.read_text(encoding="utf-8"))
+
+
+def between(name: str, text: str, page: str) -> str:
+    """Return the text of a page with ``text`` between the marks ``name: begin`` and ``name: end``."""
     marked = re.compile(rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)", re.DOTALL)
-    return marked.sub(lambda match: f"{match[1]}\n{text}\n\n{match[2]}", page.read_text(encoding="utf-8"))
+    return marked.sub(lambda match: f"{match[1]}\n{text}\n\n{match[2]}", page)

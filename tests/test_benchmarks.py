@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 from facts import says
+from scipy import stats
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 TINY = {
@@ -440,3 +441,39 @@ def test_pytorch_rotates_and_shears_images_by_five_degrees(script):
     rows = (moved * torch.arange(29.0).view(1, 1, 29, 1)).sum((1, 2, 3)) / moved.sum((1, 2, 3))
     # Ten pixels to the right of the centre, a rotation of up to 5 degrees moves it up or down by up to 0.87 pixels.
     assert 0.5 < (rows - 14).abs().max() <= 0.9
+
+
+def test_decisions_are_simulated_and_written(script, tmp_path, capsys):
+    module = script("decisions")
+    rows = ["all equal", "2 specs, one worse by the margin"]
+    module.main(["--repetitions", "4", "--paths", "25000", "--rows", *rows, "--name", "tiny"])
+    record = json.loads((tmp_path / "tiny.json").read_text())
+    assert [row["row"] for row in record["rows"] if row["method"] == "tfnorm"] == rows
+    assert np.isfinite(numbers(record["rows"])).all()
+    assert all(3 * row["specs"] <= row["runs"] <= 20 * row["specs"] for row in record["rows"])
+    assert {row["method"] for row in record["rows"]} == {"tfnorm", *module._field.METHODS}
+    bounds = json.loads((tmp_path / "tiny_bounds.json").read_text())["rows"]
+    assert bounds[0]["failed"] == pytest.approx(0.05, rel=0.2)
+    assert "2 specs, one worse by the margin, tfnorm" in capsys.readouterr().out
+
+
+def test_what_counts_as_a_wrong_decision(script):
+    module = script("decisions")
+    found = np.array([[0], [1], [-1], [2]])
+    assert module.wrongs(found, (0.0, 0.0)).tolist() == [False, True, True, False]
+    assert module.wrongs(found, (0.2, 0.0)).tolist() == [False, False, True, False]
+    assert module.wrongs(found, (0.0, 0.5)).tolist() == [False, True, False, True]
+
+
+def test_methods_of_others_agree_with_scipy(script):
+    field = script("decisions")._field
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(200, 3, 8)) + np.array([0.0, 0.0, 0.9])[:, None]
+    tested = [stats.friedmanchisquare(*of).pvalue < 0.05 for of in values]
+    found = field.friedman(values, 0.5)
+    assert 40 < sum(tested) < 160 and [bool(any(of)) for of in found] == tested
+    assert (found[:, 1:] == field.SECOND).sum() > 50 > (found == field.FIRST).sum()
+    paired = [stats.ttest_rel(of[0], of[2]).pvalue < 0.05 / 3 for of in values]
+    assert [abs(of[1]) == 1 for of in field.paired_t(values, 1e-9)] == paired
+    [first] = field.rope(np.array([[[3.0, 3.1, 2.9, 3.0], [0.0, 0.1, 0.0, -0.1]]]), 0.5)
+    assert first.tolist() == [field.FIRST]

@@ -246,6 +246,10 @@ def test_page_of_results_says_what_the_files_say():
     assert module("results").page() == (ROOT / "docs" / "results.md").read_text()
 
 
+def test_page_of_decisions_says_what_the_simulation_wrote():
+    assert module("trust").page() == (ROOT / "docs" / "trust.md").read_text()
+
+
 def test_pages_of_reproductions_say_what_their_files_say():
     pages = module("reproduced").pages()
     assert len(pages) > 1

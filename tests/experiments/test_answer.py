@@ -183,3 +183,31 @@ def test_what_learned_nothing_is_not_recommended():
     assert lost.picks == ("ln",)
     says(lost.sentence, "never diverged", "learned")
     assert ask({"bn": [95.0, 95.0]}, guessing=["bn"]).sentence.startswith("None of them")
+
+
+def test_equivalent_specs_are_called_so_and_chosen_by_their_size():
+    values = {label: by_seed(seeds) for label, seeds in ALIKE.items()}
+    pairs = paired_differences(values, margin=0.5)
+    assert pairs[0].is_equivalent()
+    found = answer(Findings(values, pairs, parameters={"bn": 10, "ln": 20}, speeds=dict.fromkeys(values, 1000.0)))
+    assert found.picks == ("bn",)
+    says(found.sentence, "bn and ln are equivalent", f"at most {pairs[0].at_most:.2f} points apart", "take bn", "(10)")
+    says(found.reason, f"bn is at most {pairs[0].at_most:.2f} points below ln")
+
+
+def test_what_verdict_calls_equivalent_the_answer_does_not_call_open():
+    """One-sided bounds of a pair alone are tighter than its two-sided interval."""
+    values = {"bn": by_seed([90.0, 90.3, 90.0, 90.3]), "ln": by_seed([90.3, 90.2, 90.25, 90.3])}
+    [pair] = paired_differences(values, margin=0.3)
+    lead = abs(pair.mean)
+    margin = (lead + pair.half_width + pair.at_most) / 2  # between the two
+    [pair] = paired_differences(values, margin=margin)
+    assert pair.at_most < margin < lead + pair.half_width
+    found = Findings(values, [pair])
+    assert found.below["bn"] == pair.at_most
+
+
+def test_a_lead_that_is_not_shown_says_how_many_seeds_it_would_take():
+    values = {"bn": by_seed([95.0, 96.0, 94.0]), "ln": by_seed([94.0, 93.5, 94.2])}
+    pairs = paired_differences(values, margin=0.5)
+    says(answer(Findings(values, pairs)).reason, "more seeds", f"about {pairs[0].needed} seeds")

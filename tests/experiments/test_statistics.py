@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from facts import says
+from scipy import stats
 
 from tfnorm.errors import TfnormError
 from tfnorm.experiments import verdict as words
@@ -324,3 +325,84 @@ def test_the_verdict_names_no_best_where_means_are_equal():
     said = verdict(values)
     says(said, "bn and ln", "equal", "gn")
     assert "best in the mean" not in said
+
+
+def told(values, margin=0.5, **settings):
+    pairs = paired_differences(values, margin=margin, **settings)
+    return words.verdict(Findings(values, pairs)), pairs
+
+
+def around(mean, spread, seeds):
+    """Return values of which mean and standard deviation are exactly these."""
+    values = np.arange(seeds) - (seeds - 1) / 2
+    return by_seed((mean + spread * values / values.std(ddof=1)).tolist())
+
+
+def test_two_one_sided_tests_of_a_known_mean_and_spread():
+    # t(7) at 5 % is 1.8946 one-sided: 0.1 + 1.8946 * 0.3 / sqrt(8) = 0.3010.
+    values = {"bn": around(90.1, 0.3, 8), "ln": by_seed([90.0] * 8)}
+    said, [pair] = told(values)
+    assert pair.at_most == pytest.approx(0.30096, abs=1e-5) and pair.is_equivalent() and not pair.is_real()
+    says(said, "bn and ln are equivalent", "at most 0.30 points", "margin of 0.50")
+    assert not told(values, 0.3)[1][0].is_equivalent() and told(values, 0.302)[1][0].is_equivalent()
+    looked = told(values, looks=[first_seeds(values, 4)])[1][0]
+    assert looked.at_most > pair.at_most, "a later look is stricter"
+    with_three = told(values | {"gn": by_seed([95.0] * 8)})[1][0]
+    assert with_three.at_most > pair.at_most, "so is a test of three pairs"
+    assert "equivalent" not in verdict(values), "nothing is without a margin"
+
+
+def test_what_is_better_by_less_than_the_margin_is_negligible():
+    said, [pair] = told({"bn": around(90.2, 0.1, 8), "ln": by_seed([90.0] * 8)})
+    assert pair.is_real() and pair.is_equivalent()
+    says(said, "bn beats ln by 0.20", "negligibly", "less than 0.50 points")
+
+
+def test_what_diverged_is_equivalent_to_nothing():
+    lost = around(90.0, 0.1, 8) | {8: math.nan}
+    said, [pair] = told({"bn": lost, "ln": by_seed([90.0] * 8)})
+    assert not pair.is_equivalent() and "equivalent" not in said
+
+
+def test_undecided_pairs_say_how_many_seeds_would_decide():
+    values = {"bn": around(90.1, 0.4, 3), "ln": by_seed([90.0] * 3)}
+    said, [pair] = told(values)
+    says(said, "No difference shown", "3 seeds", f"about {pair.needed} seeds")
+    # At the next look, which is tested at 1.25 %: two one-sided tests of 0.1 with this many seeds.
+    for seeds, decided in ((pair.needed - 1, False), (pair.needed, True)):
+        quantile = stats.t.ppf(1 - 0.0125, seeds - 1)
+        assert bool(0.1 + quantile * 0.4 / math.sqrt(seeds) < 0.5) is decided
+    far = {"bn": by_seed([90.0, 10.0, 40.0]), "ln": by_seed([10.0, 90.0, 40.2])}
+    says(told(far)[0], "more than 1,000 seeds")
+
+
+def test_equivalent_pairs_are_told_apart_from_undecided_ones():
+    values = {
+        "bn": around(90.0, 0.1, 6),
+        "ln": by_seed([90.0] * 6),
+        "gn": by_seed([80.0, 99.0, 85.0, 95.0, 90.0, 92.0]),
+    }
+    said, _ = told(values)
+    says(said, "bn and ln are equivalent", "No difference shown between bn, ln and gn", "6 seeds")
+    winner = {"bn": around(90.0, 0.1, 6), "ln": by_seed([90.02] * 6), "gn": around(80.0, 0.1, 6)}
+    said, _ = told(winner)
+    says(said, "bn beats gn", "ln beats gn", "ln and bn are equivalent")
+    assert "No difference" not in said
+
+
+def test_specs_that_differ_by_the_margin_are_seldom_called_equivalent():
+    rng, wrong = np.random.default_rng(6), 0
+    for _ in range(1000):
+        values = {"a": by_seed(rng.normal(90, 0.3, 6)), "b": by_seed(rng.normal(90, 0.3, 6))}
+        values["c"] = by_seed(rng.normal(90.5, 0.3, 6))
+        wrong += any(d.is_equivalent() and d.second == "c" for d in paired_differences(values, margin=0.5))
+    assert wrong <= 0.05 * 1000
+
+
+def test_what_seeds_cannot_tell():
+    found = Findings({"bn": by_seed([98.0]), "ln": by_seed([99.0])}, [])
+    said = words.about_images(found, 450)
+    # 1.96 * sqrt(p (1 - p) / n), with two right and two wrong images added (Agresti and Coull).
+    says(said, "450 test images", "1.41 points")
+    says(words.about_images(Findings({"bn": by_seed([100.0])}, []), 450, "held-out"), "held-out", "0.61 points")
+    assert words.about_images(found, 0) == "" == words.about_images(Findings({}, []), 450)

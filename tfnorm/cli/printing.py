@@ -104,7 +104,7 @@ def print_table(comparison: Any) -> None:
     spread = several if max(seeds) > 1 else "one seed, which justifies no ranking; "
     of_last = f"{metric.title()} is that of the last epoch, since the best is chosen on the images it is tested on."
     console.print(spread + (f"{metric.name} {metric.moment}" if comparison.is_study else of_last), style="dim")
-    for note in [*comparison.remarks, comparison.verdict, comparison.about_looks]:
+    for note in [*comparison.remarks, comparison.verdict, comparison.about_looks, comparison.about_images]:
         if note:
             console.print(note, soft_wrap=True, highlight=False)
     console.print(f"Pictures and tables: {comparison.path}", soft_wrap=True)

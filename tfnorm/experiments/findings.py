@@ -18,6 +18,11 @@ SPEED_TOLERANCE = 0.05
 MEANINGFUL = 0.5
 
 
+def usual_margin(metric: Metric, resolution: float) -> float:
+    """Return which differences matter if nobody says so: half a point, or one test image; 0 for what is no share."""
+    return max(MEANINGFUL, resolution) if metric.percent else 0.0
+
+
 @dataclass(frozen=True)
 class Findings:
     """The facts that `tfnorm.experiments.verdict` puts into words, each worked out once."""
@@ -101,17 +106,21 @@ class Findings:
     @cached_property
     def margin(self) -> float:
         """How much one gives away for size and speed, at most: of another metric than a share, nothing is known."""
-        return max(MEANINGFUL, self.resolution) if self.metric.percent else 0.0
+        return usual_margin(self.metric, self.resolution)
 
     @cached_property
     def below(self) -> dict[str, float]:
-        """How much worse each kept spec is than the best at most, by the 95 % interval of that pair, if any."""
+        """How much worse each kept spec is than the best at most, by the 95 % interval of that pair, if any.
+
+        Of specs that are shown to be equivalent it is no more than the largest difference that is not excluded.
+        """
         best = self.top[0]
         found = {best: 0.0}
         for d in self.among(self.kept):
             if best in (d.first, d.second) and d.seeds > 1:
                 other, lead = (d.second, d.mean) if d.first == best else (d.first, -d.mean)
-                found[other] = max(0.0, self.metric.sign * lead + d.half_width)
+                most = max(0.0, self.metric.sign * lead + d.half_width)
+                found[other] = min(most, d.at_most) if d.is_equivalent() else most
         return found
 
     @cached_property

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
 from tfnorm.errors import TfnormError
 
 CONFIDENCE = 0.95
+# No forecast of how many seeds it takes goes further.
+FURTHEST = 1000
 # What the accuracies were when a verdict was shown before: label to seed to accuracy in percent.
 Look = Mapping[str, Mapping[int, float]]
 
@@ -31,6 +35,11 @@ class Difference:
         look: 1 for the first time that the pair is compared, 2 after it was compared with other seeds, and so on.
         diverged: Those of the two that diverged with some seed.
         lower_is_better: Whether the smaller of two values is the better one.
+        margin: Differences of this size matter.
+        at_most: The largest difference, of either sign, that is not excluded (Bonferroni), by one-sided bounds at the
+            level of the look; NaN for one seed.
+        needed: The number of seeds that would probably decide the pair at the next look, if mean and spread stay as
+            they are; `None` without a margin, or where it would take more than 1,000.
     """
 
     first: str
@@ -44,6 +53,13 @@ class Difference:
     look: int = 1
     diverged: tuple[str, ...] = ()
     lower_is_better: bool = False
+    margin: float = 0.0
+    at_most: float = math.nan
+    needed: int | None = None
+
+    def is_equivalent(self) -> bool:
+        """Return whether the two are shown to differ by less than the margin, and neither diverged with any seed."""
+        return self.at_most < self.margin and not self.diverged
 
     def is_significant(self) -> bool:
         """Return whether p is below 5 % over all pairs together, for the seeds that did not diverge."""
@@ -97,6 +113,7 @@ def paired_differences(
     pairs: Sequence[tuple[str, str]] | None = None,
     looks: Sequence[Look] = (),
     lower_is_better: bool = False,
+    margin: float = 0.0,
 ) -> list[Difference]:
     """Compare every pair of normalizations on the seeds that both have.
 
@@ -108,6 +125,9 @@ def paired_differences(
     by that rounding, so that its variance, a sixth of the squared step for a difference, is added: never less
     cautious, and without effect where the spread is wider than an image.
 
+    Two specs are equivalent where two one-sided tests exclude that they differ by the margin (Schuirmann, 1987), with
+    Bonferroni's correction over pairs. At most 5 % of comparisons call specs equivalent that differ by the margin.
+
     Args:
         values: Spec to seed to value, such as test accuracy in percent. Values that are not finite are left out.
         resolution: The step of the values: 100 / test images for accuracies in percent.
@@ -115,13 +135,15 @@ def paired_differences(
         looks: What was shown before, the oldest first. A pair that was compared with other seeds before is tested at
             the level of its `look_number`, and its p values say so. Its interval is that of one look.
         lower_is_better: If `True`, the smaller of two values is the better one, as for losses.
+        margin: Differences of this size matter, in the unit of the values; 0 if none is too small to matter.
 
     Returns:
         One `Difference` a pair, in the order of the specs or of ``pairs``, with 95 % intervals; 5 % is the level over
         these pairs together (Holm, 1979) at the first look.
 
     References:
-        Student, 1908, Biometrika 6. Holm, 1979, Scandinavian Journal of Statistics 6.
+        Student, 1908, Biometrika 6. Holm, 1979, Scandinavian Journal of Statistics 6. Schuirmann, 1987, Journal of
+        Pharmacokinetics and Biopharmaceutics 15.
     """
     # `scipy.stats` takes a hundred times as long for a number.
     from scipy import special  # start-up
@@ -138,7 +160,7 @@ def paired_differences(
         lost = tuple(label for label in (first, second) if not all(map(math.isfinite, values[label].values())))
         if n < 2:
             no = math.nan
-            found.append(Difference(first, second, n, mean, no, no, no, no, 1, lost, lower_is_better))
+            found.append(Difference(first, second, n, mean, no, no, no, no, 1, lost, lower_is_better, margin))
             continue
         look = look_number(values, first, second, looks)
         level = level_of_look(look)
@@ -147,10 +169,47 @@ def paired_differences(
         p = 2 * float(special.stdtr(n - 1, -abs(mean) / error)) if error else float(mean == 0)
         half = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * error
         strictest = float(special.stdtrit(n - 1, 1 - level / 2 / tested)) * error
-        found.append(Difference(first, second, n, mean, half, p, math.nan, strictest, look, lost, lower_is_better))
+        at_most = abs(mean) + float(special.stdtrit(n - 1, 1 - level / tested)) * error
+        needed = None
+        if margin:
+            tail = level_of_look(look + 1) / tested
+            two_sided, one_sided = (_quantiles(of)[n - 1 :] for of in (tail / 2, tail))
+            needed = seeds_to_decide(mean, math.sqrt(variance), n, two_sided, one_sided, margin)
+        of_seeds, of_margin = (half, p, math.nan, strictest, look, lost, lower_is_better), (margin, at_most, needed)
+        found.append(Difference(first, second, n, mean, *of_seeds, *of_margin))
     costs = [d.p * (level_of_look(1) / level_of_look(d.look)) for d in found if not math.isnan(d.p)]
     adjusted = iter(holm(costs))
     return [d if math.isnan(d.p) else replace(d, p_adjusted=next(adjusted)) for d in found]
+
+
+def seeds_to_decide(
+    mean: float, deviation: float, seeds: int, two_sided: Any, one_sided: Any, margin: float
+) -> int | None:
+    """Return the least number of seeds, beyond so many, that would decide a pair whose mean and deviation stay.
+
+    Args:
+        mean: Of the differences.
+        deviation: Of the differences, their standard deviation.
+        seeds: Their number.
+        two_sided: How many standard errors a mean must be away from 0, with one seed more, two more, and so on.
+        one_sided: The same of a mean and the margin, on the side of 0.
+        margin: Differences of this size matter.
+    """
+    import numpy as np  # start-up
+
+    more = np.arange(seeds + 1, seeds + 1 + len(one_sided))
+    errors, lead = deviation / np.sqrt(more), abs(mean)
+    decided = more[(lead + one_sided * errors < margin) | (lead > two_sided * errors)]
+    return int(decided[0]) if len(decided) else None
+
+
+@lru_cache(maxsize=64)
+def _quantiles(tail: float) -> Any:
+    """Return Student's quantiles of a tail for 2, 3, ... seeds."""
+    import numpy as np  # start-up
+    from scipy import special  # start-up
+
+    return -special.stdtrit(np.arange(1, FURTHEST), tail)
 
 
 def _changes(values: Look, first: str, second: str) -> dict[int, float]:

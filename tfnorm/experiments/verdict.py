@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tfnorm.experiments.findings import Findings
 from tfnorm.experiments.guessing import Learned
-from tfnorm.experiments.statistics import Difference, level_of_look
+from tfnorm.experiments.statistics import FURTHEST, Difference, level_of_look
 from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.text import is_or_are, listed, p_text, they_are
 
@@ -44,16 +45,36 @@ def pair_sentence(d: Difference, metric: Metric = ACCURACY) -> str:
         return f"{names} {what}: no ranking is justified. Train {train}"
     if d.is_real():
         by = f"{metric.number(abs(d.mean))} ± {metric.difference(d.half_width)}"
-        return f"{d.better} beats {d.worse} by {by}, p {p_text(d.p_adjusted)}"
+        little = f", but negligibly: by less than {metric.difference(d.margin)}" if d.is_equivalent() else ""
+        return f"{d.better} beats {d.worse} by {by}, p {p_text(d.p_adjusted)}{little}"
     if d.is_significant():
         better = f"{d.better}, which is better in the mean, {metric.lost} with other seeds"
         return f"no ranking of {names} is justified: {better}"
+    if d.is_equivalent():
+        return f"{names} are equivalent: {_apart([d], metric)}"
     # Without the interval: it is that of the pair alone, and may leave out 0 where the corrected p shows nothing.
     mean = f"{d.mean:+{metric.pattern}}{metric.of_differences}"
     return (
         f"no difference shown between {names} ({mean}, p {p_text(d.p_adjusted)}): {d.seeds} seeds detect "
-        f"only differences over {metric.number(d.detectable)}"
+        f"only differences over {metric.number(d.detectable)}{_forecast([d])}"
     )
+
+
+def _apart(pairs: Sequence[Difference], metric: Metric) -> str:
+    """Say how far apart equivalent specs are at most."""
+    least, margin = max(d.at_most for d in pairs), pairs[0].margin
+    return f"at most {metric.difference(least)} apart, less than the margin of {metric.number(margin)}"
+
+
+def _forecast(pairs: Sequence[Difference]) -> str:
+    """Say how many seeds would decide pairs that are not decided, if a margin says what deciding is."""
+    asked = [d for d in pairs if d.margin]
+    known = [d.needed for d in asked if d.needed is not None]
+    if not asked:
+        return ""
+    if len(known) < len(asked):
+        return f"; to decide would take more than {FURTHEST:,} seeds"
+    return f"; about {max(known)} seeds would probably decide"
 
 
 def about_looks(pairs: Sequence[Difference]) -> str:
@@ -74,6 +95,19 @@ def about_looks(pairs: Sequence[Difference]) -> str:
         f"the p values are raised accordingly. All looks together call equal specs different in at most {most} of "
         "comparisons."
     ) + undecided * f" With more seeds, the next look is tested at {after}."
+
+
+def about_images(found: Findings, images: int, word: str = "test") -> str:
+    """Return what no number of seeds tells, in a sentence; "" where it is not known how many images there are."""
+    if not images or not found.metric.is_accuracy or not found.means:
+        return ""
+    # Agresti and Coull's interval, of which that of 100 % has a width too.
+    shares = [(mean * images / 100 + 2) / (images + 4) for mean in found.means.values()]
+    moved = 100 * max(1.96 * math.sqrt(share * (1 - share) / (images + 4)) for share in shares)
+    return (
+        f"Seeds do not tell what other images would: there are {images:,} {word} images, and another {word} set of "
+        f"this size would move each accuracy by up to {found.metric.difference(moved)}."
+    )
 
 
 def guessing_notes(known: Mapping[str, Learned | None], metric: Metric = ACCURACY) -> list[str]:
@@ -147,7 +181,7 @@ def _compared(found: Findings) -> list[str]:
     if not real and any(d.is_significant() for d in tested):
         sentences = [f"No ranking is justified: what is better in the mean {metric.lost} with other seeds."]
     elif not real:
-        sentences = [f"No difference shown between {listed(kept)}: {_detected(tested, metric)}."]
+        sentences = _alike(kept, tested, metric)
     else:
         sentences = [f"{pair_sentence(d, metric)}." for d in real]
         top = found.best_in_mean([spec for spec in kept if spec not in found.lost] or kept)
@@ -158,10 +192,28 @@ def _compared(found: Findings) -> list[str]:
             if others:
                 sentences.append(f"{they_are(others)} not shown to differ from them.")
         elif ties:
-            sentences.append(f"No difference shown between {top[0]}, the best in the mean, and {listed(ties)}.")
+            equivalent = [d for d in tested if top[0] in (d.first, d.second) and d.is_equivalent() and not d.is_real()]
+            same = [spec for spec in ties if any(spec in (d.first, d.second) for d in equivalent)]
+            if same:
+                sentences.append(f"{listed([top[0], *same])} are equivalent: {_apart(equivalent, metric)}.")
+            if open_ties := [spec for spec in ties if spec not in same]:
+                best = f"{top[0]}, the best in the mean, and {listed(open_ties)}"
+                left = [d for d in found.among([top[0], *open_ties]) if top[0] in (d.first, d.second)]
+                sentences.append(f"No difference shown between {best}{_forecast(left)}.")
     if untested:
         sentences.append(f"Too few common seeds to compare {listed(untested)}.")
     return sentences + _left_alone(alone)
+
+
+def _alike(specs: Sequence[str], tested: Sequence[Difference], metric: Metric) -> list[str]:
+    """Say of specs of which none is shown to be better which are equivalent, and which are not told apart."""
+    undecided = [d for d in tested if not d.is_equivalent()]
+    if not undecided:
+        return [f"{listed(specs)} are equivalent: {_apart(tested, metric)}."]
+    sentences = [f"{pair_sentence(d, metric)}." for d in tested if d.is_equivalent()]
+    left = [spec for spec in specs if not sentences or any(spec in (d.first, d.second) for d in undecided)]
+    detected = f"{_detected(undecided, metric)}{_forecast(undecided)}"
+    return [*sentences, f"No difference shown between {listed(left)}: {detected}."]
 
 
 def _too_few(found: Findings, specs: Sequence[str]) -> tuple[str, str]:
@@ -355,7 +407,9 @@ def _worse(found: Findings) -> list[str]:
 def _cannot_tell(found: Findings, out: Sequence[str]) -> Answer:
     """Answer where others may be too far below the best in the mean for size and speed to decide."""
     best, kept, metric = found.top[0], found.kept, found.metric
-    reason = f"Train more seeds. {_best_in_mean(found)}"
+    leads = [d for d in found.among(kept) if best in (d.first, d.second) and d.seeds > 1]
+    nearest = min(leads, key=lambda d: abs(d.mean), default=None)
+    reason = f"Train more seeds{_forecast([nearest]) if nearest else ''}. {_best_in_mean(found)}"
     if found.parameters:
         cheapest = min(kept, key=lambda spec: (found.parameters[spec], -found.speeds[spec]))
         reason += (
@@ -364,10 +418,8 @@ def _cannot_tell(found: Findings, out: Sequence[str]) -> Answer:
         )
     reason += "."
     which = f"which to use of {listed(kept, 'or')}" if found.dropped else "which to use"
-    leads = [d for d in found.among(kept) if best in (d.first, d.second) and d.seeds > 1]
-    if not leads:
+    if nearest is None:
         return _answer(f"Too few common seeds to tell {which}.", reason, *out)
-    nearest = min(leads, key=lambda d: abs(d.mean))
     lead = f"{nearest.better} leads {nearest.worse} by {metric.difference(abs(nearest.mean))}, and"
     if metric.number(abs(nearest.mean)) == metric.number(0.0):
         lead = f"{nearest.first} and {nearest.second} are equal in the mean"
@@ -382,6 +434,9 @@ def _by_cost(found: Findings, out: Sequence[str]) -> Answer:
     """Choose between specs of which none is much below the best in the mean."""
     close, best, metric = found.close, found.top[0], found.metric
     head = f"Not {listed(found.dropped, 'or')}" if found.dropped else f"No difference in {metric.name} is shown"
+    pairs = [d for d in found.among(close) if d.seeds > 1]
+    if not found.dropped and pairs and all(d.is_equivalent() for d in pairs):
+        head = f"{listed(close)} are equivalent, {_apart(pairs, metric)}"
     fewest, small = found.fewest(close) if found.parameters else (0, close)
     fastest, fast = found.fastest(close) if found.parameters else (0.0, close)
     both = [spec for spec in small if spec in fast]

@@ -57,6 +57,7 @@ def comparison_page(result: Result, folder: Path) -> str:
         answer=result.answer,
         verdict=result.verdict if result.same_data else "",
         about_looks=result.about_looks,
+        about_images=result.about_images,
         notes=[*result.remarks, *differing],
         several=max(map(len, groups.values())) > 1,
         dots=dots(result),

@@ -14,7 +14,7 @@ import pandas as pd
 from tfnorm.errors import RunError, TfnormError, unknown
 from tfnorm.experiments import verdict as words
 from tfnorm.experiments.comparison.predictions import SEVERAL_LABELS, Predictions, predictions_of
-from tfnorm.experiments.findings import Findings
+from tfnorm.experiments.findings import Findings, usual_margin
 from tfnorm.experiments.guessing import Learned, learned
 from tfnorm.experiments.looks import earlier_looks
 from tfnorm.experiments.rows import accuracies_of, summary_row, value_of, without_missing
@@ -173,8 +173,13 @@ class Result:
         """The differences of `differences`, one a pair; none between runs on different data."""
         if not self.same_data:
             return []
-        down = self.metric.sign < 0
-        return paired_differences(self.accuracies, resolution=self.one_image, looks=self.looks, lower_is_better=down)
+        return paired_differences(
+            self.accuracies,
+            resolution=self.one_image,
+            looks=self.looks,
+            lower_is_better=self.metric.sign < 0,
+            margin=usual_margin(self.metric, self.one_image),
+        )
 
     @cached_property
     def differences(self) -> pd.DataFrame:
@@ -189,7 +194,8 @@ class Result:
         table = pd.DataFrame([dataclasses.asdict(difference) for difference in self.pairs], columns=columns)
         table = table.rename(columns={"diverged": self.metric.lost})
         sentences = [words.pair_sentence(d, self.metric) for d in self.pairs]
-        return table.assign(real=[d.is_real() for d in self.pairs], sentence=sentences)
+        shown = {"real": [d.is_real() for d in self.pairs], "equivalent": [d.is_equivalent() for d in self.pairs]}
+        return table.assign(**shown, sentence=sentences)
 
     @cached_property
     def findings(self) -> Findings:
@@ -229,6 +235,12 @@ class Result:
     def remarks(self) -> list[str]:
         """Sentences that belong to every table: the notes, and what is known of specs that learned nothing."""
         return [*self.notes, *(words.guessing_notes(self.learned, self.metric) if self.same_data else ())]
+
+    @property
+    def about_images(self) -> str:
+        """How far other test images would move the accuracies, which no number of seeds tells; "" if not known."""
+        images = self.runs[0].config["data"]["test_images"] if self.same_data and not self.is_study else 0
+        return words.about_images(self.findings, images or 0, self.images)
 
     def errors(self, first: str, second: str) -> pd.DataFrame:
         """Compare the errors of two specs on the same test images, one row a seed.
