@@ -149,7 +149,7 @@ def benchmark_list(speed: bool) -> str:
     """Return a line for each file of measurements, with its date and machine: those of `make bench`, or the others."""
     lines = []
     for path in sorted(BENCHMARKS.glob("*.json")):
-        if (path.stem in performance.SECTIONS) != speed:
+        if (path.stem in performance.SECTIONS) != speed or path.stem.startswith("decisions"):  # those of docs/trust.md
             continue
         made = json.loads(path.read_text(encoding="utf-8"))
         places = made["settings"].get("trained") or [machine_words(made["machine"])]
