@@ -365,6 +365,8 @@ def test_processes_import_the_layers_of_a_file(name, own_layers, data):
     assert not sweep(grid, jobs=2, out="sweep").failures
     found = compare(["keep"], jobs=1, seeds=1, out="runs", **settings)
     assert found.runs[0].config["network"]["spec"] == "keep"
+    found = compare(["gn:2"], engine="ray", address="local", seeds=1, out="ray", **settings)
+    assert found.runs[0].config["network"]["spec"] == "gn:2"
 
 
 @pytest.mark.matrix
