@@ -9,7 +9,7 @@ from PIL import Image
 
 from tfnorm.datasets import load
 from tfnorm.datasets.decoded import decoded_file
-from tfnorm.datasets.images import StreamedImages
+from tfnorm.datasets.images import StreamedImages, digest_of
 from tfnorm.datasets.memory import bytes_of
 from tfnorm.errors import DataError
 
@@ -129,7 +129,7 @@ def test_a_cache_stays_below_its_most_bytes_and_drops_what_was_used_the_longest_
                 return file is not None
             for _ in range(images):
                 file.add(np.zeros((1, 10, 1), "uint8"), False)
-            file.keep((images, 1, 10, 1))
+            file.keep((images, 1, 10, 1), [digest_of(np.zeros((1, 10, 1), "uint8"))] * images)
             return "written"
 
     assert use("a") == use("b") == "written" and use("a") is True

@@ -4,22 +4,15 @@ import numpy as np
 import pytest
 from facts import says
 from PIL import Image
+from stopping import StopAfter
 
 from tfnorm.datasets import Dataset
 from tfnorm.errors import DataError, TfnormError
 from tfnorm.training.config import TrainConfig, plan_run
 from tfnorm.training.data import load_data, place_of
 from tfnorm.training.folder import READING
-from tfnorm.training.progress import Progress
 from tfnorm.training.runs import outcome
 from tfnorm.training.trainer import train
-
-
-class StopAfterTheFirst(Progress):
-    """Is Ctrl-C after the first epoch."""
-
-    def epoch_ended(self, run, record):
-        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(
@@ -138,6 +131,6 @@ def test_streamed_pictures_train_to_the_same_bits(tmp_path):
     }  # fmt: skip
     whole = train(**settings, out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train(**settings, memory=1, out=tmp_path / "streamed", progress=StopAfterTheFirst())
+        train(**settings, memory=1, out=tmp_path / "streamed", progress=StopAfter(0))
     resumed = train(**settings, memory="1kB", cache=tmp_path / "cache", out=tmp_path / "streamed")
     assert outcome(resumed.path) == outcome(whole.path)

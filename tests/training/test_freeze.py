@@ -8,6 +8,7 @@ import own_networks
 import pytest
 from facts import says
 from keras import layers
+from stopping import StopAfter
 
 from tfnorm import compare, train
 from tfnorm._keras import names_from_the_start
@@ -15,7 +16,6 @@ from tfnorm.datasets.dataset import Dataset
 from tfnorm.errors import TfnormError
 from tfnorm.training.config import TrainConfig, checked
 from tfnorm.training.network.freeze import freeze_until
-from tfnorm.training.progress import Progress
 from tfnorm.training.runs import outcome
 
 FILE = Path(own_networks.__file__)
@@ -119,17 +119,6 @@ def test_an_unknown_layer_is_told_before_training(data, tmp_path):
         compare(["keep", "gn:4"], model=MODEL, freeze_until="conv2d_9", data=data, out=tmp_path)
     says(caught, "own_networks.py:plain under 'gn:4'", "no layer 'conv2d_9'", "Did you mean 'conv2d_1'?")
     assert not list(tmp_path.glob("**/config.json"))
-
-
-class StopAfter(Progress):
-    """Breaks a run off after an epoch."""
-
-    def __init__(self, epoch):
-        self.epoch = epoch
-
-    def epoch_ended(self, run, record):
-        if record["epoch"] == self.epoch:
-            raise KeyboardInterrupt
 
 
 def test_a_run_goes_on_to_the_bit_across_the_unfreezing(data, tmp_path):

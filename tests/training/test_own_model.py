@@ -13,6 +13,7 @@ import own_networks
 import pytest
 from facts import one_says, says
 from keras import layers
+from stopping import StopAfter
 
 from tfnorm import compare, sweep, train
 from tfnorm.datasets.dataset import Dataset
@@ -20,7 +21,6 @@ from tfnorm.errors import TfnormError
 from tfnorm.training.config import TrainConfig, checked, default_name
 from tfnorm.training.network.heads import Head, own_loss, read_head
 from tfnorm.training.network.network import check_networks, input_size, make_network
-from tfnorm.training.progress import Progress
 from tfnorm.training.runs import outcome
 
 FILE = Path(own_networks.__file__)
@@ -109,15 +109,11 @@ def test_every_kind_of_model_is_ready_under_every_kind_of_spec(kind, data):
 
 
 def test_a_run_records_its_model_and_goes_on_to_the_bit(data, tmp_path):
-    class Stop(Progress):
-        def epoch_ended(self, run, record):
-            raise KeyboardInterrupt
-
     model = f"{FILE}:plain"
     settings = {"model": model, "epochs": 2, "batch_size": 8, "data": data, "learning_rate": 1e-6}
     whole = train("bn:frozen", **settings, out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train("bn:frozen", **settings, out=tmp_path / "broken", progress=Stop())
+        train("bn:frozen", **settings, out=tmp_path / "broken", progress=StopAfter(0))
     resumed = train("bn:frozen", **settings, out=tmp_path / "broken")
     assert whole.status == "finished" and outcome(resumed.path) == outcome(whole.path)
     asked = whole.config["asked"]

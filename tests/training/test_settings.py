@@ -6,12 +6,12 @@ import shutil
 import keras
 import pytest
 from once import filled_once
+from stopping import StopAfter
 
 from tfnorm.errors import RunError
 from tfnorm.keras_settings import settings_now
 from tfnorm.training import trainer
 from tfnorm.training.folder import RunFolder
-from tfnorm.training.progress import Progress
 from tfnorm.training.runs import Run, outcome
 from tfnorm.training.trainer import train
 
@@ -36,18 +36,13 @@ def standard(data, tmp_path_factory):
     return Run(filled_once(tmp_path_factory, "standard", lambda folder: train(**ASKED, out=folder, data=data)))
 
 
-class _Stop(Progress):
-    def epoch_ended(self, run, record):
-        raise KeyboardInterrupt
-
-
 @pytest.fixture
 def broken_off(data, tmp_path, tmp_path_factory):
     """Return the folder of a run that was broken off after its first epoch."""
 
     def fill(folder):
         with pytest.raises(KeyboardInterrupt):
-            train(**ASKED, out=folder, data=data, progress=_Stop())
+            train(**ASKED, out=folder, data=data, progress=StopAfter(0))
 
     shutil.copytree(filled_once(tmp_path_factory, "broken-off", fill), tmp_path / "run")
     return tmp_path / "run"

@@ -11,6 +11,7 @@ import pytest
 from facts import says
 from once import filled_once
 from rich.console import Console
+from stopping import StopAfter
 
 from tfnorm.callbacks.batch_norm_recalibration import recalibrate_batch_norms
 from tfnorm.cli.run_progress import LiveProgress
@@ -117,15 +118,6 @@ def test_another_title_of_the_recipe_makes_no_other_run(run, data):
     assert (run.path / "model.keras").stat().st_mtime_ns == before
 
 
-class _Stop(Progress):
-    def __init__(self, epoch):
-        self.epoch = epoch
-
-    def epoch_ended(self, run, record):
-        if record["epoch"] == self.epoch:
-            raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize(
     ("arch", "norm", "recipe"),
     [
@@ -139,7 +131,7 @@ def test_a_broken_off_run_ends_as_if_undisturbed(data, tmp_path, arch, norm, rec
     settings = {"norm": norm, "arch": arch, "recipe": recipe, "epochs": 3, "data": data}
     whole = train(**settings, out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train(**settings, out=tmp_path / "broken", progress=_Stop(1))
+        train(**settings, out=tmp_path / "broken", progress=StopAfter(1))
     progress = Recorder()
     resumed = train(**settings, out=tmp_path / "broken", progress=progress)
     assert progress.told.count("epoch_ended") == 1
@@ -153,7 +145,7 @@ def test_a_run_broken_off_after_its_last_epoch_ends_as_if_undisturbed_and_tells_
     settings = {"norm": "bn", "arch": "tiny", "recipe": RECALIBRATED, "epochs": 1, "data": data}
     whole = train(**settings, out=tmp_path / "bn" / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train(**settings, out=tmp_path / "bn" / "broken", progress=_Stop(0))
+        train(**settings, out=tmp_path / "bn" / "broken", progress=StopAfter(0))
     console = Console(file=io.StringIO(), width=200)
     with LiveProgress(console, 1) as progress:
         resumed = train(**settings, out=tmp_path / "bn" / "broken", progress=progress)
@@ -170,7 +162,7 @@ def test_a_run_goes_on_only_with_its_backend_versions_and_accelerator(data, tmp_
     with monkeypatch.context() as there:
         there.setattr("tfnorm.training.provenance.accelerator_name", lambda: "a GPU")
         with pytest.raises(KeyboardInterrupt):
-            train(**settings, progress=_Stop(0))
+            train(**settings, progress=StopAfter(0))
     assert json.loads((tmp_path / "config.json").read_text())["machine"]["accelerator"] == "a GPU"
     with pytest.raises(RunError, match="accelerator .*a GPU.* none"):
         train(**settings)

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,21 +62,21 @@ class Writer:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         self._file = open(place / _PIXELS, "wb")  # noqa: SIM115
-        self._hashes: list[bytes] = []
+        self._count = 0
         self._marked: list[int] = []
 
     def add(self, image: np.ndarray, marked: bool) -> None:
         """Write an image."""
         if marked:
-            self._marked.append(len(self._hashes))
-        self._hashes.append(digest_of(image))
+            self._marked.append(self._count)
+        self._count += 1
         self._file.write(np.ascontiguousarray(image).data)
 
-    def keep(self, shape: tuple[int, ...]) -> DecodedFile:
-        """Finish the file, and return it."""
+    def keep(self, shape: tuple[int, ...], hashes: Sequence[bytes]) -> DecodedFile:
+        """Finish the file, given the `digest_of` each image, and return it."""
         self._file.close()
         # The record comes last: without it the file counts for nothing.
-        record = {"shape": shape, "hashes": b"".join(self._hashes).hex(), "marked": self._marked}
+        record = {"shape": shape, "hashes": b"".join(hashes).hex(), "marked": self._marked}
         (self._place / _RECORD).write_text(json.dumps(record), encoding="utf-8")
         return DecodedFile(self._place, shape)
 

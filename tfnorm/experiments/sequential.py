@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfnorm.errors import TfnormError
-from tfnorm.experiments.statistics import FURTHEST, Look, seeds_to_decide
+from tfnorm.experiments.statistics import FURTHEST, Look, Ordered, seeds_to_decide
 
 # The chance that any statement on any pair after any look is wrong is at most this, and the part of it that waits for
 # specs that are added after a look.
@@ -104,7 +104,7 @@ def critical_values(tail: float, last: int) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class Pair:
+class Pair(Ordered):
     """What is known of first minus second, paired by seed, after all looks.
 
     Args:
@@ -148,16 +148,6 @@ class Pair:
         if self.at_most < self.margin and not self.lost:
             return "negligible" if better else "equivalent"
         return "better" if better else "settled" if self.settled else "undecided"
-
-    @property
-    def better(self) -> str:
-        """The one with the larger mean, or with the smaller one where lower is better."""
-        return self.first if (self.mean < 0 if self.lower_is_better else self.mean > 0) else self.second
-
-    @property
-    def worse(self) -> str:
-        """The other one."""
-        return self.second if self.better == self.first else self.first
 
 
 @dataclass(frozen=True)

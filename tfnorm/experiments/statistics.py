@@ -17,8 +17,27 @@ FURTHEST = 1000
 Look = Mapping[str, Mapping[int, float]]
 
 
+class Ordered:
+    """Two specs, of which one has the better mean."""
+
+    first: str
+    second: str
+    mean: float  # of first minus second
+    lower_is_better: bool
+
+    @property
+    def better(self) -> str:
+        """The one with the larger mean, or with the smaller one where lower is better."""
+        return self.first if (self.mean < 0 if self.lower_is_better else self.mean > 0) else self.second
+
+    @property
+    def worse(self) -> str:
+        """The other one."""
+        return self.second if self.better == self.first else self.first
+
+
 @dataclass(frozen=True)
-class Difference:
+class Difference(Ordered):
     """First minus second, paired by seed.
 
     Args:
@@ -68,16 +87,6 @@ class Difference:
     def is_real(self) -> bool:
         """Return whether the difference is shown: a spec that diverged with some seed is better than no other."""
         return self.is_significant() and self.better not in self.diverged
-
-    @property
-    def better(self) -> str:
-        """The one with the larger mean, or with the smaller one where lower is better."""
-        return self.first if (self.mean < 0 if self.lower_is_better else self.mean > 0) else self.second
-
-    @property
-    def worse(self) -> str:
-        """The other one."""
-        return self.second if self.better == self.first else self.first
 
 
 def mean_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) -> tuple[float, float]:

@@ -314,7 +314,7 @@ class RandomResizedCrop(RandomImageLayer):
         def chosen(values: Any) -> Any:
             return ops.take_along_axis(values, first, axis=1)[:, 0]
 
-        # Where none fits: the whole image, but for what its ratio is out of the limits.
+        # If none fits, take the whole image, cut to the nearest ratio that is allowed.
         shape = sides[1] / sides[0]
         middle = (
             ops.where(shape < self.ratio[0], ops.round(sides[1] / self.ratio[0]), sides[0]),

@@ -24,7 +24,7 @@ from tfnorm.datasets.folder.pictures import (
     is_picture,
     quietly,
     read_header,
-)  # fmt: skip
+)
 from tfnorm.datasets.images import Images, Scan, StreamedImages, in_threads
 from tfnorm.datasets.memory import memory_for_images
 from tfnorm.datasets.reading import Reading, readable, tally
@@ -226,7 +226,8 @@ def _read_all(
             seen.scan.add(part, (len(chosen), *shape), through(), listing.labels[chosen])
             seen.images[part] = places if kept is None else kept
         if isinstance(file, Writer) and not seen.broken:
-            read = _reader(listing, order, size, channels, fit, file.keep(whole))
+            hashes = [digest for part in rows for digest in seen.scan.seen[part].digests]
+            read = _reader(listing, order, size, channels, fit, file.keep(whole, hashes))
     pixels = _pixels(listing, order, read)
     for part, images in seen.images.items():
         if images.ndim == 1:
