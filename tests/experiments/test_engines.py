@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import own_networks
 import pandas as pd
 import pytest
 from facts import one_says, says
@@ -357,18 +358,45 @@ def test_two_commands_in_one_folder_share_the_log_and_only_one_deletes_it(tmp_pa
     assert (tmp_path / "workers.log").read_bytes() == b"an error"
 
 
-@pytest.mark.filterwarnings("ignore::tfnorm.datasets.DataWarning")
-def test_all_processes_of_a_machine_decode_a_picture_once(tmp_path, monkeypatch):
-    pictures, rng = tmp_path / "pictures", np.random.default_rng(0)
+@pytest.fixture
+def pictures(tmp_path):
+    """Return a folder of 20 grey pictures of two classes."""
+    rng = np.random.default_rng(0)
     for label in "ab":
-        (pictures / label).mkdir(parents=True)
+        (tmp_path / "pictures" / label).mkdir(parents=True)
         for number in range(10):
-            Image.fromarray(rng.integers(0, 256, (8, 8)).astype("uint8")).save(pictures / label / f"{number}.png")
-    config, decoded = TrainConfig(norm="bn", dataset=str(pictures)), []
-    monkeypatch.setattr(loading, "decode", lambda *how: decoded.append(how) or decode(*how))
+            picture = Image.fromarray(rng.integers(0, 256, (8, 8)).astype("uint8"))
+            picture.save(tmp_path / "pictures" / label / f"{number}.png")
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Return a list that grows by each picture that is decoded."""
+    found = []
+    monkeypatch.setattr(loading, "decode", lambda *how: found.append(how) or decode(*how))
+    return found
+
+
+@pytest.mark.filterwarnings("ignore::tfnorm.datasets.DataWarning")
+def test_all_processes_of_a_machine_decode_a_picture_once(pictures, decoded, tmp_path):
+    config = TrainConfig(norm="bn", dataset=str(pictures))
     task = Attempts(Plan(tmp_path / "out", [PlannedRun(Path("run"), config, {})]), SweepProgress()).next_task
     for memory in (None, "1kB"):  # as if each were another process
         asked = with_decoded(config, task(PlannedRun(Path("run"), config, {}))["decoded"])
         data = load_data(asked.model_copy(update={"memory": memory}))
         assert data.x_train[:].shape == (16, 8, 8, 1)
     assert len(decoded) == 20
+
+
+@pytest.mark.filterwarnings("ignore::tfnorm.datasets.DataWarning")
+def test_models_are_checked_on_the_pictures_that_processes_share(pictures, decoded, tmp_path, monkeypatch):
+    def as_a_process(plan, **_):
+        task = Attempts(plan, SweepProgress()).next_task(plan.runs[0])
+        load_data(with_decoded(plan.runs[0].config, task["decoded"]))
+        return {Path("bn/seed-0"): "It was not trained."}
+
+    monkeypatch.setattr("tfnorm.experiments.engines.choose.run_local", as_a_process)
+    with pytest.raises(TfnormError, match="not trained"):
+        compare("bn", model=own_networks.plain, dataset=pictures, seeds=1, out=tmp_path / "out", jobs=1)
+    assert len(decoded) == 20 and not (tmp_path / "out/.decoded").exists()

@@ -93,14 +93,14 @@ def test_the_largest_run_counts():
 @pytest.mark.parametrize(("free", "jobs"), [(0, 1), (GIB, 1), (3 * GIB, 2), (1000 * GIB, 8)])
 def test_jobs_fit_in_the_memory(free, jobs, monkeypatch):
     monkeypatch.setattr(engines, "available_memory", lambda: free)
-    monkeypatch.setattr(engines.os, "sched_getaffinity", lambda _: range(8))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8))
     runs = plan_grid({"settings": {"batch_size": 32}, "grid": {"norm": ["bn"], "seeds": 1}})
     assert engines.default_jobs(1, runs) == jobs
 
 
 def test_large_images_get_fewer_jobs(monkeypatch, places):
     monkeypatch.setattr(engines, "available_memory", lambda: 16 * GIB)
-    monkeypatch.setattr(engines.os, "sched_getaffinity", lambda _: range(8))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8))
     settings = {"dataset": str(places / "folder"), "arch": "cifar_plain", "batch_size": 256}
     few, many = (
         engines.default_jobs(1, plan_grid({"settings": {**settings, "image_size": side}, "grid": {"norm": ["bn"]}}))
@@ -111,5 +111,5 @@ def test_large_images_get_fewer_jobs(monkeypatch, places):
 
 def test_a_system_that_does_not_tell_its_memory_decides_by_cores(monkeypatch):
     monkeypatch.setattr(engines, "available_memory", lambda: None)
-    monkeypatch.setattr(engines.os, "sched_getaffinity", lambda _: range(3))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(3))
     assert engines.default_jobs() == 3

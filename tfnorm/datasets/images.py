@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from tfnorm.datasets.memory import available_cores
 from tfnorm.errors import DataError
 
 # So many items wait for a thread at the same time.
@@ -103,8 +104,7 @@ _pool = _Pool()
 def _threads() -> ThreadPoolExecutor:
     """Return the threads of this process, one a core; those of a process that it was forked from don't run here."""
     if _pool.threads is None or _pool.process != os.getpid():
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        _pool.process, _pool.threads = os.getpid(), ThreadPoolExecutor(cores, "tfnorm-pictures")
+        _pool.process, _pool.threads = os.getpid(), ThreadPoolExecutor(available_cores(), "tfnorm-pictures")
     return _pool.threads
 
 

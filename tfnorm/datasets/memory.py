@@ -1,4 +1,4 @@
-"""Checks before images are read that they fit into memory."""
+"""What a process may take of its machine, and checks before images are read that they fit into memory."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ _CONTAINERS = (
 def available_memory() -> int | None:
     """Return how many bytes this process can still take, or None if the system does not tell."""
     return min((room for room in (_of_machine(), _of_container(), _of_process()) if room is not None), default=None)
+
+
+def available_cores() -> int:
+    """Return how many cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _of_machine() -> int | None:

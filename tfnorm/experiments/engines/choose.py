@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tfnorm.errors import FailedRunsError, TfnormError
+from tfnorm.experiments.engines.attempts import DECODED
 from tfnorm.experiments.engines.local import run_local
+from tfnorm.experiments.engines.worker import with_decoded
 from tfnorm.experiments.plan import Plan
 from tfnorm.experiments.progress import SweepProgress
 from tfnorm.ops import start_quietly
@@ -19,12 +22,16 @@ def run_on(
     plan: Plan, *, progress: SweepProgress | None = None, before: Callable[[], None] | None = None
 ) -> dict[Path, str]:
     """Train the runs of a plan with its engine; see `run_local` and `run_ray`."""
-    check_models(run.config for run in plan.todo)
-    if plan.engine == "local":
-        return run_local(plan, progress=progress, before=before)
-    from tfnorm.experiments.engines.ray_cluster import run_ray  # start-up
+    decoded = plan.folder / DECODED
+    try:
+        check_models(with_decoded(run.config, str(decoded.resolve())) for run in plan.todo)
+        if plan.engine == "local":
+            return run_local(plan, progress=progress, before=before)
+        from tfnorm.experiments.engines.ray_cluster import run_ray  # start-up
 
-    return run_ray(plan, progress=progress, before=before)
+        return run_ray(plan, progress=progress, before=before)
+    finally:
+        shutil.rmtree(decoded, ignore_errors=True)
 
 
 def check_models(configs: Iterable[TrainConfig]) -> None:

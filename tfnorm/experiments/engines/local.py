@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tfnorm.datasets.memory import available_memory
+from tfnorm.datasets.memory import available_cores, available_memory
 from tfnorm.experiments.engines.attempts import Attempts
 from tfnorm.experiments.engines.memory import worker_bytes
 from tfnorm.experiments.engines.processes import WorkerPool
@@ -20,10 +18,9 @@ from tfnorm.training.data import fingerprints
 
 def default_jobs(threads: int = 1, runs: Iterable[PlannedRun] = ()) -> int:
     """Return how many processes of so many threads this machine has cores and free memory for, at least 1."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     free = available_memory()
     fitting = math.inf if free is None else free / worker_bytes(run.config for run in runs)
-    return max(1, int(min(cores // threads, fitting)))
+    return max(1, int(min(available_cores() // threads, fitting)))
 
 
 def run_local(
@@ -54,8 +51,5 @@ def run_local(
         before()
     if todo:
         threads = plan.threads or 1
-        try:
-            WorkerPool(todo, min(plan.jobs or default_jobs(threads, todo), len(todo)), threads, attempts).train()
-        finally:
-            shutil.rmtree(attempts.decoded, ignore_errors=True)
+        WorkerPool(todo, min(plan.jobs or default_jobs(threads, todo), len(todo)), threads, attempts).train()
     return attempts.failures

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import socket
 import tempfile
 import time
@@ -67,7 +66,6 @@ def run_ray(
             before()
         cluster.train()
     finally:
-        shutil.rmtree(attempts.decoded, ignore_errors=True)
         if joined:
             ray.shutdown()
     return attempts.failures
