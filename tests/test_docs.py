@@ -1,6 +1,7 @@
 """What stands in code blocks is run: Python whole, commands up to where the work begins."""
 
 import ast
+import dataclasses
 import functools
 import importlib.util
 import json
@@ -58,6 +59,8 @@ def quick(monkeypatch, fake_run):
     """Let blocks run in seconds: no XLA, no files of results, small networks, runs that were never trained."""
     import keras
 
+    from tfnorm import datasets
+    from tfnorm.datasets import load
     from tfnorm.experiments.comparison import run as comparison
     from tfnorm.experiments.engines import choose as engines
     from tfnorm.experiments.sweep.sweep import Sweep
@@ -72,6 +75,11 @@ def quick(monkeypatch, fake_run):
             fake_run(plan.folder / run.folder, run.config, (logits.argmax(1) == labels).mean(), labels, logits)
         return {}
 
+    def few(*arguments, **settings):
+        data = load(*arguments, **settings)
+        return dataclasses.replace(data, x_train=data.x_train[:256], y_train=data.y_train[:256])
+
+    monkeypatch.setattr(datasets, "load", few)
     # Compiling takes longer than all the rest; tests/ops compares the two.
     monkeypatch.setitem(sys.modules, "tfnorm.ops.tensorflow.norms", generic)
     # tests/experiments trains comparisons and sweeps.

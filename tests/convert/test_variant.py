@@ -223,9 +223,12 @@ def test_norms_inherit_what_the_old_ones_had(tmp_path):
     np.testing.assert_array_equal(new.beta, -np.arange(8))
 
 
-@pytest.mark.parametrize("regularize", ["all", "kernels"])
-@pytest.mark.parametrize("name", ["plain", "with_norm", "sequential", "nested", "OwnClass"])
-@pytest.mark.parametrize("spec", ["keep+l2=0.5", "gn:4+l1=0.5+l2=0.25"])
+@pytest.mark.parametrize(("name", "spec", "regularize"), [
+    ("plain", "keep+l2=0.5", "all"), ("plain", "gn:4+l1=0.5+l2=0.25", "kernels"),
+    ("with_norm", "gn:4+l1=0.5+l2=0.25", "all"), ("sequential", "keep+l2=0.5", "kernels"),
+    ("nested", "gn:4+l1=0.5+l2=0.25", "all"), ("nested", "keep+l2=0.5", "kernels"),
+    ("OwnClass", "gn:4+l1=0.5+l2=0.25", "kernels"), ("OwnClass", "keep+l2=0.5", "all"),
+])  # fmt: skip
 def test_penalties_reach_what_they_should_and_survive_a_file(name, spec, regularize, tmp_path):
     model = make_variant(own_networks.NETWORKS[name], spec, seed=1, regularize=regularize).model
     l1, l2 = (0, 0.5) if spec.startswith("keep") else (0.5, 0.25)
