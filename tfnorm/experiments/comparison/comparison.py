@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from matplotlib.figure import Figure
 
 from tfnorm import reporting
@@ -22,6 +21,7 @@ from tfnorm.experiments.settings import calls_of, in_common, shared_settings
 from tfnorm.experiments.verdict import DIFFERENT_DATA
 from tfnorm.files import PAGE, check_format, results_come_first, write_text, write_whole
 from tfnorm.reporting.pictures.curves import LOSSES
+from tfnorm.table import frame_of
 from tfnorm.training.records import write_json
 from tfnorm.training.runs import Run, slug
 
@@ -64,9 +64,8 @@ class Comparison(Result):
         check_format(format)
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.path / "table.csv", self.table.to_csv())
-        write_text(
-            self.path / "runs.csv", pd.DataFrame([run_row(run, self.metric) for run in self.runs]).to_csv(index=False)
-        )
+        rows = [run_row(run, self.metric) for run in self.runs]
+        write_text(self.path / "runs.csv", frame_of(rows).to_csv(index=False))
         configs = [run.config for run in self.runs]
         about = {} if self.metric.is_accuracy else {"metric": self.metric.key, "direction": self.metric.direction}
         content = {

@@ -15,6 +15,7 @@ from tfnorm.experiments.sweep.best import Best, best_of_each
 from tfnorm.experiments.sweep.combination import Combination, combinations_of
 from tfnorm.experiments.sweep.grid import axes_of, axis_values
 from tfnorm.metrics.metric import ACCURACY, Metric
+from tfnorm.table import frame_of
 from tfnorm.training.data import reading_settings
 from tfnorm.training.runs import Run, check_same_data, evaluated_on
 
@@ -85,7 +86,7 @@ class SweepResult:
                 measures = {key: value for key, value in combination.measures.items() if key != "gap"}
                 place = combination.folder.as_posix()
                 rows.append({**axis_values(planned, self.axes), **measures, "folder": place})
-        return pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*self.axes, "folder"])
+        return frame_of(rows, () if rows else [*self.axes, "folder"])
 
     @cached_property
     def looks(self) -> list[Look]:

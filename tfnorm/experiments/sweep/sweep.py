@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pandas as pd
 from matplotlib.figure import Figure
 
 from tfnorm.experiments.looks import LOOKS, looks_json, looks_on_record
@@ -18,6 +17,7 @@ from tfnorm.files import PAGE, check_format, results_come_first, write_text
 from tfnorm.reporting.pictures.axis import plot_axis
 from tfnorm.reporting.pictures.heat import plot_heat
 from tfnorm.spec import parse
+from tfnorm.table import frame_of
 from tfnorm.training.records import write_json
 
 PLOTTED = ("batch_size", "learning_rate", "dropout", "epochs")
@@ -77,7 +77,7 @@ class Sweep(SweepResult):
             for planned, combination in self._groups
             for run in combination.runs
         ]
-        write_text(folder / "runs.csv", pd.DataFrame(rows).to_csv(index=False))
+        write_text(folder / "runs.csv", frame_of(rows).to_csv(index=False))
         for axis in self.plotted_axes:
             with results_come_first(f"the picture {axis}.{format}"):
                 self.plot(axis, folder / f"{axis}.{format}")
@@ -136,7 +136,7 @@ class Sweep(SweepResult):
             {**each.values, **each.measures, "norm": each.spec, "status": each.status, "planned": each.planned}
             for each in self.combinations
         ]
-        return plot_heat(pd.DataFrame(rows), x, y, value, images=self.images, metric=self.metric, path=path)
+        return plot_heat(frame_of(rows), x, y, value, images=self.images, metric=self.metric, path=path)
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the page of the sweep, one file that opens without a network, and return where it is.
