@@ -254,6 +254,39 @@ def test_penalties_that_a_layer_of_ones_own_cannot_write_down_are_told():
     np.testing.assert_allclose(penalty(variant.model), 0.5 * sum(np.square(v).sum() for v in values), rtol=1e-5)
 
 
+class Times(layers.Layer):
+    """A layer whose configuration has its factor only if it is asked to."""
+
+    def __init__(self, factor=1.0, told=False, **kwargs):
+        super().__init__(**kwargs)
+        self.factor, self.told, self.inner = factor, told, layers.Dropout(factor / 10)
+        self.nothing, self.several, self.drawn = float("nan"), [1, None], np.ones(2)
+
+    def call(self, inputs):
+        return self.inner(inputs * self.factor)
+
+    def get_config(self):
+        return {**super().get_config(), **({"factor": self.factor, "told": True} if self.told else {})}
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [("factor", lambda layer: None), ("drawn", lambda layer: vars(layer).update(drawn=np.zeros(2), factor=1.0))],
+)
+def test_a_layer_whose_copy_would_be_another_is_refused(key, change):
+    def net(told):
+        layer = Times(2.0, told)
+        change(layer)
+        return keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3), layer, layers.BatchNormalization()])
+
+    with pytest.raises(TfnormError) as caught:
+        make_variant(lambda: net(told=False), "gn:2", seed=0)
+    says(caught, "Times", f"`{key}`", "get_config")
+    assert make_variant(lambda: net(told=False), "keep", seed=0).model.layers[1].told is False
+    if key == "factor":
+        assert make_variant(lambda: net(told=True), "gn:2", seed=0).model.layers[1].inner.rate == 0.2
+
+
 def test_layers_inside_others_get_penalties():
     def make():
         def attended(x):
