@@ -100,6 +100,47 @@ def test_a_factory_that_draws_random_numbers_shifts_no_weight():
     )
 
 
+def test_norms_with_layers_of_their_own_shift_no_weight():
+    class Gate(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(4)
+
+        def call(self, inputs):
+            return inputs * self.dense(inputs)
+
+    class Twice(layers.Layer):
+        def __init__(self, norm):
+            super().__init__()
+            self.first, self.norm, self.last = layers.Dense(4), norm(), layers.Dense(4)
+
+        def call(self, inputs):
+            return self.last(self.norm(self.first(inputs)))
+
+    def net(norm=Gate):
+        inputs = keras.Input((6, 6, 4))
+        x = Twice(norm)(norm()(layers.Dense(4)(inputs)))
+        return keras.Model(inputs, layers.Dense(4)(x))
+
+    def kernels(spec):
+        model = make_variant(net, spec, seed=0).model
+        first, _, twice, last = model.layers[1:]
+        return [layer.kernel.numpy().tobytes() for layer in (first, twice.first, twice.last, last)]
+
+    assert kernels("keep") == kernels("gn:2") == kernels("none") and len(set(kernels("keep"))) == 4
+
+
+def test_a_function_that_makes_other_layers_with_another_norm_is_refused():
+    def net(norm=layers.BatchNormalization):
+        bias = norm is layers.BatchNormalization
+        inputs = keras.Input((6, 6, 4))
+        return keras.Model(inputs, layers.Dense(2)(norm()(layers.Dense(4 + bias)(inputs))))
+
+    with pytest.raises(ArchitectureError) as caught:
+        make_variant(net, "keep", seed=0)
+    says(caught, "kernel of (4, 4)", "kernel of (4, 5)", "`norm`")
+
+
 def test_a_factory_reaches_norms_inside_layers_of_ones_own():
     class Block(layers.Layer):
         def __init__(self, norm):
