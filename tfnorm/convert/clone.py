@@ -334,17 +334,17 @@ def _compile_like(old: keras.Model, new: keras.Model, twins: dict[int, Any], *, 
     if optimizer is None:
         return
     pairs = [(variable, twins[id(variable)]) for variable in old.variables if id(variable) in twins]
-    _carry_exclusions(old.optimizer, new.optimizer, pairs)
+    carry_exclusions(old.optimizer, new.optimizer, pairs)
     if with_state and old.optimizer.built:
         new.optimizer.build([twins.get(id(variable), variable) for variable in old.optimizer._trainable_variables])
         for variable, new_variable in zip(old.optimizer.variables, new.optimizer.variables, strict=True):
             copy_value(variable, new_variable)
 
 
-def _carry_exclusions(old: Any, new: Any, pairs: list[tuple[Any, Any]]) -> None:
+def carry_exclusions(old: Any, new: Any, pairs: list[tuple[Any, Any]]) -> None:
     """Exclude from weight decay what ``old`` does, given old and new variables: no configuration has it."""
     new._exclude_from_weight_decay_pattern = getattr(old, "_exclude_from_weight_decay_pattern", None)
     excluded = getattr(old, "_exclude_from_weight_decay", ())
     new._exclude_from_weight_decay = {new._var_key(twin) for own, twin in pairs if old._var_key(own) in excluded}
     if isinstance(old, keras.optimizers.LossScaleOptimizer):
-        _carry_exclusions(old.inner_optimizer, new.inner_optimizer, pairs)
+        carry_exclusions(old.inner_optimizer, new.inner_optimizer, pairs)
