@@ -436,6 +436,19 @@ def test_what_is_refused(make, spec, options, facts):
     assert "\n" not in str(caught.value)
 
 
+def test_activations_without_a_name_make_no_note():
+    def net():
+        return keras.Sequential(
+            [
+                keras.Input((8, 8, 3)),
+                layers.Conv2D(4, 3, activation=lambda x: keras.ops.relu(x) / 2),
+                layers.BatchNormalization(),
+            ]
+        )
+
+    assert make_variant(net, "gn:2", seed=0).notes == ()
+
+
 def test_norm_places():
     model = own_networks.nested()
     inner, outer = model.get_layer("backbone").layers[2].name, model.layers[3].name

@@ -12,13 +12,14 @@ import numpy as np
 
 from tfnorm.analysis import summary
 from tfnorm.convert.clone import own_methods
-from tfnorm.convert.variants.variant import Variant, make_variant
+from tfnorm.convert.variants.variant import Variant, make_variant, warn_of_untrained
 from tfnorm.datasets import Dataset
 from tfnorm.errors import ArchitectureError, TfnormError
 from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.models.builder import build
 from tfnorm.models.imports import own_error
 from tfnorm.models.saved import own_objects
+from tfnorm.spec import parse
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.network.freeze import Frozen, freeze_until
 from tfnorm.training.network.heads import Head, own_loss, own_optimizer, read_head
@@ -141,11 +142,15 @@ def check_networks(configs: Iterable[TrainConfig], data: Dataset) -> dict[str, N
     """
     found: dict[str, Network] = {}
     problems: list[str] = []
+    told: set[str] = set()
     for config in configs:
         if config.norm in found:
             continue
         try:
             if config.model is None:
+                if parse(config.norm).variant.startswith("frozen") and config.norm not in told:
+                    told.add(config.norm)
+                    warn_of_untrained(config.norm, config.arch)
                 choose_metric(config, Head(data.num_classes, "linear", data.multi_label), data)
                 continue
             found[config.norm] = network = make_network(config, data)
