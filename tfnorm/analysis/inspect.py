@@ -113,6 +113,11 @@ def inspect_source(
     from tfnorm.convert import Report, make_variant  # start-up
     from tfnorm.convert.variants.variant import norm_places  # start-up
 
+    if norm is None and not source.has_own_norm:
+        raise ArchitectureError(
+            f"The parameter `norm` of {source.name} has no default. Say which norm it gets, with --norm, or `norm` in "
+            "Python."
+        )
     shape = None if input_shape is None else parse_shape(input_shape)
     variant = make_variant(source, norm or "keep", seed=0, num_classes=num_classes, input_shape=shape)
     layers = summary(variant.model, input_shape=shape, batch_size=batch_size)

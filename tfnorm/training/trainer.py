@@ -232,7 +232,7 @@ class _Trainer:
         # The size of the images, which a network of any size does not say; open where training images are larger.
         cut = self.data.x_train.shape[1:] != shape
         image = keras.Input((None, None, shape[2]) if cut else shape, name="raw_image")
-        outputs = self.network(augment(image) if augment is not None else image)
+        (outputs,) = keras.tree.flatten(self.network(augment(image) if augment is not None else image))
         return Trained(image, outputs, name="training")
 
     def prepare(self, trained: Trained, network: Network, steps: int, epochs: int, *, last: bool) -> None:

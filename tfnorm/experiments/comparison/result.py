@@ -38,6 +38,13 @@ def network_notes(run: Run) -> Sequence[str]:
     return run.config.get("network", {}).get("notes", ())
 
 
+def is_untrained(run: Run) -> bool:
+    """Return whether frozen batch norms of a run have the statistics of new layers, as those of an architecture."""
+    if "network" in run.config:
+        return words.UNTRAINED in network_notes(run)
+    return "trainable_parameters" in run.config and run.label.startswith("bn:frozen")
+
+
 class Result:
     """The numbers of runs of one network with several normalizations; see `tfnorm.Comparison` for the arguments."""
 
@@ -57,7 +64,7 @@ class Result:
         held_out = [bool(run.config["asked"].get("holdout")) for run in self.runs]
         if any(held_out):
             self.notes.append(words.HELD_OUT if all(held_out) else words.SOME_HELD_OUT)
-        untrained = list(dict.fromkeys(run.label for run in self.runs if words.UNTRAINED in network_notes(run)))
+        untrained = list(dict.fromkeys(run.label for run in self.runs if is_untrained(run)))
         if untrained:
             self.notes.append(words.untrained_statistics(untrained))
         staying = {run.label: note for run in self.runs for note in network_notes(run) if note.endswith(words.STAYING)}

@@ -45,7 +45,7 @@ class Study:
         folder: The folder of the study. It is made if it does not exist.
         metric: What the verdict is about: its name in your histories. "val_accuracy" is a share from 0 to 1, shown in
             percent. Any other name stands for numbers without a unit.
-        direction: "max" if higher is better, "min" if lower is better.
+        direction: "max" if higher is better, "min" if lower is better, as it must be for a loss.
         margin: The largest difference that does not matter to you, in the unit of differences: points for
             "val_accuracy", the metric's own unit otherwise. It is kept with the study.
 
@@ -181,7 +181,7 @@ class Study:
             spec,
             seed,
             value=given.check_value(value, self._about),
-            history=None if history is None else given.history_records(history),
+            history=None if history is None else given.history_records(history, self._about),
             predictions=given.check_predictions(predictions, labels),
             notes=given.check_notes(notes),
         )
@@ -199,7 +199,7 @@ class Study:
             RunError: If the run is recorded already.
             LockedError: If another process works on the run.
         """
-        words = f"{type(why).__name__}: {why}" if isinstance(why, BaseException) else why
+        words = f"{type(why).__name__}: {why}".rstrip(": ") if isinstance(why, BaseException) else why
         if not isinstance(words, str) or not words.strip():
             raise TfnormError(f"`why` must say why the run failed, in words. Received: why={why!r}.")
         self._write(spec, seed, value=None, why=words.strip())

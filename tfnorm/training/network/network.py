@@ -11,17 +11,22 @@ import keras
 import numpy as np
 
 from tfnorm.analysis import summary
-from tfnorm.convert.variants.variant import Variant, make_variant
+from tfnorm.convert.clone import own_methods
+from tfnorm.convert.variants.variant import Variant, make_variant, warn_of_untrained
 from tfnorm.datasets import Dataset
 from tfnorm.errors import ArchitectureError, TfnormError
 from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.models.builder import build
 from tfnorm.models.imports import own_error
 from tfnorm.models.saved import own_objects
+from tfnorm.spec import parse
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.network.freeze import Frozen, freeze_until
-from tfnorm.training.network.heads import Head, own_loss, read_head
+from tfnorm.training.network.heads import Head, own_loss, own_optimizer, read_head
 from tfnorm.training.network.metrics import choose_metric
+
+# Methods with which a class of models decides how it is trained.
+_OF_TRAINING = {"train_step", "test_step", "compute_loss", "compute_metrics", "make_train_function"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +72,8 @@ class Network:
         metrics = [*self.head.accuracy(), *filter(None, [self.measure])]
         if recipe.optimizer == "own" and self.compiled:
             values = own_loss(self.model, self.head, name)
-            settings = self.model.optimizer.get_config()
-            if recipe.learning_rate is not None:
-                settings["learning_rate"] = recipe.learning_rate
             with own_objects(config.model.imports):
-                optimizer = type(self.model.optimizer).from_config(settings)
+                optimizer = own_optimizer(self.model, recipe.learning_rate)
             data_loss = keras.metrics.MeanMetricWrapper(values, name="data_loss")
             return {"optimizer": optimizer, "loss": values, "metrics": [*metrics, data_loss]}
         loss, data_loss = self.head.losses(recipe.label_smoothing)
@@ -109,6 +111,12 @@ def make_network(config: TrainConfig, data: Dataset) -> Network:
             f"{config.arch} is compiled with a loss, a metric or an optimizer that is not known here. Name the file "
             "that defines it with --import (`imports` in Python), or choose a recipe, such as default."
         )
+    if lost := sorted(_OF_TRAINING.intersection(own_methods(type(model)))):
+        raise ArchitectureError(
+            f"The class {type(model).__name__} of {config.arch} has its own {', '.join(lost)}, which would not be used "
+            "here. Train it in a loop of your own with tfnorm.Study. If you want its network alone, return "
+            "keras.Model(model.inputs, model.outputs)."
+        )
     head = read_head(model, data.num_classes, config.arch, data.multi_label)
     frozen = None
     if config.freeze_until is not None:
@@ -134,11 +142,15 @@ def check_networks(configs: Iterable[TrainConfig], data: Dataset) -> dict[str, N
     """
     found: dict[str, Network] = {}
     problems: list[str] = []
+    told: set[str] = set()
     for config in configs:
         if config.norm in found:
             continue
         try:
             if config.model is None:
+                if parse(config.norm).variant.startswith("frozen") and config.norm not in told:
+                    told.add(config.norm)
+                    warn_of_untrained(config.norm, config.arch)
                 choose_metric(config, Head(data.num_classes, "linear", data.multi_label), data)
                 continue
             found[config.norm] = network = make_network(config, data)
@@ -151,11 +163,16 @@ def check_networks(configs: Iterable[TrainConfig], data: Dataset) -> dict[str, N
 
 
 def _check_outputs(network: Network, config: TrainConfig, data: Dataset) -> None:
-    outputs = network.model.predict_on_batch(data.x_test[:2])
+    (outputs,) = keras.tree.flatten(network.model.predict_on_batch(data.x_test[:2]))
     if not np.isfinite(outputs).all():
         raise ArchitectureError(
             f"The outputs of {config.arch} under {config.norm!r} are not finite for the first test images, before any "
             "training. Check its initial weights, and how it scales pixels from 0 to 255."
+        )
+    if network.head.logits and (outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3):
+        raise ArchitectureError(
+            f"The outputs of {config.arch} are probabilities: they add up to 1 for each image. No softmax is found at "
+            "its end, so they would be taken for logits. End with keras.layers.Softmax(), or give logits."
         )
     loss = network.training(config, 1)["loss"]
     try:
