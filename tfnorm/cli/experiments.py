@@ -40,7 +40,7 @@ def compare(
         str,
         typer.Option(
             metavar="NUMBER | auto",
-            help="Runs of each spec, with seeds 0, 1, 2, ...; or auto: 3 of each, then more until each pair is decided.",
+            help="Runs of each spec, with seeds 0, 1, 2, ...; or auto: 3 each, then more until each pair is decided.",
         ),
     ] = "3",
     margin: Margin = None,

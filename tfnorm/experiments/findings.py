@@ -9,7 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from tfnorm.experiments.statistics import Look, Ordered
+from tfnorm.experiments.sequential import Known
+from tfnorm.experiments.statistics import Look
 from tfnorm.metrics.metric import ACCURACY, Metric
 
 # Speeds closer than this are called alike: the clock of a busy machine tells them no better.
@@ -28,7 +29,7 @@ class Findings:
     """The facts that `tfnorm.experiments.verdict` puts into words, each worked out once."""
 
     accuracies: Look  # spec to seed to value in the unit of tables, not finite where the run diverged
-    pairs: Sequence[Ordered]  # between all specs
+    pairs: Sequence[Known]  # between all specs
     guessing: Collection[str] = ()  # the specs that are not shown to have learned anything
     resolution: float = 0.0  # one test image in percent, 0 where values move in no steps
     parameters: Mapping[str, int] = field(default_factory=dict)  # the number of trainable ones; none if not known
@@ -58,7 +59,7 @@ class Findings:
         """Those of them that learned something."""
         return [spec for spec in self.ended if spec not in self.guessing]
 
-    def among(self, specs: Collection[str]) -> list[Ordered]:
+    def among(self, specs: Collection[str]) -> list[Known]:
         """Return the differences between some specs."""
         return [d for d in self.pairs if d.first in specs and d.second in specs]
 

@@ -90,7 +90,9 @@ def remember_families(folder: Path, looked_at: Mapping[str, Iterable[str]]) -> N
         looked_at: The specs, by the other axes of a sweep; those that are on record already stay as they are.
     """
     known = families_on_record([folder])
-    if known is not None and all(enrolled(known.get(name, []), specs) == known.get(name, []) for name, specs in looked_at.items()):
+    if known is not None and all(
+        enrolled(known.get(name, []), specs) == known.get(name, []) for name, specs in looked_at.items()
+    ):
         return
     with run_lock(folder, wait=PATIENCE):
         known = families_on_record([folder]) or {}

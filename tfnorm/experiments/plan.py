@@ -28,9 +28,9 @@ from tfnorm.spec import NormSpec, format, parse
 from tfnorm.text import seconds_of
 from tfnorm.training.config import RUNS, Settings, TrainConfig, checked, default_name
 from tfnorm.training.folder import RunFolder, check_place
+from tfnorm.training.progress import Progress
 from tfnorm.training.provenance import python_call
 from tfnorm.training.provenance import threads as threads_of_process
-from tfnorm.training.progress import Progress
 from tfnorm.training.runs import Run, evaluated_on, shared_metric, slug
 from tfnorm.training.tracking import catch_up, check_trackers
 
@@ -285,10 +285,9 @@ def plan_comparison(
         engine=None if engine == "local" else engine, address=address, trackers=trackers or None,
         learning_rate=learning_rate, margin=margin, max_runs=max_runs, budget=budget, **settings,
     )  # fmt: skip
-    rates, auto = read_rates(learning_rate), read_auto(seeds, max_runs, budget)
-    if auto is not None:
-        seeds = auto.seeds(len(DEFAULT_SPECS if specs is None else specs))
-    asked = configurations(specs, seeds=seeds, learning_rate=learning_rate, **settings)
+    rates = read_rates(learning_rate)
+    chosen, auto = read_seeds(seeds, len(DEFAULT_SPECS if specs is None else specs), max_runs, budget)
+    asked = configurations(specs, seeds=chosen, learning_rate=learning_rate, **settings)
     configs = [each.model_copy(update={"call": call}) for each in asked]
     runs = [PlannedRun(Path(slug(each.norm)) / f"seed-{each.seed}", each, {"norm": each.norm}) for each in configs]
     if out is not None:
@@ -309,21 +308,22 @@ def plan_comparison(
     return plan
 
 
-def read_auto(seeds: int | Sequence[int] | str, max_runs: int | None, budget: str | None = None) -> Auto | None:
-    """Return how seeds are added, None for a number or a list of them."""
+def read_seeds(
+    seeds: int | Sequence[int] | str, specs: int, max_runs: int | None = None, budget: str | None = None
+) -> tuple[int | Sequence[int], Auto | None]:
+    """Return the seeds that each of so many specs may have, and how they are added, None for a number or a list."""
     if not isinstance(seeds, str):
         for name, value in (("max_runs", max_runs), ("budget", budget)):
             if value is not None:
                 raise TfnormError(f"`{name}` belongs to seeds='auto'. Received: {name}={value!r} and seeds={seeds!r}.")
-        return None
+        return seeds, None
     if seeds != "auto":
         raise TfnormError(f"`seeds` must be {SEEDS_ARE}. Received: seeds={seeds!r}.")
-    if budget is None:
-        return Auto(max_runs)
     seconds = seconds_of(budget) if isinstance(budget, str) else None
-    if seconds is None:
+    if budget is not None and seconds is None:
         raise TfnormError(f"`budget` must be a time, such as '20m', '90s' or '1h30m'. Received: budget={budget!r}.")
-    return Auto(max_runs, seconds)
+    auto = Auto(max_runs, seconds or math.inf)
+    return auto.seeds(specs), auto
 
 
 def configurations(

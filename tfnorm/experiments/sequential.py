@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfnorm.errors import TfnormError
-from tfnorm.experiments.statistics import FURTHEST, Look, Ordered, seeds_to_decide
+from tfnorm.experiments.statistics import FURTHEST, Difference, Look, Ordered, seeds_to_decide
 
 # The chance that any statement on any pair after any look is wrong is at most this, and the part of it that waits for
 # specs that are added after a look.
@@ -149,6 +149,10 @@ class Pair(Ordered):
     def outcome(self) -> str:
         """What is shown, in a word; "settled" for a pair that stays undecided because one of the two is out."""
         return "settled" if self.settled and super().outcome == "undecided" else super().outcome
+
+
+#: What is known of two specs: from a fixed number of seeds, or after many looks.
+Known = Difference | Pair
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from tfnorm.experiments.findings import Findings
 from tfnorm.experiments.guessing import Learned
-from tfnorm.experiments.sequential import FIRST_LOOK, MOST_SEEDS, Decisions, Pair, Race
-from tfnorm.experiments.statistics import FURTHEST, Difference, Ordered, level_of_look
+from tfnorm.experiments.sequential import FIRST_LOOK, MOST_SEEDS, Decisions, Known, Pair, Race
+from tfnorm.experiments.statistics import FURTHEST, Difference, level_of_look
 from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.text import counted, is_or_are, listed, p_text, ranged, they_are
 
@@ -38,7 +38,7 @@ INCOMPARABLE = Answer(
 )
 
 
-def pair_sentence(d: Ordered, metric: Metric = ACCURACY) -> str:
+def pair_sentence(d: Known, metric: Metric = ACCURACY) -> str:
     """Return what the difference between two specs says."""
     names = f"{d.first} and {d.second}"
     if d.outcome == "settled":
@@ -62,7 +62,6 @@ def pair_sentence(d: Ordered, metric: Metric = ACCURACY) -> str:
         low, high = (metric.signed(end) for end in d.ends())
         mean = f"{metric.signed(d.mean)}{metric.of_differences}, {low} to {high}"
         return f"{names} are undecided after {d.seeds} seeds ({mean}){_forecast([d])}"
-    assert isinstance(d, Difference)
     # Without the interval: it is that of the pair alone, and may leave out 0 where the corrected p shows nothing.
     mean = f"{d.mean:+{metric.pattern}}{metric.of_differences}"
     return (
@@ -71,7 +70,7 @@ def pair_sentence(d: Ordered, metric: Metric = ACCURACY) -> str:
     )
 
 
-def _by(d: Ordered, metric: Metric) -> str:
+def _by(d: Known, metric: Metric) -> str:
     """Return by how much one spec beats another, with what is known of that."""
     if isinstance(d, Difference):
         return f"{metric.number(abs(d.mean))} ± {metric.difference(d.half_width)}, p {p_text(d.p_adjusted)}"
@@ -79,13 +78,13 @@ def _by(d: Ordered, metric: Metric) -> str:
     return f"{metric.difference(abs(d.mean))} ({metric.number(least)} to {metric.number(most)})"
 
 
-def _apart(pairs: Sequence[Ordered], metric: Metric) -> str:
+def _apart(pairs: Sequence[Known], metric: Metric) -> str:
     """Say how far apart equivalent specs are at most."""
     least, margin = max(d.at_most for d in pairs), pairs[0].margin
     return f"at most {metric.difference(least)} apart, less than the margin of {metric.number(margin)}"
 
 
-def _forecast(pairs: Sequence[Ordered]) -> str:
+def _forecast(pairs: Sequence[Known]) -> str:
     """Say how many seeds would decide pairs that are not decided, if a margin says what deciding is."""
     asked = [d for d in pairs if d.outcome == "undecided" and (d.margin or isinstance(d, Pair))]
     known = [d.needed for d in asked if d.needed is not None]
@@ -96,7 +95,7 @@ def _forecast(pairs: Sequence[Ordered]) -> str:
     return f"; about {max(known)} seeds would probably decide"
 
 
-def about_looks(pairs: Sequence[Ordered]) -> str:
+def about_looks(pairs: Sequence[Known]) -> str:
     """Return what looking costs, in a sentence or more: how this look was tested, or how a next one will be; or ""."""
     if any(isinstance(d, Pair) for d in pairs):
         return (
@@ -231,7 +230,7 @@ def _compared(found: Findings) -> list[str]:
     return sentences + _left_alone(alone)
 
 
-def _decided(pairs: Sequence[Ordered], metric: Metric) -> list[str]:
+def _decided(pairs: Sequence[Known], metric: Metric) -> list[str]:
     """Say what is decided of each pair after many looks."""
     sentences = [f"{pair_sentence(d, metric)}." for d in pairs if d.is_real()]
     alike = [d for d in pairs if d.is_equivalent()]
@@ -284,7 +283,7 @@ def notes_on_end(races: Iterable[Race], most_runs: int | None) -> list[str]:
     return [f"{spent} spent before each pair was decided. A larger --max-runs (`max_runs`) goes on from here."]
 
 
-def _alike(specs: Sequence[str], tested: Sequence[Ordered], metric: Metric) -> list[str]:
+def _alike(specs: Sequence[str], tested: Sequence[Known], metric: Metric) -> list[str]:
     """Say of specs of which none is shown to be better which are equivalent, and which are not told apart."""
     undecided = [d for d in tested if not d.is_equivalent()]
     if not undecided:
@@ -307,7 +306,7 @@ def _too_few(found: Findings, specs: Sequence[str]) -> tuple[str, str]:
     return f"one {common}", "Train at least 3 seeds, for example with --seeds 3."
 
 
-def _detected(pairs: Sequence[Ordered], metric: Metric) -> str:
+def _detected(pairs: Sequence[Known], metric: Metric) -> str:
     """Say which differences are detected, for each number of seeds that two specs have in common."""
     parts, tested = [], [d for d in pairs if isinstance(d, Difference)]
     for seeds in sorted({d.seeds for d in tested}, reverse=True):

@@ -18,7 +18,7 @@ from tfnorm.experiments.findings import Findings, usual_margin
 from tfnorm.experiments.guessing import Learned, learned
 from tfnorm.experiments.looks import earlier_looks, families_on_record, places_of
 from tfnorm.experiments.rows import accuracies_of, one_image, summary_row, value_of, without_missing
-from tfnorm.experiments.sequential import Pair, decide
+from tfnorm.experiments.sequential import Known, Pair, decide
 from tfnorm.experiments.settings import (
     FINGERPRINT,
     Differing,
@@ -27,7 +27,7 @@ from tfnorm.experiments.settings import (
     name_of,
     rates_in_words,
 )
-from tfnorm.experiments.statistics import Difference, Look, Ordered, mcnemar, paired_differences
+from tfnorm.experiments.statistics import Difference, Look, mcnemar, paired_differences
 from tfnorm.metrics.metric import Metric
 from tfnorm.reporting.pictures.curves import histories_with
 from tfnorm.text import counted, listed
@@ -182,7 +182,7 @@ class Result:
         return all(each.key != FINGERPRINT for each in self.differing)
 
     @cached_property
-    def pairs(self) -> Sequence[Ordered]:
+    def pairs(self) -> Sequence[Known]:
         """The differences of `differences`, one a pair; none between runs on different data."""
         if not self.same_data:
             return []

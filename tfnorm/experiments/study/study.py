@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tfnorm.errors import LockedError, RunError, TfnormError
 from tfnorm.experiments.findings import usual_margin
 from tfnorm.experiments.looks import families_on_record, remember_families
-from tfnorm.experiments.plan import Auto, check_margin, read_auto
+from tfnorm.experiments.plan import Auto, check_margin, read_seeds
 from tfnorm.experiments.rows import accuracies_of, one_image
 from tfnorm.experiments.sequential import race
 from tfnorm.experiments.study import given
@@ -136,11 +136,11 @@ class Study:
         Raises:
             TfnormError: If the specs or the seeds cannot be used, or there is no margin for seeds="auto".
         """
-        labels, auto = given.canonical_specs(specs), read_auto(seeds, max_runs)
+        labels = given.canonical_specs(specs)
+        most, auto = read_seeds(seeds, len(labels), max_runs)
         if auto is None:
-            return self._claim([(spec, seed) for seed in given.chosen_seeds(seeds) for spec in labels])
+            return self._claim([(spec, seed) for seed in given.chosen_seeds(most) for spec in labels])
         check_margin(self.margin, self._about)
-        auto.seeds(len(labels))
         return self._rounds(labels, auto)
 
     def _rounds(self, labels: Sequence[str], auto: Auto) -> Iterator[tuple[str, int]]:
