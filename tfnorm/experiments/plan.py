@@ -23,7 +23,7 @@ from tfnorm.experiments.sequential import FIRST_LOOK, MOST_SEEDS, Race, check_mo
 from tfnorm.experiments.verdict import states
 from tfnorm.files import check_format
 from tfnorm.metrics.known import known_metric, split_name
-from tfnorm.metrics.metric import ACCURACY, Metric
+from tfnorm.metrics.metric import Metric
 from tfnorm.spec import NormSpec, format, parse
 from tfnorm.text import seconds_of
 from tfnorm.training.config import RUNS, Settings, TrainConfig, checked, default_name
@@ -58,8 +58,8 @@ class Auto:
     until: float = math.inf  # the same as a time of `time.monotonic`
 
     def started(self) -> Auto:
-        """Return the same with the time running."""
-        return replace(self, until=time.monotonic() + self.budget)
+        """Return the same with the time running, if it does not run yet."""
+        return self if self.until < math.inf else replace(self, until=time.monotonic() + self.budget)
 
     def seeds(self, specs: int) -> range:
         """Return the seeds that each of so many specs may have, or raise a TfnormError if they are too few."""
@@ -129,6 +129,10 @@ class Plan:
             return self._asked(self.races())
         return [run for run in self.runs if not RunFolder(self.folder / run.folder).finished]
 
+    def started(self) -> Plan:
+        """Return the plan with the time running that seeds may be added in."""
+        return self if self.auto is None else replace(self, auto=self.auto.started())
+
     @property
     def epochs(self) -> int:
         """Epochs of all runs together, finished or not; of the finished ones where seeds are added."""
@@ -194,11 +198,13 @@ class Plan:
 
     def races(self) -> dict[str, Race]:
         """Return how far the seeds have come: of the one comparison, "", or of each combination of a sweep's others."""
-        auto, ended = self.auto or Auto(), {run.folder: Run(self.folder / run.folder) for run in self.finished}
-        metric = shared_metric(list(ended.values()))
-        if ended:
+        auto, ended = self.auto or Auto(), self._ended
+        ended |= {run.folder: Run(self.folder / run.folder) for run in self.finished if run.folder not in ended}
+        runs = list(ended.values())
+        metric = shared_metric(runs)
+        if runs:
             check_margin(self.margin, metric)
-        resolution = one_image(list(ended.values()), metric)
+        resolution = one_image(runs, metric)
         margin = usual_margin(metric, resolution) if self.margin is None else self.margin
         families = families_on_record([self.folder]) or {}
         found = {}
@@ -214,6 +220,11 @@ class Plan:
         return found
 
     @cached_property
+    def _ended(self) -> dict[Path, Run]:
+        """The finished runs that were read so far."""
+        return {}
+
+    @cached_property
     def _groups(self) -> dict[str, dict[str, dict[int, PlannedRun]]]:
         """The runs by what differs besides spec and seed, by spec and by seed."""
         groups: dict[str, dict[str, dict[int, PlannedRun]]] = {}
@@ -227,8 +238,7 @@ class Plan:
 
     def _states(self, races: Mapping[str, Race]) -> list[str]:
         """Return a line for each pair."""
-        ended = self.finished[:1]
-        metric = Run(self.folder / ended[0].folder).metric if ended else ACCURACY
+        metric = shared_metric(list(self._ended.values())[:1])
         return [
             f"{name}: {line}" if name else line
             for name, each in races.items()

@@ -254,6 +254,8 @@ def states(decisions: Decisions, metric: Metric = ACCURACY) -> list[str]:
         >>> states(decide({"bn": {0: 98.1, 1: 98.3, 2: 98.2}, "ln": {0: 98.0, 1: 98.4, 2: 97.9}}, margin=0.5))
         ['bn and ln: open after 3 seeds, +0.10 points, about 11 seeds would probably decide']
     """
+    if all(d.seeds < FIRST_LOOK for d in decisions.pairs):
+        return [f"The first look is at {FIRST_LOOK} seeds of each spec."] if decisions.pairs else []
     words = {
         "better": lambda d: f"{d.better} is better by {_by(d, metric)}",
         "negligible": lambda d: f"{d.better} is better, but negligibly",

@@ -91,10 +91,7 @@ def compare(
 
 def run_comparison(plan: Plan, *, progress: Progress | None = None) -> Comparison:
     """Train the runs of a plan that are not finished, and write tables and pictures; see `compare`."""
-    if plan.search is not None:
-        plan = search_rates(plan, progress=progress)
-    if plan.auto is not None:
-        plan = replace(plan, auto=plan.auto.started())
+    plan = search_rates(plan, progress=progress)
     _train(plan, progress)
     runs = [Run(plan.folder / run.folder) for run in (plan.runs if plan.auto is None else plan.finished)]
     check_same_data(runs)
@@ -106,6 +103,7 @@ def run_comparison(plan: Plan, *, progress: Progress | None = None) -> Compariso
 
 def search_rates(plan: Plan, *, progress: Progress | None = None) -> Plan:
     """Train what the learning rates of a plan are chosen by, if it is not finished, and return the plan with them."""
+    plan = plan.started()
     search = plan.search
     if search is None:
         return plan
