@@ -14,6 +14,7 @@ from rich.console import Console
 
 from tfnorm.experiments.engines.local import default_jobs
 from tfnorm.experiments.plan import Plan, PlannedRun
+from tfnorm.experiments.verdict import states
 from tfnorm.ops import start_quietly
 from tfnorm.table import Cell, Column, Table, cells_of, table_of
 from tfnorm.text import counted, listed
@@ -238,6 +239,8 @@ def print_sweep(result: Any, folder: Path | None = None) -> None:
         "table.csv and the report have all columns.",
     )
     console.print("mean ± standard deviation over seeds, and the interval of the mean", style="dim")
+    for line in states(result.decisions, metric) if result.decisions is not None else ():
+        console.print(line, soft_wrap=True, highlight=False)
     pictures = result.plotted_axes or result.heat_axes
     console.print(f"{'Pictures and tables' if pictures else 'Tables'}: {folder or result.path}", soft_wrap=True)
 

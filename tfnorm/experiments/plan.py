@@ -193,7 +193,9 @@ class Plan:
         remember_families(self.folder, {name: list(each.seen) for name, each in races.items() if each.looked})
         in_time = time.monotonic() < self.auto.until
         todo = [run for run in self._asked(races) if run.folder not in without] if in_time else []
-        progress.looked(self._states(races), len(todo), _epochs(todo))
+        metric = shared_metric(list(self._ended.values())[:1])
+        lines = states({name: each.decisions for name, each in races.items()}, metric)
+        progress.looked(lines, len(todo), _epochs(todo))
         return todo
 
     def races(self) -> dict[str, Race]:
@@ -235,15 +237,6 @@ class Plan:
 
     def _asked(self, races: Mapping[str, Race]) -> list[PlannedRun]:
         return [self._groups[name][spec][seed] for name, each in races.items() for spec, seed in each.todo]
-
-    def _states(self, races: Mapping[str, Race]) -> list[str]:
-        """Return a line for each pair."""
-        metric = shared_metric(list(self._ended.values())[:1])
-        return [
-            f"{name}: {line}" if name else line
-            for name, each in races.items()
-            for line in states(each.decisions, metric)
-        ]
 
 
 def check_margin(margin: float | None, metric: Metric | None = None) -> None:
