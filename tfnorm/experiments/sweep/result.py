@@ -122,13 +122,20 @@ class SweepResult:
         groups: dict[str, dict[str, Mapping[int, float]]] = {}
         for each in self.combinations:
             groups.setdefault("/".join(each.folder.parts[1:]), {})[each.spec] = each.accuracies
-        margin = usual_margin(self.metric, self.one_image) if self.margin is None else self.margin
         how: Any = {"resolution": self.one_image, "lower_is_better": self.metric.sign < 0}
-        return {name: decide(values, margin, families=families.get(name, ()), **how) for name, values in groups.items()}
+        return {
+            name: decide(values, self._margin, families=families.get(name, ()), **how)
+            for name, values in groups.items()
+        }
+
+    @property
+    def _margin(self) -> float:
+        if self.margin is None:
+            return usual_margin(self.metric, self.one_image) if self.auto else 0.0
+        return self.margin
 
     @cached_property
     def best(self) -> Best:
         """The best combination of each norm, and what is known of the differences between them."""
-        margin = usual_margin(self.metric, self.one_image) if self.margin is None else self.margin
-        many_looks = margin if self.auto else None
-        return best_of_each(self.combinations, resolution=self.one_image, looks=self.looks, many_looks=many_looks)
+        how: Any = {"resolution": self.one_image, "looks": self.looks, "margin": self._margin, "auto": self.auto}
+        return best_of_each(self.combinations, **how)
