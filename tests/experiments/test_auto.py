@@ -23,6 +23,8 @@ from tfnorm.experiments.engines import processes
 from tfnorm.experiments.looks import SEEDS
 from tfnorm.experiments.plan import plan_comparison
 from tfnorm.experiments.sequential import decide, race
+from tfnorm.experiments.sweep.grid import plan_grid
+from tfnorm.experiments.sweep.sweep import Sweep
 from tfnorm.training import trainer
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.progress import Progress
@@ -295,6 +297,40 @@ def test_a_run_that_fails_ends_its_comparison_with_a_sentence(trained, in_thread
         compare(tmp_path, specs=["bn", "in"], jobs=2)
     says(caught, "in/seed-0", "No memory.")
     assert {spec for spec, _ in trained.runs} == {"bn"} and len(trained.runs) == 3
+
+
+# A sweep
+
+
+def test_each_setting_of_a_sweep_is_decided_by_itself(trained, in_threads, tmp_path, monkeypatch):
+    monkeypatch.setattr(Sweep, "plot", lambda *_, **__: None)
+    monkeypatch.setattr(Sweep, "plot_heat", lambda *_, **__: None)
+    grid = {"settings": {"epochs": 1}, "grid": {"norm": ["bn", "ln"], "batch_size": [32, 64], "seeds": "auto"}}
+    done = tfnorm.sweep(grid, out=tmp_path, jobs=2)
+    ended = race(in_percent({spec: ONE_WORSE[spec] for spec in ("bn", "ln")}), 0.5, resolution=100 / IMAGES)
+    seeds = len(ended.seen["bn"])
+    assert done.table["seeds"].tolist() == [seeds] * 4 and len(trained.runs) == 4 * seeds < 80
+    names = ["batch_size-32", "batch_size-64"]
+    assert list(done.decisions) == names
+    assert [[pair.outcome for pair in done.decisions[name].pairs] for name in names] == [["better"]] * 2
+    says(done.best.headline, "bn", "the best")
+    again, page = tfnorm.report(tmp_path)
+    assert again.decisions == done.decisions and again.best.pairs == done.best.pairs
+    one_says(page.read_text(), "bn is better")
+    one_says(page.read_text(), f"{seeds} seeds each", f"{4 * seeds} of {4 * seeds} runs finished")
+    assert json.loads((tmp_path / SEEDS).read_text())["families"] == dict.fromkeys(names, [["bn", "ln"]])
+    record = json.loads((tmp_path / "sweep.json").read_text())
+    assert record["auto"] and [each["setting"] for each in record["decisions"]] == names
+    wide, _ = tfnorm.report(tmp_path, margin=9.0)
+    assert {pair.outcome for found in wide.decisions.values() for pair in found.pairs} == {"negligible"}
+    trained.runs.clear()
+    assert tfnorm.sweep(grid, out=tmp_path).decisions == done.decisions and trained.runs == []
+
+
+def test_a_grid_says_what_its_seeds_may_be():
+    with pytest.raises(TfnormError) as caught:
+        plan_grid({"grid": {"norm": "bn", "seeds": "all"}})
+    says(caught, "seeds", "'all'", "auto")
 
 
 # What is refused, and what is shown before
