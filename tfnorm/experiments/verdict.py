@@ -120,6 +120,17 @@ def about_looks(pairs: Sequence[Known]) -> str:
     ) + undecided * f" With more seeds, the next look is tested at {after}."
 
 
+def about_margin(found: Findings) -> str:
+    """Return that equivalence needs a margin, in a sentence, where none is known and no difference is shown; or ""."""
+    open_pairs = [d for d in found.pairs if d.seeds > 1 and not d.is_real()]
+    if found.metric.percent or found.asked_margin is not None or not open_pairs:
+        return ""
+    return (
+        f"Nothing is called equivalent without a margin. Say with --margin, in Python `margin`, which differences in "
+        f"{found.metric.name} do not matter to you."
+    )
+
+
 def about_images(found: Findings, images: int, word: str = "test") -> str:
     """Return what no number of seeds tells, in a sentence; "" where it is not known how many images there are."""
     if not images or not found.metric.is_accuracy or not found.means:

@@ -253,8 +253,11 @@ class Result:
 
     @property
     def about_looks(self) -> str:
-        """What it costs to look at these runs again with more seeds, or what earlier looks have cost; "" if nothing."""
-        return words.about_looks(self.pairs)
+        """What it costs to look at these runs again with more seeds, or what earlier looks have cost; "" if nothing.
+
+        And that equivalence needs a margin, where there is none.
+        """
+        return " ".join(filter(None, [words.about_looks(self.pairs), words.about_margin(self.findings)]))
 
     @property
     def remarks(self) -> list[str]:
