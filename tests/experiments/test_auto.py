@@ -127,7 +127,8 @@ def test_seeds_are_added_until_each_pair_is_decided_as_the_simulation_does(train
     says(comparison.about_looks, "95 %", "all pairs", "3, 4, ... seeds")
     says(comparison.about_images, IMAGES, "points")
     record = json.loads((tmp_path / "comparison.json").read_text())
-    assert record["margin"] == 0.5 and [d["outcome"] for d in record["differences"]] == [*outcomes(comparison).values()]
+    assert {d["margin"] for d in record["differences"]} == {0.5} and 0 < record["error_spent"] < 0.05
+    assert [d["outcome"] for d in record["differences"]] == [*outcomes(comparison).values()]
     assert record["differences"][0]["low"] < record["differences"][0]["mean"] < record["differences"][0]["high"]
     assert json.loads((tmp_path / SEEDS).read_text())["families"] == {"": [SPECS]}
 
@@ -213,6 +214,20 @@ def test_the_runs_or_the_time_are_spent(trained, tmp_path, monkeypatch):
     assert 3 <= counts(timed)["bn"] < 20
     one_says(timed.notes, "time", "same command")
     assert not [note for note in compare(tmp_path / "whole", margin=9.0).notes if "spent" in note]
+
+
+def test_the_page_and_the_picture_have_intervals_over_all_looks(fake_comparison, tmp_path):
+    values = {"bn": ONE_WORSE["bn"][:9], "gn:2": ONE_WORSE["gn:2"][:9], "ln": ONE_WORSE["ln"][:3]}
+    comparison = fake_comparison(tmp_path, {spec: each.tolist() for spec, each in values.items()}, images=IMAGES)
+    (tmp_path / SEEDS).write_text(json.dumps({"schema_version": 1, "families": {"": [SPECS]}}))
+    page = comparison.report().read_text()
+    one_says(page, "any number of seeds", "all pairs", "95 %")
+    one_says(page, "equivalent")
+    better = comparison.pairs[1]
+    one_says(page, f"({better.low:+.2f} to {better.high:+.2f}), 3 seeds")
+    [axes] = comparison.plot_differences().axes
+    says(" ".join(text.get_text() for text in axes.texts), f"({better.low:+.2f} to {better.high:+.2f})")
+    one_says([text.get_text() for text in axes.figure.texts], "all looks", "margin of 0.5")
 
 
 class Told(Progress):

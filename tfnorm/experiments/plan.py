@@ -54,12 +54,7 @@ class Auto:
     """How seeds are added until each pair of specs is decided (`tfnorm.experiments.sequential`)."""
 
     max_runs: int | None = None  # in all; None for 20 of each spec
-    budget: float = math.inf  # seconds after which no round begins
-    until: float = math.inf  # the same as a time of `time.monotonic`
-
-    def started(self) -> Auto:
-        """Return the same with the time running, if it does not run yet."""
-        return self if self.until < math.inf else replace(self, until=time.monotonic() + self.budget)
+    until: float = math.inf  # the time of `time.monotonic` after which no round begins
 
     def seeds(self, specs: int) -> range:
         """Return the seeds that each of so many specs may have, or raise a TfnormError if they are too few."""
@@ -128,10 +123,6 @@ class Plan:
         if self.auto is not None:
             return self._asked(self.races())
         return [run for run in self.runs if not RunFolder(self.folder / run.folder).finished]
-
-    def started(self) -> Plan:
-        """Return the plan with the time running that seeds may be added in."""
-        return self if self.auto is None else replace(self, auto=self.auto.started())
 
     @property
     def epochs(self) -> int:
@@ -314,7 +305,10 @@ def plan_comparison(
 def read_seeds(
     seeds: int | Sequence[int] | str, specs: int, max_runs: int | None = None, budget: str | None = None
 ) -> tuple[int | Sequence[int], Auto | None]:
-    """Return the seeds that each of so many specs may have, and how they are added, None for a number or a list."""
+    """Return the seeds that each of so many specs may have, and how they are added, None for a number or a list.
+
+    The time of the budget begins.
+    """
     if not isinstance(seeds, str):
         for name, value in (("max_runs", max_runs), ("budget", budget)):
             if value is not None:
@@ -325,7 +319,7 @@ def read_seeds(
     seconds = seconds_of(budget) if isinstance(budget, str) else None
     if budget is not None and seconds is None:
         raise TfnormError(f"`budget` must be a time, such as '20m', '90s' or '1h30m'. Received: budget={budget!r}.")
-    auto = Auto(max_runs, seconds or math.inf)
+    auto = Auto(max_runs, math.inf if seconds is None else time.monotonic() + seconds)
     return auto.seeds(specs), auto
 
 

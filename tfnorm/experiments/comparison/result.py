@@ -18,7 +18,7 @@ from tfnorm.experiments.findings import Findings, usual_margin
 from tfnorm.experiments.guessing import Learned, learned
 from tfnorm.experiments.looks import earlier_looks, families_on_record, places_of
 from tfnorm.experiments.rows import accuracies_of, one_image, summary_row, value_of, without_missing
-from tfnorm.experiments.sequential import Known, Pair, decide
+from tfnorm.experiments.sequential import Known, Pair, decide, enrolled, spent
 from tfnorm.experiments.settings import (
     FINGERPRINT,
     Differing,
@@ -170,6 +170,14 @@ class Result:
         """The specs that were looked at until it was decided, see `tfnorm.experiments.sequential`; None for others."""
         found = families_on_record(places_of(self.path, self.runs))
         return None if found is None else found.get("", ())
+
+    @property
+    def error_spent(self) -> float | None:
+        """How much of the 5 % all looks have spent, a share; None for a fixed number of seeds."""
+        if self.families is None:
+            return None
+        seeds = {frozenset((d.first, d.second)): d.seeds for d in self.pairs}
+        return spent(enrolled(self.families, self.groups), seeds)
 
     @cached_property
     def differing(self) -> Sequence[Differing]:

@@ -91,7 +91,8 @@ def compare(
 
 def run_comparison(plan: Plan, *, progress: Progress | None = None) -> Comparison:
     """Train the runs of a plan that are not finished, and write tables and pictures; see `compare`."""
-    plan = search_rates(plan, progress=progress)
+    if plan.search is not None:
+        plan = search_rates(plan, progress=progress)
     _train(plan, progress)
     runs = [Run(plan.folder / run.folder) for run in (plan.runs if plan.auto is None else plan.finished)]
     check_same_data(runs)
@@ -103,7 +104,6 @@ def run_comparison(plan: Plan, *, progress: Progress | None = None) -> Compariso
 
 def search_rates(plan: Plan, *, progress: Progress | None = None) -> Plan:
     """Train what the learning rates of a plan are chosen by, if it is not finished, and return the plan with them."""
-    plan = plan.started()
     search = plan.search
     if search is None:
         return plan

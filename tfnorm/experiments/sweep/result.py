@@ -38,17 +38,15 @@ class SweepResult:
         auto: bool = False,
         margin: float | None = None,
     ) -> None:
-        self.all_planned, self.path, self.threads = list(planned), Path(path), threads
+        self._all, self.path, self.threads = list(planned), Path(path), threads
         self.failures, self.out = dict(failures or {}), Path(out or path)
         self.auto, self.margin = auto, margin
 
     @cached_property
     def planned(self) -> list[PlannedRun]:
         """All runs; where seeds are added until it is decided, those that were trained or failed, if any were."""
-        begun = [
-            run for run in self.all_planned if run.folder in self.failures or RunFolder(self.path / run.folder).finished
-        ]
-        return begun if self.auto and begun else self.all_planned
+        begun = [run for run in self._all if run.folder in self.failures or RunFolder(self.path / run.folder).finished]
+        return begun if self.auto and begun else self._all
 
     @cached_property
     def axes(self) -> list[str]:

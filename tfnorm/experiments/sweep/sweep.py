@@ -63,7 +63,7 @@ class Sweep(SweepResult):
                 for name, found in self.decisions.items()
                 for pair in found.pairs
             ]
-        write_record(self.path, self.all_planned, self.threads, self.out, self.failures, **more)
+        write_record(self.path, self.planned, self.threads, self.out, self.failures, **more)
         self.export(format=format)
 
     def export(self, folder: str | Path | None = None, *, format: str = "png") -> Path:
