@@ -169,6 +169,11 @@ class Plan:
         progress.planned(len(todo), len(finished), _epochs(todo))
         return todo
 
+    def keep_method(self) -> None:
+        """Keep in the folder that seeds are added until it is decided, if they are, before the first run."""
+        if self.auto is not None:
+            remember_families(self.folder, {})
+
     def next_round(self, progress: Progress, without: Container[Path] = ()) -> list[PlannedRun]:
         """Return the runs of the next round where seeds are added; none if it is decided, or the time is over.
 
@@ -181,9 +186,11 @@ class Plan:
         if self.auto is None:
             return []
         races = self.races()
-        remember_families(self.folder, {name: list(each.seen) for name, each in races.items() if each.looked})
-        in_time = time.monotonic() < self.auto.until
-        todo = [run for run in self._asked(races) if run.folder not in without] if in_time else []
+        if looked := {name: list(each.seen) for name, each in races.items() if each.looked}:
+            remember_families(self.folder, looked)
+        begun = all(each.looked for each in races.values())
+        over = begun and time.monotonic() >= self.auto.until
+        todo = [] if over else [run for run in self._asked(races) if run.folder not in without]
         metric = shared_metric(list(self._ended.values())[:1])
         lines = states({name: each.decisions for name, each in races.items()}, metric)
         progress.looked(lines, len(todo), _epochs(todo))

@@ -67,6 +67,7 @@ def run_sweep(plan: SweepPlan, progress: SweepProgress | None = None) -> Sweep:
     record: dict[str, Any] = {"auto": plan.auto is not None, "margin": plan.margin}
 
     def begin() -> None:
+        plan.keep_method()
         write_text(plan.folder / GRID, plan.grid)
         write_record(plan.folder, plan.runs, threads, plan.folder, {}, **record)
 
