@@ -142,6 +142,8 @@ def test_broken_off_and_resumed_it_ends_the_same(runs, trained, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         compare(tmp_path / "broken")
     trained.stop_after = math.inf
+    partial, _ = tfnorm.report(tmp_path / "broken")
+    assert partial.families is not None, "looking in between is by the same method"
     again = compare(tmp_path / "broken")
     assert trained.runs == asked
     pd.testing.assert_frame_equal(again.table, whole.table, check_exact=True)
@@ -242,7 +244,7 @@ def test_the_state_of_each_pair_is_told_after_each_round(trained, tmp_path):
     told = Told()
     comparison = compare(tmp_path, progress=told)
     (first, *between, last) = told.told
-    says(first[0][0], "first look", "3 seeds")
+    says(first[0][0], "bn and gn:2", "open after 0 seeds")
     assert first[1:] == (9, 9) and last[1:] == (0, 0)
     one_says(between[0][0], "bn and gn:2", "open", "3 seeds")
     one_says(last[0], "bn and gn:2", "equivalent")

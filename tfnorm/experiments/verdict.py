@@ -279,19 +279,18 @@ def states(found: Mapping[str, Decisions], metric: Metric = ACCURACY) -> list[st
 
 def _state(d: Pair, out: Mapping[str, str], metric: Metric) -> str:
     """Return in a line what is known of a pair."""
-    said = {
-        "better": f"{d.better} is better",
-        "negligible": f"{d.better} is better, but negligibly",
-        "equivalent": "equivalent",
-        "settled": f"left open, {listed([spec for spec in (d.first, d.second) if spec in out])} out",
-        "undecided": f"open after {counted([d.seeds], 'seed')}",
-    }[d.outcome]
-    lead = {"better": f" by {_by(d, metric)}", "equivalent": f", {_apart([d], metric)}"}.get(d.outcome, "")
-    if d.outcome == "undecided":
-        first_look = f"the first look is at {FIRST_LOOK}"
-        lead = f", {metric.signed(d.mean)}{metric.of_differences}{_forecast([d])}".replace(";", ",")
-        lead = f", {first_look}" if d.seeds < FIRST_LOOK else lead
-    return f"{d.first} and {d.second}: {said}{lead}"
+    said = "equivalent"
+    if d.outcome == "better":
+        said = f"{d.better} is better by {_by(d, metric)}"
+    elif d.outcome == "negligible":
+        said = f"{d.better} is better, but negligibly"
+    elif d.outcome == "settled":
+        said = f"left open, {listed([spec for spec in (d.first, d.second) if spec in out])} out"
+    elif d.outcome == "undecided":
+        said = f"open after {counted([d.seeds], 'seed')}"
+        if d.seeds >= FIRST_LOOK:
+            said += f", {metric.signed(d.mean)}{metric.of_differences}{_forecast([d])}".replace(";", ",")
+    return f"{d.first} and {d.second}: {said}"
 
 
 def notes_on_end(races: Iterable[Race], most_runs: int | None) -> list[str]:
