@@ -157,6 +157,7 @@ def test_the_report_of_the_folder_says_the_same_and_takes_another_margin(trained
     assert again.pairs == comparison.pairs and again.verdict == comparison.verdict and again.margin == 0.6
     other, _ = tfnorm.report(tmp_path, margin=3.0)
     assert [(d.low, d.high) for d in other.pairs] == [(d.low, d.high) for d in comparison.pairs]
+    assert all(d.ends() == (0.0, d.at_most) and d.at_most < 3 for d in other.pairs if d.outcome == "negligible")
     assert set(outcomes(other).values()) == {"equivalent", "negligible"}
     says(other.verdict, "bn beats ln by", "negligibly", "3.00 points")
     # What is worse by less than matters may still be taken for its size.
@@ -224,7 +225,9 @@ def test_the_page_and_the_picture_have_intervals_over_all_looks(fake_comparison,
     (tmp_path / SEEDS).write_text(json.dumps({"schema_version": 1, "families": {"": [SPECS]}}))
     page = comparison.report().read_text()
     one_says(page, "any number of seeds", "all pairs", "95 %")
+    alike = comparison.pairs[0]
     one_says(page, "equivalent")
+    one_says(page, f"at most {alike.at_most:.2f} apart, 9 seeds")
     better = comparison.pairs[1]
     one_says(page, f"({better.low:+.2f} to {better.high:+.2f}), 3 seeds")
     [axes] = comparison.plot_differences().axes

@@ -75,7 +75,8 @@ def _by(d: Known, metric: Metric) -> str:
     if isinstance(d, Difference):
         return f"{metric.number(abs(d.mean))} ± {metric.difference(d.half_width)}, p {p_text(d.p_adjusted)}"
     least, most = sorted(map(abs, d.ends()))
-    return f"{metric.difference(abs(d.mean))} ({metric.number(least)} to {metric.number(most)})"
+    interval = "" if d.is_equivalent() else f" ({metric.number(least)} to {metric.number(most)})"
+    return f"{metric.difference(abs(d.mean))}{interval}"
 
 
 def _apart(pairs: Sequence[Known], metric: Metric) -> str:

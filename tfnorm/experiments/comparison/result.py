@@ -217,13 +217,16 @@ class Result:
         Of another metric the differences are in its own unit.
 
         See `tfnorm.experiments.statistics.paired_differences` for the columns and the assumptions, or, where seeds were
-        added until it was decided, `tfnorm.experiments.sequential`. ``sentence`` says it in words.
+        added until it was decided, `tfnorm.experiments.sequential.Pair`; ``low`` and ``high`` of specs that are
+        equivalent are the most by which they differ. ``sentence`` says it in words.
         """
         kind = Difference if self.families is None else Pair
         left_out = ("lower_is_better", "settled")
         columns = [field.name for field in dataclasses.fields(kind) if field.name not in left_out]
         table = pd.DataFrame([dataclasses.asdict(difference) for difference in self.pairs], columns=columns)
         table = table.rename(columns={"diverged": self.metric.lost})
+        if self.families is not None:
+            table["low"], table["high"] = ([d.ends()[end] for d in self.pairs] for end in (0, 1))
         sentences = [words.pair_sentence(d, self.metric) for d in self.pairs]
         shown: dict[str, list[Any]] = {"real": [d.is_real() for d in self.pairs]}
         shown |= {"equivalent": [d.is_equivalent() for d in self.pairs], "outcome": [d.outcome for d in self.pairs]}
