@@ -87,7 +87,7 @@ def _print_fitted(title: str, table: Table, optional: Sequence[str] = (), where:
 
 
 def print_table(comparison: Any) -> None:
-    """Print the table of a comparison and its verdict."""
+    """Print the table of a comparison, which spec to use, and the verdict."""
     from tfnorm.experiments.comparison.tables import results  # start-up
 
     metric = comparison.metric
@@ -105,6 +105,7 @@ def print_table(comparison: Any) -> None:
     spread = several if max(seeds) > 1 else "one seed, which justifies no ranking; "
     of_last = f"{metric.title()} is that of the last epoch, since the best is chosen on the images it is tested on."
     console.print(spread + (f"{metric.name} {metric.moment}" if comparison.is_study else of_last), style="dim")
+    console.print(comparison.answer.sentence, style="bold", soft_wrap=True, highlight=False)
     for note in [*comparison.remarks, comparison.verdict, comparison.about_looks, comparison.about_images]:
         if note:
             console.print(note, soft_wrap=True, highlight=False)
