@@ -220,14 +220,14 @@ def test_the_runs_or_the_time_are_spent(trained, tmp_path, monkeypatch):
 
 
 def test_the_page_and_the_picture_have_intervals_over_all_looks(fake_comparison, tmp_path):
-    values = {"bn": ONE_WORSE["bn"][:9], "gn:2": ONE_WORSE["gn:2"][:9], "ln": ONE_WORSE["ln"][:3]}
+    values = {"bn": ONE_WORSE["bn"][:12], "gn:2": ONE_WORSE["gn:2"][:12], "ln": ONE_WORSE["ln"][:3]}
     comparison = fake_comparison(tmp_path, {spec: each.tolist() for spec, each in values.items()}, images=IMAGES)
     (tmp_path / SEEDS).write_text(json.dumps({"schema_version": 1, "families": {"": [SPECS]}}))
     page = comparison.report().read_text()
     one_says(page, "any number of seeds", "all pairs", "95 %")
     alike = comparison.pairs[0]
     one_says(page, "equivalent")
-    one_says(page, f"at most {alike.at_most:.2f} apart, 9 seeds")
+    one_says(page, f"at most {alike.at_most:.2f} apart, 12 seeds")
     better = comparison.pairs[1]
     one_says(page, f"({better.low:+.2f} to {better.high:+.2f}), 3 seeds")
     [axes] = comparison.plot_differences().axes
