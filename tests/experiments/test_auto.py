@@ -216,7 +216,7 @@ def test_the_runs_or_the_time_are_spent(trained, tmp_path, monkeypatch):
     timed = compare(tmp_path / "time", budget="1m")
     assert 3 <= counts(timed)["bn"] < 20
     one_says(timed.notes, "time", "same command")
-    assert not [note for note in compare(tmp_path / "whole", margin=9.0).notes if "spent" in note]
+    assert not [note for note in compare(tmp_path / "whole", margin=9.0).notes if "from here" in note]
 
 
 def test_the_page_and_the_picture_have_intervals_over_all_looks(fake_comparison, tmp_path):

@@ -298,11 +298,11 @@ def notes_on_end(races: Iterable[Race], most_runs: int | None) -> list[str]:
     """Return a sentence about why no more seeds were added though some pair is open, or none."""
     races = list(races)
     if any(race.todo for race in races):
-        return ["The time is spent before each pair was decided. The same command goes on from here."]
+        return ["The time was over before every pair was decided. The same command goes on from here."]
     if not any(race.decisions.open for race in races):
         return []
-    spent = f"The {MOST_SEEDS} seeds of each spec are" if most_runs is None else f"The {most_runs} runs are"
-    return [f"{spent} spent before each pair was decided. A larger --max-runs (`max_runs`) goes on from here."]
+    limit = f"{MOST_SEEDS} seeds of each spec" if most_runs is None else f"{most_runs} runs"
+    return [f"At most {limit} could not decide every pair. A larger --max-runs (`max_runs`) goes on from here."]
 
 
 def _alike(specs: Sequence[str], tested: Sequence[Known], metric: Metric) -> list[str]:
