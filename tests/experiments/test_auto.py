@@ -25,6 +25,7 @@ from tfnorm.experiments.plan import plan_comparison
 from tfnorm.experiments.sequential import decide, race
 from tfnorm.experiments.sweep.grid import plan_grid
 from tfnorm.experiments.sweep.sweep import Sweep
+from tfnorm.text import signed
 from tfnorm.training import trainer
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.progress import Progress
@@ -220,7 +221,7 @@ def test_the_runs_or_the_time_are_spent(trained, tmp_path, monkeypatch):
 
 
 def test_the_page_and_the_picture_have_intervals_over_all_looks(fake_comparison, tmp_path):
-    values = {"bn": ONE_WORSE["bn"][:12], "gn:2": ONE_WORSE["gn:2"][:12], "ln": ONE_WORSE["ln"][:3]}
+    values = {"bn": ONE_WORSE["bn"][:12], "gn:2": ONE_WORSE["gn:2"][:12], "ln": ONE_WORSE["ln"][:5]}
     comparison = fake_comparison(tmp_path, {spec: each.tolist() for spec, each in values.items()}, images=IMAGES)
     (tmp_path / SEEDS).write_text(json.dumps({"schema_version": 1, "families": {"": [SPECS]}}))
     page = comparison.report().read_text()
@@ -229,9 +230,11 @@ def test_the_page_and_the_picture_have_intervals_over_all_looks(fake_comparison,
     one_says(page, "equivalent")
     one_says(page, f"at most {alike.at_most:.2f} apart, 12 seeds")
     better = comparison.pairs[1]
-    one_says(page, f"({better.low:+.2f} to {better.high:+.2f}), 3 seeds")
+    interval = f"({signed(better.low)} to {signed(better.high)})"
+    assert better.outcome == "better"
+    one_says(page, f"{interval}, 5 seeds")
     [axes] = comparison.plot_differences().axes
-    says(" ".join(text.get_text() for text in axes.texts), f"({better.low:+.2f} to {better.high:+.2f})")
+    says(" ".join(text.get_text() for text in axes.texts), interval)
     one_says([text.get_text() for text in axes.figure.texts], "all looks", "margin of 0.5")
 
 
