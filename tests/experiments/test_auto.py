@@ -333,7 +333,7 @@ def test_each_setting_of_a_sweep_is_decided_by_itself(trained, in_threads, tmp_p
     ended = race(in_percent({spec: ONE_WORSE[spec] for spec in ("bn", "ln")}), 0.5, resolution=100 / IMAGES)
     seeds = len(ended.seen["bn"])
     assert done.table["seeds"].tolist() == [seeds] * 4 and len(trained.runs) == 4 * seeds < 80
-    names = ["batch_size-32", "batch_size-64"]
+    names = ["batch size 32", "batch size 64"]
     assert list(done.decisions) == names
     assert [[pair.outcome for pair in done.decisions[name].pairs] for name in names] == [["better"]] * 2
     says(done.best.headline, "bn", "the best")
@@ -341,7 +341,8 @@ def test_each_setting_of_a_sweep_is_decided_by_itself(trained, in_threads, tmp_p
     assert again.decisions == done.decisions and again.best.pairs == done.best.pairs
     one_says(page.read_text(), "bn is better")
     one_says(page.read_text(), f"{seeds} seeds each", f"{4 * seeds} of {4 * seeds} runs finished")
-    assert json.loads((tmp_path / SEEDS).read_text())["families"] == dict.fromkeys(names, [["bn", "ln"]])
+    families = json.loads((tmp_path / SEEDS).read_text())["families"]
+    assert families == dict.fromkeys(["batch_size-32", "batch_size-64"], [["bn", "ln"]])
     record = json.loads((tmp_path / "sweep.json").read_text())
     assert record["auto"] and [each["setting"] for each in record["decisions"]] == names
     wide, _ = tfnorm.report(tmp_path, margin=9.0)

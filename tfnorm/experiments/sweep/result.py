@@ -117,13 +117,14 @@ class SweepResult:
         if not self.auto:
             return None
         families = families_on_record([self.path]) or {}
-        groups: dict[str, dict[str, Mapping[int, float]]] = {}
+        groups: dict[tuple[str, str], dict[str, Mapping[int, float]]] = {}
         for each in self.combinations:
-            groups.setdefault("/".join(each.folder.parts[1:]), {})[each.spec] = each.accuracies
+            setting = each.label.partition(", ")[2], "/".join(each.folder.parts[1:])
+            groups.setdefault(setting, {})[each.spec] = each.accuracies
         how: Any = {"resolution": self.one_image, "lower_is_better": self.metric.sign < 0}
         return {
-            name: decide(values, self._margin, families=families.get(name, ()), **how)
-            for name, values in groups.items()
+            words: decide(values, self._margin, families=families.get(name, ()), **how)
+            for (words, name), values in groups.items()
         }
 
     @property
