@@ -181,6 +181,9 @@ def test_a_smaller_margin_goes_on_and_a_spec_that_is_added_pays_itself(trained, 
     expected = decide(known, 0.5, families=families, resolution=100 / IMAGES).pairs
     for pair, other in zip(with_ln.pairs, expected, strict=True):
         assert (pair.low, pair.high) == pytest.approx((other.low, other.high))
+    elsewhere, _ = tfnorm.report(tmp_path, out=tmp_path / "elsewhere")
+    assert elsewhere.pairs == with_ln.pairs == tfnorm.report(tmp_path, out=tmp_path / "elsewhere")[0].pairs
+    assert json.loads((tmp_path / "elsewhere" / SEEDS).read_text())["families"][""] == families
     # A fixed number of seeds by hand afterwards is charged by the same method.
     by_hand = tfnorm.compare(["bn", "gn:2"], seeds=20, out=tmp_path, epochs=1)
     assert by_hand.families == families and by_hand.pairs[0].seeds == 20

@@ -82,19 +82,21 @@ def families_on_record(places: Iterable[Path]) -> Families | None:
     return None
 
 
-def remember_families(folder: Path, looked_at: Mapping[str, Iterable[str]]) -> None:
+def remember_families(folder: Path, looked_at: Mapping[str, Iterable[str]], before: Families | None = None) -> None:
     """Keep in a folder that its specs are compared until it is decided, and those of them that were looked at.
 
     Args:
         folder: Of a comparison, a sweep or a study.
         looked_at: The specs, by the other axes of a sweep; those that are on record already stay as they are.
+        before: What was looked at elsewhere, if there is no record in the folder.
     """
+
+    def joined(known: Families) -> Families:
+        return {**known, **{name: enrolled(known.get(name, ()), specs) for name, specs in looked_at.items()}}
+
     known = families_on_record([folder])
-    if known is not None and all(
-        enrolled(known.get(name, []), specs) == known.get(name, []) for name, specs in looked_at.items()
-    ):
+    if known is not None and joined(known) == known:
         return
     with run_lock(folder, wait=PATIENCE):
-        known = families_on_record([folder]) or {}
-        families = {name: enrolled(known.get(name, []), specs) for name, specs in looked_at.items()}
-        write_json(folder / SEEDS, {"families": {**known, **families}})
+        known = families_on_record([folder])
+        write_json(folder / SEEDS, {"families": joined((before or {}) if known is None else known)})

@@ -67,8 +67,8 @@ class Comparison(Result):
         check_format(format)
         self.path.mkdir(parents=True, exist_ok=True)
         if self.families is not None:
-            looked_at = {spec for d in self.pairs if d.seeds >= FIRST_LOOK for spec in (d.first, d.second)}
-            remember_families(self.path, {"": [spec for spec in self.groups if spec in looked_at]})
+            looked_at = [spec for d in self.pairs if d.seeds >= FIRST_LOOK for spec in (d.first, d.second)]
+            remember_families(self.path, {"": looked_at}, {"": self.families})
         write_text(self.path / "table.csv", self.table.to_csv())
         write_text(
             self.path / "runs.csv", pd.DataFrame([run_row(run, self.metric) for run in self.runs]).to_csv(index=False)
