@@ -33,7 +33,7 @@ from tfnorm.training.config import RunPlan, RunSettings, TrainConfig, plan_run, 
 from tfnorm.training.data import load_data
 from tfnorm.training.folder import CONFIG, RunFolder
 from tfnorm.training.lock import run_lock
-from tfnorm.training.network.devices import check_batches, on_devices, record_of, spread
+from tfnorm.training.network.devices import check_batches, check_devices, on_devices, on_own_device, record_of, spread
 from tfnorm.training.network.network import Network, check_networks, make_network
 from tfnorm.training.predict import EVALUATION_BATCH, evaluation_batch, predict_logits
 from tfnorm.training.progress import Progress
@@ -93,9 +93,12 @@ def train(
 
 def train_planned(plan: RunPlan, *, progress: Progress | None = None) -> Run:
     """Train a planned run, or go on with it; see `train`."""
+    finished = RunFolder(plan.folder).finished
+    if not finished:
+        check_devices(plan.config.devices)
     data = load_data(plan.config, plan.data)
     (progress or Progress()).read(data.sentences)
-    if not RunFolder(plan.folder).finished:
+    if not finished:
         check_networks([plan.config], data)
     return train_on(data, plan.config, plan.folder, progress=progress, trackers=plan.trackers)
 
@@ -237,7 +240,10 @@ class _Trainer:
         # The size of the images, which a network of any size does not say; open where training images are larger.
         cut = self.data.x_train.shape[1:] != shape
         image = keras.Input((None, None, shape[2]) if cut else shape, name="raw_image")
-        outputs = self.network(augment(image) if augment is not None else image)
+        images = on_own_device(image, config.devices)
+        if augment is not None:
+            images = on_own_device(augment(images), config.devices)
+        outputs = self.network(images)
         return Trained(image, outputs, name="training")
 
     def prepare(self, trained: Trained, network: Network, steps: int, epochs: int, *, last: bool) -> None:

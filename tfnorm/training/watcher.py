@@ -17,7 +17,7 @@ from tfnorm.metrics.scores import score
 from tfnorm.training.checkpoint import best_epoch
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.folder import RunFolder
-from tfnorm.training.network.devices import draw_apart, on_own_device, own_part, shared_loss
+from tfnorm.training.network.devices import draw_apart, own_part, shared_loss
 from tfnorm.training.progress import Progress
 from tfnorm.training.tracking import Tracker
 
@@ -38,10 +38,6 @@ class Trained(keras.Model):
     def state(self):
         """All variables that training changes: weights, statistics, random seeds, those of the optimizer."""
         return [*self.variables, *self.optimizer.variables]
-
-    def call(self, inputs, training=None, mask=None):
-        """Return the outputs."""
-        return super().call(on_own_device(inputs), training=training, mask=mask)
 
     def train_step(self, *arguments):
         """Take a step with a batch, the last of the arguments, or with this device's part of it."""

@@ -15,9 +15,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfnorm.callbacks.batch_norm_recalibration import batch_norms
 from tfnorm.datasets import Batches
 from tfnorm.errors import TfnormError
-from tfnorm.layers.normalization.batch_normalization import takes_batch_statistics
 from tfnorm.ops import on_tensorflow, replicas_in_step, sum_over_replicas
 from tfnorm.spec import parse
 from tfnorm.training.config import TrainConfig
@@ -49,11 +49,13 @@ def on_devices(count: int) -> Iterator[None]:
 
 
 def check_devices(count: int) -> tuple[str, tuple[str, ...]]:
-    """Return the kind, "GPU", "TPU" or "CPU", and the names of the devices that a run is trained on.
+    """Return the kind, "GPU", "TPU" or "CPU", and the names of several devices; nothing for one.
 
     Raises:
         TfnormError: If there are fewer than ``count``.
     """
+    if count == 1:
+        return "", ()
     if on_tensorflow():
         import tensorflow as tf  # start-up
 
@@ -64,10 +66,10 @@ def check_devices(count: int) -> tuple[str, tuple[str, ...]]:
         kind = names[0].partition(":")[0].upper()
     if len(names) < count:
         there = f"{len(names)} {kind}{'s' if len(names) > 1 else ''}"
-        others = "Use --devices 1, or a machine with more" if len(names) == 1 else f"Use at most {len(names)}"
+        mend = "devices=1, or a machine with more" if len(names) == 1 else f"at most {len(names)}"
         raise TfnormError(
-            f"There are not as many devices here as the run asks for. Received: devices={count} with {there} that "
-            f"{keras.backend.backend()} can use. {others}."
+            f"A run cannot have more devices than there are. Received: devices={count} with {there} that "
+            f"{keras.backend.backend()} sees. Use {mend}."
         )
     return kind, tuple(names[:count])
 
@@ -85,7 +87,7 @@ def _parallel(names: tuple[str, ...]) -> Any:
 
 
 class _WholeBatches(keras.distribution.DataParallel):
-    """Data parallelism on JAX that gives each device the whole batch, of which `on_own_device` takes its part.
+    """Data parallelism on JAX that gives each device the whole batch, of which `OnOwnDevice` takes its part.
 
     JAX itself divides only batches that all devices can share equally, and the last one of an epoch may be smaller.
     """
@@ -161,16 +163,27 @@ def own_part(batch: Any) -> Any:
     return tuple(part[:count] for part in batch)
 
 
-def on_own_device(images: Any) -> Any:
-    """Return images (batch, height, width, channels) so that each device of JAX computes its part of them.
+def on_own_device(images: Any, devices: int) -> Any:
+    """Return a symbolic tensor of images, of which each of several devices of JAX computes its part from here on.
+
+    Operations that JAX can't divide, as some of augmentation, make all devices compute the rest as a whole.
+    """
+    return OnOwnDevice()(images) if devices > 1 and not on_tensorflow() else images
+
+
+class OnOwnDevice(keras.layers.Layer):
+    """Passes images on so that each device of JAX computes its part of what follows.
 
     A batch that they can't share equally is computed by each as a whole.
     """
-    distribution = keras.distribution.distribution()
-    if distribution is None or images.shape[0] is None or images.shape[0] % distribution.num_model_replicas:
-        return images
-    layout = keras.distribution.TensorLayout([_BATCH, *[None] * (len(images.shape) - 1)], distribution.device_mesh)
-    return keras.distribution.distribute_tensor(images, layout)
+
+    def call(self, inputs):
+        """Return the images."""
+        distribution = keras.distribution.distribution()
+        if inputs.shape[0] is None or inputs.shape[0] % distribution.num_model_replicas:
+            return inputs
+        layout = keras.distribution.TensorLayout([_BATCH, *[None] * (len(inputs.shape) - 1)], distribution.device_mesh)
+        return keras.distribution.distribute_tensor(inputs, layout)
 
 
 def shared_loss(loss: Any, images: Any) -> tuple[Any, Any]:
@@ -226,11 +239,10 @@ def record_of(network: keras.Model, config: TrainConfig) -> dict[str, Any]:
 def statistics_of(network: keras.Model, config: TrainConfig) -> str:
     """Return which images the statistics of a network's norms span, in words."""
     batch, part = config.batch_size or 1, (config.batch_size or 1) // config.devices
-    norms = [layer for layer in network._flatten_layers() if takes_batch_statistics(layer)]
-    whole = [not on_tensorflow() or layer.synchronized for layer in norms]
+    whole = [not on_tensorflow() or norm.synchronized for norm in batch_norms(network)]
+    if not whole:
+        info = parse(config.norm).info
+        return "one image" if info.statistics or info.of_the_model else "no image"
     words = [f"{batch} images: the global batch"] if any(whole) else []
     words += [f"{part} image{'s' if part > 1 else ''}: those of one device"] if not all(whole) else []
-    if norms:
-        return ", and ".join(words)
-    info = parse(config.norm).info
-    return "one image" if info.statistics or info.of_the_model else "no image"
+    return ", and ".join(words)
