@@ -11,13 +11,6 @@ import keras
 import numpy as np
 from keras import layers
 
-ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
-if ON_TENSORFLOW:
-    import tensorflow as tf
-
-    processor = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
-
 from tfnorm.datasets import Batches, augmentation
 from tfnorm.errors import TfnormError
 from tfnorm.layers import WeightStandardizedConv2D
@@ -25,6 +18,13 @@ from tfnorm.layers.create import norm_layer
 from tfnorm.spec import parse
 from tfnorm.training.network.devices import check_batches, check_devices, draw_apart, on_devices, on_own_device, spread
 from tfnorm.training.watcher import Trained
+
+ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+if ON_TENSORFLOW:
+    import tensorflow as tf
+
+    processor = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 SHAPE, BATCH = (6, 6, 3), 12
 # A first batch that two devices share equally, and a last one that they can't.

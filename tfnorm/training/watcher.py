@@ -24,10 +24,11 @@ from tfnorm.training.tracking import Tracker
 
 @keras.saving.register_keras_serializable("tfnorm")
 class Trained(keras.Model):
-    """A functional model, on one device or several, that remembers the first step whose loss was not finite, counted from 0.
+    """A functional model that remembers the first step whose loss was not finite, counted from 0.
 
     As long as there is no such step, ``first_bad_step`` is -1 minus the number of steps so far. (The optimizer counts
-    steps too, but Keras takes its variables away while JAX trains.)
+    steps too, but Keras takes its variables away while JAX trains.) Each of several devices trains it on its part of a
+    batch.
     """
 
     def __init__(self, *args, **kwargs):

@@ -123,9 +123,9 @@ def check_batches(batches: Batches, tested: int, devices: int) -> None:
         raise TfnormError(f"Each device needs a test image. Received: {tested} test images with devices={devices}.")
     if on_tensorflow() and last < devices:
         raise TfnormError(
-            f"Each device needs an image of the last batch of an epoch. Received: {last} image{'s' * (last > 1)} in it, "
-            f"of {len(batches.x):,} training images and batch_size={batches.batch_size}, with devices={devices}. Use "
-            "another batch size, or a recipe with drop_remainder."
+            f"Each device needs an image of the last batch of an epoch. Received: {last} image{'s' * (last > 1)} "
+            f"in it, of {len(batches.x):,} training images and batch_size={batches.batch_size}, with "
+            f"devices={devices}. Use another batch size, or a recipe with drop_remainder."
         )
 
 
