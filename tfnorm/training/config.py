@@ -214,7 +214,7 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _divided(self) -> TrainConfig:
-        batch_size, rest = self.batch_size or self.recipe.batch_size, 0
+        batch_size = self.batch_size or self.recipe.batch_size
         if rest := batch_size % self.devices:
             fitting = [each for each in (batch_size - rest, batch_size - rest + self.devices) if each]
             raise TfnormError(
