@@ -97,6 +97,7 @@ bench: $(DEV)
 	$(BIN)/python benchmarks/accelerate.py
 	$(BIN)/python benchmarks/fold.py
 	$(BIN)/python benchmarks/families.py
+	$(BIN)/python benchmarks/streaming.py
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python docs/performance.py
 

@@ -322,6 +322,33 @@ def memory(record: Record) -> list[str]:
     ]
 
 
+def streaming(record: Record) -> list[str]:
+    """Return the section on pictures that are decoded when they are needed."""
+
+    def speed(row, case):
+        return f"{number(row['images_per_second'][case])} ± {row['times'][case]['spread']:.0%}"
+
+    settings = record["settings"]
+    return [
+        "## Pictures from files",
+        "",
+        "Training on a folder of pictures that are decoded when they are needed, and on the same pictures in memory: "
+        f"JPEGs of {settings['side']} pixels, in images a second. *Reading* goes through the batches without a "
+        "network. Where the network takes most of the time, files should reach at least 0.90 of memory.",
+        "",
+        *origin(record),
+        *table(
+            ["network", "norm", "batch", "from memory", "from files", "files / memory", "reading files"],
+            (
+                [*place(row), speed(row, "memory"), speed(row, "streamed")]
+                + [number(row["ratio"]["streamed over memory"]), speed(row, "reading, streamed")]
+                for row in record["rows"]
+            ),
+            left=2,
+        ),
+    ]
+
+
 def accuracy(record: Record) -> list[str]:
     """Return the section on what the fast arithmetic does to accuracy."""
     rows = record["rows"]
@@ -382,6 +409,7 @@ SECTIONS: dict[str, Callable[[Record], list[str]]] = {
     "accelerate": accelerate,
     "fold": fold,
     "memory": memory,
+    "streaming": streaming,
     "accuracy": accuracy,
     "accuracy_mnist": accuracy,
     "families": families,

@@ -59,9 +59,10 @@ weights = [
 ]
 wild = train(norm="none", epochs=4, learning_rate=1e38, augmentation="none", out=out / "wild", data=data)
 refused = []
-for call in (
-    lambda: compare(["bn", "bn:sync"], out=out / "refused"), lambda: BatchNormalization(synchronized=True)
-):
+calls = [lambda: BatchNormalization(synchronized=True)]
+if keras.backend.backend() == "torch":  # on JAX the spec is the same as "bn"
+    calls.append(lambda: compare(["bn", "bn:sync"], out=out / "refused"))
+for call in calls:
     try:
         call()
     except TfnormError as error:
@@ -172,5 +173,7 @@ def test_a_converted_model_and_the_one_it_is_from_are_trained_in_turn(backend):
 
 def test_what_is_of_tensorflow_alone_says_so_before_anything_is_trained(there):
     said, backend = there["refused"], there["backend"]
-    assert len(said) == 2 and all("bn:sync" in each and f"backend={backend!r}" in each for each in said)
+    assert len(said) == (2 if backend == "torch" else 1) and all(
+        "bn:sync" in each and f"backend={backend!r}" in each for each in said
+    )
     assert there["nothing trained"]

@@ -73,6 +73,16 @@ def test_benchmark_writes_finite_numbers_and_a_picture(name, script, monkeypatch
     assert "tiny.json and tiny.png" in capsys.readouterr().out
 
 
+def test_the_benchmark_of_streaming_reads_pictures_from_files(script, without_graphs, monkeypatch, tmp_path, capsys):
+    module = script("streaming")
+    monkeypatch.setitem(module.WAYS, "streamed", "1 k")
+    small = "--arch mnist_7k --norm none --pictures 4 --side 40 --image-size 28 --batch 2 --rounds 2"
+    module.main([*small.split(), "--name", "tiny"])
+    (row,) = json.loads((tmp_path / "tiny.json").read_text())["rows"]
+    assert set(row["times"]) == {"memory", "streamed", "reading, memory", "reading, streamed"}
+    assert np.isfinite(numbers(row)).all() and "streamed / memory" in capsys.readouterr().out
+
+
 @pytest.fixture
 def families(script, monkeypatch):
     """Return the benchmark of conversions with a family that is small, and one without norms."""

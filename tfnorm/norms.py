@@ -93,7 +93,7 @@ NORMS.add("bn", NormInfo(
     "batch normalization", f"{_FOLDER}.batch_normalization.BatchNormalization", ("batch", "height", "width"),
     moving={"moving_mean": CHANNELS, "moving_variance": CHANNELS}, paper="1502.03167", example="bn",
     variants={
-        "sync": Variant("over all replicas", {"backends": ("tensorflow",)}),
+        "sync": Variant("over all replicas", {"backends": ("tensorflow", "jax")}),
         "frozen": Variant("with fixed statistics", {"statistics": ()}),
         "frozen=all": Variant("with nothing trained", {
             "statistics": (), "weights": {},

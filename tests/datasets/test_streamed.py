@@ -171,3 +171,39 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path, measure_pyth
                     (folder / label / f"{number}.jpg").hardlink_to(folder / label / f"{number % 50}.jpg")
         peaks.append(measure_python(TRAINED, folder)[1])
     assert peaks[1] - peaks[0] < 100e6
+
+
+# As typed, but that an epoch ends after 50 steps.
+CUT = """
+import sys
+from tfnorm.datasets.batches import Batches
+whole = Batches.__len__
+Batches.__len__ = lambda batches: min(50, whole(batches))
+from tfnorm.cli import main
+sys.argv[0] = "tfnorm"
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+"""
+
+
+@pytest.mark.matrix
+def test_training_on_thirty_times_the_pictures_takes_no_more_memory(tmp_path, measure_python):
+    rng = np.random.default_rng(0)
+    bases = [Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8)).resize((300, 300)) for _ in range(40)]
+    peaks = []
+    for count in (1_000, 30_000):
+        folder = tmp_path / str(count)
+        for number in range(count):
+            place = folder / ("test" if number < 100 else "train") / "ab"[number % 2] / f"{number}.jpg"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            left, top = divmod(number // len(bases), 75)  # another cut of the same picture each time
+            bases[number % len(bases)].crop((left, top, left + 224, top + 224)).save(place)
+        settings = ("--arch", "resnet18", "--image-size", "128", "--memory", "500MB", "--epochs", "2")
+        out = ("--batch-size", "16", "--out", str(tmp_path / f"run-{count}"))
+        printed, peak = measure_python(CUT, "train", "gn:8", "--dataset", folder, *settings, *out)
+        assert "finished after 2 epochs" in printed
+        peaks.append(peak)
+    print(*(f"{peak / 1e6:.0f} MB" for peak in peaks))
+    assert peaks[1] - peaks[0] < 100e6

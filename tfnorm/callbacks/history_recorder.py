@@ -223,7 +223,7 @@ class HistoryRecorder(Callback):
         if schedule := _schedule(self.model):
             optimizer = self.model.optimizer
             steps = getattr(optimizer, "inner_optimizer", optimizer)._iterations
-            return float(schedule(max(int(steps) - 1, 0)))
+            return float(schedule(max(int(keras.ops.convert_to_numpy(steps)) - 1, 0)))
         return None if self._rate is None else float(self._rate)
 
 

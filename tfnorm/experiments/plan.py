@@ -81,7 +81,7 @@ class Plan:
     threads: int | None = 1  # of each run; None stands for as many as there are cores
     engine: str = "local"  # "local" for processes of this machine, or "ray" for a cluster
     address: str | None = None  # of the Ray cluster; by default the one that runs on this machine
-    gpus: float = 0.0  # of each run on a Ray cluster
+    gpus: float = 0.0  # of each run on a Ray cluster; if it is 0, those of runs on several devices
     data: Dataset | None = None  # if they are in memory already; only for runs in this process
     trackers: Sequence[str] = ()  # names of those that follow each run
     format: str = "png"  # of the pictures: "png", "svg" or "pdf"
@@ -98,6 +98,14 @@ class Plan:
             raise TfnormError("ray is not installed. Run: pip install 'tfnorm[ray]', or use the engine 'local'.")
         if self.engine != "ray" and (self.address is not None or self.gpus):
             raise TfnormError("An address and a number of GPUs belong to the engine 'ray'. Received: engine='local'.")
+        devices = max(run.config.devices for run in self.runs)
+        if self.engine == "ray" and devices > 1 and not self.gpus:
+            object.__setattr__(self, "gpus", float(devices))
+        if self.engine == "ray" and self.gpus < devices > 1:
+            raise TfnormError(
+                f"Each run needs a GPU for each of its devices. Received: gpus={self.gpus:g} with devices={devices}. "
+                f"Use gpus={devices}, or leave it out."
+            )
         for name, number in (("jobs", self.jobs), ("threads", self.threads)):
             if number is not None:
                 whole_number(name, number)

@@ -187,6 +187,15 @@ def norms_that_stay(label: str, note: str) -> str:
     return f"{label} is a mixture: {note}, because they are inside layers that tfnorm cannot change."
 
 
+def divided_batches(spans: Mapping[str, str]) -> str:
+    """Return a sentence about runs on several devices: which images the statistics of each spec's norms span."""
+    labels: dict[str, list[str]] = {}
+    for label, span in spans.items():
+        labels.setdefault(span, []).append(label)
+    each = "; ".join(f"{span} ({listed(names)})" for span, names in labels.items())
+    return f"Several devices shared each batch. The statistics of the norms span {each}."
+
+
 def verdict(found: Findings) -> str:
     """Return what the values say, in a sentence or two.
 

@@ -186,13 +186,22 @@ def computes_natively(dtype: str) -> bool:
 
 
 def replicas_in_step() -> int:
-    """Return how many replicas take the present training step together."""
+    """Return how many replicas take the present training step together, each with its part of the batch."""
     if on_tensorflow():
         import tensorflow as tf  # start-up
 
         context = tf.distribute.get_replica_context()
         return context.num_replicas_in_sync if context else 1
     return 1
+
+
+def sum_over_replicas(value: Any) -> Any:
+    """Return the sum of a float tensor over the replicas that take the present training step together."""
+    if replicas_in_step() == 1:
+        return value
+    import tensorflow as tf  # start-up
+
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
 
 
 def records_gradients() -> bool:

@@ -108,6 +108,11 @@ class TrainConfig(BaseModel):
     follow_links: bool = Field(default=False, description="Follow symbolic links out of a folder of pictures.")
     epochs: int | None = Field(default=None, ge=1, description="Passes over the training set. By default the recipe's.")
     batch_size: int | None = Field(default=None, ge=1, description="Images per step. By default the recipe's.")
+    devices: int = Field(
+        default=1,
+        ge=1,
+        description="GPUs that share each batch, on TensorFlow or JAX. The batch size is that of all together.",
+    )
     seed: int = Field(
         default=0, ge=0, lt=2**31, description="Seed of the initial weights, the data order, dropout and augmentation."
     )
@@ -208,6 +213,23 @@ class TrainConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _divided(self) -> TrainConfig:
+        batch_size = self.batch_size or self.recipe.batch_size
+        if rest := batch_size % self.devices:
+            fitting = [each for each in (batch_size - rest, batch_size - rest + self.devices) if each]
+            raise TfnormError(
+                "The devices must be able to share a batch equally. Received: "
+                f"batch_size={batch_size} with devices={self.devices}. Use a batch size of "
+                f"{' or '.join(map(str, fitting))}."
+            )
+        if self.devices > 1 and chosen_backend() == "torch":
+            raise TfnormError(
+                f"Several devices need Keras's backend tensorflow or jax. Received: devices={self.devices} with "
+                "backend='torch'. Use one device, or set KERAS_BACKEND."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _freezes(self) -> TrainConfig:
         if self.freeze_epochs is None:
             return self
@@ -236,7 +258,7 @@ class TrainConfig(BaseModel):
         Two runs that differ only in `SPELLING` are the same if their data are, see `RunFolder.check`.
         """
         # The name of the model is that of `arch`, because the place of a file does not make another network of it.
-        optional = {key for key in OPTIONAL if getattr(self, key) in (None, False, "resize")}
+        optional = {key for key in OPTIONAL if getattr(self, key) == type(self).model_fields[key].default}
         if self.metric in DEFAULTS.values():  # which follow from the data
             optional.add("metric")
         unseen = {"data_dir", "call", "model", "imports", "allow_lambda", "memory", "cache", "rates"} | optional
@@ -304,7 +326,7 @@ OF_A_MODEL = (*OF_MODEL, "freeze_until")
 # Settings that are recorded only where they are set, because the names of default folders depend on the record.
 OPTIONAL = (
     "skip_damaged", "weights", "model_hash", "freeze_until", "freeze_epochs", "metric", "zero_gamma", "resize", "fit",
-    "test_share", "groups", "follow_links",
+    "test_share", "groups", "follow_links", "devices",
 )  # fmt: skip
 # Settings that a model of one's own does not have, with the values that say nothing.
 _OF_ARCHITECTURES: dict[str, tuple[Any, ...]] = {
@@ -339,6 +361,7 @@ class Settings(TypedDict, total=False):
     follow_links: bool
     epochs: int | None
     batch_size: int | None
+    devices: int
     recipe: str | Recipe
     augmentation: str | None
     freeze_until: str | None

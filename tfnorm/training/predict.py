@@ -17,17 +17,21 @@ if TYPE_CHECKING:
 EVALUATION_BATCH = 256
 
 
-def evaluation_batch(images: int, pixels: int = 0) -> int:
+def evaluation_batch(images: int, pixels: int = 0, devices: int = 1) -> int:
     """Return a batch size that divides ``images`` into nearly equal batches, since each new size costs a compilation.
 
-    Images of more than 64x64 pixels come in smaller batches, so that evaluation needs no more memory than training.
+    Images of more than 64x64 pixels come in smaller batches, so that evaluation needs no more memory than training. Of
+    several devices, each gets an image of the last batch too.
 
     Example:
         >>> evaluation_batch(450), evaluation_batch(10_000), evaluation_batch(450, pixels=224 * 224)
         (225, 250, 20)
     """
-    most = max(1, min(EVALUATION_BATCH, EVALUATION_BATCH * 64 * 64 // max(pixels, 1)))
-    return -(-images // -(-images // most))
+    most = max(devices, min(EVALUATION_BATCH, EVALUATION_BATCH * 64 * 64 // max(pixels, 1)))
+    size = -(-images // -(-images // most))
+    while 0 < images % size < devices:
+        size += 1
+    return size
 
 
 def predict_logits(model: keras.Model, images: Images) -> np.ndarray:
@@ -55,5 +59,7 @@ def predict_logits(model: keras.Model, images: Images) -> np.ndarray:
             f"`images` must be one image or more, (images, height, width, channels). Received: shape {images.shape}."
         )
     size = evaluation_batch(len(images), math.prod(images.shape[1:3]))
-    logits = [model.predict_on_batch(images[i : i + size]) for i in range(0, len(images), size)]
+    batches = (images[i : i + size] for i in range(0, len(images), size))
+    # Each of TensorFlow's devices predicts the whole batch, and Keras returns all of their outputs, one after another.
+    logits = [model.predict_on_batch(batch)[: len(batch)] for batch in batches]
     return np.concatenate(logits).astype("float32")

@@ -33,6 +33,7 @@ from tfnorm.training.config import RunPlan, RunSettings, TrainConfig, plan_run, 
 from tfnorm.training.data import load_data
 from tfnorm.training.folder import CONFIG, RunFolder
 from tfnorm.training.lock import run_lock
+from tfnorm.training.network.devices import check_batches, check_devices, on_devices, on_own_device, record_of, spread
 from tfnorm.training.network.network import Network, check_networks, make_network
 from tfnorm.training.predict import EVALUATION_BATCH, evaluation_batch, predict_logits
 from tfnorm.training.progress import Progress
@@ -92,9 +93,12 @@ def train(
 
 def train_planned(plan: RunPlan, *, progress: Progress | None = None) -> Run:
     """Train a planned run, or go on with it; see `train`."""
+    finished = RunFolder(plan.folder).finished
+    if not finished:
+        check_devices(plan.config.devices)
     data = load_data(plan.config, plan.data)
     (progress or Progress()).read(data.sentences)
-    if not RunFolder(plan.folder).finished:
+    if not finished:
         check_networks([plan.config], data)
     return train_on(data, plan.config, plan.folder, progress=progress, trackers=plan.trackers)
 
@@ -116,7 +120,10 @@ def train_on(
         folder.check(asked, data.fingerprint, data.class_names)
         if not folder.finished:
             memory = memory_in_words(config, data, folder.path)
-            with standard_settings(), random_state_kept(), without_retracing_warnings(), graphs_let_go(), memory:
+            with (
+                standard_settings(), random_state_kept(), without_retracing_warnings(), graphs_let_go(), memory,
+                on_devices(config.devices),
+            ):  # fmt: skip
                 return _Trainer(config, folder, data, progress, trackers).run(asked)
     catch_up(folder.path, trackers)
     progress.skipped(folder.path, config.epochs or 0)
@@ -146,10 +153,11 @@ class _Trainer:
         self.network, self.head, self.metric = network.model, network.head, network.metric
         whole_batches = config.recipe.drop_remainder and len(data.x_train) >= config.batch_size
         batches = Batches(data.x_train, data.y_train, config.batch_size, seed=config.seed, drop_remainder=whole_batches)
+        check_batches(batches, len(data.x_test), config.devices)
         trained = self.with_augmentation(network)
         description = {
             "asked": asked, **describe(self.network, data, config), **network.record(),
-            "metric": metric_record(self.metric),
+            **record_of(self.network, config), "metric": metric_record(self.metric),
         }  # fmt: skip
         if network.compiled:  # a file without the state of its optimizer opens with a warning
             self.network.optimizer.build(self.network.trainable_variables)
@@ -165,7 +173,7 @@ class _Trainer:
         self.progress.skipped(self.folder.path, done)
         self.progress.started(self.folder.path, config.epochs, len(batches))
         images = min(len(batches) * config.batch_size, len(data.x_train))
-        tested = evaluation_batch(len(data.x_test), math.prod(data.input_shape[:2]))
+        tested = evaluation_batch(len(data.x_test), math.prod(data.input_shape[:2]), config.devices)
         recorder = HistoryRecorder(self.folder.history_path, initial_epoch=done, images_per_epoch=images)
         trackers = [TRACKERS[name](self.folder.path, description, earlier) for name in self.trackers]
         watcher = Watcher(config, self.folder, batches, recorder, self.progress, trackers, self.metric)
@@ -187,10 +195,10 @@ class _Trainer:
                     state = {}
                 at_work = self.with_graph(trained, asked)
                 at_work.fit(
-                    batches.stream(),
+                    spread(batches.stream(), config.devices),
                     epochs=done if over else end,
                     initial_epoch=max(begin, done),
-                    validation_data=Batches(data.x_test, data.y_test, tested).stream(),
+                    validation_data=spread(Batches(data.x_test, data.y_test, tested).stream(), config.devices),
                     callbacks=[*callbacks, *([last] if last is not None and end == ends[-1] else [])],
                     shuffle=False,
                     verbose=0,
@@ -232,7 +240,10 @@ class _Trainer:
         # The size of the images, which a network of any size does not say; open where training images are larger.
         cut = self.data.x_train.shape[1:] != shape
         image = keras.Input((None, None, shape[2]) if cut else shape, name="raw_image")
-        (outputs,) = keras.tree.flatten(self.network(augment(image) if augment is not None else image))
+        images = on_own_device(image, config.devices)
+        if augment is not None:
+            images = on_own_device(augment(images), config.devices)
+        (outputs,) = keras.tree.flatten(self.network(images))
         return Trained(image, outputs, name="training")
 
     def prepare(self, trained: Trained, network: Network, steps: int, epochs: int, *, last: bool) -> None:
@@ -243,10 +254,12 @@ class _Trainer:
         """
         if network.frozen is not None and self.config.freeze_epochs is not None:
             network.frozen.thaw() if last else network.frozen.freeze()
+        # Keras spends a millisecond or more between two steps, as long as a small network needs for one. Its loop of
+        # several steps cannot be divided among devices.
+        several = keras.backend.backend() == "tensorflow" and self.config.devices == 1
         trained.compile(
             **network.training(self.config, steps, epochs),
-            # Keras spends a millisecond or more between two steps, as long as a small network needs for one.
-            steps_per_execution=min(STEPS_AT_ONCE, steps) if keras.backend.backend() == "tensorflow" else 1,
+            steps_per_execution=min(STEPS_AT_ONCE, steps) if several else 1,
         )
         trained.optimizer.build(trained.trainable_variables)
 
@@ -297,7 +310,7 @@ class _Trainer:
         epoch, step = watcher.diverged_at
         finite = bool(np.isfinite(logits).all())
         if epoch is None and not finite:  # the last step made the weights useless
-            epoch, step = len(records) - 1, -1 - int(trained.first_bad_step)
+            epoch, step = len(records) - 1, -1 - int(keras.ops.convert_to_numpy(trained.first_bad_step))
         wrong = None
         if finite and not data.multi_label:
             found = find_misclassified(data.y_test, logits, class_names=data.class_names, from_logits=True)

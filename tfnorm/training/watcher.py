@@ -17,6 +17,7 @@ from tfnorm.metrics.scores import score
 from tfnorm.training.checkpoint import best_epoch
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.folder import RunFolder
+from tfnorm.training.network.devices import draw_apart, own_part, shared_loss
 from tfnorm.training.progress import Progress
 from tfnorm.training.tracking import Tracker
 
@@ -26,7 +27,8 @@ class Trained(keras.Model):
     """A functional model that remembers the first step whose loss was not finite, counted from 0.
 
     As long as there is no such step, ``first_bad_step`` is -1 minus the number of steps so far. (The optimizer counts
-    steps too, but Keras takes its variables away while JAX trains.)
+    steps too, but Keras takes its variables away while JAX trains.) Each of several devices trains it on its part of a
+    batch.
     """
 
     def __init__(self, *args, **kwargs):
@@ -38,12 +40,20 @@ class Trained(keras.Model):
         """All variables that training changes: weights, statistics, random seeds, those of the optimizer."""
         return [*self.variables, *self.optimizer.variables]
 
-    def compute_loss(self, *args, training=True, **kwargs):
+    def train_step(self, *arguments):
+        """Take a step with a batch, the last of the arguments, or with this device's part of it."""
+        return super().train_step(*arguments[:-1], own_part(arguments[-1]))
+
+    def test_step(self, *arguments):
+        """Evaluate a batch, the last of the arguments, or this device's part of it."""
+        return super().test_step(*arguments[:-1], own_part(arguments[-1]))
+
+    def compute_loss(self, x=None, *args, training=True, **kwargs):
         """Return the loss, and note the step if its loss is the first one that is not finite."""
-        loss = super().compute_loss(*args, training=training, **kwargs)
+        loss, of_all = shared_loss(super().compute_loss(x, *args, training=training, **kwargs), x)
         if training:
             seen = keras.ops.convert_to_tensor(self.first_bad_step)
-            count = keras.ops.where(keras.ops.isfinite(loss), seen - 1, -seen - 1)
+            count = keras.ops.where(keras.ops.isfinite(of_all), seen - 1, -seen - 1)
             self.first_bad_step.assign(keras.ops.where(seen < 0, count, seen))
         return loss
 
@@ -68,6 +78,7 @@ class Watcher(keras.callbacks.Callback):
         # What draws from a generator of the process, as Keras's dropout does on PyTorch, draws the same in this epoch
         # when a run goes on with it: such generators are in no checkpoint.
         keras.utils.set_random_seed((self.config.seed + 1_000_003 * (epoch + 1)) % 2**31)
+        draw_apart(self.model)
         for layer in self.model.layers:
             if isinstance(layer, Augmentation) and layer.on is not None:
                 layer.turn(epoch < self.config.epochs - self.config.recipe.plain_epochs)
@@ -79,7 +90,7 @@ class Watcher(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Save the state, send the record, and stop if the run ends early."""
         if not math.isfinite((logs or {}).get("loss", 0.0)):
-            self.diverged_at = epoch, int(self.model.first_bad_step)
+            self.diverged_at = epoch, int(keras.ops.convert_to_numpy(self.model.first_bad_step))
             self.model.stop_training = True
         else:
             if best_epoch(self.recorder.records, self.metric) == epoch:
@@ -139,7 +150,7 @@ def no_better_for(
 
 def arrays_of(variables) -> dict[str, np.ndarray]:
     """Return the values of variables by index and path."""
-    return {f"{i:04d} {v.path}": keras.ops.convert_to_numpy(v.value) for i, v in enumerate(variables)}
+    return {f"{i:04d} {v.path}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
 
 
 def assign(variables, arrays: Mapping[str, np.ndarray]) -> None:

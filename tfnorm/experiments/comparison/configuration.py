@@ -86,6 +86,7 @@ def _facts(run: Run, runs: Sequence[Run]) -> dict[str, str]:
         **({"layers changed by the spec": len(config["network"]["changes"])} if "network" in config else {}),
         **{key: value for key, value in asked.items() if not key.startswith("recipe ")},
         **{key: value for key, value in asked.items() if key.startswith("recipe ")},
+        **{key: value for key, value in config.get("devices", {}).items() if key != "count"},
         **({"dataset": f"{given}, given to Python"} if (given := settings.given_data(config)) else {}),
         "metric": run.metric.column,
         "training images": f"{data['train_images']:,}",

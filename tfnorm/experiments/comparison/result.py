@@ -72,6 +72,11 @@ class Result:
             self.notes.append(words.untrained_statistics(untrained))
         staying = {run.label: note for run in self.runs for note in network_notes(run) if note.endswith(words.STAYING)}
         self.notes += [words.norms_that_stay(label, note) for label, note in staying.items()]
+        spans = {
+            run.label: run.config["devices"]["statistics_of_norms"] for run in self.runs if "devices" in run.config
+        }
+        if spans:
+            self.notes.append(words.divided_batches(spans))
         self.groups: dict[str, list[Run]] = {label: list(members) for label, members in (groups or {}).items()}
         for run in self.runs if groups is None else ():
             self.groups.setdefault(run.label, []).append(run)

@@ -127,9 +127,12 @@ def _train(plan: Plan, progress: Progress | None) -> None:
 
 def _train_here(plan: Plan, progress: Progress) -> None:
     """Train runs one after another in this process."""
+    from tfnorm.training.network.devices import check_devices  # start-up
     from tfnorm.training.network.network import check_networks  # start-up
     from tfnorm.training.trainer import forget_graph, load_data, train_on  # start-up
 
+    if plan.todo:
+        check_devices(plan.runs[0].config.devices)
     data = load_data(plan.runs[0].config, plan.data)
     progress.read(data.sentences)
     plan.check(lambda _: data.fingerprint, data.class_names)

@@ -98,4 +98,4 @@ def _cost(run: PlannedRun) -> object:
     """Return what decides, besides the batch size, how long an epoch of a run takes."""
     config = run.config
     kind = config.norm.split("+")[0].split(":")[0]
-    return config.arch, kind, config.precision, config.augmentation, bool(config.dropout)
+    return config.arch, kind, config.precision, config.augmentation, bool(config.dropout), config.devices

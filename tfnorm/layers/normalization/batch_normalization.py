@@ -8,7 +8,7 @@ from keras import ops
 from tfnorm._keras import known_settings, portable, renorms
 from tfnorm.errors import SpecError
 from tfnorm.layers.checks import axis_from_front, known_sizes, positive_epsilon
-from tfnorm.ops import kernels, kernels_for, records_gradients, replicas_in_step
+from tfnorm.ops import kernels, kernels_for, on_tensorflow, records_gradients, sum_over_replicas
 
 
 @keras.saving.register_keras_serializable("tfnorm")
@@ -66,7 +66,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             axis=settings.axis,
             momentum=settings.momentum,
             unbiased_moving_variance=settings.unbiased_moving_variance,
-            synchronized=spec.variant == "sync",
+            # On JAX the statistics span the whole batch, on however many devices it lies.
+            synchronized=spec.variant == "sync" and on_tensorflow(),
             frozen=spec.variant.startswith("frozen"),
             trainable=spec.variant != "frozen=all",
             **settings.arguments("gamma", "beta"),
@@ -133,7 +134,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         """Return how many numbers of a channel the statistics are taken over. With a mask, those of one replica."""
         if mask is None:
             count = ops.size(inputs) // inputs.shape[self.axis]
-            return count * replicas_in_step() if self.synchronized else count
+            return sum_over_replicas(ops.cast(count, "float32")) if self.synchronized else count
         seen = ops.broadcast_to(ops.expand_dims(ops.cast(mask, "bool"), -1), ops.shape(inputs))
         return ops.sum(ops.cast(seen, "int32"), self._reduction_axes)
 
