@@ -225,7 +225,7 @@ WITHOUT_KERAS = [
     "from tfnorm.models.planner import plan; from tfnorm.spec import parse; plan('resnet20', parse('gn:4'))",
     "import tfnorm.registry, tfnorm.errors, tfnorm.cli",
     "from tfnorm.convert.runtimes.formats import check_export, export_format; export_format('net.onnx')",
-    "import tfnorm.models.imports; tfnorm.models.imports.check_imports(['json'])",
+    "import tfnorm.own_code.imports; tfnorm.own_code.imports.check_imports(['json'])",
     "import tfnorm.convert.tfa.hdf5, tfnorm.analysis, tfnorm.convert; tfnorm.analysis.Layers",
 ]
 

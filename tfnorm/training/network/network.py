@@ -16,8 +16,8 @@ from tfnorm.datasets import Dataset
 from tfnorm.errors import ArchitectureError, TfnormError
 from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.models.builder import build
-from tfnorm.models.imports import own_error
 from tfnorm.models.saved import own_objects
+from tfnorm.own_code.imports import own_error
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.network.freeze import Frozen, freeze_until
 from tfnorm.training.network.heads import Head, own_loss, read_head
