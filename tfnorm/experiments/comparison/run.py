@@ -15,6 +15,7 @@ from tfnorm.experiments.progress import SweepProgress
 from tfnorm.experiments.rates import FOLDER, RECORD, RateSetting
 from tfnorm.spec import NormSpec
 from tfnorm.training.config import Settings, with_settings
+from tfnorm.training.data import check_seeds, load_data
 from tfnorm.training.progress import Progress
 from tfnorm.training.records import write_json
 from tfnorm.training.runs import Run, check_same_data
@@ -47,7 +48,7 @@ def compare(
         seeds: Number of seeds, counted from 0, or a list of seeds.
         out: The folder. Default: ``runs/ARCH-DATASET``, with a mark of the settings that are not the default.
         resume: If `True`, runs in the folder are taken up. If `False`, a folder that holds runs is refused.
-        data: The data if they are in memory already.
+        data: A `tfnorm.datasets.Dataset` that is in memory already.
         jobs: Runs at the same time, each in a process of one thread. Default: one after another in this process, with
             all its threads, which may differ in the last digits.
         engine: "local", or "ray" for a cluster; see `tfnorm.sweep`.
@@ -115,9 +116,10 @@ def _train(plan: Plan, progress: Progress | None) -> None:
 def _train_here(plan: Plan, progress: Progress) -> None:
     """Train runs one after another in this process."""
     from tfnorm.training.network.network import check_networks  # start-up
-    from tfnorm.training.trainer import forget_graph, load_data, train_on  # start-up
+    from tfnorm.training.trainer import forget_graph, train_on  # start-up
 
     data = load_data(plan.runs[0].config, plan.data)
+    check_seeds(run.config for run in plan.runs)
     progress.read(data.sentences)
     plan.check(lambda _: data.fingerprint, data.class_names)
     check_networks((run.config for run in plan.todo), data)

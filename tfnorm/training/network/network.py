@@ -21,7 +21,7 @@ from tfnorm.own_code.imports import own_error
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.network.freeze import Frozen, freeze_until
 from tfnorm.training.network.heads import Head, own_loss, read_head
-from tfnorm.training.network.metrics import choose_metric
+from tfnorm.training.network.metrics import WeightedLoss, choose_metric
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +55,14 @@ class Network:
             "network": {**self.variant.record(), "output": self.head.activation, "compiled": self.compiled, **frozen}
         }
 
-    def training(self, config: TrainConfig, steps: int, epochs: int = 1) -> dict[str, Any]:
+    def training(self, config: TrainConfig, steps: int, epochs: int = 1, *, weighted: bool = False) -> dict[str, Any]:
         """Return the arguments of `compile` for a model that passes on the outputs of this one.
 
         Args:
             config: The settings of the run, resolved.
             steps: Steps of an epoch.
             epochs: Epochs of the schedule.
+            weighted: Whether images have weights.
         """
         recipe, name = config.recipe, config.arch
         metrics = [*self.head.accuracy(), *filter(None, [self.measure])]
@@ -72,11 +73,14 @@ class Network:
                 settings["learning_rate"] = recipe.learning_rate
             with own_objects(config.model.imports):
                 optimizer = type(self.model.optimizer).from_config(settings)
-            data_loss = keras.metrics.MeanMetricWrapper(values, name="data_loss")
-            return {"optimizer": optimizer, "loss": values, "metrics": [*metrics, data_loss]}
-        loss, data_loss = self.head.losses(recipe.label_smoothing)
-        optimizer = recipe.make_optimizer(steps, epochs)
-        return {"optimizer": optimizer, "loss": loss, "metrics": [*metrics, data_loss]}
+            loss, data_loss = values, keras.metrics.MeanMetricWrapper(values, name="data_loss")
+        else:
+            loss, data_loss = self.head.losses(recipe.label_smoothing)
+            values, optimizer = loss.call, recipe.make_optimizer(steps, epochs)
+        compiled = {"optimizer": optimizer, "loss": loss}
+        if weighted:
+            return {**compiled, "metrics": metrics, "weighted_metrics": [WeightedLoss(values)]}
+        return {**compiled, "metrics": [*metrics, data_loss]}
 
 
 def make_network(config: TrainConfig, data: Dataset) -> Network:
