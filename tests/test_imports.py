@@ -34,6 +34,7 @@ ORDER = (
     ("registry", "_keras", "table"),
     ("keras_settings",),
     ("metrics",),
+    ("own_code",),
     ("errors", "_version", "text"),
 )
 RANKS = {part: rank for rank, row in enumerate(ORDER) for part in row}

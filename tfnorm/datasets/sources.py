@@ -183,6 +183,7 @@ def find_source(
         kind = "is not a folder" if folder.exists() else "does not exist"
         raise DataError(f"`data_dir` must be a folder. Received: {folder}, which {kind}. Create it or name another.")
     if library_of(name_or_path):
+        local_path(str(name_or_path), folder)
         return None
     if isinstance(name_or_path, str) and name_or_path in DATASETS:
         if folder is None or name_or_path == "digits":

@@ -69,6 +69,7 @@ def _own(own: OwnData, config: TrainConfig) -> Dataset:
             f"The batch size is that of your pipeline {own.name}, {data.batch_size} images. Received: "
             f"batch_size={config.batch_size}. Set it in the pipeline, and leave it out here (--batch-size)."
         )
+    _check_given(data, config)
     return data if config.image_size is None else data.resize(config.image_size)
 
 

@@ -118,8 +118,8 @@ def train_on(
         folder.check(asked, data.fingerprint, data.class_names)
         if not folder.finished:
             memory = memory_in_words(config, data, folder.path)
-            trainer = _Trainer(config, folder, data, progress, trackers)
             with standard_settings(), random_state_kept(), without_retracing_warnings(), graphs_let_go(), memory:
+                trainer = _Trainer(config, folder, data, progress, trackers)
                 with failures_told(trainer.batches):
                     return trainer.run(asked)
     catch_up(folder.path, trackers)

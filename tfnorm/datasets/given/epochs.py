@@ -102,7 +102,7 @@ class Epochs:
     def _begun(self, epoch: int) -> Iterable[Any]:
         """Return the batches of an epoch."""
         batches = self._batches
-        self._seed(epoch)
+        seed_generators(self.seed, epoch)
         if _is_function(batches):
             batches = batches(epoch=epoch) if "epoch" in parameters_of(batches) else batches()
             self._check(batches)
@@ -114,17 +114,10 @@ class Epochs:
         while self._at < epoch:
             self._at += 1
             if self._at:
-                self._seed(self._at)
+                seed_generators(self.seed, self._at)
                 batches.on_epoch_end()
             batches.on_epoch_begin()
         return batches if batches.workers <= 1 else _in_order(batches.__getitem__, len(batches), batches.workers)
-
-    def _seed(self, epoch: int) -> None:
-        number = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
-        random.seed(number)
-        np.random.seed(number)
-        if "torch" in sys.modules:
-            sys.modules["torch"].manual_seed(number)
 
     def _check(self, batches: Any) -> None:
         try:
@@ -226,6 +219,15 @@ def _in_order(read: Callable[[int], Any], count: int, workers: int) -> Iterator[
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def seed_generators(seed: int, epoch: int) -> None:
+    """Seed the global generators of random numbers of Python, NumPy and PyTorch by the seed of a run and an epoch."""
+    number = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    random.seed(number)
+    np.random.seed(number)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(number)
 
 
 @contextmanager

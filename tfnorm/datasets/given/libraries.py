@@ -35,10 +35,11 @@ class _Split:
 
 @dataclass
 class _Found:
-    """The splits of a data set by their names, the names of the classes, and where it is."""
+    """The splits of a data set by their names, the names of the classes, and what it is called."""
 
+    title: str
+    class_names: Sequence[str]
     splits: dict[str, _Split] = field(default_factory=dict)
-    class_names: Sequence[str] | None = None
 
 
 def library_of(name: Any) -> str:
@@ -65,10 +66,18 @@ def library_of(name: Any) -> str:
 
 
 def local_path(name: str, data_dir: Any = None) -> Path | None:
-    """Return the file or folder that follows the prefix of a name, in the working directory or in ``data_dir``."""
-    rest = Path(name.partition(":")[2]).expanduser()
+    """Return the file or folder that follows the prefix of a name, in the working directory or in ``data_dir``.
+
+    Raises:
+        DataError: If it is none, and plainly a path.
+    """
+    text = name.partition(":")[2]
+    rest = Path(text).expanduser()
     places = [rest, *([] if data_dir is None else [Path(data_dir).expanduser() / rest])]
-    return next((place for place in places if place.exists()), None)
+    found = next((place for place in places if place.exists()), None)
+    if found is None and (text[0] in "./~" or rest.is_absolute() or rest.suffix in (".parquet", ".arrow")):
+        raise DataError(f"There is no {rest}, which {name!r} names. Correct the path.")
+    return found
 
 
 def load_library(
@@ -107,8 +116,7 @@ def load_library(
         channels = 1 if all(header.grey for header in headers) else 3
         images, scan = _read_all(pictures, (size[0], size[1], channels), fit, memory_for_images(memory))
     train, test = ((images[part], split.labels[chosen]) for part, (split, chosen) in pictures.items())
-    title = readable(place.stem if place is not None else name.partition(":")[2])
-    dataset = replace(make_dataset(title, name, train, test, found.class_names), known_scan=scan)
+    dataset = replace(make_dataset(readable(found.title), name, train, test, found.class_names), known_scan=scan)
     said, twins = remarks(dataset, lambda part, index: f"{part} image {index}")
     reading = Reading(
         where, formats=dict(Counter(header.format for header in headers)), notes=(*notes, *said), division=division,
@@ -135,7 +143,7 @@ def _of_hf(name: str, place: Path | None, data_dir: Any) -> _Found:
     features = next(iter(splits.values())).features
     image = _only(features, datasets.Image, "pictures")
     label = _only(features, datasets.ClassLabel, "classes")
-    found = _Found(class_names=features[label].names)
+    found = _Found(name if place is None else place.stem, features[label].names)
     for split, table in splits.items():
         encoded = table.cast_column(image, datasets.Image(decode=False))
 
@@ -158,7 +166,7 @@ def _of_tfds(name: str, place: Path | None, data_dir: Any) -> _Found:
     features = builder.info.features
     image = _only(features, tfds.features.Image, "pictures")
     label = _only(features, tfds.features.ClassLabel, "classes")
-    found = _Found(class_names=features[label].names)
+    found = _Found(builder.name, features[label].names)
     for split in builder.info.splits:
         stored = builder.as_dataset(split=split, decoders={image: tfds.decode.SkipDecoding()}, shuffle_files=False)
         rows = [(bytes(row[image]), int(row[label])) for row in stored.as_numpy_iterator()]
@@ -193,7 +201,7 @@ def _divided(
         return {"train": ("train", every), "test": (test, np.arange(len(splits[test].labels)))}, {}, note
     share = 0.2 if test_share is None else test_share
     try:
-        kept, held = split_off(splits["train"].labels, share, list(found.class_names or ()))
+        kept, held = split_off(splits["train"].labels, share, list(found.class_names))
     except ValueError as error:
         raise DataError(f"{name}: the split train cannot be divided. {error}") from None
     return {"train": ("train", kept), "test": ("train", held)}, {"test_share": share, "seed": 0}, []

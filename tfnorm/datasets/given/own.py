@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +86,14 @@ class OwnData:
         return data
 
     def _takes(self, name: str) -> bool:
-        if self._function is None:
-            return False
-        return name in self._function.parameters()
+        return self._function is not None and name in self._function.parameters()
 
     def _parts(self, seed: int, *names: str) -> list[Any]:
         """Return "train", "test" or "class_names" of the data under a seed."""
+        from tfnorm.datasets.given.epochs import seed_generators  # start-up
+
         made, found = self._given, {}
+        seed_generators(seed, 0)
         if self._function is not None and self._takes("split"):
             found = {name: self._function.call({"split": name, "seed": seed}) for name in _PARTS if name in names}
             made = None
@@ -111,7 +112,7 @@ class OwnData:
                 return train
             arrays = _are_arrays(train)
             epochs = self._epochs(train, "train")
-            found = read_all(epochs, "train", memory=memory, keep=arrays)
+            found = _all_of(epochs, train, "train", keep=arrays, memory=memory)
             tested = self._test(test, memory)
             name = self.name if self._function is None else str(self)
             names = class_names or _class_names(train)
@@ -140,7 +141,7 @@ class OwnData:
             raise DataError(
                 f"{epochs.where} shuffles. Give the test images in a fixed order, so that all runs number them alike."
             )
-        return read_all(epochs, "test", memory=memory, keep=True)
+        return _all_of(epochs, test, "test", keep=True, memory=memory)
 
     def _check_seed(self, data: Dataset, seed: int, memory: int | None) -> None:
         """Raise a DataError if a function gives other data for another seed."""
@@ -240,6 +241,14 @@ def _in_batches(part: Any) -> Any:
     if len(lengths) > 1:
         return [tuple(part)]  # the reader says what is wrong
     return [tuple(array[start : start + 256] for array in part) for start in range(0, lengths.pop(), 256)]
+
+
+def _all_of(epochs: Any, part: Any, name: str, *, keep: bool, memory: int | None) -> Found:
+    """Return what a pass over a part finds, and its images if they are to be kept: those of an array uncopied."""
+    images = part[0] if _are_arrays(part) else None
+    there = isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4
+    found = read_all(epochs, name, memory=memory, keep=keep and not there)
+    return replace(found, kept=images) if there else found
 
 
 def _class_names(part: Any) -> Sequence[str] | None:

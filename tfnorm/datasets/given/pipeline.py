@@ -50,7 +50,6 @@ class Pipeline(Dataset):
         steps: Batches an epoch.
         batch_size: Images in the first batch.
         scale: What pixels are multiplied by, 1 or 255.
-        rows: Whether labels come in rows, one-hot or of several labels.
         shuffles: Whether it is known to shuffle by itself.
         weighted: Whether training images have weights.
         w_test: The weights of the test images, or None.
@@ -61,7 +60,6 @@ class Pipeline(Dataset):
     steps: int = 0
     batch_size: int = 0
     scale: int = 1
-    rows: bool = False
     shuffles: bool = False
     weighted: bool = False
     w_test: np.ndarray | None = None
@@ -109,8 +107,8 @@ class Pipeline(Dataset):
             if (following is None) != (count == self.steps):
                 more = "more" if following is not None else "fewer"
                 raise DataError(
-                    f"{epochs.where} gave {more} than {counted([self.steps], 'batch')} in epoch {epoch + 1}, the "
-                    "number of its first pass. It must give as many in each epoch."
+                    f"{epochs.where} gave {more} batches in epoch {epoch + 1} than in its first pass, {self.steps}. It "
+                    "must give as many in each epoch."
                 )
             found = pixels(images), self._labels(labels, epochs.where)
             if (weights is None) == self.weighted:
@@ -118,11 +116,14 @@ class Pipeline(Dataset):
             yield found if weights is None else (*found, weights)
 
     def _labels(self, labels: np.ndarray, where: str) -> np.ndarray:
-        if self.multi_label:
-            good = labels.ndim == 2 and labels.shape[1] == self.num_classes and np.isin(labels, (0, 1)).all()
+        rows = labels.ndim == 2 and labels.shape[1] > 1
+        if rows or self.multi_label:
+            good = rows and labels.shape[1] == self.num_classes and bool(np.isin(labels, (0, 1)).all())
+            if good and not self.multi_label:
+                good, labels = bool((labels.sum(axis=1) == 1).all()), labels.argmax(axis=1)
         else:
-            labels = labels.argmax(axis=1) if self.rows and labels.ndim == 2 else labels.reshape(-1)
-            good = bool((labels >= 0).all() and (labels < self.num_classes).all())
+            labels = labels.reshape(-1)
+            good = bool(np.isin(labels, range(self.num_classes)).all())
         if not good:
             raise DataError(f"{where} gave classes that were not in its first pass. Give the same in each epoch.")
         return labels.astype(np.int64)
@@ -279,7 +280,7 @@ def from_batches(
     pipeline = Pipeline(
         **{key: getattr(checked, key) for key in ("name", "x_train", "y_train", "x_test", "y_test", "class_names")},
         multi_label=checked.multi_label, known_scan=scan, open=open, kind=kind, steps=train.steps,
-        batch_size=train.batch_size, scale=train.pixels.scale or 1, rows=train.labels.ndim == 2, shuffles=shuffles,
+        batch_size=train.batch_size, scale=train.pixels.scale or 1, shuffles=shuffles,
         weighted=train.weights is not None, w_test=test.weights,
     )  # fmt: skip
     return _with_reading(pipeline, where, [*pipeline.notes, *_notes(train, test)])
