@@ -73,7 +73,9 @@ class Plan:
             if number is not None:
                 whole_number(name, number)
         if self.data is not None and not self.here:
-            raise TfnormError("`data` stays in this process. With `jobs` or a cluster, name a data set or a file.")
+            raise TfnormError(
+                "`data` stays in this process. With `jobs` or a cluster, name a data set, a file or FILE.py:FUNCTION."
+            )
         if not self.here:
             check_portable(self.runs)
         self.check()

@@ -160,9 +160,13 @@ def python_call(function: str, *values: Any, **arguments: Any) -> str:
 def _literal(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_literal, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key!r}: {_literal(each)}' for key, each in value.items())}}}"
+    if isinstance(value, OwnData) and value.text:
+        return repr(value.text)
     if isinstance(value, Path | NormSpec):
         return repr(str(value))
-    return repr(value) if isinstance(value, str | int | float | Mapping | BaseModel) else "..."
+    return repr(value) if isinstance(value, str | int | float | BaseModel) else "..."
 
 
 def backend_words(versions: Mapping[str, Any]) -> str:

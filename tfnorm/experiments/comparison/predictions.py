@@ -104,17 +104,16 @@ def images_of(run: Run) -> tuple[Images | None, str]:
     # The name may be a path seen from another folder than this one.
     for source in filter(None, dict.fromkeys([asked["dataset"], data.get("reading", {}).get("path")])):
         try:
-            found = last_read(source) if "own" in data else None
-            if found is None and "own" in data:
+            own = last_read(source) if "own" in data else None
+            if own is None and "own" in data:
                 why.append(f"The images come from {data['own']}, which a report does not ask again.")
                 continue
-            if found is None and not is_here(source, data_dir=folder):
+            if own is None and not is_here(source, data_dir=folder):
                 why.append(f"{source} is not on this machine.")
                 continue
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DataWarning)
-                found = found or load(source, data_dir=folder, image_size=size, **how)
-            found = found.resize(size) if "own" in data else found
+                found = own.resize(size) if own else load(source, data_dir=folder, image_size=size, **how)
             found = found.hold_out(asked["holdout"]) if asked.get("holdout") else found
         except (TfnormError, OSError) as error:
             why.append(str(error))
