@@ -178,8 +178,8 @@ def test_batches_that_fit_no_network_are_refused_in_a_sentence():
 
 def test_images_that_need_more_memory_than_they_may_are_refused():
     with pytest.raises(DataError) as caught:
-        load(f"{FILE}:pydataset", memory=20_000)
-    says(caught, "own_data.py:pydataset, test", "0.0 MiB", "--memory 8GB")
+        load(f"{FILE}:weighted", memory=20_000)
+    says(caught, "own_data.py:weighted, test", "0.0 MiB", "--memory 8GB")
 
 
 @tensorflow_only

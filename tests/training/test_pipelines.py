@@ -27,7 +27,7 @@ def weights(run):
 
 
 def test_a_run_on_a_function_goes_on_bit_for_bit_and_refuses_another_file(tmp_path):
-    file = shutil.copy(FILE, tmp_path / "my_data.py")
+    file = shutil.copy(FILE, tmp_path / "some_data.py")
     settings = {**SOON, "dataset": f"{file}:pydataset"}
     whole = train("bn", **settings, out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -35,7 +35,7 @@ def test_a_run_on_a_function_goes_on_bit_for_bit_and_refuses_another_file(tmp_pa
     plan_run("bn", **settings, out=tmp_path / "broken")
     assert weights(train("bn", **settings, out=tmp_path / "broken")) == weights(whole)
     asked, data = whole.config["asked"], whole.config["data"]
-    assert (asked["dataset"], data["own"]) == ("my_data.py:pydataset",) * 2 and len(asked["data_hash"]) == 64
+    assert (asked["dataset"], data["own"]) == ("some_data.py:pydataset",) * 2 and len(asked["data_hash"]) == 64
     assert (asked["batch_size"], asked["recipe"]["batch_size"], asked["augmentation"]) == (32, 32, "none")
     assert data["pipeline"]["batches"] == 3 and "went_on" not in whole.config
     one_says(data["reading"]["notes"], "The order of the training images is that of your pipeline")
@@ -45,7 +45,7 @@ def test_a_run_on_a_function_goes_on_bit_for_bit_and_refuses_another_file(tmp_pa
         opened.write("\n")
     with pytest.raises(RunError) as caught:
         plan_run("bn", **settings, out=tmp_path / "broken")
-    says(caught, "files of the data my_data.py:pydataset", "have changed", "Restore", "another output folder")
+    says(caught, "files of the data some_data.py:pydataset", "have changed", "Restore", "another output folder")
 
 
 class Told(StopAfter):
@@ -112,12 +112,12 @@ def test_objects_stay_in_this_process(tmp_path):
 
 def test_arrays_are_ordered_and_augmented_as_ever(tmp_path):
     plan = plan_comparison(["bn", "ln"], seeds=2, dataset=own_data.few(), out=tmp_path)
-    assert {(run.config.batch_size, run.config.augmentation) for run in plan.runs} == {(64, "shift")}
+    assert {(run.config.batch_size, run.config.augmentation) for run in plan.runs} == {(32, "shift")}
     assert len({id(run.config.dataset) for run in plan.runs}) == 1
     assert type(plan.runs[0].config.dataset.load()) is Dataset
     open_ = plan_comparison("bn", seeds=1, dataset=own_data.arrays, out=tmp_path).runs[0].config
     assert (open_.batch_size, open_.augmentation) == (None, None)
-    assert open_.settled(open_.dataset.load()).batch_size == 64
+    assert open_.settled(open_.dataset.load()).batch_size == 32
 
 
 def test_wrong_data_are_said_without_tensorflow_and_with_exit_code_2(what_it_imports, tmp_path):
