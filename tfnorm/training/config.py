@@ -208,14 +208,8 @@ class TrainConfig(BaseModel):
     def _data_there(self) -> TrainConfig:
         place = None if isinstance(self.dataset, OwnData) else find_source(self.dataset, self.data_dir)
         check_resize(self.resize, None if self.image_size is None else (self.image_size, self.image_size))
-        check_folder_settings(
-            str(self.dataset),
-            place,
-            fit=self.fit,
-            test_share=self.test_share,
-            groups=self.groups,
-            follow_links=self.follow_links,
-        )
+        settings = {key: getattr(self, key) for key in ("fit", "test_share", "groups", "follow_links")}
+        check_folder_settings(str(self.dataset), place, **settings)
         name = self.augmentation or self.recipe.augmentation
         if self.resize is not None and not AUGMENTATIONS[name].crops:
             crops = " or ".join(name for name, preset in AUGMENTATIONS.items() if preset.crops)

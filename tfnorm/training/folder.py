@@ -113,7 +113,8 @@ class RunFolder:
                 )
         for key in OF_DATA:
             if now.get(key, "") is None:
-                there.pop(key, None), now.pop(key)
+                there.pop(key, None)
+                now.pop(key)
         fingerprint = config["data"]["fingerprint"]
         if data is not None:
             there["fingerprint of the data"], now["fingerprint of the data"] = fingerprint, data

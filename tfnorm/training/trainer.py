@@ -140,7 +140,7 @@ class _Trainer:
     ) -> None:
         self.config, self.folder, self.data, self.progress = config, folder, data, progress
         self.trackers = trackers
-        whole = config.recipe.drop_remainder and len(data.x_train) >= (config.batch_size or 1)
+        whole = config.recipe.drop_remainder and len(data.x_train) >= config.batch_size
         self.batches = data.batches(config.batch_size, seed=config.seed, drop_remainder=whole)
 
     def run(self, asked: dict[str, Any]) -> Run:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfnorm.datasets.checks import make_dataset, remarks
-from tfnorm.datasets.dataset import Dataset
+from tfnorm.datasets.dataset import Dataset, check_image_size
 from tfnorm.datasets.given.pixels import Pixels
 from tfnorm.datasets.images import Scan, Seen
 from tfnorm.datasets.memory import memory_for_images, size_text
@@ -130,8 +130,8 @@ class Pipeline(Dataset):
 
     def resize(self, size: tuple[int, int] | int) -> Dataset:
         """Refuse another size than the pipeline's."""
-        if size not in (self.input_shape[0], self.input_shape[:2]):
-            height, width, _ = self.input_shape
+        height, width, _ = self.input_shape
+        if check_image_size(size) != (height, width):
             raise DataError(
                 f"{self.name} gives images of {height}x{width}, and only it can give others. Received: image_size="
                 f"{size}. Resize them there, and leave it out."
