@@ -88,6 +88,18 @@ def test_tf_data_that_shuffle_say_so(form, shuffles):
     assert shuffles or np.array_equal(np.concatenate([labels for _, labels in seen]), y)
 
 
+@tensorflow_only
+def test_what_tf_data_draw_without_a_seed_is_drawn_alike_for_each_spec_and_process():
+    first = load(f"{FILE}:tf_data_that_draws")
+    load(f"{FILE}:tf_data")  # of which no more than one is kept
+    again = load(f"{FILE}:tf_data_that_draws")
+    assert first is not again and first.mean == again.mean
+    one_says(first.sentences, "rounded to whole numbers")
+    same(first.batches(None, seed=4).read(), again.batches(None, seed=4).read())
+    begun = first.as_begun({"mean": [1.25], "std": [2.5]})
+    assert (begun.mean, begun.std, begun.fingerprint) == ([1.25], [2.5], first.fingerprint)
+
+
 def test_objects_are_taken_as_they_are_and_say_why_no_other_process_can_have_them():
     own = read({"train": own_data.Ordered(*few()[0], 0), "test": few()[1], "class_names": list("abcdefghij")})
     data = own.load()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
@@ -217,6 +217,10 @@ class Dataset:
         from tfnorm.datasets.batches import Batches  # start-up
 
         return Batches(self.x_train, self.y_train, batch_size, seed=seed, drop_remainder=drop_remainder)
+
+    def as_begun(self, record: Mapping[str, Any]) -> Dataset:
+        """Return the data set as a run began with it, of which ``record`` is what `describe` returned."""
+        return self
 
     def for_statistics(self, seed: int) -> Any:
         """Return training images to estimate statistics of batch norms with: an array, or batches."""

@@ -117,6 +117,8 @@ def train_on(
         # Another process may have begun or finished the run since it was planned.
         folder.check(asked, data.fingerprint, data.class_names)
         if not folder.finished:
+            if folder.config_path.exists():
+                data = data.as_begun(folder.read_config(CONFIG)["data"])
             memory = memory_in_words(config, data, folder.path)
             with standard_settings(), random_state_kept(), without_retracing_warnings(), graphs_let_go(), memory:
                 trainer = _Trainer(config, folder, data, progress, trackers)

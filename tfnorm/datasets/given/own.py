@@ -90,10 +90,10 @@ class OwnData:
 
     def _parts(self, seed: int, *names: str) -> list[Any]:
         """Return "train", "test" or "class_names" of the data under a seed."""
-        from tfnorm.datasets.given.epochs import seed_generators  # start-up
+        import keras  # start-up
 
         made, found = self._given, {}
-        seed_generators(seed, 0)
+        keras.utils.set_random_seed(seed)  # that of tf.data, too, which draws some when it is made
         if self._function is not None and self._takes("split"):
             found = {name: self._function.call({"split": name, "seed": seed}) for name in _PARTS if name in names}
             made = None

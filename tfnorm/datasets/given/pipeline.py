@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,7 @@ class Pipeline(Dataset):
         shuffles: Whether it is known to shuffle by itself.
         weighted: Whether training images have weights.
         w_test: The weights of the test images, or None.
+        moments: Mean and standard deviation of the pixels, in place of those of the first pass.
     """
 
     open: Callable[[int], Epochs] = field(kw_only=True)
@@ -63,6 +64,18 @@ class Pipeline(Dataset):
     shuffles: bool = False
     weighted: bool = False
     w_test: np.ndarray | None = None
+    moments: tuple[np.ndarray, np.ndarray] | None = None
+
+    @property
+    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.moments or super()._moments
+
+    def as_begun(self, record: Mapping[str, Any]) -> Pipeline:
+        """Return it with the mean and the standard deviation that a run began with.
+
+        A pipeline that draws random numbers may give others in another first pass.
+        """
+        return replace(self, moments=(np.asarray(record["mean"]), np.asarray(record["std"])))
 
     @property
     def notes(self) -> list[str]:
