@@ -138,14 +138,10 @@ class Epochs:
             raise DataError(f"{self.where}: {error}") from None
         if classes is None:
             raise DataError(f"{self.where}: a batch has images and no classes. Give pairs of (images, classes).")
-        if images.ndim == 3 and len(classes) not in (len(images), 1):
-            raise DataError(
-                f"{self.where}: {len(classes)} classes come with an array of shape {images.shape}. Make batches of "
-                "images, such as with .batch(64)."
-            )
         if len(images) != len(classes):
             raise DataError(
-                f"{self.where}: a batch has {len(images)} images and {len(classes)} classes. Give one an image."
+                f"{self.where}: a batch has {len(images)} images and {len(classes)} classes. Give one an image, and "
+                "make batches of single images, such as with .batch(64)."
             )
         if weights is None:
             return images, classes, None

@@ -125,7 +125,7 @@ class OwnData:
             fresh = self._function is not None
             return from_batches(
                 name, found, tested, open_run, where=self.name, class_names=names, kind=epochs.kind,
-                shuffles=epochs.shuffles(fresh),
+                shuffles=epochs.shuffles(fresh), fresh=fresh,
             )  # fmt: skip
 
     def _epochs(self, part: Any, name: str) -> Any:

@@ -51,6 +51,7 @@ class Pipeline(Dataset):
         batch_size: Images in the first batch.
         scale: What pixels are multiplied by, 1 or 255.
         shuffles: Whether it is known to shuffle by itself.
+        fresh: Whether it is made anew for each run.
         weighted: Whether training images have weights.
         w_test: The weights of the test images, or None.
         moments: Mean and standard deviation of the pixels, in place of those of the first pass.
@@ -62,6 +63,7 @@ class Pipeline(Dataset):
     batch_size: int = 0
     scale: int = 1
     shuffles: bool = False
+    fresh: bool = True
     weighted: bool = False
     w_test: np.ndarray | None = None
     moments: tuple[np.ndarray, np.ndarray] | None = None
@@ -85,7 +87,11 @@ class Pipeline(Dataset):
             f"{self.batch_size}."
         ]
         if self.shuffles:
-            notes.append("It shuffles by itself, so that specs may see other orders.")
+            others = "" if self.fresh else "specs may see other orders, and "
+            notes.append(
+                f"It shuffles by itself, so that {others}a run that goes on after a break sees another order than one "
+                "without."
+            )
         if self.has_weights:
             parts = [part for part, has in (("training", self.weighted), ("test", self.w_test is not None)) if has]
             notes.append(
@@ -266,7 +272,7 @@ def from_arrays(name: str, train: Found, test: Found, *, where: str, class_names
 
 def from_batches(
     name: str, train: Found, test: Found, open: Callable[[int], Epochs], *, where: str,
-    class_names: Sequence[Any] | None, kind: str, shuffles: bool,
+    class_names: Sequence[Any] | None, kind: str, shuffles: bool, fresh: bool,
 ) -> Pipeline:  # fmt: skip
     """Return the data set of a pipeline, after a first pass.
 
@@ -279,6 +285,7 @@ def from_batches(
         class_names: Names of the classes, or None for their numbers.
         kind: What the pipeline is, in a word or two.
         shuffles: Whether it is known to shuffle by itself.
+        fresh: Whether it is made anew for each run.
     """
     images = GivenImages((train.images, *(train.pixels.shape or ())))
     checked = make_dataset(name, where, (images, train.labels), (test.kept, test.labels), class_names)
@@ -293,7 +300,7 @@ def from_batches(
     pipeline = Pipeline(
         **{key: getattr(checked, key) for key in ("name", "x_train", "y_train", "x_test", "y_test", "class_names")},
         multi_label=checked.multi_label, known_scan=scan, open=open, kind=kind, steps=train.steps,
-        batch_size=train.batch_size, scale=train.pixels.scale or 1, shuffles=shuffles,
+        batch_size=train.batch_size, scale=train.pixels.scale or 1, shuffles=shuffles, fresh=fresh,
         weighted=train.weights is not None, w_test=test.weights,
     )  # fmt: skip
     return _with_reading(pipeline, where, [*pipeline.notes, *_notes(train, test)])
