@@ -14,7 +14,7 @@ BATCH = 32
 def few():
     """Return (training images, labels), (test images, labels)."""
     data = load("digits", image_size=28)
-    return (data.x_train[:80], data.y_train[:80]), (data.x_test[:40], data.y_test[:40])
+    return (data.x_train[:96], data.y_train[:96]), (data.x_test[:40], data.y_test[:40])
 
 
 def arrays():
@@ -103,7 +103,7 @@ def tf_data_that_shuffles(split, seed):
     import tensorflow as tf
 
     train, test = (tf.data.Dataset.from_tensor_slices(each) for each in few())
-    return train.shuffle(80, seed=seed).batch(BATCH) if split == "train" else test.batch(BATCH)
+    return train.shuffle(96, seed=seed).batch(BATCH) if split == "train" else test.batch(BATCH)
 
 
 def weighted(split):
@@ -119,7 +119,7 @@ def weighted_that_shuffles(split, seed):
 
     parts = [np.concatenate(part) for part in zip(*weighted(split), strict=True)]
     data = tf.data.Dataset.from_tensor_slices(tuple(parts))
-    return (data.shuffle(80, seed=seed) if split == "train" else data).batch(BATCH)
+    return (data.shuffle(96, seed=seed) if split == "train" else data).batch(BATCH)
 
 
 def folder(place):

@@ -168,7 +168,7 @@ def test_every_form_in_the_same_order_gives_the_same_bits(tmp_path):
 @pytest.mark.matrix
 def test_processes_import_a_function_by_its_path_and_the_page_has_its_images(tmp_path):
     comparison = compare(
-        ["bn", "gn:2"], model=f"{FILE.with_name('own_networks.py')}:one_block", recipe="default", epochs=1,
+        ["bn", "gn:2"], model=f"{FILE.with_name('own_networks.py')}:plain", recipe="default", epochs=1,
         dataset=f"{FILE}:dataloader", seeds=2, jobs=2, out=tmp_path,
     )  # fmt: skip
     runs = [Run(path.parent) for path in sorted(tmp_path.rglob("result.json"))]
