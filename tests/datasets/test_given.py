@@ -1,5 +1,6 @@
 """Data that a person's own Python gives: every form gives the bits of arrays, and what is wrong is said at once."""
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -206,6 +207,13 @@ def test_tf_data_without_an_end_or_with_a_shuffled_test_part_are_refused():
         says(caught, *facts)
 
 
+def test_a_generator_without_an_end_is_refused(monkeypatch):
+    monkeypatch.setattr("tfnorm.datasets.given.pipeline.MOST_IMAGES", 1000)
+    with pytest.raises(DataError) as caught:
+        load(pair(lambda: itertools.repeat(batch())))
+    says(caught, "1,000 images", "did not end", "fewer batches")
+
+
 def test_an_epoch_with_other_batches_than_the_first_is_refused():
     counts = iter([3, 2, 4])
 
@@ -329,7 +337,7 @@ def test_a_pipeline_is_neither_resized_nor_divided():
             change()
         says(caught, *facts)
     part = data.part(1, 99, 5)
-    assert (len(part.x_train), len(part.x_test)) == (BATCH, 5)
+    assert (len(part.x_train), len(part.x_test), part.fingerprint) == (BATCH, 5, data.fingerprint)
     same(part.batches(None, seed=0).read(), [next(Batches(*few()[0], BATCH, seed=0).read())])
 
 

@@ -88,6 +88,7 @@ def objects(folder=None):
         ({"batch_size": 16}, ("32 images", "batch_size=16", "--batch-size")),
         ({"holdout": 0.2}, ("holdout=0.2", "cannot be divided")),
         ({"image_size": 32}, ("28x28", "image_size=32")),
+        ({"image_size": 28, "resize": 32, "augmentation": "crop_flip"}, ("`resize`", "resize=32", "own_data.py")),
         ({"test_share": 0.3}, ("`test_share`", "folder of pictures", "own_data.py:pydataset")),
     ],
 )

@@ -70,6 +70,11 @@ def _own(own: OwnData, config: TrainConfig) -> Dataset:
             f"batch_size={config.batch_size}. Set it in the pipeline, and leave it out here (--batch-size)."
         )
     _check_given(data, config)
+    if config.resize is not None:
+        raise DataError(
+            f"`resize` is for pictures that tfnorm reads. Received: resize={config.resize} with {own.name}. Resize them "
+            "there, and leave it out."
+        )
     return data if config.image_size is None else data.resize(config.image_size)
 
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from tfnorm.datasets.given.epochs import Epochs
 
 
+# Of an epoch. A generator may have no end, which nothing else tells.
+MOST_IMAGES = 50_000_000
+
+
 class GivenImages:
     """Training images that come in batches only: their number and shape."""
 
@@ -165,7 +169,7 @@ class Pipeline(Dataset):
         )
 
     def part(self, batches: int, batch_size: int, tests: int) -> Dataset:
-        """Return the first few batches, in memory, and the first test images."""
+        """Return the first few batches, in memory, and the first test images; what was found of all is kept."""
         from tfnorm.datasets.given.epochs import Epochs  # start-up
 
         epochs = self.open(0)
@@ -173,7 +177,7 @@ class Pipeline(Dataset):
         count = sum(len(images) for images, *_ in first)
         kept = [tuple(each for each in batch if each is not None) for batch in first]
         return replace(
-            self, open=lambda seed: Epochs(kept, epochs.where, seed), steps=len(kept), known_scan=None,
+            self, open=lambda seed: Epochs(kept, epochs.where, seed), steps=len(kept),
             x_train=GivenImages((count, *self.input_shape)), y_train=self.y_train[:count], x_test=self.x_test[:tests],
             y_test=self.y_test[:tests], w_test=None if self.w_test is None else self.w_test[:tests],
         )  # fmt: skip
@@ -236,6 +240,10 @@ def read_all(epochs: Epochs, name: str, *, memory: int | None = None, keep: bool
             raise _some_weights(epochs.where)
         weights += [] if factors is None else [factors]
         size += pixels.nbytes
+        if len(found.seen.digests) > MOST_IMAGES:
+            raise DataError(
+                f"{epochs.where} gave {MOST_IMAGES:,} images and did not end. An epoch must end: return fewer batches."
+            )
         if keep and size > most:
             raise DataError(
                 f"{epochs.where}: these images are kept in memory, and they need more than {size_text(most)}. Use "
