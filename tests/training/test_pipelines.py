@@ -1,5 +1,6 @@
 """Runs on a person's own pipelines: their bits, their record, going on after a break, and what is refused before."""
 
+import io
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tfnorm import compare, sweep, train
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.errors import DataError, RunError, TfnormError
 from tfnorm.experiments.comparison.predictions import images_of
+from tfnorm.experiments.engines.worker import Reporter, Worker
 from tfnorm.experiments.plan import plan_comparison
 from tfnorm.training.config import plan_run
 from tfnorm.training.runs import Run
@@ -168,10 +170,11 @@ def test_every_form_in_the_same_order_gives_the_same_bits(tmp_path):
 
 @pytest.mark.matrix
 def test_processes_import_a_function_by_its_path_and_the_page_has_its_images(tmp_path):
-    comparison = compare(
-        ["bn", "gn:2"], model=f"{FILE.with_name('own_networks.py')}:plain", recipe="default", epochs=1,
-        dataset=f"{FILE}:dataloader", seeds=2, jobs=2, out=tmp_path,
-    )  # fmt: skip
+    model = f"{FILE.with_name('own_networks.py')}:plain"
+    settings = {"model": model, "recipe": "default", "epochs": 1, "dataset": f"{FILE}:dataloader"}
+    _, epoch = Worker(Reporter(io.StringIO())).measure(plan_run("bn", **settings, out=tmp_path / "none").config)
+    assert epoch > 0
+    comparison = compare(["bn", "gn:2"], **settings, seeds=2, jobs=2, out=tmp_path)
     runs = [Run(path.parent) for path in sorted(tmp_path.rglob("result.json"))]
     assert len(runs) == 4 and len({run.config["data"]["fingerprint"] for run in runs}) == 1
     one_says(comparison.remarks, "order", "your pipeline (DataLoader)", "32")

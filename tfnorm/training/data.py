@@ -72,8 +72,8 @@ def _own(own: OwnData, config: TrainConfig) -> Dataset:
     _check_given(data, config)
     if config.resize is not None:
         raise DataError(
-            f"`resize` is for pictures that tfnorm reads. Received: resize={config.resize} with {own.name}. Resize them "
-            "there, and leave it out."
+            f"`resize` is for pictures that tfnorm reads. Received: resize={config.resize} with {own.name}. Resize "
+            "them there, and leave it out."
         )
     return data if config.image_size is None else data.resize(config.image_size)
 
