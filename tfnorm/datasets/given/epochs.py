@@ -117,7 +117,9 @@ class Epochs:
                 seed_generators(self.seed, self._at)
                 batches.on_epoch_end()
             batches.on_epoch_begin()
-        return batches if batches.workers <= 1 else _in_order(batches.__getitem__, len(batches), batches.workers)
+        if batches.workers <= 1:
+            return batches
+        return _in_order(batches.__getitem__, batches.num_batches, batches.workers)
 
     def _check(self, batches: Any) -> None:
         try:

@@ -93,8 +93,8 @@ class Pipeline(Dataset):
         if self.shuffles:
             others = "" if self.fresh else "specs may see other orders, and "
             notes.append(
-                f"Your pipeline shuffles by itself, so that {others}a run that goes on after a break sees another order "
-                "than one without."
+                f"Your pipeline shuffles by itself, so that {others}a run that goes on after a break sees another "
+                "order than one without."
             )
         if self.has_weights:
             parts = [part for part, has in (("training", self.weighted), ("test", self.w_test is not None)) if has]
