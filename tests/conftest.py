@@ -180,7 +180,8 @@ def fake_run():
         place.mkdir(parents=True)
         classes = [str(number) for number in range(logits.shape[1])]
         data = {
-            "name": config.dataset, "input_shape": [28, 28, 1], "num_classes": len(classes), "class_names": classes,
+            "name": str(config.dataset), "input_shape": [28, 28, 1], "num_classes": len(classes),
+            "class_names": classes,
             "train_images": 10 * len(labels), "test_images": len(labels), "mean": [0.0], "std": [1.0],
             "fingerprint": "f", "data_dir": None, **(data or {}),
         }  # fmt: skip

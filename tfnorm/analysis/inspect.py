@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from tfnorm.analysis.plans import plan_layers
 from tfnorm.analysis.table import Layers
 from tfnorm.errors import ArchitectureError, whole_number
-from tfnorm.models.imports import check_imports
 from tfnorm.models.planner import plan
 from tfnorm.models.saved import open_model, own_objects
 from tfnorm.models.sources import Source
+from tfnorm.own_code.imports import check_imports
 from tfnorm.spec import parse
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import keras
 import numpy as np
 
 from tfnorm._keras import renorms
-from tfnorm.callbacks._batches import check_batch, check_iterable, is_array, portable, split
+from tfnorm.callbacks._batches import check_batch
 from tfnorm.callbacks.base import Callback
+from tfnorm.datasets.given.readers import check_iterable, is_array, portable, split
 from tfnorm.datasets.images import StreamedImages
 from tfnorm.errors import DataError, TfnormError, whole_number
 from tfnorm.layers import BatchNormalization
@@ -123,7 +124,7 @@ class BatchNormRecalibration(Callback):
     def _given(self) -> Iterator[Any]:
         """Yield the inputs of the first few batches of ``x``."""
         for batch in itertools.islice(self.x, self.batches):
-            inputs, _ = split(batch, self.x)
+            inputs, *_ = split(batch, self.x)
             # Tensors of PyTorch become arrays, since the model may compute in another library.
             yield keras.tree.map_structure(lambda part: to_array(part) if hasattr(part, "detach") else part, inputs)
 

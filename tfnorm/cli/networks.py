@@ -16,11 +16,11 @@ from tfnorm.cli.printing import print_changes, print_conversion, wide_console
 from tfnorm.datasets import AUGMENTATIONS, DATASETS
 from tfnorm.errors import TfnormError
 from tfnorm.models.architectures import ARCHITECTURES
-from tfnorm.models.imports import check_imports
 from tfnorm.models.planner import plan
 from tfnorm.models.sources import is_application, source_of
 from tfnorm.norms import NORMS
 from tfnorm.ops import start_quietly
+from tfnorm.own_code.imports import check_imports
 from tfnorm.spec import NormSpec, parse
 from tfnorm.training.recipe.recipes import RECIPES
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,10 @@ from tfnorm.datasets.images import Images, Scan, StreamedImages, parts, select
 from tfnorm.datasets.reading import Reading, readable
 from tfnorm.datasets.splits import split_off
 from tfnorm.errors import DataError, whole_number
+from tfnorm.text import counted
+
+if TYPE_CHECKING:
+    from tfnorm.datasets.batches import EpochBatches
 
 
 def check_image_size(size: Any) -> tuple[int, int]:
@@ -124,6 +128,11 @@ class Dataset:
     multi_label: bool | None = None
     known_scan: Scan | None = None
 
+    # What a `tfnorm.datasets.given.pipeline.Pipeline` may have.
+    has_weights: ClassVar[bool] = False
+    shuffles: ClassVar[bool] = False
+    w_test: ClassVar[np.ndarray | None] = None
+
     def __post_init__(self) -> None:
         """Replace the arrays by read-only views of themselves, and names of classes by plain text."""
         object.__setattr__(self, "class_names", tuple(readable(name) for name in self.class_names))
@@ -136,7 +145,7 @@ class Dataset:
         for field, value in (("y_train", y_train), ("y_test", y_test), ("multi_label", several)):
             object.__setattr__(self, field, value)
         for field in ("x_train", "y_train", "x_test", "y_test"):
-            if isinstance(getattr(self, field), StreamedImages):
+            if not isinstance(getattr(self, field), np.ndarray):
                 continue
             view = getattr(self, field).view()
             view.flags.writeable = False
@@ -202,6 +211,36 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) of the four arrays with their shapes and dtypes."""
         return self.scan.fingerprint
+
+    def batches(self, batch_size: int, *, seed: int, drop_remainder: bool = False) -> EpochBatches:
+        """Return the training batches of a run, epoch by epoch."""
+        from tfnorm.datasets.batches import Batches  # start-up
+
+        return Batches(self.x_train, self.y_train, batch_size, seed=seed, drop_remainder=drop_remainder)
+
+    def as_begun(self, record: Mapping[str, Any]) -> Dataset:
+        """Return the data set as a run began with it, of which ``record`` is what `describe` returned."""
+        return self
+
+    def for_statistics(self, seed: int) -> Any:
+        """Return training images to estimate statistics of batch norms with: an array, or batches."""
+        return self.x_train
+
+    def part(self, batches: int, batch_size: int, tests: int) -> Dataset:
+        """Return a data set of the first few training and test images, in memory."""
+        images = min(len(self.x_train), batches * batch_size)
+        return Dataset(
+            self.name, self.x_train[:images], self.y_train[:images], self.x_test[:tests], self.y_test[:tests],
+            self.class_names, multi_label=self.multi_label,
+        )  # fmt: skip
+
+    def read_from(self, where: str, formats: str = "") -> str:
+        """Return a sentence on how many images were read from a place."""
+        height, width, channels = self.input_shape
+        return (
+            f"Read {len(self.x_train):,} training and {len(self.x_test):,} test images{formats} of {height}x{width} "
+            f"pixels with {counted([channels], 'channel')}, in {self.num_classes} classes, from {where}."
+        )
 
     def resize(self, size: tuple[int, int] | int) -> Dataset:
         """Return the data set with images of another size (bilinear, with Pillow's antialiasing).

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from tfnorm.datasets import Dataset
+from tfnorm.datasets.given.own import own_data
 from tfnorm.errors import RunError, TfnormError, unknown, whole_number
 from tfnorm.experiments.findings import usual_margin
 from tfnorm.experiments.looks import families_on_record, remember_families
@@ -110,12 +111,13 @@ class Plan:
             if number is not None:
                 whole_number(name, number)
         if self.data is not None and not self.here:
-            raise TfnormError("`data` stays in this process. With `jobs` or a cluster, name a data set or a file.")
+            raise TfnormError(
+                "`data` stays in this process. With `jobs` or a cluster, name a data set, a file or FILE.py:FUNCTION."
+            )
         known = known_metric(split_name(self.metric or "accuracy")[0])
         check_margin(self.margin, known[0] if known and self.auto is not None else None)
-        for run in () if self.here else self.runs:
-            if run.config.model is not None and run.config.model.text is None:
-                raise TfnormError(f"{run.config.model.why_no_text} Or train without `jobs`, in this process.")
+        if not self.here:
+            check_portable(self.runs)
         self.check()
         if self.auto is not None:
             self.races()  # reads what is on record
@@ -257,6 +259,14 @@ def check_margin(margin: float | None, metric: Metric | None = None) -> None:
         raise TfnormError(f"`margin` must be a finite number of at least 0. Received: margin={margin!r}.")
 
 
+def check_portable(runs: Iterable[PlannedRun]) -> None:
+    """Raise a TfnormError if another process could not make the model of a run, or read its data."""
+    for run in runs:
+        for source in (run.config.model, run.config.dataset):
+            if getattr(source, "text", "") is None:
+                raise TfnormError(f"{source.why_no_text} Or train without `jobs`, in this process.")
+
+
 def _epochs(runs: Iterable[PlannedRun]) -> int:
     return sum(run.config.resolved().epochs or 0 for run in runs)
 
@@ -287,6 +297,8 @@ def plan_comparison(
     Raises:
         TfnormError: If a spec, a setting or the folder cannot be used.
     """
+    if (own := own_data(settings.get("dataset", ""))) is not None:
+        settings["dataset"] = own  # once for all runs
     if specs is not None:
         specs = [specs] if isinstance(specs, str | NormSpec) else list(specs)
     call = call or python_call(

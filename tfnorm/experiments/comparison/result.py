@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from tfnorm.datasets.given.pipeline import not_as_without_a_break
 from tfnorm.errors import RunError, TfnormError, unknown
 from tfnorm.experiments import verdict as words
 from tfnorm.experiments.comparison.predictions import SEVERAL_LABELS, Predictions, predictions_of
@@ -285,7 +286,19 @@ class Result:
     @property
     def remarks(self) -> list[str]:
         """Sentences that belong to every table: the notes, and what is known of specs that learned nothing."""
-        return [*self.notes, *(words.guessing_notes(self.learned, self.metric) if self.same_data else ())]
+        of_pipelines = [
+            note for run in self.runs for note in run.config.get("data", {}).get("pipeline", {}).get("notes", ())
+        ]
+        breaks = [
+            f"{run.label} with seed {run.seed}: {not_as_without_a_break(epochs)}"
+            for run in self.runs
+            for epochs in run.config.get("went_on", ())
+        ]
+        return [
+            *dict.fromkeys([*of_pipelines, *breaks]),
+            *self.notes,
+            *(words.guessing_notes(self.learned, self.metric) if self.same_data else ()),
+        ]
 
     @property
     def about_images(self) -> str:

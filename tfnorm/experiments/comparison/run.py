@@ -16,6 +16,7 @@ from tfnorm.experiments.rates import FOLDER, RECORD, RateSetting
 from tfnorm.experiments.verdict import notes_on_end
 from tfnorm.spec import NormSpec
 from tfnorm.training.config import Settings, with_settings
+from tfnorm.training.data import check_seeds, load_data
 from tfnorm.training.progress import Progress
 from tfnorm.training.records import write_json
 from tfnorm.training.runs import Run, check_same_data
@@ -52,7 +53,7 @@ def compare(
             is decided, see `tfnorm.experiments.sequential`.
         out: The folder. Default: ``runs/ARCH-DATASET``, with a mark of the settings that are not the default.
         resume: If `True`, runs in the folder are taken up. If `False`, a folder that holds runs is refused.
-        data: The data if they are in memory already.
+        data: A `tfnorm.datasets.Dataset` that is in memory already.
         jobs: Runs at the same time, each in a process of one thread. Default: one after another in this process, with
             all its threads, which may differ in the last digits.
         engine: "local", or "ray" for a cluster; see `tfnorm.sweep`.
@@ -129,11 +130,12 @@ def _train_here(plan: Plan, progress: Progress) -> None:
     """Train runs one after another in this process."""
     from tfnorm.training.network.devices import check_devices  # start-up
     from tfnorm.training.network.network import check_networks  # start-up
-    from tfnorm.training.trainer import forget_graph, load_data, train_on  # start-up
+    from tfnorm.training.trainer import forget_graph, train_on  # start-up
 
     if plan.todo:
         check_devices(plan.runs[0].config.devices)
     data = load_data(plan.runs[0].config, plan.data)
+    check_seeds(run.config for run in plan.runs)
     progress.read(data.sentences)
     plan.check(lambda _: data.fingerprint, data.class_names)
     check_networks((run.config for run in plan.todo), data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -124,3 +125,22 @@ class OfTargets(keras.metrics.Metric):
     def reset_state(self) -> None:
         """Begin again."""
         self._metric.reset_state()
+
+
+class WeightedLoss(keras.metrics.Mean):
+    """The mean over images of their loss times their weight, which is how Keras takes weights into account.
+
+    Args:
+        values: A function of labels and outputs that returns the loss of each image.
+    """
+
+    def __init__(self, values: Callable[[Any, Any], Any]) -> None:
+        super().__init__("data_loss")
+        self._values = values
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take a batch into account."""
+        values = self._values(y_true, y_pred)
+        if sample_weight is not None:
+            values = values * keras.ops.reshape(keras.ops.cast(sample_weight, values.dtype), keras.ops.shape(values))
+        super().update_state(values)

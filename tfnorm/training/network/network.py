@@ -17,13 +17,13 @@ from tfnorm.datasets import Dataset
 from tfnorm.errors import ArchitectureError, TfnormError
 from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.models.builder import build
-from tfnorm.models.imports import own_error
 from tfnorm.models.saved import own_objects
+from tfnorm.own_code.imports import own_error
 from tfnorm.spec import parse
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.network.freeze import Frozen, freeze_until
 from tfnorm.training.network.heads import Head, own_loss, own_optimizer, read_head
-from tfnorm.training.network.metrics import choose_metric
+from tfnorm.training.network.metrics import WeightedLoss, choose_metric
 
 # Methods with which a class of models decides how it is trained.
 _OF_TRAINING = {"train_step", "test_step", "compute_loss", "compute_metrics", "make_train_function"}
@@ -60,13 +60,14 @@ class Network:
             "network": {**self.variant.record(), "output": self.head.activation, "compiled": self.compiled, **frozen}
         }
 
-    def training(self, config: TrainConfig, steps: int, epochs: int = 1) -> dict[str, Any]:
+    def training(self, config: TrainConfig, steps: int, epochs: int = 1, *, weighted: bool = False) -> dict[str, Any]:
         """Return the arguments of `compile` for a model that passes on the outputs of this one.
 
         Args:
             config: The settings of the run, resolved.
             steps: Steps of an epoch.
             epochs: Epochs of the schedule.
+            weighted: Whether images have weights.
         """
         recipe, name = config.recipe, config.arch
         metrics = [*self.head.accuracy(), *filter(None, [self.measure])]
@@ -74,11 +75,14 @@ class Network:
             values = own_loss(self.model, self.head, name)
             with own_objects(config.model.imports):
                 optimizer = own_optimizer(self.model, recipe.learning_rate)
-            data_loss = keras.metrics.MeanMetricWrapper(values, name="data_loss")
-            return {"optimizer": optimizer, "loss": values, "metrics": [*metrics, data_loss]}
-        loss, data_loss = self.head.losses(recipe.label_smoothing)
-        optimizer = recipe.make_optimizer(steps, epochs)
-        return {"optimizer": optimizer, "loss": loss, "metrics": [*metrics, data_loss]}
+            loss, data_loss = values, keras.metrics.MeanMetricWrapper(values, name="data_loss")
+        else:
+            loss, data_loss = self.head.losses(recipe.label_smoothing)
+            values, optimizer = loss.call, recipe.make_optimizer(steps, epochs)
+        compiled = {"optimizer": optimizer, "loss": loss}
+        if weighted:
+            return {**compiled, "metrics": metrics, "weighted_metrics": [WeightedLoss(values)]}
+        return {**compiled, "metrics": [*metrics, data_loss]}
 
 
 def make_network(config: TrainConfig, data: Dataset) -> Network:
