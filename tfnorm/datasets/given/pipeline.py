@@ -312,8 +312,8 @@ def from_batches(
     pipeline = Pipeline(
         **{key: getattr(checked, key) for key in ("name", "x_train", "y_train", "x_test", "y_test", "class_names")},
         multi_label=checked.multi_label, known_scan=scan, open=open, kind=kind, steps=train.steps,
-        batch_size=train.batch_size, smallest=train.smallest, scale=train.pixels.scale or 1, shuffles=shuffles, fresh=fresh,
-        weighted=train.weights is not None, w_test=test.weights,
+        batch_size=train.batch_size, smallest=train.smallest, scale=train.pixels.scale or 1, shuffles=shuffles,
+        fresh=fresh, weighted=train.weights is not None, w_test=test.weights,
     )  # fmt: skip
     return _with_reading(pipeline, where, [*pipeline.notes, *_notes(train, test)])
 
