@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from facts import one_says, says
 
-from tfnorm import TfnormError
 from tfnorm.cli import main
+from tfnorm.errors import TfnormError
 from tfnorm.experiments.plan import plan_comparison
 from tfnorm.training.config import TrainConfig, checked
 from tfnorm.training.network.devices import check_devices

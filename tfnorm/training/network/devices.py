@@ -24,7 +24,6 @@ from tfnorm.training.config import TrainConfig
 
 # Random numbers of the second device start so far from those of the first, and so on.
 _APART = 1_000_003
-_BATCH = "batch"
 
 
 @contextmanager
@@ -104,8 +103,9 @@ def _alike(create: Any, **settings: Any) -> Any:
     """
     import tensorflow as tf  # start-up
 
-    alone = settings.get("aggregation") in (None, tf.VariableAggregation.NONE)
-    if alone and not settings.get("trainable") and tf.as_dtype(settings["dtype"]).is_floating:
+    dtype = settings.get("dtype")
+    alone = settings.get("aggregation") in (None, tf.VariableAggregation.NONE) and not settings.get("trainable")
+    if alone and dtype is not None and tf.as_dtype(dtype).is_floating:
         settings["aggregation"] = tf.VariableAggregation.MEAN
     return create(**settings)
 
@@ -181,7 +181,8 @@ class OnOwnDevice(keras.layers.Layer):
         distribution = keras.distribution.distribution()
         if inputs.shape[0] is None or inputs.shape[0] % distribution.num_model_replicas:
             return inputs
-        layout = keras.distribution.TensorLayout([_BATCH, *[None] * (len(inputs.shape) - 1)], distribution.device_mesh)
+        axes = [distribution.batch_dim_name, *[None] * (len(inputs.shape) - 1)]
+        layout = keras.distribution.TensorLayout(axes, distribution.device_mesh)
         return keras.distribution.distribute_tensor(inputs, layout)
 
 
@@ -200,7 +201,6 @@ def shared_loss(loss: Any, images: Any) -> tuple[Any, Any]:
         return loss, loss
     count = ops.cast(ops.shape(images)[0], loss.dtype)
     weight = replicas * count / sum_over_replicas(count)
-    loss = ops.where(count > 0, loss, ops.zeros_like(loss))
     still = ops.stop_gradient(loss)
     return weight * loss + (1 - weight) * still, sum_over_replicas(weight * still)
 
@@ -210,9 +210,9 @@ def draw_apart(model: keras.Model) -> None:
 
     Their states differ by a constant from that of the first device, which is the one in a checkpoint.
     """
-    for variable in model.non_trainable_variables:
-        copies = getattr(variable.value, "values", ())
-        if variable.name == "seed_generator_state" and on_tensorflow():
+    for variable in model.non_trainable_variables if on_tensorflow() else ():
+        if variable.name == "seed_generator_state":
+            copies = getattr(variable.value, "values", ())
             for number, copy in enumerate(copies):
                 copy.assign(copies[0] + ops.cast([number * _APART, 0], copy.dtype))
 
