@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from tfnorm.callbacks import HistoryRecorder
-from tfnorm.callbacks.batch_norm_recalibration import batch_norms
+from tfnorm.convert.recalibrate import batch_norms
 from tfnorm.datasets import Batches, Dataset, augmentation
 from tfnorm.datasets.memory import available_memory, size_text
 from tfnorm.errors import RunError, TfnormError, first_line, is_memory_error

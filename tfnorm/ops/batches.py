@@ -1,4 +1,4 @@
-"""Images that a callback looks at: arrays, or batches in any form that ``model.fit`` takes."""
+"""Images in any form that `model.fit` takes: arrays, or batches."""
 
 from __future__ import annotations
 

@@ -1,0 +1,118 @@
+"""Rules on what comes before and after a norm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from keras import layers
+
+from tfnorm._keras import NN
+from tfnorm.analysis.outputs import CLASS_FUNCTIONS
+from tfnorm.checks.finding import Found
+from tfnorm.checks.subject import Norm, Subject, has_kernel, idle, norm_of, size, where
+from tfnorm.convert.graph import Call
+from tfnorm.layers.normalization.batch_normalization import takes_batch_statistics
+
+_DROPOUTS = (layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D)
+_RESHAPES = (layers.Flatten, layers.Reshape)
+
+
+def bias_before(subject: Subject) -> Iterator[Found]:
+    """Find biases that the mean of the norm after them takes away."""
+    names: list[str] = []
+    count = 0
+    for norm in subject.norms:
+        before = subject.before(norm.call)
+        if not (norm.centers and norm.per_channel) or before is None or not has_kernel(before):
+            continue
+        bias = getattr(before.operation, "bias", None)
+        if bias is not None and subject.alone(before, norm.call):
+            names.append(before.name)
+            count += size(bias)
+    if names:
+        yield Found(
+            names,
+            f"{len(names)} layers add a bias that the norm after them subtracts again with the mean: {count:,} "
+            "parameters without effect.",
+            "keras.layers.Conv2D(..., use_bias=False)",
+            {"layers": len(names), "parameters": count},
+        )
+
+
+def norm_after(subject: Subject) -> Iterator[Found]:
+    """Find norms of what a norm has just normalized."""
+    for norm in subject.norms:
+        before = subject.before(norm.call)
+        first = None if before is None else norm_of(before)
+        if first is not None and subject.alone(first.call, norm.call):
+            yield Found(
+                [norm.name],
+                f"{norm.name!r} normalizes what {first.name!r} has just normalized, with nothing between them.",
+                f"model = tfnorm.convert.replace_norms(model, 'none', where={where([norm.name])})",
+                {"before": first.name},
+            )
+
+
+def on_outputs(subject: Subject) -> Iterator[Found]:
+    """Find norms whose output is what the model answers: logits, or after a softmax."""
+    for norm in subject.norms:
+        before = subject.before(norm.call)
+        squashed = before is not None and _squashes(before)
+        path = _path_out(subject, norm.call)
+        ends = path is not None and (any(map(_squashes, path)) or _classifies(subject))
+        if path is None or not (squashed or ends):
+            continue
+        what = "probabilities, which then are none any more" if squashed else "the logits"
+        yield Found(
+            [norm.name],
+            f"{norm.name!r} normalizes {what}: how sure the network is of a class {_lost(norm)}.",
+            f"model = tfnorm.convert.replace_norms(model, 'none', where={where([norm.name])})",
+            {"after_softmax": squashed, "over_batch": norm.over_batch},
+        )
+
+
+def _lost(norm: Norm) -> str:
+    if norm.over_batch:
+        return "then depends on the other images of the batch in training, and on moving statistics at inference"
+    return "no longer depends on the image"
+
+
+def _squashes(call: Call) -> bool:
+    activation = getattr(getattr(call.operation, "activation", None), "__name__", "")
+    return activation in ("softmax", "sigmoid") or isinstance(call.operation, (layers.Softmax, NN.Softmax, NN.Sigmoid))
+
+
+def _classifies(subject: Subject) -> bool:
+    """Return whether the compiled loss is a cross-entropy of the outputs."""
+    loss = getattr(subject.model, "loss", None)
+    name = getattr(loss, "name", None) or getattr(loss, "__name__", loss)
+    return loss in CLASS_FUNCTIONS or (isinstance(name, str) and "crossentropy" in name)
+
+
+def _path_out(subject: Subject, call: Call) -> list[Call] | None:
+    """Return the calls from one to an output, if none of them has weights or changes what the numbers mean."""
+    if subject.gives_out(call):
+        return []
+    for reader in subject.readers(call):
+        if idle(reader.operation) or isinstance(reader.operation, _RESHAPES) or _squashes(reader):
+            rest = None if getattr(reader.operation, "weights", None) else _path_out(subject, reader)
+            if rest is not None:
+                return [reader, *rest]
+    return None
+
+
+def dropout_before(subject: Subject) -> Iterator[Found]:
+    """Find dropout right before batch norms, whose variance in training is not that at inference."""
+    for norm in subject.norms:
+        source = norm.call.inputs[0]
+        if not isinstance(source, Call) or not isinstance(source.operation, _DROPOUTS):
+            continue
+        rate = source.operation.rate
+        if rate and takes_batch_statistics(norm.layer):
+            yield Found(
+                [source.name, norm.name],
+                f"{source.name!r} drops {rate:.0%} of what {norm.name!r} normalizes: in training the variance is up to "
+                f"{1 / (1 - rate):.2f} times that at inference, and the moving variance is that of training.",
+                "x = keras.layers.Dropout(rate)(keras.layers.BatchNormalization()(x))",
+                {"rate": float(rate), "variance_ratio": 1 / (1 - rate)},
+            )

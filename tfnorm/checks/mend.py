@@ -1,0 +1,94 @@
+"""A new model without what was found, where a conversion mends it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import keras
+
+from tfnorm.checks.families.constants import fitting_momentum
+from tfnorm.checks.finding import Finding
+from tfnorm.checks.subject import Subject
+from tfnorm.convert.clone import Made, clone_with, config_of, remake
+from tfnorm.convert.graph import Network
+from tfnorm.convert.kinds import BATCH_NORMS
+from tfnorm.convert.recalibrate import recalibrate_batch_norms
+from tfnorm.convert.replace import replace_norms
+from tfnorm.errors import TfnormError
+
+
+def mend(findings: Iterable[Finding], subject: Subject) -> tuple[keras.Model, list[Finding], list[Finding]]:
+    """Return a new model, the findings that are mended in it, and those that are left.
+
+    Raises:
+        TfnormError: If none can be mended, or if the model has no graph.
+    """
+    findings = list(findings)
+    mended = [each for each in findings if each.rule in MENDS and each.severity == "warning" or each.rule in NOTES]
+    left = [each for each in findings if each not in mended]
+    if not mended or subject.network is None:
+        what = ", ".join(dict.fromkeys(each.rule for each in findings)) or "nothing"
+        raise TfnormError(f"No conversion mends what was found: {what}. Follow the remedies of the findings.")
+    model, done = subject.model, set[str]()
+    for rule, step in MENDS.items():  # in an order in which none undoes another
+        names = list(dict.fromkeys(n for each in mended if each.rule == rule for n in each.layers if n not in done))
+        if names or any(each.rule == rule for each in mended):
+            model = step(model, names, subject)
+            done |= set(names) if step in (_pooled_over_channels, _removed) else set()
+    if left:
+        rules = ", ".join(dict.fromkeys(each.rule for each in left))
+        warnings.warn(f"No conversion mends {rules}: follow the remedies of these findings.", stacklevel=4)
+    return model, mended, left
+
+
+def _pooled_over_channels(model: Any, names: Sequence[str], subject: Subject) -> Any:
+    return replace_norms(model, "gn:1", where=list(names)) if names else model
+
+
+def _removed(model: Any, names: Sequence[str], subject: Subject) -> Any:
+    return replace_norms(model, "none", where=list(names)) if names else model
+
+
+def _with_momentum(model: Any, names: Sequence[str], subject: Subject) -> Any:
+    wanted = {id(layer) for layer in _layers(model, names)}
+    new = {"momentum": fitting_momentum(subject.steps or 1)}
+    return _copy(model, lambda layer: remake(layer, config=config_of(layer) | new) if id(layer) in wanted else None)[0]
+
+
+def _frozen(model: Any, names: Sequence[str], subject: Subject) -> Any:
+    wanted = {id(layer) for layer in _layers(model, names)}
+    copy, made = _copy(model)
+    for key in wanted & set(made):
+        made[key][1].trainable = False
+    return copy
+
+
+def _recalibrated(model: Any, names: Sequence[str], subject: Subject) -> Any:
+    copy, _ = _copy(model)
+    recalibrate_batch_norms(copy, [inputs for inputs, _ in subject.data.batches])  # type: ignore[union-attr]
+    return copy
+
+
+MENDS: dict[str, Callable[[Any, Sequence[str], Subject], Any]] = {
+    "norm-before-pooling": _pooled_over_channels,
+    "constant-norm": _pooled_over_channels,
+    "norm-on-outputs": _removed,
+    "norm-after-norm": _removed,
+    "slow-statistics": _with_momentum,
+    "norm-in-frozen-part": _frozen,
+    "frozen-norm-updates": _frozen,
+    "batch-norm-gap": _recalibrated,
+}
+# Notes that are mended, too.
+NOTES = ("norm-after-norm", "frozen-norm-updates")
+
+
+def _layers(model: Any, names: Sequence[str]) -> list[Any]:
+    network = Network(model)
+    return [layer for layer in network.everything if isinstance(layer, BATCH_NORMS) and network.path(layer) in names]
+
+
+def _copy(model: Any, make: Callable[[Any], Any] = lambda layer: None) -> tuple[Any, Made]:
+    return clone_with(model, lambda layer: make(layer) or remake(layer))
