@@ -8,9 +8,11 @@ from typing import Any
 from tfnorm.callbacks.base import Callback
 from tfnorm.checks.families.penalties import in_the_loss
 from tfnorm.checks.finding import Finding
-from tfnorm.checks.registry import RULES, ignored_of
-from tfnorm.checks.run import STATIC, check
+from tfnorm.checks.registry import ignored_of
+from tfnorm.checks.run import STATIC, check, finding_of
 from tfnorm.errors import whole_number
+
+PENALTY = "penalty-dominates"
 
 
 class NormWatch(Callback):
@@ -60,12 +62,9 @@ class NormWatch(Callback):
         """Say what the epoch has changed."""
         if (epoch + 1) % self.every == 0:
             self._say(check(self.model, ignore=self.ignore, needs=("weights",)))
-        rule = RULES["penalty-dominates"]
-        if epoch == 0 and logs and "loss" in logs and None not in ignored_of(self.ignore).get("penalty-dominates", ()):
+        if epoch == 0 and logs and "loss" in logs and None not in ignored_of(self.ignore).get(PENALTY, ()):
             found = in_the_loss(self.model, float(logs["loss"]))
-            self._say(
-                Finding("penalty-dominates", "note", (), *each[1:3], dict(each.evidence), rule.paper) for each in found
-            )
+            self._say(finding_of(PENALTY, each) for each in found)
 
     def _say(self, findings: Iterable[Finding]) -> None:
         known = {finding.rule for finding in self.findings}

@@ -45,6 +45,7 @@ RULES.add("layer-norm-size", Rule(
     "note", "layer norm with a weight for each pixel", "axes.pixel_weights", paper="1607.06450"))
 RULES.add("bias-before-norm", Rule(
     "note", "a bias that the norm after it takes away", "order.bias_before", paper="1502.03167"))
+RULES.add("missing-norm", Rule("note", "neither a bias nor a norm, where most layers have one", "order.missing"))
 RULES.add("norm-after-norm", Rule("note", "a norm right after a norm", "order.norm_after"))
 RULES.add("norm-on-outputs", Rule("warning", "a norm on logits or after softmax", "order.on_outputs"))
 RULES.add("dropout-before-norm", Rule(

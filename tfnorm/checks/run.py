@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from tfnorm.checks.data import Data
-from tfnorm.checks.finding import Finding
+from tfnorm.checks.finding import Finding, Found
 from tfnorm.checks.findings import Findings
 from tfnorm.checks.places import place_of_model
 from tfnorm.checks.registry import RULES, ignored_of
@@ -82,18 +82,18 @@ def check(
         looks = getattr(import_module(f"tfnorm.checks.families.{module}"), function)
         view = subject.without(each for each in ignored.get(name, ()) if each is not None)
         try:
-            for each in looks(view):
-                found.append(
-                    Finding(
-                        name, each.severity or rule.severity, tuple(each.layers), each.message, each.remedy,
-                        dict(each.evidence), rule.paper,
-                    )
-                )  # fmt: skip
+            found += [finding_of(name, each) for each in looks(view)]
         except Exception as raised:  # a model of one's own may do anything when it is called
             if is_memory_error(raised):
                 raise
             left_out.append(f"{name}. {what_it_says(raised)}.")
     return Findings(found, name=model.name, left_out=left_out, subject=subject)
+
+
+def finding_of(rule: str, found: Found) -> Finding:
+    """Return what a rule has found, with the name of the rule."""
+    severity, paper = found.severity or RULES[rule].severity, RULES[rule].paper
+    return Finding(rule, severity, tuple(found.layers), found.message, found.remedy, dict(found.evidence), paper)
 
 
 def opened(model: Any, *, imports: Sequence[str] = (), allow_lambda: bool = False) -> keras.Model:

@@ -143,7 +143,8 @@ class Subject:
         other._ignored = tuple(patterns)
         return other
 
-    def _counts(self, name: str) -> bool:
+    def counts(self, name: str) -> bool:
+        """Return whether a layer of this name is looked at."""
         return not any(fnmatchcase(word, each) for each in self._ignored for word in (name, name.rpartition("/")[2]))
 
     @property
@@ -153,13 +154,13 @@ class Subject:
             found = [(self.network.path(layer), layer) for layer in self.network.everything]
         else:
             found = [(layer.name, layer) for layer in self.model._flatten_layers(include_self=False)]
-        return ((name, layer) for name, layer in found if isinstance(layer, keras.Layer) and self._counts(name))
+        return ((name, layer) for name, layer in found if isinstance(layer, keras.Layer) and self.counts(name))
 
     @property
     def norms(self) -> list[Norm]:
         """The calls of norms in the graph, in its order."""
         found = (norm_of(call) for call in self.calls)
-        return [norm for norm in found if norm is not None and self._counts(norm.name)]
+        return [norm for norm in found if norm is not None and self.counts(norm.name)]
 
     @property
     def batch_norms(self) -> list[tuple[str, Any]]:

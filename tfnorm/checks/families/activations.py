@@ -78,7 +78,7 @@ def _values(subject: Subject) -> Iterator[tuple[Call, np.ndarray]]:
     def visit(call: Call) -> list[Any]:
         outputs = outputs_of_call(call, batch_statistics=False)
         if len(outputs) == 1 and keras.backend.is_float_dtype(keras.backend.standardize_dtype(outputs[0].dtype)):
-            if subject._counts(call.name):
+            if subject.counts(call.name):
                 kept.append((call, ops.convert_to_numpy(ops.cast(outputs[0], "float32"))))
         return outputs
 

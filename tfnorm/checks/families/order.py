@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from keras import layers
 
@@ -11,6 +12,7 @@ from tfnorm.analysis.outputs import CLASS_FUNCTIONS
 from tfnorm.checks.finding import Found
 from tfnorm.checks.subject import Norm, Subject, has_kernel, idle, norm_of, size, where
 from tfnorm.convert.graph import Call
+from tfnorm.convert.insert import HIDDEN
 from tfnorm.layers.normalization.batch_normalization import takes_batch_statistics
 
 _DROPOUTS = (layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D)
@@ -37,6 +39,42 @@ def bias_before(subject: Subject) -> Iterator[Found]:
             "keras.layers.Conv2D(..., use_bias=False)",
             {"layers": len(names), "parameters": count},
         )
+
+
+def missing(subject: Subject) -> Iterator[Found]:
+    """Find layers without a bias and without a norm in networks where most have one."""
+    kernels = [call for call in subject.calls if has_kernel(call) and call.first]
+    plain = [call for call in kernels if not any(norm_of(each) for each in _after(subject, call))]
+    if 2 * len(plain) > len(kernels):
+        return
+    for call in plain:
+        after = _after(subject, call)
+        bent = [each for each in after if _bends(each.operation)]
+        if (
+            getattr(call.operation, "bias", None) is None
+            and after
+            and len(bent) == len(after)
+            and subject.counts(call.name)
+        ):
+            yield Found(
+                [call.name],
+                f"{call.name!r} has no bias, and no norm is between it and {bent[0].name!r}. "
+                f"{len(kernels) - len(plain)} of {len(kernels)} layers with a kernel have a norm.",
+                "model = tfnorm.convert.insert_norms(model, 'bn', where=" + where([call.name]) + ")",
+                {"with_norm": len(kernels) - len(plain), "layers": len(kernels)},
+            )
+
+
+def _after(subject: Subject, call: Call) -> list[Call]:
+    """Return the calls that take the output of one, without layers that do nothing at inference."""
+    readers = subject.readers(call)
+    return [found for each in readers for found in (_after(subject, each) if idle(each.operation) else [each])]
+
+
+def _bends(operation: Any) -> bool:
+    """Return whether an operation is the activation of hidden layers."""
+    name = getattr(getattr(operation, "activation", None), "__name__", type(operation).__name__)
+    return not getattr(operation, "weights", None) and name.lower().replace("_", "") in HIDDEN
 
 
 def norm_after(subject: Subject) -> Iterator[Found]:

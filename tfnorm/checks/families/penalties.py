@@ -102,6 +102,7 @@ def in_the_loss(model: keras.Model, loss: float) -> Iterator[Found]:
             f"Of the loss of the first epoch, {loss:.3g}, the penalty is {share:.3g}: more than half.",
             "divide the factors of the penalties by 10, and compare the accuracy",
             {"loss": loss, "penalty": share},
+            "note",
         )
 
 
@@ -112,7 +113,7 @@ def gradient(model: keras.Model, inputs: Any, labels: Any, loss: Any) -> np.ndar
     """
     before = [ops.convert_to_numpy(weight) for weight in model.variables]
     trained = [ops.convert_to_numpy(weight) for weight in model.trainable_variables]
-    twin = keras.Model(model.inputs, model.outputs[0])
+    twin = keras.Model(model.input, model.outputs[0])
     twin.compile(keras.optimizers.SGD(1.0), loss, run_eagerly=keras.backend.backend() != "jax")
     try:
         twin.train_on_batch(inputs, labels)
