@@ -169,7 +169,7 @@ def softmax_and_logits(model, rng):
 
 
 def scaled_twice(model, rng):
-    first = Network(model).layers[0]
+    first = next(layer for layer in Network(model).layers if not isinstance(layer, keras.Model))
     return chain(model, first, before=[layers.Rescaling(1 / 255, name="one"), layers.Rescaling(1 / 255, name="two")])
 
 
@@ -234,7 +234,7 @@ def residual_body(inputs):
 
 def mobile():
     return keras.applications.MobileNet(
-        weights=None, input_shape=(32, 32, 3), alpha=0.25, classes=10, classifier_activation=None
+        weights=None, input_shape=(64, 64, 3), alpha=0.25, classes=10, classifier_activation=None
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from keras import layers
 
@@ -43,25 +42,19 @@ def bias_before(subject: Subject) -> Iterator[Found]:
 
 def missing(subject: Subject) -> Iterator[Found]:
     """Find layers without a bias and without a norm in networks where most have one."""
-    kernels = [call for call in subject.calls if has_kernel(call) and call.first]
-    plain = [call for call in kernels if not any(norm_of(each) for each in _after(subject, call))]
-    if 2 * len(plain) > len(kernels):
+    kernels = {call.name: (call, _after(subject, call)) for call in subject.calls if has_kernel(call) and call.first}
+    normed = [name for name, (_, after) in kernels.items() if any(norm_of(each) for each in after)]
+    bent = {name: after for name, (_, after) in kernels.items() if after and all(_bends(each) for each in after)}
+    if len(bent) > len(normed):
         return
-    for call in plain:
-        after = _after(subject, call)
-        bent = [each for each in after if _bends(each.operation)]
-        if (
-            getattr(call.operation, "bias", None) is None
-            and after
-            and len(bent) == len(after)
-            and subject.counts(call.name)
-        ):
+    for name, after in bent.items():
+        if getattr(kernels[name][0].operation, "bias", None) is None and subject.counts(name):
             yield Found(
-                [call.name],
-                f"{call.name!r} has no bias, and no norm is between it and {bent[0].name!r}. "
-                f"{len(kernels) - len(plain)} of {len(kernels)} layers with a kernel have a norm.",
-                "model = tfnorm.convert.insert_norms(model, 'bn', where=" + where([call.name]) + ")",
-                {"with_norm": len(kernels) - len(plain), "layers": len(kernels)},
+                [name],
+                f"{name!r} has no bias, and no norm is between it and {after[0].name!r}. {len(normed)} other layers "
+                "with a kernel have a norm.",
+                f"model = tfnorm.convert.insert_norms(model, 'bn', where={where([name])})",
+                {"with_norm": len(normed), "without": len(bent)},
             )
 
 
@@ -71,8 +64,9 @@ def _after(subject: Subject, call: Call) -> list[Call]:
     return [found for each in readers for found in (_after(subject, each) if idle(each.operation) else [each])]
 
 
-def _bends(operation: Any) -> bool:
-    """Return whether an operation is the activation of hidden layers."""
+def _bends(call: Call) -> bool:
+    """Return whether a call is the activation of hidden layers."""
+    operation = call.operation
     name = getattr(getattr(operation, "activation", None), "__name__", type(operation).__name__)
     return not getattr(operation, "weights", None) and name.lower().replace("_", "") in HIDDEN
 
