@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -270,12 +270,12 @@ EXPERIMENTS = [
 ]  # fmt: skip
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train what is asked for, and write the file after each row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rules", nargs="*")
     parser.add_argument("--seeds", type=int, default=5)
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     _measure.at_least(parser, chosen, "seeds", 2)
     path = _measure.RESULTS / "checks.json"
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []

@@ -5,17 +5,30 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
+from tfnorm.analysis.activations import channel_axis, outputs_of_call
+from tfnorm.convert.graph import Call, graph_of, in_order, walk
 from tfnorm.errors import DataError
 from tfnorm.ops.arrays import to_array
 from tfnorm.ops.batches import check_batch, is_array, split
 
 # So many batches are looked at; of an array, images from all over it.
 BATCHES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a call gave for some images: the least and the greatest number of each channel."""
+
+    call: Call
+    least: np.ndarray
+    most: np.ndarray
 
 
 class Data:
@@ -52,6 +65,28 @@ class Data:
         """Return what the model gives with the weights that it has now."""
         found = [keras.tree.flatten(self.model(inputs, training=False))[0] for inputs, _ in self.batches]
         return np.concatenate([keras.ops.convert_to_numpy(keras.ops.cast(part, "float32")) for part in found])
+
+    @functools.cached_property
+    def seen(self) -> list[Seen]:
+        """The least and the greatest number of each channel of each call, for the first batch at inference."""
+        found: list[Seen] = []
+
+        def visit(call: Call) -> list[Any]:
+            outputs = outputs_of_call(call, batch_statistics=False)
+            value, rank = outputs[0], len(getattr(outputs[0], "shape", ()))
+            dtype = keras.backend.standardize_dtype(value.dtype) if rank > 1 else ""
+            if len(outputs) == 1 and keras.backend.is_float_dtype(dtype):
+                axes = [place for place in range(rank) if place != channel_axis(call.operation) % rank]
+                wide = ops.cast(value, "float32")
+                ends = [ops.convert_to_numpy(end(wide, axis=axes)) for end in (ops.min, ops.max)]
+                if ends[0].size > 1:
+                    found.append(Seen(call, *ends))
+            return outputs
+
+        inputs = in_order(self.batches[0][0], graph_of(self.model))
+        pairs = zip(inputs, self.model.inputs, strict=True)
+        walk(self.model, [ops.convert_to_tensor(part, place.dtype) for part, place in pairs], visit)
+        return found
 
     def accuracy(self, outputs: np.ndarray, logits: bool = False) -> float | None:
         """Return the share of images that outputs get right, or None if these labels are no classes."""

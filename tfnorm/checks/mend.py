@@ -26,7 +26,7 @@ def mend(findings: Iterable[Finding], subject: Subject) -> tuple[keras.Model, li
         TfnormError: If none can be mended, or if the model has no graph.
     """
     findings = list(findings)
-    mended = [each for each in findings if each.rule in MENDS and each.severity == "warning" or each.rule in NOTES]
+    mended = [each for each in findings if each.rule in MENDS]
     left = [each for each in findings if each not in mended]
     if not mended or subject.network is None:
         what = ", ".join(dict.fromkeys(each.rule for each in findings)) or "nothing"
@@ -81,8 +81,6 @@ MENDS: dict[str, Callable[[Any, Sequence[str], Subject], Any]] = {
     "frozen-norm-updates": _frozen,
     "batch-norm-gap": _recalibrated,
 }
-# Notes that are mended, too.
-NOTES = ("norm-after-norm", "frozen-norm-updates")
 
 
 def _layers(model: Any, names: Sequence[str]) -> list[Any]:

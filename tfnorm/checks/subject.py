@@ -15,7 +15,7 @@ from keras import layers
 
 from tfnorm import layers as ours
 from tfnorm.analysis.outputs import Outputs, outputs_of
-from tfnorm.checks.data import Data
+from tfnorm.checks.data import Data, Seen
 from tfnorm.convert.graph import Call, Network, walk
 from tfnorm.convert.kinds import ALL_CONVOLUTIONS, BATCH_NORMS, is_idle, is_linear, norm_kinds
 from tfnorm.convert.norms import axes_of
@@ -179,6 +179,20 @@ class Subject:
     def ending(self) -> Outputs:
         """What the graph and the compiled loss tell of the outputs."""
         return outputs_of(self.model)
+
+    @property
+    def seen(self) -> list[Seen]:
+        """What the calls gave for the first batch of the data."""
+        found = [] if self.data is None or self.network is None else self.data.seen
+        return [each for each in found if self.counts(each.call.name)]
+
+    @functools.cached_property
+    def learned(self) -> bool:
+        """Whether the model knows the labels of the data already: twice as many as by chance."""
+        if self.data is None or self.data.labels is None:
+            return False
+        reached = self.data.accuracy(self.data.outputs, self.ending.ending == "logits")
+        return reached is not None and reached > 2 / max(self.data.outputs.shape[-1], 2.5)
 
     def readers(self, call: Any) -> list[Call]:
         """Return the calls that take the output of a call, or an input of the model."""

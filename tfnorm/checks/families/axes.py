@@ -9,7 +9,7 @@ from keras import layers
 
 from tfnorm._keras import OPS, BaseGlobalPooling
 from tfnorm.checks.finding import Found
-from tfnorm.checks.subject import Norm, Subject, has_kernel, idle, size, where
+from tfnorm.checks.subject import Subject, has_kernel, idle, size, where
 from tfnorm.convert.graph import Call
 from tfnorm.convert.kinds import BATCH_NORMS, CONVOLUTIONS, is_linear
 from tfnorm.layers import InstanceNormalization
@@ -34,12 +34,8 @@ def pooled(subject: Subject) -> Iterator[Found]:
                 f"{norm.name!r} gives every channel of every image the mean beta, and {pool.name!r} keeps nothing but "
                 "that mean: the features are the same for all images, so that nothing can be learned from them.",
                 f"model = tfnorm.convert.replace_norms(model, 'gn:1', where={where([norm.name])})",
-                {"channels": norm.shape[norm.call.operation.axis] if _one_axis(norm) else None, "numbers": norm.seen},
+                {"numbers": norm.seen},
             )
-
-
-def _one_axis(norm: Norm) -> bool:
-    return isinstance(getattr(norm.layer, "axis", None), int)
 
 
 def _pool_after(subject: Subject, call: Call) -> Call | None:

@@ -70,12 +70,12 @@ def scale(subject: Subject) -> Iterator[Found]:
     spread = float(np.std(_scaled(found, images)))
     if LEAST <= spread <= MOST or not np.isfinite(spread) or not float(np.std(images)):
         return
-    if spread > MOST and not found and (_normalized(subject) or _learned(subject)):
+    if spread > MOST and not found and (_normalized(subject) or subject.learned):
         return
     scaled = f"after {found[-1].name!r} " if found else ""
     yield Found(
         [call.name for call in found],
-        f"The inputs have the standard deviation {spread:.3g} {scaled}(pixels from {images.min():g} to "
+        f"The inputs have the standard deviation {spread:.3g} {scaled}(numbers from {images.min():g} to "
         f"{images.max():g}). Networks learn from about 1.",
         "give pixels from 0 to 255 without dividing them"
         if found and spread < LEAST
@@ -93,10 +93,3 @@ def _normalized(subject: Subject) -> bool:
         if isinstance(call.operation, norm_kinds()):
             return True
     return False
-
-
-def _learned(subject: Subject) -> bool:
-    """Return whether the network knows these labels already, and so was trained on this scale."""
-    reached = subject.data.accuracy(subject.data.outputs, subject.ending.ending == "logits")
-    classes = max(subject.data.outputs.shape[-1], 2)
-    return reached is not None and reached > 2 / classes

@@ -72,9 +72,9 @@ def l2_scale_free(subject: Subject) -> Iterator[Found]:
 
 
 def dominates(subject: Subject) -> Iterator[Found]:
-    """Find penalties whose gradients at the start are larger than those of the data."""
+    """Find penalties whose gradients are larger than those of the data, before the model has learned from them."""
     labels = None if subject.data is None else subject.data.batches[0][1]
-    if labels is None or not any(_parts(weight) for _, weight in subject.weights):
+    if labels is None or subject.learned or not any(_parts(weight) for _, weight in subject.weights):
         return
     loss = getattr(subject.model, "loss", None) or _loss_for(subject, labels)
     if loss is None or len(subject.model.outputs) != 1:

@@ -15,9 +15,10 @@ from tfnorm.convert.kinds import norm_kinds
 from tfnorm.convert.norms import weight_of
 from tfnorm.convert.recalibrate import batch_norms, recalibrate_batch_norms
 
-# An accuracy with other statistics that is so much higher is no accident of a few hundred images.
+# An accuracy with other statistics that is so much higher is no accident of so many images.
 GAP = 0.05
 ERRORS = 2.0
+MANY = 32
 # Images of 100 that get another class with other statistics, where there are no labels.
 MOVED = 0.2
 # How far a mean may be from that of the data, in standard deviations, and a variance, as a ratio.
@@ -51,7 +52,7 @@ def gap(subject: Subject) -> Iterator[Found]:
     evidence: dict[str, Any] = {"norms": len(norms), "far": len(far)}
     if was is not None and could is not None:
         noise = math.sqrt((was * (1 - was) + could * (1 - could)) / len(outputs))
-        if could - was > max(GAP, ERRORS * noise):
+        if could - was > max(GAP, ERRORS * noise) and len(outputs) >= MANY:
             yield Found(
                 names,
                 f"With its moving statistics the model gets {was:.1%} of {len(outputs)} images right, and {could:.1%} "
@@ -62,7 +63,7 @@ def gap(subject: Subject) -> Iterator[Found]:
             return
     elif outputs.ndim == 2 and outputs.shape[1] > 1 and was is None:
         moved = float(np.mean(outputs.argmax(1) != fresh.argmax(1)))
-        if moved > MOVED:
+        if moved > MOVED and len(outputs) >= MANY:
             yield Found(
                 names,
                 f"{moved:.0%} of {len(outputs)} images get another class with their own statistics in place of the "
