@@ -62,8 +62,8 @@ def slow(subject: Subject) -> Iterator[Found]:
         yield Found(
             list(slow),
             f"After {subject.steps} steps with momentum {momentum:g}, {left:.1%} of the moving statistics of "
-            f"{len(slow)} batch norms are still those that they began with, 0 and 1: the network tests far worse than "
-            "it trains.",
+            f"{len(slow)} batch norms are still those that they began with, 0 and 1: the network may test far "
+            "worse than it trains.",
             f"keras.layers.BatchNormalization(momentum={fitting_momentum(subject.steps):g})",
             {"steps": subject.steps, "momentum": momentum, "left": left},
         )
