@@ -223,6 +223,28 @@ def test_a_fix_says_what_it_leaves():
     says(caught, "nothing")
 
 
+class Block(layers.Layer):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.norm = layers.BatchNormalization(name="norm")
+
+    def build(self, shape):
+        self.norm.build(shape)
+
+    def call(self, x, training=None):
+        return self.norm(x, training=training)
+
+
+def test_a_norm_inside_another_layer_is_found_and_no_fix_pretends_to_mend_it():
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, layers.GlobalAveragePooling2D()(Block(name="block")(inputs)))
+    findings = check(model, steps=20)
+    assert [(finding.rule, finding.layers) for finding in findings] == [("slow-statistics", ("block/norm",))]
+    with pytest.raises(TfnormError) as caught:
+        findings.fix()
+    says(caught, "'block/norm'", "'block'", "Block")
+
+
 def test_freezing_and_recalibrating_fixes():
     (model,), _ = flawed("norm-in-frozen-part")
     fixed = check(model).fix()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -31,24 +32,22 @@ def mend(findings: Iterable[Finding], subject: Subject) -> tuple[keras.Model, li
     if not mended or subject.network is None:
         what = ", ".join(dict.fromkeys(each.rule for each in findings)) or "nothing"
         raise TfnormError(f"No conversion mends what was found: {what}. Follow the remedies of the findings.")
-    model, done = subject.model, set[str]()
+    model = subject.model
+    replaced: set[str] = set()
     for rule, step in MENDS.items():  # in an order in which none undoes another
-        names = list(dict.fromkeys(n for each in mended if each.rule == rule for n in each.layers if n not in done))
-        if names or any(each.rule == rule for each in mended):
+        of_rule = [each for each in mended if each.rule == rule]
+        names = [name for each in of_rule for name in each.layers if name not in replaced]
+        if names or (of_rule and step is _recalibrated):
             model = step(model, names, subject)
-            done |= set(names) if step in (_pooled_over_channels, _removed) else set()
+        replaced |= set(names) if isinstance(step, functools.partial) else set()
     if left:
         rules = ", ".join(dict.fromkeys(each.rule for each in left))
         warnings.warn(f"No conversion mends {rules}: follow the remedies of these findings.", stacklevel=4)
     return model, mended, left
 
 
-def _pooled_over_channels(model: Any, names: Sequence[str], subject: Subject) -> Any:
-    return replace_norms(model, "gn:1", where=list(names)) if names else model
-
-
-def _removed(model: Any, names: Sequence[str], subject: Subject) -> Any:
-    return replace_norms(model, "none", where=list(names)) if names else model
+def _replaced(spec: str, model: Any, names: Sequence[str], subject: Subject) -> Any:
+    return replace_norms(model, spec, where=names)
 
 
 def _with_momentum(model: Any, names: Sequence[str], subject: Subject) -> Any:
@@ -72,10 +71,10 @@ def _recalibrated(model: Any, names: Sequence[str], subject: Subject) -> Any:
 
 
 MENDS: dict[str, Callable[[Any, Sequence[str], Subject], Any]] = {
-    "norm-before-pooling": _pooled_over_channels,
-    "constant-norm": _pooled_over_channels,
-    "norm-on-outputs": _removed,
-    "norm-after-norm": _removed,
+    "norm-before-pooling": functools.partial(_replaced, "gn:1"),
+    "constant-norm": functools.partial(_replaced, "gn:1"),
+    "norm-on-outputs": functools.partial(_replaced, "none"),
+    "norm-after-norm": functools.partial(_replaced, "none"),
     "slow-statistics": _with_momentum,
     "norm-in-frozen-part": _frozen,
     "frozen-norm-updates": _frozen,
@@ -85,7 +84,11 @@ MENDS: dict[str, Callable[[Any, Sequence[str], Subject], Any]] = {
 
 def _layers(model: Any, names: Sequence[str]) -> list[Any]:
     network = Network(model)
-    return [layer for layer in network.everything if isinstance(layer, BATCH_NORMS) and network.path(layer) in names]
+    found = [layer for layer in network.everything if isinstance(layer, BATCH_NORMS) and network.path(layer) in names]
+    for layer in found:
+        if why := network.inside(layer):
+            raise TfnormError(f"{network.path(layer)!r} is {why}, which no conversion changes. Mend it in its class.")
+    return found
 
 
 def _copy(model: Any, make: Callable[[Any], Any] = lambda layer: None) -> tuple[Any, Made]:

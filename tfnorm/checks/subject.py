@@ -209,6 +209,14 @@ class Subject:
             source = source.inputs[0]
         return source if isinstance(source, Call) else None
 
+    @property
+    def normed(self) -> Iterator[tuple[Norm, Call]]:
+        """The norms with the call of a convolution or a dense layer that nothing but them gets the output of."""
+        for norm in self.norms:
+            before = self.before(norm.call)
+            if before is not None and has_kernel(before) and self.counts(before.name) and self.alone(before, norm.call):
+                yield norm, before
+
     def alone(self, first: Call, last: Call) -> bool:
         """Return whether nothing but ``last`` gets what ``first`` gives."""
         if self.gives_out(first):

@@ -22,12 +22,9 @@ def bias_before(subject: Subject) -> Iterator[Found]:
     """Find biases that the mean of the norm after them takes away."""
     names: list[str] = []
     count = 0
-    for norm in subject.norms:
-        before = subject.before(norm.call)
-        if not (norm.centers and norm.per_channel) or before is None or not has_kernel(before):
-            continue
+    for norm, before in subject.normed:
         bias = getattr(before.operation, "bias", None)
-        if bias is not None and subject.alone(before, norm.call):
+        if bias is not None and norm.centers and norm.per_channel:
             names.append(before.name)
             count += size(bias)
     if names:

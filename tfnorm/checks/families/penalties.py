@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from tfnorm.checks.finding import Found
-from tfnorm.checks.subject import Subject, has_kernel, size
+from tfnorm.checks.subject import Subject, size
 from tfnorm.regularizers import L2Norm, Sum, penalty
 
 ADAPTIVE = (
@@ -55,12 +55,8 @@ def l2_with_adam(subject: Subject) -> Iterator[Found]:
 
 def l2_scale_free(subject: Subject) -> Iterator[Found]:
     """Find L2 on kernels whose scale the norm after them takes away."""
-    names: list[str] = []
-    for norm in subject.norms:
-        before = subject.before(norm.call)
-        kernel = getattr(before.operation, "kernel", None) if before is not None and has_kernel(before) else None
-        if kernel is not None and "l2" in _parts(kernel) and subject.alone(before, norm.call):
-            names.append(before.name)
+    kernels = ((before.name, getattr(before.operation, "kernel", None)) for _, before in subject.normed)
+    names = [name for name, kernel in kernels if "l2" in _parts(kernel)]
     if names:
         yield Found(
             names,
