@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from tfnorm.text import counted
 
 
 class Found(NamedTuple):
@@ -15,6 +17,16 @@ class Found(NamedTuple):
     remedy: str
     evidence: Mapping[str, Any] = {}
     severity: str = ""  # "note" where this case of a warning costs nothing
+
+
+def several(found: Sized, word: str) -> str:
+    """Return how many things were found, with their word.
+
+    Example:
+        >>> several(["conv1", "conv2"], "layer")
+        '2 layers'
+    """
+    return counted([len(found)], word)
 
 
 @dataclass(frozen=True)

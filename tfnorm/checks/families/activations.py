@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from tfnorm.analysis.activations import ends_in_relu
-from tfnorm.checks.finding import Found
+from tfnorm.checks.finding import Found, several
 from tfnorm.checks.subject import KERNELS, Subject
 
 # The largest number of float16.
@@ -35,7 +35,7 @@ def look(subject: Subject) -> Iterator[Found]:
             yield Found(
                 list(found),
                 f"{found[worst]:.0%} of the channels of {worst!r} {what} for every pixel of these images"
-                f"{': nothing gets through' if nothing else ''}. In {len(found)} layers more than half do.",
+                f"{': nothing gets through' if nothing else ''}. More than half do in {several(found, 'layer')}.",
                 "keras.layers.BatchNormalization() before the ReLU, or a smaller learning rate",
                 {"layers": len(found), "largest_share": found[worst], "shares": found},
                 "" if nothing else "note",
@@ -53,8 +53,8 @@ def overflow(subject: Subject) -> Iterator[Found]:
         name, (largest, _) = next(iter(found.items()))
         yield Found(
             list(found),
-            f"The outputs of {len(found)} layers are larger than {LARGEST:g}, where float16 ends: {name!r} reaches "
-            f"{largest:.3g}.",
+            f"The outputs of {several(found, 'layer')} are larger than {LARGEST:g}, where float16 ends: {name!r} "
+            f"reaches {largest:.3g}.",
             "scale the inputs, or use mixed_bfloat16, which has the range of float32",
             {"layers": len(found), "largest": largest if np.isfinite(largest) else None},
             "" if any(half for _, half in found.values()) else "note",

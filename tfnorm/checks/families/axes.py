@@ -8,7 +8,7 @@ from typing import Any
 from keras import layers
 
 from tfnorm._keras import OPS, BaseGlobalPooling
-from tfnorm.checks.finding import Found
+from tfnorm.checks.finding import Found, several
 from tfnorm.checks.subject import Subject, has_kernel, idle, size, where
 from tfnorm.convert.graph import Call
 from tfnorm.convert.kinds import BATCH_NORMS, CONVOLUTIONS, is_linear
@@ -141,8 +141,8 @@ def pixel_weights(subject: Subject) -> Iterator[Found]:
         most = f", {share:.0%} of all parameters" if share > MOST else ""
         yield Found(
             list(dict.fromkeys(norm.name for norm in spatial)),
-            f"{len(spatial)} layer norms keep a gamma and a beta for each pixel and channel: {held:,} numbers{most}. "
-            "The model takes images of one size.",
+            f"The weights of {several(spatial, 'layer norm')} are a gamma and a beta for each pixel and channel: "
+            f"{held:,} numbers{most}. The model takes images of one size.",
             "model = tfnorm.convert.replace_norms(model, 'gn:1')",
             {"parameters": held, "share": share, "norms": len(spatial)},
         )

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tfnorm._keras import renorms
-from tfnorm.checks.finding import Found
+from tfnorm.checks.finding import Found, several
 from tfnorm.checks.subject import Subject
 from tfnorm.convert.kinds import norm_kinds
 from tfnorm.layers.normalization.batch_normalization import takes_batch_statistics
+from tfnorm.text import counted
 
 # What is left of the first moving statistics, 0 and 1, after 500 steps of Keras's momentum.
 LEFT = 0.99**500
@@ -62,7 +63,7 @@ def slow(subject: Subject) -> Iterator[Found]:
         yield Found(
             list(slow),
             f"After {subject.steps} steps with momentum {momentum:g}, {left:.1%} of the moving statistics of "
-            f"{len(slow)} batch norms are still those that they began with, 0 and 1: the network may test far "
+            f"{several(slow, 'batch norm')} are still those that they began with, 0 and 1: the network may test far "
             "worse than it trains.",
             f"keras.layers.BatchNormalization(momentum={fitting_momentum(subject.steps):g})",
             {"steps": subject.steps, "momentum": momentum, "left": left},
@@ -93,8 +94,9 @@ def few_images(subject: Subject) -> Iterator[Found]:
         least = {} if not seen else {"numbers": subject.batch_size * min(seen)}
         yield Found(
             names,
-            f"{len(names)} batch norms take their statistics over {subject.batch_size} images on each device: they "
-            "are noisy in training, and differ from those at inference.",
+            f"The statistics of {several(names, 'batch norm')} are taken over "
+            f"{counted([subject.batch_size], 'image')} on each device: they are noisy in training, and differ from "
+            "those at inference.",
             "model = tfnorm.convert.replace_norms(model, 'gn:8')",
             {"batch_size": subject.batch_size, **least},
         )
@@ -112,8 +114,8 @@ def float16_epsilon(subject: Subject) -> Iterator[Found]:
         zero = " It becomes 0." if least < SMALLEST else ""
         yield Found(
             list(names),
-            f"The epsilon of {len(names)} norms, {least:g}, is below {NORMAL:.2g}, the smallest number that float16 "
-            f"holds with all digits.{zero} Keras and tfnorm take statistics in float32, other runtimes may not.",
+            f"The epsilon of {several(names, 'norm')}, {least:g}, is below {NORMAL:.2g}, the smallest number that "
+            f"float16 holds with all digits.{zero} Keras and tfnorm take statistics in float32, other runtimes may not.",
             "epsilon=1e-3",
             {"epsilon": least, "smallest": NORMAL, "layers": len(names)},
         )

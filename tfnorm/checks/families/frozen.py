@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tfnorm.checks.finding import Found
+from tfnorm.checks.finding import Found, several
 from tfnorm.checks.subject import KERNELS, Subject
 from tfnorm.layers.normalization.batch_normalization import takes_batch_statistics
 
@@ -21,8 +21,8 @@ def in_frozen_part(subject: Subject) -> Iterator[Found]:
     if names:
         yield Found(
             names,
-            f"{len(names)} batch norms train and update their statistics right after layers that are frozen: what the "
-            "frozen kernels were trained with is lost.",
+            f"Right after layers that are frozen, {several(names, 'batch norm')} can train, and the statistics move: "
+            "what the frozen kernels were trained with is lost.",
             "layer.trainable = False for each BatchNormalization of the frozen part",
             {"layers": len(names)},
         )
@@ -34,8 +34,8 @@ def updating(subject: Subject) -> Iterator[Found]:
     if names:
         yield Found(
             names,
-            f"No weight of {len(names)} batch norms is trained, and still they use and update statistics of the batch, "
-            "because the layers themselves are trainable.",
+            f"No weight of {several(names, 'batch norm')} is trained, and still the statistics are those of the batch, "
+            "and move, because the layer itself is trainable.",
             "layer.trainable = False, in place of that of its variables",
             {"layers": len(names)},
         )

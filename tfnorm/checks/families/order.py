@@ -8,11 +8,12 @@ from keras import layers
 
 from tfnorm._keras import NN
 from tfnorm.analysis.outputs import CLASS_FUNCTIONS
-from tfnorm.checks.finding import Found
+from tfnorm.checks.finding import Found, several
 from tfnorm.checks.subject import Norm, Subject, has_kernel, idle, norm_of, size, where
 from tfnorm.convert.graph import Call
 from tfnorm.convert.insert import HIDDEN
 from tfnorm.layers.normalization.batch_normalization import takes_batch_statistics
+from tfnorm.text import counted
 
 _DROPOUTS = (layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D)
 _RESHAPES = (layers.Flatten, layers.Reshape)
@@ -30,8 +31,8 @@ def bias_before(subject: Subject) -> Iterator[Found]:
     if names:
         yield Found(
             names,
-            f"{len(names)} layers add a bias that the norm after them subtracts again with the mean: {count:,} "
-            "parameters without effect.",
+            f"The bias of {several(names, 'layer')} is subtracted again, with the mean, by the norm that follows: "
+            f"{counted([count], 'parameter')} without effect.",
             "keras.layers.Conv2D(..., use_bias=False)",
             {"layers": len(names), "parameters": count},
         )
@@ -48,8 +49,8 @@ def missing(subject: Subject) -> Iterator[Found]:
         if getattr(kernels[name][0].operation, "bias", None) is None and subject.counts(name):
             yield Found(
                 [name],
-                f"{name!r} has no bias, and no norm is between it and {after[0].name!r}. {len(normed)} other layers "
-                "with a kernel have a norm.",
+                f"{name!r} has no bias, and no norm is between it and {after[0].name!r}. A norm follows "
+                f"{several(normed, 'other layer')} with a kernel.",
                 f"model = tfnorm.convert.insert_norms(model, 'bn', where={where([name])})",
                 {"with_norm": len(normed), "without": len(bent)},
             )

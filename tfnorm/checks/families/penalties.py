@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfnorm.checks.finding import Found
+from tfnorm.checks.finding import Found, several
 from tfnorm.checks.subject import Subject, size
 from tfnorm.regularizers import L2Norm, Sum, penalty
 
@@ -29,7 +29,7 @@ def on_norms(subject: Subject) -> Iterator[Found]:
         kinds = sorted({weight.name for _, weight in found})
         yield Found(
             list(dict.fromkeys(name for name, _ in found)),
-            f"A penalty draws {len(found)} variables to 0 that set no size of a function's slope: {', '.join(kinds)}. "
+            f"A penalty draws {several(found, 'variable')} to 0 that are no kernels: {', '.join(kinds)}. "
             "Recipes for large networks leave them out.",
             "keras.layers.BatchNormalization(gamma_regularizer=None, beta_regularizer=None)",
             {"variables": len(found), "parameters": sum(size(weight) for _, weight in found)},
@@ -46,7 +46,7 @@ def l2_with_adam(subject: Subject) -> Iterator[Found]:
     twice = f" {kind} also decays them by {decay:g} a step, times the rate: they shrink twice." if decay else ""
     yield Found(
         list(dict.fromkeys(name for name, _ in found)),
-        f"L2 is part of the loss of {len(found)} variables, and {kind} divides its gradient by the size of all "
+        f"L2 is part of the loss of {several(found, 'variable')}, and {kind} divides its gradient by the size of all "
         f"gradients: weights with large gradients are hardly penalized.{twice}",
         "keras.optimizers.AdamW(weight_decay=...), without kernel_regularizer",
         {"variables": len(found), "weight_decay": float(decay)},
@@ -60,8 +60,8 @@ def l2_scale_free(subject: Subject) -> Iterator[Found]:
     if names:
         yield Found(
             names,
-            f"L2 on the kernels of {len(names)} layers changes no function, because the norm after them divides their "
-            "scale away. It keeps the effective learning rate from falling.",
+            f"L2 on the kernels of {several(names, 'layer')} changes no function, because the norm that follows "
+            "divides their scale away. It keeps the effective learning rate from falling.",
             "choose the L2 factor together with the learning rate",
             {"kernels": len(names)},
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from tfnorm.checks.finding import Found
+from tfnorm.checks.finding import Found, several
 from tfnorm.checks.subject import Subject, size
 from tfnorm.convert.kinds import norm_kinds
 from tfnorm.convert.norms import weight_of
@@ -56,7 +56,7 @@ def gap(subject: Subject) -> Iterator[Found]:
             yield Found(
                 names,
                 f"With its moving statistics the model gets {was:.1%} of {len(outputs)} images right, and {could:.1%} "
-                f"with the statistics of these images. {len(far)} of {len(norms)} batch norms are far from them.",
+                f"with the statistics of these images. Far from these: {len(far)} of {several(norms, 'batch norm')}.",
                 remedy,
                 {**evidence, "accuracy": was, "recalibrated": could},
             )
@@ -67,7 +67,7 @@ def gap(subject: Subject) -> Iterator[Found]:
             yield Found(
                 names,
                 f"{moved:.0%} of {len(outputs)} images get another class with their own statistics in place of the "
-                f"moving ones. {len(far)} of {len(norms)} batch norms are far from them.",
+                f"moving ones. Far from these: {len(far)} of {several(norms, 'batch norm')}.",
                 remedy,
                 {**evidence, "other_class": moved},
             )
@@ -75,8 +75,8 @@ def gap(subject: Subject) -> Iterator[Found]:
     if names:
         yield Found(
             names,
-            f"The moving statistics of {len(names)} of {len(norms)} batch norms are far from those of these images: "
-            f"means by more than a standard deviation, or variances by more than {RATIO:g} times, in a tenth of the "
+            f"The moving statistics of {len(names)} of {several(norms, 'batch norm')} are far from those of these "
+            f"images: means by more than a standard deviation, or variances by more than {RATIO:g} times, in a tenth of the "
             "channels. These images get no worse by it.",
             remedy,
             evidence,
@@ -112,7 +112,7 @@ def gammas(subject: Subject) -> Iterator[Found]:
     if names:
         yield Found(
             names,
-            f"{small:,} of {total:,} gammas, in {len(names)} norms, are nearer to 0 than {SMALL_GAMMA:g}: these "
+            f"{small:,} of {total:,} gammas, in {several(names, 'norm')}, are nearer to 0 than {SMALL_GAMMA:g}: these "
             "channels give beta alone. Units that should start as their shortcut begin so.",
             "fewer channels, or a smaller penalty on gamma",
             {"gammas": small, "of": total},
