@@ -115,7 +115,7 @@ def float16_epsilon(subject: Subject) -> Iterator[Found]:
         yield Found(
             list(names),
             f"The epsilon of {several(names, 'norm')}, {least:g}, is below {NORMAL:.2g}, the smallest number that "
-            f"float16 holds with all digits.{zero} Keras and tfnorm take statistics in float32, other runtimes may not.",
+            f"float16 holds with all digits.{zero} Keras and tfnorm compute in float32, other runtimes may not.",
             "epsilon=1e-3",
             {"epsilon": least, "smallest": NORMAL, "layers": len(names)},
         )

@@ -76,8 +76,8 @@ def gap(subject: Subject) -> Iterator[Found]:
         yield Found(
             names,
             f"The moving statistics of {len(names)} of {several(norms, 'batch norm')} are far from those of these "
-            f"images: means by more than a standard deviation, or variances by more than {RATIO:g} times, in a tenth of the "
-            "channels. These images get no worse by it.",
+            f"images: means by a standard deviation, or variances by {RATIO:g} times, in a tenth of the channels. "
+            "These images get no worse by it.",
             remedy,
             evidence,
             "note",
