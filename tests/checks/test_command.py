@@ -30,6 +30,11 @@ def sound():
 
 def five():
     return keras.Model(inputs := keras.Input((8, 8, 1)), layers.Dense(5)(layers.Flatten()(inputs)))
+
+
+def sized(input_shape, num_classes):
+    inputs = keras.Input(input_shape)
+    return keras.Model(inputs, layers.Dense(num_classes)(layers.Flatten()(layers.Rescaling(1 / 255)(inputs))))
 """
 
 
@@ -69,6 +74,7 @@ def test_data_and_settings(place, capsys, monkeypatch):
     code, out, _ = run(["own_checked.py:five", "--dataset", "digits"], capsys, monkeypatch)
     assert code == 3
     says(out, "labels", "0 to 9", "0 to 4")
+    assert run(["own_checked.py:sized", "--dataset", "digits"], capsys, monkeypatch)[0] == 0
     net(bn(name="norm"), relu()).save("model.keras")
     code, out, _ = run([place, "--batch-size", "2", "--steps", "40"], capsys, monkeypatch)
     assert code == 3

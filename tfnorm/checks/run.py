@@ -16,7 +16,7 @@ from tfnorm.checks.places import place_of_model
 from tfnorm.checks.registry import RULES, ignored_of
 from tfnorm.checks.subject import Subject
 from tfnorm.datasets import Dataset
-from tfnorm.errors import TfnormError, check_keras_3, is_memory_error, whole_number
+from tfnorm.errors import ArchitectureError, TfnormError, check_keras_3, is_memory_error, whole_number
 from tfnorm.models.imports import what_it_says
 from tfnorm.models.saved import open_model, own_objects
 from tfnorm.models.sources import Source
@@ -96,8 +96,10 @@ def finding_of(rule: str, found: Found) -> Finding:
     return Finding(rule, severity, tuple(found.layers), found.message, found.remedy, dict(found.evidence), paper)
 
 
-def opened(model: Any, *, imports: Sequence[str] = (), allow_lambda: bool = False) -> keras.Model:
-    """Return the model that is meant by what `check` takes.
+def opened(
+    model: Any, *, imports: Sequence[str] = (), allow_lambda: bool = False, data: Dataset | None = None
+) -> keras.Model:
+    """Return the model that is meant by what `check` takes; what makes one gets the classes and the size of ``data``.
 
     Raises:
         TfnormError: If there is none.
@@ -111,7 +113,13 @@ def opened(model: Any, *, imports: Sequence[str] = (), allow_lambda: bool = Fals
         return model.load_model()
     place = place_of_model(model)
     if isinstance(place, Source):
-        return place.make(seed=0)
+        known = {} if data is None else {"num_classes": data.num_classes}
+        try:
+            return place.make(seed=0, **known, input_shape=None if data is None else data.input_shape)
+        except ArchitectureError:
+            if data is None:
+                raise
+            return place.make(seed=0, **known)  # in its own size
     with own_objects(imports):
         return open_model(place, imports=imports, allow_lambda=allow_lambda)
 

@@ -17,6 +17,7 @@ from tfnorm.cli.file_conversion import FileConversion
 from tfnorm.cli.options import AllowLambda, DataDir, Imports
 from tfnorm.cli.printing import print_changes, print_conversion, wide_console
 from tfnorm.datasets import AUGMENTATIONS, DATASETS, load
+from tfnorm.datasets.sources import find_source
 from tfnorm.errors import TfnormError
 from tfnorm.models.architectures import ARCHITECTURES
 from tfnorm.models.imports import check_imports
@@ -215,12 +216,14 @@ def check(
     ignored_of(ignore or ())
     check_imports(imports or ())
     place = place_of_model(model)
-    data = None if dataset is None else load(dataset, data_dir=data_dir)
+    if dataset is not None:
+        find_source(dataset, data_dir)
     start_quietly()
     from tfnorm.checks.run import check as checked  # start-up
     from tfnorm.checks.run import fitting, opened  # start-up
 
-    network = opened(place, imports=imports or (), allow_lambda=allow_lambda)
+    data = None if dataset is None else load(dataset, data_dir=data_dir)
+    network = opened(place, imports=imports or (), allow_lambda=allow_lambda, data=data)
     x, y = (None, None) if data is None else fitting(network, data)
     findings = checked(network, x, y, batch_size=batch_size, steps=steps, ignore=ignore or ())
     if as_json:
