@@ -29,6 +29,8 @@ from tfnorm.layers import InstanceNormalization
 
 EPOCHS, BATCH = 8, 32
 DIGITS = tfnorm.datasets.load("digits")
+# Instance norm learns slowly here.
+LONG = {"epochs": 30, "rate": 0.003}
 # Settings of 50 steps.
 FIFTY = {"epochs": 2, "data": (DIGITS.x_train[:800], DIGITS.y_train[:800])}
 
@@ -102,14 +104,14 @@ def few_steps(fixed: bool) -> float:
 
 
 def tuned(frozen_norms: bool) -> float:
-    """Return the accuracy on the digits 5 to 9 of a network for 0 to 4 whose convolutions stay as they were."""
-    low, low_test = DIGITS.y_train < 5, DIGITS.y_test < 5
-    model = train(net(norm=quick_norm), data=(DIGITS.x_train[low], DIGITS.y_train[low]))
-    for layer in model.layers[:-1]:
+    """Return the accuracy of a trained network with a new head for even and odd digits, its convolutions frozen."""
+    model = train(usual())
+    for layer in model.layers:
         layer.trainable = not frozen_norms and isinstance(layer, layers.BatchNormalization)
-    few = np.flatnonzero(~low)[:100]
-    train(model, data=(DIGITS.x_train[few], DIGITS.y_train[few]), batch=4, epochs=4, rate=0.01)
-    return accuracy(model, DIGITS.x_test[~low_test], DIGITS.y_test[~low_test])
+    inputs = model.layers[-2].output
+    new = keras.Model(model.input, layers.Dense(2)(inputs))
+    train(new, data=(DIGITS.x_train[:200], DIGITS.y_train[:200] % 2), batch=2, epochs=2)
+    return accuracy(new, DIGITS.x_test, DIGITS.y_test % 2)
 
 
 def penalized(factor: float) -> float:
@@ -195,15 +197,15 @@ SOUND = run(usual)
 PLAIN = functools.partial(on_scale, 1.0)
 
 
-def fixed(made):
+def fixed(made, **settings):
     """Return a call of the same with what `Findings.fix` makes of it."""
-    return run(lambda: tfnorm.check(made()).fix())
+    return run(lambda: tfnorm.check(made()).fix(), **settings)
 
 
 EXPERIMENTS = [
     Experiment(
-        "norm-before-pooling", "instance norm right before global average pooling", run(pooled),
-        "`fix()`: gn:1 there", fixed(pooled),
+        "norm-before-pooling", "instance norm right before global average pooling", run(pooled, **LONG),
+        "`fix()`: gn:1 there", fixed(pooled, **LONG),
     ),
     Experiment(
         "constant-norm", "instance norm of one pixel, after the pooling", run(one_pixel),
@@ -235,7 +237,7 @@ EXPERIMENTS = [
         "gn:8", run(lambda: net(norm=groups), batch=2, epochs=2),
     ),
     Experiment(
-        "norm-in-frozen-part", "batch norms train behind frozen convolutions, 4 images a step", lambda: tuned(False),
+        "norm-in-frozen-part", "batch norms train behind frozen convolutions, 2 images a step", lambda: tuned(False),
         "batch norms frozen, too", lambda: tuned(True),
     ),
     Experiment(

@@ -105,10 +105,12 @@ def trained(model, x, y, epochs):
     return model
 
 
-def two_convolutions(norm, between=True):
+def convolutions(norm, between=True):
     layers = keras.layers
     inputs = keras.Input((8, 8, 1))
-    x = layers.ReLU()(norm()(layers.Conv2D(16, 3, padding="same", use_bias=False)(layers.Rescaling(1 / 255)(inputs))))
+    x = layers.Rescaling(1 / 255)(inputs)
+    for filters in (32, 64):
+        x = layers.ReLU()(norm()(layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)))
     x = norm(name="last")(layers.Conv2D(64, 3, padding="same", use_bias=False)(x))
     x = layers.ReLU()(x) if between else x
     return keras.Model(inputs, layers.Dense(10)(layers.GlobalAveragePooling2D(name="pool")(x)))
@@ -118,7 +120,7 @@ def two_convolutions(norm, between=True):
 def test_instance_norm_before_pooling_trains_to_chance_and_its_fix_learns():
     x, y, x_test, y_test = digits()
     keras.utils.set_random_seed(0)
-    model = two_convolutions(tfnorm.layers.InstanceNormalization, between=False)
+    model = convolutions(tfnorm.layers.InstanceNormalization, between=False)
     findings = check(model, x, y)
     (warning,) = findings.warnings
     assert warning.rule == "norm-before-pooling" and warning.layers == ("last",)
@@ -131,7 +133,7 @@ def test_instance_norm_before_pooling_trains_to_chance_and_its_fix_learns():
 def test_the_gap_after_50_steps_is_measured_and_its_fix_closes_it():
     x, y, x_test, y_test = digits()
     keras.utils.set_random_seed(0)
-    model = trained(two_convolutions(keras.layers.BatchNormalization), x[:800], y[:800], 2)
+    model = trained(convolutions(keras.layers.BatchNormalization), x[:800], y[:800], 2)
     assert model.optimizer.iterations == 50
     findings = check(model, x[:800], y[:800])
     (warning,) = findings.warnings
