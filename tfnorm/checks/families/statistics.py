@@ -43,41 +43,33 @@ def gap(subject: Subject) -> Iterator[Found]:
             norm.moving_mean.assign(mean)
             norm.moving_variance.assign(variance)
     far = [norm for norm, old, new in zip(norms, before, after, strict=True) if _far(norm, old, new)]
-    counted = {id(layer) for _, layer in subject.batch_norms}
     paths = {id(layer): name for name, layer in subject.batch_norms}
-    names = [paths[id(norm)] for norm in far if id(norm) in counted]
-    logits = subject.ending.ending == "logits"
+    names = [paths[id(norm)] for norm in far if id(norm) in paths]
+    logits, count = subject.ending.ending == "logits", len(outputs)
     was, could = data.accuracy(outputs, logits), data.accuracy(fresh, logits)
-    remedy = "model = findings.fix(), which estimates them again from these data"
     evidence: dict[str, Any] = {"norms": len(norms), "far": len(far)}
+    costs = ""
     if was is not None and could is not None:
-        noise = math.sqrt((was * (1 - was) + could * (1 - could)) / len(outputs))
-        if could - was > max(GAP, ERRORS * noise) and len(outputs) >= MANY:
-            yield Found(
-                names,
-                f"With its moving statistics the model gets {was:.1%} of {len(outputs)} images right, and {could:.1%} "
-                f"with the statistics of these images. Far from these: {len(far)} of {several(norms, 'batch norm')}.",
-                remedy,
-                {**evidence, "accuracy": was, "recalibrated": could},
+        noise = math.sqrt((was * (1 - was) + could * (1 - could)) / count)
+        evidence |= {"accuracy": was, "recalibrated": could}
+        if could - was > max(GAP, ERRORS * noise):
+            costs = (
+                f"With its moving statistics the model gets {was:.1%} of {count} images right, and {could:.1%} with "
+                "the statistics of these images."
             )
-            return
-    elif outputs.ndim == 2 and outputs.shape[1] > 1 and was is None:
-        moved = float(np.mean(outputs.argmax(1) != fresh.argmax(1)))
-        if moved > MOVED and len(outputs) >= MANY:
-            yield Found(
-                names,
-                f"{moved:.0%} of {len(outputs)} images get another class with their own statistics in place of the "
-                f"moving ones. Far from these: {len(far)} of {several(norms, 'batch norm')}.",
-                remedy,
-                {**evidence, "other_class": moved},
-            )
-            return
-    if names:
+    elif outputs.ndim == 2 and outputs.shape[1] > 1:
+        evidence["other_class"] = moved = float(np.mean(outputs.argmax(1) != fresh.argmax(1)))
+        if moved > MOVED:
+            costs = f"{moved:.0%} of {count} images get another class than with their own statistics."
+    remedy = "model = findings.fix(), which estimates them again from these data"
+    of_norms = f"{len(names)} of {several(norms, 'batch norm')}"
+    if costs and count >= MANY:
+        yield Found(names, f"{costs} Far from these are those of {of_norms}.", remedy, evidence)
+    elif names:
         yield Found(
             names,
-            f"The moving statistics of {len(names)} of {several(norms, 'batch norm')} are far from those of these "
-            f"images: means by a standard deviation, or variances by {RATIO:g} times, in a tenth of the channels. "
-            "These images get no worse by it.",
+            f"The moving statistics of {of_norms} are far from those of these images, in a tenth of the channels: means "
+            f"by a standard deviation, or variances by {RATIO:g} times. These images show no cost of it.",
             remedy,
             evidence,
             "note",
