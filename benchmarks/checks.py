@@ -30,7 +30,7 @@ from tfnorm.layers import InstanceNormalization
 EPOCHS, BATCH = 8, 32
 DIGITS = tfnorm.datasets.load("digits")
 # Instance norm learns slowly here.
-LONG = {"epochs": 30, "rate": 0.003}
+LONG = {"epochs": 20, "rate": 0.005}
 # Settings of 50 steps.
 FIFTY = {"epochs": 2, "data": (DIGITS.x_train[:800], DIGITS.y_train[:800])}
 
@@ -233,8 +233,8 @@ EXPERIMENTS = [
         "slow-statistics", "50 steps with momentum 0.99", run(net, **FIFTY), "momentum 0.9", run(usual, **FIFTY)
     ),
     Experiment(
-        "small-batch", "batch norm with 2 images a step", run(usual, batch=2, epochs=2),
-        "gn:8", run(lambda: net(norm=groups), batch=2, epochs=2),
+        "small-batch", "batch norm with 2 images a step", run(usual, batch=2, epochs=1),
+        "gn:8", run(lambda: net(norm=groups), batch=2, epochs=1),
     ),
     Experiment(
         "norm-in-frozen-part", "batch norms train behind frozen convolutions, 2 images a step", lambda: tuned(False),

@@ -68,8 +68,8 @@ def gap(subject: Subject) -> Iterator[Found]:
     elif names:
         yield Found(
             names,
-            f"The moving statistics of {of_norms} are far from those of these images, in a tenth of the channels: means "
-            f"by a standard deviation, or variances by {RATIO:g} times. These images show no cost of it.",
+            f"The moving statistics of {of_norms} are far from those of these images, in a tenth of the channels: "
+            f"means by a standard deviation, or variances by {RATIO:g} times. These images show no cost of it.",
             remedy,
             evidence,
             "note",
