@@ -169,8 +169,8 @@ def test_data_that_do_not_fit_are_told(arguments, facts):
     says(caught, *facts) if facts[0] != "no" else says(caught, "image")
 
 
-@pytest.mark.parametrize("options", [{"steps": 0}, {"batch_size": 1.5}, {"steps": True}])
-def test_numbers_that_are_none_are_told(options):
+@pytest.mark.parametrize("options", [{"steps": 0}, {"batch_size": 1.5}, {"steps": True}, {"optimizer": "adamm"}])
+def test_settings_that_are_none_are_told(options):
     with pytest.raises(TfnormError) as caught:
         check(net(relu()), **options)
     says(caught, *options)
@@ -182,6 +182,8 @@ def test_arrays_and_batches_find_the_same():
     model = compiled(net(relu()))
     parts = [X, Y + 1]
     stream = tf.data.Dataset.from_tensor_slices(tuple(parts)).batch(16)
+    words = check(model, tf.constant(X), np.array(list("abcd") * 12))
+    assert words.left_out == () and not words.warnings
     found = [check(model, *parts), check(model, stream), check(model, [(X[:20], Y[:20] + 1), (X[20:], Y[20:] + 1)])]
     assert [[finding.rule for finding in each] for each in found] == [["labels"]] * 3
 

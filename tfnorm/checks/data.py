@@ -14,6 +14,7 @@ from keras import ops
 
 from tfnorm.analysis.activations import channel_axis, outputs_of_call
 from tfnorm.convert.graph import Call, graph_of, in_order, walk
+from tfnorm.datasets.images import StreamedImages
 from tfnorm.errors import DataError
 from tfnorm.ops.arrays import to_array
 from tfnorm.ops.batches import check_batch, is_array, split
@@ -91,7 +92,7 @@ class Data:
     def accuracy(self, outputs: np.ndarray, logits: bool = False) -> float | None:
         """Return the share of images that outputs get right, or None if these labels are no classes."""
         labels = self.labels
-        if labels is None or outputs.ndim != 2 or len(labels) != len(outputs):
+        if labels is None or labels.dtype.kind not in "iufb" or outputs.ndim != 2 or len(labels) != len(outputs):
             return None
         if outputs.shape[1] == 1 and labels.size == len(labels):
             return float(np.mean((outputs[:, 0] > (0.0 if logits else 0.5)) == (labels.reshape(-1) > 0.5)))
@@ -108,7 +109,7 @@ def _whole(x: Any) -> bool:
 
 
 def _sliced(x: Any, y: Any, batch_size: int) -> Any:
-    arrays = keras.tree.map_structure(lambda part: part if is_array(part) else np.asarray(part), x)
+    arrays = keras.tree.map_structure(lambda part: part if isinstance(part, StreamedImages) else to_array(part), x)
     count = len(keras.tree.flatten(arrays)[0])
     labels = None if y is None else to_array(y)
     if labels is not None and len(labels) != count:

@@ -72,6 +72,10 @@ def check(
             whole_number(name, value)
     ignored = ignored_of([ignore] if isinstance(ignore, str) else ignore)
     data = None if x is None else Data(model, x, y, batch_size=batch_size)
+    try:
+        optimizer = None if optimizer is None else keras.optimizers.get(optimizer)
+    except (ValueError, TypeError):
+        raise TfnormError(f"`optimizer` must be one of Keras, or its name. Received: {optimizer!r}.") from None
     subject = Subject(model, data=data, batch_size=batch_size, steps=steps, optimizer=optimizer)
     found: list[Finding] = []
     left_out = list(subject.left_out)

@@ -116,7 +116,7 @@ class Subject:
         optimizer: Any = None,
     ) -> None:
         self.model, self.data, self.batch_size, self.steps = model, data, batch_size, steps
-        optimizer = keras.optimizers.get(optimizer) if optimizer is not None else getattr(model, "optimizer", None)
+        optimizer = getattr(model, "optimizer", None) if optimizer is None else optimizer
         self.optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         self.left_out: list[str] = []
         self.calls: list[Call] = []
