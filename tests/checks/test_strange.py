@@ -161,6 +161,10 @@ def test_what_is_no_model_is_told(given, facts):
         ((3,), ("int",)),
         ((X, Y[:5]), ("5 labels", "48 images")),
         (([(X, Y)], Y), ("pairs",)),
+        (({},), ("nothing",)),
+        (({"image": 3},), ("()",)),
+        (([X, X[:9]],), ("(9,)", "(48,)")),
+        ((X[0],), ("(8, 8, 3)",)),
     ],
 )
 def test_data_that_do_not_fit_are_told(arguments, facts):

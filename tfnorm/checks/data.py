@@ -110,7 +110,10 @@ def _whole(x: Any) -> bool:
 
 def _sliced(x: Any, y: Any, batch_size: int) -> Any:
     arrays = keras.tree.map_structure(lambda part: part if isinstance(part, StreamedImages) else to_array(part), x)
-    count = len(keras.tree.flatten(arrays)[0])
+    counts = {part.shape[:1] for part in keras.tree.flatten(arrays)}
+    if len(counts) != 1 or () in counts:
+        raise DataError(f"`x` must hold as many images for each input. Received: {sorted(counts) or 'nothing'}.")
+    ((count,),) = counts
     labels = None if y is None else to_array(y)
     if labels is not None and len(labels) != count:
         raise DataError(f"`y` must have a label for each image. Received: {len(labels)} labels, {count} images.")
