@@ -11,6 +11,7 @@ from keras import ops
 
 from tfnorm.checks.finding import Found, several
 from tfnorm.checks.subject import Subject, size
+from tfnorm.convert.graph import graph_of
 from tfnorm.regularizers import L2Norm, Sum, penalty
 
 ADAPTIVE = (
@@ -109,7 +110,7 @@ def gradient(model: keras.Model, inputs: Any, labels: Any, loss: Any) -> np.ndar
     """
     before = [ops.convert_to_numpy(weight) for weight in model.variables]
     trained = [ops.convert_to_numpy(weight) for weight in model.trainable_variables]
-    twin = keras.Model(model.input, model.outputs[0])
+    twin = keras.Model(graph_of(model)._inputs_struct, model.outputs[0])
     twin.compile(keras.optimizers.SGD(1.0), loss, run_eagerly=keras.backend.backend() != "jax")
     try:
         twin.train_on_batch(inputs, labels)

@@ -22,7 +22,7 @@ MANY = 32
 # Images of 100 that get another class with other statistics, where there are no labels.
 MOVED = 0.2
 # How far a mean may be from that of the data, in standard deviations, and a variance, as a ratio.
-FAR, RATIO = 1.0, 4.0
+FAR, RATIO = 0.5, 2.0
 SMALL_GAMMA = 1e-3
 
 
@@ -69,7 +69,7 @@ def gap(subject: Subject) -> Iterator[Found]:
         yield Found(
             names,
             f"The moving statistics of {of_norms} are far from those of these images, in a tenth of the channels: "
-            f"means by a standard deviation, or variances by {RATIO:g} times. These images show no cost of it.",
+            f"means by {FAR:g} standard deviations, or variances by {RATIO:g} times. These images show no cost of it.",
             remedy,
             evidence,
             "note",
