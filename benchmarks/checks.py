@@ -1,8 +1,8 @@
 """What each warning of `tfnorm check` costs: small networks on digits with the flaw and without it, seed by seed.
 
-Usage: python benchmarks/checks.py [RULE ...] [--seeds 5]
+Usage: python benchmarks/checks.py [RULE ...] [--seeds 5] [--name checks]
 
-It writes benchmarks/results/checks.json, and keeps the rows of rules that are not named.
+It writes benchmarks/results/NAME.json, and keeps the rows of rules that are not named.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tfnorm.layers import InstanceNormalization
 EPOCHS, BATCH = 8, 32
 DIGITS = tfnorm.datasets.load("digits")
 # Instance norm learns slowly here.
-LONG = {"epochs": 20, "rate": 0.005}
+LONG = {"epochs": 20}
 # Settings of 50 steps.
 FIFTY = {"epochs": 2, "data": (DIGITS.x_train[:800], DIGITS.y_train[:800])}
 
@@ -68,7 +68,8 @@ def train(model, *, logits=True, batch=BATCH, epochs=EPOCHS, rate=0.01, data=Non
     """Train a model and return it."""
     x, y = (DIGITS.x_train, DIGITS.y_train) if data is None else data
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
-    model.compile(keras.optimizers.Adam(rate), loss)
+    schedule = keras.optimizers.schedules.CosineDecay(rate, epochs * -(-len(x) // batch))
+    model.compile(keras.optimizers.Adam(schedule), loss)
     model.fit(x.astype("float32"), y, batch_size=batch, epochs=epochs, verbose=0)
     return model
 
@@ -290,9 +291,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rules", nargs="*")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--name", default="checks")
     chosen = parser.parse_args(arguments)
     _measure.at_least(parser, chosen, "seeds", 2)
-    path = _measure.RESULTS / "checks.json"
+    path = _measure.RESULTS / f"{chosen.name}.json"
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
     for each in EXPERIMENTS:
         if chosen.rules and each.rule not in chosen.rules:
@@ -304,7 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         row = {"rule": each.rule, "flaw": each.flaw, "remedy": each.remedy, **values}
         print(json.dumps(row), flush=True)
         rows = [old for old in rows if (old["rule"], old["flaw"]) != (each.rule, each.flaw)] + [row]
-        _measure.write("checks", rows, seeds=chosen.seeds, epochs=EPOCHS, images=len(DIGITS.x_train))
+        _measure.write(chosen.name, rows, seeds=chosen.seeds, epochs=EPOCHS, images=len(DIGITS.x_train))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,12 @@ def cost(row: Record) -> tuple[float, float]:
     return float(np.mean(lost)), float(half)
 
 
+def costs(row: Record) -> bool:
+    """Return whether the interval of what a flaw costs has no zero in it."""
+    lost, half = cost(row)
+    return lost > half
+
+
 def measured(rows: list[Record]) -> str:
     """Return a table of what flaws cost."""
     cells = []
@@ -61,13 +67,12 @@ def listed() -> str:
 def page() -> str:
     """Return the whole page, with its tables."""
     record = results()
-    warned = {name for name, rule in RULES.items() if rule.severity == "warning"}
     order = {name: number for number, name in enumerate(RULES)}
     rows = sorted(record["rows"], key=lambda row: order[row["rule"]])
     tables = {
         "rules": listed(),
-        "measured": measured([row for row in rows if row["rule"] in warned]),
-        "notes": measured([row for row in rows if row["rule"] not in warned]),
+        "measured": measured([row for row in rows if costs(row)]),
+        "notes": measured([row for row in rows if not costs(row)]),
         "origin": "\n".join(origin(record)).strip(),
     }
     text = PAGE.read_text(encoding="utf-8")

@@ -55,6 +55,11 @@ def test_what_was_measured_to_cost_accuracy_is_a_warning(rule):
     assert severities == {"note" if rule == "float16-overflow" else "warning"}
 
 
+def test_a_norm_on_logits_is_a_note():
+    (finding,) = of_rule(check(net(relu(), end=[layers.LayerNormalization(), layers.Softmax()])), "norm-on-outputs")
+    assert finding.severity == "note" and finding.evidence == {"after_softmax": False, "over_batch": False}
+
+
 def test_ignoring_a_layer_leaves_the_others():
     model = net(bn(), relu(), layers.Conv2D(8, 3, name="conv2"), bn(name="norm2"), relu(), bias=True)
     (finding,) = of_rule(check(model), "bias-before-norm")

@@ -121,7 +121,7 @@ FLAWS = {
         lambda: net(bn(), relu(), layers.LayerNormalization()),
     ),
     "norm-on-outputs": (
-        lambda: net(relu(), end=[layers.LayerNormalization(), layers.Softmax()]),
+        lambda: net(relu(), end=[layers.Softmax(), bn()]),
         lambda: net(relu(), end=[layers.LayerNormalization()]),
     ),
     "dropout-before-norm": (

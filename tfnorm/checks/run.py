@@ -117,13 +117,12 @@ def opened(
         return model.load_model()
     place = place_of_model(model)
     if isinstance(place, Source):
-        known = {} if data is None else {"num_classes": data.num_classes}
+        if data is None:
+            return place.make(seed=0)
         try:
-            return place.make(seed=0, **known, input_shape=None if data is None else data.input_shape)
-        except ArchitectureError:
-            if data is None:
-                raise
-            return place.make(seed=0, **known)  # in its own size
+            return place.make(seed=0, num_classes=data.num_classes, input_shape=data.input_shape)
+        except ArchitectureError:  # it has a size of its own
+            return place.make(seed=0, num_classes=data.num_classes)
     with own_objects(imports):
         return open_model(place, imports=imports, allow_lambda=allow_lambda)
 

@@ -70,7 +70,7 @@ def _pixels(operation: Any, shape: Any) -> tuple[Any, ...]:
 
 def _keeps_means(call: Call) -> bool:
     """Return whether the mean over pixels of what a call gives depends on the means of what it gets alone."""
-    operation = call.operation
+    operation: Any = call.operation
     if idle(operation) or isinstance(operation, (*BATCH_NORMS, *_POINTWISE)):
         return True
     if isinstance(operation, layers.Dense):
@@ -119,8 +119,10 @@ def default_axis(subject: Subject) -> Iterator[Found]:
         image = len(norm.shape) == 4 and set(norm.shape[1:3]) != {1}
         here = isinstance(norm.layer, layers.LayerNormalization) and norm.axes == (len(norm.shape) - 1,)
         before = subject.before(norm.call)
-        convolved = before is not None and isinstance(before.operation, CONVOLUTIONS) and has_kernel(before)
-        if image and here and convolved and set(before.operation.kernel_size) != {1}:
+        wide = (
+            before is not None and isinstance(before.operation, CONVOLUTIONS) and {*before.operation.kernel_size} != {1}
+        )
+        if image and here and wide and has_kernel(before):
             yield Found(
                 [norm.name],
                 f"{norm.name!r} normalizes each pixel over its channels (axis=-1, Keras's default). All norms here "

@@ -98,6 +98,7 @@ def on_outputs(subject: Subject) -> Iterator[Found]:
             f"{norm.name!r} normalizes {what}: how sure the network is of a class {_lost(norm)}.",
             f"model = tfnorm.convert.replace_norms(model, 'none', where={where([norm.name])})",
             {"after_softmax": squashed, "over_batch": norm.over_batch},
+            "" if squashed else "note",
         )
 
 

@@ -70,13 +70,12 @@ def l2_scale_free(subject: Subject) -> Iterator[Found]:
 
 def dominates(subject: Subject) -> Iterator[Found]:
     """Find penalties whose gradients are larger than those of the data, before the model has learned from them."""
-    labels = None if subject.data is None else subject.data.batches[0][1]
+    inputs, labels = (None, None) if subject.data is None else subject.data.batches[0]
     if labels is None or subject.learned or not any(_parts(weight) for _, weight in subject.weights):
         return
     loss = getattr(subject.model, "loss", None) or _loss_for(subject, labels)
     if loss is None or len(subject.model.outputs) != 1:
         return
-    inputs = subject.data.batches[0][0]
     whole = gradient(subject.model, inputs, labels, loss)
     alone = gradient(subject.model, inputs, labels, lambda y_true, y_pred: 0.0 * ops.mean(y_pred))
     of_penalty, of_data = (float(np.sqrt(np.sum(np.square(part)))) for part in (alone, whole - alone))
@@ -110,7 +109,8 @@ def gradient(model: keras.Model, inputs: Any, labels: Any, loss: Any) -> np.ndar
     """
     before = [ops.convert_to_numpy(weight) for weight in model.variables]
     trained = [ops.convert_to_numpy(weight) for weight in model.trainable_variables]
-    twin = keras.Model(graph_of(model)._inputs_struct, model.outputs[0])
+    functional: Any = graph_of(model)
+    twin = keras.Model(functional._inputs_struct, model.outputs[0])
     twin.compile(keras.optimizers.SGD(1.0), loss, run_eagerly=keras.backend.backend() != "jax")
     try:
         twin.train_on_batch(inputs, labels)

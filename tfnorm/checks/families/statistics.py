@@ -29,9 +29,9 @@ SMALL_GAMMA = 1e-3
 def gap(subject: Subject) -> Iterator[Found]:
     """Find batch norms whose moving statistics cost accuracy, and statistics that are far from the data's."""
     data = subject.data
-    norms = [] if data is None else batch_norms(subject.model)
+    norms = batch_norms(subject.model)
     before = [_statistics(norm) for norm in norms]
-    if not norms or all(_is_new(*pair) for pair in before):
+    if data is None or all(_is_new(*pair) for pair in before):
         return
     outputs = data.outputs
     try:
