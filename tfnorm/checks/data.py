@@ -19,8 +19,8 @@ from tfnorm.errors import DataError
 from tfnorm.ops.arrays import to_array
 from tfnorm.ops.batches import check_batch, is_array, split
 
-# So many batches are looked at; of an array, images from all over it.
-BATCHES = 4
+# So many batches are looked at; of an array, so many images from all over it in each.
+BATCHES, IMAGES = 4, 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +39,11 @@ class Data:
         model: The model that takes them.
         x: Inputs: one array, several in a list or a dictionary, or batches as ``model.fit`` takes them.
         y: The labels of arrays; None where there are none, or where the batches have them.
-        batch_size: Images at a time, of arrays.
     """
 
-    def __init__(self, model: keras.Model, x: Any, y: Any = None, *, batch_size: int | None = None) -> None:
+    def __init__(self, model: keras.Model, x: Any, y: Any = None) -> None:
         self.model = model
-        self.batches = list(_sliced(x, y, batch_size or 64) if _whole(x) else _read(x, y))
+        self.batches = list(_sliced(x, y) if _whole(x) else _read(x, y))
         if not self.batches or not len(keras.tree.flatten(self.batches[0][0])[0]):
             raise DataError("`x` must hold at least one image. Received: none.")
         for inputs, _ in self.batches:
@@ -108,7 +107,7 @@ def _whole(x: Any) -> bool:
     return is_array(x) or isinstance(x, Mapping) or bool(arrays)
 
 
-def _sliced(x: Any, y: Any, batch_size: int) -> Any:
+def _sliced(x: Any, y: Any) -> Any:
     arrays = keras.tree.map_structure(lambda part: part if isinstance(part, StreamedImages) else to_array(part), x)
     counts = {part.shape[:1] for part in keras.tree.flatten(arrays)}
     if len(counts) != 1 or () in counts:
@@ -117,9 +116,9 @@ def _sliced(x: Any, y: Any, batch_size: int) -> Any:
     labels = None if y is None else to_array(y)
     if labels is not None and len(labels) != count:
         raise DataError(f"`y` must have a label for each image. Received: {len(labels)} labels, {count} images.")
-    chosen = np.random.default_rng(0).permutation(count)[: BATCHES * batch_size]
-    for start in range(0, len(chosen), batch_size):
-        places = np.sort(chosen[start : start + batch_size])
+    chosen = np.random.default_rng(0).permutation(count)[: BATCHES * IMAGES]
+    for start in range(0, len(chosen), IMAGES):
+        places = np.sort(chosen[start : start + IMAGES])
         part = keras.tree.map_structure(lambda array, places=places: _numbers(array[places]), arrays)
         yield part, None if labels is None else labels[places]
 

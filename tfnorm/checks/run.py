@@ -71,7 +71,7 @@ def check(
         if value is not None:
             whole_number(name, value)
     ignored = ignored_of([ignore] if isinstance(ignore, str) else ignore)
-    data = None if x is None else Data(model, x, y, batch_size=batch_size)
+    data = None if x is None else Data(model, x, y)
     try:
         optimizer = None if optimizer is None else keras.optimizers.get(optimizer)
     except (ValueError, TypeError):
