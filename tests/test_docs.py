@@ -259,6 +259,18 @@ def test_page_of_decisions_says_what_the_simulation_wrote():
     assert module("trust").page() == (ROOT / "docs" / "trust.md").read_text()
 
 
+def test_page_of_checks_has_every_rule_and_what_each_warning_costs():
+    from tfnorm.checks import RULES
+
+    checks, page = module("checks"), (ROOT / "docs" / "checks.md").read_text()
+    assert checks.page() == page
+    assert set(re.findall(r"^### (.+)$", page, re.MULTILINE)) == set(RULES)
+    rows = checks.results()["rows"]
+    costly = {row["rule"] for row in rows if checks.costs(row)}
+    assert costly == {name for name, rule in RULES.items() if rule.severity == "warning"}
+    assert all(len(row[key]) >= 5 for row in rows for key in ("flawed", "mended"))
+
+
 def test_pages_of_reproductions_say_what_their_files_say():
     pages = module("reproduced").pages()
     assert len(pages) > 1

@@ -21,6 +21,7 @@ ORDER = (
     ("reporting",),
     ("training",),
     ("callbacks",),
+    ("checks",),
     ("mistakes",),
     ("datasets",),
     ("analysis",),

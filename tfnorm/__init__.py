@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tfnorm._version import __version__
 
 if TYPE_CHECKING:
-    from tfnorm import analysis, callbacks, convert, datasets, layers, regularizers, reporting
+    from tfnorm import analysis, callbacks, checks, convert, datasets, layers, regularizers, reporting
+    from tfnorm.checks.run import check
     from tfnorm.datasets import list_datasets
     from tfnorm.experiments.collect import report
     from tfnorm.experiments.comparison.comparison import Comparison
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArchSpec", "Comparison", "NormSpec", "Recipe", "Run", "Study", "Sweep", "__version__", "analysis", "build",
-    "callbacks", "compare", "convert", "datasets", "layers", "list_architectures", "list_datasets", "list_norms",
-    "regularizers", "report", "reporting", "reproduce", "sweep", "train",
+    "callbacks", "check", "checks", "compare", "convert", "datasets", "layers", "list_architectures", "list_datasets",
+    "list_norms", "regularizers", "report", "reporting", "reproduce", "sweep", "train",
 ]  # fmt: skip
 
 _MEMBERS = {
@@ -42,6 +43,7 @@ _MEMBERS = {
     "Study": "tfnorm.experiments.study.study",
     "Sweep": "tfnorm.experiments.sweep.sweep",
     "build": "tfnorm.models.builder",
+    "check": "tfnorm.checks.run",
     "compare": "tfnorm.experiments.comparison.run",
     "list_datasets": "tfnorm.datasets",
     "report": "tfnorm.experiments.collect",
@@ -49,7 +51,7 @@ _MEMBERS = {
     "sweep": "tfnorm.experiments.sweep.run",
     "train": "tfnorm.training.trainer",
 }
-_MODULES = ("analysis", "callbacks", "convert", "datasets", "layers", "regularizers", "reporting")
+_MODULES = ("analysis", "callbacks", "checks", "convert", "datasets", "layers", "regularizers", "reporting")
 
 
 def list_architectures() -> list[str]:

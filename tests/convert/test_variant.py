@@ -233,7 +233,7 @@ def test_frozen_norms_survive_a_file_and_other_conversions(saved, tmp_path, seed
 
 
 def test_frozen_norms_are_left_alone_by_recalibration(saved):
-    from tfnorm.callbacks.batch_norm_recalibration import batch_norms
+    from tfnorm.convert.recalibrate import batch_norms
 
     assert batch_norms(make_variant(saved[1], "bn:frozen", seed=0).model) == []
     assert len(batch_norms(make_variant(saved[1], "bn", seed=0).model)) == 2

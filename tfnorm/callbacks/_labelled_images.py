@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tfnorm.datasets.given.readers import FORMS, Source, is_array, labelled
 from tfnorm.errors import DataError
 from tfnorm.mistakes.labels import check_labels
 from tfnorm.ops.arrays import to_array
+from tfnorm.ops.batches import FORMS, Source, is_array, labelled
 
 # Small batches are joined up to this size, since each call of ``predict`` takes a while to begin.
 CHUNK_BYTES = 32 * 2**20

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from tfnorm.callbacks import HistoryRecorder
-from tfnorm.callbacks.batch_norm_recalibration import batch_norms
+from tfnorm.convert.recalibrate import batch_norms
 from tfnorm.datasets import Batches, Dataset, augmentation
 from tfnorm.datasets.given.epochs import random_state_kept
 from tfnorm.datasets.given.pipeline import not_as_without_a_break

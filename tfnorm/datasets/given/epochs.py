@@ -14,9 +14,9 @@ import keras
 import numpy as np
 
 from tfnorm.datasets.batches import EpochBatches
-from tfnorm.datasets.given.readers import check_iterable, is_endless, labelled, split
 from tfnorm.errors import DataError, TfnormError, is_memory_error
 from tfnorm.ops.arrays import to_array
+from tfnorm.ops.batches import check_iterable, is_endless, labelled, split
 from tfnorm.own_code.functions import parameters_of
 from tfnorm.own_code.imports import own_error
 

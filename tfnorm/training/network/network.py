@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from tfnorm.analysis import summary
+from tfnorm.checks.run import warn_of
 from tfnorm.convert.clone import own_methods
 from tfnorm.convert.variants.variant import Variant, make_variant, warn_of_untrained
 from tfnorm.datasets import Dataset
@@ -140,6 +141,8 @@ def check_networks(configs: Iterable[TrainConfig], data: Dataset) -> dict[str, N
             looked at.
         data: What they are trained on.
 
+    It warns of what `tfnorm.check` finds in a network of one's own without data.
+
     Raises:
         TfnormError: With a sentence for each network that cannot be made, that does not fit the data or the metric, or
             whose outputs are no numbers.
@@ -159,11 +162,26 @@ def check_networks(configs: Iterable[TrainConfig], data: Dataset) -> dict[str, N
                 continue
             found[config.norm] = network = make_network(config, data)
             _check_outputs(network, config, data)
+            _warn(network, config, data)
         except TfnormError as error:
             problems.append(str(error))
     if problems:
         raise TfnormError("\n".join(dict.fromkeys(problems)))
     return found
+
+
+def _warn(network: Network, config: TrainConfig, data: Dataset) -> None:
+    """Warn of what is wrong with the norms and penalties of a network of one's own."""
+    batch_size, epochs = config.batch_size or config.recipe.batch_size, config.epochs or config.recipe.epochs
+    steps = None if config.recipe.recalibrate else epochs * -(-len(data.x_train) // batch_size)
+    # The loss is the recipe's, or was looked at by `own_loss`.
+    warn_of(
+        network.model,
+        f"{config.arch} under {config.norm!r}",
+        batch_size=batch_size,
+        steps=steps,
+        ignore="loss-mismatch",
+    )
 
 
 def _check_outputs(network: Network, config: TrainConfig, data: Dataset) -> None:
