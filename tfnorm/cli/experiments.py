@@ -13,6 +13,7 @@ from tfnorm.cli.options import (
     Address,
     DryRun,
     Engine,
+    Margin,
     PictureFormat,
     TensorBoardFlag,
     WandBFlag,
@@ -35,7 +36,21 @@ from tfnorm.training.config import RunSettings, Settings, plan_run
 def compare(
     context: typer.Context,
     specs: Annotated[list[str] | None, typer.Argument(help="Norm specs. [default: gn:2 ln bn+l1=5e-4]")] = None,
-    seeds: Annotated[int, typer.Option(help="Runs of each spec, with seeds 0, 1, 2, ...")] = 3,
+    seeds: Annotated[
+        str,
+        typer.Option(
+            metavar="NUMBER | auto",
+            help="Runs of each spec, with seeds 0, 1, 2, ...; or auto: 3 each, then more until each pair is decided.",
+        ),
+    ] = "3",
+    margin: Margin = None,
+    max_runs: Annotated[
+        int | None, typer.Option(help="With --seeds auto, the most runs in all. [default: 20 of each spec]")
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="With --seeds auto, the time after which no seeds are added, such as 20m."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for all files. [default: in runs/]")] = None,
     resume: Annotated[bool, typer.Option(help="Take up the runs in the folder, or refuse one that holds any.")] = True,
     jobs: Annotated[
@@ -67,6 +82,8 @@ def compare(
 
     `tfnorm compare bn gn:4 ln --seeds 5 --epochs 10`
 
+    `tfnorm compare bn gn:4 ln --seeds auto --margin 0.5 --jobs 4`
+
     `tfnorm compare keep gn:8 ln --model my_net.py:make_model --dataset photos`
 
     `tfnorm compare bn gn:4 --learning-rate 0.03,0.1,0.3`
@@ -76,9 +93,9 @@ def compare(
     `tfnorm compare bn gn:size=4 --arch cifar_plain --dataset cifar10 --data-dir ~/data --recipe B`
     """
     plan = plan_comparison(
-        specs or None, seeds=seeds, out=out, resume=resume, jobs=jobs, engine=engine, address=address,
+        specs or None, seeds=_seeds(seeds), out=out, resume=resume, jobs=jobs, engine=engine, address=address,
         trackers=trackers_of(tensorboard, wandb), format=format, call=typed_command(context),
-        learning_rate=rates_of_words(learning_rate or ()), **settings,
+        learning_rate=rates_of_words(learning_rate or ()), margin=margin, max_runs=max_runs, budget=budget, **settings,
     )  # fmt: skip
     if dry_run:
         print_variants(plan)
@@ -94,6 +111,14 @@ def compare(
         comparison = run_comparison(plan, progress=progress)
     print_table(comparison)
     print_page(comparison.path / PAGE)
+
+
+def _seeds(word: str) -> int | str:
+    """Return what `plan_comparison` takes as seeds."""
+    try:
+        return int(word)
+    except ValueError:
+        return word
 
 
 def _display(plan: Plan) -> LiveProgress | SweepDisplay:

@@ -16,6 +16,7 @@ from tfnorm.cli.options import (
     DryRun,
     Engine,
     Jobs,
+    Margin,
     PictureFormat,
     TensorBoardFlag,
     WandBFlag,
@@ -93,6 +94,7 @@ def report(
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Compare runs that differ in more than norm and seed.")
     ] = False,
+    margin: Margin = None,
 ) -> None:
     """Write the report of runs that are on disk, without training anything.
 
@@ -107,7 +109,7 @@ def report(
 
     `tfnorm report runs/batch-size`
     """
-    result, page = write_report(runs, out=out, anyway=anyway)
+    result, page = write_report(runs, out=out, anyway=anyway, margin=margin)
     from tfnorm.experiments.sweep.sweep import Sweep  # start-up
 
     print_sweep(result, page.parent) if isinstance(result, Sweep) else print_table(result)

@@ -26,6 +26,13 @@ Imports = Annotated[
     typer.Option("--import", help=f"{description_of('imports')} May be repeated."),
 ]
 AllowLambda = Annotated[bool, typer.Option("--allow-lambda", help=description_of("allow_lambda"))]
+Margin = Annotated[
+    float | None,
+    typer.Option(
+        help="The largest difference that does not matter to you: in points for metrics in percent, else in the unit "
+        "of the metric. [default: 0.5 points, or one test image if that is more; none for other units]"
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and an estimate of time, and stop.")]
 
 

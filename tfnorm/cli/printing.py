@@ -162,7 +162,8 @@ def print_plan(plan: Plan) -> None:
     threads = plan.threads or 1
     jobs = plan.jobs or default_jobs(threads, plan.runs)
     searched = plan.search.runs if plan.search is not None else ()
-    rows = planned_rows([*searched, *plan.runs], plan.folder)
+    first = plan.runs if plan.auto is None else [*plan.finished, *plan.todo]
+    rows = planned_rows([*searched, *first], plan.folder)
     columns = {
         "run": Column("run"), "parameters": Column("trainable parameters", ",.0f"), "rate": Column("learning rate"),
         "epochs": Column("epochs", ".0f"), "state": Column("state"),
@@ -185,6 +186,10 @@ def print_plan(plan: Plan) -> None:
     if not left:
         console.print("Nothing is left to train.")
         return
+    most = len(plan.runs) if plan.auto is None or plan.auto.max_runs is None else plan.auto.max_runs
+    if plan.auto is not None:
+        then = "These come first. Then seeds are added until each pair of specs is decided"
+        console.print(f"{then}: at most {most} runs in all.", soft_wrap=True)
     with kept_on_ctrl_c(), Console(stderr=True).status("measuring a few steps of each kind of run"):
         seconds, unknown = estimate_seconds(rows, jobs=jobs, threads=threads)
     if unknown == left:
@@ -196,6 +201,9 @@ def print_plan(plan: Plan) -> None:
         f"measured steps{without}.",
         soft_wrap=True,
     )
+    if plan.auto is not None:
+        others = _duration(seconds * (most - len(first) + left) / left)
+        console.print(f"All {most} runs would take about {others}.", soft_wrap=True)
 
 
 def _rate_of(run: PlannedRun, plan: Plan) -> str:

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 
 from tfnorm.experiments.findings import Findings
 from tfnorm.experiments.guessing import Learned
+from tfnorm.experiments.sequential import FIRST_LOOK, MOST_SEEDS, Decisions, Known, Pair, Race
 from tfnorm.experiments.statistics import FURTHEST, Difference, level_of_look
 from tfnorm.metrics.metric import ACCURACY, Metric
-from tfnorm.text import is_or_are, listed, p_text, they_are
+from tfnorm.text import counted, is_or_are, listed, p_text, ranged, they_are
 
 DIFFERENT_DATA = "The runs are on different data, so that no difference between them is told."
 # The note of `tfnorm.convert.variants.variant` on frozen batch norms of a model that was never trained.
 UNTRAINED = "untrained statistics"
 STAYING = "norms stay as they were"
+# How many pairs are shown one by one while runs are trained.
+MOST_STATES = 12
 HELD_OUT = "What is called test here are training images that were held out; the test set was left alone."
 SOME_HELD_OUT = "What is called test here are for some of the runs training images that were held out."
 
@@ -35,23 +38,30 @@ INCOMPARABLE = Answer(
 )
 
 
-def pair_sentence(d: Difference, metric: Metric = ACCURACY) -> str:
+def pair_sentence(d: Known, metric: Metric = ACCURACY) -> str:
     """Return what the difference between two specs says."""
     names = f"{d.first} and {d.second}"
+    if d.outcome == "settled":
+        return f"{names} are left undecided: one of them is out"
+    if isinstance(d, Pair) and d.seeds < FIRST_LOOK:
+        return f"{names} have {d.seeds} seeds in common: the first look is at {FIRST_LOOK}"
     if d.seeds < 2:
         what, train = f"share no seed that ended with {metric.value}", "the same seeds with both, at least 3."
         if d.seeds:
             what, train = f"differ by {metric.difference(abs(d.mean))} in one run each", "at least 3 seeds."
         return f"{names} {what}: no ranking is justified. Train {train}"
     if d.is_real():
-        by = f"{metric.number(abs(d.mean))} ± {metric.difference(d.half_width)}"
         little = f", but negligibly: by less than {metric.difference(d.margin)}" if d.is_equivalent() else ""
-        return f"{d.better} beats {d.worse} by {by}, p {p_text(d.p_adjusted)}{little}"
+        return f"{d.better} beats {d.worse} by {_by(d, metric)}{little}"
     if d.is_significant():
         better = f"{d.better}, which is better in the mean, {metric.lost} with other seeds"
         return f"no ranking of {names} is justified: {better}"
     if d.is_equivalent():
         return f"{names} are equivalent: {_apart([d], metric)}"
+    if isinstance(d, Pair):
+        low, high = (metric.signed(end) for end in d.ends())
+        mean = f"{metric.signed(d.mean)}{metric.of_differences}, {low} to {high}"
+        return f"{names} are undecided after {d.seeds} seeds ({mean}){_forecast([d])}"
     # Without the interval: it is that of the pair alone, and may leave out 0 where the corrected p shows nothing.
     mean = f"{d.mean:+{metric.pattern}}{metric.of_differences}"
     return (
@@ -60,15 +70,23 @@ def pair_sentence(d: Difference, metric: Metric = ACCURACY) -> str:
     )
 
 
-def _apart(pairs: Sequence[Difference], metric: Metric) -> str:
+def _by(d: Known, metric: Metric) -> str:
+    """Return by how much one spec beats another, with what is known of that."""
+    if isinstance(d, Difference):
+        return f"{metric.number(abs(d.mean))} ± {metric.difference(d.half_width)}, p {p_text(d.p_adjusted)}"
+    least, most = sorted(map(abs, d.ends()))
+    return f"{metric.difference(abs(d.mean))} ({metric.number(least)} to {metric.number(most)})"
+
+
+def _apart(pairs: Sequence[Known], metric: Metric) -> str:
     """Say how far apart equivalent specs are at most."""
     least, margin = max(d.at_most for d in pairs), pairs[0].margin
     return f"at most {metric.difference(least)} apart, less than the margin of {metric.number(margin)}"
 
 
-def _forecast(pairs: Sequence[Difference]) -> str:
+def _forecast(pairs: Sequence[Known]) -> str:
     """Say how many seeds would decide pairs that are not decided, if a margin says what deciding is."""
-    asked = [d for d in pairs if d.margin]
+    asked = [d for d in pairs if d.outcome == "undecided" and (d.margin or isinstance(d, Pair))]
     known = [d.needed for d in asked if d.needed is not None]
     if not asked:
         return ""
@@ -77,9 +95,14 @@ def _forecast(pairs: Sequence[Difference]) -> str:
     return f"; about {max(known)} seeds would probably decide"
 
 
-def about_looks(pairs: Sequence[Difference]) -> str:
+def about_looks(pairs: Sequence[Known]) -> str:
     """Return what looking costs, in a sentence or more: how this look was tested, or how a next one will be; or ""."""
-    tested = [d for d in pairs if d.seeds > 1]
+    if any(isinstance(d, Pair) for d in pairs):
+        return (
+            f"The intervals hold after {FIRST_LOOK}, {FIRST_LOOK + 1}, ... seeds and for all pairs, together in at "
+            "least 95 % of comparisons, so that you may look, stop, add seeds or change the margin as you like."
+        )
+    tested = [d for d in pairs if isinstance(d, Difference) and d.seeds > 1]
     if not tested:
         return ""
     number, undecided = max(d.look for d in tested), not all(d.is_real() for d in tested)
@@ -170,6 +193,8 @@ def _compared(found: Findings) -> list[str]:
         return [f"No run ended with {metric.value}, so that there is nothing to compare."]
     if len(specs) == 1:
         return [f"Only {specs[0]} ended with {metric.value}: {metric.text(found.means[specs[0]])}."]
+    if any(isinstance(d, Pair) for d in found.pairs):
+        return _decided(found.among(specs), metric)
     alone = found.alone(specs)
     if len(alone) == len(specs):
         what, remedy = _too_few(found, specs)
@@ -205,7 +230,60 @@ def _compared(found: Findings) -> list[str]:
     return sentences + _left_alone(alone)
 
 
-def _alike(specs: Sequence[str], tested: Sequence[Difference], metric: Metric) -> list[str]:
+def _decided(pairs: Sequence[Known], metric: Metric) -> list[str]:
+    """Say what is decided of each pair after many looks."""
+    sentences = [f"{pair_sentence(d, metric)}." for d in pairs if d.is_real()]
+    alike = [d for d in pairs if d.is_equivalent()]
+    names = list(dict.fromkeys(spec for d in alike for spec in (d.first, d.second)))
+    if 2 * len(alike) == len(names) * (len(names) - 1) and alike:
+        sentences.append(f"{listed(names)} are equivalent: {_apart(alike, metric)}.")
+    else:
+        sentences += [f"{pair_sentence(d, metric)}." for d in alike if not d.is_real()]
+    sentences += [f"{pair_sentence(d, metric)}." for d in pairs if d.outcome == "undecided"]
+    settled = [f"{d.first} with {d.second}" for d in pairs if d.outcome == "settled"]
+    if settled:
+        sentences.append(f"Left undecided, because one of the two is out: {listed(settled)}.")
+    return sentences
+
+
+def states(decisions: Decisions, metric: Metric = ACCURACY) -> list[str]:
+    """Return a line for each pair while seeds are added, those that are open last; many that are decided are counted.
+
+    Example:
+        >>> from tfnorm.experiments.sequential import decide
+        >>> states(decide({"bn": {0: 98.1, 1: 98.3, 2: 98.2}, "ln": {0: 98.0, 1: 98.4, 2: 97.9}}, margin=0.5))
+        ['bn and ln: open after 3 seeds, +0.10 points, about 11 seeds would probably decide']
+    """
+    words = {
+        "better": lambda d: f"{d.better} is better by {_by(d, metric)}",
+        "negligible": lambda d: f"{d.better} is better, but negligibly",
+        "equivalent": lambda d: f"equivalent, {_apart([d], metric)}",
+        "settled": lambda d: f"left open, {listed([s for s in (d.first, d.second) if s in decisions.out])} out",
+        "undecided": lambda d: (
+            f"open after {counted([d.seeds], 'seed')}, {metric.signed(d.mean)}{metric.of_differences}"
+            f"{_forecast([d]).replace(';', ',')}"
+        ),
+    }
+    ordered = sorted(decisions.pairs, key=lambda d: d.outcome == "undecided")
+    decided = [d for d in ordered if d.outcome != "undecided"]
+    shown = ordered if len(ordered) <= MOST_STATES else ordered[len(decided) :]
+    lines = [f"{d.first} and {d.second}: {words[d.outcome](d)}" for d in shown[:MOST_STATES]]
+    hidden = len(ordered) - len(lines)
+    return [*lines, f"and {hidden} other pairs"] if hidden else lines
+
+
+def notes_on_end(races: Iterable[Race], most_runs: int | None) -> list[str]:
+    """Return a sentence about why no more seeds were added though some pair is open, or none."""
+    races = list(races)
+    if any(race.todo for race in races):
+        return ["The time is spent before each pair was decided. The same command goes on from here."]
+    if not any(race.decisions.open for race in races):
+        return []
+    spent = f"The {MOST_SEEDS} seeds of each spec are" if most_runs is None else f"The {most_runs} runs are"
+    return [f"{spent} spent before each pair was decided. A larger --max-runs (`max_runs`) goes on from here."]
+
+
+def _alike(specs: Sequence[str], tested: Sequence[Known], metric: Metric) -> list[str]:
     """Say of specs of which none is shown to be better which are equivalent, and which are not told apart."""
     undecided = [d for d in tested if not d.is_equivalent()]
     if not undecided:
@@ -228,9 +306,9 @@ def _too_few(found: Findings, specs: Sequence[str]) -> tuple[str, str]:
     return f"one {common}", "Train at least 3 seeds, for example with --seeds 3."
 
 
-def _detected(tested: Sequence[Difference], metric: Metric) -> str:
+def _detected(pairs: Sequence[Known], metric: Metric) -> str:
     """Say which differences are detected, for each number of seeds that two specs have in common."""
-    parts = []
+    parts, tested = [], [d for d in pairs if isinstance(d, Difference)]
     for seeds in sorted({d.seeds for d in tested}, reverse=True):
         least = [d.detectable for d in tested if d.seeds == seeds]
         possible = sorted(size for size in least if not metric.percent or size < 100)
@@ -399,9 +477,18 @@ def _best_in_mean(found: Findings) -> str:
 
 
 def _worse(found: Findings) -> list[str]:
-    """Say why some are dropped, if any are."""
-    dropped = found.dropped
-    return [f"{they_are(dropped)} shown to be worse, or {found.metric.below} one that is."] if dropped else []
+    """Say of each that is dropped by how much it is worse, and than which, or that it is below such a one."""
+    sentences, below = [], []
+    for spec in found.dropped:
+        lost = [d for d in found.among([*found.kept, spec]) if d.outcome == "better" and d.worse == spec]
+        if lost:
+            most = max(lost, key=lambda d: abs(d.mean))
+            sentences.append(f"{spec} is worse than {most.better} by {_by(most, found.metric)}.")
+        else:
+            below.append(spec)
+    if below:
+        sentences.append(f"{they_are(below)} {found.metric.below} one that is shown to be worse.")
+    return sentences
 
 
 def _cannot_tell(found: Findings, out: Sequence[str]) -> Answer:
@@ -423,10 +510,13 @@ def _cannot_tell(found: Findings, out: Sequence[str]) -> Answer:
     lead = f"{nearest.better} leads {nearest.worse} by {metric.difference(abs(nearest.mean))}, and"
     if metric.number(abs(nearest.mean)) == metric.number(0.0):
         lead = f"{nearest.first} and {nearest.second} are equal in the mean"
-    elif metric.percent and nearest.detectable >= 100:
-        lead += " seeds that spread so far show no difference at all"
-    else:
+    elif isinstance(nearest, Difference) and not (metric.percent and nearest.detectable >= 100):
         lead += f" only a lead over {metric.number(nearest.detectable)} would be shown"
+    elif isinstance(nearest, Pair) and nearest.seeds >= FIRST_LOOK:
+        low, high = sorted(-end if nearest.mean < 0 else end for end in nearest.ends())
+        lead += f" {metric.signed(low)} to {metric.signed(high)} is possible"
+    else:
+        lead += " seeds that spread so far show no difference at all"
     return _answer(f"{nearest.seeds} seeds cannot tell {which}: {lead}.", reason, *_worse(found), *out)
 
 
@@ -435,12 +525,14 @@ def _by_cost(found: Findings, out: Sequence[str]) -> Answer:
     close, best, metric = found.close, found.top[0], found.metric
     head = f"Not {listed(found.dropped, 'or')}" if found.dropped else f"No difference in {metric.name} is shown"
     pairs = [d for d in found.among(close) if d.seeds > 1]
-    if not found.dropped and pairs and all(d.is_equivalent() for d in pairs):
-        head = f"{listed(close)} are equivalent, {_apart(pairs, metric)}"
+    if pairs and all(d.is_equivalent() for d in pairs):
+        worse = f", and {they_are(found.dropped)} worse" if found.dropped else ""
+        head = f"{listed(close)} are equivalent, {_apart(pairs, metric)}{worse}"
     fewest, small = found.fewest(close) if found.parameters else (0, close)
-    fastest, fast = found.fastest(close) if found.parameters else (0.0, close)
+    fast = found.fastest(close) if found.parameters else close
     both = [spec for spec in small if spec in fast]
-    size, pace = f"fewest parameters ({fewest:,})", f"fastest training ({fastest:,.0f} images/s)"
+    speeds = [round(found.speeds[s]) for s in both or fast if math.isfinite(found.speeds.get(s, math.nan))] or [0]
+    size, pace = f"fewest parameters ({fewest:,})", f"fastest training ({ranged(speeds)} images/s)"
     name = f"{metric.name[0].upper()}{metric.name[1:]}" if metric.of_images else metric.name
     reasons = [f"{name} does not decide, so that size and speed do.", f"{_best_in_mean(found)}."]
     if len(both) == len(close):

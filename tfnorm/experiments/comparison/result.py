@@ -16,8 +16,9 @@ from tfnorm.experiments import verdict as words
 from tfnorm.experiments.comparison.predictions import SEVERAL_LABELS, Predictions, predictions_of
 from tfnorm.experiments.findings import Findings, usual_margin
 from tfnorm.experiments.guessing import Learned, learned
-from tfnorm.experiments.looks import earlier_looks
-from tfnorm.experiments.rows import accuracies_of, summary_row, value_of, without_missing
+from tfnorm.experiments.looks import earlier_looks, families_on_record, places_of
+from tfnorm.experiments.rows import accuracies_of, one_image, summary_row, value_of, without_missing
+from tfnorm.experiments.sequential import Known, Pair, decide
 from tfnorm.experiments.settings import (
     FINGERPRINT,
     Differing,
@@ -49,9 +50,11 @@ class Result:
         groups: Mapping[str, Sequence[Run]] | None = None,
         notes: Sequence[str] = (),
         metric: Metric | None = None,
+        margin: float | None = None,
     ) -> None:
         self.runs = list(runs)
         self.path = Path(path)
+        self._margin = margin
         self._metric = metric or shared_metric(self.runs)
         self.notes = list(notes)
         held_out = [bool(run.config["asked"].get("holdout")) for run in self.runs]
@@ -155,8 +158,18 @@ class Result:
     @cached_property
     def one_image(self) -> float:
         """One test image in percent, the step in which accuracies move; 0 for a metric that moves in none."""
-        images = self.runs[0].config["data"]["test_images"]
-        return 100 / images if images and self.metric.counts_images else 0.0
+        return one_image(self.runs, self.metric)
+
+    @property
+    def margin(self) -> float:
+        """The largest difference that does not matter, in points or in the unit of the metric; 0 if none is known."""
+        return usual_margin(self.metric, self.one_image) if self._margin is None else self._margin
+
+    @cached_property
+    def families(self) -> Sequence[Sequence[str]] | None:
+        """The specs that were looked at until it was decided, see `tfnorm.experiments.sequential`; None for others."""
+        found = families_on_record(places_of(self.path, self.runs))
+        return None if found is None else found.get("", ())
 
     @cached_property
     def differing(self) -> Sequence[Differing]:
@@ -169,16 +182,24 @@ class Result:
         return all(each.key != FINGERPRINT for each in self.differing)
 
     @cached_property
-    def pairs(self) -> Sequence[Difference]:
+    def pairs(self) -> Sequence[Known]:
         """The differences of `differences`, one a pair; none between runs on different data."""
         if not self.same_data:
             return []
+        if self.families is not None:
+            return decide(
+                self.accuracies,
+                self.margin,
+                families=self.families,
+                resolution=self.one_image,
+                lower_is_better=self.metric.sign < 0,
+            ).pairs
         return paired_differences(
             self.accuracies,
             resolution=self.one_image,
             looks=self.looks,
             lower_is_better=self.metric.sign < 0,
-            margin=usual_margin(self.metric, self.one_image),
+            margin=self.margin,
         )
 
     @cached_property
@@ -187,14 +208,17 @@ class Result:
 
         Of another metric the differences are in its own unit.
 
-        See `tfnorm.experiments.statistics.paired_differences` for the columns and the assumptions. ``sentence`` says
-        it in words.
+        See `tfnorm.experiments.statistics.paired_differences` for the columns and the assumptions, or, where seeds were
+        added until it was decided, `tfnorm.experiments.sequential`. ``sentence`` says it in words.
         """
-        columns = [field.name for field in dataclasses.fields(Difference) if field.name != "lower_is_better"]
+        kind = Difference if self.families is None else Pair
+        left_out = ("lower_is_better", "settled")
+        columns = [field.name for field in dataclasses.fields(kind) if field.name not in left_out]
         table = pd.DataFrame([dataclasses.asdict(difference) for difference in self.pairs], columns=columns)
         table = table.rename(columns={"diverged": self.metric.lost})
         sentences = [words.pair_sentence(d, self.metric) for d in self.pairs]
-        shown = {"real": [d.is_real() for d in self.pairs], "equivalent": [d.is_equivalent() for d in self.pairs]}
+        shown: dict[str, list[Any]] = {"real": [d.is_real() for d in self.pairs]}
+        shown |= {"equivalent": [d.is_equivalent() for d in self.pairs], "outcome": [d.outcome for d in self.pairs]}
         return table.assign(**shown, sentence=sentences)
 
     @cached_property
@@ -207,7 +231,8 @@ class Result:
             sizes, speeds = (
                 dict(zip(self.groups, self.table[key], strict=True)) for key in ("parameters", "images_per_second")
             )
-        return Findings(self.accuracies, self.pairs, guessing, self.one_image, sizes, speeds, self.metric)
+        asked = self.accuracies, self.pairs, guessing, self.one_image, sizes, speeds, self.metric, self._margin
+        return Findings(*asked)
 
     @property
     def verdict(self) -> str:

@@ -212,6 +212,8 @@ class _Cluster:
                     run = running.pop(task)
                     if self.lost(run, task):
                         waiting.append(run)
+                if not waiting and not running:
+                    waiting.extend(self.attempts.more())
         finally:
             for task in running:
                 ray.cancel(task, force=True)

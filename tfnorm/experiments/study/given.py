@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfnorm.errors import SpecError, TfnormError, first_line, whole_number
+from tfnorm.experiments.plan import SEEDS_ARE
 from tfnorm.metrics.metric import Metric
 from tfnorm.mistakes import check_labels
 from tfnorm.mistakes.find import are_logits
@@ -58,14 +59,10 @@ def canonical_specs(specs: str | NormSpec | Iterable[str | NormSpec]) -> list[st
 def chosen_seeds(seeds: int | Sequence[int]) -> list[int]:
     """Return the seeds that a number of them stands for, counted from 0, or those of a list."""
     asked: Any = seeds
-    if isinstance(asked, str) and asked == "auto":
-        raise TfnormError(
-            "A study cannot choose its number of seeds yet. Received: seeds='auto'. Give a number, such as seeds=5."
-        )
     if isinstance(asked, Integral) and not isinstance(asked, bool) and int(asked) > 0:
         return list(range(int(asked)))
     if not isinstance(asked, Iterable) or isinstance(asked, str):
-        raise TfnormError(f"`seeds` must be at least 1, or a list of seeds. Received: seeds={seeds!r}.")
+        raise TfnormError(f"`seeds` must be {SEEDS_ARE}. Received: seeds={seeds!r}.")
     chosen = [check_seed(seed) for seed in asked]
     if not chosen or len(set(chosen)) < len(chosen):
         raise TfnormError(f"`seeds` must be different numbers, at least one. Received: seeds={chosen}.")
