@@ -319,11 +319,17 @@ def read_seeds(
         return seeds, None
     if seeds != "auto":
         raise TfnormError(f"`seeds` must be {SEEDS_ARE}. Received: seeds={seeds!r}.")
+    seconds = read_budget(budget)
+    auto = Auto(max_runs, seconds or math.inf)
+    return auto.seeds(specs), auto
+
+
+def read_budget(budget: str | None) -> float | None:
+    """Return the seconds of a time such as "20m", or raise a TfnormError; `None` for none."""
     seconds = seconds_of(budget) if isinstance(budget, str) else None
     if budget is not None and seconds is None:
         raise TfnormError(f"`budget` must be a time, such as '20m', '90s' or '1h30m'. Received: budget={budget!r}.")
-    auto = Auto(max_runs, seconds or math.inf)
-    return auto.seeds(specs), auto
+    return seconds
 
 
 def configurations(
