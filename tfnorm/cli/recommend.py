@@ -162,13 +162,18 @@ class RecommendDisplay(SweepDisplay, RecommendProgress):
 
     def part(self, name: str, state: State) -> None:
         """Show that a part begins."""
-        self.name, self.state, self.finished_runs, self.best, self._most = name, state, 0, None, -math.inf
+        self.name, self.state = name, state
         self._lines.images = "test" if name == "test" else "held-out"
-        self._lines.begin(0)
+        self.planned(0, 0, 0)
         self.looked((), 0, 0)
         if name == "confirmation":
             for number, setting in enumerate(state.candidates or (), start=1):
                 self._lines.console.print(f"candidate-{number}: {words_of(setting)}", soft_wrap=True, highlight=False)
+
+    def sent(self, run: Path, pid: int) -> None:
+        """Show that a run begins; how many will follow is not known in the search."""
+        self.waiting += self.name == "search"
+        super().sent(run, pid)
 
     def pruned(self, run: Path, record: Mapping[str, Any]) -> None:
         """Count a run that was broken off."""
