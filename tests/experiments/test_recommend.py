@@ -4,6 +4,9 @@ import json
 import math
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import zlib
 from io import StringIO
 
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 from facts import one_says, says
 from made_up import MadeUp
+from networks import SOON_OVER
 from rich.console import Console
 
 from tfnorm import recommend
@@ -20,7 +24,7 @@ from tfnorm.errors import DataError, RunError, TfnormError
 from tfnorm.experiments.recommend import confirm, plan, search
 from tfnorm.experiments.recommend.plan import plan_recommendation
 from tfnorm.experiments.recommend.space import Space, norms_to_try
-from tfnorm.experiments.recommend.state import RecommendProgress
+from tfnorm.experiments.recommend.state import RecommendProgress, State
 from tfnorm.spec import parse
 from tfnorm.training.config import TrainConfig, plan_run
 from tfnorm.training.data import load_data
@@ -470,3 +474,67 @@ def test_a_contest_counts_the_runs_on_disk(made_up, tmp_path):
     found = recommended(tmp_path)
     again = confirm.Contest(found.plan, found.contest.settings)
     assert again.values() == found.values and not again.race().todo
+
+
+# Real runs
+
+
+def test_runs_are_trained_and_broken_off_in_this_process(tiny, monkeypatch, tmp_path):
+    import optuna
+
+    monkeypatch.setattr(search, "_goes_on", lambda plan, state, study: len(study.trials) < 4)
+    monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda trial: trial.number == 1)
+    whole = load("digits", image_size=28)
+    rows = slice(None, 200)
+    data = Dataset("few", whole.x_train[rows], whole.y_train[rows], whole.x_test, whole.y_test, whole.class_names)
+    settings = {"arch": "tiny", "epochs": 2, "augmentation": "none", "batch_size": 40, "l1": 0, "dropout": 0}
+    at = plan_recommendation(["bn", "gn:2"], **settings, data=data, runs=23, out=tmp_path)
+    state = State(at)
+    found = search.search(at, state, load_data(at.config(at.baseline, "search"), data), RecommendProgress())
+    trials = search.trials_of(at, search.open_study(at))
+    assert [(trial.state, trial.epochs) for trial in trials] == [("finished", 2), ("pruned", 1), *[("finished", 2)] * 2]
+    for trial in trials:
+        history = (tmp_path / trial.folder / "history.jsonl").read_text().splitlines()
+        assert 100 * json.loads(history[-1])["val_accuracy"] == pytest.approx(trial.value)
+        config = json.loads((tmp_path / trial.folder / "config.json").read_text())
+        assert (config["data"]["train_images"], config["data"]["test_images"]) == (120, 40)
+        assert config["asked"]["seed"] == 1000 and config["asked"]["holdout_part"] == "search"
+    assert found and all(each in [trial.settings for trial in trials] for each in found)
+
+
+KILLED = """
+import json, os, signal, sys
+from tfnorm import recommend
+from tfnorm.experiments.recommend.state import RecommendProgress
+
+class Kill(RecommendProgress):
+    left = int(sys.argv[2])
+
+    def epoch_ended(self, run, record):
+        self.left -= 1
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+print(recommend(out=sys.argv[1], progress=Kill(), **json.loads(sys.argv[3])).sentence)
+"""
+
+
+@pytest.mark.matrix
+def test_killed_again_and_again_it_ends_as_if_it_had_been_left_alone(tmp_path):
+    settings = {**SOON_OVER, "epochs": 2, "runs": 24, "baseline": BAD, "norms": ["bn", "gn:2"]}
+
+    def call(folder, epochs, **more):
+        words = [sys.executable, "-c", KILLED, str(folder), str(epochs), json.dumps({**settings, **more})]
+        return subprocess.run(words, capture_output=True, text=True)
+
+    whole = call(tmp_path / "whole", 10**6)
+    assert whole.returncode == 0, whole.stderr
+    for epochs in (2, 5, 20, 9):
+        assert call(tmp_path / "parts", epochs).returncode == -signal.SIGKILL
+    again = call(tmp_path / "parts", 10**6)
+    assert again.stdout == whole.stdout != "", again.stderr
+    records = [json.loads((tmp_path / name / "recommendation.json").read_text()) for name in ("whole", "parts")]
+    for key in ("confirmation", "test", "search", "words", "better"):
+        assert records[0][key] == records[1][key]
+    processes = call(tmp_path / "jobs", 10**6, jobs=2)
+    assert processes.returncode == 0 and re.match("Take|Keep", processes.stdout), processes.stderr

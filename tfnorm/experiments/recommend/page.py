@@ -100,8 +100,8 @@ def _race(result: Recommendation) -> Table:
             continue
         pair = result.against_yours[name]
         sign = 1 if pair.first == name else -1
-        low, high = sorted((sign * pair.low, sign * pair.high))
-        note = f"{metric.signed(low)} to {metric.signed(high)}" if math.isfinite(low) else ""
+        low, high = result.ends(name)
+        note = f"{metric.signed(low)} to {metric.signed(high)}" if math.isfinite(pair.low) else ""
         row["difference"] = Cell(metric.signed(sign * pair.mean), sign * pair.mean, note)
         shown = OUTCOMES[pair.outcome]
         row["outcome"] = Cell("worse" if shown == "better" and pair.better == YOURS else shown)
@@ -154,7 +154,7 @@ def _slices(result: Recommendation) -> list[dict[str, Any]]:
         if key in space.choices:
             axis |= {"type": "category", "categoryarray": [_text(v) for v in space.choices[key]]}
         elif key == "learning_rate":
-            axis |= {"type": "log"}
+            axis |= {"type": "log", "dtick": "D2"}
         figure = {"data": traces, "layout": {"xaxis": axis, "yaxis": title}}
         found.append({"key": key, "name": NAMES[key], "figure": figure})
     return found

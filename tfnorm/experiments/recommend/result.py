@@ -21,6 +21,7 @@ from tfnorm.experiments.statistics import Look
 from tfnorm.metrics.metric import Metric
 from tfnorm.models.sources import Source
 from tfnorm.text import counted, listed
+from tfnorm.training.config import default_of
 from tfnorm.training.recipe.file import write_settings
 from tfnorm.training.recipe.recipes import RECIPES, Recipe
 from tfnorm.training.records import write_json
@@ -80,6 +81,13 @@ class Recommendation:
         better = [name for name in ended if lost or self._beats(name)]
         return max(better, key=lambda name: self._merit(self.values[name]), default=YOURS)
 
+    def ends(self, name: str) -> tuple[float, float]:
+        """Return the ends of the interval of a setting minus the present one, cut at what differences there can be."""
+        pair, (least, most) = self.against_yours[name], self.metric.ends
+        sign = 1 if pair.first == name else -1
+        low, high = sorted((sign * pair.low, sign * pair.high))
+        return max(low, least - most), min(high, most - least)
+
     def _beats(self, name: str) -> bool:
         pair = self.against_yours[name]
         return pair.outcome == "better" and pair.better == name
@@ -114,7 +122,7 @@ class Recommendation:
             lost = sum(run.status != "finished" for run in self.contest.runs[YOURS])
             runs = counted([len(self.contest.runs[YOURS])], "run")
             return f"Take {self.words(self.name)}: your present setting diverged in {lost} of {runs}, {never}."
-        least, most = sorted(map(abs, (pair.low, pair.high)))
+        least, most = sorted(map(abs, self.ends(self.name)))
         by = f"{self.metric.difference(abs(pair.mean))} ({self.metric.number(least)} to {self.metric.number(most)})"
         return f"Take {self.words(self.name)}: it beats your present setting by {by} {never}."
 
@@ -186,9 +194,8 @@ class Recommendation:
         order = ("norm", "learning_rate", "batch_size", "dropout")
         first = {key: given[key] for key in order if key in given}
         data = {} if self.plan.data is not None else {"dataset": config.dataset}
-        rest = {
-            key: value for key, value in given.items() if key not in ("model", "arch", "dataset", "imports", *order)
-        }
+        told = ("model", "arch", "dataset", "imports", *order)
+        rest = {key: value for key, value in given.items() if key not in told and value != default_of(key)}
         imports = {"imports": list(config.model.imports)} if config.model is not None and config.model.imports else {}
         return {key: _plain(value) for key, value in (first | network | data | rest | imports).items()}
 
