@@ -19,6 +19,7 @@ class MadeUp:
         self.epochs = []  # each that was trained: (configuration, number)
 
     def __call__(self, data, config, out, *, progress, trackers=()):
+        from tfnorm.training.provenance import threads
         from tfnorm.training.runs import Run
 
         result, history = out / "result.json", out / "history.jsonl"
@@ -28,7 +29,8 @@ class MadeUp:
         if not out.exists():
             labels = np.arange(self.images) % 10
             logits = np.eye(10, dtype="float32")[labels]
-            self.fake_run(out, config, self.reached(config), labels, logits)
+            machine = {"platform": "Linux", "processor": "a processor", "cores": 2, "threads": threads()}
+            self.fake_run(out, config, self.reached(config), labels, logits, machine=machine)
             kept.mkdir()
             for file in (result, history):
                 file.rename(kept / file.name)

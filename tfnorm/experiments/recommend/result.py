@@ -134,13 +134,12 @@ class Recommendation:
         if not undecided:
             return f"Keep yours: nothing found is better by more than the margin of {margin}."
         nearest = max(undecided, key=lambda pair: self._merit(self.values[_other(pair)]))
-        words, ahead = self.words(_other(nearest)), nearest.better != YOURS
-        seeds = counted([nearest.seeds], "seed")
-        lead = (
-            f"{words} is {'ahead' if ahead else 'behind'} by {self.metric.difference(abs(nearest.mean))} after {seeds}"
-        )
+        words, by = self.words(_other(nearest)), self.metric.difference(abs(nearest.mean))
+        after = f"by {by} after {counted([nearest.seeds], 'seed')}"
+        if nearest.better == YOURS:
+            return f"Keep yours: nothing found is shown to be better. The nearest, {words}, is behind {after}."
         needed = "" if nearest.needed is None else f", and about {nearest.needed} would probably decide"
-        return f"Keep yours: nothing found is shown to be better. {lead}{needed}."
+        return f"Keep yours: nothing found is shown to be better. {words} leads {after}{needed}."
 
     @property
     def on_test(self) -> str:
