@@ -134,7 +134,7 @@ def test_jobs_have_no_part_in_the_result_of_a_comparison_or_a_sweep(swept, tmp_p
 
 def test_a_comparison_with_runs_that_fail_says_which_and_why(tmp_path, monkeypatch):
     failures = {Path(FOLDERS[2]): "It exists."}
-    monkeypatch.setattr("tfnorm.experiments.comparison.run.run_on", lambda plan, progress: failures)
+    monkeypatch.setattr("tfnorm.experiments.comparison.run.run_on", lambda plan, **_: failures)
     with pytest.raises(RunError) as caught:
         compare("bn+l1=1e-4", seeds=2, out=tmp_path, jobs=1, **SOON_OVER)
     says(caught, FOLDERS[2], "It exists.")

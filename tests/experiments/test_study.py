@@ -336,7 +336,7 @@ def test_predictions_of_another_shape_than_those_before(tmp_path):
         (["gn:4+l1=1e-4", "gn:4+l1=0.0001"], 3, ["'gn:4+l1=1e-4'", "twice"]),
         (5, 3, ["specs=5"]),
         (SPECS, 0, ["seeds=0"]),
-        (SPECS, "auto", ["seeds='auto'", "seeds=5"]),
+        (SPECS, "all", ["seeds='all'", "auto"]),
         (SPECS, [1, 1], ["[1, 1]"]),
         (SPECS, [-1], ["seed=-1"]),
     ],

@@ -43,6 +43,7 @@ def sweep(
     format: PictureFormat = "png",
     tensorboard: TensorBoardFlag = False,
     wandb: WandBFlag = False,
+    margin: Margin = None,
     dry_run: DryRun = False,
 ) -> None:
     """Train every combination of a grid, several at the same time, and write one table.
@@ -62,7 +63,7 @@ def sweep(
     """
     plan = plan_sweep(
         grid, out=out, jobs=jobs, threads=threads, engine=engine, address=address, gpus=gpus,
-        trackers=trackers_of(tensorboard, wandb), format=format,
+        trackers=trackers_of(tensorboard, wandb), format=format, margin=margin,
     )  # fmt: skip
     if dry_run:
         print_plan(plan)

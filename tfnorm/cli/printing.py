@@ -14,6 +14,7 @@ from rich.console import Console
 
 from tfnorm.experiments.engines.local import default_jobs
 from tfnorm.experiments.plan import Plan, PlannedRun
+from tfnorm.experiments.verdict import states
 from tfnorm.ops import start_quietly
 from tfnorm.table import Cell, Column, Table, cells_of, table_of
 from tfnorm.text import counted, listed
@@ -86,7 +87,7 @@ def _print_fitted(title: str, table: Table, optional: Sequence[str] = (), where:
 
 
 def print_table(comparison: Any) -> None:
-    """Print the table of a comparison and its verdict."""
+    """Print the table of a comparison, which spec to use, and the verdict."""
     from tfnorm.experiments.comparison.tables import results  # start-up
 
     metric = comparison.metric
@@ -104,6 +105,7 @@ def print_table(comparison: Any) -> None:
     spread = several if max(seeds) > 1 else "one seed, which justifies no ranking; "
     of_last = f"{metric.title()} is that of the last epoch, since the best is chosen on the images it is tested on."
     console.print(spread + (f"{metric.name} {metric.moment}" if comparison.is_study else of_last), style="dim")
+    console.print(comparison.answer.sentence, style="bold", soft_wrap=True, highlight=False)
     for note in [*comparison.remarks, comparison.verdict, comparison.about_looks, comparison.about_images]:
         if note:
             console.print(note, soft_wrap=True, highlight=False)
@@ -238,6 +240,8 @@ def print_sweep(result: Any, folder: Path | None = None) -> None:
         "table.csv and the report have all columns.",
     )
     console.print("mean ± standard deviation over seeds, and the interval of the mean", style="dim")
+    for line in states(result.decisions, metric) if result.decisions is not None else ():
+        console.print(line, soft_wrap=True, highlight=False)
     pictures = result.plotted_axes or result.heat_axes
     console.print(f"{'Pictures and tables' if pictures else 'Tables'}: {folder or result.path}", soft_wrap=True)
 

@@ -107,11 +107,11 @@ class Display:
 
     def looked(self, states: Sequence[str], runs: int, epochs: int) -> None:
         """Show the state of each pair of specs."""
+        news = [state for state in states if state not in self._states]
         self._states = states
         self._lines.left += epochs
-        if self._lines.needed:
-            for state in states:
-                self._lines.write(state)
+        if self._lines.needed and news:
+            self._lines.write("\n".join(news))
 
     def drawn_states(self) -> Text:
         """Return the state of each pair of specs as it is drawn."""

@@ -111,6 +111,7 @@ def report(
         from tfnorm.experiments.sweep.sweep import open_sweep  # start-up
 
         sweep = open_sweep(folders[0])
+        sweep.margin = sweep.margin if margin is None else margin
         return sweep, sweep.export(out)
     if len(folders) == 1 and is_study(folders[0]):
         comparison = open_study(folders[0]).comparison(out, margin)

@@ -23,7 +23,7 @@ from tfnorm.experiments.sequential import FIRST_LOOK, MOST_SEEDS, Race, check_mo
 from tfnorm.experiments.verdict import states
 from tfnorm.files import check_format
 from tfnorm.metrics.known import known_metric, split_name
-from tfnorm.metrics.metric import ACCURACY, Metric
+from tfnorm.metrics.metric import Metric
 from tfnorm.spec import NormSpec, format, parse
 from tfnorm.text import seconds_of
 from tfnorm.training.config import RUNS, Settings, TrainConfig, checked, default_name
@@ -54,12 +54,7 @@ class Auto:
     """How seeds are added until each pair of specs is decided (`tfnorm.experiments.sequential`)."""
 
     max_runs: int | None = None  # in all; None for 20 of each spec
-    budget: float = math.inf  # seconds after which no round begins
-    until: float = math.inf  # the same as a time of `time.monotonic`
-
-    def started(self) -> Auto:
-        """Return the same with the time running."""
-        return replace(self, until=time.monotonic() + self.budget)
+    until: float = math.inf  # the time of `time.monotonic` after which no round begins
 
     def seeds(self, specs: int) -> range:
         """Return the seeds that each of so many specs may have, or raise a TfnormError if they are too few."""
@@ -174,6 +169,11 @@ class Plan:
         progress.planned(len(todo), len(finished), _epochs(todo))
         return todo
 
+    def keep_method(self) -> None:
+        """Keep in the folder that seeds are added until it is decided, if they are, before the first run."""
+        if self.auto is not None:
+            remember_families(self.folder, {})
+
     def next_round(self, progress: Progress, without: Container[Path] = ()) -> list[PlannedRun]:
         """Return the runs of the next round where seeds are added; none if it is decided, or the time is over.
 
@@ -186,19 +186,25 @@ class Plan:
         if self.auto is None:
             return []
         races = self.races()
-        remember_families(self.folder, {name: list(each.seen) for name, each in races.items() if each.looked})
-        in_time = time.monotonic() < self.auto.until
-        todo = [run for run in self._asked(races) if run.folder not in without] if in_time else []
-        progress.looked(self._states(races), len(todo), _epochs(todo))
+        if looked := {name: list(each.seen) for name, each in races.items() if each.looked}:
+            remember_families(self.folder, looked)
+        begun = all(each.looked for each in races.values())
+        over = begun and time.monotonic() >= self.auto.until
+        todo = [] if over else [run for run in self._asked(races) if run.folder not in without]
+        metric = shared_metric(list(self._ended.values())[:1])
+        lines = states({name: each.decisions for name, each in races.items()}, metric)
+        progress.looked(lines, len(todo), _epochs(todo))
         return todo
 
     def races(self) -> dict[str, Race]:
         """Return how far the seeds have come: of the one comparison, "", or of each combination of a sweep's others."""
-        auto, ended = self.auto or Auto(), {run.folder: Run(self.folder / run.folder) for run in self.finished}
-        metric = shared_metric(list(ended.values()))
-        if ended:
+        auto, ended = self.auto or Auto(), self._ended
+        ended |= {run.folder: Run(self.folder / run.folder) for run in self.finished if run.folder not in ended}
+        runs = list(ended.values())
+        metric = shared_metric(runs)
+        if runs:
             check_margin(self.margin, metric)
-        resolution = one_image(list(ended.values()), metric)
+        resolution = one_image(runs, metric)
         margin = usual_margin(metric, resolution) if self.margin is None else self.margin
         families = families_on_record([self.folder]) or {}
         found = {}
@@ -214,6 +220,11 @@ class Plan:
         return found
 
     @cached_property
+    def _ended(self) -> dict[Path, Run]:
+        """The finished runs that were read so far."""
+        return {}
+
+    @cached_property
     def _groups(self) -> dict[str, dict[str, dict[int, PlannedRun]]]:
         """The runs by what differs besides spec and seed, by spec and by seed."""
         groups: dict[str, dict[str, dict[int, PlannedRun]]] = {}
@@ -224,16 +235,6 @@ class Plan:
 
     def _asked(self, races: Mapping[str, Race]) -> list[PlannedRun]:
         return [self._groups[name][spec][seed] for name, each in races.items() for spec, seed in each.todo]
-
-    def _states(self, races: Mapping[str, Race]) -> list[str]:
-        """Return a line for each pair."""
-        ended = self.finished[:1]
-        metric = Run(self.folder / ended[0].folder).metric if ended else ACCURACY
-        return [
-            f"{name}: {line}" if name else line
-            for name, each in races.items()
-            for line in states(each.decisions, metric)
-        ]
 
 
 def check_margin(margin: float | None, metric: Metric | None = None) -> None:
@@ -311,7 +312,10 @@ def plan_comparison(
 def read_seeds(
     seeds: int | Sequence[int] | str, specs: int, max_runs: int | None = None, budget: str | None = None
 ) -> tuple[int | Sequence[int], Auto | None]:
-    """Return the seeds that each of so many specs may have, and how they are added, None for a number or a list."""
+    """Return the seeds that each of so many specs may have, and how they are added, None for a number or a list.
+
+    The time of the budget begins.
+    """
     if not isinstance(seeds, str):
         for name, value in (("max_runs", max_runs), ("budget", budget)):
             if value is not None:
@@ -320,7 +324,7 @@ def read_seeds(
     if seeds != "auto":
         raise TfnormError(f"`seeds` must be {SEEDS_ARE}. Received: seeds={seeds!r}.")
     seconds = read_budget(budget)
-    auto = Auto(max_runs, seconds or math.inf)
+    auto = Auto(max_runs, math.inf if seconds is None else time.monotonic() + seconds)
     return auto.seeds(specs), auto
 
 

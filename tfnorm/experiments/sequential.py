@@ -138,8 +138,10 @@ class Pair(Ordered):
     lower_is_better: bool = False
 
     def ends(self) -> tuple[float, float]:
-        """Return `low` and `high`."""
-        return self.low, self.high
+        """Return `low` and `high`; of two that are equivalent, what is said of them: that they differ by `at_most`."""
+        if not self.is_equivalent():
+            return self.low, self.high
+        return (0.0 if self.low > 0 else -self.at_most), (0.0 if self.high < 0 else self.at_most)
 
     def is_significant(self) -> bool:
         """Return whether the interval leaves out 0."""

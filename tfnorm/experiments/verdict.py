@@ -75,7 +75,8 @@ def _by(d: Known, metric: Metric) -> str:
     if isinstance(d, Difference):
         return f"{metric.number(abs(d.mean))} ± {metric.difference(d.half_width)}, p {p_text(d.p_adjusted)}"
     least, most = sorted(map(abs, d.ends()))
-    return f"{metric.difference(abs(d.mean))} ({metric.number(least)} to {metric.number(most)})"
+    interval = "" if d.is_equivalent() else f" ({metric.number(least)} to {metric.number(most)})"
+    return f"{metric.difference(abs(d.mean))}{interval}"
 
 
 def _apart(pairs: Sequence[Known], metric: Metric) -> str:
@@ -118,6 +119,17 @@ def about_looks(pairs: Sequence[Known]) -> str:
         f"the p values are raised accordingly. All looks together call equal specs different in at most {most} of "
         "comparisons."
     ) + undecided * f" With more seeds, the next look is tested at {after}."
+
+
+def about_margin(found: Findings) -> str:
+    """Return that equivalence needs a margin, in a sentence, where none is known and no difference is shown; or ""."""
+    open_pairs = [d for d in found.pairs if d.seeds > 1 and not d.is_real()]
+    if found.metric.percent or found.asked_margin is not None or not open_pairs:
+        return ""
+    return (
+        f"Nothing is called equivalent without a margin. Say with --margin, in Python `margin`, which differences in "
+        f"{found.metric.name} do not matter to you."
+    )
 
 
 def about_images(found: Findings, images: int, word: str = "test") -> str:
@@ -246,30 +258,40 @@ def _decided(pairs: Sequence[Known], metric: Metric) -> list[str]:
     return sentences
 
 
-def states(decisions: Decisions, metric: Metric = ACCURACY) -> list[str]:
-    """Return a line for each pair while seeds are added, those that are open last; many that are decided are counted.
+def states(found: Mapping[str, Decisions], metric: Metric = ACCURACY) -> list[str]:
+    """Return a line for each pair, those that are open last; where there are many, those that are decided are counted.
+
+    Args:
+        found: What is decided, by the setting of a sweep; "" in a comparison.
+        metric: What it is about.
 
     Example:
         >>> from tfnorm.experiments.sequential import decide
-        >>> states(decide({"bn": {0: 98.1, 1: 98.3, 2: 98.2}, "ln": {0: 98.0, 1: 98.4, 2: 97.9}}, margin=0.5))
-        ['bn and ln: open after 3 seeds, +0.10 points, about 11 seeds would probably decide']
+        >>> states({"": decide({"bn": {0: 98.1, 1: 98.3, 2: 98.2}, "ln": {0: 98.0, 1: 98.4, 2: 97.9}}, margin=0.5)})
+        ['bn and ln: open after 3 seeds, +0.10 points, about 8 seeds would probably decide']
     """
-    words = {
-        "better": lambda d: f"{d.better} is better by {_by(d, metric)}",
-        "negligible": lambda d: f"{d.better} is better, but negligibly",
-        "equivalent": lambda d: f"equivalent, {_apart([d], metric)}",
-        "settled": lambda d: f"left open, {listed([s for s in (d.first, d.second) if s in decisions.out])} out",
-        "undecided": lambda d: (
-            f"open after {counted([d.seeds], 'seed')}, {metric.signed(d.mean)}{metric.of_differences}"
-            f"{_forecast([d]).replace(';', ',')}"
-        ),
-    }
-    ordered = sorted(decisions.pairs, key=lambda d: d.outcome == "undecided")
-    decided = [d for d in ordered if d.outcome != "undecided"]
-    shown = ordered if len(ordered) <= MOST_STATES else ordered[len(decided) :]
-    lines = [f"{d.first} and {d.second}: {words[d.outcome](d)}" for d in shown[:MOST_STATES]]
-    hidden = len(ordered) - len(lines)
-    return [*lines, f"and {hidden} other pairs"] if hidden else lines
+    every = [(name, d, decisions.out) for name, decisions in found.items() for d in decisions.pairs]
+    every.sort(key=lambda each: each[1].outcome == "undecided")
+    shown = every if len(every) <= MOST_STATES else [each for each in every if each[1].outcome == "undecided"]
+    lines = [f"{f'{name}: ' if name else ''}{_state(d, out, metric)}" for name, d, out in shown[:MOST_STATES]]
+    hidden = len(every) - len(lines)
+    return [*lines, f"and {counted([hidden], 'other pair')}"] if hidden else lines
+
+
+def _state(d: Pair, out: Mapping[str, str], metric: Metric) -> str:
+    """Return in a line what is known of a pair."""
+    said = "equivalent"
+    if d.outcome == "better":
+        said = f"{d.better} is better by {_by(d, metric)}"
+    elif d.outcome == "negligible":
+        said = f"{d.better} is better, but negligibly"
+    elif d.outcome == "settled":
+        said = f"left open, {listed([spec for spec in (d.first, d.second) if spec in out])} out"
+    elif d.outcome == "undecided":
+        said = f"open after {counted([d.seeds], 'seed')}"
+        if d.seeds >= FIRST_LOOK:
+            said += f", {metric.signed(d.mean)}{metric.of_differences}{_forecast([d])}".replace(";", ",")
+    return f"{d.first} and {d.second}: {said}"
 
 
 def notes_on_end(races: Iterable[Race], most_runs: int | None) -> list[str]:

@@ -18,7 +18,7 @@ from tfnorm.experiments.findings import Findings, usual_margin
 from tfnorm.experiments.guessing import Learned, learned
 from tfnorm.experiments.looks import earlier_looks, families_on_record, places_of
 from tfnorm.experiments.rows import accuracies_of, one_image, summary_row, value_of, without_missing
-from tfnorm.experiments.sequential import Known, Pair, decide
+from tfnorm.experiments.sequential import Known, Pair, decide, enrolled, spent
 from tfnorm.experiments.settings import (
     FINGERPRINT,
     Differing,
@@ -171,6 +171,14 @@ class Result:
         found = families_on_record(places_of(self.path, self.runs))
         return None if found is None else found.get("", ())
 
+    @property
+    def error_spent(self) -> float | None:
+        """How much of the 5 % all looks have spent, a share; None for a fixed number of seeds."""
+        if self.families is None:
+            return None
+        seeds = {frozenset((d.first, d.second)): d.seeds for d in self.pairs}
+        return spent(enrolled(self.families, self.groups), seeds)
+
     @cached_property
     def differing(self) -> Sequence[Differing]:
         """In what the runs differ besides norm and seed, nothing unless they were compared anyway."""
@@ -209,13 +217,16 @@ class Result:
         Of another metric the differences are in its own unit.
 
         See `tfnorm.experiments.statistics.paired_differences` for the columns and the assumptions, or, where seeds were
-        added until it was decided, `tfnorm.experiments.sequential`. ``sentence`` says it in words.
+        added until it was decided, `tfnorm.experiments.sequential.Pair`; ``low`` and ``high`` of specs that are
+        equivalent are the most by which they differ. ``sentence`` says it in words.
         """
         kind = Difference if self.families is None else Pair
         left_out = ("lower_is_better", "settled")
         columns = [field.name for field in dataclasses.fields(kind) if field.name not in left_out]
         table = pd.DataFrame([dataclasses.asdict(difference) for difference in self.pairs], columns=columns)
         table = table.rename(columns={"diverged": self.metric.lost})
+        if self.families is not None:
+            table["low"], table["high"] = ([d.ends()[end] for d in self.pairs] for end in (0, 1))
         sentences = [words.pair_sentence(d, self.metric) for d in self.pairs]
         shown: dict[str, list[Any]] = {"real": [d.is_real() for d in self.pairs]}
         shown |= {"equivalent": [d.is_equivalent() for d in self.pairs], "outcome": [d.outcome for d in self.pairs]}
@@ -253,8 +264,11 @@ class Result:
 
     @property
     def about_looks(self) -> str:
-        """What it costs to look at these runs again with more seeds, or what earlier looks have cost; "" if nothing."""
-        return words.about_looks(self.pairs)
+        """What it costs to look at these runs again with more seeds, or what earlier looks have cost; "" if nothing.
+
+        And that equivalence needs a margin, where there is none.
+        """
+        return " ".join(filter(None, [words.about_looks(self.pairs), words.about_margin(self.findings)]))
 
     @property
     def remarks(self) -> list[str]:

@@ -93,8 +93,6 @@ def run_comparison(plan: Plan, *, progress: Progress | None = None) -> Compariso
     """Train the runs of a plan that are not finished, and write tables and pictures; see `compare`."""
     if plan.search is not None:
         plan = search_rates(plan, progress=progress)
-    if plan.auto is not None:
-        plan = replace(plan, auto=plan.auto.started())
     _train(plan, progress)
     runs = [Run(plan.folder / run.folder) for run in (plan.runs if plan.auto is None else plan.finished)]
     check_same_data(runs)
@@ -123,7 +121,8 @@ def _train(plan: Plan, progress: Progress | None) -> None:
     if plan.here:
         _train_here(plan, progress or Progress())
         return
-    check_failures(run_on(plan, progress=progress if isinstance(progress, SweepProgress) else None))
+    told = progress if isinstance(progress, SweepProgress) else None
+    check_failures(run_on(plan, progress=told, before=plan.keep_method))
 
 
 def _train_here(plan: Plan, progress: Progress) -> None:
@@ -135,6 +134,7 @@ def _train_here(plan: Plan, progress: Progress) -> None:
     progress.read(data.sentences)
     plan.check(lambda _: data.fingerprint, data.class_names)
     check_networks((run.config for run in plan.todo), data)
+    plan.keep_method()
     runs = plan.runs if plan.auto is None else [*plan.finished, *plan.next_round(progress)]
     try:
         while runs:

@@ -187,6 +187,8 @@ def _interval(d: Known, sign: int, metric: Metric) -> str:
         return f"± {metric.number(d.half_width)}" if d.seeds > 1 else "one seed" if d.seeds else "no seed"
     low, high = sorted(sign * end for end in d.ends())
     seeds = counted([d.seeds], "seed") if d.seeds else "no seed"
+    if d.is_equivalent():
+        return f"at most {metric.number(d.at_most)} apart, {seeds}"
     return f"({metric.signed(low)} to {metric.signed(high)}), {seeds}" if math.isfinite(low) else seeds
 
 

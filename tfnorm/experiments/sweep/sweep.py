@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -32,6 +34,8 @@ class Sweep(SweepResult):
         threads: Threads that each run was trained with.
         failures: The folder of each failed run with the reason.
         out: The folder in the command that repeats the sweep. Defaults to ``path``.
+        auto: Whether seeds are added until it is decided. Then the planned runs are all that there may be.
+        margin: The largest difference that does not matter, see `tfnorm.sweep`.
     """
 
     def __repr__(self) -> str:
@@ -52,7 +56,14 @@ class Sweep(SweepResult):
         """
         check_format(format)
         table = json.loads(self.table.to_json(orient="records"))
-        write_record(self.path, self.planned, self.threads, self.out, self.failures, table=table)
+        more: dict[str, Any] = {"table": table, "auto": self.auto, "margin": self.margin}
+        if self.decisions is not None:
+            more["decisions"] = [
+                {"setting": name, **dataclasses.asdict(pair), "outcome": pair.outcome}
+                for name, found in self.decisions.items()
+                for pair in found.pairs
+            ]
+        write_record(self.path, self.planned, self.threads, self.out, self.failures, **more)
         self.export(format=format)
 
     def export(self, folder: str | Path | None = None, *, format: str = "png") -> Path:

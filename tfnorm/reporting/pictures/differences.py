@@ -30,8 +30,8 @@ def differences_data(differences: pd.DataFrame) -> pd.DataFrame:
         differences: One row a pair of labels, as `tfnorm.Comparison.differences` has them: ``first``, ``second``,
             ``mean`` (first minus second, in points), ``half_width`` of the 95 % interval, ``p_adjusted`` (both NaN for
             one seed) and ``real``, whether the difference is shown. Or, in place of the half width and p, ``low`` and
-            ``high``, the ends of an interval that holds over many looks, infinite for fewer than 3 seeds, and
-            ``margin``.
+            ``high``, the ends of an interval that holds over many looks, infinite for fewer than 3 seeds, with
+            ``margin``, ``equivalent`` and ``at_most``.
 
     Returns:
         The same rows in the same order, with ``low`` and ``high``, the ends of the interval, and its half width.
@@ -140,6 +140,8 @@ def _words(row: dict[str, Any], metric: Metric) -> str:
         return "no seed in common"
     if not np.isfinite(row["half_width"]):
         return metric.signed(row["mean"])
+    if "p_adjusted" not in row and row["equivalent"]:
+        return f"{metric.signed(row['mean'])}, at most {metric.number(row['at_most'])} apart"
     if "p_adjusted" not in row:
         return f"{metric.signed(row['mean'])} ({metric.signed(row['low'])} to {metric.signed(row['high'])})"
     return f"{metric.signed(row['mean'])} ± {metric.number(row['half_width'])}, p {p_text(row['p_adjusted'])}"
