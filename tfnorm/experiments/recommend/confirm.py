@@ -106,7 +106,7 @@ def confirm(contest: Contest, state: State, progress: RecommendProgress) -> None
             if found.looked and state.left < time_of_test(contest):
                 return
             if found.looked:
-                progress.looked(states(found.decisions, contest.metric), 0, 0)
+                progress.looked(states({"": found.decisions}, contest.metric), 0, 0)
             trainer.train([contest.run(name, seed) for name, seed in todo])
             state.save()
 
