@@ -102,7 +102,10 @@ def recommend(
     start_quietly()
     from tfnorm.experiments.recommend.run import run_recommendation  # start-up
 
-    with kept_on_ctrl_c(), RecommendDisplay(Console(stderr=True), plan.folder, "held-out", plan.metric) as progress:
+    with (
+        kept_on_ctrl_c(),
+        RecommendDisplay(Console(stderr=True), plan.folder, "held-out", settings.get("metric")) as progress,
+    ):
         found = run_recommendation(plan, progress)
     console = wide_console()
     for line in (found.about_search, found.sentence, found.on_test, f"Train it: {found.command}"):

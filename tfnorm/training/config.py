@@ -36,7 +36,7 @@ from tfnorm.models.planner import NetworkPlan, plan
 from tfnorm.models.sources import Source, source_of
 from tfnorm.spec import NormSpec, check_backend, format, parse
 from tfnorm.training.folder import RunFolder, check_place
-from tfnorm.training.recipe.file import is_settings_file, read_settings
+from tfnorm.training.recipe.file import is_settings_file, read_settings, recipe_of
 from tfnorm.training.recipe.recipes import RECIPES, Recipe, known_augmentation
 from tfnorm.training.runs import slug
 from tfnorm.training.tracking import check_trackers
@@ -170,9 +170,7 @@ class TrainConfig(BaseModel):
 
     _norm = field_validator("norm", mode="before")(lambda value: format(parse(value)))
     _dataset = field_validator("dataset", mode="before")(lambda value: str(value) if isinstance(value, Path) else value)
-    _recipe = field_validator("recipe", mode="before")(
-        lambda value: RECIPES[value] if isinstance(value, str) else value
-    )
+    _recipe = field_validator("recipe", mode="before")(recipe_of)
     _augmentation = field_validator("augmentation")(known_augmentation)
 
     @field_validator("memory", mode="before")

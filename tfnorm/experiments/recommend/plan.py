@@ -11,7 +11,7 @@ from typing import Any, Unpack
 from tfnorm.datasets import Dataset
 from tfnorm.datasets.dataset import Part
 from tfnorm.errors import RunError, TfnormError, whole_number
-from tfnorm.experiments.plan import check_margin, read_budget
+from tfnorm.experiments.plan import Plan, PlannedRun, check_margin, read_budget
 from tfnorm.experiments.recommend.space import (
     BATCH_SIZES,
     DROPOUT,
@@ -30,8 +30,7 @@ from tfnorm.experiments.sequential import FIRST_LOOK, MOST_SEEDS
 from tfnorm.metrics.known import known_metric, split_name
 from tfnorm.spec import NormSpec, format, parse
 from tfnorm.training.config import ONLY_RECORDED, RUNS, SearchSettings, TrainConfig, checked, default_name
-from tfnorm.training.data import place_of
-from tfnorm.training.folder import SPELLING, check_place
+from tfnorm.training.folder import READING, SPELLING, check_place
 from tfnorm.training.provenance import python_call
 from tfnorm.training.recipe.file import is_settings_file, read_settings
 from tfnorm.training.records import read_json
@@ -72,11 +71,6 @@ class RecommendPlan:
         """Return the configuration of a run, scored on a part of the training images, or on the test images."""
         where = {"holdout": self.share, "holdout_part": part} if part else {"holdout": 0.0}
         return checked(TrainConfig, {**self.settings, **setting, **where, "seed": seed, "call": self.call}).resolved()
-
-    @property
-    def metric(self) -> str | None:
-        """What the runs are about, if it is said."""
-        return self.config(self.baseline, "search").metric
 
     @property
     def searched_runs(self) -> int | None:
@@ -241,12 +235,6 @@ def plan_recommendation(
         )
     known = known_metric(split_name(reference.metric or "accuracy")[0])
     check_margin(margin, known[0] if known else None)
-    if jobs is not None:
-        whole_number("jobs", jobs)
-        if data is not None:
-            raise TfnormError("`data` stays in this process. With `jobs`, name a data set or a file.")
-        if reference.model is not None and reference.model.text is None:
-            raise TfnormError(f"{reference.model.why_no_text} Or train without `jobs`, in this process.")
     given: dict[str, Any] = {**own, "norms": asked} if asked else dict(own)
     given |= {"baseline": {key: str(value) for key, value in present.items()}} if baseline is not None else {}
     name = default_name(reference, **({"recommend": given} if given else {}))
@@ -256,6 +244,7 @@ def plan_recommendation(
     )  # fmt: skip
     _check_baseline(plan)
     plan.check_folder()
+    Plan(plan.folder, [PlannedRun(Path(), reference, {})], here=jobs is None, jobs=jobs, data=data, margin=margin)
     return plan
 
 
@@ -281,14 +270,9 @@ def _check_baseline(plan: RecommendPlan) -> None:
     """Raise a TfnormError if the present setting cannot be trained, or is one of another network or other data."""
     yours, ours = plan.config(plan.baseline, "search"), plan.config({"norm": plan.space.norms[0]}, "search")
     yours.plan()
-    for what in ("arch", "model_hash", "metric", "dataset"):
+    for what in ("arch", "model_hash", "metric", "dataset", "data_dir", "image_size", *READING):
         if (there := getattr(yours, what)) != (here := getattr(ours, what)):
             raise TfnormError(
                 "The baseline must be a setting of the network and the data that are searched. Received: "
                 f"{what}={there!r} there and {what}={here!r} here. Give both the same."
             )
-    if place_of(yours) != place_of(ours):
-        raise TfnormError(
-            "The baseline must be a setting of the network and the data that are searched. Received: other settings of "
-            "the data there. Give both the same."
-        )

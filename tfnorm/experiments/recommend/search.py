@@ -212,6 +212,8 @@ class _Watch(Progress):
 
     def __init__(self, trial: optuna.Trial, progress: RecommendProgress, epochs: int) -> None:
         self.trial, self.progress, self.epochs = trial, progress, epochs
+        for name in ("skipped", "started", "stepped", "finished"):
+            setattr(self, name, getattr(progress, name))
         self.reported: set[int] = set()
         self.record: Mapping[str, Any] = {}
 
@@ -221,22 +223,6 @@ class _Watch(Progress):
             if (epoch := record["epoch"]) not in self.reported:
                 self.trial.report(metric.sign * metric.scale * record.get(metric.key, math.nan), epoch)
                 self.reported.add(epoch)
-
-    def skipped(self, run: Path, epochs: int) -> None:
-        """Pass it on."""
-        self.progress.skipped(run, epochs)
-
-    def started(self, run: Path, epochs: int, steps: int) -> None:
-        """Pass it on."""
-        self.progress.started(run, epochs, steps)
-
-    def stepped(self, run: Path, epoch: int, step: int) -> None:
-        """Pass it on."""
-        self.progress.stepped(run, epoch, step)
-
-    def finished(self, run: Path, result: Mapping[str, Any]) -> None:
-        """Pass it on."""
-        self.progress.finished(run, result)
 
     def epoch_ended(self, run: Path, record: Mapping[str, Any]) -> None:
         """Pass it on, and report it; a run is not pruned after its last epoch, nor where it diverged."""

@@ -11,6 +11,7 @@ import tomli_w
 
 from tfnorm.errors import TfnormError
 from tfnorm.files import write_text
+from tfnorm.training.recipe.recipes import RECIPES
 
 
 def is_settings_file(recipe: Any) -> bool:
@@ -21,6 +22,13 @@ def is_settings_file(recipe: Any) -> bool:
         (True, False)
     """
     return isinstance(recipe, str | Path) and str(recipe).endswith(".toml")
+
+
+def recipe_of(value: Any) -> Any:
+    """Return the recipe of a name, and anything else as it is; a TfnormError says what a file of settings is for."""
+    if is_settings_file(value):
+        raise TfnormError(f"A file of settings is for one run: tfnorm train --recipe {value}. Name a recipe here.")
+    return RECIPES[value] if isinstance(value, str) else value
 
 
 def read_settings(path: Any) -> dict[str, Any]:
