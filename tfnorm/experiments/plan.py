@@ -241,7 +241,7 @@ def check_margin(margin: float | None, metric: Metric | None = None) -> None:
     """Raise a TfnormError unless a margin is a number of at least 0, or None where the metric has a usual one."""
     if margin is None and metric is not None and not metric.percent:
         raise TfnormError(
-            f"seeds='auto' needs a margin for {metric.name}, which is not in percent. Give the largest difference that "
+            f"A decision needs a margin for {metric.name}, which is not in percent. Give the largest difference that "
             "does not matter to you, in its own unit, with --margin, in Python `margin`."
         )
     number = isinstance(margin, numbers.Real) and not isinstance(margin, bool)

@@ -11,7 +11,6 @@ from tfnorm.experiments.recommend.plan import YOURS
 from tfnorm.experiments.recommend.result import RECIPE, Recommendation, mean_and_spread
 from tfnorm.experiments.recommend.search import Trial
 from tfnorm.experiments.recommend.space import words_of
-from tfnorm.files import PAGE, results_come_first, write_text
 from tfnorm.reporting.html import link, render
 from tfnorm.reporting.palette import colour
 from tfnorm.table import Cell, Column, Table
@@ -27,12 +26,6 @@ OUTCOMES = {
     "undecided": "not decided",
 }  # fmt: skip
 GREY, BLUE = "#8a8f98", "#0072b2"
-
-
-def write_page(result: Recommendation) -> None:
-    """Write the page."""
-    with results_come_first(f"the page {PAGE}"):
-        write_text(result.path / PAGE, recommendation_page(result))
 
 
 def recommendation_page(result: Recommendation) -> str:

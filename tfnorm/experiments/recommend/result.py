@@ -227,12 +227,9 @@ class Recommendation:
         }  # fmt: skip
 
     def save(self) -> None:
-        """Write ``recipe.toml``, ``recommendation.json`` and the page."""
-        from tfnorm.experiments.recommend.page import write_page  # start-up
-
+        """Write ``recipe.toml`` and ``recommendation.json``."""
         write_settings(self.path / RECIPE, self.recipe(), f"{self.sentence}\nTrain it with: {self.command}")
         write_json(self.path / RECORD, self.record)
-        write_page(self)
 
 
 def _other(pair: Pair) -> str:

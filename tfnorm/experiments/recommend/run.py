@@ -8,11 +8,13 @@ from typing import Unpack
 
 from tfnorm.datasets import Dataset
 from tfnorm.experiments.recommend.confirm import Contest, confirm, names_of, score_on_test
+from tfnorm.experiments.recommend.page import recommendation_page
 from tfnorm.experiments.recommend.plan import Baseline, RecommendPlan, plan_recommendation
 from tfnorm.experiments.recommend.result import Recommendation
 from tfnorm.experiments.recommend.search import search
 from tfnorm.experiments.recommend.space import Bounds, Values
 from tfnorm.experiments.recommend.state import RecommendProgress, State
+from tfnorm.files import PAGE, results_come_first, write_text
 from tfnorm.spec import NormSpec
 from tfnorm.training.config import SearchSettings, with_settings
 from tfnorm.training.data import load_data
@@ -110,4 +112,6 @@ def run_recommendation(plan: RecommendPlan, progress: RecommendProgress | None =
         score_on_test(found.test, state, progress)
         state.save()
         found.save()
+        with results_come_first(f"the page {PAGE}"):
+            write_text(plan.folder / PAGE, recommendation_page(found))
         return found
