@@ -141,6 +141,15 @@ def test_a_setting_that_diverges_counts_as_0(made_up, tmp_path):
     assert {trial.state for trial in found.trials} <= {"finished", "pruned", "diverged"}
 
 
+def test_a_space_of_two_settings_is_soon_exhausted(made_up, tmp_path):
+    trained = made_up()
+    fixed = {"batch_size": 32, "learning_rate": 0.1, "dropout": 0, "l1": 0, "l2": 0, "ws": False}
+    found = recommended(tmp_path, norms=["bn", "gn:4"], runs=200, **fixed)
+    assert len(found.trials) <= 25 and found.setting["norm"] == "gn:4"
+    assert len({search.place_of_run(config) for config, _ in trained.epochs if config.holdout_part == "search"}) == 2
+    assert {name for name in found.values} == {"yours", "candidate-1", "candidate-2"}
+
+
 def test_without_any_value_there_is_a_sentence(made_up, tmp_path):
     made_up(lambda config: math.nan)
     with pytest.raises(RunError) as caught:
@@ -297,7 +306,7 @@ def test_no_test_picture_is_decoded_before_the_end(made_up, tmp_path, monkeypatc
     )
 
     class Seen(RecommendProgress):
-        def part(self, name, state):
+        def part(self, name, state, done):
             tested = {path.name for path in decoded if "test" in path.parts}
             assert not tested and decoded, name
 

@@ -163,11 +163,11 @@ class RecommendDisplay(SweepDisplay, RecommendProgress):
     state: State | None = None
     name, broken_off = "", 0
 
-    def part(self, name: str, state: State) -> None:
+    def part(self, name: str, state: State, done: int) -> None:
         """Show that a part begins."""
         self.name, self.state = name, state
         self._lines.images = "test" if name == "test" else "held-out"
-        self.planned(0, 0, 0)
+        self.planned(0, done, 0)
         self.looked((), 0, 0)
         if name == "confirmation":
             for number, setting in enumerate(state.candidates or (), start=1):

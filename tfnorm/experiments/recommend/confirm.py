@@ -100,7 +100,7 @@ class Contest:
 
 def confirm(contest: Contest, state: State, progress: RecommendProgress) -> None:
     """Train round after round until each pair is decided, or the budget is used; the first look is always taken."""
-    progress.part(CONFIRMATION, state)
+    progress.part(CONFIRMATION, state, 0)
     with _Trainer(contest.plan, progress) as trainer:
         while todo := (found := contest.race()).todo:
             if found.looked and state.left < time_of_test(contest):
@@ -113,7 +113,7 @@ def confirm(contest: Contest, state: State, progress: RecommendProgress) -> None
 
 def score_on_test(contest: Contest, state: State, progress: RecommendProgress) -> None:
     """Train settings on all training images, and score them on the test images, which nothing has seen before."""
-    progress.part(TEST, state)
+    progress.part(TEST, state, 0)
     with _Trainer(contest.plan, progress) as trainer:
         trainer.train([contest.run(name, seed) for name in contest.settings for seed in TEST_SEEDS])
 

@@ -48,8 +48,8 @@ def recommendation_page(result: Recommendation) -> str:
         trials=_trials(result),
         facts=[
             ("trained on, in search and confirmation", f"{sizes['train_images']:,} training images"),
-            ("search scored on", f"{100 * result.plan.share:g} % of the training images, one seed"),
-            ("confirmation scored on", f"{sizes['test_images']:,} other training images, with other seeds"),
+            ("search scored on", f"{result.search_images:,} other training images, with one seed"),
+            ("confirmation scored on", f"{sizes['test_images']:,} others again, with other seeds"),
             ("margin", metric.difference(contest.margin)),
             ("searched", result.plan.space.sentence()),
         ],

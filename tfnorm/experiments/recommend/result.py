@@ -25,6 +25,7 @@ from tfnorm.training.config import default_of
 from tfnorm.training.recipe.file import write_settings
 from tfnorm.training.recipe.recipes import RECIPES, Recipe
 from tfnorm.training.records import write_json
+from tfnorm.training.runs import Run
 
 RECIPE, RECORD = "recipe.toml", "recommendation.json"
 
@@ -144,13 +145,14 @@ class Recommendation:
     @property
     def on_test(self) -> str:
         """What the test set, which was used once, says of the setting and of the present one."""
-        images = next(iter(self.test.runs.values()))[0].config["data"]["test_images"]
-        parts = [
-            f"{'your present setting' if name == YOURS else 'the new setting'} reaches "
-            f"{self.metric.with_spread(*mean_and_spread(seeds.values()))}{self.metric.unit}"
-            for name, seeds in reversed(list(self.test.values().items()))
-        ]
-        seeds = counted([len(runs) for runs in self.test.runs.values()], "seed")
+        runs, values, parts = self.test.runs, self.test.values(), []
+        for name in reversed(list(runs)):
+            who = "your present setting" if name == YOURS else "the new setting"
+            lost = sum(run.status != "finished" for run in runs[name])
+            reached = f"{self.metric.with_spread(*mean_and_spread(values[name].values()))}{self.metric.unit}"
+            parts.append(f"{who} reaches {reached}{f' ({lost} diverged)' if lost else ''}")
+        images = runs[YOURS][0].config["data"]["test_images"]
+        seeds = counted(map(len, runs.values()), "seed")
         return f"On the {images:,} test images, used once and for no decision, {listed(parts)} (mean over {seeds})."
 
     @cached_property
@@ -166,6 +168,12 @@ class Recommendation:
     @cached_property
     def _study(self) -> Any:
         return open_study(self.plan)
+
+    @property
+    def search_images(self) -> int:
+        """How many images scored the search."""
+        ended = next(trial for trial in self.trials if trial.state == "finished")
+        return Run(self.path / ended.folder).config["data"]["test_images"]
 
     @property
     def about_search(self) -> str:
@@ -214,8 +222,7 @@ class Recommendation:
             "taken": self.name, "words": {name: self.words(name) for name in self.contest.settings},
             "margin": self.contest.margin, "metric": self.metric.column,
             "images": {
-                "trained_on": sizes["train_images"], "search": round(self.plan.share, 4),
-                "confirmation": sizes["test_images"],
+                "trained_on": sizes["train_images"], "search": self.search_images, "confirmation": sizes["test_images"],
             },
             "confirmation": {"values": _values(self.values), "pairs": pairs},
             "test": {"values": _values(self.test.values())},

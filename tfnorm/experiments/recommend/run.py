@@ -50,6 +50,7 @@ def recommend(
     seen before. What the search found looks better on its own images than it is, because it is the best of many; on
     images and seeds that it never saw, it does not.
 
+    ``holdout`` is the share of the training images in each of the two parts that are not trained on, by default 0.2.
     A call that was interrupted goes on. Needs Optuna: ``pip install 'tfnorm[search]'``.
 
     Args:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 FOLDER, JOURNAL, STUDY = "search", "journal.log", "search"
 # Runs before the median of earlier ones breaks any off, and the share of the epochs that each run has in any case.
 UNPRUNED, WARM_UP = 5, 0.25
+# A small space is exhausted when so many trials in a row were tried before.
+MOST_REPEATED = 20
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def search(plan: RecommendPlan, state: State, data: Dataset, progress: Recommend
     if not study.trials:
         first = plan.config({"norm": plan.space.norms[0]}, "search")
         study.enqueue_trial(plan.space.point(first))
-    progress.part("search", state)
+    progress.part(FOLDER, state, sum(trial.state.is_finished() for trial in study.trials))
     while _goes_on(plan, state, study):
         _train(plan, study, data, progress)
         state.save()
@@ -106,6 +108,9 @@ def _goes_on(plan: RecommendPlan, state: State, study: optuna.Study) -> bool:
     ended = [trial for trial in study.trials if trial.state.is_finished() and trial.state.name != "FAIL"]
     failed = sum("reason" in trial.user_attrs for trial in study.trials)
     if failed >= LEAST_SEARCHED + len(ended):
+        return False
+    places = [trial.user_attrs["folder"] for trial in ended]
+    if len(places) > MOST_REPEATED and {*places[-MOST_REPEATED:]} <= {*places[:-MOST_REPEATED]}:
         return False
     if len(ended) < LEAST_SEARCHED:
         return True

@@ -17,8 +17,11 @@ from tfnorm.training.records import read_json, write_json
 class RecommendProgress(SweepProgress):
     """Receives the progress events of a recommendation. This one ignores them."""
 
-    def part(self, name: str, state: State) -> None:
-        """Receive that a part begins: "search", "confirmation" or "test"; the state says what is left."""
+    def part(self, name: str, state: State, done: int) -> None:
+        """Receive that a part begins: "search", "confirmation" or "test"; the state says what is left.
+
+        ``done`` is how many runs the search had already.
+        """
 
     def pruned(self, run: Path, record: Mapping[str, Any]) -> None:
         """Receive that a run of the search was broken off, and the record of its last epoch."""
