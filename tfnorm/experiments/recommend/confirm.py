@@ -20,7 +20,7 @@ from tfnorm.experiments.rows import one_image, value_of
 from tfnorm.experiments.sequential import FIRST_LOOK, Race, race
 from tfnorm.experiments.statistics import Look
 from tfnorm.experiments.verdict import states
-from tfnorm.metrics.metric import ACCURACY, Metric
+from tfnorm.metrics.metric import Metric
 from tfnorm.training.data import load_data
 from tfnorm.training.folder import RunFolder
 from tfnorm.training.provenance import threads
@@ -58,10 +58,14 @@ class Contest:
         return found
 
     @property
+    def every(self) -> list[Run]:
+        """All finished runs."""
+        return [run for runs in self.runs.values() for run in runs]
+
+    @property
     def metric(self) -> Metric:
         """What they are about."""
-        every = [run for runs in self.runs.values() for run in runs]
-        return shared_metric(every) if every else ACCURACY
+        return shared_metric(self.every)
 
     def values(self) -> Look:
         """Return the value of each seed of each setting.
@@ -82,19 +86,16 @@ class Contest:
     @property
     def margin(self) -> float:
         """The largest difference that does not matter."""
-        every = [run for runs in self.runs.values() for run in runs]
-        usual = usual_margin(self.metric, one_image(every, self.metric))
+        usual = usual_margin(self.metric, one_image(self.every, self.metric))
         return usual if self.plan.margin is None else self.plan.margin
 
     def race(self) -> Race:
         """Return how far the race is, from what is on disk."""
-        every, most = [run for runs in self.runs.values() for run in runs], None
-        if self.plan.runs is not None and self.plan.searched_runs is not None:
-            left = self.plan.runs - self.plan.searched_runs - 2 * len(TEST_SEEDS)
-            most = max(left, FIRST_LOOK * len(self.settings))
+        most = self.plan.confirmed_runs
         return race(
-            self.values(), self.margin, seeds=CONFIRMATION_SEEDS, most_runs=most,
-            resolution=one_image(every, self.metric), lower_is_better=self.metric.sign < 0,
+            self.values(), self.margin, seeds=CONFIRMATION_SEEDS,
+            most_runs=None if most is None else max(most, FIRST_LOOK * len(self.settings)),
+            resolution=one_image(self.every, self.metric), lower_is_better=self.metric.sign < 0,
         )  # fmt: skip
 
 
@@ -120,7 +121,7 @@ def score_on_test(contest: Contest, state: State, progress: RecommendProgress) -
 
 def time_of_test(contest: Contest) -> float:
     """Return about how many seconds the test will take, with all training images."""
-    seconds = [run.history["seconds"].sum() for runs in contest.runs.values() for run in runs]
+    seconds = [run.history["seconds"].sum() for run in contest.every]
     trained_on = 1 - 2 * contest.plan.share
     return 2 * len(TEST_SEEDS) * max(seconds, default=0.0) / trained_on / (contest.plan.jobs or 1)
 

@@ -31,7 +31,7 @@ GREY, BLUE = "#8a8f98", "#0072b2"
 def recommendation_page(result: Recommendation) -> str:
     """Return the page."""
     contest, metric = result.contest, result.metric
-    runs = [run for runs in contest.runs.values() for run in runs]
+    runs = contest.every
     sizes = runs[0].config["data"]
     return render(
         "recommend.html.j2",

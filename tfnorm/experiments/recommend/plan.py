@@ -78,6 +78,12 @@ class RecommendPlan:
         return None if self.runs is None else max(LEAST_SEARCHED, (self.runs - 2 * len(TEST_SEEDS)) // 2)
 
     @property
+    def confirmed_runs(self) -> int | None:
+        """The most runs of the confirmation."""
+        rest = None if self.runs is None or self.searched_runs is None else self.runs - self.searched_runs
+        return None if rest is None else rest - 2 * len(TEST_SEEDS)
+
+    @property
     def asked(self) -> dict[str, Any]:
         """What makes the search this search, as JSON has it."""
         found = self.config({"norm": self.space.norms[0]}, "search").asked()

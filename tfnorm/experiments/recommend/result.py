@@ -209,7 +209,7 @@ class Recommendation:
     @property
     def record(self) -> dict[str, Any]:
         """What ``recommendation.json`` says."""
-        sizes = next(iter(self.contest.runs.values()))[0].config["data"]
+        sizes = self.contest.every[0].config["data"]
         pairs = [
             {
                 "first": pair.first, "second": pair.second, "seeds": pair.seeds, "outcome": pair.outcome,
