@@ -92,7 +92,7 @@ def recommend(
     """
     plan = plan_recommendation(
         norms or None, baseline=baseline, budget=budget, runs=runs, margin=margin,
-        learning_rate=_numbers("learning-rate", learning_rate), batch_size=_whole("batch-size", batch_size),
+        learning_rate=_numbers("learning-rate", learning_rate), batch_size=_numbers("batch-size", batch_size),
         dropout=_numbers("dropout", dropout), l1=_numbers("l1", l1), l2=_numbers("l2", l2), ws=ws, out=out, jobs=jobs,
         call=typed_command(context), **settings,
     )  # fmt: skip
@@ -118,11 +118,6 @@ def _numbers(name: str, text: str | None) -> list[float] | None:
         return None if text is None else [float(part) for part in text.split(",")]
     except ValueError:
         raise TfnormError(f"--{name} must be numbers with commas between them. Received: {text!r}.") from None
-
-
-def _whole(name: str, text: str | None) -> list[int] | None:
-    found = _numbers(name, text)
-    return None if found is None else [int(value) if value % 1 == 0 else value for value in found]  # type: ignore[misc]
 
 
 def _print_plan(plan: RecommendPlan) -> None:

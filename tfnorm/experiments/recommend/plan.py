@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -13,10 +13,7 @@ from tfnorm.datasets.dataset import Part
 from tfnorm.errors import RunError, TfnormError, whole_number
 from tfnorm.experiments.plan import Plan, PlannedRun, check_margin, read_budget
 from tfnorm.experiments.recommend.space import (
-    BATCH_SIZES,
     DROPOUT,
-    L1,
-    L2,
     RATE_ABOVE,
     RATE_BELOW,
     Bounds,
@@ -127,7 +124,7 @@ class RecommendPlan:
                 return str(error)
             return ""
 
-        norms, _ = norms_to_try(self.norms, fits, own_model=True)
+        norms = norms_to_try(self.norms, fits, own_model=True)
         space = replace(self.space, norms=norms)
         plain = next((norm for norm in norms if norm != "keep" and not norm.startswith("bn:frozen")), None)
         if "ws" not in self.own and (plain is None or fits(f"{plain}+ws")):
@@ -210,25 +207,21 @@ def plan_recommendation(
             return str(error)
         return ""
 
-    own: dict[str, Any] = {
-        "learning_rate": None if learning_rate is None else read_bounds("learning_rate", learning_rate, least=0),
-        "dropout": None if dropout is None else read_bounds("dropout", dropout, least=0, below=1),
-        "batch_size": None if batch_size is None else read_values("batch_size", batch_size, whole=True),
-        "l1": None if l1 is None else read_values("l1", l1),
-        "l2": None if l2 is None else read_values("l2", l2),
-        "ws": None if ws is None else (bool(ws),),
+    readers: dict[str, tuple[Any, Callable[[Any], tuple[Any, ...]]]] = {
+        "learning_rate": (learning_rate, lambda v: read_bounds("learning_rate", v, "above 0", lambda rate: rate > 0)),
+        "dropout": (dropout, lambda v: read_bounds("dropout", v, "of at least 0 and below 1", lambda r: 0 <= r < 1)),
+        "batch_size": (batch_size, lambda v: read_values("batch_size", v, whole=True)),
+        "l1": (l1, lambda v: read_values("l1", v)),
+        "l2": (l2, lambda v: read_values("l2", v)),
+        "ws": (ws, lambda v: (bool(v),)),
     }
-    own = {key: value for key, value in own.items() if value is not None}
+    own = {key: read(value) for key, (value, read) in readers.items() if value is not None}
     usual = reference.recipe.learning_rate
-    space = Space(
-        norms=norms_to_try(asked, fits, own_model=model)[0],
-        ws=own.get("ws", (False, True)),
-        l1=own.get("l1", L1),
-        l2=own.get("l2", L2),
-        learning_rate=own.get("learning_rate", None if usual is None else around(usual)),
-        batch_size=own.get("batch_size", BATCH_SIZES),
-        dropout=own.get("dropout", None if model else DROPOUT),
-    )
+    defaults: dict[str, Any] = {
+        "learning_rate": None if usual is None else around(usual),
+        "dropout": None if model else DROPOUT,
+    }
+    space = Space(norms_to_try(asked, fits, own_model=model), **{**defaults, **own})
     present = _read_baseline(baseline, model)
     if budget is None and runs is None:
         budget = BUDGET

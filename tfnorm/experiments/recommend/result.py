@@ -227,7 +227,7 @@ class Recommendation:
             "confirmation": {"values": _values(self.values), "pairs": pairs},
             "test": {"values": _values(self.test.values())},
             "search": {
-                "seed": SEARCH_SEED, "space": self.plan.space.record(),
+                "seed": SEARCH_SEED, "space": vars(self.plan.space),
                 "states": dict(Counter(trial.state for trial in self.trials)), "importance": self.importance,
             },
             "seconds": round(self.seconds),

@@ -111,10 +111,6 @@ class Space:
                 inside[key] = point[key]
         return inside
 
-    def record(self) -> dict[str, Any]:
-        """Return the space as JSON has it."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
-
     def sentence(self) -> str:
         """Return what is searched, in words."""
         of = {key: [format_value(value) for value in values] for key, values in self.choices.items()}
@@ -137,14 +133,12 @@ def words_of(settings: Mapping[str, Any]) -> str:
     return ", ".join([settings["norm"], *others])
 
 
-def norms_to_try(
-    norms: Iterable[str] | str | None, fits: Callable[[str], str], *, own_model: bool
-) -> tuple[tuple[str, ...], list[str]]:
-    """Return the norms that a search chooses from, and those of the default that do not fit the network.
+def norms_to_try(norms: Iterable[str] | str | None, fits: Callable[[str], str], *, own_model: bool) -> tuple[str, ...]:
+    """Return the norms that a search chooses from.
 
     Args:
-        norms: Norm specs, where "gn" stands for several numbers of groups. By default `NORMS`, after ``keep`` for a
-            model of one's own.
+        norms: Norm specs, where "gn" stands for several numbers of groups. By default those of `NORMS` that fit, after
+            ``keep`` for a model of one's own.
         fits: Returns why a norm does not fit the network, "" if it does.
         own_model: Whether the network is a model of one's own.
 
@@ -153,59 +147,41 @@ def norms_to_try(
 
     Example:
         >>> norms_to_try(["bn", "gn"], lambda norm: "" if norm in ("bn", "gn:2") else "too many", own_model=False)
-        (('bn', 'gn:2'), [])
+        ('bn', 'gn:2')
     """
-    default = norms is None
-    asked = (
-        [norms]
-        if isinstance(norms, str)
-        else list((("keep",) if own_model else ()) + NORMS if default else norms or ())
-    )
+    usual = (*(("keep",) if own_model else ()), *NORMS)
     found: list[str] = []
-    unfit: dict[str, str] = {}
-    for text in asked:
-        several = [f"gn:{groups}" for groups in GROUPS] if str(text).strip() == "gn" else [text]
-        specs = [parse(each) for each in several]
+    for text in [norms] if isinstance(norms, str) else usual if norms is None else norms:
+        specs = [parse(each) for each in ([f"gn:{groups}" for groups in GROUPS] if text == "gn" else [text])]
         if specs[0].regularized or specs[0].weight_standardization:
             raise TfnormError(
                 f"A norm of a search has no penalty and no +ws, which are searched beside it. Received: {str(text)!r}. "
                 "Say in `l1`, `l2` and `ws` (--l1, --l2, --ws) what to try."
             )
-        labels = [format(spec) for spec in specs]
-        if twice := [label for label in labels if label in found]:
+        problems = {format(spec): fits(format(spec)) for spec in specs}
+        if twice := [label for label in problems if label in found]:
             raise TfnormError(f"The norm {twice[0]!r} is given twice. Give each once.")
-        problems = {label: fits(label) for label in labels}
-        fitting = [label for label in labels if not problems[label]]
-        found += fitting
-        if not default and not fitting:
-            raise TfnormError(problems[labels[0]])
-        if default:
-            unfit |= {label: problem for label, problem in problems.items() if problem and len(labels) == 1}
+        if norms is not None and all(problems.values()):
+            raise TfnormError(next(iter(problems.values())))
+        found += [label for label, problem in problems.items() if not problem]
     if not found:
-        raise TfnormError(
-            next(iter(unfit.values()), "There is nothing to search. Give at least one norm, such as 'bn'.")
-        )
-    return tuple(found), list(unfit)
+        raise TfnormError("There is nothing to search. Give at least one norm that fits the network, such as 'bn'.")
+    return tuple(found)
 
 
-def read_bounds(name: str, given: Any, *, least: float, below: float = math.inf) -> tuple[float, float]:
-    """Return (low, high) from a number, which is fixed, or from two.
+def read_bounds(name: str, given: Any, limits: str, fits: Callable[[float], bool]) -> tuple[float, float]:
+    """Return (low, high) from a number, which is fixed, or from two; ``fits`` says whether one is within ``limits``.
 
     Example:
-        >>> read_bounds("learning_rate", 0.1, least=0), read_bounds("learning_rate", (0.01, 1), least=0)
-        ((0.1, 0.1), (0.01, 1.0))
+        >>> [read_bounds("learning_rate", rate, "above 0", lambda v: v > 0) for rate in (0.1, (0.01, 1))]
+        [(0.1, 0.1), (0.01, 1.0)]
     """
-    numbers_ = _numbers(name, given)
-    bounds = numbers_ * 2 if len(numbers_) == 1 else numbers_
-    above = name == "learning_rate"
-    valid = len(bounds) == 2 and least <= bounds[0] <= bounds[1] < below and not (above and bounds[0] <= 0)
-    if not valid:
-        most = "" if below == math.inf else f" and below {below:g}"
+    found = _numbers(name, given)
+    if not (len(found) in (1, 2) and all(map(fits, found)) and found[0] <= found[-1]):
         raise TfnormError(
-            f"`{name}` must be one number {'above' if above else 'of at least'} {least:g}{most}, or two such bounds, "
-            f"the lower one first. Received: {name}={given!r}."
+            f"`{name}` must be a number {limits}, or two such bounds, the lower one first. Received: {name}={given!r}."
         )
-    return bounds[0], bounds[1]
+    return found[0], found[-1]
 
 
 def read_values(name: str, given: Any, *, whole: bool = False) -> tuple[Any, ...]:
@@ -216,20 +192,19 @@ def read_values(name: str, given: Any, *, whole: bool = False) -> tuple[Any, ...
         ((0.0, 0.0001), (32,))
     """
     values = _numbers(name, given)
-    least = 1 if whole else 0
-    if not values or len(set(values)) < len(values) or any(v < least or (whole and v % 1) for v in values):
+    if not values or len({*values}) < len(values) or any(v < whole or (whole and v % 1) for v in values):
         kind = "whole numbers of at least 1" if whole else "numbers of at least 0"
         raise TfnormError(f"`{name}` must be one or several different {kind}. Received: {name}={given!r}.")
-    return tuple(int(v) for v in values) if whole else tuple(values)
+    return tuple(map(int, values)) if whole else tuple(values)
 
 
 def _numbers(name: str, given: Any) -> list[float]:
     """Return one or several finite numbers as floats."""
     several = [given] if isinstance(given, numbers.Real) else given
-    if isinstance(several, str) or not isinstance(several, Iterable):
-        raise TfnormError(f"`{name}` must be one or several numbers. Received: {name}={given!r}.")
-    found = list(several)
-    wrong = [v for v in found if isinstance(v, bool) or not isinstance(v, numbers.Real) or not math.isfinite(v)]
-    if wrong or isinstance(given, bool):
+    try:
+        found = [] if isinstance(several, str) else list(several)
+    except TypeError:
+        found = []
+    if not found or any(isinstance(v, bool) or not isinstance(v, numbers.Real) or not math.isfinite(v) for v in found):
         raise TfnormError(f"`{name}` must be one or several numbers. Received: {name}={given!r}.")
     return [float(v) for v in found]
