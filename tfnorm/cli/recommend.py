@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Unpack
@@ -127,11 +126,10 @@ def _print_plan(plan: RecommendPlan) -> None:
     console = wide_console()
     share = 100 * plan.share
     yours = plan.config(plan.baseline)
-    present = {key: getattr(yours, key) for key in ("norm", "learning_rate", "batch_size", "dropout")}
     confirmed, tested = FIRST_LOOK * (1 + CANDIDATES), 2 * len(TEST_SEEDS)
     lines = [
         f"Searched: {plan.space.sentence()}.",
-        f"Yours: {words_of(present)}.",
+        f"Yours: {words_of(dict(yours))}.",
         f"Images: {share:g} % of the training images score the search, another {share:g} % the confirmation, and both "
         "are trained on the rest; the test images are left alone until the end.",
         f"Runs: at least {LEAST_SEARCHED} to search, {confirmed} to confirm and {tested} on the test set.",
@@ -189,4 +187,4 @@ class RecommendDisplay(SweepDisplay, RecommendProgress):
     def _left(self) -> str:
         if self.state is None or not math.isfinite(left := self.state.left):
             return ""
-        return f", {time.strftime('%H:%M:%S', time.gmtime(max(0.0, left)))} of the budget left"
+        return f", {duration(max(0.0, left))} of the budget left"

@@ -108,9 +108,7 @@ class Recommendation:
 
     def words(self, name: str) -> str:
         """Return a setting in words."""
-        config = self.plan.config(self.contest.settings[name], "confirmation")
-        known = {key: getattr(config, key) for key in ("norm", "learning_rate", "batch_size", "dropout")}
-        return words_of({key: value for key, value in known.items() if key == "norm" or value is not None})
+        return words_of(dict(self.plan.config(self.contest.settings[name])))
 
     @property
     def sentence(self) -> str:
