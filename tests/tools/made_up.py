@@ -22,6 +22,7 @@ class MadeUp:
         from tfnorm.training.provenance import threads
         from tfnorm.training.runs import Run
 
+        data.fingerprint  # noqa: B018 - training compares it with that of the folder
         result, history = out / "result.json", out / "history.jsonl"
         if result.exists():
             return Run(out)

@@ -112,13 +112,18 @@ class Space:
         return inside
 
     def sentence(self) -> str:
-        """Return what is searched, in words."""
-        of = {key: [format_value(value) for value in values] for key, values in self.choices.items()}
-        parts = [listed(of["norm"], "or") if "norm" in of else self.norms[0]]
+        """Return what is searched, in words.
+
+        Example:
+            >>> Space(("bn", "ln"), (True,), (0.0,), (0.0, 1e-4), (0.01, 1.0), (32,)).sentence()
+            'bn or ln; l2 0 or 1e-4; learning rate 0.01 to 1'
+        """
+        of = {key: listed([format_value(value) for value in values], "or") for key, values in self.choices.items()}
+        parts = [of.get("norm", self.norms[0])]
         parts += ["with or without weight standardization"] * ("ws" in of)
-        parts += [f"{key} {listed(of[key], 'or')}" for key in ("l1", "l2") if key in of]
+        parts += [f"{key} {of[key]}" for key in ("l1", "l2") if key in of]
         parts += [f"{WORDS[key]} {low:g} to {high:g}" for key, (low, high) in self.ranges.items()]
-        parts += [f"batch size {listed(of['batch_size'], 'or')}"] * ("batch_size" in of)
+        parts += [f"batch size {of[key]}" for key in ("batch_size",) if key in of]
         return "; ".join(parts)
 
 
