@@ -465,6 +465,37 @@ def test_the_display_says_what_is_left_and_what_was_broken_off(made_up, tmp_path
     one_says(lines, "yours", "candidate-1")
 
 
+# Real models
+
+
+def compiled():
+    import keras
+    from own_networks import one_block
+
+    model = one_block()
+    model.compile(keras.optimizers.Adam(0.002), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def test_a_model_of_ones_own_is_asked_which_norms_and_rates_suit_it(made_up, tmp_path):
+    at = plan_recommendation(["keep", "gn"], model=compiled, out=tmp_path / "plan", runs=23)
+    data = load_data(at.config(at.baseline, "search"))
+    found = at.fitted(data)
+    assert at.space.norms == ("keep", *(f"gn:{groups}" for groups in (2, 4, 8, 16, 32)))  # until it is made
+    assert found.space.norms == ("keep", "gn:2", "gn:4") and found.space.dropout is None
+    assert found.space.learning_rate == pytest.approx((0.000067, 0.02)) and found.space.ws == (False, True)
+    with pytest.raises(TfnormError) as caught:
+        plan_recommendation(["gn:8"], model=compiled, out=tmp_path / "plan").fitted(data)
+    says(caught, "groups=8", "channels=4")
+    made_up(lambda config: landscape(config.model_copy(update={"norm": config.norm.replace("keep", "bn")})))
+    done = recommend(
+        ["keep", "gn:2"], model=compiled, baseline={"norm": "keep", "learning_rate": 9}, runs=23, out=tmp_path / "o"
+    )
+    says(done.command, "tfnorm.train(recipe=", "model=...")
+    asked = plan_run(recipe=tmp_path / "o" / "recipe.toml", model=compiled).config.asked()
+    assert asked == done.plan.config(done.setting, None, 0).asked()
+
+
 # Real runs
 
 
