@@ -97,7 +97,7 @@ def _race(result: Recommendation) -> Table:
         note = f"{metric.signed(low)} to {metric.signed(high)}" if math.isfinite(pair.low) else ""
         row["difference"] = Cell(metric.signed(sign * pair.mean), sign * pair.mean, note)
         shown = OUTCOMES[pair.outcome]
-        row["outcome"] = Cell("worse" if shown == "better" and pair.better == YOURS else shown)
+        row["outcome"] = Cell(shown.replace("better", "worse") if pair.better == YOURS else shown)
     return Table(columns, table.rows)
 
 
@@ -111,7 +111,7 @@ def _points(result: Recommendation) -> dict[str, Any]:
             {
                 "x": list(seeds.values()), "y": [label] * len(seeds), "name": label, "mode": "markers",
                 "marker": {"size": 10, "opacity": 0.65, "color": colour(norm)},
-                "text": [f"seed {seed}" for seed in seeds], "hovertemplate": "%{y}, %{text}: %{x:.2f}<extra></extra>",
+                "text": [f"seed {seed}" for seed in seeds], "hovertemplate": f"%{{y}}, %{{text}}: %{{x:{result.metric.pattern}}}<extra></extra>",
             }
         )  # fmt: skip
     axis = {"title": {"text": result.metric.axis(f"held-out {result.metric.name}")}}
