@@ -103,7 +103,7 @@ def _race(result: Recommendation) -> Table:
 
 def _points(result: Recommendation) -> dict[str, Any]:
     """Return the figure of the race: a point a seed, a row a setting."""
-    traces = []
+    traces, hover = [], f"%{{y}}, %{{text}}: %{{x:{result.metric.pattern}}}<extra></extra>"
     for name, seeds in result.values.items():
         label = "yours" if name == YOURS else name.replace("-", " ")
         norm = result.plan.config(result.contest.settings[name]).norm
@@ -111,7 +111,7 @@ def _points(result: Recommendation) -> dict[str, Any]:
             {
                 "x": list(seeds.values()), "y": [label] * len(seeds), "name": label, "mode": "markers",
                 "marker": {"size": 10, "opacity": 0.65, "color": colour(norm)},
-                "text": [f"seed {seed}" for seed in seeds], "hovertemplate": f"%{{y}}, %{{text}}: %{{x:{result.metric.pattern}}}<extra></extra>",
+                "text": [f"seed {seed}" for seed in seeds], "hovertemplate": hover,
             }
         )  # fmt: skip
     axis = {"title": {"text": result.metric.axis(f"held-out {result.metric.name}")}}
