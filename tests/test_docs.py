@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_up import MadeUp
 from typer.testing import CliRunner
 
 from tfnorm.models.architectures import ARCHITECTURES
@@ -63,8 +64,10 @@ def quick(monkeypatch, fake_run):
     from tfnorm.datasets import load
     from tfnorm.experiments.comparison import run as comparison
     from tfnorm.experiments.engines import choose as engines
+    from tfnorm.experiments.recommend import run as recommend
     from tfnorm.experiments.sweep.sweep import Sweep
     from tfnorm.ops import generic
+    from tfnorm.training import trainer
 
     def made_up(plan, *_, before=None, **__):
         if before is not None:
@@ -86,6 +89,14 @@ def quick(monkeypatch, fake_run):
     # tests/experiments trains comparisons and sweeps.
     monkeypatch.setattr(comparison, "_train_here", made_up)
     monkeypatch.setattr(engines, "run_local", made_up)
+
+    def made_up_recommendation(*arguments):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(trainer, "train_on", MadeUp(fake_run, lambda config: 0.9 if config.norm == "bn" else 0.8))
+            return carry_out(*arguments)
+
+    carry_out = recommend.run_recommendation
+    monkeypatch.setattr(recommend, "run_recommendation", made_up_recommendation)
     # Tables, pictures and the report, which tests/experiments and tests/reporting look at.
     monkeypatch.setattr(comparison.Comparison, "save", lambda *_, **__: None)
     monkeypatch.setattr(Sweep, "save", lambda *_, **__: None)
@@ -144,7 +155,7 @@ def command_lines(page):
 @pytest.fixture
 def tfnorm_command(monkeypatch):
     """Return a function that runs the command line as far as the checks of its arguments go."""
-    from tfnorm.cli import app, experiments, grids, networks
+    from tfnorm.cli import app, experiments, grids, networks, recommend
     from tfnorm.experiments.published import reproduction as reproduce
     from tfnorm.experiments.sweep import run as sweep
 
@@ -153,6 +164,7 @@ def tfnorm_command(monkeypatch):
 
     monkeypatch.setattr(experiments, "start_quietly", begin)
     monkeypatch.setattr(networks, "start_quietly", begin)
+    monkeypatch.setattr(recommend, "start_quietly", begin)
     monkeypatch.setattr(grids, "print_plan", begin)
     monkeypatch.setattr(sweep, "run_sweep", begin)
     monkeypatch.setattr(grids, "write_report", begin)
@@ -196,6 +208,7 @@ def test_commands_of_a_page_are_understood(page, tmp_path, monkeypatch, tfnorm_c
         Path(folder).mkdir()
     for grid in blocks(page, "toml") or ['[grid]\nnorm = ["bn"]\n']:
         Path("grid.toml").write_text(grid)
+    Path("present.toml").write_text('norm = "bn"')
     for words in command_lines(page):
         if words[0] != "tfnorm":
             check_other_command(words)

@@ -17,6 +17,7 @@ from tfnorm.cli.options import (
     PictureFormat,
     TensorBoardFlag,
     WandBFlag,
+    given_settings,
     settings_as_options,
     trackers_of,
     typed_command,
@@ -24,11 +25,13 @@ from tfnorm.cli.options import (
 from tfnorm.cli.printing import kept_on_ctrl_c, print_page, print_plan, print_table, print_variants
 from tfnorm.cli.run_progress import LiveProgress
 from tfnorm.cli.sweep_progress import SweepDisplay
+from tfnorm.errors import TfnormError
 from tfnorm.experiments.plan import Plan, plan_comparison
 from tfnorm.experiments.rates import rates_of_words
 from tfnorm.files import PAGE
 from tfnorm.ops import start_quietly
 from tfnorm.training.config import RunSettings, Settings, plan_run
+from tfnorm.training.recipe.file import is_settings_file
 
 
 @app.command()
@@ -133,7 +136,9 @@ def _display(plan: Plan) -> LiveProgress | SweepDisplay:
 @settings_as_options
 def train(
     context: typer.Context,
-    spec: Annotated[str, typer.Argument(help="Norm spec, such as gn:4+l1=1e-4.")],
+    spec: Annotated[
+        str | None, typer.Argument(help="Norm spec, such as gn:4+l1=1e-4. [default: that of the file of --recipe]")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder. [default: runs/ARCH-DATASET/SPEC/seed-SEED]")] = None,
     tensorboard: TensorBoardFlag = False,
     wandb: WandBFlag = False,
@@ -146,7 +151,13 @@ def train(
     `tfnorm train gn:2`
 
     `tfnorm train bn+l2=1e-4 --arch cifar_residual --dataset cifar10 --data-dir ~/data --recipe E --seed 1`
+
+    `tfnorm train --recipe recipe.toml`
     """
+    if is_settings_file(settings.get("recipe")):  # which says what the command line leaves open
+        settings = {"recipe": settings["recipe"], **given_settings(context, settings)}  # type: ignore[typeddict-item]
+    elif spec is None:
+        raise TfnormError("A run needs a norm. Name a spec, such as gn:4, or give a file of settings with --recipe.")
     plan = plan_run(spec, out=out, trackers=trackers_of(tensorboard, wandb), call=typed_command(context), **settings)
     start_quietly()
     from tfnorm.training.trainer import train_planned  # start-up

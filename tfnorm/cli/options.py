@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
@@ -60,6 +61,12 @@ def _option(name: str) -> Any:
     # Values of other types are checked together with all other settings.
     written = str if get_origin(kind) is Literal or kind is Recipe else kind
     return Annotated[written, typer.Option(help=description_of(name))]
+
+
+def given_settings(context: typer.Context, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the settings that were typed, and are not the defaults of their options."""
+    sources = {key: context.get_parameter_source(key) for key in settings}  # members of an enumeration
+    return {key: settings[key] for key, source in sources.items() if source is not None and source.name != "DEFAULT"}
 
 
 def typed_command(context: typer.Context) -> str | None:

@@ -199,12 +199,12 @@ def print_plan(plan: Plan) -> None:
         return
     without = f", {unknown} of them not counted because they could not be measured" if unknown else ""
     console.print(
-        f"{left} runs are left: about {_duration(seconds)} with {min(jobs, left)} at the same time, from a few "
+        f"{left} runs are left: about {duration(seconds)} with {min(jobs, left)} at the same time, from a few "
         f"measured steps{without}.",
         soft_wrap=True,
     )
     if plan.auto is not None:
-        others = _duration(seconds * (most - len(first) + left) / left)
+        others = duration(seconds * (most - len(first) + left) / left)
         console.print(f"All {most} runs would take about {others}.", soft_wrap=True)
 
 
@@ -216,7 +216,7 @@ def _rate_of(run: PlannedRun, plan: Plan) -> str:
     return f"recipe {config.recipe.name}" if config.learning_rate is None else f"{config.learning_rate:g}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return a time in words."""
     if seconds < 90:
         return f"{seconds:.0f} seconds"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from tfnorm.text import counted
 
 if TYPE_CHECKING:
     from tfnorm.datasets.batches import EpochBatches
+
+#: Two disjoint parts of the training images: one to search on, and one to confirm what was found.
+Part: TypeAlias = Literal["search", "confirmation"]
 
 
 def check_image_size(size: Any) -> tuple[int, int]:
@@ -270,7 +273,7 @@ class Dataset:
             return self
         return self._with_images(x_test=_each(self.x_test, _middle, size))
 
-    def hold_out(self, share: float) -> Dataset:
+    def hold_out(self, share: float, part: Part | None = None) -> Dataset:
         """Return the training set alone, split in two: the second part takes the place of the test set.
 
         Each class gives the same share, unless images have several labels, and the choice depends on nothing but the
@@ -278,9 +281,11 @@ class Dataset:
 
         Args:
             share: The share of the training images to hold out, above 0 and below 1.
+            part: "search" or "confirmation" to hold out two parts of that share, neither of which is trained on. The
+                one that is named takes the place of the test set. By default there is one part.
 
         Raises:
-            DataError: If it is not, or if a part would lack a class.
+            DataError: If the share is another, or if a part would lack a class.
 
         Example:
             >>> import numpy as np
@@ -288,17 +293,22 @@ class Dataset:
             >>> Dataset("tiny", x, y, x, y, ("cat", "dog")).hold_out(0.1)
             Dataset('tiny, 10 % held out', train=18, test=2, input_shape=(2, 2, 1), num_classes=2)
         """
-        if not isinstance(share, Real) or not 0 < share < 1:
-            raise DataError(f"The share to hold out must be above 0 and below 1. Received: {share!r}. Use 0.1.")
+        most = 1 if part is None else 0.5
+        if not isinstance(share, Real) or not 0 < share < most:
+            raise DataError(f"The share to hold out must be above 0 and below {most}. Received: {share!r}. Use 0.1.")
         x, y = self.x_train, self.y_train
         try:
             kept, held = split_off(y, float(share), self.class_names, self.groups)
+            if part is not None:
+                groups = None if self.groups is None else [self.groups[row] for row in kept]
+                rest, other = split_off(y[kept], float(share) / (1 - float(share)), self.class_names, groups)
+                kept, held = kept[rest], held if part == "search" else kept[other]
         except ValueError as error:
             raise DataError(
                 f"The training set of {self.name!r} cannot be split. Received: {share!r} of {len(y)} images to hold "
                 f"out. Each part needs an image of each of {self.num_classes} classes. {error}"
             ) from None
-        name = f"{self.name}, {100 * share:g} % held out"
+        name = f"{self.name}, {100 * share:g} % held out{'' if part is None else f' for the {part}'}"
         groups = None if self.groups is None else tuple(self.groups[row] for row in kept)
         return self._with_images(
             name=name, x_train=select(x, kept), y_train=y[kept], y_test=y[held], groups=groups,

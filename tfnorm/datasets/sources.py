@@ -34,6 +34,7 @@ def load(
     skip_damaged: bool = False,
     memory: int | str | None = None,
     cache: str | os.PathLike[str] | None = None,
+    training_only: bool = False,
 ) -> Dataset:
     """Load a data set.
 
@@ -68,6 +69,8 @@ def load(
         memory: Bytes that the decoded pictures of a folder may take, such as "500MB". If they need more, they are
             decoded whenever they are needed. Defaults to a quarter of the memory that is free.
         cache: A folder for files of decoded pictures, up to 20 GiB, so that no process decodes a picture again.
+        training_only: If `True`, test pictures of a folder are not decoded until they are asked for, so that nothing is
+            said about them. Defaults to `False`.
 
     Returns:
         The data set, its images uint8 (images, height, width, channels), arrays or `StreamedImages`.
@@ -99,8 +102,8 @@ def load(
                 dataset = load_folder(
                     place, name, decoded, fit=fit, test_share=test_share, follow_links=follow_links,
                     groups=None if groups is None else pathlib.Path(groups).expanduser(), skip_damaged=skip_damaged,
-                    memory=most,
-                    cache=None if cache is None else pathlib.Path(cache).expanduser(),
+                    memory=most, cache=None if cache is None else pathlib.Path(cache).expanduser(),
+                    training_only=training_only,
                 )  # fmt: skip
             else:
                 dataset = load_npz(place, name)

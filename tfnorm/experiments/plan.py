@@ -251,7 +251,7 @@ def check_margin(margin: float | None, metric: Metric | None = None) -> None:
     """Raise a TfnormError unless a margin is a number of at least 0, or None where the metric has a usual one."""
     if margin is None and metric is not None and not metric.percent:
         raise TfnormError(
-            f"seeds='auto' needs a margin for {metric.name}, which is not in percent. Give the largest difference that "
+            f"A decision needs a margin for {metric.name}, which is not in percent. Give the largest difference that "
             "does not matter to you, in its own unit, with --margin, in Python `margin`."
         )
     number = isinstance(margin, numbers.Real) and not isinstance(margin, bool)
@@ -343,11 +343,17 @@ def read_seeds(
         return seeds, None
     if seeds != "auto":
         raise TfnormError(f"`seeds` must be {SEEDS_ARE}. Received: seeds={seeds!r}.")
+    seconds = read_budget(budget)
+    auto = Auto(max_runs, math.inf if seconds is None else time.monotonic() + seconds)
+    return auto.seeds(specs), auto
+
+
+def read_budget(budget: str | None) -> float | None:
+    """Return the seconds of a time such as "20m", or raise a TfnormError; `None` for none."""
     seconds = seconds_of(budget) if isinstance(budget, str) else None
     if budget is not None and seconds is None:
         raise TfnormError(f"`budget` must be a time, such as '20m', '90s' or '1h30m'. Received: budget={budget!r}.")
-    auto = Auto(max_runs, math.inf if seconds is None else time.monotonic() + seconds)
-    return auto.seeds(specs), auto
+    return seconds
 
 
 def configurations(

@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_core import PydanticUndefined
 
 from tfnorm.datasets import AUGMENTATIONS, Dataset
+from tfnorm.datasets.dataset import Part
 from tfnorm.datasets.given.own import GIVEN, OwnData, own_data
 from tfnorm.datasets.given.pipeline import Pipeline
 from tfnorm.datasets.memory import bytes_of
@@ -37,6 +38,7 @@ from tfnorm.models.planner import NetworkPlan, plan
 from tfnorm.models.sources import Source, source_of
 from tfnorm.spec import NormSpec, check_backend, format, parse
 from tfnorm.training.folder import OF_DATA, RunFolder, check_place
+from tfnorm.training.recipe.file import is_settings_file, read_settings, recipe_of
 from tfnorm.training.recipe.recipes import RECIPES, Recipe, known_augmentation
 from tfnorm.training.runs import slug
 from tfnorm.training.tracking import check_trackers
@@ -158,6 +160,8 @@ class TrainConfig(BaseModel):
         lt=1,
         description="Share of the training images to evaluate on, so that you can choose without using the test set.",
     )
+    # Not a setting: `tfnorm.recommend` searches on one part of the held-out images, and confirms on another.
+    holdout_part: Part | None = Field(default=None, description="Which of two parts to evaluate on; none trains on it.")
     metric: str | None = Field(
         default=None,
         description="What the verdict is about: accuracy, balanced_accuracy, top_5_accuracy, f1, auc, data_loss, loss, "
@@ -180,9 +184,7 @@ class TrainConfig(BaseModel):
     rates: dict[str, Any] | None = Field(default=None, description="How a comparison came to its learning rates.")
 
     _norm = field_validator("norm", mode="before")(lambda value: format(parse(value)))
-    _recipe = field_validator("recipe", mode="before")(
-        lambda value: RECIPES[value] if isinstance(value, str) else value
-    )
+    _recipe = field_validator("recipe", mode="before")(recipe_of)
     _augmentation = field_validator("augmentation")(known_augmentation)
 
     @field_validator("memory", mode="before")
@@ -363,14 +365,14 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # What is in the configuration and no setting.
-ONLY_RECORDED = ("call", "model_hash", "data_hash", "rates")
+ONLY_RECORDED = ("call", "model_hash", "data_hash", "rates", "holdout_part")
 # Settings that say how a model of one's own is opened, and all that need one.
 OF_MODEL = ("weights", "imports", "allow_lambda")
 OF_A_MODEL = (*OF_MODEL, "freeze_until")
 # Settings that are recorded only where they are set, because the names of default folders depend on the record.
 OPTIONAL = (
     "skip_damaged", "weights", "model_hash", "data_hash", "freeze_until", "freeze_epochs", "metric", "zero_gamma",
-    "resize", "fit", "test_share", "groups", "follow_links", "devices",
+    "resize", "fit", "test_share", "groups", "follow_links", "devices", "holdout_part",
 )  # fmt: skip
 # Settings that a model of one's own does not have, with the values that say nothing.
 _OF_ARCHITECTURES: dict[str, tuple[Any, ...]] = {
@@ -382,11 +384,8 @@ _OF_ARCHITECTURES: dict[str, tuple[Any, ...]] = {
 REPLACED = ("epochs", "batch_size", "augmentation", "learning_rate")
 
 
-class Settings(TypedDict, total=False):
-    """The settings that all runs of a comparison share, for editors and type checkers; `TrainConfig` explains them.
-
-    The learning rate is not among them, because each spec may have its own.
-    """
+class SearchSettings(TypedDict, total=False):
+    """The settings that all runs of a search share, for editors and type checkers; `TrainConfig` explains them."""
 
     arch: str
     model: Any
@@ -404,13 +403,11 @@ class Settings(TypedDict, total=False):
     cache: str | Path | None
     follow_links: bool
     epochs: int | None
-    batch_size: int | None
     devices: int
     recipe: str | Recipe
     augmentation: str | None
     freeze_until: str | None
     freeze_epochs: int | None
-    dropout: float | None
     regularize: Literal["all", "kernels"]
     precision: Literal["float32", "bfloat16"]
     zero_gamma: bool
@@ -418,6 +415,16 @@ class Settings(TypedDict, total=False):
     metric: str | None
     patience: int | None
     skip_damaged: bool
+
+
+class Settings(SearchSettings, total=False):
+    """The settings that all runs of a comparison share.
+
+    The learning rate is not among them, because each spec may have its own.
+    """
+
+    batch_size: int | None
+    dropout: float | None
 
 
 class RunSettings(Settings, total=False):
@@ -527,7 +534,10 @@ def plan_run(
         raise TfnormError(
             f"The configuration must be a norm spec such as 'gn:4', a TrainConfig or a mapping. Received: {config!r}."
         )
-    given = dict(config or {})
+    given, recipe = dict(config or {}), settings.get("recipe")
+    if is_settings_file(recipe):
+        given = {**read_settings(recipe), **given}
+        settings = {key: value for key, value in settings.items() if key != "recipe"}  # type: ignore[assignment]
     config = checked(TrainConfig, {**given, "call": given.get("call") or call, **settings}).resolved()
     config.plan()
     trackers = check_trackers(trackers)

@@ -20,7 +20,10 @@ def place_of(config: TrainConfig) -> tuple[object, ...]:
     """Return a key that is the same for configurations for which `load_data` returns the same data."""
     arch = config.dataset == "digits" and config.arch
     data = config.dataset.key if isinstance(config.dataset, OwnData) else config.dataset
-    return data, config.data_dir, config.image_size, arch, config.holdout, *reading_settings(config).values()
+    return (
+        data, config.data_dir, config.image_size, arch, config.holdout, config.holdout_part,
+        *reading_settings(config).values(),
+    )  # fmt: skip
 
 
 def reading_settings(config: TrainConfig) -> dict[str, Any]:
@@ -56,9 +59,10 @@ def load_data(config: TrainConfig, data: Dataset | None = None) -> Dataset:
             image_size=size,
             memory=config.memory,
             cache=config.cache,
+            training_only=bool(config.holdout),
             **reading_settings(config),
         )
-    return data.hold_out(config.holdout) if config.holdout else data
+    return data.hold_out(config.holdout, config.holdout_part) if config.holdout else data
 
 
 def _own(own: OwnData, config: TrainConfig) -> Dataset:

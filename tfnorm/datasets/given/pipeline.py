@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfnorm.datasets.checks import make_dataset, remarks
-from tfnorm.datasets.dataset import Dataset, check_image_size
+from tfnorm.datasets.dataset import Dataset, check_image_size, Part
 from tfnorm.datasets.given.pixels import Pixels
 from tfnorm.datasets.images import Scan, Seen
 from tfnorm.datasets.memory import memory_for_images, size_text
@@ -163,7 +163,7 @@ class Pipeline(Dataset):
             )
         return self
 
-    def hold_out(self, share: float) -> Dataset:
+    def hold_out(self, share: float, part: Part | None = None) -> Dataset:
         """Refuse to divide batches."""
         raise DataError(
             f"The batches of {self.name} cannot be divided. Received: holdout={share:g}. Give the held-out images as "

@@ -114,7 +114,8 @@ def images_of(run: Run) -> tuple[Images | None, str]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DataWarning)
                 found = own.resize(size) if own else load(source, data_dir=folder, image_size=size, **how)
-            found = found.hold_out(asked["holdout"]) if asked.get("holdout") else found
+            if asked.get("holdout"):
+                found = found.hold_out(asked["holdout"], asked.get("holdout_part"))
         except (TfnormError, OSError) as error:
             why.append(str(error))
             continue
