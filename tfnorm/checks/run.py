@@ -17,9 +17,9 @@ from tfnorm.checks.registry import RULES, ignored_of
 from tfnorm.checks.subject import Subject
 from tfnorm.datasets import Dataset
 from tfnorm.errors import ArchitectureError, TfnormError, check_keras_3, is_memory_error, whole_number
-from tfnorm.models.imports import what_it_says
 from tfnorm.models.saved import open_model, own_objects
 from tfnorm.models.sources import Source
+from tfnorm.own_code.imports import what_it_says
 
 #: What is checked where only the model is there.
 STATIC = ("graph", "weights")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfnorm.datasets.checks import make_dataset, remarks
-from tfnorm.datasets.dataset import Dataset, check_image_size, Part
+from tfnorm.datasets.dataset import Dataset, Part, check_image_size
 from tfnorm.datasets.given.pixels import Pixels
 from tfnorm.datasets.images import Scan, Seen
 from tfnorm.datasets.memory import memory_for_images, size_text
