@@ -77,7 +77,7 @@ def test_every_setting_of_the_command_line_reaches_the_plan(tmp_path, monkeypatc
         "batch_size": 8, "recipe": "B", "augmentation": "none", "dropout": 0.25,
         "freeze_until": "conv2d", "freeze_epochs": 2,
         "regularize": "kernels", "precision": "bfloat16", "zero_gamma": True, "holdout": 0.5, "metric": "f1",
-        "patience": 2, "skip_damaged": True, "memory": "3000", "cache": tmp_path,
+        "patience": 2, "skip_damaged": True, "memory": "3000", "cache": tmp_path, "devices": 2,
     }  # fmt: skip
     assert set(given) == set(typing.get_type_hints(Settings))
     seen = {}
