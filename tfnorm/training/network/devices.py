@@ -228,7 +228,7 @@ def record_of(network: keras.Model, config: TrainConfig) -> dict[str, Any]:
     return {
         "devices": {
             "count": config.devices,
-            "kind": kind,
+            "device_kind": kind,
             "images_per_device": (config.batch_size or 1) // config.devices,
             "statistics_of_norms": statistics_of(network, config),
             "random_numbers": draws,
