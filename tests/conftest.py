@@ -27,6 +27,18 @@ def pytest_configure(config):
         config.pluginmanager.register(Recorder(os.environ["KERAS_BACKEND"]))
 
 
+# They start processes, which take long and wait. They begin first, so that no worker is left alone with one at the end.
+SLOW = """
+    test_engines test_kill test_ray_engine test_docs_build test_surroundings test_backends test_export_backends
+    test_chromium test_chromium_study test_chromium_sweep test_docs test_benchmarks test_reproduce test_stock
+""".split()
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files of SLOW."""
+    items.sort(key=lambda item: item.path.stem not in SLOW)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _tensors_compare_as_arrays():
     """Let NumPy's assertions take tensors of PyTorch, which need a gradient and refuse to be arrays."""
@@ -168,7 +180,8 @@ def fake_run():
         place.mkdir(parents=True)
         classes = [str(number) for number in range(logits.shape[1])]
         data = {
-            "name": config.dataset, "input_shape": [28, 28, 1], "num_classes": len(classes), "class_names": classes,
+            "name": str(config.dataset), "input_shape": [28, 28, 1], "num_classes": len(classes),
+            "class_names": classes,
             "train_images": 10 * len(labels), "test_images": len(labels), "mean": [0.0], "std": [1.0],
             "fingerprint": "f", "data_dir": None, **(data or {}),
         }  # fmt: skip

@@ -467,6 +467,18 @@ def test_decisions_are_simulated_and_written(script, tmp_path, capsys):
     assert "2 specs, one worse by the margin, tfnorm" in capsys.readouterr().out
 
 
+def test_what_flaws_cost_is_trained_and_rows_of_other_rules_are_kept(script, tmp_path, monkeypatch):
+    module = script("checks")
+    kept = [{"rule": "labels", "flaw": "kept", "remedy": "", "flawed": [1.0], "mended": [2.0]}]
+    (tmp_path / "checks.json").write_text(json.dumps({"rows": kept}))
+    monkeypatch.setattr(module, "trained", lambda made, **_: float(made().count_params()))
+    module.main(["constant-norm", "--seeds", "2"])
+    record = json.loads((tmp_path / "checks.json").read_text())
+    first, second = record["rows"]
+    assert first == kept[0] and second["rule"] == "constant-norm" and record["settings"]["seeds"] == 2
+    assert len(second["flawed"]) == len(second["mended"]) == 2 and np.isfinite(numbers(second["flawed"])).all()
+
+
 def test_what_counts_as_a_wrong_decision(script):
     module = script("decisions")
     found = np.array([[0], [1], [-1], [2]])

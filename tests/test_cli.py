@@ -34,6 +34,11 @@ LIGHT = [
     (["compare", "bn", "--metric", "acuracy"], 2),
     (["train", "bn", "--metric", "f1:min"], 2),
     (["list"], 0),
+    (["check", "--help"], 0),
+    (["check", "nowhere.keras"], 2),
+    (["check", "applications:ResNet5"], 2),
+    (["check", "nowhere.py:make", "--ignore", "no-such-rule"], 2),
+    (["check", "nowhere.keras", "--steps", "0"], 2),
     (["inspect", "mnist_7k"], 0),
     (["inspect", "nowhere.py:make"], 2),
     (["inspect", "applications:ResNet5"], 2),
@@ -139,7 +144,7 @@ def test_version(capsys, monkeypatch):
     assert run(["--version"], capsys, monkeypatch)[:2] == (0, f"tfnorm {__version__}\n")
 
 
-@pytest.mark.parametrize("command", ["compare", "train", "sweep", "convert", "inspect", "list"])
+@pytest.mark.parametrize("command", ["compare", "train", "sweep", "convert", "inspect", "check", "list"])
 def test_every_command_shows_examples(command):
     text = CliRunner().invoke(app, [command, "--help"], terminal_width=200).output
     assert "Examples" in text

@@ -217,6 +217,7 @@ def test_a_single_run_and_a_look_refuse_the_same(run):
     for name in ("not_a_number", "seven", "nothing"):
         says(run("train", "keep", "--model", f"net.py:{name}", "--out", "out"), f"net.py:{name}")
     says(run("inspect", "net.py:nothing"), "None")
+    says(run("inspect", "net.py:changes"), "net.py:changes", "--norm")
     says(run("inspect", "text.keras"), "'text.keras'")
 
 

@@ -1,6 +1,7 @@
 """What stands in code blocks is run: Python whole, commands up to where the work begins."""
 
 import ast
+import dataclasses
 import functools
 import importlib.util
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_up import MadeUp
 from typer.testing import CliRunner
 
 from tfnorm.models.architectures import ARCHITECTURES
@@ -58,25 +60,43 @@ def quick(monkeypatch, fake_run):
     """Let blocks run in seconds: no XLA, no files of results, small networks, runs that were never trained."""
     import keras
 
+    from tfnorm import datasets
+    from tfnorm.datasets import load
     from tfnorm.experiments.comparison import run as comparison
     from tfnorm.experiments.engines import choose as engines
+    from tfnorm.experiments.recommend import run as recommend
     from tfnorm.experiments.sweep.sweep import Sweep
     from tfnorm.ops import generic
+    from tfnorm.training import trainer
 
     def made_up(plan, *_, before=None, **__):
         if before is not None:
             before()
+        plan.keep_method()
         labels = np.arange(100) % 10
         for number, run in enumerate(plan.runs):
             logits = np.random.default_rng(number).normal(size=(100, 10)) + 3 * np.eye(10)[labels]
             fake_run(plan.folder / run.folder, run.config, (logits.argmax(1) == labels).mean(), labels, logits)
         return {}
 
+    def few(*arguments, **settings):
+        data = load(*arguments, **settings)
+        return dataclasses.replace(data, x_train=data.x_train[:256], y_train=data.y_train[:256])
+
+    monkeypatch.setattr(datasets, "load", few)
     # Compiling takes longer than all the rest; tests/ops compares the two.
     monkeypatch.setitem(sys.modules, "tfnorm.ops.tensorflow.norms", generic)
     # tests/experiments trains comparisons and sweeps.
     monkeypatch.setattr(comparison, "_train_here", made_up)
     monkeypatch.setattr(engines, "run_local", made_up)
+
+    def made_up_recommendation(*arguments):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(trainer, "train_on", MadeUp(fake_run, lambda config: 0.9 if config.norm == "bn" else 0.8))
+            return carry_out(*arguments)
+
+    carry_out = recommend.run_recommendation
+    monkeypatch.setattr(recommend, "run_recommendation", made_up_recommendation)
     # Tables, pictures and the report, which tests/experiments and tests/reporting look at.
     monkeypatch.setattr(comparison.Comparison, "save", lambda *_, **__: None)
     monkeypatch.setattr(Sweep, "save", lambda *_, **__: None)
@@ -135,7 +155,7 @@ def command_lines(page):
 @pytest.fixture
 def tfnorm_command(monkeypatch):
     """Return a function that runs the command line as far as the checks of its arguments go."""
-    from tfnorm.cli import app, experiments, grids, networks
+    from tfnorm.cli import app, experiments, grids, networks, recommend
     from tfnorm.experiments.published import reproduction as reproduce
     from tfnorm.experiments.sweep import run as sweep
 
@@ -144,6 +164,7 @@ def tfnorm_command(monkeypatch):
 
     monkeypatch.setattr(experiments, "start_quietly", begin)
     monkeypatch.setattr(networks, "start_quietly", begin)
+    monkeypatch.setattr(recommend, "start_quietly", begin)
     monkeypatch.setattr(grids, "print_plan", begin)
     monkeypatch.setattr(sweep, "run_sweep", begin)
     monkeypatch.setattr(grids, "write_report", begin)
@@ -187,6 +208,7 @@ def test_commands_of_a_page_are_understood(page, tmp_path, monkeypatch, tfnorm_c
         Path(folder).mkdir()
     for grid in blocks(page, "toml") or ['[grid]\nnorm = ["bn"]\n']:
         Path("grid.toml").write_text(grid)
+    Path("present.toml").write_text('norm = "bn"')
     for words in command_lines(page):
         if words[0] != "tfnorm":
             check_other_command(words)
@@ -248,6 +270,18 @@ def test_page_of_results_says_what_the_files_say():
 
 def test_page_of_decisions_says_what_the_simulation_wrote():
     assert module("trust").page() == (ROOT / "docs" / "trust.md").read_text()
+
+
+def test_page_of_checks_has_every_rule_and_what_each_warning_costs():
+    from tfnorm.checks import RULES
+
+    checks, page = module("checks"), (ROOT / "docs" / "checks.md").read_text()
+    assert checks.page() == page
+    assert set(re.findall(r"^### (.+)$", page, re.MULTILINE)) == set(RULES)
+    rows = checks.results()["rows"]
+    costly = {row["rule"] for row in rows if checks.costs(row)}
+    assert costly == {name for name, rule in RULES.items() if rule.severity == "warning"}
+    assert all(len(row[key]) >= 5 for row in rows for key in ("flawed", "mended"))
 
 
 def test_pages_of_reproductions_say_what_their_files_say():

@@ -21,6 +21,7 @@ ORDER = (
     ("reporting",),
     ("training",),
     ("callbacks",),
+    ("checks",),
     ("mistakes",),
     ("datasets",),
     ("analysis",),
@@ -34,6 +35,7 @@ ORDER = (
     ("registry", "_keras", "table"),
     ("keras_settings",),
     ("metrics",),
+    ("own_code",),
     ("errors", "_version", "text"),
 )
 RANKS = {part: rank for rank, row in enumerate(ORDER) for part in row}
@@ -225,7 +227,7 @@ WITHOUT_KERAS = [
     "from tfnorm.models.planner import plan; from tfnorm.spec import parse; plan('resnet20', parse('gn:4'))",
     "import tfnorm.registry, tfnorm.errors, tfnorm.cli",
     "from tfnorm.convert.runtimes.formats import check_export, export_format; export_format('net.onnx')",
-    "import tfnorm.models.imports; tfnorm.models.imports.check_imports(['json'])",
+    "import tfnorm.own_code.imports; tfnorm.own_code.imports.check_imports(['json'])",
     "import tfnorm.convert.tfa.hdf5, tfnorm.analysis, tfnorm.convert; tfnorm.analysis.Layers",
 ]
 

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 from tfnorm._version import __version__
 
 if TYPE_CHECKING:
-    from tfnorm import analysis, callbacks, convert, datasets, layers, regularizers, reporting
+    from tfnorm import analysis, callbacks, checks, convert, datasets, layers, regularizers, reporting
+    from tfnorm.checks.run import check
     from tfnorm.datasets import list_datasets
     from tfnorm.experiments.collect import report
     from tfnorm.experiments.comparison.comparison import Comparison
     from tfnorm.experiments.comparison.run import compare
     from tfnorm.experiments.published.reproduction import reproduce
+    from tfnorm.experiments.recommend.result import Recommendation
+    from tfnorm.experiments.recommend.run import recommend
     from tfnorm.experiments.study.study import Study
     from tfnorm.experiments.sweep.run import sweep
     from tfnorm.experiments.sweep.sweep import Sweep
@@ -28,9 +31,10 @@ if TYPE_CHECKING:
     from tfnorm.training.trainer import train
 
 __all__ = [
-    "ArchSpec", "Comparison", "NormSpec", "Recipe", "Run", "Study", "Sweep", "__version__", "analysis", "build",
-    "callbacks", "compare", "convert", "datasets", "layers", "list_architectures", "list_datasets", "list_norms",
-    "regularizers", "report", "reporting", "reproduce", "sweep", "train",
+    "ArchSpec", "Comparison", "NormSpec", "Recipe", "Recommendation", "Run", "Study", "Sweep", "__version__",
+    "analysis", "build", "callbacks", "check", "checks", "compare", "convert", "datasets", "layers",
+    "list_architectures", "list_datasets", "list_norms", "recommend", "regularizers", "report", "reporting",
+    "reproduce", "sweep", "train",
 ]  # fmt: skip
 
 _MEMBERS = {
@@ -38,18 +42,21 @@ _MEMBERS = {
     "Comparison": "tfnorm.experiments.comparison.comparison",
     "NormSpec": "tfnorm.spec",
     "Recipe": "tfnorm.training.recipe.recipes",
+    "Recommendation": "tfnorm.experiments.recommend.result",
     "Run": "tfnorm.training.runs",
     "Study": "tfnorm.experiments.study.study",
     "Sweep": "tfnorm.experiments.sweep.sweep",
     "build": "tfnorm.models.builder",
+    "check": "tfnorm.checks.run",
     "compare": "tfnorm.experiments.comparison.run",
     "list_datasets": "tfnorm.datasets",
+    "recommend": "tfnorm.experiments.recommend.run",
     "report": "tfnorm.experiments.collect",
     "reproduce": "tfnorm.experiments.published.reproduction",
     "sweep": "tfnorm.experiments.sweep.run",
     "train": "tfnorm.training.trainer",
 }
-_MODULES = ("analysis", "callbacks", "convert", "datasets", "layers", "regularizers", "reporting")
+_MODULES = ("analysis", "callbacks", "checks", "convert", "datasets", "layers", "regularizers", "reporting")
 
 
 def list_architectures() -> list[str]:

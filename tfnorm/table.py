@@ -5,9 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfnorm.text import number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def frame_of(rows: Sequence[Mapping[str, Any]], columns: Iterable[str] = ()) -> pd.DataFrame:
+    r"""Return rows as a data frame, with at least ``columns``. Texts stay Python's own.
+
+    pandas 3 gives texts to pyarrow, which refuses names of files that are not text.
+
+    Example:
+        >>> frame_of([{"file": "caf\udce9", "images": 3}, {"file": "tea"}])["images"].tolist()
+        [3.0, nan]
+    """
+    import pandas as pd  # start-up
+
+    names = dict.fromkeys([*columns, *(name for row in rows for name in row)])
+    values = {name: [row.get(name, math.nan) for row in rows] for name in names}
+    texts = {name for name, column in values.items() if any(isinstance(value, str) for value in column)}
+    return pd.DataFrame(
+        {name: pd.Series(column, dtype=object if name in texts else None) for name, column in values.items()}
+    )
 
 
 @dataclass(frozen=True)

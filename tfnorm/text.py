@@ -1,6 +1,7 @@
 """Numbers and lists as sentences, tables and pictures write them."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -62,6 +63,19 @@ def format_value(value: Any) -> str:
         digits, exponent = f"{value:.9e}".split("e")
         return f"{float(digits):.10g}e{int(exponent)}"
     return f"{value:.12g}"
+
+
+def seconds_of(text: str) -> float | None:
+    """Return the seconds of a time such as "20m" or "1h30m", None for what is none.
+
+    Example:
+        >>> seconds_of("90s"), seconds_of("1h30m"), seconds_of("20")
+        (90.0, 5400.0, None)
+    """
+    if not re.fullmatch(r"(\d+(\.\d+)?h)?(\d+(\.\d+)?m)?(\d+(\.\d+)?s)?", text.strip()):
+        return None
+    parts = re.findall(r"([\d.]+)([hms])", text)
+    return sum(float(number) * {"h": 3600, "m": 60, "s": 1}[unit] for number, unit in parts) or None
 
 
 def listed(words: Sequence[str], last: str = "and") -> str:

@@ -7,7 +7,7 @@ from facts import says
 
 import tfnorm
 from tfnorm.callbacks import BatchNormRecalibration
-from tfnorm.callbacks.batch_norm_recalibration import recalibrate_batch_norms
+from tfnorm.convert.recalibrate import recalibrate_batch_norms
 from tfnorm.errors import DataError, TfnormError
 
 RNG = np.random.default_rng(0)

@@ -18,6 +18,7 @@ from tfnorm.callbacks import (
     BatchNormRecalibration,
     HistoryRecorder,
     MisclassifiedImages,
+    NormWatch,
 )
 from tfnorm.errors import TfnormError
 
@@ -27,6 +28,7 @@ FACTORIES = {
     "batch_norm_recalibration": lambda folder: BatchNormRecalibration(X, batch_size=8),
     "history_recorder": lambda folder: HistoryRecorder(folder / "history.jsonl"),
     "misclassified_images": lambda folder: MisclassifiedImages(X, Y, n=4, path=folder / "wrong.png", every=1),
+    "norm_watch": lambda folder: NormWatch(),
 }
 
 
@@ -153,6 +155,8 @@ def said(callback):
     """Return what a callback found, without what depends on the clock."""
     if isinstance(callback, HistoryRecorder):
         return [{k: v for k, v in record.items() if "second" not in k} for record in callback.records]
+    if isinstance(callback, NormWatch):
+        return [(finding.rule, finding.evidence) for finding in callback.findings]
     if isinstance(callback, BatchNormRecalibration):
         return [dict(enumerate(callback.shift.values()))]  # names of layers differ from model to model
     if isinstance(callback, ActivationStatistics):

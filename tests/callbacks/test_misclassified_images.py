@@ -315,7 +315,7 @@ def test_data_that_cannot_be_used(make, parts, model):
 
 
 def test_an_iterator_without_an_end_stops(monkeypatch):
-    monkeypatch.setattr("tfnorm.callbacks._batches.MOST_BYTES", 5000)
+    monkeypatch.setattr("tfnorm.ops.batches.MOST_BYTES", 5000)
     with pytest.raises(DataError, match="did not end.*batches=10"):
         MisclassifiedImages(endless())
 

@@ -265,8 +265,8 @@ def accuracy(logits, labels):
 
 def test_int8_of_a_trained_network(digits, tmp_path):
     model, data = digits
-    images = data.x_test.astype("float32")
-    right = accuracy(model.predict(images, verbose=0), data.y_test)
+    images, labels = data.x_test[:200].astype("float32"), data.y_test[:200]
+    right = accuracy(model.predict(images, verbose=0), labels)
     assert right > 0.9
     sizes = {}
     for quantize in (None, "int8", "float16", "dynamic"):
@@ -275,9 +275,9 @@ def test_int8_of_a_trained_network(digits, tmp_path):
         )
         sizes[quantize] = result.size
         says(result.checked, "12 inputs that you gave", "ai_edge_litert")
-        for runtime in exporting.INTERPRETERS:
+        for runtime in exporting.INTERPRETERS[: None if quantize == "int8" else 1]:
             found = exporting.run_litert((tmp_path / "net.tflite").read_bytes(), images, runtime)
-            assert accuracy(found, data.y_test) > right - 0.03, (quantize, runtime)
+            assert accuracy(found, labels) > right - 0.03, (quantize, runtime)
     assert max(sizes["int8"], sizes["float16"], sizes["dynamic"]) < sizes[None]
 
 

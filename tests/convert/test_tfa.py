@@ -16,6 +16,8 @@ from tfnorm import layers as ours
 from tfnorm.convert import load_tfa_model
 from tfnorm.errors import TfnormError
 
+pytestmark = pytest.mark.addons
+
 FOUND = cases.found()
 OPENED = [(case, file) for case in FOUND for file in cases.files(case)]
 # Every case of the newest version is read from its .keras file, and a process reads each of these .h5 files too; the

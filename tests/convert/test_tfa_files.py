@@ -17,6 +17,8 @@ from keras import layers
 from tfnorm.convert import load_tfa_model
 from tfnorm.errors import TfnormError
 
+pytestmark = pytest.mark.addons
+
 
 def test_no_such_file(tmp_path):
     says(cases.sentence(tmp_path / "no.h5"), tmp_path / "no.h5", "path")

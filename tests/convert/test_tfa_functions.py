@@ -13,6 +13,8 @@ from facts import says
 from tfnorm.convert import load_tfa_model
 from tfnorm.convert.tfa.ops import OPS, called_function, node_function
 
+pytestmark = pytest.mark.addons
+
 X = np.arange(1, 49, dtype="float32").reshape(2, 2, 3, 4) / 16 - 1
 POSITIVE = np.abs(X) + 0.5
 ALL = {"start": None, "stop": None, "step": None}

@@ -19,6 +19,8 @@ from tfnorm.convert.tfa.settings import ACTIVATIONS_SINCE
 from tfnorm.errors import TfnormError
 from tfnorm.layers.normalization.keras_2 import hard_sigmoid_of_keras_2
 
+pytestmark = pytest.mark.addons
+
 RNG = np.random.default_rng(0)
 NONE = dict.fromkeys(("beta_regularizer", "gamma_regularizer", "beta_constraint", "gamma_constraint"))
 INITIALIZERS = {

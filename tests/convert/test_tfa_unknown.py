@@ -13,6 +13,8 @@ from keras import layers
 
 from tfnorm.convert import load_tfa_model
 
+pytestmark = pytest.mark.addons
+
 
 def entry(kind, name, package="keras.layers", **config):
     registered = f"Addons>{kind}" if package == "tensorflow_addons" else None

@@ -13,6 +13,8 @@ from keras import layers
 from tfnorm import layers as ours
 from tfnorm.convert import load_tfa_model
 
+pytestmark = pytest.mark.addons
+
 
 def sequential(*made, shape=(4, 5, 6)):
     return keras.Sequential([keras.Input(shape), *made])

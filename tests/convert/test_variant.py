@@ -100,6 +100,47 @@ def test_a_factory_that_draws_random_numbers_shifts_no_weight():
     )
 
 
+def test_norms_with_layers_of_their_own_shift_no_weight():
+    class Gate(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(4)
+
+        def call(self, inputs):
+            return inputs * self.dense(inputs)
+
+    class Twice(layers.Layer):
+        def __init__(self, norm):
+            super().__init__()
+            self.first, self.norm, self.last = layers.Dense(4), norm(), layers.Dense(4)
+
+        def call(self, inputs):
+            return self.last(self.norm(self.first(inputs)))
+
+    def net(norm=Gate):
+        inputs = keras.Input((6, 6, 4))
+        x = Twice(norm)(norm()(layers.Dense(4)(inputs)))
+        return keras.Model(inputs, layers.Dense(4)(x))
+
+    def kernels(spec):
+        model = make_variant(net, spec, seed=0).model
+        first, _, twice, last = model.layers[1:]
+        return [layer.kernel.numpy().tobytes() for layer in (first, twice.first, twice.last, last)]
+
+    assert kernels("keep") == kernels("gn:2") == kernels("none") and len(set(kernels("keep"))) == 4
+
+
+def test_a_function_that_makes_other_layers_with_another_norm_is_refused():
+    def net(norm=layers.BatchNormalization):
+        bias = norm is layers.BatchNormalization
+        inputs = keras.Input((6, 6, 4))
+        return keras.Model(inputs, layers.Dense(2)(norm()(layers.Dense(4 + bias)(inputs))))
+
+    with pytest.raises(ArchitectureError) as caught:
+        make_variant(net, "keep", seed=0)
+    says(caught, "kernel of (4, 4)", "kernel of (4, 5)", "`norm`")
+
+
 def test_a_factory_reaches_norms_inside_layers_of_ones_own():
     class Block(layers.Layer):
         def __init__(self, norm):
@@ -192,7 +233,7 @@ def test_frozen_norms_survive_a_file_and_other_conversions(saved, tmp_path, seed
 
 
 def test_frozen_norms_are_left_alone_by_recalibration(saved):
-    from tfnorm.callbacks.batch_norm_recalibration import batch_norms
+    from tfnorm.convert.recalibrate import batch_norms
 
     assert batch_norms(make_variant(saved[1], "bn:frozen", seed=0).model) == []
     assert len(batch_norms(make_variant(saved[1], "bn", seed=0).model)) == 2
@@ -223,9 +264,12 @@ def test_norms_inherit_what_the_old_ones_had(tmp_path):
     np.testing.assert_array_equal(new.beta, -np.arange(8))
 
 
-@pytest.mark.parametrize("regularize", ["all", "kernels"])
-@pytest.mark.parametrize("name", ["plain", "with_norm", "sequential", "nested", "OwnClass"])
-@pytest.mark.parametrize("spec", ["keep+l2=0.5", "gn:4+l1=0.5+l2=0.25"])
+@pytest.mark.parametrize(("name", "spec", "regularize"), [
+    ("plain", "keep+l2=0.5", "all"), ("plain", "gn:4+l1=0.5+l2=0.25", "kernels"),
+    ("with_norm", "gn:4+l1=0.5+l2=0.25", "all"), ("sequential", "keep+l2=0.5", "kernels"),
+    ("nested", "gn:4+l1=0.5+l2=0.25", "all"), ("nested", "keep+l2=0.5", "kernels"),
+    ("OwnClass", "gn:4+l1=0.5+l2=0.25", "kernels"), ("OwnClass", "keep+l2=0.5", "all"),
+])  # fmt: skip
 def test_penalties_reach_what_they_should_and_survive_a_file(name, spec, regularize, tmp_path):
     model = make_variant(own_networks.NETWORKS[name], spec, seed=1, regularize=regularize).model
     l1, l2 = (0, 0.5) if spec.startswith("keep") else (0.5, 0.25)
@@ -252,6 +296,39 @@ def test_penalties_that_a_layer_of_ones_own_cannot_write_down_are_told():
     one_says(variant.notes, "scale/scale", "saved file")
     values = [w.numpy().astype("float64") for w in variant.model.trainable_weights]
     np.testing.assert_allclose(penalty(variant.model), 0.5 * sum(np.square(v).sum() for v in values), rtol=1e-5)
+
+
+class Times(layers.Layer):
+    """A layer whose configuration has its factor only if it is asked to."""
+
+    def __init__(self, factor=1.0, told=False, **kwargs):
+        super().__init__(**kwargs)
+        self.factor, self.told, self.inner = factor, told, layers.Dropout(factor / 10)
+        self.nothing, self.several, self.drawn = float("nan"), [1, None], np.ones(2)
+
+    def call(self, inputs):
+        return self.inner(inputs * self.factor)
+
+    def get_config(self):
+        return {**super().get_config(), **({"factor": self.factor, "told": True} if self.told else {})}
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [("factor", lambda layer: None), ("drawn", lambda layer: vars(layer).update(drawn=np.zeros(2), factor=1.0))],
+)
+def test_a_layer_whose_copy_would_be_another_is_refused(key, change):
+    def net(told):
+        layer = Times(2.0, told)
+        change(layer)
+        return keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3), layer, layers.BatchNormalization()])
+
+    with pytest.raises(TfnormError) as caught:
+        make_variant(lambda: net(told=False), "gn:2", seed=0)
+    says(caught, "Times", f"`{key}`", "get_config")
+    assert make_variant(lambda: net(told=False), "keep", seed=0).model.layers[1].told is False
+    if key == "factor":
+        assert make_variant(lambda: net(told=True), "gn:2", seed=0).model.layers[1].inner.rate == 0.2
 
 
 def test_layers_inside_others_get_penalties():
@@ -360,6 +437,19 @@ def test_what_is_refused(make, spec, options, facts):
         make_variant(make, spec, seed=0, **options)
     says(caught, *facts)
     assert "\n" not in str(caught.value)
+
+
+def test_activations_without_a_name_make_no_note():
+    def net():
+        return keras.Sequential(
+            [
+                keras.Input((8, 8, 3)),
+                layers.Conv2D(4, 3, activation=lambda x: keras.ops.relu(x) / 2),
+                layers.BatchNormalization(),
+            ]
+        )
+
+    assert make_variant(net, "gn:2", seed=0).notes == ()
 
 
 def test_norm_places():

@@ -81,6 +81,28 @@ def test_speeds_within_the_clocks_error_are_alike():
     assert "fastest" not in ask(ALIKE, {"bn": 10}, {"bn": 970.0}).sentence
 
 
+def test_the_speed_that_is_told_is_that_of_the_spec_that_is_named():
+    values = ALIKE | {"gn": [90.05, 90.2, 90.1]}
+    one = ask(values, {"bn": 10}, {"bn": 1263.0, "ln": 1304.0, "gn": 500.0})
+    assert one.picks == ("bn",)
+    says(one.sentence, "take bn", "fewest parameters (10)", "(1,263 images/s)")
+    two = ask(values, {"gn": 10}, {"bn": 1263.0, "ln": 1304.0, "gn": 500.0})
+    says(two.sentence, "gn", "bn or ln", "(1,263 to 1,304 images/s)")
+
+
+def test_what_is_worse_by_less_than_the_margin_may_be_taken_for_its_size():
+    values = {label: by_seed(seeds) for label, seeds in {"bn": [90.0] * 3, "ln": [90.1] * 3, "in": [80.0] * 3}.items()}
+    pairs = paired_differences(values, margin=0.5, resolution=0.001)
+    assert [d.outcome for d in pairs] == ["negligible", "better", "better"]
+    costs = {"parameters": {"bn": 10, "ln": 20, "in": 1}, "speeds": dict.fromkeys(values, 1000.0)}
+    found = answer(Findings(values, pairs, **costs))
+    assert found.picks == ("bn",)
+    says(found.sentence, "bn and ln are equivalent", "in is worse", "take bn")
+    says(found.reason, "in is worse than ln by 10.10")
+    strict = answer(Findings(values, paired_differences(values, margin=0.05, resolution=0.001), **costs))
+    assert strict.picks == ("ln",)
+
+
 def test_what_is_beaten_is_not_recommended_for_its_size():
     found = ask(ALIKE | {"in": [80.0, 80.2, 80.1]}, {"in": 1, "ln": 50})
     assert found.picks == ("ln",)

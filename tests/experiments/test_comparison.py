@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from facts import says
+from facts import one_says, says
 
 import tfnorm
 from tfnorm.datasets import load
@@ -11,6 +11,8 @@ from tfnorm.datasets.dataset import Dataset
 from tfnorm.errors import RunError, TfnormError
 from tfnorm.experiments.comparison.comparison import Comparison
 from tfnorm.experiments.plan import configurations
+from tfnorm.training.config import TrainConfig
+from tfnorm.training.network.network import check_networks
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -27,6 +29,15 @@ def data():
 def comparison(data, tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("compare")
     return tfnorm.compare(["gn:2", "bn+l1=5e-4"], arch="tiny", seeds=2, epochs=2, out=folder, data=data)
+
+
+def test_frozen_batch_norms_without_statistics_are_labelled(fake_comparison, tmp_path):
+    found = fake_comparison(tmp_path / "fresh", {"bn:frozen": [0.2], "bn": [0.9]})
+    one_says(found.notes, "bn:frozen has", "untrained statistics", "mean 0")
+    assert not any("untrained" in note for note in fake_comparison(tmp_path / "bn", {"bn": [0.9]}).notes)
+    with pytest.warns(UserWarning, match="'bn:frozen' in mnist_7k.*no training has set") as caught:
+        check_networks([TrainConfig(norm="bn:frozen", seed=seed) for seed in (0, 1)], load("digits", image_size=28))
+    assert len(caught) == 1
 
 
 def test_files_of_a_comparison(comparison):

@@ -126,6 +126,16 @@ def test_engines_are_checked(tmp_path, monkeypatch):
 
 
 @pytest.mark.matrix
+def test_seeds_are_added_on_a_cluster_as_in_processes(cluster, tmp_path):
+    how = {**SOON_OVER, "seeds": "auto", "margin": 8.0, "max_runs": 14}
+    local = compare(["gn:2", "bn"], out=tmp_path / "local", jobs=1, **how)
+    remote = compare(["gn:2", "bn"], out=tmp_path / "ray", engine="ray", address=cluster.address, **how)
+    clocks = ["seconds", "images_per_second"]
+    pd.testing.assert_frame_equal(remote.table.drop(columns=clocks), local.table.drop(columns=clocks), check_exact=True)
+    assert remote.pairs == local.pairs and len(remote.runs) > 6
+
+
+@pytest.mark.matrix
 def test_nodes_import_the_file_of_a_model(cluster, tmp_path):
     model, rates = f"{own_networks.__file__}:plain", {"keep": 0.05, "gn:4": 0.02}
     found = compare(

@@ -19,6 +19,7 @@ from tfnorm.errors import LockedError, RunError, TfnormError
 from tfnorm.experiments.comparison.tables import matrix
 from tfnorm.experiments.study.given import history_records
 from tfnorm.experiments.study.record import folder_of
+from tfnorm.metrics.metric import ACCURACY
 from tfnorm.training.lock import run_lock
 
 SPECS = ["bn", "gn:8"]
@@ -225,6 +226,7 @@ A_STUDY = {"metric": "val_iou", "direction": "max", "margin": 0.5}
         ({"metric": 3}, ["metric=3"]),
         ({"direction": "up"}, ["direction", "'up'", "max", "min"]),
         ({"metric": "val_accuracy", "direction": "min"}, ["'val_accuracy'", "direction='min'"]),
+        ({"metric": "val_loss"}, ["'val_loss'", "Lower", "direction='min'"]),
         ({"margin": -1}, ["margin=-1"]),
         ({"margin": math.nan}, ["margin=nan"]),
         ({"margin": "half"}, ["margin='half'"]),
@@ -283,6 +285,7 @@ BAD = {
     "history of lengths": ({"history": {"loss": [1, 2], "val_loss": [1]}}, ["2 of loss", "1 of val_loss"]),
     "history of other measures": ({"history": [{"loss": 1}, {"lose": 1}]}, ["loss", "lose", "number 2"]),
     "history of words": ({"history": [{"loss": "low"}]}, ["loss='low'", "epoch 1", "notes"]),
+    "history of percent": ({"history": {"accuracy": [1], "val_accuracy": [93]}}, ["val_accuracy=93", "100"]),
     "history without names": ({"history": [{1: 2.0}]}, ["1", "names"]),
     "epochs": ({"history": {"epoch": [3, 3], "loss": [1, 2]}}, ["[3, 3]", "epoch"]),
     "labels alone": ({"labels": [0, 1]}, ["labels", "predictions"]),
@@ -336,7 +339,7 @@ def test_predictions_of_another_shape_than_those_before(tmp_path):
         (["gn:4+l1=1e-4", "gn:4+l1=0.0001"], 3, ["'gn:4+l1=1e-4'", "twice"]),
         (5, 3, ["specs=5"]),
         (SPECS, 0, ["seeds=0"]),
-        (SPECS, "auto", ["seeds='auto'", "seeds=5"]),
+        (SPECS, "all", ["seeds='all'", "auto"]),
         (SPECS, [1, 1], ["[1, 1]"]),
         (SPECS, [-1], ["seed=-1"]),
     ],
@@ -345,6 +348,12 @@ def test_what_there_is_nothing_to_do_of(specs, seeds, facts, tmp_path):
     with pytest.raises(TfnormError) as refused:
         Study(tmp_path).todo(specs, seeds)
     says(refused, *facts)
+
+
+def test_notes_may_be_numbers_of_numpy(tmp_path):
+    study = Study(tmp_path)
+    study.record("bn", 0, 0.5, notes={"rate": np.float32(0.5), "steps": np.int64(3)})
+    assert json.loads(study.runs[0].config["notes"]) == {"rate": 0.5, "steps": 3}
 
 
 def test_a_failure_needs_a_reason(tmp_path):
@@ -394,7 +403,7 @@ def test_histories_of_every_shape(history, tmp_path):
 
 
 def test_epochs_may_be_numbered_from_0_or_1():
-    assert [[r["epoch"] for r in history_records({"epoch": e, "loss": e})] for e in ([0, 5], [5, 10])] == [
+    assert [[r["epoch"] for r in history_records({"epoch": e, "loss": e}, ACCURACY)] for e in ([0, 5], [5, 10])] == [
         [0, 5],
         [4, 9],
     ]
@@ -439,9 +448,9 @@ def test_the_best_epoch_is_the_lowest_where_lower_is_better(tmp_path):
     study.record("bn", 0, 0.5, {"val_loss": curve, "loss": [1, 1, 1]})
     comparison = study.comparison()
     assert comparison.table.loc["bn", "best_val_loss"] == 0.3 and comparison.table.loc["bn", "last_val_loss"] == 0.5
-    study = Study(tmp_path / "max", metric="val_loss")
-    study.record("bn", 0, 0.5, {"val_loss": curve})
-    assert study.comparison().table.loc["bn", "best_val_loss"] == 0.9
+    study = Study(tmp_path / "max", metric="val_dice")
+    study.record("bn", 0, 0.5, {"val_dice": curve})
+    assert study.comparison().table.loc["bn", "best_val_dice"] == 0.9
 
 
 def test_failed_runs_are_counted_and_no_spec_with_one_is_recommended(tmp_path):

@@ -266,9 +266,19 @@ def test_float64(case, seeded):
         assert apply(layer, images(seeded).astype("float64")).dtype == "float64"
 
 
+WHOLE = [("uint8", "float32"), ("int32", "float32"), ("bool", "mixed_float16")]
+
+
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize(("dtype", "policy"), [("uint8", "float32"), ("int32", "float32"), ("bool", "mixed_float16")])
-@pytest.mark.parametrize("case", [case for case in CASES if case != "ws"])  # Keras convolves no whole numbers
+@pytest.mark.parametrize(
+    ("case", "dtype", "policy"),
+    [
+        (case, *kind)
+        for case in CASES
+        if case != "ws"  # Keras convolves no whole numbers
+        for kind in WHOLE[: None if case in ("bn", "gn:4", "tlu") else 1]
+    ],
+)
 def test_whole_numbers_are_normalized_like_floats(case, dtype, policy, training, seeded):
     layer = make(case, dtype=policy)
     x = seeded.integers(0, 2 if dtype == "bool" else 256, (4, *SHAPE)).astype(dtype)

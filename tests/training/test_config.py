@@ -3,7 +3,6 @@
 import inspect
 import typing
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -35,7 +34,7 @@ def test_the_typed_dictionaries_and_the_configuration_agree_in_names_and_types()
     assert sorted(hints) == sorted(SETTINGS)
     assert set(hints) - set(typing.get_type_hints(Settings)) == {"norm", "seed"} | OTHER_FORM
     # What is converted when it comes in: names of recipes, paths as text, specs.
-    more = {"recipe": {str}, "dataset": {Path}, "data_dir": {str}, "groups": {str}, "norm": {tfnorm.NormSpec}}
+    more = {"recipe": {str}, "data_dir": {str}, "groups": {str}, "norm": {tfnorm.NormSpec}}
     more |= {"memory": {int}, "cache": {str}}
     assert parts(hints.pop("imports")) == {str, Sequence[str], type(None)}  # of which it becomes a tuple
     for name in hints:

@@ -203,6 +203,10 @@ BINARY = keras.losses.BinaryCrossentropy(from_logits=True)
         (CLASSES, net(loss="mse", metrics=["mae"]), "my_score", ("my_score", "mae", "balanced_accuracy")),
         (CLASSES, net(loss="mse", metrics=[worst_class]), "worst_class", ("worst_class:max", "worst_class:min")),
         (np.zeros(24, int), net(4), "auc", ("auc", "two classes")),
+        *(
+            (CLASSES, net(loss=CATEGORICAL, metrics=[kind(name="own")]), "own", ("'own'", "probabilities", "logits"))
+            for kind in (keras.metrics.AUC, keras.metrics.Precision, keras.metrics.BinaryAccuracy)
+        ),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_in_a_sentence_before_training(labels, make, metric, facts, tmp_path):

@@ -234,6 +234,27 @@ def test_the_last_activation_is_found_behind_what_passes_values_on():
         assert read_head(keras.Model(inputs, layers.Flatten()(end(inner(inputs)))), 4, "net").activation == "softmax"
     nested = keras.Model(inputs, of_head(4, "softmax")()(inputs))
     assert read_head(nested, 4, "net").activation == "softmax"
+    several = [of_head(1, "sigmoid")()(inputs) for _ in range(2)]
+    mean = keras.ops.reshape(layers.Average()(several), (-1, 1))
+    assert read_head(keras.Model(inputs, mean), 2, "net").activation == "sigmoid"
+
+
+class OwnStep(keras.Model):
+    def train_step(self, data):
+        raise NotImplementedError
+
+
+def of_one_output(wrap=lambda model: model, end=None, **compiled):
+    """Return a function that makes a model around the output of a small one."""
+
+    def make():
+        inner = of_head(4, None)()
+        model = wrap(keras.Model(inner.inputs, inner.outputs[0] if end is None else end(inner.outputs[0])))
+        if compiled:
+            model.compile(**compiled)
+        return model
+
+    return make
 
 
 @pytest.mark.parametrize(
@@ -263,6 +284,8 @@ def test_the_last_activation_is_found_behind_what_passes_values_on():
             ),
             ("not finite", "pixels"),
         ),
+        (of_one_output(lambda model: OwnStep(model.inputs, model.outputs)), ("OwnStep", "train_step", "tfnorm.Study")),
+        (of_one_output(end=layers.Lambda(lambda x: keras.ops.softmax(x))), ("probabilities", "layers.Softmax()")),
     ],
 )
 def test_models_that_do_not_fit_are_refused_before_training(make, facts, data, tmp_path):
@@ -292,6 +315,69 @@ def test_the_own_loss_gets_the_labels_that_it_takes(loss):
     values = own_loss(model, Head(4, "softmax"), "net")(np.array([1, 0]), keras.ops.array([[0.1, 0.7, 0.1, 0.1]] * 2))
     expected = {"mse": [(0.01 * 3 + 0.09) / 4, (0.81 + 0.49 + 0.02) / 4]}.get(loss, -np.log([0.7, 0.1]))
     np.testing.assert_allclose(values, expected, rtol=1e-5)
+
+
+def sparse(**options):
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, **options)
+
+
+class OfNumbers(keras.losses.SparseCategoricalCrossentropy):
+    pass
+
+
+def own_crossentropy(y_true, y_pred):
+    return keras.losses.categorical_crossentropy(y_true, y_pred, from_logits=True)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        OfNumbers(from_logits=True),
+        functools.partial(keras.losses.sparse_categorical_crossentropy, from_logits=True),
+        own_crossentropy,
+        sparse(reduction="mean_with_sample_weight"),
+        [sparse()],
+        {"dense": sparse()},
+    ],
+)
+def test_the_same_loss_in_any_form_is_read_rightly(loss):
+    model = of_head(4, None, compiled={"loss": loss})()
+    outputs = np.log([[0.1, 0.7, 0.1, 0.1]] * 2)
+    values = own_loss(model, Head(4, "linear"), "net")(np.array([1, 0]), keras.ops.array(outputs))
+    np.testing.assert_allclose(values, -np.log([0.7, 0.1]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["kl_divergence", keras.losses.KLDivergence(), keras.losses.Poisson()])
+def test_losses_of_probabilities_are_refused_for_logits(loss):
+    with pytest.raises(TfnormError) as caught:
+        own_loss(of_head(4, None, compiled={"loss": loss})(), Head(4, "linear"), "net")
+    says(caught, "net gives logits", "takes probabilities")
+
+
+@pytest.mark.parametrize("outputs", [lambda tensor: [tensor], lambda tensor: {"answer": tensor}])
+def test_one_output_in_a_list_or_a_dict_is_one_output(outputs, data, tmp_path):
+    make = of_one_output(lambda model: keras.Model({"image": model.inputs[0]}, outputs(model.outputs[0])))
+    assert train("gn:2", model=make, epochs=1, batch_size=24, data=data, out=tmp_path).status == "finished"
+
+
+def test_the_own_optimizer_leaves_out_of_decay_what_it_did(data):
+    def without_bias():
+        optimizer = keras.optimizers.AdamW(0.1, weight_decay=0.5)
+        optimizer.exclude_from_weight_decay(var_names=["bias"])
+        return optimizer
+
+    make = of_head(4, None, compiled={"loss": sparse(), "optimizer": without_bias()})
+    for spec in ("keep", "gn:2"):
+        network = make_network(asked := config(make, spec), data)
+        optimizer = network.training(asked, 3)["optimizer"]
+        decayed = [v.name for v in network.model.trainable_variables if optimizer._use_weight_decay(v)]
+        assert sorted(decayed) == ["beta", "gamma", "kernel", "kernel"]
+
+
+def test_the_rate_of_a_scaled_optimizer_is_replaced(data):
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.5))
+    asked = config(of_head(4, None, compiled={"loss": sparse(), "optimizer": scaled}), learning_rate=0.25)
+    assert float(make_network(asked, data).training(asked, 3)["optimizer"].inner_optimizer.learning_rate) == 0.25
 
 
 def test_the_own_optimizer_is_used_and_its_rate_replaced(data):

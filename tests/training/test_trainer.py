@@ -13,8 +13,8 @@ from once import filled_once
 from rich.console import Console
 from stopping import StopAfter
 
-from tfnorm.callbacks.batch_norm_recalibration import recalibrate_batch_norms
 from tfnorm.cli.run_progress import LiveProgress
+from tfnorm.convert.recalibrate import recalibrate_batch_norms
 from tfnorm.datasets.dataset import Dataset
 from tfnorm.errors import RunError, TfnormError
 from tfnorm.keras_settings import THREADS

@@ -74,9 +74,9 @@ def activation_statistics(
     moments = {name: {"before": _Moments(), "after": _Moments()} for name in chosen}
 
     def visit(call: Call) -> list[Any]:
-        outputs = _outputs(call, batch_statistics)
+        outputs = outputs_of_call(call, batch_statistics)
         if call.name in chosen:
-            axis = _channel_axis(call.operation)
+            axis = channel_axis(call.operation)
             moments[call.name]["before"].add(call.inputs[0], axis)
             moments[call.name]["after"].add(outputs[0], axis)
         return outputs
@@ -95,7 +95,7 @@ def activation_statistics(
     return records
 
 
-def _outputs(call: Call, batch_statistics: bool) -> list[Any]:
+def outputs_of_call(call: Call, batch_statistics: bool) -> list[Any]:
     """Return the outputs of a layer as at inference, but of batch norms, if asked, with the statistics of the batch."""
     layer, kwargs = call.operation, dict(call.kwargs)
     own = batch_statistics and takes_batch_statistics(layer)
@@ -160,7 +160,7 @@ def _is_norm(call: Call) -> bool:
 
 def _relu_beside(call: Call, calls: Sequence[Call]) -> str | None:
     """Return whether a ReLU is part of a call, reads its output or gives its input: "within", "after" or "before"."""
-    if _ends_in_relu(call.operation):
+    if ends_in_relu(call.operation):
         return "within"
     passing = [call]
     for reached in passing:  # which grows
@@ -173,7 +173,7 @@ def _relu_beside(call: Call, calls: Sequence[Call]) -> str | None:
     source = call.inputs[0]
     while source is not None and isinstance(source.operation, PASSING):
         source = source.inputs[0]
-    return "before" if source is not None and _ends_in_relu(source.operation) else None
+    return "before" if source is not None and ends_in_relu(source.operation) else None
 
 
 def _is_relu(operation: Any) -> bool:
@@ -184,12 +184,13 @@ def _is_relu(operation: Any) -> bool:
     return isinstance(operation, (NN.Relu, NN.Relu6))
 
 
-def _ends_in_relu(operation: Any) -> bool:
+def ends_in_relu(operation: Any) -> bool:
     """Return whether an operation is a ReLU or a layer with weights whose activation is one."""
     return _is_relu(operation) or getattr(operation, "activation", None) in RELU_FUNCTIONS
 
 
-def _channel_axis(operation: Any) -> int:
+def channel_axis(operation: Any) -> int:
+    """Return the axis of the channels of what an operation gives; the last one if it says nothing."""
     axis = getattr(operation, "axis", None)
     if isinstance(axis, int):
         return axis

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from tfnorm.analysis.plans import plan_layers
 from tfnorm.analysis.table import Layers
 from tfnorm.errors import ArchitectureError, whole_number
-from tfnorm.models.imports import check_imports
 from tfnorm.models.planner import plan
 from tfnorm.models.saved import open_model, own_objects
 from tfnorm.models.sources import Source
+from tfnorm.own_code.imports import check_imports
 from tfnorm.spec import parse
 
 if TYPE_CHECKING:
@@ -113,6 +113,11 @@ def inspect_source(
     from tfnorm.convert import Report, make_variant  # start-up
     from tfnorm.convert.variants.variant import norm_places  # start-up
 
+    if norm is None and not source.has_own_norm:
+        raise ArchitectureError(
+            f"The parameter `norm` of {source.name} has no default. Say which norm it gets, with --norm, or `norm` in "
+            "Python."
+        )
     shape = None if input_shape is None else parse_shape(input_shape)
     variant = make_variant(source, norm or "keep", seed=0, num_classes=num_classes, input_shape=shape)
     layers = summary(variant.model, input_shape=shape, batch_size=batch_size)

@@ -7,9 +7,17 @@ from tfnorm.callbacks.activation_statistics import ActivationStatistics
 from tfnorm.callbacks.batch_norm_recalibration import BatchNormRecalibration
 from tfnorm.callbacks.history_recorder import HistoryRecorder
 from tfnorm.callbacks.misclassified_images import MisclassifiedImages
+from tfnorm.callbacks.norm_watch import NormWatch
 from tfnorm.registry import Registry
 
-__all__ = ["CALLBACKS", "ActivationStatistics", "BatchNormRecalibration", "HistoryRecorder", "MisclassifiedImages"]
+__all__ = [
+    "CALLBACKS",
+    "ActivationStatistics",
+    "BatchNormRecalibration",
+    "HistoryRecorder",
+    "MisclassifiedImages",
+    "NormWatch",
+]
 
 CALLBACKS = Registry(
     "callback",
@@ -18,5 +26,6 @@ CALLBACKS = Registry(
         "batch_norm_recalibration": BatchNormRecalibration,
         "history_recorder": HistoryRecorder,
         "misclassified_images": MisclassifiedImages,
+        "norm_watch": NormWatch,
     },
 )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from tfnorm.callbacks._batches import FORMS, Source, is_array
 from tfnorm.errors import DataError
 from tfnorm.mistakes.labels import check_labels
 from tfnorm.ops.arrays import to_array
+from tfnorm.ops.batches import FORMS, Source, is_array, labelled
 
 # Small batches are joined up to this size, since each call of ``predict`` takes a while to begin.
 CHUNK_BYTES = 32 * 2**20
@@ -92,20 +92,7 @@ class LabelledImages:
     def _parts(self) -> Iterator[tuple[np.ndarray, Any]]:
         """Yield images and classes of each batch."""
         for inputs, labels in self._source:
-            if isinstance(inputs, Mapping):
-                raise DataError(
-                    "A batch must be images, or (images, classes). Received: a dictionary of "
-                    f"{', '.join(map(repr, inputs))}. Make pairs of it, such as with "
-                    "data.map(lambda batch: (batch['image'], batch['label'])). "
-                    "The callback is for models with one input and one output."
-                )
-            images = to_array(inputs)
-            labels = None if labels is None else to_array(labels)
-            if images.ndim < 2 or (labels is not None and not labels.ndim) or images.dtype == object:
-                raise DataError(
-                    "A batch must be an array of images, or a pair of images and classes. Received: "
-                    f"{type(inputs).__name__} of shape {images.shape}. Make batches, such as with .batch(64)."
-                )
+            images, labels = labelled(inputs, labels)
             if len(images):
                 yield images, labels
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfnorm.analysis.activations import activation_statistics, norm_calls
-from tfnorm.callbacks._batches import joined_inputs
 from tfnorm.callbacks.base import Callback
 from tfnorm.errors import DataError, whole_number
+from tfnorm.ops.batches import joined_inputs
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,6 @@ import keras
 import numpy as np
 
 from tfnorm.analysis.outputs import Outputs, outputs_of
-from tfnorm.callbacks._batches import check_batch
 from tfnorm.callbacks._labelled_images import LabelledImages
 from tfnorm.callbacks.base import Callback
 from tfnorm.errors import DataError, unknown, whole_number
@@ -19,6 +18,7 @@ from tfnorm.files import check_picture_path
 from tfnorm.mistakes.draw import draw_chosen
 from tfnorm.mistakes.find import SELECTIONS, Misclassified, are_logits, first_wrong, listed, predictions
 from tfnorm.mistakes.labels import check_classes, check_images
+from tfnorm.ops.batches import check_batch
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,8 +16,8 @@ from tfnorm.datasets import DATASETS, load
 from tfnorm.datasets.folder.loading import load_pictures
 from tfnorm.errors import DataError, TfnormError
 from tfnorm.files import whole_file
-from tfnorm.models.imports import check_imports
 from tfnorm.models.saved import keras_version, open_model, own_objects
+from tfnorm.own_code.imports import check_imports
 from tfnorm.spec import NormSpec, parse_norm
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from tfnorm.cli.options import (
     DryRun,
     Engine,
     Jobs,
+    Margin,
     PictureFormat,
     TensorBoardFlag,
     WandBFlag,
@@ -42,6 +43,7 @@ def sweep(
     format: PictureFormat = "png",
     tensorboard: TensorBoardFlag = False,
     wandb: WandBFlag = False,
+    margin: Margin = None,
     dry_run: DryRun = False,
 ) -> None:
     """Train every combination of a grid, several at the same time, and write one table.
@@ -61,7 +63,7 @@ def sweep(
     """
     plan = plan_sweep(
         grid, out=out, jobs=jobs, threads=threads, engine=engine, address=address, gpus=gpus,
-        trackers=trackers_of(tensorboard, wandb), format=format,
+        trackers=trackers_of(tensorboard, wandb), format=format, margin=margin,
     )  # fmt: skip
     if dry_run:
         print_plan(plan)
@@ -93,6 +95,7 @@ def report(
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Compare runs that differ in more than norm and seed.")
     ] = False,
+    margin: Margin = None,
 ) -> None:
     """Write the report of runs that are on disk, without training anything.
 
@@ -107,7 +110,7 @@ def report(
 
     `tfnorm report runs/batch-size`
     """
-    result, page = write_report(runs, out=out, anyway=anyway)
+    result, page = write_report(runs, out=out, anyway=anyway, margin=margin)
     from tfnorm.experiments.sweep.sweep import Sweep  # start-up
 
     print_sweep(result, page.parent) if isinstance(result, Sweep) else print_table(result)

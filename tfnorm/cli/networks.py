@@ -1,7 +1,8 @@
-"""Commands that train nothing: convert, inspect, list."""
+"""Commands that train nothing: convert, inspect, check, list."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,18 +10,21 @@ import typer
 from rich.table import Table
 
 from tfnorm.analysis.inspect import inspect_architecture, inspect_saved, inspect_source
+from tfnorm.checks.places import place_of_model
+from tfnorm.checks.registry import RULES, ignored_of
 from tfnorm.cli._app import app
 from tfnorm.cli.file_conversion import FileConversion
 from tfnorm.cli.options import AllowLambda, DataDir, Imports
 from tfnorm.cli.printing import print_changes, print_conversion, wide_console
-from tfnorm.datasets import AUGMENTATIONS, DATASETS
+from tfnorm.datasets import AUGMENTATIONS, DATASETS, load
+from tfnorm.datasets.sources import find_source
 from tfnorm.errors import TfnormError
 from tfnorm.models.architectures import ARCHITECTURES
-from tfnorm.models.imports import check_imports
 from tfnorm.models.planner import plan
 from tfnorm.models.sources import is_application, source_of
 from tfnorm.norms import NORMS
 from tfnorm.ops import start_quietly
+from tfnorm.own_code.imports import check_imports
 from tfnorm.spec import NormSpec, parse
 from tfnorm.training.recipe.recipes import RECIPES
 
@@ -176,9 +180,63 @@ def inspect(
         console.print(f"Note: {note}.", soft_wrap=True, highlight=False, markup=False)
 
 
+@app.command()
+def check(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A .keras or .h5 file, the folder of a finished run, FILE.py:FUNCTION, package.module:FUNCTION, "
+            "applications:NAME or kerashub:PRESET."
+        ),
+    ],
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="A data set, a .npz file or a folder, to check the model with its training images."),
+    ] = None,
+    data_dir: DataDir = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images a training step on each device.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps that the training will take.")] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(metavar="RULE[:LAYER]", help="Leave out a rule, or a layer; may be repeated.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    imports: Imports = None,
+    allow_lambda: AllowLambda = False,
+) -> None:
+    """Say what is wrong with the norms and penalties of a model. Exit code: 0, or 3 if there are warnings.
+
+    **Examples**
+
+    `tfnorm check resnet50.keras`
+
+    `tfnorm check runs/mnist_7k-digits/bn/seed-0 --dataset digits`
+
+    `tfnorm check my_net.py:make_model --batch-size 2 --steps 300 --ignore bias-before-norm`
+    """
+    ignored_of(ignore or ())
+    check_imports(imports or ())
+    place = place_of_model(model)
+    if dataset is not None:
+        find_source(dataset, data_dir)
+    start_quietly()
+    from tfnorm.checks.run import check as checked  # start-up
+    from tfnorm.checks.run import fitting, opened  # start-up
+
+    data = None if dataset is None else load(dataset, data_dir=data_dir)
+    network = opened(place, imports=imports or (), allow_lambda=allow_lambda, data=data)
+    x, y = (None, None) if data is None else fitting(network, data)
+    findings = checked(network, x, y, batch_size=batch_size, steps=steps, ignore=ignore or ())
+    if as_json:
+        typer.echo(json.dumps(findings.to_json(), indent=1))
+    else:
+        wide_console().print(findings, soft_wrap=True)
+    if findings.warnings:
+        raise typer.Exit(3)
+
+
 @app.command("list")
 def list_() -> None:
-    """Show architectures, norms, data sets, recipes and augmentations.
+    """Show architectures, norms, data sets, recipes, augmentations and the rules of check.
 
     **Examples**
 
@@ -191,8 +249,9 @@ def list_() -> None:
         "data sets": [(name, "", str(info)) for name, info in DATASETS.items()],
         "recipes": [(name, "", recipe.title) for name, recipe in RECIPES.items()],
         "augmentations": [(name, "", str(info)) for name, info in AUGMENTATIONS.items()],
+        "rules of check": [(name, rule.severity, rule.title) for name, rule in RULES.items()],
     }
-    notes = {"architectures": "parameters with bn", "norms": "variants"}
+    notes = {"architectures": "parameters with bn", "norms": "variants", "rules of check": "severity"}
     console = wide_console()
     for title, rows in parts.items():
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
@@ -26,6 +27,13 @@ Imports = Annotated[
     typer.Option("--import", help=f"{description_of('imports')} May be repeated."),
 ]
 AllowLambda = Annotated[bool, typer.Option("--allow-lambda", help=description_of("allow_lambda"))]
+Margin = Annotated[
+    float | None,
+    typer.Option(
+        help="The largest difference that does not matter to you: in points for metrics in percent, else in the unit "
+        "of the metric. [default: 0.5 points, or one test image if that is more; none for other units]"
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and an estimate of time, and stop.")]
 
 
@@ -53,6 +61,12 @@ def _option(name: str) -> Any:
     # Values of other types are checked together with all other settings.
     written = str if get_origin(kind) is Literal or kind is Recipe else kind
     return Annotated[written, typer.Option(help=description_of(name))]
+
+
+def given_settings(context: typer.Context, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the settings that were typed, and are not the defaults of their options."""
+    sources = {key: context.get_parameter_source(key) for key in settings}  # members of an enumeration
+    return {key: settings[key] for key, source in sources.items() if source is not None and source.name != "DEFAULT"}
 
 
 def typed_command(context: typer.Context) -> str | None:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from tfnorm.experiments.engines.local import default_jobs
 from tfnorm.experiments.plan import Plan, PlannedRun
+from tfnorm.experiments.verdict import states
 from tfnorm.ops import start_quietly
 from tfnorm.table import Cell, Column, Table, cells_of, table_of
 from tfnorm.text import counted, listed
@@ -86,7 +87,7 @@ def _print_fitted(title: str, table: Table, optional: Sequence[str] = (), where:
 
 
 def print_table(comparison: Any) -> None:
-    """Print the table of a comparison and its verdict."""
+    """Print the table of a comparison, which spec to use, and the verdict."""
     from tfnorm.experiments.comparison.tables import results  # start-up
 
     metric = comparison.metric
@@ -104,6 +105,7 @@ def print_table(comparison: Any) -> None:
     spread = several if max(seeds) > 1 else "one seed, which justifies no ranking; "
     of_last = f"{metric.title()} is that of the last epoch, since the best is chosen on the images it is tested on."
     console.print(spread + (f"{metric.name} {metric.moment}" if comparison.is_study else of_last), style="dim")
+    console.print(comparison.answer.sentence, style="bold", soft_wrap=True, highlight=False)
     for note in [*comparison.remarks, comparison.verdict, comparison.about_looks, comparison.about_images]:
         if note:
             console.print(note, soft_wrap=True, highlight=False)
@@ -162,7 +164,8 @@ def print_plan(plan: Plan) -> None:
     threads = plan.threads or 1
     jobs = plan.jobs or default_jobs(threads, plan.runs)
     searched = plan.search.runs if plan.search is not None else ()
-    rows = planned_rows([*searched, *plan.runs], plan.folder)
+    first = plan.runs if plan.auto is None else [*plan.finished, *plan.todo]
+    rows = planned_rows([*searched, *first], plan.folder)
     columns = {
         "run": Column("run"), "parameters": Column("trainable parameters", ",.0f"), "rate": Column("learning rate"),
         "epochs": Column("epochs", ".0f"), "state": Column("state"),
@@ -185,6 +188,10 @@ def print_plan(plan: Plan) -> None:
     if not left:
         console.print("Nothing is left to train.")
         return
+    most = len(plan.runs) if plan.auto is None or plan.auto.max_runs is None else plan.auto.max_runs
+    if plan.auto is not None:
+        then = "These come first. Then seeds are added until each pair of specs is decided"
+        console.print(f"{then}: at most {most} runs in all.", soft_wrap=True)
     with kept_on_ctrl_c(), Console(stderr=True).status("measuring a few steps of each kind of run"):
         seconds, unknown = estimate_seconds(rows, jobs=jobs, threads=threads)
     if unknown == left:
@@ -192,10 +199,13 @@ def print_plan(plan: Plan) -> None:
         return
     without = f", {unknown} of them not counted because they could not be measured" if unknown else ""
     console.print(
-        f"{left} runs are left: about {_duration(seconds)} with {min(jobs, left)} at the same time, from a few "
+        f"{left} runs are left: about {duration(seconds)} with {min(jobs, left)} at the same time, from a few "
         f"measured steps{without}.",
         soft_wrap=True,
     )
+    if plan.auto is not None:
+        others = duration(seconds * (most - len(first) + left) / left)
+        console.print(f"All {most} runs would take about {others}.", soft_wrap=True)
 
 
 def _rate_of(run: PlannedRun, plan: Plan) -> str:
@@ -206,7 +216,7 @@ def _rate_of(run: PlannedRun, plan: Plan) -> str:
     return f"recipe {config.recipe.name}" if config.learning_rate is None else f"{config.learning_rate:g}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return a time in words."""
     if seconds < 90:
         return f"{seconds:.0f} seconds"
@@ -230,6 +240,8 @@ def print_sweep(result: Any, folder: Path | None = None) -> None:
         "table.csv and the report have all columns.",
     )
     console.print("mean ± standard deviation over seeds, and the interval of the mean", style="dim")
+    for line in states(result.decisions, metric) if result.decisions is not None else ():
+        console.print(line, soft_wrap=True, highlight=False)
     pictures = result.plotted_axes or result.heat_axes
     console.print(f"{'Pictures and tables' if pictures else 'Tables'}: {folder or result.path}", soft_wrap=True)
 

@@ -10,10 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 from tfnorm.metrics.known import metric_shown
 from tfnorm.training.progress import Progress
@@ -82,8 +83,9 @@ class Display:
     """Draws on a terminal while it is entered. Elsewhere it draws nothing, and writes lines."""
 
     _lines: Lines
-    _drawn: Bars | Live
+    _drawn: Live
     _read: set[str]
+    _states: Sequence[str] = ()  # of the pairs of specs, a line each
 
     def __enter__(self) -> Self:
         if not self._lines.needed:
@@ -103,6 +105,18 @@ class Display:
                 self._lines.console.print(sentence, soft_wrap=True, highlight=False, markup=False)
                 self._read.add(sentence)
 
+    def looked(self, states: Sequence[str], runs: int, epochs: int) -> None:
+        """Show the state of each pair of specs."""
+        news = [state for state in states if state not in self._states]
+        self._states = states
+        self._lines.left += epochs
+        if self._lines.needed and news:
+            self._lines.write("\n".join(news))
+
+    def drawn_states(self) -> Text:
+        """Return the state of each pair of specs as it is drawn."""
+        return Text("\n".join(self._states), no_wrap=True, overflow="ellipsis")
+
 
 class LiveProgress(Display, Progress):
     """Shows two bars: all epochs of all runs with the time left, and the steps of the current epoch.
@@ -118,14 +132,26 @@ class LiveProgress(Display, Progress):
 
     def __init__(self, console: Console, epochs: int, images: str = "test", metric: str | None = None) -> None:
         self._lines = Lines(console, images, epochs, metric)
-        self._drawn = self._bars = Bars(
+        self._bars = Bars(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"), console=console, disable=self._lines.needed, transient=True,
+            TextColumn("{task.fields[note]}"), console=console, auto_refresh=False,
         )  # fmt: skip
+        self._drawn = Live(get_renderable=self.render, console=console, transient=True, refresh_per_second=10)
         self._all = self._bars.add_task("epochs of all runs", total=epochs, note="")
         self._one = self._bars.add_task("starting", total=None, note="")
         self._epochs = self._steps = 0
         self._read = set()
+
+    def render(self) -> Group:
+        """Return the bars, below the state of each pair of specs where seeds are added."""
+        bars = self._bars.get_renderable()
+        return Group(self.drawn_states(), bars) if self._states else Group(bars)
+
+    def looked(self, states: Sequence[str], runs: int, epochs: int) -> None:
+        """Show the state of each pair of specs, and count the epochs that come next."""
+        super().looked(states, runs, epochs)
+        total = self._bars.tasks[self._all].total or 0
+        self._bars.update(self._all, total=total + epochs)
 
     def skipped(self, run: Path, epochs: int) -> None:
         """Count epochs that were on disk already."""

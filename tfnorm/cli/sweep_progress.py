@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,8 @@ class SweepDisplay(Display, SweepProgress):
             done, width = run.epoch + run.step / max(run.steps, 1), 24 if self.console.width >= 100 else 6
             bar = ProgressBar(total=run.epochs or 1, completed=done, width=width)
             table.add_row(self._name(path), epoch, bar, value, f"{time.monotonic() - run.since:.0f}")
-        return Group(Text(counts, no_wrap=True, overflow="ellipsis"), table)
+        states = [self.drawn_states()] if self._states else []
+        return Group(*states, Text(counts, no_wrap=True, overflow="ellipsis"), table)
 
     def _counts(self) -> str:
         return f"{len(self.running)} at work, {self.waiting} waiting, {self.finished_runs} finished"
@@ -87,6 +88,11 @@ class SweepDisplay(Display, SweepProgress):
         self._lines.begin(epochs)
         if finished:
             self._lines.write(f"{finished} of {waiting + finished} runs are finished already")
+
+    def looked(self, states: Sequence[str], runs: int, epochs: int) -> None:
+        """Show the state of each pair of specs, and count the runs that come next."""
+        super().looked(states, runs, epochs)
+        self.waiting += runs
 
     def sent(self, run: Path, pid: int) -> None:
         """Show that a process begins a run."""

@@ -6,7 +6,7 @@ import functools
 import inspect
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
@@ -91,6 +91,8 @@ def clone_with(
             if old.weights:
                 new.set_weights(weights_of(old))
             parts = list(zip(old._flatten_layers(), new._flatten_layers(), strict=True))
+            if type(old).__module__.partition(".")[0] not in ("keras", "tfnorm"):
+                _check_settings(old, parts)
             twins.update((id(variable), twin) for variable, twin in zip(old.weights, new.weights, strict=True))
         for part, new_part in parts:
             _carry_state(part, new_part)
@@ -122,6 +124,32 @@ def remake(layer, kind: type | None = None, config: dict[str, Any] | None = None
             layer.save_assets(folder)
             new.load_assets(folder)
     return new
+
+
+def _check_settings(layer: Any, parts: Iterable[tuple[Any, Any]]) -> None:
+    """Raise a `TfnormError` if the copy of a person's own layer, or of a part of it, lacks one of its settings.
+
+    A ``get_config`` that leaves an argument out makes another layer without a word. So does a number that is set, or
+    drawn, after the layer was made.
+    """
+    plain = vars(keras.Layer())
+    for old, new in parts:
+        for key, value in vars(old).items():
+            if key not in plain and not _is_same(value, vars(new).get(key)):
+                raise TfnormError(
+                    f"A copy of {type(layer).__name__} {layer.name!r} made from its configuration is another layer: "
+                    f"`{key}` of {old.name!r} is {value!r:.60}, and {vars(new).get(key)!r:.60} in the copy. Let its "
+                    "get_config return all arguments of its __init__, and let it set or draw nothing else."
+                )
+
+
+def _is_same(old: Any, new: Any) -> bool:
+    """Return whether a setting is the same, or of a kind that cannot be compared, such as a layer."""
+    if isinstance(old, np.ndarray) or keras.ops.is_tensor(old):
+        return np.array_equal(keras.ops.convert_to_numpy(old), keras.ops.convert_to_numpy(new))
+    if isinstance(old, (list, tuple)):
+        return isinstance(new, (list, tuple)) and len(old) == len(new) and all(map(_is_same, old, new))
+    return not isinstance(old, (bool, int, float, str)) or old == new or old != old  # NaN
 
 
 def arguments_of(kind: type) -> set[str]:
@@ -306,17 +334,17 @@ def _compile_like(old: keras.Model, new: keras.Model, twins: dict[int, Any], *, 
     if optimizer is None:
         return
     pairs = [(variable, twins[id(variable)]) for variable in old.variables if id(variable) in twins]
-    _carry_exclusions(old.optimizer, new.optimizer, pairs)
+    carry_exclusions(old.optimizer, new.optimizer, pairs)
     if with_state and old.optimizer.built:
         new.optimizer.build([twins.get(id(variable), variable) for variable in old.optimizer._trainable_variables])
         for variable, new_variable in zip(old.optimizer.variables, new.optimizer.variables, strict=True):
             copy_value(variable, new_variable)
 
 
-def _carry_exclusions(old: Any, new: Any, pairs: list[tuple[Any, Any]]) -> None:
+def carry_exclusions(old: Any, new: Any, pairs: list[tuple[Any, Any]]) -> None:
     """Exclude from weight decay what ``old`` does, given old and new variables: no configuration has it."""
     new._exclude_from_weight_decay_pattern = getattr(old, "_exclude_from_weight_decay_pattern", None)
     excluded = getattr(old, "_exclude_from_weight_decay", ())
     new._exclude_from_weight_decay = {new._var_key(twin) for own, twin in pairs if old._var_key(own) in excluded}
     if isinstance(old, keras.optimizers.LossScaleOptimizer):
-        _carry_exclusions(old.inner_optimizer, new.inner_optimizer, pairs)
+        carry_exclusions(old.inner_optimizer, new.inner_optimizer, pairs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,56 @@ def epoch_order(n: int, seed: int | None, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(n)
 
 
-class Batches(keras.utils.PyDataset):
+class EpochBatches(keras.utils.PyDataset):
+    """What all batches have in common that a run is trained on: the batches of an epoch as a stream.
+
+    Attributes:
+        epoch: Number of the epoch under way.
+        images: Number of images an epoch.
+        smallest: Number of images in the smallest batch.
+        failure: What stopped a stream, or None; TensorFlow raises an error of its own for it.
+    """
+
+    epoch: int
+    images: int
+    smallest: int
+    failure: Exception | None = None
+
+    def read(self) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yield the batches of the epoch."""
+        raise NotImplementedError
+
+    def signature(self) -> list[tuple[tuple[int, ...], Any]]:
+        """Return the shape of an item and the dtype of each array of a batch."""
+        raise NotImplementedError
+
+    def stream(self) -> Any:
+        """Return the batches for ``fit`` and ``evaluate`` without pauses: on TensorFlow, a `tf.data.Dataset`.
+
+        Keras itself lets tf.data tune the way from a ``PyDataset`` to TensorFlow, which delays the start of every few
+        epochs by half a second. A stream does not count epochs: set ``epoch`` in a callback's ``on_epoch_begin``.
+        """
+        if keras.backend.backend() != "tensorflow":
+            return self
+        import tensorflow as tf  # start-up
+
+        def batches() -> Iterator[tuple[np.ndarray, ...]]:
+            try:
+                yield from self.read()
+            except Exception as raised:
+                self.failure = raised
+                raise
+
+        signature = tuple(tf.TensorSpec((None, *shape), dtype) for shape, dtype in self.signature())
+        stream = tf.data.Dataset.from_generator(batches, output_signature=signature)
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        options.experimental_optimization.apply_default_optimizations = False
+        options.deterministic = True
+        return stream.apply(tf.data.experimental.assert_cardinality(len(self))).prefetch(2).with_options(options)
+
+
+class Batches(EpochBatches):
     """The batches of one epoch after another, for ``model.fit``, ``evaluate`` and ``predict``.
 
     ``model.fit(Batches(x, y, 64, seed=0), epochs=3)`` sees the orders of epochs 0, 1 and 2, in spite of two habits of
@@ -53,6 +103,7 @@ class Batches(keras.utils.PyDataset):
         seed: Seed of the order, 0 or more; None keeps the images in order.
         epoch: Number of the first epoch, from 0.
         drop_remainder: Whether the last batch is left out if it is not full. Defaults to `False`.
+        weights: What the loss of each image is multiplied by, (images,), or None.
 
     Raises:
         DataError: If lengths differ or a number is out of range.
@@ -73,6 +124,7 @@ class Batches(keras.utils.PyDataset):
         seed: int | None = None,
         epoch: int = 0,
         drop_remainder: bool = False,
+        weights: np.ndarray | None = None,
     ) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         if len(x) != len(y):
@@ -83,7 +135,7 @@ class Batches(keras.utils.PyDataset):
         self.batch_size = whole_number("batch_size", batch_size, error=DataError)
         self.seed = None if seed is None else whole_number("seed", seed, 0, error=DataError)
         self.drop_remainder = drop_remainder
-        self.x, self.y = x, y
+        self.x, self.y, self.weights = x, y, weights
         if len(self) == 0:
             raise DataError(
                 f"There must be at least one batch. Received: {len(x)} images, batch_size={batch_size}, "
@@ -109,40 +161,39 @@ class Batches(keras.utils.PyDataset):
         full, rest = divmod(len(self.x), self.batch_size)
         return full + (rest > 0 and not self.drop_remainder)
 
-    def batch(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return batch ``index`` of the epoch: images in their own dtype, and labels."""
+    @property
+    def images(self) -> int:
+        """Number of images an epoch."""
+        return min(len(self) * self.batch_size, len(self.x))
+
+    @property
+    def smallest(self) -> int:
+        """Number of images in the last batch of an epoch."""
+        return self.images - (len(self) - 1) * self.batch_size
+
+    def batch(self, index: int) -> tuple[np.ndarray, ...]:
+        """Return batch ``index`` of the epoch: images in their own dtype, labels, and weights if there are any."""
         if not 0 <= index < len(self):
             raise IndexError(f"There are {len(self)} batches. Received: index={index}.")
         rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        return self.x[rows], self.y[rows]
+        return tuple(array[rows] for array in (self.x, self.y, self.weights) if array is not None)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def read(self) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yield the batches of the epoch."""
+        return (self.batch(index) for index in range(len(self)))
+
+    def signature(self) -> list[tuple[tuple[int, ...], Any]]:
+        """Return the shape of an item and the dtype of each array of a batch."""
+        arrays = (array for array in (self.x, self.y, self.weights) if array is not None)
+        return [(tuple(array.shape[1:]), array.dtype) for array in arrays]
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         """Return batch ``index``; while an epoch is under way, the next batch (see the class)."""
         with self._lock:
             if self._requests is not None and self._requests < len(self):
                 index = self._requests
                 self._requests += 1
         return self.batch(index)
-
-    def stream(self) -> Any:
-        """Return the batches for ``fit`` and ``evaluate`` without pauses: on TensorFlow, a `tf.data.Dataset`.
-
-        Keras itself lets tf.data tune the way from a ``PyDataset`` to TensorFlow, which delays the start of every few
-        epochs by half a second. A stream does not count epochs: set ``epoch`` in a callback's ``on_epoch_begin``.
-        """
-        if keras.backend.backend() != "tensorflow":
-            return self
-        import tensorflow as tf  # start-up
-
-        signature = tuple(tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in (self.x, self.y))
-        stream = tf.data.Dataset.from_generator(
-            lambda: (self.batch(index) for index in range(len(self))), output_signature=signature
-        )
-        options = tf.data.Options()
-        options.autotune.enabled = False
-        options.experimental_optimization.apply_default_optimizations = False
-        options.deterministic = True
-        return stream.apply(tf.data.experimental.assert_cardinality(len(self))).prefetch(2).with_options(options)
 
     def on_epoch_begin(self) -> None:
         """Start to count the requests."""

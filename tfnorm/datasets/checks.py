@@ -128,6 +128,8 @@ def make_dataset(
 def remarks(data: Dataset, name_of: Callable[[str, int], str]) -> tuple[list[str], list[str]]:
     """Return a sentence for each kind of probable mistake, and the names of test images that are training images too.
 
+    Of a part that `Dataset.scan` has not seen, nothing is known.
+
     The mistakes are images of one colour, repeated images and different ranges. ``name_of`` returns the name of an
     image, given "train" or "test" and its index.
 
@@ -142,8 +144,8 @@ def remarks(data: Dataset, name_of: Callable[[str, int], str]) -> tuple[list[str
     twins: list[tuple[str, str]] = []
     leaked: list[str] = []
     contradictory = 0
-    for part, labels in (("train", data.y_train), ("test", data.y_test)):
-        found = data.scan.seen[part]
+    for part, found in data.scan.seen.items():
+        labels = data.y_train if part == "train" else data.y_test
         constant += [name_of(part, index) for index in found.constant]
         for index, digest in enumerate(found.digests):
             earlier, place, label = seen.setdefault(digest, (part, index, labels[index]))
@@ -152,7 +154,7 @@ def remarks(data: Dataset, name_of: Callable[[str, int], str]) -> tuple[list[str
                 if (earlier, part) == ("train", "test"):
                     leaked.append(name_of(part, index))
                 contradictory += not np.array_equal(labels[index], label)
-    total = len(data.x_train) + len(data.x_test)
+    total = sum(len(found.digests) for found in data.scan.seen.values())
     said = []
     if constant:
         said.append(
@@ -171,7 +173,7 @@ def remarks(data: Dataset, name_of: Callable[[str, int], str]) -> tuple[list[str
             )
             + (f" In another class than the earlier one: {contradictory:,}." if contradictory else "")
         )
-    highest = data.scan.seen["train"].highest, data.scan.seen["test"].highest
+    highest = [found.highest for found in data.scan.seen.values()]
     if min(highest) <= 1 < max(highest):
         said.append(
             f"The highest value of the training images is {highest[0]}, and that of the test images {highest[1]}. "

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -14,6 +14,13 @@ from tfnorm.datasets.images import Images, Scan, StreamedImages, parts, select
 from tfnorm.datasets.reading import Reading, readable
 from tfnorm.datasets.splits import split_off
 from tfnorm.errors import DataError, whole_number
+from tfnorm.text import counted
+
+if TYPE_CHECKING:
+    from tfnorm.datasets.batches import EpochBatches
+
+#: Two disjoint parts of the training images: one to search on, and one to confirm what was found.
+Part: TypeAlias = Literal["search", "confirmation"]
 
 
 def check_image_size(size: Any) -> tuple[int, int]:
@@ -124,6 +131,11 @@ class Dataset:
     multi_label: bool | None = None
     known_scan: Scan | None = None
 
+    # What a `tfnorm.datasets.given.pipeline.Pipeline` may have.
+    has_weights: ClassVar[bool] = False
+    shuffles: ClassVar[bool] = False
+    w_test: ClassVar[np.ndarray | None] = None
+
     def __post_init__(self) -> None:
         """Replace the arrays by read-only views of themselves, and names of classes by plain text."""
         object.__setattr__(self, "class_names", tuple(readable(name) for name in self.class_names))
@@ -136,7 +148,7 @@ class Dataset:
         for field, value in (("y_train", y_train), ("y_test", y_test), ("multi_label", several)):
             object.__setattr__(self, field, value)
         for field in ("x_train", "y_train", "x_test", "y_test"):
-            if isinstance(getattr(self, field), StreamedImages):
+            if not isinstance(getattr(self, field), np.ndarray):
                 continue
             view = getattr(self, field).view()
             view.flags.writeable = False
@@ -203,6 +215,36 @@ class Dataset:
         """SHA-256 (hexadecimal) of the four arrays with their shapes and dtypes."""
         return self.scan.fingerprint
 
+    def batches(self, batch_size: int, *, seed: int, drop_remainder: bool = False) -> EpochBatches:
+        """Return the training batches of a run, epoch by epoch."""
+        from tfnorm.datasets.batches import Batches  # start-up
+
+        return Batches(self.x_train, self.y_train, batch_size, seed=seed, drop_remainder=drop_remainder)
+
+    def as_begun(self, record: Mapping[str, Any]) -> Dataset:
+        """Return the data set as a run began with it, of which ``record`` is what `describe` returned."""
+        return self
+
+    def for_statistics(self, seed: int) -> Any:
+        """Return training images to estimate statistics of batch norms with: an array, or batches."""
+        return self.x_train
+
+    def part(self, batches: int, batch_size: int, tests: int) -> Dataset:
+        """Return a data set of the first few training and test images, in memory."""
+        images = min(len(self.x_train), batches * batch_size)
+        return Dataset(
+            self.name, self.x_train[:images], self.y_train[:images], self.x_test[:tests], self.y_test[:tests],
+            self.class_names, multi_label=self.multi_label,
+        )  # fmt: skip
+
+    def read_from(self, where: str, formats: str = "") -> str:
+        """Return a sentence on how many images were read from a place."""
+        height, width, channels = self.input_shape
+        return (
+            f"Read {len(self.x_train):,} training and {len(self.x_test):,} test images{formats} of {height}x{width} "
+            f"pixels with {counted([channels], 'channel')}, in {self.num_classes} classes, from {where}."
+        )
+
     def resize(self, size: tuple[int, int] | int) -> Dataset:
         """Return the data set with images of another size (bilinear, with Pillow's antialiasing).
 
@@ -231,7 +273,7 @@ class Dataset:
             return self
         return self._with_images(x_test=_each(self.x_test, _middle, size))
 
-    def hold_out(self, share: float) -> Dataset:
+    def hold_out(self, share: float, part: Part | None = None) -> Dataset:
         """Return the training set alone, split in two: the second part takes the place of the test set.
 
         Each class gives the same share, unless images have several labels, and the choice depends on nothing but the
@@ -239,9 +281,11 @@ class Dataset:
 
         Args:
             share: The share of the training images to hold out, above 0 and below 1.
+            part: "search" or "confirmation" to hold out two parts of that share, neither of which is trained on. The
+                one that is named takes the place of the test set. By default there is one part.
 
         Raises:
-            DataError: If it is not, or if a part would lack a class.
+            DataError: If the share is another, or if a part would lack a class.
 
         Example:
             >>> import numpy as np
@@ -249,17 +293,22 @@ class Dataset:
             >>> Dataset("tiny", x, y, x, y, ("cat", "dog")).hold_out(0.1)
             Dataset('tiny, 10 % held out', train=18, test=2, input_shape=(2, 2, 1), num_classes=2)
         """
-        if not isinstance(share, Real) or not 0 < share < 1:
-            raise DataError(f"The share to hold out must be above 0 and below 1. Received: {share!r}. Use 0.1.")
+        most = 1 if part is None else 0.5
+        if not isinstance(share, Real) or not 0 < share < most:
+            raise DataError(f"The share to hold out must be above 0 and below {most}. Received: {share!r}. Use 0.1.")
         x, y = self.x_train, self.y_train
         try:
             kept, held = split_off(y, float(share), self.class_names, self.groups)
+            if part is not None:
+                groups = None if self.groups is None else [self.groups[row] for row in kept]
+                rest, other = split_off(y[kept], float(share) / (1 - float(share)), self.class_names, groups)
+                kept, held = kept[rest], held if part == "search" else kept[other]
         except ValueError as error:
             raise DataError(
                 f"The training set of {self.name!r} cannot be split. Received: {share!r} of {len(y)} images to hold "
                 f"out. Each part needs an image of each of {self.num_classes} classes. {error}"
             ) from None
-        name = f"{self.name}, {100 * share:g} % held out"
+        name = f"{self.name}, {100 * share:g} % held out{'' if part is None else f' for the {part}'}"
         groups = None if self.groups is None else tuple(self.groups[row] for row in kept)
         return self._with_images(
             name=name, x_train=select(x, kept), y_train=y[kept], y_test=y[held], groups=groups,

@@ -161,6 +161,15 @@ class Scan:
         self._digest.update(f"y_{part} {labels.dtype.str} {labels.shape}\n".encode())
         self._digest.update(np.ascontiguousarray(labels).data)
 
+    def add_unordered(self, part: str, seen: Seen, note: str) -> None:
+        """Take over what was found of images that come in any order; of them the fingerprint has a note alone."""
+        self.seen[part] = seen
+        self.note(note.encode())
+
+    def note(self, what: bytes) -> None:
+        """Have the fingerprint depend on something more."""
+        self._digest.update(what)
+
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) of all arrays with their shapes and dtypes."""

@@ -12,13 +12,13 @@ from typing import Any
 from tfnorm.datasets.dataset import Dataset, check_image_size
 from tfnorm.datasets.folder.loading import load_folder, shape_of_folder
 from tfnorm.datasets.folder.pictures import FITS
+from tfnorm.datasets.given.libraries import library_of, load_library, local_path
 from tfnorm.datasets.images import StreamedImages
 from tfnorm.datasets.memory import available_memory, bytes_of, size_text
 from tfnorm.datasets.named import DATASETS, is_cached, load_known, with_class_names
 from tfnorm.datasets.npz import load_npz, shape_of_npz
 from tfnorm.datasets.reading import DataWarning, Reading, readable, tally
 from tfnorm.errors import DataError, first_line, unknown
-from tfnorm.text import counted
 
 
 def load(
@@ -34,6 +34,7 @@ def load(
     skip_damaged: bool = False,
     memory: int | str | None = None,
     cache: str | os.PathLike[str] | None = None,
+    training_only: bool = False,
 ) -> Dataset:
     """Load a data set.
 
@@ -50,7 +51,8 @@ def load(
     Args:
         name_or_path: A name of ``list_datasets()``, a file ending in .npz with the arrays x_train, y_train, x_test,
             y_test and optionally class_names, or a folder of pictures in ``train/CLASS/`` and ``test/CLASS/``, or in
-            ``CLASS/`` alone. A relative path is looked for in the working directory, then in ``data_dir``.
+            ``CLASS/`` alone. Or ``hf:`` or ``tfds:`` and the name or path of a data set of `datasets` or
+            `tensorflow_datasets`. A relative path is looked for in the working directory, then in ``data_dir``.
         data_dir: Folder that holds the data sets.
         image_size: (height, width) in pixels to resize to, or one integer for a square. By default the size is kept.
         resize: Side to which training images are resized in place of ``image_size``, for an augmentation that crops
@@ -67,6 +69,8 @@ def load(
         memory: Bytes that the decoded pictures of a folder may take, such as "500MB". If they need more, they are
             decoded whenever they are needed. Defaults to a quarter of the memory that is free.
         cache: A folder for files of decoded pictures, up to 20 GiB, so that no process decodes a picture again.
+        training_only: If `True`, test pictures of a folder are not decoded until they are asked for, so that nothing is
+            said about them. Defaults to `False`.
 
     Returns:
         The data set, its images uint8 (images, height, width, channels), arrays or `StreamedImages`.
@@ -82,9 +86,14 @@ def load(
     check_resize(resize, size)
     decoded = size if resize is None else (resize, resize)
     place = find_source(name_or_path, data_dir)
-    check_folder_settings(place, fit=fit, test_share=test_share, groups=groups, follow_links=follow_links)
+    check_folder_settings(name_or_path, place, fit=fit, test_share=test_share, groups=groups, follow_links=follow_links)
+    most = None if memory is None else bytes_of(memory)
     try:
-        if place is None:
+        if library_of(name_or_path):
+            dataset = load_library(
+                str(name_or_path), decoded, data_dir=data_dir, fit=fit, test_share=test_share, memory=most
+            )
+        elif place is None:
             dataset = load_known(str(name_or_path), data_dir)
         else:
             known = isinstance(name_or_path, str) and name_or_path in DATASETS
@@ -93,8 +102,8 @@ def load(
                 dataset = load_folder(
                     place, name, decoded, fit=fit, test_share=test_share, follow_links=follow_links,
                     groups=None if groups is None else pathlib.Path(groups).expanduser(), skip_damaged=skip_damaged,
-                    memory=None if memory is None else bytes_of(memory),
-                    cache=None if cache is None else pathlib.Path(cache).expanduser(),
+                    memory=most, cache=None if cache is None else pathlib.Path(cache).expanduser(),
+                    training_only=training_only,
                 )  # fmt: skip
             else:
                 dataset = load_npz(place, name)
@@ -111,13 +120,7 @@ def load(
     reading = dataset.reading
     passed_over = pathlib.Path(data_dir or "").expanduser() / name_or_path
     if reading is not None:
-        height, width, channels = dataset.input_shape
-        formats = f" ({tally(reading.formats)})" if reading.formats else ""
-        summary = (
-            f"Read {len(dataset.x_train):,} training and {len(dataset.x_test):,} test images{formats} of "
-            f"{height}x{width} pixels with {counted([channels], 'channel')}, in {dataset.num_classes} classes, from "
-            f"{reading.path}."
-        )
+        summary = dataset.read_from(reading.path, f" ({tally(reading.formats)})" if reading.formats else "")
         if isinstance(dataset.x_train, StreamedImages):
             summary += " They are read when they are needed, because they need more memory than they may take."
         if resize is not None:
@@ -147,10 +150,11 @@ def check_resize(resize: int | None, size: tuple[int, int] | None) -> None:
         )
 
 
-def check_folder_settings(place: pathlib.Path | None, **settings: Any) -> None:
+def check_folder_settings(name: Any, place: pathlib.Path | None, **settings: Any) -> None:
     """Raise a DataError if settings are not those of folders, or if they belong to none.
 
-    ``place`` is what `find_source` returned, and the settings are fit, test_share, groups and follow_links of `load`.
+    ``place`` is what `find_source` returned for ``name``, and the settings are fit, test_share, groups and follow_links
+    of `load`. Data sets of other libraries have the first two, too.
     """
     fit, share, groups = settings["fit"], settings["test_share"], settings["groups"]
     if fit not in FITS:
@@ -159,19 +163,21 @@ def check_folder_settings(place: pathlib.Path | None, **settings: Any) -> None:
         raise DataError(f"`test_share` must be above 0 and below 1. Received: test_share={share!r}. Use 0.2.")
     if groups is not None and not pathlib.Path(groups).expanduser().is_file():
         raise DataError(f"`groups` must be a CSV file. There is no {groups}. Correct the path.")
+    allowed = ("fit", "test_share") if library_of(name) else ()
     given = {key: value for key, value in settings.items() if value not in (None, False, "resize")}
-    if given and (place is None or not place.is_dir()):
-        key, value = next(iter(given.items()))
+    wrong = [key for key in given if key not in allowed]
+    if wrong and (place is None or not place.is_dir()):
+        what = place or ("a known data set" if name in DATASETS else name)
         raise DataError(
-            f"`{key}` is for a folder of pictures. Received: {key}={value!s} with "
-            f"{'a known data set' if place is None else place}. Leave it out."
+            f"`{wrong[0]}` is for a folder of pictures. Received: {wrong[0]}={given[wrong[0]]!s} with {what}. Leave it "
+            "out."
         )
 
 
 def find_source(
     name_or_path: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None = None
 ) -> pathlib.Path | None:
-    """Return the .npz file or the folder of a data set, or None for a known one that Keras or scikit-learn has.
+    """Return the .npz file or the folder of a data set, or None for one that Keras or another library has.
 
     It raises a DataError if there is plainly no such data set. Nothing is read.
     """
@@ -179,6 +185,9 @@ def find_source(
     if folder is not None and not folder.is_dir():
         kind = "is not a folder" if folder.exists() else "does not exist"
         raise DataError(f"`data_dir` must be a folder. Received: {folder}, which {kind}. Create it or name another.")
+    if library_of(name_or_path):
+        local_path(str(name_or_path), folder)
+        return None
     if isinstance(name_or_path, str) and name_or_path in DATASETS:
         if folder is None or name_or_path == "digits":
             return None
@@ -222,10 +231,12 @@ def stored_shape(
     """
     place = find_source(name, data_dir)
     if place is None:
-        return DATASETS[name].shape
+        return None if library_of(name) else DATASETS[str(name)].shape
     return shape_of_folder(place) if place.is_dir() else shape_of_npz(place)
 
 
 def is_here(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> bool:
     """Return whether `load` finds a data set, or says what is wrong with it, without downloading anything."""
+    if library_of(name):
+        return local_path(name, data_dir) is not None
     return data_dir is not None or name not in DATASETS or is_cached(name)

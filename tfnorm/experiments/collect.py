@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from tfnorm.errors import RunError
 from tfnorm.experiments.folders import find_runs
+from tfnorm.experiments.looks import margin_on_record, places_of
+from tfnorm.experiments.plan import check_margin
 from tfnorm.experiments.settings import Differing, brief, differing_settings, distinguishing, name_of, settings_of
 from tfnorm.experiments.study.study import is_study, open_study
 from tfnorm.experiments.sweep.folder import is_sweep
@@ -21,7 +23,11 @@ if TYPE_CHECKING:
 
 
 def collect(
-    folders: str | Path | Sequence[str | Path], *, out: str | Path | None = None, anyway: bool = False
+    folders: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    anyway: bool = False,
+    margin: float | None = None,
 ) -> Comparison:
     """Return the comparison of all finished runs in folders; see `report` for the arguments.
 
@@ -52,7 +58,8 @@ def collect(
     groups = _groups(found.runs, differing)
     folder = Path(out) if out is not None else Path(folders[0]) if len(folders) == 1 else Path("runs/report")
     ordered = [run for runs in groups.values() for run in runs]
-    return Comparison(ordered, folder, groups=groups, notes=found.notes())
+    known = margin_on_record(places_of(folder, ordered)) if margin is None else margin
+    return Comparison(ordered, folder, groups=groups, notes=found.notes(), margin=known)
 
 
 def _groups(runs: Sequence[Run], differing: Sequence[Differing]) -> dict[str, list[Run]]:
@@ -77,7 +84,11 @@ def _groups(runs: Sequence[Run], differing: Sequence[Differing]) -> dict[str, li
 
 
 def report(
-    folders: str | Path | Sequence[str | Path], *, out: str | Path | None = None, anyway: bool = False
+    folders: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    anyway: bool = False,
+    margin: float | None = None,
 ) -> tuple[Comparison | Sweep, Path]:
     """Write the page of runs that are on disk, with its tables and pictures, without training anything.
 
@@ -86,6 +97,7 @@ def report(
             a sweep, and one study (`tfnorm.Study`) alone that of the study.
         out: The folder to write to; default the folder itself if it is one, else ``runs/report``.
         anyway: Whether runs may differ in more than norm and seed.
+        margin: The largest difference that does not matter, as in `tfnorm.compare`. Default: that of the folder.
 
     Returns:
         The comparison or the sweep, and where its page is.
@@ -93,15 +105,17 @@ def report(
     Raises:
         RunError: See `find_runs` and `collect`.
     """
+    check_margin(margin)
     folders = [folders] if isinstance(folders, str | Path) else list(folders)
     if len(folders) == 1 and is_sweep(folders[0]):
         from tfnorm.experiments.sweep.sweep import open_sweep  # start-up
 
         sweep = open_sweep(folders[0])
+        sweep.margin = sweep.margin if margin is None else margin
         return sweep, sweep.export(out)
     if len(folders) == 1 and is_study(folders[0]):
-        comparison = open_study(folders[0]).comparison(out)
+        comparison = open_study(folders[0]).comparison(out, margin)
     else:
-        comparison = collect(folders, out=out, anyway=anyway)
+        comparison = collect(folders, out=out, anyway=anyway, margin=margin)
     comparison.save()
     return comparison, comparison.path / PAGE

@@ -9,7 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from tfnorm.experiments.statistics import Difference, Look
+from tfnorm.experiments.sequential import Known
+from tfnorm.experiments.statistics import Look
 from tfnorm.metrics.metric import ACCURACY, Metric
 
 # Speeds closer than this are called alike: the clock of a busy machine tells them no better.
@@ -18,7 +19,7 @@ SPEED_TOLERANCE = 0.05
 MEANINGFUL = 0.5
 
 
-def usual_margin(metric: Metric, resolution: float) -> float:
+def usual_margin(metric: Metric, resolution: float = 0.0) -> float:
     """Return which differences matter if nobody says so: half a point, or one test image; 0 for what is no share."""
     return max(MEANINGFUL, resolution) if metric.percent else 0.0
 
@@ -28,12 +29,13 @@ class Findings:
     """The facts that `tfnorm.experiments.verdict` puts into words, each worked out once."""
 
     accuracies: Look  # spec to seed to value in the unit of tables, not finite where the run diverged
-    pairs: Sequence[Difference]  # between all specs
+    pairs: Sequence[Known]  # between all specs
     guessing: Collection[str] = ()  # the specs that are not shown to have learned anything
     resolution: float = 0.0  # one test image in percent, 0 where values move in no steps
     parameters: Mapping[str, int] = field(default_factory=dict)  # the number of trainable ones; none if not known
     speeds: Mapping[str, float] = field(default_factory=dict)  # images a second of training; none if not known
     metric: Metric = ACCURACY  # what the values are of
+    asked_margin: float | None = None  # which differences matter, if somebody says so
 
     @cached_property
     def means(self) -> dict[str, float]:
@@ -57,7 +59,7 @@ class Findings:
         """Those of them that learned something."""
         return [spec for spec in self.ended if spec not in self.guessing]
 
-    def among(self, specs: Collection[str]) -> list[Difference]:
+    def among(self, specs: Collection[str]) -> list[Known]:
         """Return the differences between some specs."""
         return [d for d in self.pairs if d.first in specs and d.second in specs]
 
@@ -85,9 +87,10 @@ class Findings:
     def kept(self) -> list[str]:
         """The candidates that no other is shown to beat, but for those whose mean is worse than that of a beaten one.
 
-        Seeds that spread too far to show that such a one is worse do not speak for it.
+        What is shown to be worse by less than the margin counts as not beaten. Seeds that spread too far to show that a
+        spec is worse do not speak for it.
         """
-        beaten = {d.worse for d in self.among(self.candidates) if d.is_real()}
+        beaten = {d.worse for d in self.among(self.candidates) if d.outcome == "better"}
         floor = max(map(self.merit, beaten), default=-math.inf)
         kept = [spec for spec in self.candidates if spec not in beaten and self.merit(spec) >= floor]
         return kept or self.candidates
@@ -106,11 +109,11 @@ class Findings:
     @cached_property
     def margin(self) -> float:
         """How much one gives away for size and speed, at most: of another metric than a share, nothing is known."""
-        return usual_margin(self.metric, self.resolution)
+        return usual_margin(self.metric, self.resolution) if self.asked_margin is None else self.asked_margin
 
     @cached_property
     def below(self) -> dict[str, float]:
-        """How much worse each kept spec is than the best at most, by the 95 % interval of that pair, if any.
+        """How much worse each kept spec is than the best at most, by the interval of that pair, if any.
 
         Of specs that are shown to be equivalent it is no more than the largest difference that is not excluded.
         """
@@ -118,8 +121,9 @@ class Findings:
         found = {best: 0.0}
         for d in self.among(self.kept):
             if best in (d.first, d.second) and d.seeds > 1:
-                other, lead = (d.second, d.mean) if d.first == best else (d.first, -d.mean)
-                most = max(0.0, self.metric.sign * lead + d.half_width)
+                other, sign = (d.second, self.metric.sign) if d.first == best else (d.first, -self.metric.sign)
+                low, high = d.ends()
+                most = max(0.0, high if sign > 0 else -low)
                 found[other] = min(most, d.at_most) if d.is_equivalent() else most
         return found
 
@@ -133,7 +137,7 @@ class Findings:
         fewest = min(self.parameters[spec] for spec in specs)
         return fewest, [spec for spec in specs if self.parameters[spec] == fewest]
 
-    def fastest(self, specs: Sequence[str]) -> tuple[float, list[str]]:
-        """Return the highest speed of some specs, and which are as fast, as far as a clock can tell."""
+    def fastest(self, specs: Sequence[str]) -> list[str]:
+        """Return the specs that are as fast as the fastest of some, as far as a clock can tell."""
         fastest = max((self.speeds[spec] for spec in specs if math.isfinite(self.speeds[spec])), default=math.nan)
-        return fastest, [s for s in specs if self.speeds[s] >= (1 - SPEED_TOLERANCE) * fastest] or list(specs)
+        return [s for s in specs if self.speeds[s] >= (1 - SPEED_TOLERANCE) * fastest] or list(specs)

@@ -47,6 +47,12 @@ def value_of(run: Run, metric: Metric = ACCURACY) -> float:
     return metric.scale * float(run.history[metric.key].iloc[-1] if recorded is None else recorded)
 
 
+def one_image(runs: Sequence[Run], metric: Metric = ACCURACY) -> float:
+    """Return one test image in percent, the step in which accuracies move; 0 for a metric that moves in none."""
+    images = runs[0].config["data"]["test_images"] if runs else None
+    return 100 / images if images and metric.counts_images else 0.0
+
+
 def best_of(run: Run, metric: Metric = ACCURACY) -> tuple[float, int | None]:
     """Return the value after a run's best epoch, in the unit of tables, and that epoch, counted from 0."""
     history = run.history

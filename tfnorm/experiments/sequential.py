@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfnorm.errors import TfnormError
-from tfnorm.experiments.statistics import FURTHEST, Look, Ordered, seeds_to_decide
+from tfnorm.experiments.statistics import FURTHEST, Difference, Look, Ordered, seeds_to_decide
 
 # The chance that any statement on any pair after any look is wrong is at most this, and the part of it that waits for
 # specs that are added after a look.
@@ -119,7 +119,7 @@ class Pair(Ordered):
         margin: Differences of this size matter.
         needed: The number of seeds that would probably decide the pair, if mean and spread stay as they are; `None`
             where it is decided, or would take more than 1,000.
-        lost: Those of the two that ended without a value with some seed.
+        diverged: Those of the two that ended without a value with some seed.
         settled: Whether it stays undecided because one of the two is out.
         lower_is_better: Whether the smaller of two values is the better one.
     """
@@ -133,21 +133,28 @@ class Pair(Ordered):
     at_most: float
     margin: float
     needed: int | None = None
-    lost: tuple[str, ...] = ()
+    diverged: tuple[str, ...] = ()
     settled: bool = False
     lower_is_better: bool = False
 
+    def ends(self) -> tuple[float, float]:
+        """Return `low` and `high`; of two that are equivalent, what is said of them: that they differ by `at_most`."""
+        if not self.is_equivalent():
+            return self.low, self.high
+        return (0.0 if self.low > 0 else -self.at_most), (0.0 if self.high < 0 else self.at_most)
+
+    def is_significant(self) -> bool:
+        """Return whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
     @property
     def outcome(self) -> str:
-        """What is shown, in a word.
+        """What is shown, in a word; "settled" for a pair that stays undecided because one of the two is out."""
+        return "settled" if self.settled and super().outcome == "undecided" else super().outcome
 
-        "better" if one is, "equivalent" if they differ by less than the margin, "negligible" if both is true; if none
-        is, "settled" or "undecided".
-        """
-        better = (self.low > 0 or self.high < 0) and self.better not in self.lost
-        if self.at_most < self.margin and not self.lost:
-            return "negligible" if better else "equivalent"
-        return "better" if better else "settled" if self.settled else "undecided"
+
+#: What is known of two specs: from a fixed number of seeds, or after many looks.
+Known = Difference | Pair
 
 
 @dataclass(frozen=True)
@@ -294,12 +301,27 @@ class Race:
     todo: Sequence[tuple[str, int]]
     seen: Look
 
+    @property
+    def looked(self) -> bool:
+        """Whether the first look has been taken."""
+        return all(len(seeds) >= FIRST_LOOK for seeds in self.seen.values())
+
+
+def check_most_runs(runs: int, specs: int) -> None:
+    """Raise a TfnormError if so many runs are too few for the first look at so many specs."""
+    if runs < FIRST_LOOK * specs:
+        raise TfnormError(
+            f"The first look is at {FIRST_LOOK} seeds of each of the {specs} specs, {FIRST_LOOK * specs} runs. "
+            f"Received: at most {runs} runs."
+        )
+
 
 def race(
     values: Look,
     margin: float,
     *,
     seeds: Sequence[int] = range(MOST_SEEDS),
+    most_runs: int | None = None,
     families: Sequence[Sequence[str]] = (),
     resolution: float = 0.0,
     lower_is_better: bool = False,
@@ -315,12 +337,14 @@ def race(
         values: Spec to seed to value, of all specs, also of those without any run.
         margin: As for `decide`, as are the others.
         seeds: At most these, at least 3, in ascending order.
+        most_runs: The most runs that it asks for, at least 3 of each spec; `None` for no limit but the seeds.
         families: As for `decide`.
         resolution: As for `decide`.
         lower_is_better: As for `decide`.
 
     Raises:
-        TfnormError: If the margin is not a finite number of at least 0, or if there are fewer than 3 seeds.
+        TfnormError: If the margin is not a finite number of at least 0, or if there are too few seeds or runs for the
+            first look.
 
     Example:
         >>> race({"bn": {0: 98.1, 1: 98.3}, "ln": {0: 97.0, 1: 97.1, 2: 97.2}}, margin=0.5).todo
@@ -328,6 +352,8 @@ def race(
     """
     if len(seeds) < FIRST_LOOK:
         raise TfnormError(f"The first look is at {FIRST_LOOK} seeds. Received: {len(seeds)} seeds at most.")
+    if most_runs is not None:
+        check_most_runs(most_runs, len(values))
 
     def look(at: Look) -> Decisions:
         return decide(at, margin, families=families, resolution=resolution, lower_is_better=lower_is_better)
@@ -336,6 +362,8 @@ def race(
     found, running = look(seen), list(values)
     for number in range(FIRST_LOOK, len(seeds) + 1):
         due = [(spec, seed) for seed in seeds[:number] for spec in running if seed not in seen[spec]]
+        if most_runs is not None and sum(map(len, seen.values())) + len(due) > most_runs:
+            break
         if todo := [(spec, seed) for spec, seed in due if seed not in values[spec]]:
             return Race(found, todo, seen)
         for spec, seed in due:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfnorm.datasets import list_datasets
+from tfnorm.datasets.given.own import GIVEN
 from tfnorm.text import listed, they_are
 from tfnorm.training.folder import SPELLING, flat_settings
 from tfnorm.training.recipe.recipes import RECIPES
@@ -188,7 +189,7 @@ def given_data(config: Mapping[str, Any]) -> str:
     The configuration has the default data set then; data of the same name cannot be told from it here.
     """
     name, dataset = config["data"]["name"], config["asked"]["dataset"]
-    return name if dataset in list_datasets() and name != dataset else ""
+    return name if dataset in (GIVEN, *list_datasets()) and name != dataset else ""
 
 
 def calls_of(runs: Sequence[Run]) -> list[str]:
@@ -200,7 +201,8 @@ def note_on_calls(runs: Sequence[Run]) -> str:
     """Return what to know before the calls of runs are made elsewhere: which data and paths are not there; or ""."""
     configs = [run.config for run in runs]
     given = dict.fromkeys(repr(name) for name in map(given_data, configs) if name)
-    named = [config["asked"]["dataset"] for config in configs if config["asked"]["dataset"] not in list_datasets()]
+    known = (GIVEN, *list_datasets())
+    named = [config["asked"]["dataset"] for config in configs if config["asked"]["dataset"] not in known]
     paths = list(dict.fromkeys([*(c["data"]["data_dir"] for c in configs if c["data"].get("data_dir")), *named]))
     notes = []
     if given:

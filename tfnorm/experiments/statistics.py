@@ -18,11 +18,16 @@ Look = Mapping[str, Mapping[int, float]]
 
 
 class Ordered:
-    """Two specs, of which one has the better mean."""
+    """Two specs, of which one has the better mean, and what is shown of the difference; see `Difference`."""
 
     first: str
     second: str
+    seeds: int
     mean: float  # of first minus second
+    at_most: float
+    margin: float
+    needed: int | None
+    diverged: tuple[str, ...]
     lower_is_better: bool
 
     @property
@@ -34,6 +39,33 @@ class Ordered:
     def worse(self) -> str:
         """The other one."""
         return self.second if self.better == self.first else self.first
+
+    def ends(self) -> tuple[float, float]:
+        """Return the ends of the interval of the difference."""
+        raise NotImplementedError
+
+    def is_significant(self) -> bool:
+        """Return whether a difference is shown between the seeds that did not diverge."""
+        raise NotImplementedError
+
+    def is_real(self) -> bool:
+        """Return whether the difference is shown: a spec that diverged with some seed is better than no other."""
+        return self.is_significant() and self.better not in self.diverged
+
+    def is_equivalent(self) -> bool:
+        """Return whether the two are shown to differ by less than the margin, and neither diverged with any seed."""
+        return self.at_most < self.margin and not self.diverged
+
+    @property
+    def outcome(self) -> str:
+        """What is shown, in a word.
+
+        "better" if one is, "equivalent" if they differ by less than the margin, "negligible" if both is true; if none
+        is, "undecided".
+        """
+        if self.is_equivalent():
+            return "negligible" if self.is_real() else "equivalent"
+        return "better" if self.is_real() else "undecided"
 
 
 @dataclass(frozen=True)
@@ -76,17 +108,13 @@ class Difference(Ordered):
     at_most: float = math.nan
     needed: int | None = None
 
-    def is_equivalent(self) -> bool:
-        """Return whether the two are shown to differ by less than the margin, and neither diverged with any seed."""
-        return self.at_most < self.margin and not self.diverged
+    def ends(self) -> tuple[float, float]:
+        """Return the ends of the 95 % interval."""
+        return self.mean - self.half_width, self.mean + self.half_width
 
     def is_significant(self) -> bool:
         """Return whether p is below 5 % over all pairs together, for the seeds that did not diverge."""
         return self.p_adjusted < 1 - CONFIDENCE
-
-    def is_real(self) -> bool:
-        """Return whether the difference is shown: a spec that diverged with some seed is better than no other."""
-        return self.is_significant() and self.better not in self.diverged
 
 
 def mean_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) -> tuple[float, float]:

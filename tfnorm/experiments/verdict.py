@@ -8,14 +8,17 @@ from dataclasses import dataclass
 
 from tfnorm.experiments.findings import Findings
 from tfnorm.experiments.guessing import Learned
+from tfnorm.experiments.sequential import FIRST_LOOK, MOST_SEEDS, Decisions, Known, Pair, Race
 from tfnorm.experiments.statistics import FURTHEST, Difference, level_of_look
 from tfnorm.metrics.metric import ACCURACY, Metric
-from tfnorm.text import is_or_are, listed, p_text, they_are
+from tfnorm.text import counted, is_or_are, listed, p_text, ranged, they_are
 
 DIFFERENT_DATA = "The runs are on different data, so that no difference between them is told."
 # The note of `tfnorm.convert.variants.variant` on frozen batch norms of a model that was never trained.
 UNTRAINED = "untrained statistics"
 STAYING = "norms stay as they were"
+# How many pairs are shown one by one while runs are trained.
+MOST_STATES = 12
 HELD_OUT = "What is called test here are training images that were held out; the test set was left alone."
 SOME_HELD_OUT = "What is called test here are for some of the runs training images that were held out."
 
@@ -35,23 +38,30 @@ INCOMPARABLE = Answer(
 )
 
 
-def pair_sentence(d: Difference, metric: Metric = ACCURACY) -> str:
+def pair_sentence(d: Known, metric: Metric = ACCURACY) -> str:
     """Return what the difference between two specs says."""
     names = f"{d.first} and {d.second}"
+    if d.outcome == "settled":
+        return f"{names} are left undecided: one of them is out"
+    if isinstance(d, Pair) and d.seeds < FIRST_LOOK:
+        return f"{names} have {d.seeds} seeds in common: the first look is at {FIRST_LOOK}"
     if d.seeds < 2:
         what, train = f"share no seed that ended with {metric.value}", "the same seeds with both, at least 3."
         if d.seeds:
             what, train = f"differ by {metric.difference(abs(d.mean))} in one run each", "at least 3 seeds."
         return f"{names} {what}: no ranking is justified. Train {train}"
     if d.is_real():
-        by = f"{metric.number(abs(d.mean))} ± {metric.difference(d.half_width)}"
         little = f", but negligibly: by less than {metric.difference(d.margin)}" if d.is_equivalent() else ""
-        return f"{d.better} beats {d.worse} by {by}, p {p_text(d.p_adjusted)}{little}"
+        return f"{d.better} beats {d.worse} by {_by(d, metric)}{little}"
     if d.is_significant():
         better = f"{d.better}, which is better in the mean, {metric.lost} with other seeds"
         return f"no ranking of {names} is justified: {better}"
     if d.is_equivalent():
         return f"{names} are equivalent: {_apart([d], metric)}"
+    if isinstance(d, Pair):
+        low, high = (metric.signed(end) for end in d.ends())
+        mean = f"{metric.signed(d.mean)}{metric.of_differences}, {low} to {high}"
+        return f"{names} are undecided after {d.seeds} seeds ({mean}){_forecast([d])}"
     # Without the interval: it is that of the pair alone, and may leave out 0 where the corrected p shows nothing.
     mean = f"{d.mean:+{metric.pattern}}{metric.of_differences}"
     return (
@@ -60,15 +70,24 @@ def pair_sentence(d: Difference, metric: Metric = ACCURACY) -> str:
     )
 
 
-def _apart(pairs: Sequence[Difference], metric: Metric) -> str:
+def _by(d: Known, metric: Metric) -> str:
+    """Return by how much one spec beats another, with what is known of that."""
+    if isinstance(d, Difference):
+        return f"{metric.number(abs(d.mean))} ± {metric.difference(d.half_width)}, p {p_text(d.p_adjusted)}"
+    least, most = sorted(map(abs, d.ends()))
+    interval = "" if d.is_equivalent() else f" ({metric.number(least)} to {metric.number(most)})"
+    return f"{metric.difference(abs(d.mean))}{interval}"
+
+
+def _apart(pairs: Sequence[Known], metric: Metric) -> str:
     """Say how far apart equivalent specs are at most."""
     least, margin = max(d.at_most for d in pairs), pairs[0].margin
     return f"at most {metric.difference(least)} apart, less than the margin of {metric.number(margin)}"
 
 
-def _forecast(pairs: Sequence[Difference]) -> str:
+def _forecast(pairs: Sequence[Known]) -> str:
     """Say how many seeds would decide pairs that are not decided, if a margin says what deciding is."""
-    asked = [d for d in pairs if d.margin]
+    asked = [d for d in pairs if d.outcome == "undecided" and (d.margin or isinstance(d, Pair))]
     known = [d.needed for d in asked if d.needed is not None]
     if not asked:
         return ""
@@ -77,9 +96,14 @@ def _forecast(pairs: Sequence[Difference]) -> str:
     return f"; about {max(known)} seeds would probably decide"
 
 
-def about_looks(pairs: Sequence[Difference]) -> str:
+def about_looks(pairs: Sequence[Known]) -> str:
     """Return what looking costs, in a sentence or more: how this look was tested, or how a next one will be; or ""."""
-    tested = [d for d in pairs if d.seeds > 1]
+    if any(isinstance(d, Pair) for d in pairs):
+        return (
+            f"The intervals hold after {FIRST_LOOK}, {FIRST_LOOK + 1}, ... seeds and for all pairs, together in at "
+            "least 95 % of comparisons, so that you may look, stop, add seeds or change the margin as you like."
+        )
+    tested = [d for d in pairs if isinstance(d, Difference) and d.seeds > 1]
     if not tested:
         return ""
     number, undecided = max(d.look for d in tested), not all(d.is_real() for d in tested)
@@ -95,6 +119,17 @@ def about_looks(pairs: Sequence[Difference]) -> str:
         f"the p values are raised accordingly. All looks together call equal specs different in at most {most} of "
         "comparisons."
     ) + undecided * f" With more seeds, the next look is tested at {after}."
+
+
+def about_margin(found: Findings) -> str:
+    """Return that equivalence needs a margin, in a sentence, where none is known and no difference is shown; or ""."""
+    open_pairs = [d for d in found.pairs if d.seeds > 1 and not d.is_real()]
+    if found.metric.percent or found.asked_margin is not None or not open_pairs:
+        return ""
+    return (
+        f"Nothing is called equivalent without a margin. Say with --margin, in Python `margin`, which differences in "
+        f"{found.metric.name} do not matter to you."
+    )
 
 
 def about_images(found: Findings, images: int, word: str = "test") -> str:
@@ -184,6 +219,8 @@ def _compared(found: Findings) -> list[str]:
         return [f"No run ended with {metric.value}, so that there is nothing to compare."]
     if len(specs) == 1:
         return [f"Only {specs[0]} ended with {metric.value}: {metric.text(found.means[specs[0]])}."]
+    if any(isinstance(d, Pair) for d in found.pairs):
+        return _decided(found.among(specs), metric)
     alone = found.alone(specs)
     if len(alone) == len(specs):
         what, remedy = _too_few(found, specs)
@@ -219,7 +256,70 @@ def _compared(found: Findings) -> list[str]:
     return sentences + _left_alone(alone)
 
 
-def _alike(specs: Sequence[str], tested: Sequence[Difference], metric: Metric) -> list[str]:
+def _decided(pairs: Sequence[Known], metric: Metric) -> list[str]:
+    """Say what is decided of each pair after many looks."""
+    sentences = [f"{pair_sentence(d, metric)}." for d in pairs if d.is_real()]
+    alike = [d for d in pairs if d.is_equivalent()]
+    names = list(dict.fromkeys(spec for d in alike for spec in (d.first, d.second)))
+    if 2 * len(alike) == len(names) * (len(names) - 1) and alike:
+        sentences.append(f"{listed(names)} are equivalent: {_apart(alike, metric)}.")
+    else:
+        sentences += [f"{pair_sentence(d, metric)}." for d in alike if not d.is_real()]
+    sentences += [f"{pair_sentence(d, metric)}." for d in pairs if d.outcome == "undecided"]
+    settled = [f"{d.first} with {d.second}" for d in pairs if d.outcome == "settled"]
+    if settled:
+        sentences.append(f"Left undecided, because one of the two is out: {listed(settled)}.")
+    return sentences
+
+
+def states(found: Mapping[str, Decisions], metric: Metric = ACCURACY) -> list[str]:
+    """Return a line for each pair, those that are open last; where there are many, those that are decided are counted.
+
+    Args:
+        found: What is decided, by the setting of a sweep; "" in a comparison.
+        metric: What it is about.
+
+    Example:
+        >>> from tfnorm.experiments.sequential import decide
+        >>> states({"": decide({"bn": {0: 98.1, 1: 98.3, 2: 98.2}, "ln": {0: 98.0, 1: 98.4, 2: 97.9}}, margin=0.5)})
+        ['bn and ln: open after 3 seeds, +0.10 points, about 8 seeds would probably decide']
+    """
+    every = [(name, d, decisions.out) for name, decisions in found.items() for d in decisions.pairs]
+    every.sort(key=lambda each: each[1].outcome == "undecided")
+    shown = every if len(every) <= MOST_STATES else [each for each in every if each[1].outcome == "undecided"]
+    lines = [f"{f'{name}: ' if name else ''}{_state(d, out, metric)}" for name, d, out in shown[:MOST_STATES]]
+    hidden = len(every) - len(lines)
+    return [*lines, f"and {counted([hidden], 'other pair')}"] if hidden else lines
+
+
+def _state(d: Pair, out: Mapping[str, str], metric: Metric) -> str:
+    """Return in a line what is known of a pair."""
+    said = "equivalent"
+    if d.outcome == "better":
+        said = f"{d.better} is better by {_by(d, metric)}"
+    elif d.outcome == "negligible":
+        said = f"{d.better} is better, but negligibly"
+    elif d.outcome == "settled":
+        said = f"left open, {listed([spec for spec in (d.first, d.second) if spec in out])} out"
+    elif d.outcome == "undecided":
+        said = f"open after {counted([d.seeds], 'seed')}"
+        if d.seeds >= FIRST_LOOK:
+            said += f", {metric.signed(d.mean)}{metric.of_differences}{_forecast([d])}".replace(";", ",")
+    return f"{d.first} and {d.second}: {said}"
+
+
+def notes_on_end(races: Iterable[Race], most_runs: int | None) -> list[str]:
+    """Return a sentence about why no more seeds were added though some pair is open, or none."""
+    races = list(races)
+    if any(race.todo for race in races):
+        return ["The time was over before every pair was decided. The same command goes on from here."]
+    if not any(race.decisions.open for race in races):
+        return []
+    limit = f"{MOST_SEEDS} seeds of each spec" if most_runs is None else f"{most_runs} runs"
+    return [f"At most {limit} could not decide every pair. A larger --max-runs (`max_runs`) goes on from here."]
+
+
+def _alike(specs: Sequence[str], tested: Sequence[Known], metric: Metric) -> list[str]:
     """Say of specs of which none is shown to be better which are equivalent, and which are not told apart."""
     undecided = [d for d in tested if not d.is_equivalent()]
     if not undecided:
@@ -242,9 +342,9 @@ def _too_few(found: Findings, specs: Sequence[str]) -> tuple[str, str]:
     return f"one {common}", "Train at least 3 seeds, for example with --seeds 3."
 
 
-def _detected(tested: Sequence[Difference], metric: Metric) -> str:
+def _detected(pairs: Sequence[Known], metric: Metric) -> str:
     """Say which differences are detected, for each number of seeds that two specs have in common."""
-    parts = []
+    parts, tested = [], [d for d in pairs if isinstance(d, Difference)]
     for seeds in sorted({d.seeds for d in tested}, reverse=True):
         least = [d.detectable for d in tested if d.seeds == seeds]
         possible = sorted(size for size in least if not metric.percent or size < 100)
@@ -413,9 +513,18 @@ def _best_in_mean(found: Findings) -> str:
 
 
 def _worse(found: Findings) -> list[str]:
-    """Say why some are dropped, if any are."""
-    dropped = found.dropped
-    return [f"{they_are(dropped)} shown to be worse, or {found.metric.below} one that is."] if dropped else []
+    """Say of each that is dropped by how much it is worse, and than which, or that it is below such a one."""
+    sentences, below = [], []
+    for spec in found.dropped:
+        lost = [d for d in found.among([*found.kept, spec]) if d.outcome == "better" and d.worse == spec]
+        if lost:
+            most = max(lost, key=lambda d: abs(d.mean))
+            sentences.append(f"{spec} is worse than {most.better} by {_by(most, found.metric)}.")
+        else:
+            below.append(spec)
+    if below:
+        sentences.append(f"{they_are(below)} {found.metric.below} one that is shown to be worse.")
+    return sentences
 
 
 def _cannot_tell(found: Findings, out: Sequence[str]) -> Answer:
@@ -437,10 +546,13 @@ def _cannot_tell(found: Findings, out: Sequence[str]) -> Answer:
     lead = f"{nearest.better} leads {nearest.worse} by {metric.difference(abs(nearest.mean))}, and"
     if metric.number(abs(nearest.mean)) == metric.number(0.0):
         lead = f"{nearest.first} and {nearest.second} are equal in the mean"
-    elif metric.percent and nearest.detectable >= 100:
-        lead += " seeds that spread so far show no difference at all"
-    else:
+    elif isinstance(nearest, Difference) and not (metric.percent and nearest.detectable >= 100):
         lead += f" only a lead over {metric.number(nearest.detectable)} would be shown"
+    elif isinstance(nearest, Pair) and nearest.seeds >= FIRST_LOOK:
+        low, high = sorted(-end if nearest.mean < 0 else end for end in nearest.ends())
+        lead += f" {metric.signed(low)} to {metric.signed(high)} is possible"
+    else:
+        lead += " seeds that spread so far show no difference at all"
     return _answer(f"{nearest.seeds} seeds cannot tell {which}: {lead}.", reason, *_worse(found), *out)
 
 
@@ -449,12 +561,14 @@ def _by_cost(found: Findings, out: Sequence[str]) -> Answer:
     close, best, metric = found.close, found.top[0], found.metric
     head = f"Not {listed(found.dropped, 'or')}" if found.dropped else f"No difference in {metric.name} is shown"
     pairs = [d for d in found.among(close) if d.seeds > 1]
-    if not found.dropped and pairs and all(d.is_equivalent() for d in pairs):
-        head = f"{listed(close)} are equivalent, {_apart(pairs, metric)}"
+    if pairs and all(d.is_equivalent() for d in pairs):
+        worse = f", and {they_are(found.dropped)} worse" if found.dropped else ""
+        head = f"{listed(close)} are equivalent, {_apart(pairs, metric)}{worse}"
     fewest, small = found.fewest(close) if found.parameters else (0, close)
-    fastest, fast = found.fastest(close) if found.parameters else (0.0, close)
+    fast = found.fastest(close) if found.parameters else close
     both = [spec for spec in small if spec in fast]
-    size, pace = f"fewest parameters ({fewest:,})", f"fastest training ({fastest:,.0f} images/s)"
+    speeds = [round(found.speeds[s]) for s in both or fast if math.isfinite(found.speeds.get(s, math.nan))] or [0]
+    size, pace = f"fewest parameters ({fewest:,})", f"fastest training ({ranged(speeds)} images/s)"
     name = f"{metric.name[0].upper()}{metric.name[1:]}" if metric.of_images else metric.name
     reasons = [f"{name} does not decide, so that size and speed do.", f"{_best_in_mean(found)}."]
     if len(both) == len(close):

@@ -227,7 +227,7 @@ def metric_of(key: str, direction: str = "max") -> Metric:
         direction: "max" if higher is better, "min" if lower is better.
 
     Raises:
-        TfnormError: If the name is no text, or the direction is neither.
+        TfnormError: If the name is no text, or the direction is neither of them or not that of the metric.
     """
     if not isinstance(key, str) or not key.strip() or not key.isprintable():
         raise TfnormError(f"`metric` must be a name, such as 'val_accuracy' or 'val_loss'. Received: metric={key!r}.")
@@ -241,4 +241,9 @@ def metric_of(key: str, direction: str = "max") -> Metric:
                 "direction out, or give an error another name, such as 'val_error'."
             )
         return ACCURACY
+    if direction == "max" and key.endswith("loss"):
+        raise TfnormError(
+            f"Lower is better for a loss. Received: metric={key!r} with direction='max'. Give direction='min', or "
+            "another name if it is no loss."
+        )
     return Metric(key, key, direction, percent=False, of_images=False, decimals=DIGITS)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfnorm.errors import ArchitectureError, nearest
 from tfnorm.keras_settings import standard_settings
-from tfnorm.models.imports import what_it_says
+from tfnorm.own_code.imports import what_it_says
 
 if TYPE_CHECKING:
     import keras

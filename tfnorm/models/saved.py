@@ -16,7 +16,7 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
 from tfnorm.errors import DataError, TfnormError, first_line
-from tfnorm.models.imports import import_named
+from tfnorm.own_code.imports import import_named
 
 if TYPE_CHECKING:
     import keras

@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfnorm.errors import ArchitectureError, check_keras_3, is_memory_error
+from tfnorm.errors import ArchitectureError, check_keras_3
 from tfnorm.models.applications import (
     APPLICATIONS,
     check_application,
@@ -22,26 +21,9 @@ from tfnorm.models.applications import (
     nearest_application,
 )
 from tfnorm.models.architectures import ARCHITECTURES
-from tfnorm.models.functions import (
-    check_defined,
-    code_hash,
-    defined_in,
-    file_of,
-    is_needed,
-    parameters_of,
-    text_of,
-)
-from tfnorm.models.imports import (
-    check_imports,
-    file_hash,
-    find_module_file,
-    import_file,
-    import_module,
-    is_file_name,
-    is_missing,
-    own_error,
-)
 from tfnorm.models.saved import open_model, own_objects, was_compiled
+from tfnorm.own_code.functions import OwnFunction, Purpose, function_of, names_a_function
+from tfnorm.own_code.imports import check_imports, check_unchanged, file_hash, is_file_name, own_error
 
 if TYPE_CHECKING:
     import keras
@@ -49,6 +31,7 @@ if TYPE_CHECKING:
 #: What a function that makes a model may take, by these names.
 PARAMETERS = ("norm", "input_shape", "num_classes")
 FORMS = "a function, FILE.py:FUNCTION, package.module:FUNCTION, a .keras file, applications:NAME or kerashub:PRESET"
+_MODEL = Purpose("model", PARAMETERS, FORMS, ArchitectureError)
 # Variables of models that functions have made, while they are there: a second model must not share any.
 _MADE: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
@@ -74,7 +57,7 @@ class Source:
     weights: str | None = None
     files: tuple[Path, ...] = ()
     imports: tuple[str, ...] = ()
-    _function: Callable[[], Callable[..., Any]] | None = field(default=None, repr=False, compare=False)
+    _function: OwnFunction | None = field(default=None, repr=False, compare=False)
     _maker: Callable[..., Any] = field(default=lambda **sizes: None, repr=False, compare=False)
 
     @property
@@ -148,18 +131,14 @@ class Source:
 
         from tfnorm._keras import names_from_the_start  # start-up
 
-        if self.files and self.fingerprint != file_hash(*self.files):
-            one = "The file" if len(self.files) == 1 else "One of the files"
-            raise ArchitectureError(
-                f"{one} {', '.join(map(str, self.files))} has changed since {self.name} was checked. Start again with "
-                "the new file, or restore the old one."
-            )
+        check_unchanged(self.name, self.files, self.fingerprint, ArchitectureError)
         shape = None if input_shape is None else tuple(input_shape)
-        function = None if self._function is None else self._function()  # an import may draw random numbers
+        if self._function is not None:
+            self._function.load()  # an import may draw random numbers
         with names_from_the_start():
             keras.utils.set_random_seed(seed)
-            if function is not None:
-                model = self._called(function, {"norm": norm, "input_shape": shape, "num_classes": num_classes})
+            if self._function is not None:
+                model = self._function.call({"norm": norm, "input_shape": shape, "num_classes": num_classes})
             else:
                 model = self._maker(input_shape=shape, num_classes=num_classes)
             self._check_model(model)
@@ -168,33 +147,7 @@ class Source:
         return model
 
     def _parameters(self) -> Mapping[str, inspect.Parameter]:
-        return {} if self._function is None else parameters_of(self._function())
-
-    def _called(self, function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
-        """Return what a function makes with those of ``values`` that it takes and that are not None."""
-        known = parameters_of(function)
-        by_name = {name for name, each in known.items() if each.kind is not each.POSITIONAL_ONLY}
-        given = {key: value for key, value in values.items() if key in by_name and value is not None}
-        needed = [name for name, each in known.items() if is_needed(each) and name not in given]
-        if needed:
-            ours = [name for name in needed if name in PARAMETERS]
-            how = (
-                f"Say its {' and '.join(ours)}."
-                if ours == needed
-                else f"Give them defaults: it gets {', '.join(PARAMETERS[:-1])} and {PARAMETERS[-1]} alone, by name."
-            )
-            raise ArchitectureError(
-                f"{self.name} needs the arguments {', '.join(needed)}, which it does not get. {how}"
-            )
-        try:
-            model = function(**given)
-        except (Exception, SystemExit) as raised:
-            if is_memory_error(raised):
-                raise
-            raise own_error(self.name, raised, ArchitectureError) from None
-        if model is None:
-            raise ArchitectureError(f"{self.name} returns None. End it with `return model`.")
-        return model
+        return {} if self._function is None else self._function.parameters()
 
     def _check_model(self, model: Any) -> None:
         """Raise an `ArchitectureError` unless ``model`` is a new one of Keras 3."""
@@ -285,7 +238,7 @@ def source_of(
                 f"`{key}` belongs to a .keras file. Received: {key}={given!r} with the model {model!r}. Leave it out."
             )
     if not isinstance(model, str):
-        return _of_callable(model, weights)
+        return _of_function(model, weights)
     prefix, colon, name = text.partition(":")
     if colon and prefix == "applications":
         check_application(name, weights)
@@ -296,22 +249,15 @@ def source_of(
         files = check_kerashub(name, weights)
         maker = functools.partial(make_kerashub, name, weights)
         return Source(text, text, "", file_hash(*files), weights, files, _maker=maker)
-    before, colon, name = text.rpartition(":")
-    if colon and before.endswith(".py"):
-        return _of_file(text, Path(before), name, weights)
+    if names_a_function(text):
+        return _of_function(text, weights)
     if Path(text).is_dir():
         raise ArchitectureError(f"{text!r} is a folder. As a model, give {FORMS}.")
-    if text.endswith(".py"):
-        functions = [each for each, kind in defined_in(Path(text), text)[0].items() if kind == "function"]
-        example = f", such as {text}:{functions[0]}" if functions else ""
-        raise ArchitectureError(f"Say which function of {text!r} makes the model{example}.")
     if text.endswith((".h5", ".hdf5")):
         raise ArchitectureError(
             f"{text!r} is an HDF5 file, which may hold weights alone. Save the whole model with "
             "model.save('model.keras'), or give a function that makes the model and loads these weights."
         )
-    if colon and before:
-        return _of_module(text, before, name, weights)
     raise ArchitectureError(_unknown_model(text))
 
 
@@ -360,34 +306,6 @@ def _fresh(model: Any) -> Any:
     return new
 
 
-def _of_file(text: str, given: Path, name: str, weights: str | None) -> Source:
-    path = _existing(str(given), f"Give the Python file that has the function {name!r}")
-    _refuse_weights(text, weights)
-    names, complete = defined_in(path, str(given))
-    check_defined(name, names, complete, f"The file {str(given)!r}")
-
-    def function() -> Callable[..., Any]:
-        return _found(text, str(given), name, lambda: import_file(path))
-
-    return Source(text, text, "", file_hash(path), files=(path,), _function=function)
-
-
-def _of_module(text: str, module: str, name: str, weights: str | None) -> Source:
-    _refuse_weights(text, weights)
-    path = find_module_file(module)
-    if path is None and module not in sys.modules:
-        raise ArchitectureError(f"There is no module {module!r}, which the model {text!r} needs. Give {FORMS}.")
-    if path is not None:
-        names, complete = defined_in(path, module)
-        check_defined(name, names, complete, f"The module {module!r}")
-
-    def function() -> Callable[..., Any]:
-        return _found(text, module, name, lambda: import_module(module))
-
-    files = () if path is None else (path,)
-    return Source(text, text, "", file_hash(*files), files=files, _function=function)
-
-
 def _existing(text: str, how: str) -> Path:
     path = Path(text)
     if path.is_dir():
@@ -397,50 +315,24 @@ def _existing(text: str, how: str) -> Path:
     return path.resolve()
 
 
-def _refuse_weights(text: str, weights: str | None) -> None:
-    if weights is not None:
-        raise ArchitectureError(
-            f"The function {text} gives its model weights itself. Received: weights={weights!r}. Leave them out, and "
-            "load them in the function."
-        )
+# Functions
 
 
-def _found(text: str, where: str, name: str, load: Callable[[], Any]) -> Callable[..., Any]:
-    """Return a function of a module, which is imported."""
-    try:
-        module = load()
-    except (Exception, SystemExit) as raised:
-        if is_memory_error(raised):
-            raise
-        if is_missing(where, raised):
-            raise ArchitectureError(f"There is no module {where!r}, which the model {text!r} needs.") from None
-        raise own_error(where, raised, ArchitectureError) from None
-    found: Any = module
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    if not callable(found):
-        kind = "no such name" if found is None else f"{type(found).__name__} of that name"
-        raise ArchitectureError(f"{where!r} must have a function {name!r} that makes the model. It has {kind}.")
-    return found
-
-
-# Callables
-
-
-def _of_callable(model: Any, weights: str | None) -> Source:
+def _of_function(model: Any, weights: str | None) -> Source:
     if not isinstance(model, type) and hasattr(model, "get_weights"):
         raise ArchitectureError(
             f"A model itself has one set of weights for all runs. Received: {type(model).__name__}. Give a function "
             "that makes it, or save it and give the .keras file."
         )
-    if not callable(model):
+    if not callable(model) and not isinstance(model, str):
         raise ArchitectureError(f"A model is {FORMS}. Received: {model!r}.")
-    text, why = text_of(model)
-    shown = text or getattr(model, "__qualname__", None) or type(model).__name__
-    _refuse_weights(shown, weights)
-    path = file_of(model)
-    fingerprint = code_hash(model) if path is None else file_hash(path)
-    return Source(shown, text, why, fingerprint, _function=lambda: model)
+    found = function_of(model, _MODEL)
+    if weights is not None:
+        raise ArchitectureError(
+            f"The function {found.name} gives its model weights itself. Received: weights={weights!r}. Leave them out, "
+            "and load them in the function."
+        )
+    return Source(found.name, found.text, found.why_no_text, found.fingerprint, files=found.files, _function=found)
 
 
 def _sides(shape: Sequence[Any]) -> str:

@@ -25,6 +25,9 @@ from pydantic import (
 from pydantic_core import PydanticUndefined
 
 from tfnorm.datasets import AUGMENTATIONS, Dataset
+from tfnorm.datasets.dataset import Part
+from tfnorm.datasets.given.own import GIVEN, OwnData, own_data
+from tfnorm.datasets.given.pipeline import Pipeline
 from tfnorm.datasets.memory import bytes_of
 from tfnorm.datasets.sources import check_folder_settings, check_resize, find_source
 from tfnorm.errors import TfnormError, unknown
@@ -34,7 +37,8 @@ from tfnorm.models.architectures import ARCHITECTURES
 from tfnorm.models.planner import NetworkPlan, plan
 from tfnorm.models.sources import Source, source_of
 from tfnorm.spec import NormSpec, check_backend, format, parse
-from tfnorm.training.folder import RunFolder, check_place
+from tfnorm.training.folder import OF_DATA, RunFolder, check_place
+from tfnorm.training.recipe.file import is_settings_file, read_settings, recipe_of
 from tfnorm.training.recipe.recipes import RECIPES, Recipe, known_augmentation
 from tfnorm.training.runs import slug
 from tfnorm.training.tracking import check_trackers
@@ -67,9 +71,11 @@ class TrainConfig(BaseModel):
     allow_lambda: bool = Field(
         default=False, description="Run the code of Lambda layers in a saved model. Only if you trust it."
     )
-    dataset: str = Field(
+    dataset: Any = Field(
         default="digits",
-        description="Data set, .npz file, or folder of pictures in train/CLASS and test/CLASS or in CLASS alone.",
+        description="Data set, .npz file, or folder of pictures in train/CLASS and test/CLASS or in CLASS alone; "
+        "hf:NAME or tfds:NAME of those libraries; FILE.py:FUNCTION of yours, which gives arrays or batches. In Python "
+        "also a pair (train, test) of arrays (x, y), tf.data.Dataset, PyDataset or DataLoader.",
     )
     data_dir: Path | None = Field(default=None, description="Folder searched first for the data, such as mnist.npz.")
     image_size: int | None = Field(
@@ -107,7 +113,9 @@ class TrainConfig(BaseModel):
     )
     follow_links: bool = Field(default=False, description="Follow symbolic links out of a folder of pictures.")
     epochs: int | None = Field(default=None, ge=1, description="Passes over the training set. By default the recipe's.")
-    batch_size: int | None = Field(default=None, ge=1, description="Images per step. By default the recipe's.")
+    batch_size: int | None = Field(
+        default=None, ge=1, description="Images per step. By default the recipe's, or what your pipeline gives."
+    )
     devices: int = Field(
         default=1,
         ge=1,
@@ -121,7 +129,9 @@ class TrainConfig(BaseModel):
         description="Recipe: optimizer, schedule and augmentation; `tfnorm list` shows them. By default "
         "that called default, or own for a model of yours.",
     )
-    augmentation: str | None = Field(default=None, description="Augmentation. By default the recipe's.")
+    augmentation: str | None = Field(
+        default=None, description="Augmentation. By default the recipe's, or none for a pipeline of yours."
+    )
     learning_rate: float | None = Field(default=None, gt=0, description="Peak learning rate. By default the recipe's.")
     freeze_until: str | None = Field(
         default=None,
@@ -150,6 +160,8 @@ class TrainConfig(BaseModel):
         lt=1,
         description="Share of the training images to evaluate on, so that you can choose without using the test set.",
     )
+    # Not a setting: `tfnorm.recommend` searches on one part of the held-out images, and confirms on another.
+    holdout_part: Part | None = Field(default=None, description="Which of two parts to evaluate on; none trains on it.")
     metric: str | None = Field(
         default=None,
         description="What the verdict is about: accuracy, balanced_accuracy, top_5_accuracy, f1, auc, data_loss, loss, "
@@ -166,14 +178,13 @@ class TrainConfig(BaseModel):
     call: str | None = Field(default=None, description="The command or the Python call that trains the run.")
     # Not a setting either: the hash of the model's file.
     model_hash: str | None = Field(default=None, description="Hash of the file that makes the model.")
+    # Likewise of the file that gives the data.
+    data_hash: str | None = Field(default=None, description="Hash of the file that gives the data.")
     # Nor this: it is only recorded.
     rates: dict[str, Any] | None = Field(default=None, description="How a comparison came to its learning rates.")
 
     _norm = field_validator("norm", mode="before")(lambda value: format(parse(value)))
-    _dataset = field_validator("dataset", mode="before")(lambda value: str(value) if isinstance(value, Path) else value)
-    _recipe = field_validator("recipe", mode="before")(
-        lambda value: RECIPES[value] if isinstance(value, str) else value
-    )
+    _recipe = field_validator("recipe", mode="before")(recipe_of)
     _augmentation = field_validator("augmentation")(known_augmentation)
 
     @field_validator("memory", mode="before")
@@ -184,7 +195,7 @@ class TrainConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _with_source(cls, values: Any) -> Any:
-        return values if not isinstance(values, Mapping) else with_source(values)
+        return values if not isinstance(values, Mapping) else with_source(with_own_data(values))
 
     @model_validator(mode="after")
     def _metric_known(self) -> TrainConfig:
@@ -196,13 +207,16 @@ class TrainConfig(BaseModel):
     def _text(self, model: Source | None) -> str | None:
         return None if model is None else model.portable_text
 
+    @field_serializer("dataset")
+    def _text_of_data(self, dataset: str | OwnData) -> str:
+        return dataset if isinstance(dataset, str) else dataset.text or GIVEN
+
     @model_validator(mode="after")
     def _data_there(self) -> TrainConfig:
-        place = find_source(self.dataset, self.data_dir)
+        place = None if isinstance(self.dataset, OwnData) else find_source(self.dataset, self.data_dir)
         check_resize(self.resize, None if self.image_size is None else (self.image_size, self.image_size))
-        check_folder_settings(
-            place, fit=self.fit, test_share=self.test_share, groups=self.groups, follow_links=self.follow_links
-        )
+        settings = {key: getattr(self, key) for key in ("fit", "test_share", "groups", "follow_links")}
+        check_folder_settings(str(self.dataset), place, **settings)
         name = self.augmentation or self.recipe.augmentation
         if self.resize is not None and not AUGMENTATIONS[name].crops:
             crops = " or ".join(name for name, preset in AUGMENTATIONS.items() if preset.crops)
@@ -247,10 +261,24 @@ class TrainConfig(BaseModel):
         return self
 
     def resolved(self) -> TrainConfig:
-        """Return the configuration with the recipe's defaults and replacements filled in."""
-        given = {key: getattr(self, key) or getattr(self.recipe, key) for key in REPLACED}
+        """Return the configuration with the recipe's defaults and replacements filled in.
+
+        What data of a person's own may decide is left open; see `settled`.
+        """
+        own = isinstance(self.dataset, OwnData) and not self.dataset.are_arrays
+        given = {
+            key: getattr(self, key) or (None if own and key in OF_DATA else getattr(self.recipe, key))
+            for key in REPLACED
+        }
+        known = {key: value for key, value in given.items() if value is not None}
         dropout = self.recipe.dropout if self.dropout is None and self.model is None else self.dropout
-        return self.model_copy(update={**given, "recipe": self.recipe.model_copy(update=given), "dropout": dropout})
+        return self.model_copy(update={**given, "recipe": self.recipe.model_copy(update=known), "dropout": dropout})
+
+    def settled(self, data: Dataset) -> TrainConfig:
+        """Return the resolved configuration with what data decide: a pipeline its batch size, and no augmentation."""
+        theirs = {"batch_size": data.batch_size, "augmentation": "none"} if isinstance(data, Pipeline) else {}
+        found = {key: getattr(self, key) or theirs.get(key, getattr(self.recipe, key)) for key in OF_DATA}
+        return self.model_copy(update=found).resolved()
 
     def asked(self) -> dict[str, Any]:
         """Return what makes a run this run, as JSON: without the place of the data, and without the call.
@@ -262,7 +290,7 @@ class TrainConfig(BaseModel):
         if self.metric in DEFAULTS.values():  # which follow from the data
             optional.add("metric")
         unseen = {"data_dir", "call", "model", "imports", "allow_lambda", "memory", "cache", "rates"} | optional
-        return self.resolved().model_dump(mode="json", exclude=unseen)
+        return {**self.resolved().model_dump(mode="json", exclude=unseen), "dataset": str(self.dataset)}
 
     @property
     def kind(self) -> str:
@@ -282,6 +310,24 @@ class TrainConfig(BaseModel):
             if self.model is not None
             else plan(self.arch, spec, dropout=self.resolved().dropout, zero_gamma=self.zero_gamma)
         )
+
+
+def with_own_data(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with the `OwnData` of the data set, if it is a person's own, and the hash of its file.
+
+    Raises:
+        TfnormError: If there are no such data, or if the file is another one than that of the hash.
+    """
+    given = values.get("dataset", TrainConfig.model_fields["dataset"].default)
+    data = own_data(given)
+    if data is None:
+        return {**values, "dataset": str(given)}
+    if values.get("data_hash") not in (None, data.fingerprint):
+        raise TfnormError(
+            f"The file of the data {data.name!r} has changed since this command began. Start it again with the new "
+            "one, or restore the old one."
+        )
+    return {**values, "dataset": data, "data_hash": data.fingerprint or None}
 
 
 def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -319,14 +365,14 @@ def with_source(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # What is in the configuration and no setting.
-ONLY_RECORDED = ("call", "model_hash", "rates")
+ONLY_RECORDED = ("call", "model_hash", "data_hash", "rates", "holdout_part")
 # Settings that say how a model of one's own is opened, and all that need one.
 OF_MODEL = ("weights", "imports", "allow_lambda")
 OF_A_MODEL = (*OF_MODEL, "freeze_until")
 # Settings that are recorded only where they are set, because the names of default folders depend on the record.
 OPTIONAL = (
-    "skip_damaged", "weights", "model_hash", "freeze_until", "freeze_epochs", "metric", "zero_gamma", "resize", "fit",
-    "test_share", "groups", "follow_links", "devices",
+    "skip_damaged", "weights", "model_hash", "data_hash", "freeze_until", "freeze_epochs", "metric", "zero_gamma",
+    "resize", "fit", "test_share", "groups", "follow_links", "devices", "holdout_part",
 )  # fmt: skip
 # Settings that a model of one's own does not have, with the values that say nothing.
 _OF_ARCHITECTURES: dict[str, tuple[Any, ...]] = {
@@ -338,18 +384,15 @@ _OF_ARCHITECTURES: dict[str, tuple[Any, ...]] = {
 REPLACED = ("epochs", "batch_size", "augmentation", "learning_rate")
 
 
-class Settings(TypedDict, total=False):
-    """The settings that all runs of a comparison share, for editors and type checkers; `TrainConfig` explains them.
-
-    The learning rate is not among them, because each spec may have its own.
-    """
+class SearchSettings(TypedDict, total=False):
+    """The settings that all runs of a search share, for editors and type checkers; `TrainConfig` explains them."""
 
     arch: str
     model: Any
     weights: str | None
     imports: str | Sequence[str] | None
     allow_lambda: bool
-    dataset: str | Path
+    dataset: Any
     data_dir: str | Path | None
     image_size: int | None
     resize: int | None
@@ -360,13 +403,11 @@ class Settings(TypedDict, total=False):
     cache: str | Path | None
     follow_links: bool
     epochs: int | None
-    batch_size: int | None
     devices: int
     recipe: str | Recipe
     augmentation: str | None
     freeze_until: str | None
     freeze_epochs: int | None
-    dropout: float | None
     regularize: Literal["all", "kernels"]
     precision: Literal["float32", "bfloat16"]
     zero_gamma: bool
@@ -374,6 +415,16 @@ class Settings(TypedDict, total=False):
     metric: str | None
     patience: int | None
     skip_damaged: bool
+
+
+class Settings(SearchSettings, total=False):
+    """The settings that all runs of a comparison share.
+
+    The learning rate is not among them, because each spec may have its own.
+    """
+
+    batch_size: int | None
+    dropout: float | None
 
 
 class RunSettings(Settings, total=False):
@@ -483,7 +534,10 @@ def plan_run(
         raise TfnormError(
             f"The configuration must be a norm spec such as 'gn:4', a TrainConfig or a mapping. Received: {config!r}."
         )
-    given = dict(config or {})
+    given, recipe = dict(config or {}), settings.get("recipe")
+    if is_settings_file(recipe):
+        given = {**read_settings(recipe), **given}
+        settings = {key: value for key, value in settings.items() if key != "recipe"}  # type: ignore[assignment]
     config = checked(TrainConfig, {**given, "call": given.get("call") or call, **settings}).resolved()
     config.plan()
     trackers = check_trackers(trackers)
@@ -506,13 +560,14 @@ def default_name(config: TrainConfig, **more: Any) -> str:
     network = {"arch": config.arch} if config.model is None else {"model": config.model, "weights": config.weights}
     usual = TrainConfig(norm=config.norm, **network, dataset=config.dataset, data_dir=config.data_dir)
     # However a path is written, ``pics``, ``pics/`` and ``/data/pics`` have one name.
-    path = Path(config.dataset).expanduser()
+    path = Path(config.dataset.name if str(config.dataset) == GIVEN else str(config.dataset)).expanduser()
     data = path if path.name not in ("", "..") else path.resolve()
     asked = {**config.asked(), "seed": usual.seed}
     name = f"{slug(config.arch)}-{slug(data.stem)}"
     if asked == usual.asked() and not more:
         return name
     changed = config.resolved().recipe.model_dump(mode="json", exclude_defaults=True, exclude={"title"})
-    asked.pop("model_hash", None)  # so that the folder of a model whose file has changed since is found, and refused
+    for key in ("model_hash", "data_hash"):  # so that the folder is found, and refused, after a file has changed
+        asked.pop(key, None)
     mark = json.dumps({**asked, "dataset": data.name, "norm": None, "recipe": changed, **more}, sort_keys=True)
     return f"{name}-{zlib.crc32(mark.encode()):08x}"

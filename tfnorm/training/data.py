@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tfnorm.datasets import AUGMENTATIONS, Dataset, load
 from tfnorm.datasets.checks import check_image_array
+from tfnorm.datasets.given.own import OwnData
+from tfnorm.datasets.given.pipeline import Pipeline
+from tfnorm.datasets.memory import bytes_of
 from tfnorm.datasets.sources import is_here
 from tfnorm.errors import DataError, TfnormError
 from tfnorm.training.config import TrainConfig
@@ -16,8 +19,10 @@ from tfnorm.training.folder import READING
 def place_of(config: TrainConfig) -> tuple[object, ...]:
     """Return a key that is the same for configurations for which `load_data` returns the same data."""
     arch = config.dataset == "digits" and config.arch
+    data = config.dataset.key if isinstance(config.dataset, OwnData) else config.dataset
     return (
-        config.dataset, config.data_dir, config.image_size, arch, config.holdout, *reading_settings(config).values()
+        data, config.data_dir, config.image_size, arch, config.holdout, config.holdout_part,
+        *reading_settings(config).values(),
     )  # fmt: skip
 
 
@@ -42,6 +47,8 @@ def load_data(config: TrainConfig, data: Dataset | None = None) -> Dataset:
                     f"`{name}` says how data are read, and these are in memory. Received: {name}={value!s} with data "
                     f"{data.name!r}. Give it to tfnorm.datasets.load."
                 )
+    elif isinstance(config.dataset, OwnData):
+        data = _own(config.dataset, config)
     else:
         size: int | tuple[int, int] | None = config.image_size
         if size is None and config.dataset == "digits":
@@ -52,9 +59,34 @@ def load_data(config: TrainConfig, data: Dataset | None = None) -> Dataset:
             image_size=size,
             memory=config.memory,
             cache=config.cache,
+            training_only=bool(config.holdout),
             **reading_settings(config),
         )
-    return data.hold_out(config.holdout) if config.holdout else data
+    return data.hold_out(config.holdout, config.holdout_part) if config.holdout else data
+
+
+def _own(own: OwnData, config: TrainConfig) -> Dataset:
+    """Return data of a person's own, which may be a `Pipeline`."""
+    data = own.load(config.seed, memory=None if config.memory is None else bytes_of(config.memory))
+    if isinstance(data, Pipeline) and config.batch_size is not None:
+        raise DataError(
+            f"The batch size is that of your pipeline {own.name}, {data.batch_size} images. Received: "
+            f"batch_size={config.batch_size}. Set it in the pipeline, and leave it out here (--batch-size)."
+        )
+    _check_given(data, config)
+    if config.resize is not None:
+        raise DataError(
+            f"`resize` is for pictures that tfnorm reads. Received: resize={config.resize} with {own.name}. Resize "
+            "them there, and leave it out."
+        )
+    return data if config.image_size is None else data.resize(config.image_size)
+
+
+def check_seeds(configs: Iterable[TrainConfig]) -> None:
+    """Raise a DataError if a function of a person's own gives other data for the seed of some run."""
+    for config in configs:
+        if isinstance(config.dataset, OwnData):
+            load_data(config)
 
 
 def _network_size(config: TrainConfig) -> tuple[int, int] | None:
@@ -99,7 +131,7 @@ def fingerprints() -> Callable[[TrainConfig], str | None]:
         if place not in known:
             known[place] = None
             try:
-                if is_here(config.dataset, data_dir=config.data_dir):
+                if isinstance(config.dataset, OwnData) or is_here(config.dataset, data_dir=config.data_dir):
                     known[place] = load_data(config).fingerprint
             except (TfnormError, OSError):
                 pass  # training says what is wrong

@@ -30,6 +30,8 @@ from tfnorm.training.records import CONFIG_NAME, Needed, mend, read_json
 READING = ("resize", "fit", "test_share", "groups", "follow_links", "skip_damaged")
 # Settings that only decide which data a run has: what the data are called, then how they are read.
 SPELLING = ("dataset", "image_size", *READING)
+# Settings that a pipeline decides unless they are given; its fingerprint has them.
+OF_DATA = ("batch_size", "augmentation")
 ASKED: Needed = {"asked": {"norm": str, "seed": int, "recipe": {}}}
 # What tells whether a run is the one that is asked for.
 IDENTITY: Needed = {"asked": {"recipe": {}}, "data": {"fingerprint": str, "class_names": [str]}}
@@ -103,11 +105,16 @@ class RunFolder:
         if self.finished:  # now, and not after hours of other runs
             read_json(self.result_path, RESULT)
         there, now = flat_settings(config["asked"]), flat_settings(asked)
-        if there.get("arch") == now.get("arch") and there.pop("model_hash", None) != now.pop("model_hash", None):
-            raise RunError(
-                f"The files of the model {now['arch']} have changed since the run in {self.path} began. Restore them "
-                "as they were, or choose another output folder."
-            )
+        for what, key, mark in (("model", "arch", "model_hash"), ("data", "dataset", "data_hash")):
+            if there.get(key) == now.get(key) and there.pop(mark, None) != now.pop(mark, None):
+                raise RunError(
+                    f"The files of the {what} {now[key]} have changed since the run in {self.path} began. Restore them "
+                    "as they were, or choose another output folder."
+                )
+        for key in OF_DATA:
+            if now.get(key, "") is None:
+                there.pop(key, None)
+                now.pop(key)
         fingerprint = config["data"]["fingerprint"]
         if data is not None:
             there["fingerprint of the data"], now["fingerprint of the data"] = fingerprint, data

@@ -27,3 +27,6 @@ class Progress:
 
     def finished(self, run: Path, result: Mapping[str, Any]) -> None:
         """Receive the result, with the metric after the last epoch, such as ``val_accuracy``."""
+
+    def looked(self, states: Sequence[str], runs: int, epochs: int) -> None:
+        """Receive a line for each pair of specs after a round of seeds, and how many runs and epochs come next."""

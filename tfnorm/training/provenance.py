@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from tfnorm._version import __version__
 from tfnorm.datasets import Dataset
+from tfnorm.datasets.given.own import OwnData
 from tfnorm.errors import RunError
 from tfnorm.keras_settings import BACKENDS, THREADS, chosen_backend, settings_now
 from tfnorm.ops import accelerator_name
@@ -44,7 +45,11 @@ def describe(network: keras.Model, data: Dataset, config: TrainConfig) -> dict[s
         "regularized": {w.path: type(w.regularizer).__name__ for w in weights if w.regularizer is not None},
         "initial_kernels": fingerprint([value for w, value in zip(weights, values, strict=True) if w.name == "kernel"]),
         "initial_weights": fingerprint(values),
-        "data": {**data.describe(), "data_dir": config.data_dir and str(config.data_dir)},
+        "data": {
+            **data.describe(),
+            "data_dir": config.data_dir and str(config.data_dir),
+            **({"own": str(config.dataset)} if isinstance(config.dataset, OwnData) else {}),
+        },
         "versions": {
             "tfnorm": __version__,
             "python": platform.python_version(),
@@ -155,9 +160,13 @@ def python_call(function: str, *values: Any, **arguments: Any) -> str:
 def _literal(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_literal, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key!r}: {_literal(each)}' for key, each in value.items())}}}"
+    if isinstance(value, OwnData) and value.text:
+        return repr(value.text)
     if isinstance(value, Path | NormSpec):
         return repr(str(value))
-    return repr(value) if isinstance(value, str | int | float | Mapping | BaseModel) else "..."
+    return repr(value) if isinstance(value, str | int | float | BaseModel) else "..."
 
 
 def backend_words(versions: Mapping[str, Any]) -> str:

@@ -93,6 +93,11 @@ def mend(path: Path, error: OSError | None = None) -> str:
         )
     if path.name == "study.json":
         return "Restore it from a copy. If there is none, delete this file alone, and open the study as before."
+    if path.name == "seeds.json":
+        return (
+            "Restore it from a copy. If there is none, delete this file alone: the next look then counts as the first "
+            "of these specs."
+        )
     if path.name in ("result.json", "sweep.json"):
         what, began = ("trained weights", "run") if path.name == "result.json" else ("runs", "sweep")
         return f"Delete this file alone. The {what} stay, and the command that began the {began} writes it again."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -17,8 +16,10 @@ import keras
 import numpy as np
 
 from tfnorm.callbacks import HistoryRecorder
-from tfnorm.callbacks.batch_norm_recalibration import batch_norms
+from tfnorm.convert.recalibrate import batch_norms
 from tfnorm.datasets import Batches, Dataset, augmentation
+from tfnorm.datasets.given.epochs import random_state_kept
+from tfnorm.datasets.given.pipeline import not_as_without_a_break
 from tfnorm.datasets.memory import available_memory, size_text
 from tfnorm.errors import RunError, TfnormError, first_line, is_memory_error
 from tfnorm.files import results_come_first, whole_file, write_whole
@@ -112,6 +113,7 @@ def train_on(
     trackers: Sequence[str] = (),
 ) -> Run:
     """Do as `train` with a resolved configuration and the data that `load_data` returned for it."""
+    config = config.settled(data)
     folder, asked, progress = RunFolder(out), config.asked(), progress or Progress()
     if not folder.finished and keras.backend.backend() not in BACKENDS:  # such as "numpy", which is for inference
         raise TfnormError(unknown_backend(keras.backend.backend()))
@@ -119,12 +121,16 @@ def train_on(
         # Another process may have begun or finished the run since it was planned.
         folder.check(asked, data.fingerprint, data.class_names)
         if not folder.finished:
+            if folder.config_path.exists():
+                data = data.as_begun(folder.read_config(CONFIG)["data"])
             memory = memory_in_words(config, data, folder.path)
             with (
                 standard_settings(), random_state_kept(), without_retracing_warnings(), graphs_let_go(), memory,
                 on_devices(config.devices),
             ):  # fmt: skip
-                return _Trainer(config, folder, data, progress, trackers).run(asked)
+                trainer = _Trainer(config, folder, data, progress, trackers)
+                with failures_told(trainer.batches):
+                    return trainer.run(asked)
     catch_up(folder.path, trackers)
     progress.skipped(folder.path, config.epochs or 0)
     return Run(folder.path)
@@ -143,16 +149,16 @@ class _Trainer:
     ) -> None:
         self.config, self.folder, self.data, self.progress = config, folder, data, progress
         self.trackers = trackers
+        whole = config.recipe.drop_remainder and len(data.x_train) >= config.batch_size
+        self.batches = data.batches(config.batch_size, seed=config.seed, drop_remainder=whole)
 
     def run(self, asked: dict[str, Any]) -> Run:
-        config, data = self.config, self.data
+        config, data, batches = self.config, self.data, self.batches
         self.folder.tidy()
         keras.utils.set_random_seed(config.seed)
         use_deterministic_operations()
         network = make_network(config, data)
         self.network, self.head, self.metric = network.model, network.head, network.metric
-        whole_batches = config.recipe.drop_remainder and len(data.x_train) >= config.batch_size
-        batches = Batches(data.x_train, data.y_train, config.batch_size, seed=config.seed, drop_remainder=whole_batches)
         check_batches(batches, len(data.x_test), config.devices)
         trained = self.with_augmentation(network)
         description = {
@@ -167,14 +173,17 @@ class _Trainer:
         earlier, state = self.earlier()
         done = self.done = len(earlier)
         if done:  # a run that goes on keeps the record of its start
-            check_same_place(self.folder.path, self.folder.read_config(CONFIG), description)
+            there = self.folder.read_config(CONFIG)
+            check_same_place(self.folder.path, there, description)
+            if data.shuffles:  # so that it does not end with the bits of a run without a break
+                write_json(self.folder.config_path, {**there, "went_on": [*there.get("went_on", []), done]})
+                self.progress.read([not_as_without_a_break(done)])
         else:
             write_json(self.folder.config_path, description)
         self.progress.skipped(self.folder.path, done)
         self.progress.started(self.folder.path, config.epochs, len(batches))
-        images = min(len(batches) * config.batch_size, len(data.x_train))
         tested = evaluation_batch(len(data.x_test), math.prod(data.input_shape[:2]), config.devices)
-        recorder = HistoryRecorder(self.folder.history_path, initial_epoch=done, images_per_epoch=images)
+        recorder = HistoryRecorder(self.folder.history_path, initial_epoch=done, images_per_epoch=batches.images)
         trackers = [TRACKERS[name](self.folder.path, description, earlier) for name in self.trackers]
         watcher = Watcher(config, self.folder, batches, recorder, self.progress, trackers, self.metric)
         callbacks: list[keras.callbacks.Callback] = [recorder, watcher]
@@ -183,7 +192,7 @@ class _Trainer:
         last = None
         if config.recipe.recalibrate and batch_norms(self.network):
             last = LastEpochRecalibration(
-                data.x_train, batch_size=EVALUATION_BATCH, every=config.epochs, seed=config.seed
+                data.for_statistics(config.seed), batch_size=EVALUATION_BATCH, every=config.epochs, seed=config.seed
             )
         over = no_better_for(config.patience, earlier, self.metric, config.freeze_epochs)
         at_work, begin, ends = trained, 0, ends_of_stages(config)
@@ -198,7 +207,9 @@ class _Trainer:
                     spread(batches.stream(), config.devices),
                     epochs=done if over else end,
                     initial_epoch=max(begin, done),
-                    validation_data=spread(Batches(data.x_test, data.y_test, tested).stream(), config.devices),
+                    validation_data=spread(
+                        Batches(data.x_test, data.y_test, tested, weights=data.w_test).stream(), config.devices
+                    ),
                     callbacks=[*callbacks, *([last] if last is not None and end == ends[-1] else [])],
                     shuffle=False,
                     verbose=0,
@@ -243,7 +254,7 @@ class _Trainer:
         images = on_own_device(image, config.devices)
         if augment is not None:
             images = on_own_device(augment(images), config.devices)
-        outputs = self.network(images)
+        (outputs,) = keras.tree.flatten(self.network(images))
         return Trained(image, outputs, name="training")
 
     def prepare(self, trained: Trained, network: Network, steps: int, epochs: int, *, last: bool) -> None:
@@ -258,7 +269,7 @@ class _Trainer:
         # several steps cannot be divided among devices.
         several = keras.backend.backend() == "tensorflow" and self.config.devices == 1
         trained.compile(
-            **network.training(self.config, steps, epochs),
+            **network.training(self.config, steps, epochs, weighted=self.data.has_weights),
             steps_per_execution=min(STEPS_AT_ONCE, steps) if several else 1,
         )
         trained.optimizer.build(trained.trainable_variables)
@@ -344,14 +355,14 @@ def ends_of_stages(config: TrainConfig) -> list[int]:
 
 
 @contextmanager
-def random_state_kept() -> Iterator[None]:
-    """Restore the random state of Python and NumPy, which the seed of the run changes."""
-    python, numpy = random.getstate(), np.random.get_state()
+def failures_told(batches: Any) -> Iterator[None]:
+    """Raise what stopped the stream of batches, in place of TensorFlow's error about it."""
     try:
         yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
+    except Exception:
+        if batches.failure is not None:
+            raise batches.failure from None
+        raise
 
 
 @contextmanager

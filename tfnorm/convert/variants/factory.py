@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,7 +84,7 @@ def made_with_norms(source: Source, spec: NormSpec, *, seed: int, **sizes: Any) 
                 "Give it one, or leave the spec out."
             )
         model = source.make(seed=seed, **sizes)
-        _copy_weights(reference, model, set())
+        _copy_weights(reference, model)
         return model, Report(())
     changes: list[Change] = []
     kept: list[Change] = []
@@ -105,7 +105,7 @@ def made_with_norms(source: Source, spec: NormSpec, *, seed: int, **sizes: Any) 
             f"{source.name} calls `norm` {len(places)} times, and {len(second.made)} times at its second call. Let it "
             "make the same network each time."
         )
-    _copy_weights(reference, model, {id(weight) for layer in second.made for weight in layer.weights})
+    _copy_weights(reference, model)
     if spec.info.thresholded or spec.weight_standardization:
         model, more = _with_neighbours(model, second.made, spec)
         changes += more
@@ -143,15 +143,41 @@ def _norm_at(found: _Fitted, name: str | None) -> tuple[Any, Change]:
     return layer, Change(layer.name, "norm(...)", type(layer).__name__, groups, note)
 
 
-def _copy_weights(reference: keras.Model, model: keras.Model, norms: set[int]) -> None:
-    """Give ``model`` the weights of ``reference`` where it has weights of the same name and shape."""
-    known: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
-    for variable in reference.variables:
+def _copy_weights(reference: keras.Model, model: keras.Model) -> None:
+    """Give ``model`` the weights of ``reference``, a model of the same function with places in place of norms."""
+    for variable, twin in _twins(reference, model):
+        if variable.name != twin.name or variable.shape != twin.shape:
+            raise ArchitectureError(
+                f"The function makes {variable.path} of {tuple(variable.shape)} with one norm, and in its place "
+                f"{twin.path} of {tuple(twin.shape)} with another. Let it make the same network whatever `norm` is."
+            )
+        copy_value(variable, twin)
+
+
+def _twins(layer: Any, other: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the variables of a layer, those of norms left out, each with its twin at the same place in another one.
+
+    The names that Keras gives would do only if no norm had layers of its own, whose names shift those of others.
+    """
+    parts, others = list(layer._layers), list(other._layers)
+    if len(parts) == len(others):
+        yield from zip(_own_state(layer), _own_state(other), strict=False)
+        for part, twin in zip(parts, others, strict=True):
+            if not isinstance(part, NormPlace):
+                yield from _twins(part, twin)
+        return
+    known: dict[tuple[Any, ...], list[Any]] = defaultdict(list)  # a norm is nothing here, or no layer
+    for variable in layer.variables:
         known[variable.path, tuple(variable.shape)].append(variable)
-    for variable in model.variables:
-        same = known.get((variable.path, tuple(variable.shape)))
-        if same and id(variable) not in norms:
-            copy_value(same.pop(0), variable)
+    for variable in other.variables:
+        if same := known.get((variable.path, tuple(variable.shape))):
+            yield same.pop(0), variable
+
+
+def _own_state(layer: Any) -> list[Any]:
+    """Return the variables of a layer without those of layers inside."""
+    variables = layer._trainable_variables + layer._non_trainable_variables
+    return [*variables, *(generator.state for generator in layer._seed_generators)]
 
 
 def _with_neighbours(model: keras.Model, norms: list[Any], spec: NormSpec) -> tuple[keras.Model, list[Change]]:

@@ -145,12 +145,17 @@ def make_variant(
         )
     if has_untrained_statistics(model):
         notes.insert(0, UNTRAINED)
-        warnings.warn(
-            f"The batch norms of '{spec}' in {source.name} use moving statistics that no training has set: 0 and 1. "
-            "Give a trained model, such as a .keras file.",
-            stacklevel=2,
-        )
+        warn_of_untrained(str(spec), source.name)
     return Variant(spec, model, report.changes, report.kept, tuple(notes), report.difference)
+
+
+def warn_of_untrained(spec: str, network: str) -> None:
+    """Warn that frozen batch norms have the moving statistics of new layers."""
+    warnings.warn(
+        f"The batch norms of '{spec}' in {network} use moving statistics that no training has set: 0 and 1. "
+        "Give a trained model, such as a .keras file.",
+        stacklevel=3,
+    )
 
 
 def has_untrained_statistics(model: keras.Model) -> bool:
@@ -225,6 +230,8 @@ class _noting(warnings.catch_warnings):  # noqa: N801 - it is used as a function
     def __enter__(self) -> Any:
         self._caught = super().__enter__()
         warnings.simplefilter("always")
+        # Keras says it whenever it reads a configuration; the function itself is taken over.
+        warnings.filterwarnings("ignore", message="The object being serialized includes a `lambda`")
         return self._caught
 
     def __exit__(self, *error: Any) -> None:

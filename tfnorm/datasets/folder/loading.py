@@ -44,6 +44,7 @@ def load_folder(
     skip_damaged: bool = False,
     memory: int | None = None,
     cache: pathlib.Path | None = None,
+    training_only: bool = False,
 ) -> Dataset:
     """Return the data set ``name`` in a folder with ``train/CLASS/*`` and ``test/CLASS/*``, or with ``CLASS/*`` alone.
 
@@ -56,7 +57,11 @@ def load_folder(
     Each picture is decoded once, in several threads. If all of them fit into ``memory`` bytes, a quarter of what is
     free by default, they are kept in two arrays. Otherwise they are decoded again whenever they are asked for, or read
     from a file of decoded pictures in the folder ``cache``, if there is one.
+
+    With ``training_only``, no test picture is decoded until it is asked for, unless damaged ones are to be skipped:
+    which these are has to be known before the others are divided.
     """
+    parts = ("train",) if training_only and not skip_damaged else ("train", "test")
     listing = list_folder(path, test_share=test_share, follow_links=follow_links)
     with quietly():
         headers, problems = read_headers(listing)
@@ -70,7 +75,9 @@ def load_folder(
             divided = divided.divided(test_share)
             size = image_size or common_size(divided, headers)
             channels = 1 if all(headers[name].grey for name in divided.names) else 3
-            seen = _read_all(divided, size, channels, fit, headers, memory=memory_for_images(memory), cache=cache)
+            seen = _read_all(
+                divided, size, channels, fit, headers, memory=memory_for_images(memory), cache=cache, parts=parts
+            )
             if not seen.broken:
                 break
             problems |= seen.broken
@@ -82,6 +89,8 @@ def load_folder(
     shown = [headers[name] for name in divided.names]
     skipped = [name for name in listing.names if name in problems]
     found, twins = remarks(dataset, lambda part, index: readable(divided.file(rows[part][index])))
+    if "test" not in parts:
+        dataset = replace(dataset, known_scan=None)
     reading = Reading(
         path=readable(path.resolve()),
         formats=dict(Counter(header.format for header in shown)),
@@ -190,10 +199,10 @@ class _Seen:
 
 def _read_all(
     listing: Listing, size: tuple[int, int], channels: int, fit: str, headers: Mapping[str, Header], *,
-    memory: int, cache: pathlib.Path | None,
+    memory: int, cache: pathlib.Path | None, parts: Sequence[str],
 ) -> _Seen:  # fmt: skip
-    """Decode each picture once, and keep the images or where they are."""
-    rows = {part: listing.part(part) for part in ("train", "test")}
+    """Decode each picture of some parts once, and keep the images, or where they are, and where all others are."""
+    rows = {part: listing.part(part) for part in parts}
     order = np.concatenate(list(rows.values()))
     shape = (size[0], size[1], channels)
     whole = (len(order), *shape)
@@ -232,6 +241,10 @@ def _read_all(
     for part, images in seen.images.items():
         if images.ndim == 1:
             seen.images[part] = StreamedImages(pixels, images, shape)
+    if "test" not in rows:
+        order = listing.part("test")
+        read = _reader(listing, order, size, channels, fit, None)
+        seen.images["test"] = StreamedImages(_pixels(listing, order, read), np.arange(len(order)), shape)
     return seen
 
 

@@ -1,7 +1,8 @@
-"""One picture in a file, read with Pillow: what its header says, its pixels, and why it cannot be read."""
+"""One picture, a file or its bytes, read with Pillow: what its header says, its pixels, and why it cannot be read."""
 
 from __future__ import annotations
 
+import io
 import pathlib
 import re
 import warnings
@@ -83,12 +84,12 @@ def quietly() -> Iterator[None]:
 
 
 @contextmanager
-def _opened(file: pathlib.Path) -> Iterator[Image.Image]:
+def _opened(file: pathlib.Path | bytes) -> Iterator[Image.Image]:
     """Open a picture. Whatever goes wrong is raised as `Unreadable`."""
     from PIL import Image  # start-up
 
     try:
-        with Image.open(file, formats=_formats()) as image:
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=_formats()) as image:
             yield image
     except (Unreadable, MemoryError):
         raise
@@ -103,11 +104,11 @@ def _opened(file: pathlib.Path) -> Iterator[Image.Image]:
         if isinstance(error, ValueError) and "conversion" in str(error):
             raise Unreadable(f"Pillow cannot turn its colours into RGB ({error})", skippable=False) from None
         # Pillow names the path again, or an object's address, which no test could compare.
-        empty = file.exists() and not file.stat().st_size
+        empty = not file if isinstance(file, bytes) else file.exists() and not file.stat().st_size
         raise Unreadable("it is empty" if empty else "it is damaged or of another kind") from None
 
 
-def read_header(file: pathlib.Path) -> Header:
+def read_header(file: pathlib.Path | bytes) -> Header:
     """Return what the header of a picture says, or raise `Unreadable`."""
     with _opened(file) as image:
         wide = image.mode in ("I", "F") or image.mode.startswith("I;")
@@ -132,12 +133,12 @@ def _has_planes(image: Image.Image) -> bool:
     return bool(np.max(bits) > 8 and planes != 1 and len(image.getbands()) > 1)
 
 
-def _is_deep(image: Image.Image, file: pathlib.Path) -> bool:
+def _is_deep(image: Image.Image, file: pathlib.Path | bytes) -> bool:
     """Return whether a picture in colour has more than 8 bits a channel, of which Pillow reads the upper 8."""
     if image.format == "TIFF":
         return bool(np.max(image.tag_v2.get(_BITS_PER_SAMPLE, 8)) > 8)
     if image.format in ("JPEG2000", "AVIF"):
-        with file.open("rb") as opened:
+        with io.BytesIO(file) if isinstance(file, bytes) else file.open("rb") as opened:
             return coded_bits(opened.read(_HEADER_BYTES)) > 8
     for codec, _, _, arguments, *_ in getattr(image, "tile", ()):
         raw, *others = arguments if isinstance(arguments, tuple) else (arguments,)
@@ -163,7 +164,7 @@ def _is_grey(image: Image.Image) -> bool:
     return image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
 
 
-def decode(file: pathlib.Path, size: tuple[int, int], channels: int, fit: str = "resize") -> Decoded:
+def decode(file: pathlib.Path | bytes, size: tuple[int, int], channels: int, fit: str = "resize") -> Decoded:
     """Return a picture in a size and a number of channels; the same file always gives the same bits.
 
     Args:

@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from matplotlib.figure import Figure
 
 from tfnorm import reporting
@@ -16,12 +15,14 @@ from tfnorm.errors import RunError
 from tfnorm.experiments.comparison import page
 from tfnorm.experiments.comparison.predictions import Predictions, images_of
 from tfnorm.experiments.comparison.result import Result
-from tfnorm.experiments.looks import RECORD, looks_json
+from tfnorm.experiments.looks import RECORD, looks_json, remember_families
 from tfnorm.experiments.rows import run_row, value_of
+from tfnorm.experiments.sequential import FIRST_LOOK
 from tfnorm.experiments.settings import calls_of, in_common, shared_settings
 from tfnorm.experiments.verdict import DIFFERENT_DATA
 from tfnorm.files import PAGE, check_format, results_come_first, write_text, write_whole
 from tfnorm.reporting.pictures.curves import LOSSES
+from tfnorm.table import frame_of
 from tfnorm.training.records import write_json
 from tfnorm.training.runs import Run, slug
 
@@ -41,6 +42,8 @@ class Comparison(Result):
         notes: Sentences that its page shows on top, such as which runs were left out.
         metric: What the verdict is about, see `tfnorm.metrics.metric.metric_of`. Default: what the runs are about,
             which must be the same for all.
+        margin: The largest difference that does not matter, in points for metrics in percent, else in the unit of the
+            metric. Default: half a point, or one test image if that is more; none for metrics that are not in percent.
 
     Attributes:
         groups: The runs of each spec, in the order given.
@@ -63,10 +66,12 @@ class Comparison(Result):
         """
         check_format(format)
         self.path.mkdir(parents=True, exist_ok=True)
+        if self.families is not None:
+            looked_at = [spec for d in self.pairs if d.seeds >= FIRST_LOOK for spec in (d.first, d.second)]
+            remember_families(self.path, {"": looked_at}, {"": self.families})
         write_text(self.path / "table.csv", self.table.to_csv())
-        write_text(
-            self.path / "runs.csv", pd.DataFrame([run_row(run, self.metric) for run in self.runs]).to_csv(index=False)
-        )
+        rows = [run_row(run, self.metric) for run in self.runs]
+        write_text(self.path / "runs.csv", frame_of(rows).to_csv(index=False))
         configs = [run.config for run in self.runs]
         about = {} if self.metric.is_accuracy else {"metric": self.metric.key, "direction": self.metric.direction}
         content = {
@@ -74,6 +79,8 @@ class Comparison(Result):
             "calls": calls_of(self.runs),
             "settings": shared_settings(configs),
             "data": in_common([config["data"] for config in configs]),
+            "margin": self._margin,
+            "error_spent": self.error_spent,
             "verdict": self.verdict,
             "table": json.loads(self.table.reset_index().to_json(orient="records")),
             "differences": json.loads(self.differences.to_json(orient="records")),

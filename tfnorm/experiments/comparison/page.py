@@ -67,6 +67,7 @@ def comparison_page(result: Result, folder: Path) -> str:
         labels=labels,
         looks=looks(labels),
         matrix=matrix(labels, result.pairs, metric) if result.same_data else [],
+        sequential=result.families is not None,
         **mistakes,
         no_predictions=reason,
         layers=None if result.is_study else layers_context(groups, images, of_images.config["data"], no_images),
@@ -95,9 +96,9 @@ def _origin(result: Result) -> str:
 
 def _study_context(result: Result) -> dict[str, Any]:
     """Return the facts about a study, and what was noted of its runs and their failures."""
-    configs, metric = [run.config for run in result.runs], result.metric
+    metric = result.metric
     better = "lower is better" if metric.sign < 0 else "higher is better"
-    facts = {"metric": f"{metric.key}, {better}", "margin": configs[0]["asked"]["margin"], "folder": str(result.path)}
+    facts = {"metric": f"{metric.key}, {better}", "margin": result.margin or "none", "folder": str(result.path)}
     notes = []
     for run in result.runs:
         said = [run.config[key] for key in ("why", "notes") if run.config.get(key)]

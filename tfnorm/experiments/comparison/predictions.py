@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfnorm.datasets import DataWarning
+from tfnorm.datasets.given.own import last_read
 from tfnorm.datasets.images import Images
 from tfnorm.datasets.sources import is_here, load
 from tfnorm.errors import RunError, TfnormError
@@ -103,13 +104,18 @@ def images_of(run: Run) -> tuple[Images | None, str]:
     # The name may be a path seen from another folder than this one.
     for source in filter(None, dict.fromkeys([asked["dataset"], data.get("reading", {}).get("path")])):
         try:
-            if not is_here(source, data_dir=folder):
+            own = last_read(source) if "own" in data else None
+            if own is None and "own" in data:
+                why.append(f"The images come from {data['own']}, which a report does not ask again.")
+                continue
+            if own is None and not is_here(source, data_dir=folder):
                 why.append(f"{source} is not on this machine.")
                 continue
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DataWarning)
-                found = load(source, data_dir=folder, image_size=size, **how)
-            found = found.hold_out(asked["holdout"]) if asked.get("holdout") else found
+                found = own.resize(size) if own else load(source, data_dir=folder, image_size=size, **how)
+            if asked.get("holdout"):
+                found = found.hold_out(asked["holdout"], asked.get("holdout_part"))
         except (TfnormError, OSError) as error:
             why.append(str(error))
             continue

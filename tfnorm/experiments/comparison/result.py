@@ -11,13 +11,15 @@ from typing import Any
 
 import pandas as pd
 
+from tfnorm.datasets.given.pipeline import not_as_without_a_break
 from tfnorm.errors import RunError, TfnormError, unknown
 from tfnorm.experiments import verdict as words
 from tfnorm.experiments.comparison.predictions import SEVERAL_LABELS, Predictions, predictions_of
 from tfnorm.experiments.findings import Findings, usual_margin
 from tfnorm.experiments.guessing import Learned, learned
-from tfnorm.experiments.looks import earlier_looks
-from tfnorm.experiments.rows import accuracies_of, summary_row, value_of, without_missing
+from tfnorm.experiments.looks import earlier_looks, families_on_record, places_of
+from tfnorm.experiments.rows import accuracies_of, one_image, summary_row, value_of, without_missing
+from tfnorm.experiments.sequential import Known, Pair, decide, enrolled, spent
 from tfnorm.experiments.settings import (
     FINGERPRINT,
     Differing,
@@ -38,6 +40,13 @@ def network_notes(run: Run) -> Sequence[str]:
     return run.config.get("network", {}).get("notes", ())
 
 
+def is_untrained(run: Run) -> bool:
+    """Return whether frozen batch norms of a run have the statistics of new layers, as those of an architecture."""
+    if "network" in run.config:
+        return words.UNTRAINED in network_notes(run)
+    return "trainable_parameters" in run.config and run.label.startswith("bn:frozen")
+
+
 class Result:
     """The numbers of runs of one network with several normalizations; see `tfnorm.Comparison` for the arguments."""
 
@@ -49,15 +58,17 @@ class Result:
         groups: Mapping[str, Sequence[Run]] | None = None,
         notes: Sequence[str] = (),
         metric: Metric | None = None,
+        margin: float | None = None,
     ) -> None:
         self.runs = list(runs)
         self.path = Path(path)
+        self._margin = margin
         self._metric = metric or shared_metric(self.runs)
         self.notes = list(notes)
         held_out = [bool(run.config["asked"].get("holdout")) for run in self.runs]
         if any(held_out):
             self.notes.append(words.HELD_OUT if all(held_out) else words.SOME_HELD_OUT)
-        untrained = list(dict.fromkeys(run.label for run in self.runs if words.UNTRAINED in network_notes(run)))
+        untrained = list(dict.fromkeys(run.label for run in self.runs if is_untrained(run)))
         if untrained:
             self.notes.append(words.untrained_statistics(untrained))
         staying = {run.label: note for run in self.runs for note in network_notes(run) if note.endswith(words.STAYING)}
@@ -160,8 +171,26 @@ class Result:
     @cached_property
     def one_image(self) -> float:
         """One test image in percent, the step in which accuracies move; 0 for a metric that moves in none."""
-        images = self.runs[0].config["data"]["test_images"]
-        return 100 / images if images and self.metric.counts_images else 0.0
+        return one_image(self.runs, self.metric)
+
+    @property
+    def margin(self) -> float:
+        """The largest difference that does not matter, in points or in the unit of the metric; 0 if none is known."""
+        return usual_margin(self.metric, self.one_image) if self._margin is None else self._margin
+
+    @cached_property
+    def families(self) -> Sequence[Sequence[str]] | None:
+        """The specs that were looked at until it was decided, see `tfnorm.experiments.sequential`; None for others."""
+        found = families_on_record(places_of(self.path, self.runs))
+        return None if found is None else found.get("", ())
+
+    @property
+    def error_spent(self) -> float | None:
+        """How much of the 5 % all looks have spent, a share; None for a fixed number of seeds."""
+        if self.families is None:
+            return None
+        seeds = {frozenset((d.first, d.second)): d.seeds for d in self.pairs}
+        return spent(enrolled(self.families, self.groups), seeds)
 
     @cached_property
     def differing(self) -> Sequence[Differing]:
@@ -174,16 +203,24 @@ class Result:
         return all(each.key != FINGERPRINT for each in self.differing)
 
     @cached_property
-    def pairs(self) -> Sequence[Difference]:
+    def pairs(self) -> Sequence[Known]:
         """The differences of `differences`, one a pair; none between runs on different data."""
         if not self.same_data:
             return []
+        if self.families is not None:
+            return decide(
+                self.accuracies,
+                self.margin,
+                families=self.families,
+                resolution=self.one_image,
+                lower_is_better=self.metric.sign < 0,
+            ).pairs
         return paired_differences(
             self.accuracies,
             resolution=self.one_image,
             looks=self.looks,
             lower_is_better=self.metric.sign < 0,
-            margin=usual_margin(self.metric, self.one_image),
+            margin=self.margin,
         )
 
     @cached_property
@@ -192,14 +229,20 @@ class Result:
 
         Of another metric the differences are in its own unit.
 
-        See `tfnorm.experiments.statistics.paired_differences` for the columns and the assumptions. ``sentence`` says
-        it in words.
+        See `tfnorm.experiments.statistics.paired_differences` for the columns and the assumptions, or, where seeds were
+        added until it was decided, `tfnorm.experiments.sequential.Pair`; ``low`` and ``high`` of specs that are
+        equivalent are the most by which they differ. ``sentence`` says it in words.
         """
-        columns = [field.name for field in dataclasses.fields(Difference) if field.name != "lower_is_better"]
+        kind = Difference if self.families is None else Pair
+        left_out = ("lower_is_better", "settled")
+        columns = [field.name for field in dataclasses.fields(kind) if field.name not in left_out]
         table = pd.DataFrame([dataclasses.asdict(difference) for difference in self.pairs], columns=columns)
         table = table.rename(columns={"diverged": self.metric.lost})
+        if self.families is not None:
+            table["low"], table["high"] = ([d.ends()[end] for d in self.pairs] for end in (0, 1))
         sentences = [words.pair_sentence(d, self.metric) for d in self.pairs]
-        shown = {"real": [d.is_real() for d in self.pairs], "equivalent": [d.is_equivalent() for d in self.pairs]}
+        shown: dict[str, list[Any]] = {"real": [d.is_real() for d in self.pairs]}
+        shown |= {"equivalent": [d.is_equivalent() for d in self.pairs], "outcome": [d.outcome for d in self.pairs]}
         return table.assign(**shown, sentence=sentences)
 
     @cached_property
@@ -212,7 +255,8 @@ class Result:
             sizes, speeds = (
                 dict(zip(self.groups, self.table[key], strict=True)) for key in ("parameters", "images_per_second")
             )
-        return Findings(self.accuracies, self.pairs, guessing, self.one_image, sizes, speeds, self.metric)
+        asked = self.accuracies, self.pairs, guessing, self.one_image, sizes, speeds, self.metric, self._margin
+        return Findings(*asked)
 
     @property
     def verdict(self) -> str:
@@ -233,13 +277,28 @@ class Result:
 
     @property
     def about_looks(self) -> str:
-        """What it costs to look at these runs again with more seeds, or what earlier looks have cost; "" if nothing."""
-        return words.about_looks(self.pairs)
+        """What it costs to look at these runs again with more seeds, or what earlier looks have cost; "" if nothing.
+
+        And that equivalence needs a margin, where there is none.
+        """
+        return " ".join(filter(None, [words.about_looks(self.pairs), words.about_margin(self.findings)]))
 
     @property
     def remarks(self) -> list[str]:
         """Sentences that belong to every table: the notes, and what is known of specs that learned nothing."""
-        return [*self.notes, *(words.guessing_notes(self.learned, self.metric) if self.same_data else ())]
+        of_pipelines = [
+            note for run in self.runs for note in run.config.get("data", {}).get("pipeline", {}).get("notes", ())
+        ]
+        breaks = [
+            f"{run.label} with seed {run.seed}: {not_as_without_a_break(epochs)}"
+            for run in self.runs
+            for epochs in run.config.get("went_on", ())
+        ]
+        return [
+            *dict.fromkeys([*of_pipelines, *breaks]),
+            *self.notes,
+            *(words.guessing_notes(self.learned, self.metric) if self.same_data else ()),
+        ]
 
     @property
     def about_images(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import Literal, Unpack
 
 from tfnorm.datasets import Dataset
 from tfnorm.experiments.comparison.comparison import Comparison
@@ -13,8 +13,10 @@ from tfnorm.experiments.engines.choose import check_failures, run_on
 from tfnorm.experiments.plan import Plan, plan_comparison, with_chosen_rates
 from tfnorm.experiments.progress import SweepProgress
 from tfnorm.experiments.rates import FOLDER, RECORD, RateSetting
+from tfnorm.experiments.verdict import notes_on_end
 from tfnorm.spec import NormSpec
 from tfnorm.training.config import Settings, with_settings
+from tfnorm.training.data import check_seeds, load_data
 from tfnorm.training.progress import Progress
 from tfnorm.training.records import write_json
 from tfnorm.training.runs import Run, check_same_data
@@ -24,7 +26,7 @@ from tfnorm.training.runs import Run, check_same_data
 def compare(
     specs: Iterable[str | NormSpec] | str | None = None,
     *,
-    seeds: int | Sequence[int] = 3,
+    seeds: int | Sequence[int] | Literal["auto"] = 3,
     out: str | Path | None = None,
     resume: bool = True,
     data: Dataset | None = None,
@@ -35,6 +37,9 @@ def compare(
     progress: Progress | None = None,
     format: str = "png",
     learning_rate: RateSetting = None,
+    margin: float | None = None,
+    max_runs: int | None = None,
+    budget: str | None = None,
     **settings: Unpack[Settings],
 ) -> Comparison:
     """Train one network with each normalization and each seed, and write tables and pictures.
@@ -44,10 +49,11 @@ def compare(
 
     Args:
         specs: Norm specs. Default: gn:2, ln and bn+l1=5e-4.
-        seeds: Number of seeds, counted from 0, or a list of seeds.
+        seeds: Number of seeds, counted from 0, or a list of seeds. Or "auto": 3 of each spec, then more until each pair
+            is decided, see `tfnorm.experiments.sequential`.
         out: The folder. Default: ``runs/ARCH-DATASET``, with a mark of the settings that are not the default.
         resume: If `True`, runs in the folder are taken up. If `False`, a folder that holds runs is refused.
-        data: The data if they are in memory already.
+        data: A `tfnorm.datasets.Dataset` that is in memory already.
         jobs: Runs at the same time, each in a process of one thread. Default: one after another in this process, with
             all its threads, which may differ in the last digits.
         engine: "local", or "ray" for a cluster; see `tfnorm.sweep`.
@@ -58,6 +64,11 @@ def compare(
         learning_rate: Peak learning rate of all specs, or of each: ``{"bn": 0.1, "gn:8": 0.05}``, where "others" stands
             for all that are not named. Or several, ``[0.01, 0.03, 0.1]``: of them one is chosen for each spec before
             the comparison, on a fifth of the training images and with a seed of its own. Default: the recipe's.
+        margin: The largest difference that does not matter to you, in points for metrics in percent, else in the unit
+            of the metric. Default: half a point, or one test image if that is more; no margin for metrics that are not
+            in percent, so that no specs are called equivalent.
+        max_runs: With seeds="auto", the most runs in all. Default: 20 of each spec.
+        budget: With seeds="auto", the time after which no round of seeds begins, such as "20m" or "1h30m".
         **settings: Settings that all runs share, see `tfnorm.training.config.TrainConfig`.
 
     Returns:
@@ -73,7 +84,8 @@ def compare(
     """
     plan = plan_comparison(
         specs, seeds=seeds, out=out, resume=resume, data=data, jobs=jobs, engine=engine, address=address,
-        trackers=trackers, format=format, learning_rate=learning_rate, **settings,
+        trackers=trackers, format=format, learning_rate=learning_rate, margin=margin, max_runs=max_runs, budget=budget,
+        **settings,
     )  # fmt: skip
     return run_comparison(plan, progress=progress)
 
@@ -83,9 +95,10 @@ def run_comparison(plan: Plan, *, progress: Progress | None = None) -> Compariso
     if plan.search is not None:
         plan = search_rates(plan, progress=progress)
     _train(plan, progress)
-    runs = [Run(plan.folder / run.folder) for run in plan.runs]
+    runs = [Run(plan.folder / run.folder) for run in (plan.runs if plan.auto is None else plan.finished)]
     check_same_data(runs)
-    comparison = Comparison(runs, plan.folder)
+    notes = [] if plan.auto is None else notes_on_end(plan.races().values(), plan.auto.max_runs)
+    comparison = Comparison(runs, plan.folder, margin=plan.margin, notes=notes)
     comparison.save(format=plan.format)
     return comparison
 
@@ -109,25 +122,31 @@ def _train(plan: Plan, progress: Progress | None) -> None:
     if plan.here:
         _train_here(plan, progress or Progress())
         return
-    check_failures(run_on(plan, progress=progress if isinstance(progress, SweepProgress) else None))
+    told = progress if isinstance(progress, SweepProgress) else None
+    check_failures(run_on(plan, progress=told, before=plan.keep_method))
 
 
 def _train_here(plan: Plan, progress: Progress) -> None:
     """Train runs one after another in this process."""
     from tfnorm.training.network.devices import check_devices  # start-up
     from tfnorm.training.network.network import check_networks  # start-up
-    from tfnorm.training.trainer import forget_graph, load_data, train_on  # start-up
+    from tfnorm.training.trainer import forget_graph, train_on  # start-up
 
     if plan.todo:
         check_devices(plan.runs[0].config.devices)
     data = load_data(plan.runs[0].config, plan.data)
+    check_seeds(run.config for run in plan.runs)
     progress.read(data.sentences)
     plan.check(lambda _: data.fingerprint, data.class_names)
     check_networks((run.config for run in plan.todo), data)
+    plan.keep_method()
+    runs = plan.runs if plan.auto is None else [*plan.finished, *plan.next_round(progress)]
     try:
-        for before, run in zip([None, *plan.runs], plan.runs, strict=False):
-            if before is not None and before.config.norm != run.config.norm:
-                forget_graph()  # the runs that follow do not need it
-            train_on(data, run.config, plan.folder / run.folder, progress=progress, trackers=plan.trackers)
+        while runs:
+            for before, run in zip([None, *runs], runs, strict=False):
+                if before is not None and before.config.norm != run.config.norm and plan.auto is None:
+                    forget_graph()  # the runs that follow do not need it
+                train_on(data, run.config, plan.folder / run.folder, progress=progress, trackers=plan.trackers)
+            runs = plan.next_round(progress)
     finally:
         forget_graph()

@@ -12,6 +12,7 @@ from typing import Any
 from tfnorm.errors import TfnormError
 from tfnorm.experiments.comparison.result import Result
 from tfnorm.experiments.rows import OF_A_RUN, measure_cells, measures, run_measures
+from tfnorm.experiments.sequential import Known
 from tfnorm.experiments.statistics import Difference
 from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.norms import NORMS
@@ -19,7 +20,7 @@ from tfnorm.reporting.html import link
 from tfnorm.reporting.palette import styles
 from tfnorm.spec import parse
 from tfnorm.table import Cell, Column, Table, cells_of
-from tfnorm.text import DASH, p_text
+from tfnorm.text import DASH, counted, p_text
 from tfnorm.training.runs import Run
 
 MOST_DOTS = 12
@@ -162,8 +163,8 @@ def _ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [round(step * i, 10) for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def matrix(labels: Sequence[str], pairs: Sequence[Difference], metric: Metric = ACCURACY) -> list[dict[str, Any]]:
-    """Return the differences, row minus column: text, interval, p, whether it is real, and how deep its shade is."""
+def matrix(labels: Sequence[str], pairs: Sequence[Known], metric: Metric = ACCURACY) -> list[dict[str, Any]]:
+    """Return the differences, row minus column: text, interval, p if any, what is shown, and how deep its shade is."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     largest = max((abs(d.mean) for d in pairs if math.isfinite(d.mean)), default=0.0) or 1.0
     for d in pairs:
@@ -171,8 +172,8 @@ def matrix(labels: Sequence[str], pairs: Sequence[Difference], metric: Metric = 
             mean = sign * d.mean
             found[row, column] = {
                 "text": metric.signed(mean),
-                "half": f"± {metric.number(d.half_width)}" if d.seeds > 1 else "one seed" if d.seeds else "no seed",
-                "p": f"p {p_text(d.p_adjusted)}" if math.isfinite(d.p_adjusted) else "",
+                "half": _interval(d, sign, metric),
+                "p": f"p {p_text(d.p_adjusted)}" if isinstance(d, Difference) and math.isfinite(d.p_adjusted) else "",
                 "outcome": _outcome(d, metric.sign * mean, metric),
                 "side": "above" if metric.sign * mean > 0 else "below",
                 "depth": round(10 + 45 * abs(mean) / largest) if d.is_real() else 0,
@@ -180,10 +181,21 @@ def matrix(labels: Sequence[str], pairs: Sequence[Difference], metric: Metric = 
     return [{"label": row, "cells": [found.get((row, column)) for column in labels]} for row in labels]
 
 
-def _outcome(d: Difference, lead: float, metric: Metric) -> str:
+def _interval(d: Known, sign: int, metric: Metric) -> str:
+    """Return the interval of a difference, seen from the side with this sign."""
+    if isinstance(d, Difference):
+        return f"± {metric.number(d.half_width)}" if d.seeds > 1 else "one seed" if d.seeds else "no seed"
+    low, high = sorted(sign * end for end in d.ends())
+    seeds = counted([d.seeds], "seed") if d.seeds else "no seed"
+    if d.is_equivalent():
+        return f"at most {metric.number(d.at_most)} apart, {seeds}"
+    return f"({metric.signed(low)} to {metric.signed(high)}), {seeds}" if math.isfinite(low) else seeds
+
+
+def _outcome(d: Known, lead: float, metric: Metric) -> str:
     """Return what a cell of `matrix` says of a difference, seen from the side that has this lead."""
-    if d.is_real():
-        return "better," if lead > 0 else "worse,"
-    if d.is_significant():
-        return f"some {metric.lost},"
-    return "not shown," if d.seeds > 1 else ""
+    words = {"settled": "not decided", "equivalent": "equivalent", "undecided": "not shown" if d.seeds > 1 else ""}
+    side = "better" if lead > 0 else "worse"
+    said = words | {"better": side, "negligible": f"negligibly {side}"}
+    word = f"some {metric.lost}" if d.is_significant() and not d.is_real() else said[d.outcome]
+    return f"{word}," if word and isinstance(d, Difference) else word

@@ -23,7 +23,8 @@ class Attempts:
     """
 
     def __init__(self, plan: Plan, progress: SweepProgress) -> None:
-        self.out, self.trackers, self.progress = plan.folder, list(plan.trackers), progress
+        self.plan, self.progress = plan, progress
+        self.out, self.trackers = plan.folder, list(plan.trackers)
         self.decoded = plan.folder / DECODED
         self.counts: Counter[Path] = Counter()
         self.failures: dict[Path, str] = {}
@@ -43,6 +44,10 @@ class Attempts:
         run_first = () if name == "read" else (self.out / run.folder,)
         getattr(self.progress, name)(*run_first, *values)
         return name in ("finished", "failed")
+
+    def more(self) -> list[PlannedRun]:
+        """Return the runs to train now that all others have ended, see `Plan.next_round`."""
+        return self.plan.next_round(self.progress, self.failures)
 
     def retry(self, run: PlannedRun, reason: str, remedy: str = "") -> bool:
         """Return whether a run is tried again after its process was lost for a reason. If not, it has failed."""

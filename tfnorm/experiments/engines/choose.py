@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tfnorm.datasets.given.own import OwnData
 from tfnorm.errors import FailedRunsError, TfnormError
 from tfnorm.experiments.engines.attempts import DECODED
 from tfnorm.experiments.engines.local import run_local
@@ -15,7 +16,7 @@ from tfnorm.experiments.plan import Plan
 from tfnorm.experiments.progress import SweepProgress
 from tfnorm.ops import start_quietly
 from tfnorm.training.config import TrainConfig
-from tfnorm.training.data import load_data, place_of
+from tfnorm.training.data import check_seeds, load_data, place_of
 
 
 def run_on(
@@ -24,6 +25,9 @@ def run_on(
     """Train the runs of a plan with its engine; see `run_local` and `run_ray`."""
     decoded = plan.folder / DECODED
     try:
+        if own := [run.config for run in plan.todo if isinstance(run.config.dataset, OwnData)]:
+            start_quietly()
+            check_seeds(own)
         check_models(with_decoded(run.config, str(decoded.resolve())) for run in plan.todo)
         if plan.engine == "local":
             return run_local(plan, progress=progress, before=before)

@@ -51,5 +51,5 @@ def run_local(
         before()
     if todo:
         threads = plan.threads or 1
-        WorkerPool(todo, min(plan.jobs or default_jobs(threads, todo), len(todo)), threads, attempts).train()
+        WorkerPool(todo, min(plan.jobs or default_jobs(threads, todo), len(plan.runs)), threads, attempts).train()
     return attempts.failures

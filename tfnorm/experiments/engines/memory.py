@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from tfnorm.datasets.given.own import OwnData
 from tfnorm.datasets.memory import bytes_of, memory_for_images
 from tfnorm.datasets.sources import find_source, stored_shape
 from tfnorm.errors import TfnormError
@@ -29,7 +30,7 @@ def worker_bytes(configs: Iterable[TrainConfig]) -> float:
     for one image. Pictures that are streamed, and data that cannot be read, count as none.
     """
     needs = {
-        (c.dataset, c.data_dir, c.image_size, c.resize, c.arch, c.batch_size): c
+        (str(c.dataset), c.data_dir, c.image_size, c.resize, c.arch, c.batch_size): c
         for c in map(TrainConfig.resolved, configs)
     }
     return BYTES_OF_A_PROCESS + max(map(_bytes_of_run, needs.values()), default=0.0)
@@ -39,9 +40,10 @@ def _bytes_of_run(config: TrainConfig) -> float:
     network, images, in_files = config.plan(), 0, False
     shape = (1, 1, 1) if network is None else network.input_shape
     try:
-        place = find_source(config.dataset, config.data_dir)
+        own = isinstance(config.dataset, OwnData)  # whose size is not known before they are read
+        place = None if own else find_source(config.dataset, config.data_dir)
         in_files = place is not None and place.is_dir()
-        found = stored_shape(config.dataset, data_dir=config.data_dir)
+        found = None if own else stored_shape(config.dataset, data_dir=config.data_dir)
         if found is not None:
             images, stored = found[0], (found[1], found[2], found[3])
             side = config.image_size
@@ -63,4 +65,4 @@ def _bytes_of_run(config: TrainConfig) -> float:
     of_images = COPIES_OF_THE_IMAGES * pixels
     if pixels > memory_for_images(None if config.memory is None else bytes_of(config.memory)) and in_files:
         of_images = 0  # they are streamed
-    return of_images + COPIES_OF_ACTIVATIONS * (config.batch_size or 1) * float(kept)
+    return of_images + COPIES_OF_ACTIVATIONS * (config.batch_size or config.recipe.batch_size) * float(kept)

@@ -110,39 +110,57 @@ class WorkerPool:
     def __init__(self, runs: Sequence[PlannedRun], jobs: int, threads: int, attempts: Attempts) -> None:
         self.jobs, self.threads, self.attempts = jobs, threads, attempts
         self.waiting: dict[str, deque[PlannedRun]] = {}
-        for run in runs:
-            self.waiting.setdefault(run.config.kind, deque()).append(run)
+        self.add(runs)
+        self.idle: list[WorkerProcess] = []  # those that wait for the next round of seeds
         self.running: dict[WorkerProcess, PlannedRun] = {}
         self.events: queue.Queue[tuple[WorkerProcess, dict[str, Any]]] = queue.Queue()
 
+    def add(self, runs: Sequence[PlannedRun]) -> None:
+        """Let runs wait for a process."""
+        for run in runs:
+            self.waiting.setdefault(run.config.kind, deque()).append(run)
+
     def train(self) -> None:
-        """Train all runs."""
+        """Train all runs, and those of the rounds that follow."""
         with worker_log(self.attempts.out) as self.log:
             try:
-                for _ in range(self.jobs):
-                    self.start()
-                while self.running:
-                    worker, event = self.events.get()
-                    run = self.running.get(worker)
-                    if run and not event:
-                        self.replace(worker, run)
-                    elif run and self.attempts.receive(run, event):
-                        self.submit(worker)
+                while any(self.waiting.values()):
+                    for _ in range(self.jobs):
+                        self.start()
+                    self.train_waiting()
+                    self.add(self.attempts.more())
             finally:
-                for worker in self.running:
+                workers = [*self.running, *self.idle]
+                for worker in workers:
                     worker.process.terminate()
-                for worker in self.running:
+                for worker in workers:
                     worker.close()
 
+    def train_waiting(self) -> None:
+        """Train the runs that wait."""
+        while self.running:
+            worker, event = self.events.get()
+            run = self.running.get(worker)
+            if run and not event:
+                self.replace(worker, run)
+            elif run and self.attempts.receive(run, event):
+                self.submit(worker)
+            elif not event and worker in self.idle:
+                self.idle.remove(worker)
+                worker.wait()
+
     def start(self) -> None:
-        """Start a process if a run waits."""
+        """Start a process if a run waits, or give the run to one that is idle."""
         if any(self.waiting.values()):
-            self.submit(WorkerProcess(self.threads, self.log, self.events))
+            self.submit(self.idle.pop() if self.idle else WorkerProcess(self.threads, self.log, self.events))
 
     def submit(self, worker: WorkerProcess) -> None:
-        """Give a process the next run. Close it if no run waits or if it has trained too many kinds of runs."""
+        """Give a process the next run. Close it if no run will wait or if it has trained too many kinds of runs."""
         self.running.pop(worker, None)
         kind = self.next_kind(worker)
+        if kind is None and self.attempts.plan.auto is not None:
+            self.idle.append(worker)
+            return
         if kind is None or (kind != worker.kind and worker.kinds == MOST_KINDS):
             worker.close()
             self.start()

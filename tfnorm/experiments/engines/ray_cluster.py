@@ -182,7 +182,7 @@ class _Cluster:
     """Submits runs to Ray and collects their events."""
 
     def __init__(self, plan: Plan, runs: Sequence[PlannedRun], attempts: Attempts) -> None:
-        self.runs, self.jobs, self.attempts = runs, plan.jobs or len(runs), attempts
+        self.runs, self.jobs, self.attempts = runs, plan.jobs or len(plan.runs), attempts
         threads, memory = plan.threads or 1, worker_bytes(run.config for run in runs)
         _check_size(threads, plan.gpus, memory)
         passed = {key: value for key, value in os.environ.items() if key.startswith(PASSED_ON)}
@@ -212,6 +212,8 @@ class _Cluster:
                     run = running.pop(task)
                     if self.lost(run, task):
                         waiting.append(run)
+                if not waiting and not running:
+                    waiting.extend(self.attempts.more())
         finally:
             for task in running:
                 ray.cancel(task, force=True)

@@ -144,12 +144,8 @@ class Worker:
         from tfnorm.training.trainer import train_on  # start-up
 
         data = self.data(config)
-        images = min(len(data.x_train), MEASURED_STEPS * (config.batch_size or 1))
-        tests = min(len(data.x_test), MEASURED_TESTS)
-        part = Dataset(
-            data.name, data.x_train[:images], data.y_train[:images], data.x_test[:tests], data.y_test[:tests],
-            data.class_names, multi_label=data.multi_label,
-        )  # fmt: skip
+        part = data.part(MEASURED_STEPS, config.settled(data).batch_size or 1, MEASURED_TESTS)
+        images, tests = len(part.x_train), len(part.x_test)
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             history = train_on(part, config.model_copy(update={"epochs": 2}).resolved(), Path(folder) / "run").history

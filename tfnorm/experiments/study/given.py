@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfnorm.errors import SpecError, TfnormError, first_line, whole_number
+from tfnorm.experiments.plan import SEEDS_ARE
 from tfnorm.metrics.metric import Metric
 from tfnorm.mistakes import check_labels
 from tfnorm.mistakes.find import are_logits
@@ -58,14 +59,10 @@ def canonical_specs(specs: str | NormSpec | Iterable[str | NormSpec]) -> list[st
 def chosen_seeds(seeds: int | Sequence[int]) -> list[int]:
     """Return the seeds that a number of them stands for, counted from 0, or those of a list."""
     asked: Any = seeds
-    if isinstance(asked, str) and asked == "auto":
-        raise TfnormError(
-            "A study cannot choose its number of seeds yet. Received: seeds='auto'. Give a number, such as seeds=5."
-        )
     if isinstance(asked, Integral) and not isinstance(asked, bool) and int(asked) > 0:
         return list(range(int(asked)))
     if not isinstance(asked, Iterable) or isinstance(asked, str):
-        raise TfnormError(f"`seeds` must be at least 1, or a list of seeds. Received: seeds={seeds!r}.")
+        raise TfnormError(f"`seeds` must be {SEEDS_ARE}. Received: seeds={seeds!r}.")
     chosen = [check_seed(seed) for seed in asked]
     if not chosen or len(set(chosen)) < len(chosen):
         raise TfnormError(f"`seeds` must be different numbers, at least one. Received: seeds={chosen}.")
@@ -90,12 +87,16 @@ def check_value(value: object, metric: Metric) -> float:
             f"`value` must be a finite number. Received: value={number}. If the run failed, say so with "
             "record_failure(spec, seed, why), and it is counted as that."
         )
-    if metric.percent and not 0 <= number <= 1:
+    _check_share("value", number, metric)
+    return number
+
+
+def _check_share(name: str, number: float, metric: Metric) -> None:
+    if metric.percent and not 0 <= number <= 1 and not math.isnan(number):
         raise TfnormError(
-            f"{metric.key} is a share of images, from 0 to 1. Received: value={number:g}. Divide percent by 100, or "
+            f"{metric.key} is a share of images, from 0 to 1. Received: {name}={number:g}. Divide percent by 100, or "
             "give what is no such share another name with `metric`."
         )
-    return number
 
 
 def _number(value: object) -> float | None:
@@ -108,7 +109,7 @@ def _number(value: object) -> float | None:
         return None
 
 
-def history_records(history: Any) -> list[dict[str, Any]]:
+def history_records(history: Any, metric: Metric) -> list[dict[str, Any]]:
     """Return a history as one dict an epoch, with "epoch" counted from 0, or raise a TfnormError.
 
     Epochs may be numbered by a measure "epoch", from 0 or from 1; else they are numbered in their order.
@@ -132,9 +133,19 @@ def history_records(history: Any) -> list[dict[str, Any]]:
                     f"Every measure of `history` must be a number. Received: {name}={value!r:.60} in epoch "
                     f"{epoch + 1}. Leave {name!r} out, or give it in `notes`."
                 )
+            if name in (metric.key, metric.training):
+                _check_share(f"history {name}", measured, metric)
             record[name] = measured
         records.append(record)
     return records
+
+
+def _plain(value: object) -> float:
+    """Return a number of NumPy or of a framework as one of Python, for JSON."""
+    number = _number(value)
+    if number is None:
+        raise TypeError(f"{type(value).__name__} is neither text nor number")
+    return number
 
 
 def _rows(history: Any) -> list[dict[str, Any]]:
@@ -223,7 +234,7 @@ def check_notes(notes: Any) -> str:
     if notes is None or isinstance(notes, str):
         return notes or ""
     try:
-        return json.dumps(notes, ensure_ascii=False, allow_nan=False)
+        return json.dumps(notes, ensure_ascii=False, allow_nan=False, default=_plain)
     except (TypeError, ValueError) as error:
         raise TfnormError(
             f"`notes` must be a text, or a dict of texts and numbers. Received: {first_line(error)}."

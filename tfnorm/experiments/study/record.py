@@ -64,7 +64,7 @@ def folder_of(study: Path, spec: str, seed: int) -> Path:
 class StudyRun(Run):
     """One recorded run of a study, read from its folder ``path``: what `Comparison` needs of a `Run`."""
 
-    def __init__(self, path: str | Path, study: str, metric: str, margin: float) -> None:
+    def __init__(self, path: str | Path, study: str, metric: str, margin: float | None) -> None:
         self.folder = RunFolder(path)
         self.path = self.folder.path
         content = read_json(self.path / RECORD, NEEDED)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tfnorm.errors import LockedError, RunError, TfnormError
+from tfnorm.experiments.findings import usual_margin
+from tfnorm.experiments.looks import families_on_record, remember_families
+from tfnorm.experiments.plan import Auto, check_margin, read_seeds
+from tfnorm.experiments.rows import accuracies_of, one_image
+from tfnorm.experiments.sequential import race
 from tfnorm.experiments.study import given
 from tfnorm.experiments.study.record import RECORD, StudyRun, folder_of, write_record
 from tfnorm.metrics.metric import Metric, metric_of
@@ -26,9 +29,10 @@ if TYPE_CHECKING:
     from tfnorm.experiments.comparison.comparison import Comparison
 
 STUDY = "study.json"
-NEEDED: Needed = {"metric": str, "direction": str, "margin": (int, float)}
-# How long to wait for another process that opens the same study, in seconds.
-PATIENCE = 60.0
+NEEDED: Needed = {"metric": str, "direction": str, "margin": (int, float, type(None))}
+# How long to wait for another process that opens the same study, and between two looks at a round of seeds that others
+# are at work on, in seconds.
+PATIENCE, BETWEEN_LOOKS = 60.0, 0.5
 
 
 class Study:
@@ -45,15 +49,16 @@ class Study:
         folder: The folder of the study. It is made if it does not exist.
         metric: What the verdict is about: its name in your histories. "val_accuracy" is a share from 0 to 1, shown in
             percent. Any other name stands for numbers without a unit.
-        direction: "max" if higher is better, "min" if lower is better.
+        direction: "max" if higher is better, "min" if lower is better, as it must be for a loss.
         margin: The largest difference that does not matter to you, in the unit of differences: points for
-            "val_accuracy", the metric's own unit otherwise. It is kept with the study.
+            "val_accuracy", the metric's own unit otherwise. It is kept with the study. Default: what is kept, else 0.5
+            for "val_accuracy" and none for others, so that no specs are called equivalent.
 
     Attributes:
         path: The folder.
         metric: As given.
         direction: As given.
-        margin: As given.
+        margin: As given or kept; None if there is none.
 
     Raises:
         TfnormError: If an argument cannot be used, or the folder holds a study with other ones.
@@ -67,15 +72,14 @@ class Study:
     """
 
     def __init__(
-        self, folder: str | Path, metric: str = "val_accuracy", direction: str = "max", margin: float = 0.5
+        self, folder: str | Path, metric: str = "val_accuracy", direction: str = "max", margin: float | None = None
     ) -> None:
         self.path = Path(folder)
         self._about = metric_of(metric, direction)
-        if isinstance(margin, bool) or not isinstance(margin, Real) or not math.isfinite(margin) or margin < 0:
-            raise TfnormError(f"`margin` must be a finite number of at least 0. Received: margin={margin!r}.")
+        check_margin(margin)
         self.metric: str = self._about.key
         self.direction: str = direction
-        self.margin: float = float(margin)
+        self.margin: float | None = None if margin is None else float(margin)
         self._claims: dict[tuple[str, int], float] = {}  # what this process holds, and since when
         check_place(self.path)
         self._open()
@@ -86,6 +90,9 @@ class Study:
     def _open(self) -> None:
         """Write what the study is about, or check that it is the same as before."""
         file = self.path / STUDY
+        if self.margin is None:
+            kept = read_json(file, NEEDED)["margin"] if file.exists() else usual_margin(self._about) or None
+            self.margin = kept
         now = {"metric": self.metric, "direction": self.direction, "margin": self.margin}
         if not file.exists():
             others = [name for name in ("config.json", "comparison.json", "sweep.json") if (self.path / name).exists()]
@@ -107,7 +114,10 @@ class Study:
             )
 
     def todo(
-        self, specs: str | NormSpec | Iterable[str | NormSpec], seeds: int | Sequence[int] = 3
+        self,
+        specs: str | NormSpec | Iterable[str | NormSpec],
+        seeds: int | Sequence[int] | Literal["auto"] = 3,
+        max_runs: int | None = None,
     ) -> Iterator[tuple[str, int]]:
         """Return an iterator of the runs that are still open, seed by seed, and within each spec by spec.
 
@@ -118,17 +128,55 @@ class Study:
         Args:
             specs: What to compare, such as ["bn", "gn:8"]. A spec may be any text. One of tfnorm's grammar comes back
                 in its canonical form.
-            seeds: Number of seeds, counted from 0, or a list of seeds.
+            seeds: Number of seeds, counted from 0, or a list of seeds. Or "auto": 3 seeds of each spec, then one after
+                the other until each pair is decided, as in `tfnorm.compare`. Whoever finds that others train the last
+                runs of a round waits for them. A run that you don't record ends the loop with its round.
+            max_runs: With seeds="auto", the most runs in all. Default: 20 of each spec.
 
         Raises:
-            TfnormError: If the specs or the seeds cannot be used.
+            TfnormError: If the specs or the seeds cannot be used, or there is no margin for seeds="auto".
         """
-        labels, chosen = given.canonical_specs(specs), given.chosen_seeds(seeds)
-        return self._claim([(spec, seed) for seed in chosen for spec in labels])
+        labels = given.canonical_specs(specs)
+        most, auto = read_seeds(seeds, len(labels), max_runs)
+        if auto is None:
+            return self._claim([(spec, seed) for seed in given.chosen_seeds(most) for spec in labels])
+        check_margin(self.margin, self._about)
+        return self._rounds(labels, auto)
 
-    def _claim(self, wanted: Sequence[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+    def _rounds(self, labels: Sequence[str], auto: Auto) -> Iterator[tuple[str, int]]:
+        """Give the runs of one round after the other."""
+        while todo := self._look(labels, auto):
+            yield from self._claim(todo, wait=True)
+            if not all((folder_of(self.path, *key) / RECORD).exists() for key in todo):
+                return  # this loop left one out
+
+    def _look(self, labels: Sequence[str], auto: Auto) -> Sequence[tuple[str, int]]:
+        """Return the runs that the next look waits for, and keep what was looked at."""
+        places = {spec: folder_of(self.path, spec, 0).parent.glob(f"*/{RECORD}") for spec in labels}
+        runs = {spec: [self._read(path.parent) for path in sorted(paths)] for spec, paths in places.items()}
+        with_images = [run for each in runs.values() for run in each if not run.without_predictions]
+        found = race(
+            {spec: accuracies_of(each, self._about) for spec, each in runs.items()},
+            self.margin or 0.0,
+            seeds=auto.seeds(len(labels)),
+            most_runs=auto.max_runs,
+            families=(families_on_record([self.path]) or {}).get("", ()),
+            resolution=one_image(with_images, self._about),
+            lower_is_better=self._about.sign < 0,
+        )
+        remember_families(self.path, {"": labels} if found.looked else {})
+        return found.todo
+
+    def _claim(self, wanted: Sequence[tuple[str, int]], *, wait: bool = False) -> Iterator[tuple[str, int]]:
+        """Give those of some runs that are open and held by no other process, each once.
+
+        Those that others hold and leave are taken over as long as there is another to give, or, with ``wait``, until
+        all are recorded or were given here.
+        """
         left, found = list(wanted), True
-        while left and found:  # again, for what other processes held before and have left
+        while left and (found or wait):
+            if not found:
+                time.sleep(BETWEEN_LOOKS)
             found = False
             for key in list(left):
                 path = folder_of(self.path, *key)
@@ -181,7 +229,7 @@ class Study:
             spec,
             seed,
             value=given.check_value(value, self._about),
-            history=None if history is None else given.history_records(history),
+            history=None if history is None else given.history_records(history, self._about),
             predictions=given.check_predictions(predictions, labels),
             notes=given.check_notes(notes),
         )
@@ -199,7 +247,7 @@ class Study:
             RunError: If the run is recorded already.
             LockedError: If another process works on the run.
         """
-        words = f"{type(why).__name__}: {why}" if isinstance(why, BaseException) else why
+        words = f"{type(why).__name__}: {why}".rstrip(": ") if isinstance(why, BaseException) else why
         if not isinstance(words, str) or not words.strip():
             raise TfnormError(f"`why` must say why the run failed, in words. Received: why={why!r}.")
         self._write(spec, seed, value=None, why=words.strip())
@@ -257,13 +305,14 @@ class Study:
             first[run.label] = min(at, first.get(run.label, at))
         return sorted(runs, key=lambda run: (first[run.label], run.label, run.seed))
 
-    def comparison(self, out: str | Path | None = None) -> Comparison:
+    def comparison(self, out: str | Path | None = None, margin: float | None = None) -> Comparison:
         """Return the comparison of what is recorded: tables, statistics, verdict, pictures and page.
 
         ``save`` of it writes them all. A record that cannot be read is left out, and the page says so.
 
         Args:
             out: The folder that it writes to. Default: that of the study.
+            margin: In place of that of the study, which is kept.
 
         Raises:
             RunError: If nothing is recorded yet.
@@ -288,7 +337,13 @@ class Study:
         with_classes = next((run for run in runs if not run.without_predictions), runs[0])
         for run in runs:
             run.config["data"] = with_classes.config["data"]
-        return Comparison(self._ordered(runs), self.path if out is None else out, notes=notes, metric=self._recorded)
+        return Comparison(
+            self._ordered(runs),
+            self.path if out is None else out,
+            notes=notes,
+            metric=self._recorded,
+            margin=self.margin if margin is None else margin,
+        )
 
     @property
     def _recorded(self) -> Metric:

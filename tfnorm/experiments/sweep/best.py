@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from tfnorm.experiments.findings import Findings
-from tfnorm.experiments.statistics import Difference, Look, paired_differences
+from tfnorm.experiments.sequential import Known, decide
+from tfnorm.experiments.statistics import Look, paired_differences
 from tfnorm.experiments.sweep.combination import Combination
 from tfnorm.experiments.verdict import about_looks, guessing_notes, headline, verdict
 from tfnorm.metrics.metric import ACCURACY, Metric
@@ -19,7 +21,7 @@ class Best:
 
     chosen: Sequence[Combination]
     among: Mapping[str, int]  # norm to the number of combinations that its best was chosen from
-    pairs: Sequence[Difference]  # between the chosen ones, under the names of the norms, corrected over all pairs
+    pairs: Sequence[Known]  # between the chosen ones, under the names of the norms, corrected over all pairs
     resolution: float = 0.0  # one test image in percent
     metric: Metric = ACCURACY  # what the runs are about
 
@@ -47,13 +49,21 @@ class Best:
         return [*notes, *filter(None, [about_looks(self.pairs)])]
 
 
-def best_of_each(combinations: Sequence[Combination], *, resolution: float = 0.0, looks: Sequence[Look] = ()) -> Best:
+def best_of_each(
+    combinations: Sequence[Combination],
+    *,
+    resolution: float = 0.0,
+    looks: Sequence[Look] = (),
+    margin: float = 0.0,
+    auto: bool = False,
+) -> Best:
     """Choose the best combination of each norm by mean accuracy, or another metric, and compare them with each other.
 
     A combination with a seed that diverged or is not trained yet is chosen only if the norm has no other: the mean of
     fewer seeds is more often a lucky one. The same holds for one that is not shown to have learned anything. The choice
     flatters the accuracies of the chosen ones, and the comparison does not correct for it. Earlier looks have the
-    accuracies by the labels of combinations.
+    accuracies by the labels of combinations. With ``auto``, seeds were added until it was decided
+    (`tfnorm.experiments.sequential`).
     """
     chosen, among = [], {}
     metric = combinations[0].metric if combinations else ACCURACY
@@ -66,9 +76,11 @@ def best_of_each(combinations: Sequence[Combination], *, resolution: float = 0.0
             among[norm] = len(pool)
     chosen.sort(key=lambda c: (c.guesses, -metric.sign * c.mean))
     values = {c.norm: c.accuracies for c in chosen}
+    how: Any = {"margin": margin, "resolution": resolution, "lower_is_better": metric.sign < 0}
+    if auto:
+        return Best(chosen, among, decide(values, **how).pairs, resolution, metric)
     before = [{c.norm: look[c.label] for c in chosen if c.label in look} for look in looks]
-    pairs = paired_differences(values, resolution=resolution, looks=before, lower_is_better=metric.sign < 0)
-    return Best(chosen, among, pairs, resolution, metric)
+    return Best(chosen, among, paired_differences(values, looks=before, **how), resolution, metric)
 
 
 def warning(best: Best, *, images: str, holdout: bool) -> str:

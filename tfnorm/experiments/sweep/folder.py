@@ -107,6 +107,8 @@ def read_record(folder: Path) -> dict[str, Any]:
         "threads": content["threads"],
         "failures": {Path(run["folder"]): run["error"] for run in content["runs"] if run.get("error")},
         "out": content.get("out") if folder.is_absolute() else None,
+        "auto": bool(content.get("auto")),
+        "margin": content.get("margin"),
     }
 
 

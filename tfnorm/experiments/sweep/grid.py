@@ -11,7 +11,7 @@
     l1 = [0, 1e-4]
     batch_size = { from = 16, to = 128, factor = 2 }
     learning_rate = { from = 0.05, to = 0.2, step = 0.05 }
-    seeds = 3
+    seeds = 3                   # or "auto": until each pair of specs is decided, for each combination of the others
 
     [[exclude]]                 # leaves out every combination that has all of these values
     norm = "ln"
@@ -32,8 +32,9 @@ from pathlib import Path
 from typing import Any
 
 from tfnorm.errors import TfnormError, unknown
-from tfnorm.experiments.plan import PlannedRun
+from tfnorm.experiments.plan import SEEDS_ARE, PlannedRun
 from tfnorm.experiments.rates import read_rates
+from tfnorm.experiments.sequential import MOST_SEEDS
 from tfnorm.spec import format, parse, with_penalties
 from tfnorm.training.config import OF_A_MODEL, RunSettings, TrainConfig, checked
 from tfnorm.training.runs import slug
@@ -203,12 +204,19 @@ def _good(where: str, key: str, value: Any, problems: list[str], **others: Any) 
     return True
 
 
+def adds_seeds(content: Mapping[str, Any]) -> bool:
+    """Return whether a grid has its seeds added until it is decided."""
+    return bool(_table("grid", content, []).get("seeds") == "auto")
+
+
 def _seeds(value: Any, problems: list[str]) -> list[int]:
-    plain = value.tolist() if hasattr(value, "tolist") else value  # of NumPy
+    plain: Any = value.tolist() if hasattr(value, "tolist") else value  # of NumPy
+    if isinstance(plain, str) and plain == "auto":
+        plain = MOST_SEEDS
     numbers = range(min(plain, MOST_RUNS + 1)) if type(plain) is int and plain > 0 else plain
     good = isinstance(numbers, list | tuple | range) and all(type(n) is int and 0 <= n < 2**31 for n in numbers)
     if not good or not numbers:
-        problems.append(f"[grid] `seeds` must be a number of at least 1, or a list of seeds. Received: {value!r}.")
+        problems.append(f"[grid] `seeds` must be {SEEDS_ARE}. Received: {value!r}.")
         return []
     return list(dict.fromkeys(numbers))
 

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from tfnorm.experiments.settings import asked_of, in_common
+from tfnorm.experiments.statistics import Difference
 from tfnorm.experiments.sweep.best import warning
 from tfnorm.experiments.sweep.charts import curves, heat
 from tfnorm.experiments.sweep.combination import SHORT
 from tfnorm.experiments.sweep.folder import GRID
 from tfnorm.experiments.sweep.grid import varied
 from tfnorm.experiments.sweep.result import SweepResult
-from tfnorm.experiments.sweep.tables import Tables, pair_table
+from tfnorm.experiments.sweep.tables import Tables, decision_table, pair_table
 from tfnorm.reporting.html import render
 from tfnorm.reporting.palette import styles
+from tfnorm.table import Table
+from tfnorm.text import counted
 from tfnorm.training.folder import RunFolder
 from tfnorm.training.provenance import origin_words
 
@@ -43,7 +46,8 @@ def sweep_page(sweep: SweepResult, folder: str | Path | None = None) -> str:
         best=best,
         warning=warning(best, images="held-out images" if held else "test set", holdout=held),
         chosen=tables.of_best(best),
-        pairs=pair_table(best.pairs, sweep.metric),
+        pairs=_pairs(sweep),
+        sequential=sweep.auto,
         heat=heat(combinations, axes, sweep.images),
         curves=curves(combinations, axes, colours),
         table=tables.of_all([each for each in combinations if each.runs]),
@@ -55,6 +59,13 @@ def sweep_page(sweep: SweepResult, folder: str | Path | None = None) -> str:
     )
 
 
+def _pairs(sweep: SweepResult) -> Table:
+    """Return the table of differences: of the best of each norm, or of all specs of each setting that was decided."""
+    if sweep.decisions is not None:
+        return decision_table(sweep.decisions, sweep.metric)
+    return pair_table([pair for pair in sweep.best.pairs if isinstance(pair, Difference)], sweep.metric)
+
+
 def _title(sweep: SweepResult) -> str:
     asked = sweep.planned[0].config
     network = "several networks" if "arch" in sweep.axes else asked.arch
@@ -62,10 +73,10 @@ def _title(sweep: SweepResult) -> str:
 
 
 def _subtitle(sweep: SweepResult, axes: Sequence[str]) -> str:
-    many, seeds = len(sweep.combinations), max(each.planned for each in sweep.combinations)
+    many = len(sweep.combinations)
     counts = [
         f"{many} combinations of {', '.join(SHORT.get(axis, axis) for axis in axes)}" if many > 1 else "1 combination",
-        "1 seed each" if seeds == 1 else f"{seeds} seeds each",
+        f"{counted((each.planned for each in sweep.combinations), 'seed')} each",
         f"{len(sweep.runs)} of {len(sweep.planned)} runs finished",
     ]
     diverged, failed = sum(run.status == "diverged" for run in sweep.runs), len(sweep.failures)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tfnorm.errors import RunError, unknown
-from tfnorm.experiments.plan import Fingerprint, Plan
+from tfnorm.experiments.plan import Auto, Fingerprint, Plan, check_portable
 from tfnorm.experiments.sweep.folder import RECORD, grid_text, is_sweep
-from tfnorm.experiments.sweep.grid import load_grid, plan_grid
+from tfnorm.experiments.sweep.grid import adds_seeds, load_grid, plan_grid
 from tfnorm.training.config import RUNS
 from tfnorm.training.records import read_json
 
@@ -64,8 +65,11 @@ def plan_sweep(grid: str | Path | Mapping[str, Any], *, out: str | Path | None =
         TfnormError: If the grid, an option or the folder cannot be used.
     """
     if isinstance(grid, Mapping):
-        folder, runs, text = RUNS / "sweep", plan_grid(grid), grid_text(grid)
+        folder, runs = RUNS / "sweep", plan_grid(grid)
+        check_portable(runs)
+        text = grid_text(grid)
     else:
         file = find_grid(grid)
         folder, runs, text = RUNS / file.stem, load_grid(file), file.read_text(encoding="utf-8-sig")
-    return SweepPlan(Path(out) if out is not None else folder, runs, grid=text, **options)
+    auto = Auto() if adds_seeds(tomllib.loads(text)) else None
+    return SweepPlan(Path(out) if out is not None else folder, runs, grid=text, auto=auto, **options)

@@ -26,6 +26,7 @@ def sweep(
     trackers: str | Sequence[str] = (),
     progress: SweepProgress | None = None,
     format: str = "png",
+    margin: float | None = None,
 ) -> Sweep:
     """Train all runs of a grid, several at the same time, and write a table.
 
@@ -44,6 +45,8 @@ def sweep(
         trackers: "tensorboard", "wandb" or both, which follow each run.
         progress: Receives progress events.
         format: The format of the pictures: "png", "svg" or "pdf".
+        margin: The largest difference that does not matter, in points for metrics in percent, else in the unit of the
+            metric. Default: where seeds are added until it is decided, that of `tfnorm.compare`; else none.
 
     Returns:
         The `Sweep`.
@@ -53,7 +56,7 @@ def sweep(
     """
     plan = plan_sweep(
         grid, out=out, jobs=jobs, threads=threads, engine=engine, address=address, gpus=gpus, trackers=trackers,
-        format=format,
+        format=format, margin=margin,
     )  # fmt: skip
     return run_sweep(plan, progress)
 
@@ -61,12 +64,14 @@ def sweep(
 def run_sweep(plan: SweepPlan, progress: SweepProgress | None = None) -> Sweep:
     """Train all runs of a plan, and write a table; see `sweep`."""
     threads = plan.threads or 1
+    record: dict[str, Any] = {"auto": plan.auto is not None, "margin": plan.margin}
 
     def begin() -> None:
+        plan.keep_method()
         write_text(plan.folder / GRID, plan.grid)
-        write_record(plan.folder, plan.runs, threads, plan.folder, {})
+        write_record(plan.folder, plan.runs, threads, plan.folder, {}, **record)
 
     failures = run_on(plan, progress=progress, before=begin)
-    done = Sweep(plan.runs, plan.folder, threads=threads, failures=failures)
+    done = Sweep(plan.runs, plan.folder, threads=threads, failures=failures, **record)
     done.save(format=plan.format)
     return done

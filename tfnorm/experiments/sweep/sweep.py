@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
 from matplotlib.figure import Figure
 
 from tfnorm.experiments.looks import LOOKS, looks_json, looks_on_record
@@ -18,6 +19,7 @@ from tfnorm.files import PAGE, check_format, results_come_first, write_text
 from tfnorm.reporting.pictures.axis import plot_axis
 from tfnorm.reporting.pictures.heat import plot_heat
 from tfnorm.spec import parse
+from tfnorm.table import frame_of
 from tfnorm.training.records import write_json
 
 PLOTTED = ("batch_size", "learning_rate", "dropout", "epochs")
@@ -32,6 +34,8 @@ class Sweep(SweepResult):
         threads: Threads that each run was trained with.
         failures: The folder of each failed run with the reason.
         out: The folder in the command that repeats the sweep. Defaults to ``path``.
+        auto: Whether seeds are added until it is decided. Then the planned runs are all that there may be.
+        margin: The largest difference that does not matter, see `tfnorm.sweep`.
     """
 
     def __repr__(self) -> str:
@@ -52,7 +56,14 @@ class Sweep(SweepResult):
         """
         check_format(format)
         table = json.loads(self.table.to_json(orient="records"))
-        write_record(self.path, self.planned, self.threads, self.out, self.failures, table=table)
+        more: dict[str, Any] = {"table": table, "auto": self.auto, "margin": self.margin}
+        if self.decisions is not None:
+            more["decisions"] = [
+                {"setting": name, **dataclasses.asdict(pair), "outcome": pair.outcome}
+                for name, found in self.decisions.items()
+                for pair in found.pairs
+            ]
+        write_record(self.path, self.planned, self.threads, self.out, self.failures, **more)
         self.export(format=format)
 
     def export(self, folder: str | Path | None = None, *, format: str = "png") -> Path:
@@ -77,7 +88,7 @@ class Sweep(SweepResult):
             for planned, combination in self._groups
             for run in combination.runs
         ]
-        write_text(folder / "runs.csv", pd.DataFrame(rows).to_csv(index=False))
+        write_text(folder / "runs.csv", frame_of(rows).to_csv(index=False))
         for axis in self.plotted_axes:
             with results_come_first(f"the picture {axis}.{format}"):
                 self.plot(axis, folder / f"{axis}.{format}")
@@ -136,7 +147,7 @@ class Sweep(SweepResult):
             {**each.values, **each.measures, "norm": each.spec, "status": each.status, "planned": each.planned}
             for each in self.combinations
         ]
-        return plot_heat(pd.DataFrame(rows), x, y, value, images=self.images, metric=self.metric, path=path)
+        return plot_heat(frame_of(rows), x, y, value, images=self.images, metric=self.metric, path=path)
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the page of the sweep, one file that opens without a network, and return where it is.

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tfnorm.experiments.rows import MEASURES, OF_A_RUN, measure_cells, measures, run_measures
+from tfnorm.experiments.sequential import Decisions
 from tfnorm.experiments.statistics import Difference
 from tfnorm.experiments.sweep.best import Best
 from tfnorm.experiments.sweep.combination import SHORT, Combination
@@ -107,6 +108,31 @@ class Tables:
 
     def _link(self, path: Path) -> str | None:
         return link(os.path.relpath(path, self.folder))
+
+
+def decision_table(decisions: Mapping[str, Decisions], metric: Metric = ACCURACY) -> Table:
+    """Return the table of what is decided between the specs of each setting of the other axes."""
+    words = {"equivalent": "equivalent", "settled": "left open, one is out", "undecided": "open"}
+    rows = []
+    for name, found in decisions.items():
+        for pair in found.pairs:
+            low, high = (metric.signed(end) for end in pair.ends())
+            better = f"{pair.better} is better" + ", but negligibly" * pair.is_equivalent()
+            rows.append(
+                {
+                    "setting": Cell(name),
+                    "first": Cell(pair.first),
+                    "second": Cell(pair.second),
+                    "mean": Cell(metric.signed(pair.mean), pair.mean, f"{low} to {high}"),
+                    "seeds": Cell(str(pair.seeds), pair.seeds),
+                    "outcome": Cell(words.get(pair.outcome, better)),
+                }
+            )
+    mean = Column("first minus second" + ", points" * metric.percent, "", "With an interval that holds over all looks")
+    columns = {"setting": Column("setting")} if len(decisions) > 1 else {}
+    named = {key: PAIR_COLUMNS[key] for key in ("first", "second")}
+    seeds = Column("seeds", "", "That both have")
+    return Table({**columns, **named, "mean": mean, "seeds": seeds, "outcome": PAIR_COLUMNS["outcome"]}, rows)
 
 
 def pair_table(pairs: Sequence[Difference], metric: Metric = ACCURACY) -> Table:

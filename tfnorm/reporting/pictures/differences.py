@@ -29,11 +29,16 @@ def differences_data(differences: pd.DataFrame) -> pd.DataFrame:
     Args:
         differences: One row a pair of labels, as `tfnorm.Comparison.differences` has them: ``first``, ``second``,
             ``mean`` (first minus second, in points), ``half_width`` of the 95 % interval, ``p_adjusted`` (both NaN for
-            one seed) and ``real``, whether the difference is shown.
+            one seed) and ``real``, whether the difference is shown. Or, in place of the half width and p, ``low`` and
+            ``high``, the ends of an interval that holds over many looks, infinite for fewer than 3 seeds, with
+            ``margin``, ``equivalent`` and ``at_most``.
 
     Returns:
-        The same rows in the same order, with ``low`` and ``high``, the ends of the interval.
+        The same rows in the same order, with ``low`` and ``high``, the ends of the interval, and its half width.
     """
+    if "half_width" not in differences:
+        known = differences.reset_index(drop=True).replace([np.inf, -np.inf], np.nan)
+        return known.assign(half_width=(known["high"] - known["low"]) / 2)
     ends = {end: differences["mean"] + sign * differences["half_width"] for end, sign in (("low", -1), ("high", 1))}
     return differences.reset_index(drop=True).assign(**ends)
 
@@ -52,7 +57,7 @@ def plot_differences(
 
     A real difference, under 5 % after the correction for all pairs, is a filled point in the colour of the better one
     with bold words beside it; others are hollow and grey. Where there are more than 66 pairs, those of 12 models, the
-    66 with the smallest p values are drawn.
+    66 with the smallest p values, or the clearest, are drawn. Intervals over many looks have the margin behind them.
 
     Args:
         differences: One row a pair of labels, as `tfnorm.Comparison.differences` has them; see `differences_data`.
@@ -71,8 +76,13 @@ def plot_differences(
         raise RunError("There is no pair to draw. Compare at least two specs.")
     note, look = _explain(data), styles([*data["first"], *data["second"]])
     if len(data) > MOST_PAIRS:
-        note += f"; the {MOST_PAIRS} of them with the smallest p"
-        data = data.loc[data["p_adjusted"].sort_values(kind="stable").index[:MOST_PAIRS].sort_values()]
+        note += (
+            f"; the {MOST_PAIRS} of them with the smallest p"
+            if "p_adjusted" in data
+            else f"; the clearest {MOST_PAIRS}"
+        )
+        unclear = data["p_adjusted"] if "p_adjusted" in data else -data["mean"].abs() / data["half_width"]
+        data = data.loc[unclear.sort_values(kind="stable").index[:MOST_PAIRS].sort_values()]
     heading = title or f"Differences in {metric.title(images)}", note
     if ax is None:
         ax = frame.open_axes(None, path, 1.45 + 0.3 * len(data))
@@ -100,6 +110,8 @@ def plot_differences(
         if place and row["first"] != rows[place - 1]["first"]:
             ax.axhline(place - 0.5, color="#bbbbbb", linewidth=0.8, zorder=1)
     ax.axvline(0, color="#333333", linewidth=1, zorder=2)
+    if "p_adjusted" not in data and (margin := float(data["margin"].iloc[0])):
+        ax.axvspan(-margin, margin, color="#eeeeee", zorder=0)
     frame.set_frame(ax, "x")
     names = [f"{frame.shortened(row['first'])} − {frame.shortened(row['second'])}" for row in rows]
     ax.set_yticks(range(len(rows)), names, parse_math=False)
@@ -115,6 +127,9 @@ def _explain(data: pd.DataFrame) -> str:
     """Return the line under the title: what the bars are."""
     if data["half_width"].isna().all():
         return "one seed: no interval, and no ranking justified" if data["mean"].notna().any() else "no seed in common"
+    if "p_adjusted" not in data:
+        margin = f"; grey: the margin of {data['margin'].iloc[0]:g}" if data["margin"].iloc[0] else ""
+        return f"bars: intervals that hold over all looks and pairs; filled: real{margin}"
     note = "bars: 95 % interval of the mean; filled: real"
     return note + (f", after Holm’s correction for {len(data)} pairs" if len(data) > 1 else "")
 
@@ -125,6 +140,10 @@ def _words(row: dict[str, Any], metric: Metric) -> str:
         return "no seed in common"
     if not np.isfinite(row["half_width"]):
         return metric.signed(row["mean"])
+    if "p_adjusted" not in row and row["equivalent"]:
+        return f"{metric.signed(row['mean'])}, at most {metric.number(row['at_most'])} apart"
+    if "p_adjusted" not in row:
+        return f"{metric.signed(row['mean'])} ({metric.signed(row['low'])} to {metric.signed(row['high'])})"
     return f"{metric.signed(row['mean'])} ± {metric.number(row['half_width'])}, p {p_text(row['p_adjusted'])}"
 
 

@@ -16,7 +16,7 @@ import keras
 from keras import ops
 
 from tfnorm.callbacks.batch_norm_recalibration import batch_norms
-from tfnorm.datasets import Batches
+from tfnorm.datasets.batches import EpochBatches
 from tfnorm.errors import TfnormError
 from tfnorm.ops import on_tensorflow, replicas_in_step, sum_over_replicas
 from tfnorm.spec import parse
@@ -110,7 +110,7 @@ def _alike(create: Any, **settings: Any) -> Any:
     return create(**settings)
 
 
-def check_batches(batches: Batches, tested: int, devices: int) -> None:
+def check_batches(batches: EpochBatches, tested: int, devices: int) -> None:
     """Raise a TfnormError if a device of TensorFlow would have no image of a batch, which its operations do not take.
 
     Args:
@@ -118,14 +118,13 @@ def check_batches(batches: Batches, tested: int, devices: int) -> None:
         tested: Number of test images.
         devices: Number of devices.
     """
-    last = len(batches.x) - (len(batches) - 1) * batches.batch_size
     if on_tensorflow() and tested < devices:
         raise TfnormError(f"Each device needs a test image. Received: {tested} test images with devices={devices}.")
-    if on_tensorflow() and last < devices:
+    if on_tensorflow() and batches.smallest < devices:
         raise TfnormError(
-            f"Each device needs an image of the last batch of an epoch. Received: {last} image{'s' * (last > 1)} "
-            f"in it, of {len(batches.x):,} training images and batch_size={batches.batch_size}, with "
-            f"devices={devices}. Use another batch size, or a recipe with drop_remainder."
+            f"Each device needs an image of each batch. Received: a last or smallest batch of {batches.smallest}, of "
+            f"{batches.images:,} training images in {len(batches)} batches, with devices={devices}. Use another batch "
+            "size, or leave out the batch that is not full."
         )
 
 

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfnorm.convert.graph import Graph
+from tfnorm.convert.clone import carry_exclusions
+from tfnorm.convert.graph import Graph, graph_of
 from tfnorm.errors import ArchitectureError
 from tfnorm.training.recipe.losses import SmoothedCrossentropy, make_loss
 
@@ -21,7 +22,13 @@ _PASS_ON = (
     keras.layers.Dropout,
     keras.layers.ActivityRegularization,
 )
+_SHAPES = ("Reshape", "Squeeze", "ExpandDims", "Cast")  # operations of keras.ops
 _PROBABILITIES = ("softmax", "sigmoid")
+# Losses of Keras that take probabilities unless they are told otherwise.
+_OF_PROBABILITIES = {
+    *(f"{kind}_crossentropy" for kind in ("binary", "binary_focal", "categorical", "categorical_focal")),
+    *("sparse_categorical_crossentropy", "kl_divergence", "KLDivergence", "poisson", "Poisson"),
+}
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,7 @@ def read_head(model: keras.Model, num_classes: int, name: str, multi_label: bool
     if activation not in ("linear", *_PROBABILITIES):
         raise ArchitectureError(
             f"{name} ends in the activation {activation!r}, which gives neither logits nor probabilities. End with "
-            f"{'sigmoid' if multi_label else 'softmax'}, or without an activation."
+            f"{'sigmoid' if multi_label or outputs == 1 else 'softmax'}, or without an activation."
         )
     return Head(int(outputs), activation, multi_label)
 
@@ -145,30 +152,48 @@ def read_head(model: keras.Model, num_classes: int, name: str, multi_label: bool
 def _last_activation(model: keras.Model) -> str:
     """Return the name of the last activation of a model, or "linear"."""
     graph = Graph(model)
-    tensor = graph.functional.outputs[0]
-    while True:
-        operation = graph.maker(tensor).operation
-        if isinstance(operation, keras.Model):
-            return _last_activation(operation)
-        if type(operation).__name__ == "Softmax":  # a layer or an operation
-            return "softmax"
-        activation = getattr(operation, "activation", None)
-        name = getattr(activation, "__name__", type(activation).__name__.lower()) if activation is not None else ""
-        if name and name != "linear":
-            return name
-        if type(operation).__name__ in ("Sigmoid", "Relu", "Tanh"):  # operations of keras.ops
-            return type(operation).__name__.lower()
-        passes_on = isinstance(operation, _PASS_ON) or (name == "linear" and not operation.weights)
-        sources = graph.maker(tensor).input_tensors
-        if not passes_on or len(sources) != 1 or graph.maker(sources[0]) is None:
-            return "linear"
-        tensor = sources[0]
+    return _activation_of(graph, graph.functional.outputs[0])
+
+
+def _activation_of(graph: Graph, tensor: Any) -> str:
+    node = graph.maker(tensor)
+    if node is None:
+        return "linear"
+    operation, kind = node.operation, type(node.operation).__name__
+    if isinstance(operation, keras.Model):
+        return _last_activation(operation) if graph_of(operation) is not None else "linear"
+    if kind == "Softmax":  # a layer or an operation
+        return "softmax"
+    activation = getattr(operation, "activation", None)
+    name = getattr(activation, "__name__", type(activation).__name__.lower()) if activation is not None else ""
+    if name and name != "linear":
+        return name
+    if kind in ("Sigmoid", "Relu", "Tanh"):  # operations of keras.ops
+        return kind.lower()
+    # A mean of probabilities is one.
+    passes_on = isinstance(operation, (*_PASS_ON, keras.layers.Average)) or kind in _SHAPES
+    if not passes_on and not (name == "linear" and not operation.weights):
+        return "linear"
+    found = {_activation_of(graph, source) for source in node.input_tensors}
+    return found.pop() if len(found) == 1 else "linear"
+
+
+def compiled_loss(model: keras.Model) -> Any:
+    """Return the one loss that a model was compiled with, out of a list or a dict of one; None if there is none."""
+    losses = [loss for loss in keras.tree.flatten(model.loss) if loss is not None]
+    return keras.losses.get(losses[0]) if len(losses) == 1 else losses or None
 
 
 def takes_class_numbers(loss: Any) -> bool:
     """Return whether a loss takes class numbers in place of a target for each output."""
-    called = getattr(loss, "__name__", type(loss).__name__)
-    return called.lower().startswith("sparse") or isinstance(loss, SmoothedCrossentropy)
+    if isinstance(loss, (SmoothedCrossentropy, keras.losses.SparseCategoricalCrossentropy)):
+        return True
+    return _name_of(loss).lower().startswith("sparse")
+
+
+def _name_of(loss: Any) -> str:
+    function = getattr(loss, "func", loss)  # of functools.partial
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def own_loss(model: keras.Model, head: Head, name: str) -> Any:
@@ -178,21 +203,22 @@ def own_loss(model: keras.Model, head: Head, name: str) -> Any:
         ArchitectureError: If it takes logits where the model gives probabilities, or the other way round, or if it is
             no mean over the images. Of images with several labels also, if it is for one class each.
     """
-    loss = keras.losses.get(model.loss)
+    loss = compiled_loss(model)
     if not callable(loss):
         what = "without a loss" if loss is None else "with several losses"
         raise ArchitectureError(f"{name} is compiled {what}. Compile it with one, or choose another recipe.")
-    called, config = getattr(loss, "__name__", type(loss).__name__), {}
+    called, config = _name_of(loss), getattr(loss, "keywords", {})
     values = loss
     if isinstance(loss, keras.losses.Loss):
         config, values = loss.get_config(), loss.call
-        if loss.reduction not in ("sum_over_batch_size", "mean"):
+        if loss.reduction not in ("sum_over_batch_size", "mean", "mean_with_sample_weight"):
             raise ArchitectureError(
                 f"The loss of {name} must be the mean over the images. Received: reduction={loss.reduction!r}. Compile "
                 "it without `reduction`, or choose another recipe."
             )
-    # A function such as "sparse_categorical_crossentropy" takes probabilities.
-    takes_logits = config.get("from_logits", False if called.endswith("_crossentropy") else head.logits)
+    # Those of Keras that don't say it, such as "sparse_categorical_crossentropy", take probabilities.
+    known = getattr(getattr(loss, "func", loss), "__module__", type(loss).__module__).startswith("keras.")
+    takes_logits = config.get("from_logits", head.logits and not (known and called in _OF_PROBABILITIES))
     if bool(takes_logits) != head.logits:
         gives, takes = ("logits", "probabilities") if head.logits else ("probabilities", "logits")
         raise ArchitectureError(
@@ -213,3 +239,20 @@ def own_loss(model: keras.Model, head: Head, name: str) -> Any:
     if sparse:
         return values
     return lambda y_true, y_pred: values(head.targets(y_true, y_pred), y_pred)
+
+
+def own_optimizer(model: keras.Model, learning_rate: float | None) -> keras.optimizers.Optimizer:
+    """Return a new optimizer like the one that a model was compiled with, for the same variables.
+
+    Args:
+        model: The model. What it leaves out of weight decay is left out again.
+        learning_rate: What replaces its rate or its schedule, or None.
+    """
+    old = model.optimizer
+    settings = old.get_config()
+    inner = settings["inner_optimizer"]["config"] if isinstance(old, keras.optimizers.LossScaleOptimizer) else settings
+    if learning_rate is not None:
+        inner["learning_rate"] = learning_rate
+    new = type(old).from_config(settings)
+    carry_exclusions(old, new, [(variable, variable) for variable in model.trainable_variables])
+    return new

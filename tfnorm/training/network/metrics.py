@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -23,7 +24,7 @@ from tfnorm.metrics.known import (
 from tfnorm.metrics.metric import Metric
 from tfnorm.text import listed
 from tfnorm.training.config import TrainConfig
-from tfnorm.training.network.heads import Head, takes_class_numbers
+from tfnorm.training.network.heads import Head, compiled_loss, takes_class_numbers
 
 _SHARES = (
     keras.metrics.Accuracy, keras.metrics.BinaryAccuracy, keras.metrics.CategoricalAccuracy,
@@ -75,7 +76,7 @@ def _of_model(
     measures: dict[str, keras.metrics.Metric] = {}
     wrapped = False
     if own is not None:
-        wrapped = not takes_class_numbers(keras.losses.get(own.loss))
+        wrapped = not takes_class_numbers(compiled_loss(own))
         labels = (None, head.outputs) if wrapped else (None, 1)
         measures = {each.name: each for each in _keras.compiled_metrics(own, labels, own.outputs[0])}
     if name not in measures:
@@ -84,6 +85,11 @@ def _of_model(
             told = "Metrics of your model need one that is compiled, and the recipe own."
         raise TfnormError(f"{unknown('metric', name, KNOWN)} {told}")
     measure = measures[name]
+    if head.logits and _takes_probabilities(measure):
+        raise TfnormError(
+            f"The metric {name!r} takes probabilities, and {config.arch} gives logits. Make it with from_logits=True, "
+            "or with the threshold 0, or end the model with an activation."
+        )
     direction = direction or _keras.direction_of(measure)
     if direction is None:
         raise TfnormError(
@@ -92,6 +98,13 @@ def _of_model(
         )
     metric = own_metric(name, direction, percent=isinstance(measure, _SHARES))
     return metric, OfTargets(measure, head) if wrapped else measure
+
+
+def _takes_probabilities(measure: keras.metrics.Metric) -> bool:
+    """Return whether a metric of Keras tells right from wrong at 0.5, or says that it is not for logits."""
+    config = measure.get_config()
+    threshold = 0.5 if config.get("thresholds", 0) is None and config.get("top_k") is None else config.get("threshold")
+    return threshold == 0.5 or config.get("from_logits") is False
 
 
 class OfTargets(keras.metrics.Metric):
@@ -112,3 +125,22 @@ class OfTargets(keras.metrics.Metric):
     def reset_state(self) -> None:
         """Begin again."""
         self._metric.reset_state()
+
+
+class WeightedLoss(keras.metrics.Mean):
+    """The mean over images of their loss times their weight, which is how Keras takes weights into account.
+
+    Args:
+        values: A function of labels and outputs that returns the loss of each image.
+    """
+
+    def __init__(self, values: Callable[[Any, Any], Any]) -> None:
+        super().__init__("data_loss")
+        self._values = values
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take a batch into account."""
+        values = self._values(y_true, y_pred)
+        if sample_weight is not None:
+            values = values * keras.ops.reshape(keras.ops.cast(sample_weight, values.dtype), keras.ops.shape(values))
+        super().update_state(values)

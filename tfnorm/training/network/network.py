@@ -11,17 +11,23 @@ import keras
 import numpy as np
 
 from tfnorm.analysis import summary
-from tfnorm.convert.variants.variant import Variant, make_variant
+from tfnorm.checks.run import warn_of
+from tfnorm.convert.clone import own_methods
+from tfnorm.convert.variants.variant import Variant, make_variant, warn_of_untrained
 from tfnorm.datasets import Dataset
 from tfnorm.errors import ArchitectureError, TfnormError
 from tfnorm.metrics.metric import ACCURACY, Metric
 from tfnorm.models.builder import build
-from tfnorm.models.imports import own_error
 from tfnorm.models.saved import own_objects
+from tfnorm.own_code.imports import own_error
+from tfnorm.spec import parse
 from tfnorm.training.config import TrainConfig
 from tfnorm.training.network.freeze import Frozen, freeze_until
-from tfnorm.training.network.heads import Head, own_loss, read_head
-from tfnorm.training.network.metrics import choose_metric
+from tfnorm.training.network.heads import Head, own_loss, own_optimizer, read_head
+from tfnorm.training.network.metrics import WeightedLoss, choose_metric
+
+# Methods with which a class of models decides how it is trained.
+_OF_TRAINING = {"train_step", "test_step", "compute_loss", "compute_metrics", "make_train_function"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,28 +61,29 @@ class Network:
             "network": {**self.variant.record(), "output": self.head.activation, "compiled": self.compiled, **frozen}
         }
 
-    def training(self, config: TrainConfig, steps: int, epochs: int = 1) -> dict[str, Any]:
+    def training(self, config: TrainConfig, steps: int, epochs: int = 1, *, weighted: bool = False) -> dict[str, Any]:
         """Return the arguments of `compile` for a model that passes on the outputs of this one.
 
         Args:
             config: The settings of the run, resolved.
             steps: Steps of an epoch.
             epochs: Epochs of the schedule.
+            weighted: Whether images have weights.
         """
         recipe, name = config.recipe, config.arch
         metrics = [*self.head.accuracy(), *filter(None, [self.measure])]
         if recipe.optimizer == "own" and self.compiled:
             values = own_loss(self.model, self.head, name)
-            settings = self.model.optimizer.get_config()
-            if recipe.learning_rate is not None:
-                settings["learning_rate"] = recipe.learning_rate
             with own_objects(config.model.imports):
-                optimizer = type(self.model.optimizer).from_config(settings)
-            data_loss = keras.metrics.MeanMetricWrapper(values, name="data_loss")
-            return {"optimizer": optimizer, "loss": values, "metrics": [*metrics, data_loss]}
-        loss, data_loss = self.head.losses(recipe.label_smoothing)
-        optimizer = recipe.make_optimizer(steps, epochs)
-        return {"optimizer": optimizer, "loss": loss, "metrics": [*metrics, data_loss]}
+                optimizer = own_optimizer(self.model, recipe.learning_rate)
+            loss, data_loss = values, keras.metrics.MeanMetricWrapper(values, name="data_loss")
+        else:
+            loss, data_loss = self.head.losses(recipe.label_smoothing)
+            values, optimizer = loss.call, recipe.make_optimizer(steps, epochs)
+        compiled = {"optimizer": optimizer, "loss": loss}
+        if weighted:
+            return {**compiled, "metrics": metrics, "weighted_metrics": [WeightedLoss(values)]}
+        return {**compiled, "metrics": [*metrics, data_loss]}
 
 
 def make_network(config: TrainConfig, data: Dataset) -> Network:
@@ -109,6 +116,12 @@ def make_network(config: TrainConfig, data: Dataset) -> Network:
             f"{config.arch} is compiled with a loss, a metric or an optimizer that is not known here. Name the file "
             "that defines it with --import (`imports` in Python), or choose a recipe, such as default."
         )
+    if lost := sorted(_OF_TRAINING.intersection(own_methods(type(model)))):
+        raise ArchitectureError(
+            f"The class {type(model).__name__} of {config.arch} has its own {', '.join(lost)}, which would not be used "
+            "here. Train it in a loop of your own with tfnorm.Study. If you want its network alone, return "
+            "keras.Model(model.inputs, model.outputs)."
+        )
     head = read_head(model, data.num_classes, config.arch, data.multi_label)
     frozen = None
     if config.freeze_until is not None:
@@ -128,21 +141,28 @@ def check_networks(configs: Iterable[TrainConfig], data: Dataset) -> dict[str, N
             looked at.
         data: What they are trained on.
 
+    It warns of what `tfnorm.check` finds in a network of one's own without data.
+
     Raises:
         TfnormError: With a sentence for each network that cannot be made, that does not fit the data or the metric, or
             whose outputs are no numbers.
     """
     found: dict[str, Network] = {}
     problems: list[str] = []
+    told: set[str] = set()
     for config in configs:
         if config.norm in found:
             continue
         try:
             if config.model is None:
+                if parse(config.norm).variant.startswith("frozen") and config.norm not in told:
+                    told.add(config.norm)
+                    warn_of_untrained(config.norm, config.arch)
                 choose_metric(config, Head(data.num_classes, "linear", data.multi_label), data)
                 continue
             found[config.norm] = network = make_network(config, data)
             _check_outputs(network, config, data)
+            _warn(network, config, data)
         except TfnormError as error:
             problems.append(str(error))
     if problems:
@@ -150,12 +170,31 @@ def check_networks(configs: Iterable[TrainConfig], data: Dataset) -> dict[str, N
     return found
 
 
+def _warn(network: Network, config: TrainConfig, data: Dataset) -> None:
+    """Warn of what is wrong with the norms and penalties of a network of one's own."""
+    batch_size, epochs = config.batch_size or config.recipe.batch_size, config.epochs or config.recipe.epochs
+    steps = None if config.recipe.recalibrate else epochs * -(-len(data.x_train) // batch_size)
+    # The loss is the recipe's, or was looked at by `own_loss`.
+    warn_of(
+        network.model,
+        f"{config.arch} under {config.norm!r}",
+        batch_size=batch_size,
+        steps=steps,
+        ignore="loss-mismatch",
+    )
+
+
 def _check_outputs(network: Network, config: TrainConfig, data: Dataset) -> None:
-    outputs = network.model.predict_on_batch(data.x_test[:2])
+    (outputs,) = keras.tree.flatten(network.model.predict_on_batch(data.x_test[:2]))
     if not np.isfinite(outputs).all():
         raise ArchitectureError(
             f"The outputs of {config.arch} under {config.norm!r} are not finite for the first test images, before any "
             "training. Check its initial weights, and how it scales pixels from 0 to 255."
+        )
+    if network.head.logits and (outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3):
+        raise ArchitectureError(
+            f"The outputs of {config.arch} are probabilities: they add up to 1 for each image. No softmax is found at "
+            "its end, so they would be taken for logits. End with keras.layers.Softmax(), or give logits."
         )
     loss = network.training(config, 1)["loss"]
     try:

@@ -1,4 +1,4 @@
-"""Images that a callback looks at: arrays, or batches in any form that ``model.fit`` takes."""
+"""Images in any form that ``model.fit`` takes, arrays or batches, and whether a model takes them."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Source:
             whole_number("batches", batches, error=DataError)
         check_iterable(x)
         self.batches = batches
-        if batches is None and _is_endless(x):
+        if batches is None and is_endless(x):
             raise DataError("The batches have no end. Say how many to read, such as batches=10.")
         self._batches = _kept(x, batches) if isinstance(x, Iterator) else x
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         """Yield the inputs of each batch, and its labels or None."""
         for batch in itertools.islice(self._batches, self.batches):
-            yield split(batch, self._batches)
+            yield split(batch, self._batches)[:2]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made of."""
@@ -52,18 +52,37 @@ def check_iterable(x: Any) -> None:
         raise DataError(f"`x` must hold images. Received: {type(x).__name__}. {FORMS}")
 
 
-def split(batch: Any, batches: Any) -> tuple[Any, Any]:
-    """Return the inputs and the labels, or None, of one of the ``batches``."""
+def split(batch: Any, batches: Any) -> tuple[Any, Any, Any]:
+    """Return the inputs, the labels and the weights of one of the ``batches``; None for what it has not."""
     if isinstance(batch, list) and type(batches).__module__.split(".")[0] == "torch":
         batch = tuple(batch)  # a DataLoader's pairs are lists, which elsewhere are the inputs of a model
     if not isinstance(batch, tuple):
-        return batch, None
-    if len(batch) not in (1, 2, 3):  # the third are weights
+        return batch, None, None
+    if len(batch) not in (1, 2, 3):
         raise DataError(
             "A batch must be images, (images, classes) or (images, classes, weights). "
             f"Received: a tuple of {len(batch)}."
         )
-    return batch[0], batch[1] if len(batch) > 1 else None
+    inputs, labels, weights = (*batch, None, None)[:3]
+    return inputs, labels, weights
+
+
+def labelled(inputs: Any, labels: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the images of a batch and their classes, or None, as arrays, for a model of one input and one output."""
+    if isinstance(inputs, Mapping):
+        raise DataError(
+            "A batch must be images, or (images, classes). Received: a dictionary of "
+            f"{', '.join(map(repr, inputs))}. Make pairs of it, such as with "
+            "data.map(lambda batch: (batch['image'], batch['label'])). Models have one input and one output here."
+        )
+    images = to_array(inputs)
+    found = None if labels is None else to_array(labels)
+    if images.ndim < 2 or (found is not None and not found.ndim) or images.dtype == object:
+        raise DataError(
+            "A batch must be an array of images, or a pair of images and classes. Received: "
+            f"{type(inputs).__name__} of shape {images.shape}. Make batches, such as with .batch(64)."
+        )
+    return images, found
 
 
 def portable(batches: Any, most: int | None) -> Any:
@@ -77,7 +96,7 @@ def portable(batches: Any, most: int | None) -> Any:
     try:
         pickle.dumps(batches)
     except Exception:  # a tf.data.Dataset, a lock: each raises its own
-        pairs = (split(batch, batches) for batch in itertools.islice(batches, most))
+        pairs = (split(batch, batches)[:2] for batch in itertools.islice(batches, most))
         return [tuple(keras.tree.map_structure(to_array, part) for part in pair if part is not None) for pair in pairs]
     return batches
 
@@ -87,7 +106,8 @@ def is_array(x: Any) -> bool:
     return hasattr(x, "shape") and hasattr(x, "dtype")
 
 
-def _is_endless(x: Any) -> bool:
+def is_endless(x: Any) -> bool:
+    """Return whether batches are known to have no end."""
     if isinstance(x, keras.utils.PyDataset):
         return x.num_batches is None
     return hasattr(x, "cardinality") and int(x.cardinality()) == -1  # a tf.data.Dataset

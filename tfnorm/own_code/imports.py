@@ -156,6 +156,16 @@ def file_hash(*paths: str | os.PathLike[str]) -> str:
     return hashlib.sha256("".join(hashes).encode()).hexdigest() if hashes[1:] else "".join(hashes)
 
 
+def check_unchanged(name: str, files: Sequence[Path], fingerprint: str, error: type[TfnormError]) -> None:
+    """Raise an error if files have another hash than when ``name``, which needs them, was checked."""
+    if files and fingerprint != file_hash(*files):
+        one = "The file" if len(files) == 1 else "One of the files"
+        raise error(
+            f"{one} {', '.join(map(str, files))} has changed since {name} was checked. Start again with the new file, "
+            "or restore the old one."
+        )
+
+
 def own_error(what: str, raised: BaseException, error: type[TfnormError]) -> TfnormError:
     """Return the error that says what a person's own code raised, in which file and line."""
     return error(f"{what} fails with an error of its own: {what_it_says(raised)} ({_place(raised)}). Mend it there.")
