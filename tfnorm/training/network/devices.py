@@ -15,7 +15,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfnorm.callbacks.batch_norm_recalibration import batch_norms
+from tfnorm.convert.recalibrate import batch_norms
 from tfnorm.datasets.batches import EpochBatches
 from tfnorm.errors import TfnormError
 from tfnorm.ops import on_tensorflow, replicas_in_step, sum_over_replicas
