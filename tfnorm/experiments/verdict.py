@@ -188,7 +188,12 @@ def norms_that_stay(label: str, note: str) -> str:
 
 
 def divided_batches(spans: Mapping[str, str]) -> str:
-    """Return a sentence about runs on several devices: which images the statistics of each spec's norms span."""
+    """Return a sentence about runs on several devices: which images the statistics of each spec's norms span.
+
+    Example:
+        >>> divided_batches({"bn": "4 images: those of one device", "gn:4": "one image", "ln": "one image"})
+        'Several devices ... norms span 4 images: those of one device (bn); one image (gn:4 and ln).'
+    """
     labels: dict[str, list[str]] = {}
     for label, span in spans.items():
         labels.setdefault(span, []).append(label)

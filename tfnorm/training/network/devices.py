@@ -15,7 +15,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfnorm.callbacks.batch_norm_recalibration import batch_norms
+from tfnorm.convert.recalibrate import batch_norms
 from tfnorm.datasets.batches import EpochBatches
 from tfnorm.errors import TfnormError
 from tfnorm.ops import on_tensorflow, replicas_in_step, sum_over_replicas
@@ -227,7 +227,7 @@ def record_of(network: keras.Model, config: TrainConfig) -> dict[str, Any]:
     return {
         "devices": {
             "count": config.devices,
-            "kind": kind,
+            "device_kind": kind,
             "images_per_device": (config.batch_size or 1) // config.devices,
             "statistics_of_norms": statistics_of(network, config),
             "random_numbers": draws,
