@@ -48,11 +48,11 @@ def measured(rows: list[Record]) -> str:
     cells = []
     for row in rows:
         lost, half = cost(row)
-        values = [f"{np.mean(row[key]):.1f} %" for key in ("flawed", "mended")]
-        cells.append(
-            [f"`{row['rule']}`", row["flaw"], values[0], row["remedy"], values[1], f"{signed(lost, 1)} ± {half:.1f}"]
-        )
-    return "\n".join(table(["rule", "flaw", "accuracy", "without it", "accuracy", "points"], cells, 2)).rstrip()
+        reached = [f"{np.mean(row[key]):.1f} %" for key in ("flawed", "mended")]
+        points = f"{signed(lost, 1).lstrip('+')} ± {half:.1f}"
+        cells.append([f"`{row['rule']}`", row["flaw"], row["remedy"], *reached, points])
+    titles = ["rule", "flaw", "in place of it", "accuracy with it", "without", "points lost"]
+    return "\n".join(table(titles, cells, 3)).rstrip()
 
 
 def listed() -> str:
