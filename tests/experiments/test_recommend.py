@@ -450,12 +450,6 @@ def test_default_folders_differ_by_what_is_searched():
 # The command line
 
 
-def test_help_and_bad_words_load_neither_keras_nor_optuna(what_it_imports, tmp_path):
-    calls = [["recommend", "--help"], ["recommend", "--l1", "x"], ["recommend", "gm"], ["recommend", "--budget", "1"]]
-    calls += [["train"], ["train", "--recipe", "nowhere.toml"]]
-    assert [(code, heavy) for _, code, heavy in what_it_imports(calls)] == [(0, []), *[(2, [])] * 5]
-
-
 @pytest.mark.matrix
 def test_the_display_says_what_is_left_and_what_was_broken_off(made_up, tmp_path):
     from tfnorm.cli.recommend import RecommendDisplay
