@@ -122,7 +122,7 @@ for call in json.loads(sys.argv[1]):
             main()
         except SystemExit as stop:
             code = stop.code or 0
-    heavy = {"tensorflow", "keras", "pandas", "matplotlib", "jinja2", "plotly"}
+    heavy = {"tensorflow", "keras", "pandas", "matplotlib", "jinja2", "plotly", "optuna"}
     found.append((call, code, sorted(heavy & set(sys.modules))))
 print(json.dumps(found))
 """

@@ -16,8 +16,10 @@ from facts import one_says, says
 from made_up import MadeUp
 from networks import SOON_OVER
 from rich.console import Console
+from typer.testing import CliRunner
 
 from tfnorm import recommend
+from tfnorm.cli import app
 from tfnorm.datasets import Dataset, load
 from tfnorm.datasets.images import StreamedImages
 from tfnorm.errors import DataError, RunError, TfnormError
@@ -94,7 +96,9 @@ def test_a_bad_setting_is_beaten_on_images_and_seeds_of_their_own(made_up, tmp_p
     assert recommended(tmp_path).sentence == found.sentence and len(trained.epochs) == before
 
 
-def test_the_file_and_the_line_train_exactly_what_is_recommended(made_up, tmp_path):
+def test_the_file_and_the_line_train_exactly_what_is_recommended(made_up, monkeypatch, tmp_path):
+    typed = []
+    monkeypatch.setattr("tfnorm.training.trainer.train_planned", lambda planned, progress: typed.append(planned))
     made_up()
     found = recommended(tmp_path / "o", recipe="A", augmentation="none", regularize="kernels")
     line = re.fullmatch(r"tfnorm train --recipe (\S+)", found.command)[1]
@@ -104,6 +108,8 @@ def test_the_file_and_the_line_train_exactly_what_is_recommended(made_up, tmp_pa
         Run(p).config["asked"]["seed"]: Run(p).config["asked"] for p in tmp_path.glob(f"o/test/{found.name}/seed-*")
     }
     assert there[0] == asked.asked()
+    CliRunner().invoke(app, ["train", "--recipe", line, "--seed", "3", "--out", str(tmp_path / "typed")])
+    assert typed[0].config.asked() == found.plan.config(found.setting, None, 3).asked()
     assert plan_run(recipe=line, epochs=7, out=tmp_path / "again").config.epochs == 7  # what is given counts
     own = RECIPES["A"].model_copy(update={"name": "mine", "momentum": 0.8})
     other = recommended(tmp_path / "p", recipe=own)
@@ -442,12 +448,6 @@ def test_default_folders_differ_by_what_is_searched():
 
 
 # The command line
-
-
-def test_help_and_bad_words_load_neither_keras_nor_optuna(what_it_imports, tmp_path):
-    calls = [["recommend", "--help"], ["recommend", "--l1", "x"], ["recommend", "gm"], ["recommend", "--budget", "1"]]
-    calls += [["train"], ["train", "--recipe", "nowhere.toml"]]
-    assert [(code, heavy) for _, code, heavy in what_it_imports(calls)] == [(0, []), *[(2, [])] * 5]
 
 
 @pytest.mark.matrix

@@ -104,6 +104,7 @@ def run_recommendation(plan: RecommendPlan, progress: RecommendProgress | None =
         if state.candidates is None:
             state.candidates = search(plan, state, data, progress)
             state.save()
+        del data  # the confirmation has other images
         contest = Contest(plan, names_of(state.candidates, plan.baseline))
         if not state.confirmed:
             confirm(contest, state, progress)
