@@ -59,7 +59,7 @@ def _option(name: str) -> Any:
     if kind is bool:
         return Annotated[bool, typer.Option(f"--{name.replace('_', '-')}", help=description_of(name))]
     # Values of other types are checked together with all other settings.
-    written = str if get_origin(kind) is Literal or kind is Recipe else kind
+    written = str if get_origin(kind) is Literal or kind in (Recipe, Any) else kind
     return Annotated[written, typer.Option(help=description_of(name))]
 
 
