@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import tfnorm
 from tfnorm import Study
 from tfnorm.cli import app
-from tfnorm.datasets import load
+from tfnorm.datasets import Dataset, load
 from tfnorm.errors import FailedRunsError, RunError, TfnormError
 from tfnorm.experiments.comparison.comparison import Comparison
 from tfnorm.experiments.engines import processes
@@ -384,6 +384,16 @@ def test_mistakes_are_told_before_anything_starts(settings, facts, tmp_path):
         plan_comparison(SPECS, out=tmp_path, **settings)
     says(caught, *facts)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_metric_that_the_labels_decide_needs_a_margin_before_anything_is_trained(trained, tmp_path):
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (24, 28, 28, 1)).astype("uint8"), rng.integers(0, 2, (24, 3))
+    several = Dataset("several", images[:16], labels[:16], images[16:], labels[16:], list("abc"), multi_label=True)
+    with pytest.raises(TfnormError) as caught:
+        compare(tmp_path, data=several)
+    says(caught, "mean average precision", "margin")
+    assert not trained.runs and not list(tmp_path.iterdir())
 
 
 def test_a_damaged_record_is_told_with_its_remedy(tmp_path):

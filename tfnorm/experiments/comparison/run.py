@@ -10,10 +10,11 @@ from typing import Literal, Unpack
 from tfnorm.datasets import Dataset
 from tfnorm.experiments.comparison.comparison import Comparison
 from tfnorm.experiments.engines.choose import check_failures, run_on
-from tfnorm.experiments.plan import Plan, plan_comparison, with_chosen_rates
+from tfnorm.experiments.plan import Plan, check_margin, plan_comparison, with_chosen_rates
 from tfnorm.experiments.progress import SweepProgress
 from tfnorm.experiments.rates import FOLDER, RECORD, RateSetting
 from tfnorm.experiments.verdict import notes_on_end
+from tfnorm.metrics.known import DEFAULTS, ONE_LABEL, SEVERAL_LABELS, known_metric
 from tfnorm.spec import NormSpec
 from tfnorm.training.config import Settings, with_settings
 from tfnorm.training.data import check_seeds, load_data
@@ -138,7 +139,10 @@ def _train_here(plan: Plan, progress: Progress) -> None:
     check_seeds(run.config for run in plan.runs)
     progress.read(data.sentences)
     plan.check(lambda _: data.fingerprint, data.class_names)
-    check_networks((run.config for run in plan.todo), data)
+    networks = check_networks((run.config for run in plan.todo), data)
+    if plan.auto is not None and plan.metric is None:
+        of_data = known_metric(DEFAULTS[SEVERAL_LABELS if data.multi_label else ONE_LABEL])
+        check_margin(plan.margin, next((network.metric for network in networks.values()), of_data and of_data[0]))
     plan.keep_method()
     runs = plan.runs if plan.auto is None else [*plan.finished, *plan.next_round(progress)]
     try:
