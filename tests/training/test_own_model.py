@@ -374,6 +374,22 @@ def test_the_own_optimizer_leaves_out_of_decay_what_it_did(data):
         assert sorted(decayed) == ["beta", "gamma", "kernel", "kernel"]
 
 
+@pytest.mark.parametrize(
+    ("compiled", "facts"),
+    [
+        ({"optimizer": keras.optimizers.SGD(0.5, use_ema=True)}, ("use_ema", "recipe")),
+        ({"optimizer": keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(use_ema=True))}, ("use_ema", "recipe")),
+        ({"loss_weights": 2.0}, ("loss_weights=2", "learning rate")),
+        ({"loss_weights": [0.5]}, ("loss_weights=0.5", "learning rate")),
+    ],
+)
+def test_what_keras_would_do_with_a_compiled_model_and_a_run_does_not_is_refused(compiled, facts, data):
+    asked = config(of_head(4, None, compiled={"loss": sparse(), **compiled}))
+    with pytest.raises(TfnormError) as caught:
+        make_network(asked, data).training(asked, 3)
+    says(caught, *facts)
+
+
 def test_the_rate_of_a_scaled_optimizer_is_replaced(data):
     scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.5))
     asked = config(of_head(4, None, compiled={"loss": sparse(), "optimizer": scaled}), learning_rate=0.25)

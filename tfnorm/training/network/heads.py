@@ -225,6 +225,12 @@ def own_loss(model: keras.Model, head: Head, name: str) -> Any:
             f"{name} gives {gives}, and its loss {called} takes {takes}. Compile it with from_logits={head.logits}, or "
             "choose another recipe."
         )
+    weights = [weight for weight in keras.tree.flatten(model._compile_config.config.get("loss_weights")) if weight != 1]
+    if any(weight is not None for weight in weights):
+        raise ArchitectureError(
+            f"{name} is compiled with loss_weights={weights[0]:g}, and there is one loss here. Leave them out, and "
+            "multiply the learning rate."
+        )
     sparse = takes_class_numbers(loss)
     if head.binary and (sparse or called.lower().replace("_", "").startswith("categorical")):
         why = (
@@ -241,16 +247,26 @@ def own_loss(model: keras.Model, head: Head, name: str) -> Any:
     return lambda y_true, y_pred: values(head.targets(y_true, y_pred), y_pred)
 
 
-def own_optimizer(model: keras.Model, learning_rate: float | None) -> keras.optimizers.Optimizer:
+def own_optimizer(model: keras.Model, learning_rate: float | None, name: str) -> keras.optimizers.Optimizer:
     """Return a new optimizer like the one that a model was compiled with, for the same variables.
 
     Args:
         model: The model. What it leaves out of weight decay is left out again.
         learning_rate: What replaces its rate or its schedule, or None.
+        name: What messages call the model.
+
+    Raises:
+        ArchitectureError: If it averages the weights, which Keras does after the last evaluation.
     """
     old = model.optimizer
     settings = old.get_config()
     inner = settings["inner_optimizer"]["config"] if isinstance(old, keras.optimizers.LossScaleOptimizer) else settings
+    if inner.get("use_ema"):
+        raise ArchitectureError(
+            f"The optimizer of {name} averages the weights (use_ema=True), and Keras puts the averages in place after "
+            "the last evaluation: the accuracy would be that of other weights. Compile it without use_ema, or choose "
+            "another recipe."
+        )
     if learning_rate is not None:
         inner["learning_rate"] = learning_rate
     new = type(old).from_config(settings)

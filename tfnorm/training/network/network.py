@@ -75,7 +75,7 @@ class Network:
         if recipe.optimizer == "own" and self.compiled:
             values = own_loss(self.model, self.head, name)
             with own_objects(config.model.imports):
-                optimizer = own_optimizer(self.model, recipe.learning_rate)
+                optimizer = own_optimizer(self.model, recipe.learning_rate, name)
             loss, data_loss = values, keras.metrics.MeanMetricWrapper(values, name="data_loss")
         else:
             loss, data_loss = self.head.losses(recipe.label_smoothing)
