@@ -55,6 +55,11 @@ def measured(rows: list[Record]) -> str:
     return "\n".join(table(titles, cells, 3)).rstrip()
 
 
+def unmeasured(rows: list[Record]) -> set[str]:
+    """Return the warnings that no experiment is there for."""
+    return {name for name, rule in RULES.items() if rule.severity == "warning"} - {row["rule"] for row in rows}
+
+
 def listed() -> str:
     """Return a table of all rules."""
     cells = []
@@ -75,6 +80,8 @@ def page() -> str:
         "notes": measured([row for row in rows if not costs(row)]),
         "origin": "\n".join(origin(record)).strip(),
     }
+    if missing := [f"`{name}`" for name in RULES if name in unmeasured(rows)]:
+        tables["measured"] += f"\n\nNot measured yet: {', '.join(missing)}."
     text = PAGE.read_text(encoding="utf-8")
     for name, content in tables.items():
         text = between(name, content, text)
