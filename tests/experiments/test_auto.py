@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from facts import one_says, says
+from matplotlib.text import Text
 from networks import SOON_OVER
 from typer.testing import CliRunner
 
@@ -238,7 +239,7 @@ def test_the_page_and_the_picture_have_intervals_over_all_looks(fake_comparison,
     one_says(page, f"{interval}, 5 seeds")
     [axes] = comparison.plot_differences().axes
     says(" ".join(text.get_text() for text in axes.texts), interval)
-    one_says([text.get_text() for text in axes.figure.texts], "all looks", "margin of 0.5")
+    one_says([text.get_text() for text in axes.figure.findobj(Text)], "all looks", "margin of 0.5")
 
 
 class Told(Progress):
