@@ -282,7 +282,7 @@ def states(found: Mapping[str, Decisions], metric: Metric = ACCURACY) -> list[st
     Example:
         >>> from tfnorm.experiments.sequential import decide
         >>> states({"": decide({"bn": {0: 98.1, 1: 98.3, 2: 98.2}, "ln": {0: 98.0, 1: 98.4, 2: 97.9}}, margin=0.5)})
-        ['bn and ln: open after 3 seeds, +0.10 points, about 8 seeds would probably decide']
+        ['bn and ln: open after 3 seeds, +0.10 points, about 5 seeds would probably decide']
     """
     every = [(name, d, decisions.out) for name, decisions in found.items() for d in decisions.pairs]
     every.sort(key=lambda each: each[1].outcome == "undecided")
