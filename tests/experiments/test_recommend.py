@@ -496,6 +496,16 @@ def test_a_model_of_ones_own_is_asked_which_norms_and_rates_suit_it(made_up, tmp
     assert asked == done.plan.config(done.setting, None, 0).asked()
 
 
+@pytest.mark.matrix
+def test_arrays_that_are_given_are_left_for_you_to_give_again(made_up, tmp_path):
+    made_up()
+    pair = tuple((*numbered(count),) for count in (200, 40))
+    found = recommended(tmp_path, dataset=pair, arch="mnist_layered", image_size=8)
+    says(found.command, "tfnorm.train(recipe=", "dataset=...")
+    asked = plan_run(recipe=tmp_path / "recipe.toml", dataset=pair).config.asked()
+    assert asked == found.plan.config(found.setting, None, 0).asked()
+
+
 # Real runs
 
 

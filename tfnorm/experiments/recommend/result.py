@@ -185,8 +185,10 @@ class Recommendation:
     def command(self) -> str:
         """The call that trains the setting."""
         file = str(self.path / RECIPE)
-        model = self.plan.settings.get("model")
-        unknown = [f"{key}=..." for key, there in (("model", _untold(model)), ("data", self.plan.data)) if there]
+        config = self.plan.config(self.setting)
+        given = {"model": config.model, "dataset": config.dataset}  # an object in Python has no text
+        unknown = [f"{key}=..." for key, value in given.items() if getattr(value, "text", "") is None]
+        unknown += ["data=..."] if self.plan.data is not None else []
         if unknown:
             return f"tfnorm.train(recipe={file!r}, {', '.join(unknown)})"
         return f"tfnorm train --recipe {shlex.quote(file)}"
@@ -198,7 +200,8 @@ class Recommendation:
         network = {"model": given.get("model")} if config.model is not None else {"arch": config.arch}
         order = ("norm", "learning_rate", "batch_size", "dropout")
         first = {key: given[key] for key in order if key in given}
-        data = {} if self.plan.data is not None else {"dataset": config.dataset}
+        dataset = getattr(config.dataset, "text", config.dataset)
+        data = {} if self.plan.data is not None else {"dataset": dataset}
         told = ("model", "arch", "dataset", "imports", *order)
         rest = {key: value for key, value in given.items() if key not in told and value != default_of(key)}
         imports = {"imports": list(config.model.imports)} if config.model is not None and config.model.imports else {}
@@ -239,10 +242,6 @@ class Recommendation:
 
 def _other(pair: Pair) -> str:
     return pair.second if pair.first == YOURS else pair.first
-
-
-def _untold(model: Any) -> bool:
-    return isinstance(model, Source) and model.text is None
 
 
 def _plain(value: Any) -> Any:
