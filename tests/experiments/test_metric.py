@@ -37,7 +37,8 @@ def mirrored(values):
 
 
 def test_the_same_is_said_of_values_and_of_their_negatives_the_other_way_round():
-    low, high = findings(VALUES, LOSS), findings(mirrored(VALUES), metric_of("val_loss"))
+    low = findings(VALUES, metric_of("val_cost", "min"))
+    high = findings(mirrored(VALUES), metric_of("val_cost", "max"))
     for name in ("kept", "top", "close", "dropped", "candidates"):
         assert getattr(low, name) == getattr(high, name), name
     assert low.kept == ["gn:8", "ln"] and low.top == ["gn:8"]
