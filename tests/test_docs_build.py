@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("", ".analysis", ".callbacks", ".convert", ".datasets", ".layers", ".regularizers", ".reporting")
+PACKAGES = ("", ".analysis", ".callbacks", ".checks", ".convert", ".datasets", ".layers", ".regularizers", ".reporting")
 
 
 @pytest.fixture(scope="module")

@@ -443,7 +443,7 @@ def test_a_study_without_a_margin_adds_no_seeds_and_one_kept_is_taken_again(tmp_
     assert plain.margin is None
     with pytest.raises(TfnormError) as caught:
         plain.todo(SPECS, seeds="auto")
-    says(caught, "val_iou", "margin", "seeds='auto'")
+    says(caught, "val_iou", "margin")
     Study(tmp_path / "kept", metric="val_iou", margin=0.02)
     assert Study(tmp_path / "kept", metric="val_iou").margin == 0.02
     assert Study(tmp_path / "accuracy").margin == 0.5

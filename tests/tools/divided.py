@@ -20,7 +20,7 @@ from tfnorm.training.network.devices import check_batches, check_devices, draw_a
 from tfnorm.training.watcher import Trained
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
-if ON_TENSORFLOW:
+if ON_TENSORFLOW and __name__ == "__main__":
     import tensorflow as tf
 
     processor = tf.config.list_physical_devices("CPU")[0]
@@ -112,17 +112,18 @@ def refused(call, *arguments):
         return str(error)
 
 
-said = {
-    "sync": against_one_device(each_norm, "bn", "bn:sync"),
-    "bn": moving_statistics(lambda: norm("bn")),
-    "too few": refused(check_devices, 3),
-    "too few images": refused(check_batches, Batches(x[:13], y[:13], BATCH), 5, 2),
-}
-if "and more" in sys.argv and ON_TENSORFLOW:
-    said["keras"] = moving_statistics(lambda: layers.BatchNormalization(momentum=0.5))
-    model = trained(drawing, None, 2)[0]
-    states = [v.value.values for v in model.non_trainable_variables if v.name == "seed_generator_state"]
-    said["draws differ by"] = [(second - first).numpy().tolist() for first, second in states]
-elif "and more" in sys.argv:
-    said["drawing"] = against_one_device(drawing, None, None)
-print(json.dumps(said, default=float))
+if __name__ == "__main__":
+    said = {
+        "sync": against_one_device(each_norm, "bn", "bn:sync"),
+        "bn": moving_statistics(lambda: norm("bn")),
+        "too few": refused(check_devices, 3),
+        "too few images": refused(check_batches, Batches(x[:13], y[:13], BATCH), 5, 2),
+    }
+    if "and more" in sys.argv and ON_TENSORFLOW:
+        said["keras"] = moving_statistics(lambda: layers.BatchNormalization(momentum=0.5))
+        model = trained(drawing, None, 2)[0]
+        states = [v.value.values for v in model.non_trainable_variables if v.name == "seed_generator_state"]
+        said["draws differ by"] = [(second - first).numpy().tolist() for first, second in states]
+    elif "and more" in sys.argv:
+        said["drawing"] = against_one_device(drawing, None, None)
+    print(json.dumps(said, default=float))

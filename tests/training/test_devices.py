@@ -162,7 +162,11 @@ def test_several_devices_are_refused_on_pytorch(monkeypatch):
 def test_more_devices_than_there_are_end_the_command_before_training(tmp_path, capsys, monkeypatch):
     found = check_devices(1)
     assert found == ("", ())
-    monkeypatch.setattr(sys, "argv", ["tfnorm", "train", "gn:2", "--devices", "64", "--out", str(tmp_path / "run")])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["tfnorm", "train", "gn:2", "--devices", "64", "--batch-size", "64", "--out", str(tmp_path / "run")],
+    )
     with pytest.raises(SystemExit) as stop:
         main()
     said = capsys.readouterr().err

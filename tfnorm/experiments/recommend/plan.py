@@ -122,6 +122,9 @@ class RecommendPlan:
                 made.update(check_networks([self.config({"norm": norm}, "search")], data))
             except TfnormError as error:
                 return str(error)
+            groups, variant = parse(norm).groups, made[norm].variant
+            if groups and variant is not None and all(change.groups != groups for change in variant.changes):
+                return f"No layer of {yours.arch} has channels for {norm!r}, {groups} groups. Use fewer groups."
             return ""
 
         norms = norms_to_try(self.norms, fits, own_model=True)

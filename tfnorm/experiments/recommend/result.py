@@ -35,9 +35,6 @@ class Recommendation:
 
     Attributes:
         path: The folder of all files.
-        better: Whether a setting is shown to be better than the present one.
-        setting: The settings to train with: norm, learning rate and so on.
-        sentence: All of that in a sentence.
     """
 
     def __init__(self, plan: RecommendPlan, state: State) -> None:
