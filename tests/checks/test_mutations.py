@@ -9,8 +9,8 @@ import pytest
 from keras import layers
 
 import tfnorm
+from tfnorm import check
 from tfnorm import layers as ours
-from tfnorm.checks import check
 from tfnorm.convert.clone import Chain, clone_with, config_of, remake
 from tfnorm.convert.graph import Network
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tfnorm
-from tfnorm.checks import check
+from tfnorm import check
 from tfnorm.models.applications import APPLICATIONS
 
 # The first network of each family, with the side of small images that it takes.

@@ -9,8 +9,9 @@ from facts import says
 from flawed import FLAWS, X, Y, bn, flawed, net, relu
 from keras import layers
 
+from tfnorm import check
 from tfnorm import layers as ours
-from tfnorm.checks import RULES, check
+from tfnorm.checks import RULES
 from tfnorm.checks.families.constants import LEFT, fitting_momentum
 from tfnorm.checks.families.penalties import gradient
 from tfnorm.errors import TfnormError

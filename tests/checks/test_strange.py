@@ -10,7 +10,8 @@ from keras import layers
 from rich.console import Console
 
 import tfnorm
-from tfnorm.checks import Findings, check
+from tfnorm import check
+from tfnorm.checks import Findings
 from tfnorm.errors import TfnormError
 
 
