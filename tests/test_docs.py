@@ -65,6 +65,7 @@ def quick(monkeypatch, fake_run):
     from tfnorm.experiments.comparison import run as comparison
     from tfnorm.experiments.engines import choose as engines
     from tfnorm.experiments.recommend import run as recommend
+    from tfnorm.experiments.recommend import search
     from tfnorm.experiments.sweep.sweep import Sweep
     from tfnorm.ops import generic
     from tfnorm.training import trainer
@@ -90,10 +91,11 @@ def quick(monkeypatch, fake_run):
     monkeypatch.setattr(comparison, "_train_here", made_up)
     monkeypatch.setattr(engines, "run_local", made_up)
 
-    def made_up_recommendation(*arguments):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(trainer, "train_on", MadeUp(fake_run, lambda config: 0.9 if config.norm == "bn" else 0.8))
-            return carry_out(*arguments)
+    def made_up_recommendation(*arguments):  # and what the page trains after it
+        monkeypatch.setattr(search.gc, "collect", lambda: 0)  # nothing was built
+        made_up_run = MadeUp(fake_run, lambda config: 0.9 if config.norm == "bn" else 0.8)
+        monkeypatch.setattr(trainer, "train_on", made_up_run)
+        return carry_out(*arguments)
 
     carry_out = recommend.run_recommendation
     monkeypatch.setattr(recommend, "run_recommendation", made_up_recommendation)
@@ -165,7 +167,8 @@ def tfnorm_command(monkeypatch):
     monkeypatch.setattr(experiments, "start_quietly", begin)
     monkeypatch.setattr(networks, "start_quietly", begin)
     monkeypatch.setattr(recommend, "start_quietly", begin)
-    monkeypatch.setattr(grids, "print_plan", begin)
+    for commands in (experiments, grids):
+        monkeypatch.setattr(commands, "print_plan", begin)
     monkeypatch.setattr(sweep, "run_sweep", begin)
     monkeypatch.setattr(grids, "write_report", begin)
     monkeypatch.setattr(reproduce, "run_reproduction", begin)

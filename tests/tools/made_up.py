@@ -18,10 +18,12 @@ class MadeUp:
         self.fake_run, self.reached, self.images = fake_run, reached, images
         self.epochs = []  # each that was trained: (configuration, number)
 
-    def __call__(self, data, config, out, *, progress, trackers=()):
+    def __call__(self, data, config, out, *, progress=None, trackers=()):
+        from tfnorm.training.progress import Progress
         from tfnorm.training.provenance import threads
         from tfnorm.training.runs import Run
 
+        progress = progress or Progress()
         data.fingerprint  # noqa: B018 - training compares it with that of the folder
         result, history = out / "result.json", out / "history.jsonl"
         if result.exists():
