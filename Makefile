@@ -42,7 +42,7 @@ test: $(DEV)
 
 # Opens models that tensorflow-addons wrote, and some that it writes now, with TensorFlow 2.15 in its own environment.
 test-tfa: $(DEV) $(TFA)
-	$(BIN)/python -m pytest -m "addons or tfa" $(WORKERS) tests/convert
+	$(BIN)/python -m pytest -m "(addons or tfa) and not matrix" $(WORKERS) tests/convert
 
 # tensorflow-addons has no build for Python 3.12 or newer.
 $(TFA): requirements-tfa.txt
