@@ -14,7 +14,7 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from marks import between
+from marks import with_texts
 from performance_cells import Record, origin, table
 
 from tfnorm.checks.registry import RULES
@@ -82,10 +82,7 @@ def page() -> str:
     }
     if missing := [f"`{name}`" for name in RULES if name in unmeasured(rows)]:
         tables["measured"] += f"\n\nNot measured yet: {', '.join(missing)}."
-    text = PAGE.read_text(encoding="utf-8")
-    for name, content in tables.items():
-        text = between(name, content, text)
-    return text
+    return with_texts(tables, PAGE)
 
 
 if __name__ == "__main__":

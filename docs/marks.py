@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -17,3 +18,11 @@ def between(name: str, text: str, page: str) -> str:
     """Return the text of a page with ``text`` between the marks ``name: begin`` and ``name: end``."""
     marked = re.compile(rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)", re.DOTALL)
     return marked.sub(lambda match: f"{match[1]}\n{text}\n\n{match[2]}", page)
+
+
+def with_texts(texts: Mapping[str, str], page: Path) -> str:
+    """Return the whole page with each of ``texts`` between the marks of its name."""
+    whole = page.read_text(encoding="utf-8")
+    for name, text in texts.items():
+        whole = between(name, text, whole)
+    return whole

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from marks import between
+from marks import with_texts
 from performance_cells import Record, table
 
 DOCS = Path(__file__).resolve().parent
@@ -79,11 +79,8 @@ def page() -> str:
     record = results()
     own = [row for row in record["rows"] if row["method"] == "tfnorm"]
     groups = {name: [row for row in own if row["group"] == name] for name in ("target", "valid", "broken")}
-    text = PAGE.read_text(encoding="utf-8")
     tables = {**{name: characteristic(rows) for name, rows in groups.items()}, "field": field(record)}
-    for name, content in tables.items():
-        text = between(name, content, text)
-    return text
+    return with_texts(tables, PAGE)
 
 
 if __name__ == "__main__":

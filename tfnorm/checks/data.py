@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from tfnorm.convert.graph import Call, graph_of, in_order, walk
 from tfnorm.datasets.images import StreamedImages
 from tfnorm.errors import DataError
 from tfnorm.ops.arrays import to_array
-from tfnorm.ops.batches import check_batch, is_array, split
+from tfnorm.ops.batches import Source, check_batch, is_array
 
 # So many batches are looked at; of an array, so many images from all over it in each.
 BATCHES, IMAGES = 4, 64
@@ -124,12 +123,10 @@ def _sliced(x: Any, y: Any) -> Any:
 
 
 def _read(x: Any, y: Any) -> Any:
-    if isinstance(x, str | bytes) or not hasattr(x, "__iter__") and not hasattr(x, "__getitem__"):
-        raise DataError(f"`x` must hold images. Received: {type(x).__name__}. Give arrays, or batches of them.")
+    batches = Source(x, BATCHES)
     if y is not None:
         raise DataError("`y` belongs to arrays, and `x` holds batches. Let the batches be pairs (images, labels).")
-    for batch in itertools.islice(x, BATCHES):
-        inputs, labels, _ = split(batch, x)
+    for inputs, labels in batches:
         yield keras.tree.map_structure(_numbers, inputs), None if labels is None else to_array(labels)
 
 
